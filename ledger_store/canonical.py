@@ -1,0 +1,75 @@
+"""The only place where values become bytes: canonical JSON and domain-separated SHA-256.
+
+Canonical JSON here is RFC 8785 restricted to objects, arrays, strings, integers below 2⁵³ in magnitude, booleans
+and null. A reader parses, checks types, re-encodes and requires the same bytes; that refuses duplicate keys,
+spacing, escapes and floats at once. Larger integers travel as decimal strings.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from ledger_store.errors import Malformed
+
+type Json = dict[str, Json] | list[Json] | str | int | bool | None
+
+INTEGER_LIMIT = 2**53
+DEPTH_LIMIT = 32
+
+
+def encode(value: Any) -> bytes:
+    """Return the canonical bytes of `value`; raises `Malformed` for a float or any other foreign type."""
+    _check(value, 0)
+    return _dump(value)
+
+
+def decode(data: bytes) -> Any:
+    """Read canonical bytes; raises `Malformed` for anything that `encode` would not have written."""
+    try:
+        value = json.loads(data.decode("ascii"), parse_float=_no_float, parse_constant=_no_float)
+        _check(value, 0)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"not canonical JSON: {error}") from error
+    if _dump(value) != data:
+        raise Malformed("not canonical JSON: the bytes are not the ones this value is written with")
+    return value
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def tagged_hash(tag: str, data: bytes) -> str:
+    """SHA-256 over `fedcoin/v1/<tag>`, a zero byte and `data`, as hex."""
+    return hashlib.sha256(b"fedcoin/v1/" + tag.encode() + b"\0" + data).hexdigest()
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def _no_float(text: str) -> Any:
+    raise ValueError(f"{text[:40]} is not an integer")
+
+
+def _check(value: Any, depth: int) -> None:
+    if depth > DEPTH_LIMIT:
+        raise Malformed("not canonical JSON: nested too deeply")
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or not key.isascii():
+                raise Malformed("not canonical JSON: a key is not ASCII text")
+            _check(item, depth + 1)
+    elif kind is list:
+        for item in value:
+            _check(item, depth + 1)
+    elif kind is str:
+        if not value.isascii():
+            raise Malformed("not canonical JSON: text beyond ASCII")
+    elif kind is int:
+        if not -INTEGER_LIMIT < value < INTEGER_LIMIT:
+            raise Malformed("not canonical JSON: an integer beyond 2**53")
+    elif kind is not bool and value is not None:
+        raise Malformed(f"not canonical JSON: {kind.__name__} has no place here")

@@ -1,0 +1,97 @@
+"""Reading parsed JSON objects: exact keys, exact types, bounds. Every refusal is `Malformed` and names the field."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from ledger_store.errors import Malformed
+
+_HEX = re.compile(r"[0-9a-f]+")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)")
+
+
+class Fields:
+    """A JSON object whose keys are exactly `keys`; the readers below check one field each."""
+
+    def __init__(self, value: Any, keys: Iterable[str], what: str) -> None:
+        expected = set(keys)
+        if type(value) is not dict or value.keys() != expected:
+            raise Malformed(f"{what}: expected an object with the fields {', '.join(sorted(expected))}")
+        self._value: dict[str, Any] = value
+        self._what = what
+
+    def raw(self, key: str) -> Any:
+        """The unchecked value of a field that another reader checks."""
+        return self._value[key]
+
+    def integer(self, key: str, least: int = 0, most: int = 2**53 - 1) -> int:
+        """An integer within [least, most]; a boolean is refused."""
+        value = self._value[key]
+        if type(value) is not int or not least <= value <= most:
+            raise self._malformed(key, f"an integer from {least} to {most}")
+        return value
+
+    def hexadecimal(self, key: str, length: int) -> str:
+        """Lower-case hex text of exactly `length` characters."""
+        return self._hex(key, self._value[key], length)
+
+    def optional_hex(self, key: str, length: int) -> str | None:
+        """The same, or null."""
+        return None if self._value[key] is None else self.hexadecimal(key, length)
+
+    def choice(self, key: str, choices: Iterable[str]) -> str:
+        """One of a few words."""
+        value = self._value[key]
+        allowed = tuple(choices)
+        if type(value) is not str or value not in allowed:
+            raise self._malformed(key, "one of " + ", ".join(allowed))
+        return value
+
+    def text(self, key: str, most: int) -> str:
+        """ASCII text of at most `most` characters."""
+        value = self._value[key]
+        if type(value) is not str or len(value) > most:
+            raise self._malformed(key, f"text of at most {most} characters")
+        return value
+
+    def boolean(self, key: str) -> bool:
+        """true or false."""
+        value = self._value[key]
+        if type(value) is not bool:
+            raise self._malformed(key, "true or false")
+        return value
+
+    def array(self, key: str, most: int, least: int = 0) -> list[Any]:
+        """An array of least..most items, not yet checked."""
+        value = self._value[key]
+        if type(value) is not list or not least <= len(value) <= most:
+            raise self._malformed(key, f"an array of {least} to {most} items")
+        return value
+
+    def big(self, key: str) -> int:
+        """An integer of any size, written as a decimal string."""
+        return self._big(key, self._value[key])
+
+    def bigs(self, key: str, count: int) -> tuple[int, ...]:
+        """Exactly `count` integers of any size, each a decimal string."""
+        return tuple(self._big(key, item) for item in self.array(key, count, count))
+
+    def integers(self, key: str, count: int, most: int = 2**53 - 1) -> tuple[int, ...]:
+        """Exactly `count` non-negative integers."""
+        items = self.array(key, count, count)
+        if any(type(item) is not int or not 0 <= item <= most for item in items):
+            raise self._malformed(key, f"{count} integers from 0 to {most}")
+        return tuple(items)
+
+    def _hex(self, key: str, value: Any, length: int) -> str:
+        if type(value) is not str or len(value) != length or not _HEX.fullmatch(value):
+            raise self._malformed(key, f"{length} lower-case hexadecimal characters")
+        return value
+
+    def _big(self, key: str, value: Any) -> int:
+        if type(value) is not str or len(value) > 1024 or not _DECIMAL.fullmatch(value) or value == "-0":
+            raise self._malformed(key, "an integer as a decimal string")
+        return int(value)
+
+    def _malformed(self, key: str, expected: str) -> Malformed:
+        return Malformed(f"{self._what}: {key} must be {expected}")
