@@ -1,0 +1,1 @@
+"""FedCoin: Shapley-value payments for federated learning on a ledger agreed by miners."""

@@ -1,0 +1,1 @@
+"""What miners agree on and how: pure machines and exact arithmetic, without sockets, clocks or arrays."""

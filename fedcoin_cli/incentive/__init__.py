@@ -1,0 +1,1 @@
+"""From agreed Shapley sums and a price to integer payments: pure arithmetic."""
