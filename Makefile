@@ -1,0 +1,54 @@
+# Two commands do everything on a machine with Python >= 3.11:
+#   make demo   a whole round on real data, in its own virtual environment
+#   make test   the gate: lint, types, import contracts, tests
+PYTHON ?= python3
+VENV   ?= .venv
+# Which TensorFlow: mine-cpu (half the download), mine, or gpu.
+MINE   ?= mine-cpu
+SEEDS  ?= 2000
+START  ?= 0
+
+BIN := $(VENV)/bin
+RUN := $(VENV)/.installed-$(MINE)
+DEV := $(VENV)/.installed-dev
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check man simulate release clean
+
+demo: $(RUN)
+	$(BIN)/fedcoin demo
+
+test: check
+
+check: $(RUN) $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+# Writes every generated file: man pages, settings.toml, the tables in README.md. A test compares them.
+man: $(RUN) $(DEV)
+	$(BIN)/python tests/generated.py
+
+simulate: $(RUN) $(DEV)
+	$(BIN)/python tests/simulator.py --seeds $(SEEDS) --start $(START)
+
+release: check
+	@git log -1 --format='commit %h'
+	$(MAKE) simulate SEEDS=100000 START=0
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit("FedCoin needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[$(MINE)]'
+	touch $@
+
+$(DEV): pyproject.toml | $(RUN)
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

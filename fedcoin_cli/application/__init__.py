@@ -1,0 +1,1 @@
+"""Application: the pure machines joined to files, sockets, processes and a clock."""

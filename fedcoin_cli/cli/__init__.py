@@ -1,0 +1,1 @@
+"""Command line: the only room with Typer and Rich."""

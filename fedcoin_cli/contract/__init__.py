@@ -1,0 +1,1 @@
+"""Contract: the terms of a task and its settlement (pure)."""

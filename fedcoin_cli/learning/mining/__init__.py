@@ -1,0 +1,1 @@
+"""Mining: utilities of coalitions, and Shapley values from them."""

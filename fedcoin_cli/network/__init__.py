@@ -1,0 +1,1 @@
+"""Network: messages, who may send them, and the sockets and files that carry them."""

@@ -1,0 +1,1 @@
+"""Runtime: how miners are started on a machine."""
