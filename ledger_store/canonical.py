@@ -11,8 +11,6 @@ from typing import Any
 
 from ledger_store.errors import Malformed
 
-type Json = dict[str, Json] | list[Json] | str | int | bool | None
-
 INTEGER_LIMIT = 2**53
 DEPTH_LIMIT = 32
 

@@ -1,0 +1,176 @@
+"""Blocks and certificates: header, body, ids, and the JSON line.
+
+A certificate is q votes of one kind by distinct miners for one (height, view, block). The certificate of height h−1
+stands in block h as its proposer chose it, so equal chains are equal bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ledger_store import merkle
+from ledger_store.canonical import encode, tagged_hash
+from ledger_store.errors import BadSignature, Malformed
+from ledger_store.fields import Fields
+from ledger_store.genesis import ROSTER_MAX, Genesis
+from ledger_store.keys import SIGNATURE_LENGTH, verify
+from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
+
+VIEW_MAX = 10_000
+
+
+def vote_terms(height: int, view: int, block: str | None) -> dict[str, Any]:
+    """What a miner signs as `notar`, `skip` (block None) or `final`."""
+    return {"block": block, "height": height, "view": view}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in."""
+
+    view: int
+    signatures: tuple[tuple[int, str], ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """What the next block's header names."""
+        return tagged_hash("certificate", encode(self.to_json()))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"signatures": [[index, signature] for index, signature in self.signatures], "view": self.view}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Certificate":
+        """Read and check the form; raises `Malformed`."""
+        reader = Fields(value, ("signatures", "view"), "certificate")
+        pairs = []
+        for item in reader.array("signatures", ROSTER_MAX, 1):
+            if type(item) is not list or len(item) != 2:
+                raise Malformed("certificate: signatures must hold [roster index, signature] pairs")
+            pair = Fields(dict(zip(("index", "signature"), item, strict=True)), ("index", "signature"), "certificate")
+            index = pair.integer("index", 0, ROSTER_MAX - 1)
+            pairs.append((index, pair.hexadecimal("signature", SIGNATURE_LENGTH)))
+        return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=tuple(pairs))
+
+    def check(self, genesis: Genesis, kind: str, height: int, block: str | None) -> None:
+        """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
+        indices = [index for index, _ in self.signatures]
+        if len(indices) != genesis.quorum or indices != sorted(set(indices)) or indices[-1] >= len(genesis.roster):
+            raise BadSignature(f"the certificate of height {height} needs {genesis.quorum} distinct miners in order")
+        terms = vote_terms(height, self.view, block)
+        for index, signature in self.signatures:
+            if not verify(genesis.roster[index], kind, genesis.id, terms, signature):
+                raise BadSignature(f"the certificate of height {height} has a wrong signature of miner {index + 1}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """`proposer` (roster index) and `view` are those of the block's first proposal and stay when it comes again."""
+
+    height: int
+    parent: str
+    time_ms: int
+    proposer: int
+    view: int
+    transactions: str
+    certificate: str | None
+
+    @cached_property
+    def id(self) -> str:
+        """The block id."""
+        return tagged_hash("block", encode(self.to_json()))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "certificate": self.certificate,
+            "height": self.height,
+            "parent": self.parent,
+            "proposer": self.proposer,
+            "time_ms": self.time_ms,
+            "transactions": self.transactions,
+            "view": self.view,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Header":
+        """Read and check the form; raises `Malformed`."""
+        keys = ("certificate", "height", "parent", "proposer", "time_ms", "transactions", "view")
+        reader = Fields(value, keys, "header")
+        return cls(
+            height=reader.integer("height", 1),
+            parent=reader.hexadecimal("parent", DIGEST_LENGTH),
+            time_ms=reader.integer("time_ms"),
+            proposer=reader.integer("proposer", 0, ROSTER_MAX - 1),
+            view=reader.integer("view", 0, VIEW_MAX),
+            transactions=reader.hexadecimal("transactions", DIGEST_LENGTH),
+            certificate=reader.optional_hex("certificate", DIGEST_LENGTH),
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """A header, the transactions its root covers, and the parent's certificate (None in block 1)."""
+
+    header: Header
+    transactions: tuple[Transaction, ...]
+    certificate: Certificate | None
+
+    @property
+    def id(self) -> str:
+        """The header's id."""
+        return self.header.id
+
+    @property
+    def height(self) -> int:
+        """The header's height."""
+        return self.header.height
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "certificate": None if self.certificate is None else self.certificate.to_json(),
+            "header": self.header.to_json(),
+            "transactions": [transaction.to_json() for transaction in self.transactions],
+        }
+
+    @cached_property
+    def line(self) -> bytes:
+        """The chain file's line without its newline."""
+        return encode(self.to_json())
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Block":
+        """Read a block whose header covers its body; raises `Malformed`."""
+        reader = Fields(value, ("certificate", "header", "transactions"), "block")
+        certificate = reader.raw("certificate")
+        block = cls(
+            header=Header.from_json(reader.raw("header")),
+            transactions=tuple(parse_transaction(item) for item in reader.array("transactions", 1_000)),
+            certificate=None if certificate is None else Certificate.from_json(certificate),
+        )
+        if block.header.transactions != transaction_root(block.transactions):
+            raise Malformed(f"block {block.height}: the transactions are not the ones its header names")
+        if block.header.certificate != (None if block.certificate is None else block.certificate.digest):
+            raise Malformed(f"block {block.height}: the certificate is not the one its header names")
+        return block
+
+
+def transaction_root(transactions: Sequence[Transaction]) -> str:
+    """The Merkle root over the canonical bytes of the transactions, as hex."""
+    return merkle.root([encode(transaction.to_json()) for transaction in transactions]).hex()
+
+
+def make_block(
+    parent: str,
+    height: int,
+    time_ms: int,
+    proposer: int,
+    view: int,
+    transactions: Sequence[Transaction],
+    certificate: Certificate | None,
+) -> Block:
+    """A fresh block over `transactions`."""
+    root = transaction_root(transactions)
+    digest = None if certificate is None else certificate.digest
+    header = Header(height, parent, time_ms, proposer, view, root, digest)
+    return Block(header, tuple(transactions), certificate)

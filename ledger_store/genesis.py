@@ -1,0 +1,128 @@
+"""What a network fixes for ever: its name, roster, message delay, bounds and who holds the supply.
+
+The genesis id is part of every signature, so nothing signed in one network means anything in another. Endpoints
+are not here: they change (a peers file). A new roster or format is a successor chain whose genesis names the old
+head and mints its final balances.
+"""
+
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from ledger_store.amount import SUPPLY_MAX_MICRO
+from ledger_store.canonical import encode, tagged_hash
+from ledger_store.errors import Malformed
+from ledger_store.fields import Fields
+from ledger_store.keys import ADDRESS_LENGTH
+
+FORMAT = 1
+ROSTER_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The limits that every transaction and block obeys; all integers, units in their names."""
+
+    runtime_ms: int = 3_600_000
+    attempts: int = 5
+    clients: int = 1_000
+    images: int = 1_000_000
+    rankings: int = 1_000_000
+    examples: int = 2**31 - 1
+    proxy_logit: int = 2**20
+    weight: int = 1_000_000
+    files_bytes: int = 2 * 2**30
+    unfinished_an_account: int = 1
+    unfinished: int = 64
+    least_difficulty_micro: int = 0
+    least_shapley_price_micro_a_second: int = 0
+    least_transfer_micro: int = 10_000
+    transactions_an_account: int = 8
+    transactions_a_block: int = 1_000
+    block_bytes: int = 512 * 1024
+    block_interval_ms: int = 200
+
+
+_BOUND_NAMES = tuple(field.name for field in fields(Bounds))
+
+
+@dataclass(frozen=True)
+class Genesis:
+    """Line 0 of every chain. `supply` pairs addresses with micro-FedCoin; `roster` orders the miners."""
+
+    network: str
+    time_ms: int
+    roster: tuple[str, ...]
+    supply: tuple[tuple[str, int], ...]
+    delta_ms: int
+    bounds: Bounds = Bounds()
+    predecessor: str | None = None
+
+    @cached_property
+    def id(self) -> str:
+        """The genesis id: SHA-256 over a domain tag and the canonical fields."""
+        return tagged_hash("genesis", encode(self.to_json()))
+
+    @cached_property
+    def supply_micro(self) -> int:
+        """What genesis mints in all; no block ever changes it."""
+        return sum(amount for _, amount in self.supply)
+
+    @property
+    def quorum(self) -> int:
+        """q = ⌊2R/3⌋ + 1 votes make a certificate."""
+        return 2 * len(self.roster) // 3 + 1
+
+    @property
+    def faults(self) -> int:
+        """f = ⌊(R−1)/3⌋ miners may lie."""
+        return (len(self.roster) - 1) // 3
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical fields."""
+        return {
+            "bounds": asdict(self.bounds),
+            "delta_ms": self.delta_ms,
+            "format": FORMAT,
+            "network": self.network,
+            "predecessor": self.predecessor,
+            "roster": list(self.roster),
+            "supply": [[address, amount] for address, amount in self.supply],
+            "time_ms": self.time_ms,
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Genesis":
+        """Read and check; raises `Malformed`."""
+        keys = ("bounds", "delta_ms", "format", "network", "predecessor", "roster", "supply", "time_ms")
+        reader = Fields(value, keys, "genesis")
+        reader.integer("format", FORMAT, FORMAT)
+        bounds = Fields(reader.raw("bounds"), _BOUND_NAMES, "genesis bounds")
+        roster = tuple(_address(item) for item in reader.array("roster", ROSTER_MAX, 1))
+        supply = tuple(_holding(item) for item in reader.array("supply", 100_000, 1))
+        if len(set(roster)) != len(roster):
+            raise Malformed("genesis: two miners share one key")
+        if list(dict.fromkeys(a for a, _ in supply)) != sorted(a for a, _ in supply):
+            raise Malformed("genesis: supply must be sorted by address, one entry each")
+        if sum(amount for _, amount in supply) > SUPPLY_MAX_MICRO:
+            raise Malformed("genesis: the supply is beyond 2**53 - 1 micro")
+        return cls(
+            network=reader.text("network", 64),
+            time_ms=reader.integer("time_ms"),
+            roster=roster,
+            supply=supply,
+            delta_ms=reader.integer("delta_ms", 1, 60_000),
+            bounds=Bounds(**{name: bounds.integer(name) for name in _BOUND_NAMES}),
+            predecessor=reader.optional_hex("predecessor", 64),
+        )
+
+
+def _address(value: Any) -> str:
+    return Fields({"address": value}, ("address",), "genesis").hexadecimal("address", ADDRESS_LENGTH)
+
+
+def _holding(value: Any) -> tuple[str, int]:
+    if type(value) is not list or len(value) != 2:
+        raise Malformed("genesis: supply must hold [address, micro] pairs")
+    reader = Fields(dict(zip(("address", "micro"), value, strict=True)), ("address", "micro"), "genesis supply")
+    return reader.hexadecimal("address", ADDRESS_LENGTH), reader.integer("micro", 1, SUPPLY_MAX_MICRO)

@@ -1,0 +1,341 @@
+"""The fold: block after block → balances, sequences and the life of tasks.
+
+`apply(state, block)` is the whole state transition, a pure function that reads like the protocol's section 4. It
+admits what the ledger itself can judge: signatures, sequences, funds, bounds, the task's phase, and that an outcome
+pays out exactly the escrow. Whether the outcome follows from the reveals is `contract.settlement`'s business.
+
+Theory of operation, a task's life:
+
+    QUEUED ──(no older task unfinished)──▶ OPEN ──close with commits──▶ CLOSED ──result──▶ SETTLED
+      │                                     ▲ │                            │
+      │ cancel                              │ └─close without commits─┐    │ result that failed
+      ▼                                     │                         ▼    ▼
+    CANCELLED                               └──(attempts left, a + 1)──┴──(none left)──▶ REFUNDED
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ledger_store.block import Block
+from ledger_store.canonical import tagged_hash
+from ledger_store.errors import InvalidTransaction
+from ledger_store.genesis import Genesis
+from ledger_store.keys import verify
+from ledger_store.transaction import (
+    Cancel,
+    Close,
+    Commit,
+    Outcome,
+    Result,
+    Task,
+    Transaction,
+    Transfer,
+    commit_terms,
+    update_terms,
+)
+
+QUEUED, OPEN, CLOSED = "QUEUED", "OPEN", "CLOSED"
+SETTLED, REFUNDED, CANCELLED = "SETTLED", "REFUNDED", "CANCELLED"
+UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """What the chain knows of a task.
+
+    `seed` is fixed when it opens. `commits` are those of the last close. `verified` pairs miners with t: the
+    estimates of the last attempt that had any, for the refund. `frauds` may not commit again in this task, `refused`
+    are who withheld a reveal in the task before.
+    """
+
+    task: Task
+    height: int
+    state: str = QUEUED
+    attempt: int = 1
+    seed: str | None = None
+    opened_height: int = 0
+    commits: tuple[Commit, ...] = ()
+    frauds: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    verified: tuple[tuple[str, int], ...] = ()
+    end_height: int | None = None
+
+    @property
+    def escrow_micro(self) -> int:
+        """What is locked: the price until the task ends."""
+        return self.task.price_micro if self.state in UNFINISHED else 0
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that the chain up to `head` says; treat the mappings as frozen.
+
+    `withheld` are the miners that the next task's commits refuse: they committed and did not reveal.
+    """
+
+    genesis: Genesis
+    height: int = 0
+    head: str = ""
+    time_ms: int = 0
+    balances: Mapping[str, int] = field(default_factory=dict)
+    sequences: Mapping[str, int] = field(default_factory=dict)
+    tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
+    queue: tuple[str, ...] = ()
+    withheld: frozenset[str] = frozenset()
+
+    @property
+    def current(self) -> TaskRecord | None:
+        """The task that miners work on: OPEN or CLOSED."""
+        return self.tasks[self.queue[0]] if self.queue else None
+
+    @property
+    def total_micro(self) -> int:
+        """Balances and escrow together: always the supply."""
+        return sum(self.balances.values()) + sum(self.tasks[task].escrow_micro for task in self.queue)
+
+
+def initial(genesis: Genesis) -> State:
+    """The state that genesis mints."""
+    return State(genesis, 0, genesis.id, genesis.time_ms, dict(genesis.supply))
+
+
+def apply(state: State, block: Block) -> State:
+    """The state after `block`; raises `InvalidTransaction` when the block is not admissible on `state`."""
+    _check_header(state, block)
+    _check_order(state, block.transactions)
+    ledger = _Ledger(state, block)
+    for transaction in block.transactions:
+        ledger.execute(transaction)
+    return ledger.close_block()
+
+
+def opening_seed(task: str, parent: str) -> str:
+    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the block that opened it."""
+    return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
+
+
+def refuse(condition: bool, reason: str) -> None:
+    """Raise `InvalidTransaction` when `condition` holds."""
+    if condition:
+        raise InvalidTransaction(reason)
+
+
+def _check_header(state: State, block: Block) -> None:
+    genesis, header = state.genesis, block.header
+    refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
+    refuse(header.parent != state.head, f"block {header.height} does not link to its parent")
+    leader = (header.height + header.view) % len(genesis.roster)
+    refuse(header.proposer != leader, f"block {header.height} was proposed out of turn")
+    least = state.time_ms + (genesis.bounds.block_interval_ms if state.height else 0)
+    refuse(header.time_ms < least, f"block {header.height} is too early after its parent")
+    refuse((block.certificate is None) != (header.height == 1), f"block {header.height} lacks a certificate")
+    refuse(not block.transactions, f"block {header.height} is empty")
+    refuse(len(block.transactions) > genesis.bounds.transactions_a_block, f"block {header.height} is too long")
+    refuse(len(block.line) > genesis.bounds.block_bytes, f"block {header.height} is too large")
+
+
+def _check_order(state: State, transactions: Iterable[Transaction]) -> None:
+    """Signed transactions sorted by (sender, sequence), few an account; then at most one close or result."""
+    keys: list[tuple[str, int]] = []
+    ended = False
+    for transaction in transactions:
+        refuse(ended, "nothing may follow a close or a result")
+        if isinstance(transaction, Close | Result):
+            ended = True
+            continue
+        keys.append((transaction.sender, transaction.sequence))
+    refuse(keys != sorted(keys), "transactions are not ordered by sender and sequence")
+    senders = [sender for sender, _ in keys]
+    most = state.genesis.bounds.transactions_an_account
+    refuse(any(senders.count(sender) > most for sender in set(senders)), f"more than {most} of one account")
+
+
+class _Ledger:
+    """The mutable copy that one block works on."""
+
+    def __init__(self, state: State, block: Block) -> None:
+        self._state = state
+        self._block = block
+        self._genesis = state.genesis
+        self._balances = dict(state.balances)
+        self._sequences = dict(state.sequences)
+        self._tasks = dict(state.tasks)
+        self._queue = list(state.queue)
+        self._withheld = state.withheld
+
+    def execute(self, transaction: Transaction) -> None:
+        match transaction:
+            case Transfer():
+                self._authorise(transaction)
+                self._transfer(transaction)
+            case Task():
+                self._authorise(transaction)
+                self._enqueue(transaction)
+            case Cancel():
+                self._authorise(transaction)
+                self._cancel(transaction)
+            case Close():
+                self._close(transaction)
+            case Result():
+                self._result(transaction)
+
+    def close_block(self) -> State:
+        """Open the oldest queued task, check that no coin was made or lost, and return the new state."""
+        header = self._block.header
+        if self._queue and self._tasks[self._queue[0]].state == QUEUED:
+            task = self._queue[0]
+            self._tasks[task] = replace(
+                self._tasks[task],
+                state=OPEN,
+                seed=opening_seed(task, header.parent),
+                opened_height=header.height,
+                refused=self._withheld,
+            )
+            self._withheld = frozenset()
+        after = State(
+            self._genesis,
+            header.height,
+            header.id,
+            header.time_ms,
+            {address: micro for address, micro in self._balances.items() if micro},
+            self._sequences,
+            self._tasks,
+            tuple(self._queue),
+            self._withheld,
+        )
+        assert after.total_micro == self._genesis.supply_micro, "money is conserved"
+        return after
+
+    def _authorise(self, transaction: Transfer | Task | Cancel) -> None:
+        expected = self._sequences.get(transaction.sender, 0) + 1
+        refuse(transaction.sequence != expected, f"sequence {transaction.sequence} where {expected} is next")
+        refuse(not transaction.verified(self._genesis.id), f"the signature of {transaction.id} is wrong")
+        self._sequences[transaction.sender] = expected
+
+    def _transfer(self, transfer: Transfer) -> None:
+        least = self._genesis.bounds.least_transfer_micro
+        refuse(transfer.amount_micro < least, f"a transfer below {least} micro")
+        self._debit(transfer.sender, transfer.amount_micro)
+        self._credit(transfer.to, transfer.amount_micro)
+
+    def _enqueue(self, task: Task) -> None:
+        bounds = self._genesis.bounds
+        check_terms(task, self._genesis)
+        mine = sum(self._tasks[queued].task.sender == task.sender for queued in self._queue)
+        refuse(mine >= bounds.unfinished_an_account, "this account has an unfinished task")
+        refuse(len(self._queue) >= bounds.unfinished, "too many unfinished tasks")
+        self._debit(task.sender, task.price_micro)
+        self._tasks[task.id] = TaskRecord(task, self._block.height)
+        self._queue.append(task.id)
+
+    def _cancel(self, cancel: Cancel) -> None:
+        record = self._tasks.get(cancel.task)
+        refuse(record is None or record.task.sender != cancel.sender, "only its requester can cancel a task")
+        assert record is not None
+        refuse(record.state != QUEUED, f"a task that is {record.state} cannot be cancelled")
+        self._credit(cancel.sender, record.task.price_micro)
+        self._end(record, CANCELLED)
+
+    def _close(self, close: Close) -> None:
+        record = self._attempt(close.task, close.attempt, OPEN)
+        miners = [commit.miner for commit in close.commits]
+        refuse(miners != sorted(set(miners)), "commits are not sorted, one a miner")
+        for commit in close.commits:
+            self._check_commit(record, close, commit)
+        refuse((close.outcome is None) != bool(close.commits), "a close has commits or an outcome")
+        if close.outcome is None:
+            self._put(replace(record, state=CLOSED, commits=close.commits))
+        else:
+            self._conclude(record, close.outcome)
+
+    def _check_commit(self, record: TaskRecord, close: Close, commit: Commit) -> None:
+        refuse(commit.miner not in self._genesis.roster, "a commit by nobody on the roster")
+        refuse(commit.miner in eligible_refusals(record), "a commit by a miner that is refused here")
+        terms = commit_terms(close.task, close.attempt, commit.digest)
+        refuse(not verify(commit.miner, "commit", self._genesis.id, terms, commit.signature), "a forged commit")
+
+    def _result(self, result: Result) -> None:
+        record = self._attempt(result.task, result.attempt, CLOSED)
+        digests = {commit.miner: commit.digest for commit in record.commits}
+        miners = [reveal.miner for reveal in result.reveals]
+        refuse(miners != sorted(set(miners)), "reveals are not sorted, one a miner")
+        refuse(len(result.proxy_sums) != record.task.clients, "sums of a wrong length")
+        for reveal in result.reveals:
+            opened = reveal.commitment(result.task, result.attempt)
+            refuse(digests.get(reveal.miner) != opened, "a reveal that opens no commit")
+            terms = reveal.terms(result.task, result.attempt)
+            refuse(not verify(reveal.miner, "reveal", self._genesis.id, terms, reveal.signature), "a forged reveal")
+        cheats = [fraud.miner for fraud in result.frauds]
+        refuse(cheats != sorted(set(cheats)) or not set(cheats) <= set(miners), "a fraud names no included reveal")
+        good = tuple((r.miner, r.rankings) for r in result.reveals if r.miner not in cheats)
+        self._withheld |= frozenset(digests) - frozenset(miners)
+        record = replace(record, frauds=record.frauds | set(cheats), verified=good or record.verified)
+        self._conclude(record, result.outcome)
+
+    def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
+        current = self._tasks[self._queue[0]] if self._queue else None
+        refuse(current is None or current.task.id != task, "no such task at work")
+        assert current is not None
+        refuse((current.attempt, current.state) != (attempt, state), f"attempt {attempt} is not {state}")
+        return current
+
+    def _conclude(self, record: TaskRecord, outcome: Outcome) -> None:
+        pay, task = outcome.pay, record.task
+        refuse(len(pay.clients) != task.clients, "payments of a wrong length")
+        last = record.attempt >= task.attempts
+        refuse(outcome.state == OPEN and last, "no attempt is left")
+        refuse(outcome.state == REFUNDED and not last, "an attempt is left")
+        refuse(pay.total != (0 if outcome.state == OPEN else task.price_micro), "payments that are not the price")
+        if outcome.state == OPEN:
+            self._put(replace(record, state=OPEN, attempt=record.attempt + 1, commits=()))
+            return
+        for update, micro in zip(task.updates, pay.clients, strict=True):
+            self._credit(update.client, micro)
+        self._credit(task.server, pay.server)
+        for miner, micro in pay.miners:
+            refuse(miner not in self._genesis.roster, "a payment to nobody on the roster")
+            self._credit(miner, micro)
+        self._credit(task.sender, pay.requester)
+        self._end(record, outcome.state)
+
+    def _end(self, record: TaskRecord, state: str) -> None:
+        self._put(replace(record, state=state, end_height=self._block.height))
+        self._queue.remove(record.task.id)
+
+    def _put(self, record: TaskRecord) -> None:
+        self._tasks[record.task.id] = record
+
+    def _debit(self, address: str, micro: int) -> None:
+        balance = self._balances.get(address, 0)
+        refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")
+        self._balances[address] = balance - micro
+
+    def _credit(self, address: str, micro: int) -> None:
+        self._balances[address] = self._balances.get(address, 0) + micro
+
+
+def eligible_refusals(record: TaskRecord) -> frozenset[str]:
+    """The miners whose commits this attempt refuses: frauds of this task, and who withheld in the task before."""
+    return record.frauds | record.refused
+
+
+def check_terms(task: Task, genesis: Genesis) -> None:
+    """What genesis bounds and what must hold in any task; raises `InvalidTransaction` with the reason."""
+    bounds = genesis.bounds
+    refuse(task.train_micro + task.computation_micro + task.shapley_micro != task.price_micro, "parts are not the price")
+    refuse(not 2 <= task.clients <= bounds.clients, f"a task needs 2 to {bounds.clients} clients")
+    refuse(not 1 <= task.images <= bounds.images, f"a task needs 1 to {bounds.images} test images")
+    refuse(task.empty > task.images, "the empty coalition labels more images than there are")
+    refuse(task.runtime_ms > bounds.runtime_ms, f"RUNTIME is bounded by {bounds.runtime_ms} ms")
+    refuse(not 1 <= task.attempts <= bounds.attempts, f"attempts are bounded by {bounds.attempts}")
+    refuse(task.difficulty_micro < bounds.least_difficulty_micro, "D is below the network's least")
+    refuse(not 1 <= task.least_rankings <= task.most_rankings <= bounds.rankings, "rankings out of bounds")
+    work_s = -(-task.runtime_ms * task.attempts // 1_000)
+    refuse(task.shapley_micro < bounds.least_shapley_price_micro_a_second * work_s, "SapPrice is below the least")
+    clients = [update.client for update in task.updates]
+    refuse(len(set(clients)) != len(clients), "two updates of one client")
+    refuse(any(update.examples > bounds.examples for update in task.updates), "too many examples")
+    for index, update in enumerate(task.updates, 1):
+        terms = update_terms(task.model, task.test, update.digest, update.examples, task.nonce)
+        good = verify(update.client, "update", genesis.id, terms, update.signature)
+        refuse(not good, f"client {index} did not sign its update")
