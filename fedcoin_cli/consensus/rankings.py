@@ -2,8 +2,8 @@
 
 Rankings come in balanced squares (Williams designs), each relabelled by a permutation that follows from the
 task's seed, the miner's key and the square's number: nothing about them is a miner's choice. A permutation is
-drawn by Fisher-Yates from SHAKE-256, so any language reproduces it; `tests/consensus/test_rankings.py` holds the
-test vectors. What a ranking is worth (utilities, sums) does not live here.
+drawn by Fisher-Yates from SHAKE-256, so any language reproduces it; the test vectors are in
+`tests/consensus/golden/rankings.json`. What a ranking is worth (utilities, sums) does not live here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,10 +19,10 @@ _UINT16_VALUES = 65_536
 
 @lru_cache(maxsize=8)
 def rows(clients: int) -> tuple[tuple[int, ...], ...]:
-    """The K′ rows of the Williams square over positions 0..K−1: K′ = K for even K, 2K (with the mirror) for odd K.
+    """The K′ rows of the Williams square on labels 0..K−1: K′ = K for even K, 2K (with mirror) for odd K.
 
-    Over all rows every label stands equally often at every position, and every ordered pair of different labels
-    is met equally often as neighbours.
+    Over all rows every label stands equally often at every position, and every ordered pair of different
+    labels is met equally often as neighbours.
     """
     zigzag = _zigzag(clients)
     square = tuple(tuple((label + shift) % clients for label in zigzag) for shift in range(clients))
@@ -55,7 +55,7 @@ def ranking(seed: bytes, key: bytes, index: int, clients: int) -> tuple[int, ...
 
 
 def prefixes(order: Sequence[int]) -> list[int]:
-    """The K coalition masks (client j is bit j) met on the way from the first client to the full coalition."""
+    """The K coalition masks (client j is bit j) on the way from the first client to the full coalition."""
     return list(accumulate((1 << client for client in order), or_))
 
 
@@ -75,9 +75,9 @@ def on_grid(value: int) -> bool:
 
 
 def grid_floor(value: int, least: int, most: int) -> int:
-    """The greatest admissible number of rankings ≤ `value`, between `least` and `most`, which are on the grid.
+    """The greatest admissible number of rankings ≤ `value`: on the grid, between `least` and `most`.
 
-    Raises ValueError when an end is off the grid or `value` is below `least`, which a miner always walks.
+    Raises ValueError when an end is off the grid or `value` is below `least`, which is always walked.
     """
     if not (on_grid(least) and on_grid(most) and least <= most):
         raise ValueError(f"least {least} and most {most} must be an interval of the grid")
@@ -98,7 +98,7 @@ def _zigzag(clients: int) -> tuple[int, ...]:
 
 
 def _below(bound: int, draws: Iterator[int]) -> int:
-    """A number in 0..bound−1, without bias: what lies above the last whole multiple of `bound` is drawn again."""
+    """A number in 0..bound−1 without bias: a draw above the last whole multiple of `bound` is passed over."""
     accepted = _UINT16_VALUES - _UINT16_VALUES % bound
     return next(draw for draw in draws if draw < accepted) % bound
 
