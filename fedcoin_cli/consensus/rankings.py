@@ -106,7 +106,7 @@ def _below(bound: int, draws: Iterator[int]) -> int:
 def _draws(material: bytes, clients: int) -> Iterator[int]:
     """Big-endian uint16 of SHAKE-256(material), without end: a longer digest only continues a shorter one."""
     stream = shake_256(material)
-    start, end = 0, 4 * clients
+    start, end = 0, 2 * clients
     while True:
         chunk = stream.digest(end)[start:]
         yield from (high << 8 | low for high, low in zip(chunk[::2], chunk[1::2], strict=True))
