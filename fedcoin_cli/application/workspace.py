@@ -1,0 +1,185 @@
+"""The workspace: one folder that holds a network's settings, keys, miners' ledgers and rounds.
+
+    settings.toml   genesis.json   peers.toml   keys/NAME.key
+    miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log}
+    store/DIGEST    rounds/N/
+
+Only places are decided here: what stands in the files belongs to the modules that read and write them.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger_store.canonical import decode
+from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
+from ledger_store.genesis import Genesis
+from ledger_store.keys import KeyPair, load_key
+
+_GENESIS = "genesis.json"
+
+
+@dataclass(frozen=True, slots=True)
+class MinerFolder:
+    """The files of one local miner; `number` counts from 1."""
+
+    number: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the miner's key."""
+        return miner_name(self.number)
+
+    @property
+    def chain(self) -> Path:
+        """The ledger: line h is block h."""
+        return self.path / "chain.jsonl"
+
+    @property
+    def tip(self) -> Path:
+        """The newest block's own certificate."""
+        return self.path / "tip.json"
+
+    @property
+    def votes(self) -> Path:
+        """The vote log."""
+        return self.path / "votes.sqlite"
+
+    @property
+    def evidence(self) -> Path:
+        """Certificates and justifications of heights decided after view 0."""
+        return self.path / "evidence"
+
+    @property
+    def log(self) -> Path:
+        """What the miner's process says."""
+        return self.path / "node.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder with a genesis file in it."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Workspace":
+        """The workspace at `start`, or the nearest one at or above the current folder when none is named.
+
+        Raises `NoWorkspace`.
+        """
+        here = (start or Path()).resolve()
+        for folder in (here,) if start else (here, *here.parents):
+            if (folder / _GENESIS).is_file():
+                return cls(folder)
+        hint = f"fedcoin init{f' {start}' if start else ''} makes one, -C DIR names one"
+        raise NoWorkspace("no FedCoin workspace here", where=str(here), hint=hint)
+
+    @property
+    def settings_file(self) -> Path:
+        """The workspace's settings."""
+        return self.root / "settings.toml"
+
+    @property
+    def genesis_file(self) -> Path:
+        """Line 0 of every chain of this network."""
+        return self.root / _GENESIS
+
+    @property
+    def peers_file(self) -> Path:
+        """Where the miners listen."""
+        return self.root / "peers.toml"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of secret keys, closed to other users."""
+        return self.root / "keys"
+
+    @property
+    def store(self) -> Path:
+        """Files by digest, shared by the miners of this host."""
+        return self.root / "store"
+
+    @property
+    def rounds(self) -> Path:
+        """The folder of rounds."""
+        return self.root / "rounds"
+
+    @property
+    def miners(self) -> tuple[MinerFolder, ...]:
+        """The local miners in order of their numbers."""
+        return tuple(MinerFolder(number, self._miners / str(number)) for number in _numbered(self._miners))
+
+    @property
+    def _miners(self) -> Path:
+        return self.root / "miners"
+
+    def miner(self, number: int) -> MinerFolder:
+        """One local miner by its number from 1; raises `NotFound`."""
+        folder = MinerFolder(number, self._miners / str(number))
+        if not folder.path.is_dir():
+            hint = f"local miners here: {', '.join(str(one.number) for one in self.miners) or 'none'}"
+            raise NotFound(f"no miner {number} in this workspace", where=str(self._miners), hint=hint)
+        return folder
+
+    def genesis(self) -> Genesis:
+        """The network's genesis; raises `LedgerInvalid` when the file is damaged."""
+        try:
+            return Genesis.from_json(decode(self.genesis_file.read_bytes().rstrip(b"\n")))
+        except (Malformed, OSError) as error:
+            hint = "restore it from a backup or from another member: it never changes"
+            reason = error.message if isinstance(error, FedCoinError) else error.strerror
+            raise LedgerInvalid(f"{reason}", where=str(self.genesis_file), hint=hint) from error
+
+    def key_file(self, name: str) -> Path:
+        """Where the key of that name is kept; raises `KeyFailure` for a name that is a path."""
+        if not name or name != Path(name).name or name in {".", ".."}:
+            raise KeyFailure(
+                f"{name!r} is not a key's name", where=str(self.keys), hint="for example: requester"
+            )
+        return self.keys / f"{name}.key"
+
+    def key(self, name: str) -> KeyPair:
+        """The key of that name; raises `KeyFailure`."""
+        return load_key(self.key_file(name))
+
+    def key_names(self) -> tuple[str, ...]:
+        """The names of the keys kept here, sorted."""
+        return tuple(sorted(path.stem for path in self.keys.glob("*.key")))
+
+    def round(self, number: int) -> Path:
+        """The folder of round `number`, whether or not it exists."""
+        return self.rounds / str(number)
+
+    def latest_round(self) -> Path:
+        """The folder of the newest round; raises `NotFound`."""
+        if numbers := _numbered(self.rounds):
+            return self.round(numbers[-1])
+        raise NotFound("no round yet", where=str(self.rounds), hint="fedcoin train makes one")
+
+    def new_round(self) -> Path:
+        """Make the folder of the next round; two processes never get the same."""
+        self.rounds.mkdir(exist_ok=True)
+        while True:
+            path = self.round(max(_numbered(self.rounds), default=0) + 1)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                return path
+
+
+def miner_name(number: int) -> str:
+    """The key's name of local miner `number`, from 1."""
+    return f"miner-{number}"
+
+
+def client_name(number: int) -> str:
+    """The key's name of client `number`, from 1; it sorts like the number."""
+    return f"client-{number:03d}"
+
+
+def _numbered(folder: Path) -> list[int]:
+    """The numbers that name folders in `folder`, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir())
