@@ -1,1 +1,1 @@
-"""Contract: the terms of a task and its settlement (pure)."""
+"""CONTRACT: what a task promises and what settles it; pure functions of chain state and bytes."""

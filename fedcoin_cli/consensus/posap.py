@@ -1,0 +1,443 @@
+"""Proof of Shapley: one attempt of one task, as one miner lives it (pure).
+
+One `Posap` object lives from the block that opens an attempt to the block that ends it. Gossip, the worker's answers,
+the chain's steps and time come in; effects come out, and a `Persist` is durable before any later `Send` leaves.
+
+Theory of operation:
+
+    phase      begins with                 this miner                                     is over when
+    mining     OPEN applied                mines until RUNTIME, or sooner when exact      the worker answers
+    committed  own estimate                persists opening and COMMIT, sends it          CLOSED is applied
+    revealing  CLOSED applied, own digest  sends REVEAL; fetches and checks all tables    the result is applied
+               in it
+
+A miner left out of the close never reveals. What is held when a clock runs out is the frozen set: persisted, never
+changed. A close that lacks one of its miners, or a result that lacks one of its reveals (frauds excepted), gets no vote
+of this miner while it is fresh. That is why nobody in time can be left out, whoever proposes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from fedcoin_cli.consensus.estimate import ProxySums
+from fedcoin_cli.consensus.rankings import on_grid
+from fedcoin_cli.consensus.simplex import Signer
+from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote, fraud_note
+from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
+
+FREEZE_LEAST_MS = 10_000
+REVEAL_LEAST_MS = 20_000
+CHECK_LEAST_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the chain fixes: the task, a, who may commit (roster order), K, RUNTIME and Δ."""
+
+    task: str
+    number: int
+    roster: tuple[str, ...]
+    refused: frozenset[str]
+    clients: int
+    runtime_ms: int
+    least_rankings: int
+    most_rankings: int
+    delta_ms: int
+
+    def admits(self, reveal: Reveal) -> bool:
+        """K sums, and t on the grid between least and most; an exact estimate claims the most."""
+        if len(reveal.sums) != self.clients or not on_grid(reveal.rankings):
+            return False
+        if reveal.exact:
+            return reveal.rankings == self.most_rankings
+        return self.least_rankings <= reveal.rankings <= self.most_rankings
+
+    @property
+    def expected(self) -> frozenset[str]:
+        """The miners whose commits count."""
+        return frozenset(self.roster) - self.refused
+
+    @property
+    def freeze_ms(self) -> int:
+        """Commits freeze at RUNTIME + G; this costs nothing when all commit."""
+        return self.runtime_ms + max(FREEZE_LEAST_MS, 3 * self.delta_ms + self.runtime_ms // 50)
+
+    @property
+    def check_budget_ms(self) -> int:
+        """How long the checks of tables may take in all."""
+        return max(CHECK_LEAST_MS, self.runtime_ms // 10)
+
+    @property
+    def reveal_ms(self) -> int:
+        """Reveals freeze this long after CLOSED."""
+        return max(REVEAL_LEAST_MS, 6 * self.delta_ms + 2 * self.check_budget_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Own estimate with its salt: persisted before the COMMIT."""
+
+    task: str
+    attempt: int
+    reveal: Reveal
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What was held when a clock ran out; `stage` is commits or reveals."""
+
+    task: str
+    attempt: int
+    stage: str
+    miners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """When a stage (open or closed) began by this node's wall clock, for a restart in the middle."""
+
+    task: str
+    attempt: int
+    stage: str
+    wall_ms: int
+
+
+Record = Opening | Frozen | Started | CommitNote
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make durable before anything that follows."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """To all other miners."""
+
+    message: CommitNote | RevealNote | FraudNote
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTable:
+    """Fetch the reveal's table, derive its sums, recompute masks; answer with `checked`."""
+
+    reveal: Reveal
+
+
+@dataclass(frozen=True, slots=True)
+class CheckMask:
+    """Recompute one mask of a held table against [lo, hi] of ε; answer with `mask_checked`."""
+
+    reveal: Reveal
+    mask: int
+
+
+Effect = Persist | Send | CheckTable | CheckMask
+
+
+class Posap:
+    """The machine of one attempt. `me` is this miner's address; None observes only."""
+
+    def __init__(self, attempt: Attempt, me: str | None, signer: Signer, now_ms: int) -> None:
+        self.attempt = attempt
+        self.me = me
+        self.opened_ms = now_ms
+        self.closed_ms: int | None = None
+        self.proxy: ProxySums | None = None
+        self._signer = signer
+        self._now = now_ms
+        self._opening: Reveal | None = None
+        self._own_commit: CommitNote | None = None
+        self._commits: dict[str, Commit] = {}
+        self._frozen: dict[str, frozenset[str]] = {}
+        self._closed: dict[str, str] | None = None
+        self._reveals: dict[str, Reveal] = {}
+        self._held: dict[str, Reveal] = {}
+        self._false: set[str] = set()
+        self._raised: dict[str, FraudNote] = {}
+        self._frauds: dict[str, dict[int, FraudNote | None]] = {}
+        self._asked: dict[tuple[str, int], list[FraudNote]] = {}
+        self._judged: dict[tuple[str, int], bool] = {}
+        self._muted: set[str] = set()
+        self._early: list[RevealNote] = []
+        self._out: list[Effect] = []
+
+    # Inputs -----------------------------------------------------------------------------------------------------
+
+    def restore(self, records: Iterable[Record]) -> None:
+        """Take back what was persisted for this attempt; nothing is sent."""
+        for record in records:
+            match record:
+                case Opening():
+                    self._opening = record.reveal
+                case CommitNote():
+                    self._own_commit = record
+                    self._commits[record.commit.miner] = record.commit
+                case Frozen():
+                    self._frozen[record.stage] = frozenset(record.miners)
+                case Started():
+                    pass  # the node turns wall time into `opened_ms` and `closed_ms`
+
+    def estimated(self, reveal: Reveal) -> list[Effect]:
+        """Own estimate with salt, unsigned; the first of an attempt counts. Persist opening and COMMIT, send it."""
+        if self._opening is not None or self.me is None or self._closed is not None or not self._may_commit():
+            return []
+        task, number = self.attempt.task, self.attempt.number
+        signature = self._signer.sign("reveal", reveal.terms(task, number))
+        self._opening = replace(reveal, signature=signature)
+        digest = self._opening.commitment(task, number)
+        commit = Commit(self.me, digest, self._signer.sign("commit", commit_terms(task, number, digest)))
+        self._own_commit = CommitNote(task, number, commit)
+        self._commits[self.me] = commit
+        return [
+            Persist(Opening(task, number, self._opening)),
+            Persist(self._own_commit),
+            Send(self._own_commit),
+        ]
+
+    def receive(self, note: CommitNote | RevealNote | FraudNote) -> list[Effect]:
+        """Gossip about this attempt; what does not verify is ignored, what is new is relayed once."""
+        if (note.task, note.attempt) == (self.attempt.task, self.attempt.number):
+            match note:
+                case CommitNote():
+                    self._on_commit(note)
+                case RevealNote():
+                    self._on_reveal(note)
+                case FraudNote():
+                    self._on_fraud(note)
+        return self._effects()
+
+    def closed(self, commits: Iterable[Commit], now_ms: int) -> list[Effect]:
+        """The close is final in the own chain: reveal if the own digest is in it."""
+        self.closed_ms = now_ms
+        self._closed = {commit.miner: commit.digest for commit in commits}
+        own = self._opening
+        if own is not None and self._closed.get(own.miner) == self._digest(own):
+            self._take(RevealNote(self.attempt.task, self.attempt.number, own))
+        for note in self._early:
+            self._on_reveal(note)
+        self._early.clear()
+        return self._effects()
+
+    def checked(self, reveal: Reveal, follows: bool, wrong: Iterable[int]) -> list[Effect]:
+        """The worker's answer: do the sums follow from the table, and which masks lie outside [lo, hi] of 2ε?"""
+        if self._reveals.get(reveal.miner) != reveal:
+            return []
+        if not follows:
+            self._false.add(reveal.miner)
+            return []
+        self._held[reveal.miner] = reveal
+        for mask in sorted(wrong)[:1]:
+            self._raise(reveal.miner, mask)
+        for key in [key for key in self._asked if key[0] == reveal.miner]:
+            self._out.append(CheckMask(reveal, key[1]))
+        return self._effects()
+
+    def mask_checked(self, miner: str, mask: int, wrong: bool) -> list[Effect]:
+        """The worker's answer to `CheckMask`: outside [lo, hi] of ε means that the fraud is accepted."""
+        self._judged[miner, mask] = wrong
+        for note in self._asked.pop((miner, mask), []):
+            if wrong:
+                self._accept(note, miner, mask)
+            else:
+                self._muted.add(note.by)
+        if wrong:
+            self._frauds.setdefault(miner, {}).setdefault(mask, None)
+        return self._effects()
+
+    def consider(self, result: Result) -> list[Effect]:
+        """A proposed result names frauds: judge those that are new here."""
+        for fraud in result.frauds:
+            held, key = self._held.get(fraud.miner), (fraud.miner, fraud.mask)
+            if held is not None and key not in self._judged and key not in self._asked:
+                self._asked[key] = []
+                self._out.append(CheckMask(held, fraud.mask))
+        return self._effects()
+
+    def tick(self, now_ms: int) -> list[Effect]:
+        """Time has passed: freeze what must be frozen."""
+        self._now = now_ms
+        if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
+            self._freeze("commits", self._commits)
+        if self.closed_ms is not None and now_ms >= self.closed_ms + self.attempt.reveal_ms:
+            self._freeze("reveals", self._held)
+        return self._effects()
+
+    def standstill(self) -> list[Effect]:
+        """Everything that others may lack: a veto holds only if what it protects can be had."""
+        task, number = self.attempt.task, self.attempt.number
+        if self._closed is None:
+            return [Send(CommitNote(task, number, commit)) for commit in self._commits.values()]
+        notes: list[RevealNote | FraudNote] = [
+            RevealNote(task, number, reveal) for miner, reveal in self._reveals.items() if miner not in self._false
+        ]
+        notes += self._raised.values()
+        notes += [note for marks in self._frauds.values() for note in marks.values() if note is not None]
+        return [Send(note) for note in dict.fromkeys(notes)]
+
+    # Questions --------------------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> str:
+        """mining, committed or revealing."""
+        if self._closed is not None:
+            return "revealing"
+        return "mining" if self._opening is None else "committed"
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When the next freeze is due."""
+        if self._closed is None:
+            return None if "commits" in self._frozen else self.opened_ms + self.attempt.freeze_ms
+        if "reveals" in self._frozen or self.closed_ms is None:
+            return None
+        return self.closed_ms + self.attempt.reveal_ms
+
+    @property
+    def missing_tables(self) -> list[str]:
+        """Digests of tables of valid reveals that are not checked yet."""
+        done = self._held.keys() | self._false
+        return [reveal.table for miner, reveal in self._reveals.items() if miner not in done]
+
+    def due_close(self) -> tuple[Commit, ...] | None:
+        """The commits to pack, sorted by miner, or None while a close is not due."""
+        if self._closed is not None:
+            return None
+        if self.attempt.expected <= self._commits.keys() or "commits" in self._frozen:
+            return tuple(self._commits[miner] for miner in sorted(self._commits))
+        return None
+
+    def due_result(self) -> tuple[tuple[Reveal, ...], tuple[FraudMark, ...], ProxySums] | None:
+        """Reveals and frauds to pack, sorted by miner, with P; or None while a result is not due."""
+        pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
+        if self._closed is None or self.proxy is None or pending:
+            return None
+        if not (self._closed.keys() <= self._held.keys() or "reveals" in self._frozen):
+            return None
+        reveals = tuple(self._held[miner] for miner in sorted(self._held))
+        frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
+        return reveals, frauds, self.proxy
+
+    def accepts_close(self, close: Close) -> bool:
+        """Local check of a fresh close: all are in, or my freeze passed and my frozen set is in."""
+        if self._closed is not None or (close.task, close.attempt) != (self.attempt.task, self.attempt.number):
+            return False
+        miners = frozenset(commit.miner for commit in close.commits)
+        frozen = self._frozen.get("commits")
+        return self.attempt.expected <= miners or (frozen is not None and frozen <= miners)
+
+    def accepts_result(self, result: Result) -> bool:
+        """Local check of a fresh result; see the module's text and protocol section 6."""
+        if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
+            return False
+        if self.proxy != ProxySums(result.proxy_sums, result.proxy_denominator):
+            return False
+        listed = {fraud.miner for fraud in result.frauds}
+        if any(self._held.get(reveal.miner) != reveal for reveal in result.reveals):
+            return False
+        if any(fraud.mask not in self._frauds.get(fraud.miner, {}) for fraud in result.frauds):
+            return False
+        included = {reveal.miner for reveal in result.reveals}
+        if (self._raised.keys() & included) - listed:
+            return False
+        frozen = self._frozen.get("reveals")
+        return self._closed.keys() <= included or (frozen is not None and frozen - listed <= included)
+
+    # Gossip -----------------------------------------------------------------------------------------------------
+
+    def _on_commit(self, note: CommitNote) -> None:
+        commit = note.commit
+        if self._closed is not None or commit.miner in self._commits or commit.miner not in self.attempt.expected:
+            return
+        terms = commit_terms(note.task, note.attempt, commit.digest)
+        if self._verify(commit.miner, "commit", terms, commit.signature):
+            self._commits[commit.miner] = commit
+            self._out.append(Send(note))
+
+    def _on_reveal(self, note: RevealNote) -> None:
+        reveal = note.reveal
+        if self._closed is None:
+            known = {early.reveal.miner for early in self._early}
+            if reveal.miner in self.attempt.expected and reveal.miner not in known:
+                self._early.append(note)
+            return
+        if reveal.miner in self._reveals or not self.attempt.admits(reveal):
+            return
+        if self._closed.get(reveal.miner) != self._digest(reveal):
+            return
+        if self._verify(reveal.miner, "reveal", reveal.terms(note.task, note.attempt), reveal.signature):
+            self._take(note)
+
+    def _take(self, note: RevealNote) -> None:
+        self._reveals[note.reveal.miner] = note.reveal
+        self._out += [Send(note), CheckTable(note.reveal)]
+
+    def _on_fraud(self, note: FraudNote) -> None:
+        """The first per (by, miner) counts; it is relayed once accepted; a false one mutes its sender."""
+        if self._closed is None or note.by not in self.attempt.roster or note.by in self._muted:
+            return
+        asked = (known.by for (miner, _), notes in self._asked.items() if miner == note.miner for known in notes)
+        marks = self._frauds.get(note.miner, {})
+        if note.miner not in self._closed or note.by in asked or any(m and m.by == note.by for m in marks.values()):
+            return
+        width = 2 * ((self.attempt.clients + 7) // 8)
+        mask = int(note.mask, 16)
+        if len(note.mask) != width or not 0 < mask < 1 << self.attempt.clients:
+            return
+        if not self._verify(note.by, "fraud", note.terms(), note.signature):
+            return
+        key = (note.miner, mask)
+        if key in self._judged:
+            self._settle_note(note, key)
+        else:
+            fresh = key not in self._asked
+            self._asked.setdefault(key, []).append(note)
+            held = self._held.get(note.miner)
+            if fresh and held is not None:
+                self._out.append(CheckMask(held, mask))
+
+    def _settle_note(self, note: FraudNote, key: tuple[str, int]) -> None:
+        if self._judged[key]:
+            self._accept(note, *key)
+        else:
+            self._muted.add(note.by)
+
+    def _accept(self, note: FraudNote, miner: str, mask: int) -> None:
+        marks = self._frauds.setdefault(miner, {})
+        if marks.get(mask) is None:
+            marks[mask] = note
+            self._out.append(Send(note))
+
+    def _raise(self, miner: str, mask: int) -> None:
+        """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept."""
+        self._judged[miner, mask] = True
+        if self.me is None:
+            self._frauds.setdefault(miner, {})[mask] = None
+            return
+        note = fraud_note(self.attempt.task, self.attempt.number, miner, mask, self.attempt.clients, self.me)
+        note = replace(note, signature=self._signer.sign("fraud", note.terms()))
+        self._raised[miner] = note
+        self._accept(note, miner, mask)
+
+    # Small parts ------------------------------------------------------------------------------------------------
+
+    def _freeze(self, stage: str, held: Iterable[str]) -> None:
+        if stage not in self._frozen:
+            self._frozen[stage] = frozenset(held)
+            miners = tuple(sorted(self._frozen[stage]))
+            self._out.append(Persist(Frozen(self.attempt.task, self.attempt.number, stage, miners)))
+
+    def _may_commit(self) -> bool:
+        return self.me in self.attempt.expected
+
+    def _digest(self, reveal: Reveal) -> str:
+        return reveal.commitment(self.attempt.task, self.attempt.number)
+
+    def _verify(self, miner: str, kind: str, terms: dict[str, object], signature: str) -> bool:
+        return self._signer.verify(self.attempt.roster.index(miner), kind, terms, signature)
+
+    def _effects(self) -> list[Effect]:
+        out, self._out = self._out, []
+        return out

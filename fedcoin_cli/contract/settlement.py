@@ -1,0 +1,132 @@
+"""From reveals to outcome, recomputed by every voter; with it a block's full validity and audit level 3.
+
+The rules are protocol.md's section 5: someone within D settles the task; otherwise the attempt failed, and the next
+begins or, when none is left, the task is refunded.
+"""
+
+from collections.abc import Sequence
+
+from fedcoin_cli.consensus.estimate import Agreement, Estimate, ProxySums, Terms, agree
+from fedcoin_cli.contract.task import attempt_of, check_task
+from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares
+from ledger_store.canonical import tagged_hash
+from ledger_store.chain import Tip, candidate
+from ledger_store.errors import InvalidTransaction, Malformed
+from ledger_store.block import Block
+from ledger_store.genesis import Genesis
+from ledger_store.state import OPEN, REFUNDED, SETTLED, State, TaskRecord, refuse
+from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task
+
+
+def settle(
+    record: TaskRecord, genesis: Genesis, reveals: Sequence[Reveal], frauds: Sequence[FraudMark], proxy: ProxySums
+) -> Outcome:
+    """What follows from an attempt's reveals; raises `InvalidTransaction` for a reveal that is not admissible."""
+    attempt = attempt_of(record, genesis)
+    refuse(not all(attempt.admits(reveal) for reveal in reveals), "a reveal with rankings off the grid")
+    estimates = _estimates(genesis, reveals, {fraud.miner for fraud in frauds})
+    agreement = _agree(record.task, genesis, estimates, proxy)
+    if not agreement.within:
+        verified = tuple((estimate.miner, estimate.rankings) for estimate in estimates) or record.verified
+        return _failed(record, verified, agreement)
+    task = record.task
+    shares = shapley_shares(task.sap_rule, agreement, estimates)
+    return Outcome(
+        state=SETTLED,
+        winner=_winner(task.id, agreement),
+        distance=_distance(agreement),
+        shapley=agreement.numerators,
+        denominator=agreement.denominator,
+        pay=pay_settled(price_of(task), agreement.weights, shares),
+    )
+
+
+def give_up(record: TaskRecord) -> Outcome:
+    """What follows from a close without commits."""
+    return _failed(record, record.verified, None)
+
+
+def agreement_of(record: TaskRecord, genesis: Genesis, result: Result) -> Agreement:
+    """The agreement behind a result on the chain: every miner's distance, for people and audits."""
+    estimates = _estimates(genesis, result.reveals, {fraud.miner for fraud in result.frauds})
+    proxy = ProxySums(result.proxy_sums, result.proxy_denominator)
+    return _agree(record.task, genesis, estimates, proxy)
+
+
+def validate(tip: Tip, block: Block) -> State:
+    """The state after `block` on `tip`, with every outcome recomputed; raises `PeerFault`.
+
+    This is the deterministic check of a vote: a pure function of parent state and block bytes.
+    """
+    after = candidate(tip, block)
+    check_settlements(tip.state, block)
+    return after
+
+
+def check_settlements(before: State, block: Block) -> None:
+    """Level 3: terms on the grid, and each close's and result's outcome follows from what it holds."""
+    for transaction in block.transactions:
+        match transaction:
+            case Task():
+                check_task(transaction)
+            case Close() if transaction.outcome is not None:
+                record = before.tasks[transaction.task]
+                refuse(transaction.outcome != give_up(record), "a close whose outcome does not follow")
+            case Result():
+                _check_result(before, transaction)
+
+
+def price_of(task: Task) -> Price:
+    """The task's price in its parts."""
+    return Price(task.train_micro, task.computation_micro, task.shapley_micro)
+
+
+def _check_result(before: State, result: Result) -> None:
+    record = before.tasks[result.task]
+    try:
+        proxy = ProxySums(result.proxy_sums, result.proxy_denominator)
+        expected = settle(record, before.genesis, result.reveals, result.frauds, proxy)
+    except Malformed as error:
+        raise InvalidTransaction(error.message) from error
+    refuse(result.outcome != expected, "a result whose outcome does not follow from its reveals")
+    none = record.task.proxy is None
+    refuse(none and (any(proxy.sums) or proxy.denominator != 1), "proxy sums without a proxy")
+
+
+def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[str]) -> list[Estimate]:
+    """The honest reveals in roster order."""
+    by_miner = {reveal.miner: reveal for reveal in reveals if reveal.miner not in cheats}
+    return [
+        Estimate(miner, reveal.rankings, reveal.exact, reveal.sums, reveal.values)
+        for miner in genesis.roster
+        if (reveal := by_miner.get(miner)) is not None
+    ]
+
+
+def _agree(task: Task, genesis: Genesis, estimates: Sequence[Estimate], proxy: ProxySums) -> Agreement:
+    return agree(estimates, proxy, Terms(task.clients, task.images, task.difficulty_micro, genesis.faults))
+
+
+def _failed(record: TaskRecord, verified: Sequence[tuple[str, int]], agreement: Agreement | None) -> Outcome:
+    """Another attempt while one is left; otherwise the refund, with SapPrice for verified work."""
+    counted = agreement is not None and bool(agreement.counted)
+    again = record.attempt < record.task.attempts
+    nothing = Pay((0,) * record.task.clients, 0, (), 0)
+    return Outcome(
+        state=OPEN if again else REFUNDED,
+        winner=None,
+        distance=_distance(agreement) if agreement is not None and counted else None,
+        shapley=agreement.numerators if agreement is not None and counted else None,
+        denominator=agreement.denominator if agreement is not None and counted else 1,
+        pay=nothing if again else pay_refunded(price_of(record.task), record.task.clients, verified),
+    )
+
+
+def _winner(task: str, agreement: Agreement) -> str:
+    """Of those that tie for nearest, the key with the least hash with the task."""
+    return min(agreement.nearest, key=lambda miner: tagged_hash("winner", bytes.fromhex(task + miner)))
+
+
+def _distance(agreement: Agreement) -> tuple[int, int]:
+    distance = next(item for item in agreement.distances if item.miner == agreement.nearest[0])
+    return distance.numerator, distance.denominator

@@ -1,0 +1,31 @@
+"""A task's life as the contract sees it: which terms are admissible beyond what the ledger bounds, and what an
+attempt fixes for the miners.
+"""
+
+from fedcoin_cli.consensus.posap import Attempt
+from fedcoin_cli.consensus.rankings import on_grid
+from ledger_store.genesis import Genesis
+from ledger_store.state import TaskRecord, eligible_refusals, refuse
+from ledger_store.transaction import Task
+
+
+def check_task(task: Task) -> None:
+    """Raise `InvalidTransaction` for terms that no miner could fulfil to the letter."""
+    refuse(not on_grid(task.least_rankings), f"{task.least_rankings} least rankings are not on the grid")
+    refuse(not on_grid(task.most_rankings), f"{task.most_rankings} most rankings are not on the grid")
+
+
+def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:
+    """What the record's present attempt fixes for every miner."""
+    task = record.task
+    return Attempt(
+        task=task.id,
+        number=record.attempt,
+        roster=genesis.roster,
+        refused=eligible_refusals(record),
+        clients=task.clients,
+        runtime_ms=task.runtime_ms,
+        least_rankings=task.least_rankings,
+        most_rankings=task.most_rankings,
+        delta_ms=genesis.delta_ms,
+    )
