@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ledger_store import merkle
-from ledger_store.canonical import encode, tagged_hash
+from ledger_store.canonical import decode, encode, tagged_hash
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import ROSTER_MAX, Genesis
@@ -48,7 +48,9 @@ class Certificate:
         for item in reader.array("signatures", ROSTER_MAX, 1):
             if type(item) is not list or len(item) != 2:
                 raise Malformed("certificate: signatures must hold [roster index, signature] pairs")
-            pair = Fields(dict(zip(("index", "signature"), item, strict=True)), ("index", "signature"), "certificate")
+            pair = Fields(
+                dict(zip(("index", "signature"), item, strict=True)), ("index", "signature"), "certificate"
+            )
             index = pair.integer("index", 0, ROSTER_MAX - 1)
             pairs.append((index, pair.hexadecimal("signature", SIGNATURE_LENGTH)))
         return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=tuple(pairs))
@@ -56,12 +58,20 @@ class Certificate:
     def check(self, genesis: Genesis, kind: str, height: int, block: str | None) -> None:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
         indices = [index for index, _ in self.signatures]
-        if len(indices) != genesis.quorum or indices != sorted(set(indices)) or indices[-1] >= len(genesis.roster):
-            raise BadSignature(f"the certificate of height {height} needs {genesis.quorum} distinct miners in order")
+        if (
+            len(indices) != genesis.quorum
+            or indices != sorted(set(indices))
+            or indices[-1] >= len(genesis.roster)
+        ):
+            raise BadSignature(
+                f"the certificate of height {height} needs {genesis.quorum} distinct miners in order"
+            )
         terms = vote_terms(height, self.view, block)
         for index, signature in self.signatures:
             if not verify(genesis.roster[index], kind, genesis.id, terms, signature):
-                raise BadSignature(f"the certificate of height {height} has a wrong signature of miner {index + 1}")
+                raise BadSignature(
+                    f"the certificate of height {height} has a wrong signature of miner {index + 1}"
+                )
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,15 @@ class Block:
     def line(self) -> bytes:
         """The chain file's line without its newline."""
         return encode(self.to_json())
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Block":
+        """Read a chain file's line without its newline; raises `Malformed`."""
+        block = cls.from_json(decode(line))
+        vars(block)["line"] = (
+            line  # what `line` would encode again: canonical bytes have one reading and one writing
+        )
+        return block
 
     @classmethod
     def from_json(cls, value: Any) -> "Block":

@@ -44,7 +44,8 @@ def tagged_hash(tag: str, data: bytes) -> str:
 
 
 def _dump(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+    # All text is ASCII by now; `ensure_ascii` would escape DEL, which RFC 8785 does not.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("ascii")
 
 
 def _no_float(text: str) -> Any:

@@ -124,5 +124,7 @@ def _address(value: Any) -> str:
 def _holding(value: Any) -> tuple[str, int]:
     if type(value) is not list or len(value) != 2:
         raise Malformed("genesis: supply must hold [address, micro] pairs")
-    reader = Fields(dict(zip(("address", "micro"), value, strict=True)), ("address", "micro"), "genesis supply")
+    reader = Fields(
+        dict(zip(("address", "micro"), value, strict=True)), ("address", "micro"), "genesis supply"
+    )
     return reader.hexadecimal("address", ADDRESS_LENGTH), reader.integer("micro", 1, SUPPLY_MAX_MICRO)

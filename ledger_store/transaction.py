@@ -152,8 +152,20 @@ class Task(Signed):
         named = [self.model, self.test, *(u.digest for u in self.updates), self.proxy, self.baseline]
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
 
+    def update_terms(self, update: Update) -> dict[str, Any]:
+        """What the client of `update` signed for this task."""
+        return update_terms(self.model, self.test, update.digest, update.examples, self.nonce)
+
     def terms(self) -> dict[str, Any]:
-        names = (*_TASK_HEX, *_TASK_INTEGERS, "aggregation", "baseline", "payment_error_micro", "proxy", "sap_rule")
+        names = (
+            *_TASK_HEX,
+            *_TASK_INTEGERS,
+            "aggregation",
+            "baseline",
+            "payment_error_micro",
+            "proxy",
+            "sap_rule",
+        )
         return {**{n: getattr(self, n) for n in names}, "updates": [u.to_json() for u in self.updates]}
 
 

@@ -1,0 +1,120 @@
+"""Writes that survive a power cut: the lock, an append that is whole or undone, replacement by rename.
+
+Which bytes are written is `jsonl`'s business. Every refusal of the disk is a `StorageFailure`; a file is then as it
+was before, as far as the disk still allows.
+"""
+
+import contextlib
+import fcntl
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ledger_store.errors import Locked, StorageFailure
+
+
+def lock(path: Path) -> int:
+    """Take the exclusive lock on `path` (made when missing) and return its descriptor; closing it gives it back.
+
+    Raises `Locked` when another process, or another object of this one, holds it.
+    """
+    with refusals(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        hint = "one writer a ledger: stop the other one first (fedcoin stop)"
+        raise Locked("another process is writing this ledger", where=str(path), hint=hint) from error
+    return handle
+
+
+def append(handle: int, path: Path, data: bytes, length: int) -> None:
+    """Append `data` to a file of `length` bytes (O_APPEND) in one write, and fsync it.
+
+    A refused or short write, or a failing fsync, takes the bytes back and raises `StorageFailure`.
+    """
+    if os.fstat(handle).st_size != length:
+        hint = "another program writes this file; stop it, then open the ledger again"
+        raise StorageFailure("the file changed underneath its writer", where=str(path), hint=hint)
+    with refusals(path):
+        try:
+            written = os.write(handle, data)
+            if written != len(data):
+                raise OSError(0, f"{written} of {len(data)} bytes were written")
+            os.fsync(handle)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, length)
+                os.fsync(handle)
+            raise
+
+
+def stage(path: Path, data: bytes) -> Path:
+    """Write `data` durably beside `path`, to be put in its place by `put_in_place`."""
+    staged = path.with_name(path.name + ".new")
+    with refusals(path):
+        try:
+            with staged.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            staged.unlink(missing_ok=True)
+            raise
+    return staged
+
+
+def put_in_place(staged: Path, path: Path) -> None:
+    """Put a staged file in the place of `path`, durably and at once."""
+    with refusals(path):
+        staged.replace(path)
+        sync_folder(path.parent)
+
+
+def move_tail(handle: int, path: Path, start: int) -> Path:
+    """Move the bytes of `path` from offset `start` on into the first unused `<name>.torn-<n>`; nothing is deleted."""
+    with refusals(path):
+        aside, name = _unused(path)
+        try:
+            with os.fdopen(os.dup(handle), "rb") as source, os.fdopen(aside, "wb") as copy:
+                source.seek(start)
+                shutil.copyfileobj(source, copy)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except OSError:
+            name.unlink()
+            raise
+        sync_folder(path.parent)
+        os.ftruncate(handle, start)
+        os.fsync(handle)
+        return name
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn the disk's refusal into a `StorageFailure` about `path`."""
+    try:
+        yield
+    except OSError as error:
+        hint = "make room or repair the disk, then start again: nothing was lost"
+        raise StorageFailure(f"the disk refused: {error.strerror}", where=str(path), hint=hint) from error
+
+
+def _unused(path: Path) -> tuple[int, Path]:
+    for number in itertools.count(1):
+        name = path.with_name(f"{path.name}.torn-{number}")
+        with contextlib.suppress(FileExistsError):
+            return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), name
+    raise AssertionError("counting never ends")

@@ -1,0 +1,282 @@
+"""The chain file: line 0 is genesis, line h is block h; beside it the tip file with the last block's certificate.
+
+`ChainReader` reads without a lock, `ChainFile` is the one writer. Opening checks framing, links and the fold, no
+signature: these were checked before the line was written. `checks` trusts nothing.
+
+Theory of operation. An append stages the new tip file, appends the line, then puts the tip file in its place: a
+full disk is met before the ledger changes, and after a power cut the tip file is never ahead. A torn tail (bytes
+that are no block, with no block after them) is moved aside when a writer opens the file and passed over by readers.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ledger_store import disk
+from ledger_store.block import Block, Certificate
+from ledger_store.canonical import decode, encode
+from ledger_store.chain import Tip, extend, replay, start
+from ledger_store.errors import BadSignature, LedgerInvalid, Malformed, NotFound, PeerFault, StorageFailure
+from ledger_store.fields import Fields
+from ledger_store.genesis import Genesis
+
+CHAIN_NAME, TIP_NAME, LOCK_NAME = "chain.jsonl", "tip.json", "chain.lock"
+# Above the largest genesis (100,000 holders); what is longer is no line of ours and is read in pieces.
+LINE_BYTES_MAX = 16 * 2**20
+_REMEDY = "fedcoin audit names what was altered; fedcoin repair fetches it again from the other miners"
+
+
+@dataclass(frozen=True, slots=True)
+class TipRecord:
+    """The tip file: the last block's height, id and certificate."""
+
+    height: int
+    id: str
+    certificate: Certificate
+
+    def to_json(self) -> dict[str, Any]:
+        return {"certificate": self.certificate.to_json(), "height": self.height, "id": self.id}
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "TipRecord":
+        """Read the file's bytes; raises `Malformed`."""
+        reader = Fields(decode(data.removesuffix(b"\n")), ("certificate", "height", "id"), "tip file")
+        certificate = Certificate.from_json(reader.raw("certificate"))
+        return cls(reader.integer("height", 1), reader.hexadecimal("id", 64), certificate)
+
+
+def read_chain(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a chain file with their numbers, newline included; only the last may lack it.
+
+    Raises `NotFound` and `StorageFailure`.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(iter(lambda: file.readline(LINE_BYTES_MAX), b""))
+    except FileNotFoundError as error:
+        raise NotFound("no ledger here", where=str(path), hint="fedcoin init makes one") from error
+    except OSError as error:
+        raise StorageFailure(f"cannot read the ledger: {error.strerror}", where=str(path)) from error
+
+
+def read_tip(path: Path) -> TipRecord | None:
+    """The tip file, None when there is none; raises `Malformed`."""
+    try:
+        return TipRecord.from_bytes(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageFailure(f"cannot read the tip file: {error.strerror}", where=str(path)) from error
+
+
+class ChainReader:
+    """A chain file as it stands when it is opened; a live writer does not disturb it.
+
+    Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / CHAIN_NAME
+        self._tip_path = folder / TIP_NAME
+        record = self._read_tip()  # before the chain, which only grows
+        self._offsets: list[int] = []
+        self._tip = self._load()
+        self._tip = Tip(self._tip.state, self._certificate(record))
+        self._handle = os.open(self.path, os.O_RDONLY)
+
+    @property
+    def tip(self) -> Tip:
+        """The last block's state; its certificate is None at genesis and when the tip file is missing or behind."""
+        return self._tip
+
+    @property
+    def height(self) -> int:
+        """The last block's height."""
+        return self._tip.height
+
+    def block(self, height: int) -> Block:
+        """Block 1..`height`; raises `NotFound`, or `LedgerInvalid` when its bytes changed since opening."""
+        if not 1 <= height <= self.height:
+            raise NotFound(f"no block {height}: the ledger ends at {self.height}", where=str(self.path))
+        begin, end = self._offsets[height], self._offsets[height + 1]
+        try:
+            return Block.from_line(os.pread(self._handle, end - begin - 1, begin))
+        except Malformed as error:
+            raise self._invalid(height, error) from error
+
+    def certificate_of(self, height: int) -> Certificate | None:
+        """The certificate of block `height`: in the block after it, or the tip's, which may be unknown (None)."""
+        if height == self.height:
+            return self._tip.certificate
+        return self.block(height + 1).certificate
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block, from height 1 on."""
+        return (self.block(height) for height in range(1, self.height + 1))
+
+    def close(self) -> None:
+        """Give back the file."""
+        os.close(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _end(self) -> int:
+        """Where the next line begins, in bytes."""
+        return self._offsets[-1]
+
+    def _load(self) -> Tip:
+        """Index and fold the lines; what stands behind `_end` is torn."""
+        lines = read_chain(self.path)
+        tip = start(self._read_genesis(lines))
+        for height, line in lines:
+            try:
+                block = _read_block(line)
+            except Malformed as error:
+                if any(_is_block(later) for _, later in lines):
+                    raise self._invalid(height, error) from error
+                break
+            try:
+                tip = replay(tip, block)
+            except PeerFault as error:
+                raise self._invalid(height, error) from error
+            self._offsets.append(self._end + len(line))
+        return tip
+
+    def _read_genesis(self, lines: Iterator[tuple[int, bytes]]) -> Genesis:
+        line = next(lines, (0, b""))[1]
+        try:
+            genesis = Genesis.from_json(decode(_whole(line)))
+        except Malformed as error:
+            raise self._invalid(0, error) from error
+        self._offsets = [0, len(line)]
+        return genesis
+
+    def _read_tip(self) -> TipRecord | None:
+        try:
+            return read_tip(self._tip_path)
+        except Malformed:
+            return None  # as good as missing: the vote log or a peer has it
+
+    def _certificate(self, record: TipRecord | None) -> Certificate | None:
+        state = self._tip.state
+        if record is None or (record.height, record.id) != (state.height, state.head):
+            return None
+        try:
+            record.certificate.check(state.genesis, "final", state.height, state.head)
+        except BadSignature:
+            return None
+        return record.certificate
+
+    def _invalid(self, height: int, error: PeerFault) -> LedgerInvalid:
+        where = f"{self.path}, line {height + 1} (height {height})"
+        return LedgerInvalid(
+            f"the ledger is damaged at height {height}: {error.message}", where=where, hint=_REMEDY
+        )
+
+
+class ChainFile(ChainReader):
+    """The one writer of a chain file; `torn` names where a torn tail was moved when it was opened.
+
+    After a `StorageFailure` it refuses further writes: what the disk holds is then known only after opening again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = disk.lock(folder / LOCK_NAME)
+        try:
+            super().__init__(folder)
+            os.close(self._handle)
+            with disk.refusals(self.path):
+                self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            self.torn = self._move_torn_tail()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._failed = False
+
+    @classmethod
+    def create(cls, folder: Path, genesis: Genesis) -> "ChainFile":
+        """A new ledger in an existing folder; refuses where one stands."""
+        path = folder / CHAIN_NAME
+        if path.exists():
+            raise StorageFailure(
+                "a ledger stands here already", where=str(path), hint="choose another folder"
+            )
+        disk.put_in_place(disk.stage(path, encode(genesis.to_json()) + b"\n"), path)
+        return cls(folder)
+
+    @classmethod
+    def open_for_writing(cls, folder: Path) -> "ChainFile":
+        """Open, lock, and move a torn tail aside; raises `Locked` for a second writer."""
+        return cls(folder)
+
+    def append(self, block: Block, certificate: Certificate) -> None:
+        """Check `block` and its certificate in full, append it durably, and make it the tip.
+
+        Raises `PeerFault` for a block that does not extend the tip, `StorageFailure` when the disk refuses: the
+        ledger's bytes are then as before.
+        """
+        self._refuse_after_failure()
+        tip = extend(self._tip, block, certificate)
+        line = block.line + b"\n"
+        self._write(TipRecord(block.height, block.id, certificate), line)
+        self._offsets.append(self._end + len(line))
+        self._tip = tip
+
+    def certify(self, certificate: Certificate) -> None:
+        """Give the tip the certificate that its file lost; raises `BadSignature` when it is not the tip's."""
+        self._refuse_after_failure()
+        state = self._tip.state
+        certificate.check(state.genesis, "final", state.height, state.head)
+        self._write(TipRecord(state.height, state.head, certificate), b"")
+        self._tip = Tip(state, certificate)
+
+    def close(self) -> None:
+        super().close()
+        os.close(self._lock)
+
+    def _write(self, record: TipRecord, line: bytes) -> None:
+        self._failed = True  # until everything is on the disk
+        staged = disk.stage(self._tip_path, encode(record.to_json()) + b"\n")
+        if line:
+            try:
+                disk.append(self._handle, self.path, line, self._end)
+            except StorageFailure:
+                staged.unlink()
+                raise
+        disk.put_in_place(staged, self._tip_path)
+        self._failed = False
+
+    def _refuse_after_failure(self) -> None:
+        if self._failed:
+            hint = "start again once the disk is well"
+            raise StorageFailure("no write after a failed one", where=str(self.path), hint=hint)
+
+    def _move_torn_tail(self) -> Path | None:
+        if os.fstat(self._handle).st_size == self._end:
+            return None
+        return disk.move_tail(self._handle, self.path, self._end)
+
+
+def _whole(line: bytes) -> bytes:
+    if not line.endswith(b"\n"):
+        raise Malformed("the line has no end")
+    return line[:-1]
+
+
+def _read_block(line: bytes) -> Block:
+    return Block.from_line(_whole(line))
+
+
+def _is_block(line: bytes) -> bool:
+    try:
+        Block.from_line(line.removesuffix(b"\n"))
+    except Malformed:
+        return False
+    return True
