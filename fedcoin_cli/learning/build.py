@@ -1,0 +1,29 @@
+"""Keras models from a `ModelSpec`, and the seed model of a new round.
+
+Models are built layer by layer from checked sizes; `model_from_json` is never called. Layer names are fixed, so
+that `model.json` has the same bytes whenever the same model is written.
+"""
+
+from math import prod
+from typing import Any, Final
+
+from fedcoin_cli.learning.backend import keras
+from fedcoin_cli.learning.model import Dense, ModelSpec
+
+SEED_UNITS: Final = 128
+
+
+def seed_spec(input_shape: tuple[int, ...], classes: int) -> ModelSpec:
+    """The model of the original code: Flatten, Dense 128 ReLU, Dense `classes`."""
+    hidden = Dense(prod(input_shape), SEED_UNITS, "relu", use_bias=True)
+    return ModelSpec(input_shape, (hidden, Dense(SEED_UNITS, classes, "linear", use_bias=True)))
+
+
+def build(spec: ModelSpec) -> Any:
+    """A `keras.Sequential` of this shape with freshly drawn weights; it gives class logits."""
+    layers = [keras.layers.Flatten(name="flatten")] if len(spec.input_shape) > 1 else []
+    layers += [
+        keras.layers.Dense(layer.units, layer.activation, use_bias=layer.use_bias, name=f"dense_{index}")
+        for index, layer in enumerate(spec.layers)
+    ]
+    return keras.Sequential([keras.Input(spec.input_shape, name="images"), *layers], name="fedcoin")

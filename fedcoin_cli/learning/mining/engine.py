@@ -1,0 +1,115 @@
+"""The utility engine: counts of correctly labelled test images for batches of coalitions, in float32.
+
+Theory. A layer that is linear in its weights gives the aggregate the average of the clients' pre-activations, so the
+first layer is computed once a client (in float64, rounded once) and a coalition costs one row of a matrix product
+`shares @ Z` instead of a rebuilt model (mining.md 1). Shares sum to 1, hence activations see the true average and no
+running sum can drift. Images are grouped by label, so "correct" is a slice and two maxima instead of an argmax:
+the true logit is strictly above all lower classes and at least equal to the higher ones (ties: lowest class).
+Everything is written in `keras.ops` and compiled by `predict_on_batch`, on whichever backend Keras runs.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.backend import keras, ops, use_threads
+from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.mining.game import Game
+
+BATCH: Final = 32
+"""Coalitions evaluated together; a chunk of their first layer stays in the cache of a core."""
+
+
+class UtilityEngine:
+    """Counts of one game's coalitions.
+
+    Args:
+        game: the loaded problem.
+        first: the first layer, where somebody (the reference) has it already.
+        threads: cores to use; 0 leaves it to the backend. Takes effect before the first use of Keras only.
+
+    It holds 4·K·n·units bytes of pre-activations; a batch adds a few MiB.
+    """
+
+    def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 0) -> None:
+        if threads:
+            use_threads(threads)
+        self.game = game
+        inputs = keras.Input(batch_shape=(BATCH, game.clients), name="shares")
+        self._model = keras.Model(inputs, _Counts(game, first or FirstLayer(game))(inputs), name="utility")
+        self._model.compile(jit_compile=False)
+
+    def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
+        """u(mask) in images for each non-empty mask, in order."""
+        counts = np.empty(len(masks), np.int64)
+        for start in range(0, len(masks), BATCH):
+            part = masks[start : start + BATCH]
+            # The compiled graph has one shape: the last batch is filled up with a coalition that is not read.
+            padded = [*part, *[part[0]] * (BATCH - len(part))]
+            shares = self.game.shares(padded).astype(np.float32)
+            counts[start : start + len(part)] = self._model.predict_on_batch(shares)[: len(part)]
+        return counts
+
+
+class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """Shares (BATCH, K) → counts (BATCH,) int32."""
+
+    def __init__(self, game: Game, first: FirstLayer) -> None:
+        super().__init__(name="counts", trainable=False)
+        self._layers_above = game.spec.layers[1:]
+        self._activations = [keras.activations.get(layer.activation) for layer in game.spec.layers]
+        self._chunks = [
+            (label, len(positions), self._constant(f"first_{index}", _transposed(first.block(index))))
+            for index, (label, positions) in enumerate(first.chunks)
+        ]
+        self._upper = self._stacked(game)
+
+    def _constant(self, name: str, value: npt.NDArray[Any]) -> Any:
+        """Data as a frozen weight: every backend then keeps it on its device."""
+        weight = self.add_weight(name=name, shape=value.shape, initializer="zeros", trainable=False)
+        weight.assign(value.astype(np.float32))
+        return weight
+
+    def _stacked(self, game: Game) -> list[tuple[Any, Any]]:
+        """Of each layer above the first, all clients' transposed kernels and biases, one row a client."""
+        skipped = len(game.spec.layers[0].weight_shapes)
+        tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
+        pairs = []
+        for index, layer in enumerate(self._layers_above, 1):
+            kernels = np.stack(next(tensors)).transpose(0, 2, 1).reshape(game.clients, -1)
+            biases = np.stack(next(tensors)) if layer.use_bias else np.zeros((game.clients, layer.units))
+            pairs.append((self._constant(f"kernel_{index}", kernels), self._constant(f"bias_{index}", biases)))
+        return pairs
+
+    def call(self, shares: Any) -> Any:
+        """Sum the correct images over all chunks."""
+        upper = [
+            (
+                ops.reshape(ops.matmul(shares, kernels), (BATCH, layer.units, layer.inputs)),
+                ops.reshape(ops.matmul(shares, biases), (BATCH, layer.units, 1)),
+            )
+            for layer, (kernels, biases) in zip(self._layers_above, self._upper, strict=True)
+        ]
+        counts = ops.zeros((BATCH,), "int32")
+        for label, images, block in self._chunks:
+            values = ops.reshape(ops.matmul(shares, block), (BATCH, -1, images))
+            for activation, (kernel, bias) in zip(self._activations, upper, strict=False):
+                values = ops.matmul(kernel, activation(values)) + bias
+            counts += ops.sum(ops.cast(_correct(values, label), "int32"), axis=1)
+        return counts
+
+
+def _correct(logits: Any, label: int) -> Any:
+    """Which images of class `label` are labelled so, from logits (BATCH, classes, images)."""
+    true = logits[:, label]
+    correct = true >= ops.max(logits[:, label:], axis=1)
+    if label == 0:
+        return correct
+    return ops.logical_and(correct, true > ops.max(logits[:, :label], axis=1))
+
+
+def _transposed(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(K, images, units) → (K, units·images): long rows of images, as the products above like them."""
+    return block.transpose(0, 2, 1).reshape(len(block), -1)

@@ -1,0 +1,98 @@
+"""The loaded problem: a model, a test set and K updates; who adds what to an aggregate.
+
+A coalition is a mask, a Python integer in which client j is bit j. How its utility is computed lives in `engine`
+(fast, float32) and `reference` (float64, with bounds).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.model import ModelSpec, parse_model
+from fedcoin_cli.learning.weights import TestSet, Weights, read_proxy, read_test, read_update
+from ledger_store.errors import RoundFilesInvalid
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFiles:
+    """Where a round's files lie; `updates` in client order, `proxy` where the round has one."""
+
+    model: Path
+    test: Path
+    updates: tuple[Path, ...]
+    proxy: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """Everything that a utility depends on.
+
+    `weights` are the integer weights of the clients in an aggregate: 1 each for `mean`, the example counts for
+    `fedavg`. `empty` is u(∅) in images, as the task states it. `logits` are the proxy's, (K, n, classes).
+    """
+
+    spec: ModelSpec
+    test: TestSet
+    updates: tuple[Weights, ...]
+    weights: tuple[int, ...]
+    empty: int = 0
+    logits: npt.NDArray[np.int32] | None = None
+
+    @classmethod
+    def load(cls, files: RoundFiles, weights: Sequence[int] | None = None, empty: int = 0) -> "Game":
+        """Read and check a round's files; `weights` is None for `mean`.
+
+        Raises:
+            RoundFilesInvalid: a file is missing or is not what the model demands; the message names the client.
+        """
+        spec = parse_model(_text(files.model), where=str(files.model))
+        test = read_test(files.test, spec)
+        updates = tuple(
+            read_update(path, spec, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
+        )
+        logits = None
+        if files.proxy is not None:
+            logits = read_proxy(files.proxy, len(updates), len(test), spec.classes)
+        return cls(spec, test, updates, tuple(weights or (1,) * len(updates)), empty, logits)
+
+    @property
+    def clients(self) -> int:
+        return len(self.updates)
+
+    @property
+    def images(self) -> int:
+        return len(self.test)
+
+    @property
+    def full(self) -> int:
+        """The mask of all clients."""
+        return (1 << self.clients) - 1
+
+    def of_update(self, update: Weights) -> "Game":
+        """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
+        return replace(self, updates=(update,), weights=(1,), logits=None)
+
+    def shares(self, masks: Sequence[int]) -> Floats:
+        """What each client contributes to each aggregate, (masks, K): rows sum to 1. No mask may be empty."""
+        weighted = member_bits(masks, self.clients) * np.array(self.weights, np.float64)
+        return weighted / weighted.sum(axis=1, keepdims=True)
+
+
+def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
+    """Masks as rows of zeros and ones, (masks, K)."""
+    width = (clients + 7) // 8
+    packed = b"".join(mask.to_bytes(width, "little") for mask in masks)
+    rows = np.frombuffer(packed, np.uint8).reshape(len(masks), width)
+    return np.unpackbits(rows, axis=1, count=clients, bitorder="little")
+
+
+def _text(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RoundFilesInvalid("the model description cannot be read", where=str(path)) from error

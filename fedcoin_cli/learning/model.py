@@ -1,0 +1,199 @@
+"""What a round's `model.json` may say: an allow-list of plain layers, read without Keras.
+
+A description comes from a stranger, so nothing in it is executed or deserialised: it is read as data into a
+`ModelSpec`, and whoever needs a Keras model builds one from that (`learning.build`). Everything that Keras could
+resolve to code (Lambda, custom objects, registered names, initialisers, other number formats) is refused or never
+looked at. Weights do not live here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+from ledger_store.errors import RoundFilesInvalid
+
+MAX_MODEL_BYTES: Final = 1 << 20
+MAX_LAYERS: Final = 64
+MAX_INPUT_VALUES: Final = 1 << 20
+MAX_UNITS: Final = 1 << 16
+MAX_WEIGHTS: Final = 1 << 28
+
+HIDDEN_ACTIVATIONS: Final = frozenset({"linear", "relu", "tanh", "sigmoid"})
+# The largest logit is the largest probability: a closing softmax changes no label.
+OUTPUT_ACTIVATIONS: Final = frozenset({"linear", "softmax"})
+
+_KNOWN_LAYERS: Final = "InputLayer, Flatten, Dense, Activation, ReLU"
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """One fully connected layer: `inputs` values in, `units` values out, then the activation."""
+
+    inputs: int
+    units: int
+    activation: str
+    use_bias: bool
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
+        kernel = (self.inputs, self.units)
+        return (kernel, (self.units,)) if self.use_bias else (kernel,)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A chain of layers that starts linear in its weights.
+
+    `input_shape` is one image without the batch axis; `layers` run from the flattened image to the class logits
+    (a closing softmax is left out).
+    """
+
+    input_shape: tuple[int, ...]
+    layers: tuple[Dense, ...]
+
+    @property
+    def classes(self) -> int:
+        """How many labels the model tells apart."""
+        return self.layers[-1].units
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes in the order of Keras' `model.get_weights()`."""
+        return tuple(shape for layer in self.layers for shape in layer.weight_shapes)
+
+
+def parse_model(text: str | bytes, *, where: str = "model.json") -> ModelSpec:
+    """Read Keras' `model.to_json()` of an allowed Sequential model.
+
+    Args:
+        text: the JSON, at most `MAX_MODEL_BYTES`.
+        where: the file's name for error messages.
+
+    Raises:
+        RoundFilesInvalid: not JSON, not Sequential, a layer or activation off the list, or a size out of bounds.
+    """
+    reader = _Reader(where)
+    if len(text) > MAX_MODEL_BYTES:
+        raise reader.refused("the model description is larger than 1 MiB")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise reader.refused("the model description is not JSON") from error
+    return reader.sequential(document)
+
+
+class _Reader:
+    """Turns one parsed document into a `ModelSpec`; knows the file's name for its errors."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+
+    def refused(self, message: str) -> RoundFilesInvalid:
+        hint = f"a model is a Keras Sequential chain of {_KNOWN_LAYERS} that ends in Dense class logits"
+        return RoundFilesInvalid(message, where=self.where, hint=hint)
+
+    def sequential(self, document: object) -> ModelSpec:
+        class_name, config = self._object(document)
+        if class_name != "Sequential":
+            raise self.refused(f"a {class_name!r} model is not on the allow-list")
+        entries = config.get("layers")
+        if not isinstance(entries, list) or not 2 <= len(entries) <= MAX_LAYERS:
+            raise self.refused(f"a model has 2 to {MAX_LAYERS} layers")
+        return self._chain([self._object(entry) for entry in entries])
+
+    def _chain(self, entries: list[tuple[str, Mapping[str, object]]]) -> ModelSpec:
+        first, config = entries[0]
+        if first != "InputLayer":
+            raise self.refused(
+                "the first layer must be an InputLayer: sizes are checked before anything is built"
+            )
+        input_shape = self._input_shape(config.get("batch_shape"))
+        width, flat = prod(input_shape), len(input_shape) == 1
+        layers: list[Dense] = []
+        for class_name, layer in entries[1:]:
+            if class_name == "Flatten":
+                flat = True
+            elif class_name == "Dense" and flat:
+                layers.append(self._dense(layer, width))
+                width = layers[-1].units
+            elif class_name in ("Activation", "ReLU") and layers:
+                layers[-1] = self._activated(layers[-1], class_name, layer)
+            else:
+                raise self.refused(f"a {class_name!r} layer is not allowed here")
+        return self._checked(ModelSpec(input_shape, tuple(layers)))
+
+    def _checked(self, spec: ModelSpec) -> ModelSpec:
+        if not spec.layers:
+            raise self.refused("the model has no Dense layer")
+        *hidden, output = spec.layers
+        if output.activation not in OUTPUT_ACTIVATIONS or output.units < 2:
+            raise self.refused("the last layer must give two or more class logits (linear or softmax)")
+        if any(layer.activation not in HIDDEN_ACTIVATIONS for layer in hidden):
+            raise self.refused("softmax is allowed after the last layer only")
+        if sum(prod(shape) for shape in spec.weight_shapes) > MAX_WEIGHTS:
+            raise self.refused(f"the model has more than {MAX_WEIGHTS} weights")
+        return ModelSpec(
+            spec.input_shape, (*hidden, Dense(output.inputs, output.units, "linear", output.use_bias))
+        )
+
+    def _dense(self, config: Mapping[str, object], inputs: int) -> Dense:
+        units, use_bias = config.get("units"), config.get("use_bias", True)
+        if type(units) is not int or not 1 <= units <= MAX_UNITS or not isinstance(use_bias, bool):
+            raise self.refused(f"a Dense layer has 1 to {MAX_UNITS} units")
+        if config.get("quantization_config") is not None or config.get("lora_rank") is not None:
+            raise self.refused("quantised and LoRA layers are not allowed")
+        return Dense(inputs, units, self._activation(config.get("activation", "linear")), use_bias)
+
+    def _activated(self, layer: Dense, class_name: str, config: Mapping[str, object]) -> Dense:
+        if layer.activation != "linear":
+            raise self.refused("two activations follow each other")
+        if class_name == "Activation":
+            name = self._activation(config.get("activation"))
+        else:
+            name = self._plain_relu(config)
+        return Dense(layer.inputs, layer.units, name, layer.use_bias)
+
+    def _plain_relu(self, config: Mapping[str, object]) -> str:
+        unusual = (
+            config.get("max_value"),
+            config.get("negative_slope") or None,
+            config.get("threshold") or None,
+        )
+        if any(value is not None for value in unusual):
+            raise self.refused("a ReLU layer with a slope, a threshold or a cap is not allowed")
+        return "relu"
+
+    def _activation(self, name: object) -> str:
+        if not isinstance(name, str) or name not in HIDDEN_ACTIVATIONS | OUTPUT_ACTIVATIONS:
+            raise self.refused(f"the activation {str(name)[:40]!r} is not on the allow-list")
+        return name
+
+    def _input_shape(self, batch_shape: object) -> tuple[int, ...]:
+        if not isinstance(batch_shape, list) or not 2 <= len(batch_shape) <= 5 or batch_shape[0] is not None:
+            raise self.refused("the input must be a batch of images of 1 to 4 axes")
+        sizes = batch_shape[1:]
+        if any(type(size) is not int or size < 1 for size in sizes) or prod(sizes) > MAX_INPUT_VALUES:
+            raise self.refused(f"an image has 1 to {MAX_INPUT_VALUES} values, of known size")
+        return tuple(sizes)
+
+    def _object(self, entry: object) -> tuple[str, Mapping[str, object]]:
+        """The class name and configuration of a Keras built-in; nothing registered, nothing but float32."""
+        if not isinstance(entry, dict) or entry.get("module") not in ("keras", "keras.layers"):
+            raise self.refused("only Keras' own layers are allowed")
+        class_name, config = entry.get("class_name"), entry.get("config")
+        if not isinstance(class_name, str) or not isinstance(config, dict):
+            raise self.refused("a layer lacks its class name or configuration")
+        if entry.get("registered_name") is not None:
+            raise self.refused(f"the registered object {class_name[:40]!r} is not allowed")
+        if _dtype(config.get("dtype", "float32")) != "float32":
+            raise self.refused("only float32 models are allowed")
+        return class_name[:40], config
+
+
+def _dtype(policy: object) -> object:
+    if isinstance(policy, dict) and policy.get("class_name") == "DTypePolicy":
+        config = policy.get("config")
+        return config.get("name") if isinstance(config, dict) else None
+    return policy
