@@ -84,6 +84,15 @@ def load(
     return configuration
 
 
+def assignment(text: str) -> tuple[str, Given]:
+    """The key and raw value of a flag `--set SECTION.KEY=VALUE`; raises `FlagError`."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        hint = "for example: --set task.price=250"
+        raise FlagError(f"{text!r} is not SECTION.KEY=VALUE", where="--set", hint=hint)
+    return key.strip(), Given(value.strip(), "flag", f"--set {key.strip()}")
+
+
 def from_file(path: Path, origin: str) -> dict[str, Given]:
     """The raw settings of a TOML file by key; none when there is no such file."""
     try:

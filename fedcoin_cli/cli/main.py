@@ -1,0 +1,107 @@
+"""The `fedcoin` program: which commands there are, and how each is loaded when it is asked for.
+
+Every file in `commands/` is a command; the first line of the file is its line in the help, so that the help
+needs no command's imports and `fedcoin balance` loads none of the others.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from fedcoin_cli.cli.options import HELP_OPTIONS, abandon_stdout, command
+from fedcoin_cli.cli.output import Output
+from ledger_store.errors import ExitCode
+
+PROGRAM = "fedcoin"
+
+_MAIN_PATH = ("init", "train", "mine", "publish", "audit")
+_PACKAGE = "fedcoin_cli.cli.commands"
+# `typer.BadParameter` is public; what it derives from covers every error in a command line's words.
+_USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
+
+
+@cache
+def verbs() -> dict[str, str]:
+    """Every command's name and line of help: the main path in its order, then the others by name."""
+    files = (path for path in Path(__file__).with_name("commands").glob("*.py") if path.stem != "__init__")
+    found = {path.stem.replace("_", "-"): _first_line(path) for path in files}
+    order = [name for name in _MAIN_PATH if name in found]
+    return {name: found[name] for name in [*order, *sorted(found.keys() - set(order))]}
+
+
+def load(verb: str) -> Any:
+    """The whole command of a verb, its module imported now."""
+    return command(verb, import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").run)
+
+
+class _Verbs(TyperGroup):
+    """A group that knows every verb's line of help, and loads a verb only to run it."""
+
+    def __init__(self, **attributes: Any) -> None:
+        attributes["commands"] = {name: TyperCommand(name, help=line) for name, line in verbs().items()}
+        super().__init__(**attributes)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name and stub else stub, rest
+
+
+def _show_version(wanted: bool | None) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"{PROGRAM} {version('fedcoin')}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=_Verbs, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback(
+    context_settings=HELP_OPTIONS,
+    invoke_without_command=True,
+    epilog="`fedcoin COMMAND -h` tells more; `man fedcoin` tells most.",
+)
+def program(
+    context: typer.Context,
+    _: Annotated[
+        bool | None,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = None,
+) -> None:
+    """Shapley-value payments for federated learning, agreed by independent miners on a plain-file ledger.
+
+    The main path: init, train, mine, publish, audit.
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    group = typer.main.get_command(app)
+    try:
+        code = group.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except _USAGE_ERROR as error:
+        path = error.ctx.command_path if error.ctx else PROGRAM
+        Output().complain(error.format_message(), hint=f"{path} --help")
+        return ExitCode.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        abandon_stdout()
+        return ExitCode.CLOSED_PIPE
+    return int(code or 0)
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"')

@@ -1,0 +1,140 @@
+"""What every command shares: the common options, the call that they make, and how a call may end.
+
+A command is a function `run(call, …)` in `commands/`; `command` turns it into one that the command line can
+start. Which commands there are is decided in `main`.
+"""
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.cli.output import Output
+from ledger_store.errors import ExitCode
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.configuration import Configuration
+    from fedcoin_cli.application.settings import Settings
+
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One invocation of a command: where it works, what it was told and how it speaks."""
+
+    output: Output
+    folder: Path | None = None
+    assignments: tuple[str, ...] = ()
+
+    def workspace(self) -> Workspace:
+        """The workspace that -C names, or the nearest one; raises `NoWorkspace`."""
+        return Workspace.find(self.folder)
+
+    def settings(self, workspace: Workspace, **flags: object) -> "Settings":
+        """The settings in force in `workspace`; see `configuration`."""
+        return self.configuration(workspace.settings_file, **flags).settings
+
+    def configuration(self, file: Path | None, **flags: object) -> "Configuration":
+        """Settings with their origins.
+
+        `flags` are the command's own options that set a setting, named like it: `task__price="5"` is what
+        `--price 5` says; None means that the option was not given. Raises `SettingsError`.
+        """
+        # Here, because a command that needs no setting should not pay for the schema.
+        from fedcoin_cli.application.configuration import Given, assignment, load
+
+        given = dict(assignment(text) for text in self.assignments)
+        for name, value in flags.items():
+            if value is not None:
+                key = name.replace("__", ".").replace("_", "-")
+                given[key] = Given(str(value), "flag", f"--{key.split('.')[1]}")
+        return load(file, given)
+
+
+@dataclass(frozen=True, slots=True)
+class _Common:
+    """The options of every command, in the order of the help."""
+
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", "-C", metavar="DIR", help="Work in this workspace.")
+    ] = None
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change a setting for this command."),
+    ] = None
+    json: Annotated[bool, typer.Option("--json", help="Answer with one JSON object.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer and errors only.")] = False
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "--verbose", "-v", count=True, show_default=False, help="Print more; -vv adds tracebacks."
+        ),
+    ] = 0
+    no_color: Annotated[bool, typer.Option("--no-color", help="Use no colour.")] = False
+
+    def call(self) -> Call:
+        verbosity = self.verbose or (-1 if self.quiet else 0)
+        output = Output(as_json=self.json, verbosity=verbosity, color=not self.no_color)
+        return Call(output, self.workspace, tuple(self.assignments or ()))
+
+
+_COMMON = dict(inspect.signature(_Common).parameters)
+
+COMMON_NAMES = frozenset(_COMMON)
+"""The parameter names of the common options."""
+
+
+def command(name: str, run: Callable[..., None]) -> Any:
+    """The command-line command `name` of a function `run(call, …)`, common options included."""
+    own = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
+    parameters = [_without_false(one) for one in [*own, *_COMMON.values()]]
+    absent = {one.name: one.default for one in [*own, *_COMMON.values()]}
+
+    def guarded(**arguments: Any) -> None:
+        told = {key: absent[key] if value is None else value for key, value in arguments.items()}
+        common = _Common(**{key: told.pop(key) for key in _COMMON})
+        _guard(run, common.call(), told)
+
+    vars(guarded)["__signature__"] = inspect.Signature(parameters)
+    guarded.__annotations__ = {one.name: one.annotation for one in parameters}
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name, help=inspect.getdoc(run), context_settings=HELP_OPTIONS)(guarded)
+    return typer.main.get_command(app)
+
+
+def _without_false(parameter: inspect.Parameter) -> inspect.Parameter:
+    """The parameter with None in place of a false default.
+
+    Typer converts each default by a library whose import alone takes 90 ms, but leaves None as it is.
+    """
+    default = parameter.default or None
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=default)
+
+
+def _guard(run: Callable[..., None], call: Call, arguments: Mapping[str, Any]) -> None:
+    """Run a command; whatever happens becomes an exit code and at most three lines."""
+    try:
+        run(call, **arguments)
+        sys.stdout.flush()
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except BrokenPipeError as error:
+        abandon_stdout()
+        raise typer.Exit(ExitCode.CLOSED_PIPE) from error
+    except KeyboardInterrupt as error:
+        call.output.note("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+    except Exception as error:
+        raise typer.Exit(call.output.failure(error)) from error
+
+
+def abandon_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's own flush at exit cannot fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,137 @@
+"""Where words go: the answer to stdout, everything else to stderr; JSON and colour when they are wanted.
+
+Errors become three lines and an exit code here. Progress bars live in `progress`.
+"""
+
+import errno
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, TextIO
+
+import typer
+
+from ledger_store.errors import ExitCode, FedCoinError, StorageFailure
+
+SCHEMA = 1
+
+_DISK = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG}
+)
+_NUMBER = re.compile(r'"\\u0000([-0-9.]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How one invocation speaks. `verbosity` is -1 for -q, 0, 1 for -v, 2 for -vv."""
+
+    as_json: bool = False
+    verbosity: int = 0
+    color: bool = True
+
+    @property
+    def lively(self) -> bool:
+        """Whether a person watches stderr, so that bars and redrawn lines make sense."""
+        return self.verbosity >= 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def answer(self, data: Mapping[str, object], lines: Iterable[str]) -> None:
+        """The command's one answer: `data` with --json, `lines` otherwise."""
+        if self.as_json:
+            _print(sys.stdout, dumps({"schema": SCHEMA, **data}))
+        else:
+            _print(sys.stdout, *lines)
+
+    def event(self, data: Mapping[str, object], line: str) -> None:
+        """One of a stream of answers, written at once: a JSON object a line, or a plain line."""
+        self.answer(data, [line])
+
+    def note(self, text: str) -> None:
+        """Something good to know, on stderr unless -q."""
+        if self.verbosity >= 0:
+            _print(sys.stderr, text)
+
+    def detail(self, text: str) -> None:
+        """Something for those who asked with -v, on stderr."""
+        if self.verbosity > 0:
+            _print(sys.stderr, text)
+
+    def warn(self, text: str) -> None:
+        """Something that should not be overlooked, on stderr even with -q."""
+        _print(sys.stderr, f"{self.paint('warning:', sys.stderr, fg='yellow')} {text}")
+
+    def failure(self, error: Exception) -> ExitCode:
+        """Print what went wrong, where, and what to do; the exit code that belongs to it."""
+        known = as_known(error)
+        if self.verbosity > 1:
+            _print(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+        if known is None:
+            hint = "this is a bug in fedcoin: run the command again with -vv and report what it prints"
+            self.complain(f"{type(error).__name__}: {error}", hint=hint)
+            return ExitCode.BUG
+        self.complain(known.message, known.where, known.hint)
+        return known.exit_code
+
+    def complain(self, message: str, where: str = "", hint: str = "") -> None:
+        """An error as people read it: what, where, an empty line, what to do."""
+        _print(sys.stderr, f"{self.paint('error:', sys.stderr, fg='red')} {' '.join(message.split())}")
+        if where:
+            _print(sys.stderr, f"  {where}")
+        if hint:
+            _print(sys.stderr, "", f"{self.paint('hint:', sys.stderr, fg='cyan')} {hint}")
+
+    def paint(self, text: str, stream: TextIO, **style: Any) -> str:
+        """`text` in colour when the stream is a terminal and neither --no-color nor NO_COLOR is set."""
+        wanted = self.color and not os.environ.get("NO_COLOR") and stream.isatty()
+        return typer.style(text, bold=True, **style) if wanted else text
+
+
+def as_known(error: Exception) -> FedCoinError | None:
+    """The error as one that a person may meet: a refusing disk counts, a bug does not."""
+    if isinstance(error, FedCoinError):
+        return error
+    if isinstance(error, OSError) and error.errno in _DISK:
+        hint = "check free space and permissions, then run the command again"
+        where = str(error.filename) if error.filename else ""
+        return StorageFailure(f"the disk refused: {error.strerror}", where=where, hint=hint)
+    return None
+
+
+def dumps(data: Mapping[str, object]) -> str:
+    """One line of JSON; a Decimal becomes a number with exactly its digits."""
+    text = json.dumps(data, default=_marked)
+    return _NUMBER.sub(r"\1", text)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Lines of aligned columns: numbers to the right, words to the left."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    columns = list(zip(header, *cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    numeric = [bool(cells) and all(_is_number(cell) for cell in column[1:]) for column in columns]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in [list(header), *cells]
+    ]
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"[-+±]?[\d,.]+( ?[%a-zA-Z]{1,3})?|-|", cell) is not None
+
+
+def _marked(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"\0{value:f}"
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+def _print(stream: TextIO, *lines: str) -> None:
+    stream.write("".join(f"{line}\n" for line in lines))
+    stream.flush()
