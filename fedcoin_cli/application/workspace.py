@@ -109,15 +109,19 @@ class Workspace:
     @property
     def miners(self) -> tuple[MinerFolder, ...]:
         """The local miners in order of their numbers."""
-        return tuple(MinerFolder(number, self._miners / str(number)) for number in _numbered(self._miners))
+        return tuple(self.miner_folder(number) for number in _numbered(self._miners))
 
     @property
     def _miners(self) -> Path:
         return self.root / "miners"
 
+    def miner_folder(self, number: int) -> MinerFolder:
+        """Where a local miner's files belong, whether or not they exist."""
+        return MinerFolder(number, self._miners / str(number))
+
     def miner(self, number: int) -> MinerFolder:
         """One local miner by its number from 1; raises `NotFound`."""
-        folder = MinerFolder(number, self._miners / str(number))
+        folder = self.miner_folder(number)
         if not folder.path.is_dir():
             hint = f"local miners here: {', '.join(str(one.number) for one in self.miners) or 'none'}"
             raise NotFound(f"no miner {number} in this workspace", where=str(self._miners), hint=hint)
