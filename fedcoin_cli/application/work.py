@@ -1,0 +1,189 @@
+"""What a node orders from its mining child and what comes back: frozen values and their one-line JSON on the pipe.
+
+Only these values cross between the process that votes and the process that computes.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ledger_store.canonical import decode, encode
+from ledger_store.errors import Malformed
+from ledger_store.transaction import Reveal, Task, parse_transaction, read_reveal
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Check a task's files before the vote on it."""
+
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """Walk rankings of (seed, own key) until `remaining_ms` are over or the values are exact."""
+
+    task: Task
+    attempt: int
+    seed: str
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weigh:
+    """Compute the proxy's sums P over Λ_P."""
+
+    task: Task
+    seed: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyTable:
+    """Derive a reveal's sums from its table; recompute masks against [lo, hi] of 2ε."""
+
+    task: Task
+    attempt: int
+    seed: str
+    reveal: Reveal
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyMask:
+    """Recompute one mask of a reveal's table against [lo, hi] of ε."""
+
+    task: Task
+    attempt: int
+    reveal: Reveal
+    mask: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The task ended: drop what is memoised for it."""
+
+    task: Task
+
+
+Order = Inspect | Mine | Weigh | VerifyTable | VerifyMask | Forget
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """`error` None: the files are what the task says and no update makes rounding matter."""
+
+    task: str
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """Progress while mining; `total` is 2^K − 1 on the way to exact values, else 0."""
+
+    task: str
+    attempt: int
+    rankings: int
+    evaluated: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """The estimate of an attempt; its table lies in the store."""
+
+    task: str
+    attempt: int
+    rankings: int
+    exact: bool
+    sums: tuple[int, ...]
+    values: tuple[int, ...] | None
+    table: str
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """P over `denominator`."""
+
+    task: str
+    sums: tuple[int, ...]
+    denominator: int
+
+
+@dataclass(frozen=True, slots=True)
+class TableVerified:
+    """`follows`: the sums follow from the table; `wrong`: masks found outside [lo, hi] of 2ε."""
+
+    task: str
+    attempt: int
+    miner: str
+    follows: bool
+    wrong: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskVerified:
+    """`wrong`: the claim lies outside [lo, hi] of ε."""
+
+    task: str
+    attempt: int
+    miner: str
+    mask: int
+    wrong: bool
+
+
+Answer = Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
+
+_KINDS: dict[str, type[Order | Answer]] = {
+    kind.__name__: kind
+    for kind in (
+        Inspect,
+        Mine,
+        Weigh,
+        VerifyTable,
+        VerifyMask,
+        Forget,
+        Inspected,
+        Mined,
+        Estimated,
+        Weighed,
+        TableVerified,
+        MaskVerified,
+    )
+}
+_BIG = {"sums", "values", "mask", "wrong", "denominator"}
+
+
+def to_line(value: Order | Answer) -> bytes:
+    """One line of canonical JSON, newline included; integers of any size travel as decimal strings."""
+    body = {field.name: _plain(field.name, getattr(value, field.name)) for field in fields(value)}
+    return encode({type(value).__name__: body}) + b"\n"
+
+
+def from_line(line: bytes) -> Order | Answer:
+    """Read such a line; the pipe's other end is our own child, so only its form is checked."""
+    outer = decode(line.rstrip(b"\n"))
+    ((name, body),) = outer.items()
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise Malformed(f"pipe: unknown kind {name}")
+    return kind(**{key: _rich(key, value, name) for key, value in body.items()})
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, Task | Reveal):
+        return value.to_json()
+    if name in _BIG and isinstance(value, tuple):
+        return [str(item) for item in value]
+    if name in _BIG and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _rich(name: str, value: Any, kind: str) -> Any:
+    if name == "task" and isinstance(value, dict):
+        return parse_transaction(value)
+    if name == "reveal":
+        return read_reveal(value)
+    if name in _BIG and isinstance(value, list):
+        return tuple(int(item) for item in value)
+    if name in _BIG and isinstance(value, str):
+        return int(value)
+    return value
