@@ -11,7 +11,7 @@ from ledger_store.errors import SettingsError
 MICRO = 10**6
 SUPPLY_MAX_MICRO = 2**53 - 1
 
-_DECIMAL = re.compile(r"(\d{1,16})(?:\.(\d{1,6}))?")
+_DECIMAL = re.compile(r"([0-9]{1,16})(?:\.([0-9]{1,6}))?")
 
 
 def parse_micro(text: str, what: str = "amount") -> int:

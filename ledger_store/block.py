@@ -1,7 +1,7 @@
 """Blocks and certificates: header, body, ids, and the JSON line.
 
-A certificate is q votes of one kind by distinct miners for one (height, view, block). The certificate of height h−1
-stands in block h as its proposer chose it, so equal chains are equal bytes.
+A certificate is q votes of one kind by distinct miners for one (height, view, block). The certificate of
+height h−1 stands in block h as its proposer chose it, so equal chains are equal bytes.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ledger_store.canonical import decode, encode, tagged_hash
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import ROSTER_MAX, Genesis
-from ledger_store.keys import SIGNATURE_LENGTH, verify
+from ledger_store.keys import SIGNATURE_LENGTH, signed_bytes, verify_bytes
 from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
 
 VIEW_MAX = 10_000
@@ -44,39 +44,35 @@ class Certificate:
     def from_json(cls, value: Any) -> "Certificate":
         """Read and check the form; raises `Malformed`."""
         reader = Fields(value, ("signatures", "view"), "certificate")
-        pairs = []
-        for item in reader.array("signatures", ROSTER_MAX, 1):
-            if type(item) is not list or len(item) != 2:
-                raise Malformed("certificate: signatures must hold [roster index, signature] pairs")
-            pair = Fields(
-                dict(zip(("index", "signature"), item, strict=True)), ("index", "signature"), "certificate"
-            )
-            index = pair.integer("index", 0, ROSTER_MAX - 1)
-            pairs.append((index, pair.hexadecimal("signature", SIGNATURE_LENGTH)))
-        return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=tuple(pairs))
+        pairs = tuple(
+            (pair.integer("index", 0, ROSTER_MAX - 1), pair.hexadecimal("signature", SIGNATURE_LENGTH))
+            for pair in reader.pairs("signatures", ("index", "signature"), ROSTER_MAX, 1)
+        )
+        return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=pairs)
+
+    def signers(self, genesis: Genesis, kind: str, height: int, block: str | None) -> tuple[int, ...]:
+        """The roster indices whose signature covers this vote."""
+        message = signed_bytes(kind, genesis.id, vote_terms(height, self.view, block))
+        roster = genesis.roster
+        return tuple(
+            index
+            for index, signature in self.signatures
+            if index < len(roster) and verify_bytes(roster[index], message, signature)
+        )
 
     def check(self, genesis: Genesis, kind: str, height: int, block: str | None) -> None:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
         indices = [index for index, _ in self.signatures]
-        if (
-            len(indices) != genesis.quorum
-            or indices != sorted(set(indices))
-            or indices[-1] >= len(genesis.roster)
-        ):
-            raise BadSignature(
-                f"the certificate of height {height} needs {genesis.quorum} distinct miners in order"
-            )
-        terms = vote_terms(height, self.view, block)
-        for index, signature in self.signatures:
-            if not verify(genesis.roster[index], kind, genesis.id, terms, signature):
-                raise BadSignature(
-                    f"the certificate of height {height} has a wrong signature of miner {index + 1}"
-                )
+        if len(indices) != genesis.quorum or indices != sorted(set(indices)):
+            raise BadSignature(f"a certificate of height {height} takes {genesis.quorum} miners in order")
+        wrong = set(indices) - set(self.signers(genesis, kind, height, block))
+        if wrong:
+            raise BadSignature(f"the certificate of height {height}: miner {min(wrong) + 1} did not sign it")
 
 
 @dataclass(frozen=True)
 class Header:
-    """`proposer` (roster index) and `view` are those of the block's first proposal and stay when it comes again."""
+    """`proposer` (roster index) and `view` are those of the first proposal; they stay when it comes again."""
 
     height: int
     parent: str

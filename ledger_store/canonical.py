@@ -1,8 +1,8 @@
 """The only place where values become bytes: canonical JSON and domain-separated SHA-256.
 
-Canonical JSON here is RFC 8785 restricted to objects, arrays, strings, integers below 2⁵³ in magnitude, booleans
-and null. A reader parses, checks types, re-encodes and requires the same bytes; that refuses duplicate keys,
-spacing, escapes and floats at once. Larger integers travel as decimal strings.
+Canonical JSON here is RFC 8785 restricted to objects, arrays, ASCII strings, integers below 2⁵³ in magnitude,
+booleans and null. A reader parses, checks types, re-encodes and requires the same bytes; that refuses
+duplicate keys, spacing, escapes and floats at once. Larger integers travel as decimal strings.
 """
 
 import hashlib
@@ -13,6 +13,8 @@ from ledger_store.errors import Malformed
 
 INTEGER_LIMIT = 2**53
 DEPTH_LIMIT = 32
+# Hexadecimal characters of a SHA-256.
+DIGEST_LENGTH = 64
 
 
 def encode(value: Any) -> bytes:

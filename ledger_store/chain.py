@@ -1,5 +1,6 @@
-"""A certified chain as a value: the state at the tip and the tip's certificate; extending it checks everything
-that the ledger can judge: link, certificates, fold.
+"""A certified chain as a value: the state at the tip and the tip's certificate.
+
+Extending it checks everything that the ledger can judge: link, certificates, fold.
 """
 
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ def extend(tip: Tip, block: Block, certificate: Certificate) -> Tip:
 
 
 def replay(tip: Tip, block: Block) -> Tip:
-    """The chain with the next block of the node's own file, whose signatures were checked before it was appended.
+    """The chain with the next block of the node's own file, which was checked before it was appended.
 
-    Links and the fold are checked, no signature; the certificate is left open. Raises `PeerFault`.
+    Links and the fold are checked again, no signature; the certificate is left open. Raises `PeerFault`.
     """
     return Tip(apply(tip.state, block, trusted=True))

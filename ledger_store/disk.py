@@ -1,7 +1,7 @@
 """Writes that survive a power cut: the lock, an append that is whole or undone, replacement by rename.
 
-Which bytes are written is `jsonl`'s business. Every refusal of the disk is a `StorageFailure`; a file is then as it
-was before, as far as the disk still allows.
+Which bytes are written is `jsonl`'s business. Every refusal of the disk is a `StorageFailure`; a file is then
+as it was before, as far as the disk still allows.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from ledger_store.errors import Locked, StorageFailure
 
 
 def lock(path: Path) -> int:
-    """Take the exclusive lock on `path` (made when missing) and return its descriptor; closing it gives it back.
+    """Take the exclusive lock on `path`, made when missing; closing the returned descriptor gives it back.
 
     Raises `Locked` when another process, or another object of this one, holds it.
     """
@@ -75,7 +75,7 @@ def put_in_place(staged: Path, path: Path) -> None:
 
 
 def move_tail(handle: int, path: Path, start: int) -> Path:
-    """Move the bytes of `path` from offset `start` on into the first unused `<name>.torn-<n>`; nothing is deleted."""
+    """Move the bytes of `path` from offset `start` on into the first unused `<name>.torn-<n>`."""
     with refusals(path):
         aside, name = _unused(path)
         try:

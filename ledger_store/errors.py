@@ -158,3 +158,9 @@ class InvalidTransaction(PeerFault):
 
 class BadSignature(PeerFault):
     """A signature or certificate that does not verify."""
+
+
+def refuse(condition: bool, reason: str) -> None:
+    """Raise `InvalidTransaction` when `condition` holds."""
+    if condition:
+        raise InvalidTransaction(reason)

@@ -1,4 +1,4 @@
-"""Reading parsed JSON objects: exact keys, exact types, bounds. Every refusal is `Malformed` and names the field."""
+"""Reading parsed JSON objects: exact keys, exact types, bounds; a refusal is `Malformed`, with the field."""
 
 import re
 from collections.abc import Iterable
@@ -48,10 +48,10 @@ class Fields:
         return value
 
     def text(self, key: str, most: int) -> str:
-        """ASCII text of at most `most` characters."""
+        """Printable ASCII text of at most `most` characters: it may meet a terminal."""
         value = self._value[key]
-        if type(value) is not str or len(value) > most:
-            raise self._malformed(key, f"text of at most {most} characters")
+        if type(value) is not str or len(value) > most or not (value.isascii() and value.isprintable()):
+            raise self._malformed(key, f"text of at most {most} printable characters")
         return value
 
     def boolean(self, key: str) -> bool:
@@ -67,6 +67,17 @@ class Fields:
         if type(value) is not list or not least <= len(value) <= most:
             raise self._malformed(key, f"an array of {least} to {most} items")
         return value
+
+    def pairs(self, key: str, names: tuple[str, str], most: int, least: int = 0) -> list["Fields"]:
+        """An array of least..most two-item arrays, each to be read as an object with the fields `names`."""
+        pairs = self.array(key, most, least)
+        if any(type(pair) is not list or len(pair) != 2 for pair in pairs):
+            raise self._malformed(key, f"[{', '.join(names)}] pairs")
+        return [Fields(dict(zip(names, pair, strict=True)), names, f"{self._what} {key}") for pair in pairs]
+
+    def hexes(self, key: str, length: int, most: int, least: int = 0) -> tuple[str, ...]:
+        """An array of least..most hex texts of `length` characters."""
+        return tuple(self._hex(key, item, length) for item in self.array(key, most, least))
 
     def big(self, key: str) -> int:
         """An integer of any size, written as a decimal string."""

@@ -1,8 +1,8 @@
 """What a network fixes for ever: its name, roster, message delay, bounds and who holds the supply.
 
-The genesis id is part of every signature, so nothing signed in one network means anything in another. Endpoints
-are not here: they change (a peers file). A new roster or format is a successor chain whose genesis names the old
-head and mints its final balances.
+The genesis id is part of every signature, so nothing signed in one network means anything in another.
+Endpoints are not here: they change (a peers file). A new roster or format is a successor chain whose genesis
+names the old head and mints its final balances.
 """
 
 from dataclasses import asdict, dataclass, fields
@@ -10,13 +10,14 @@ from functools import cached_property
 from typing import Any
 
 from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.canonical import encode, tagged_hash
+from ledger_store.canonical import INTEGER_LIMIT, encode, tagged_hash
 from ledger_store.errors import Malformed
 from ledger_store.fields import Fields
 from ledger_store.keys import ADDRESS_LENGTH
 
 FORMAT = 1
 ROSTER_MAX = 64
+CLIENTS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Bounds:
 
 
 _BOUND_NAMES = tuple(field.name for field in fields(Bounds))
+# What the wire format and the masks are made for; a network may choose less.
+_BOUND_MOST = {"clients": CLIENTS_MAX, "transactions_a_block": 1_000, "block_bytes": 512 * 1024}
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,15 @@ class Genesis:
         reader = Fields(value, keys, "genesis")
         reader.integer("format", FORMAT, FORMAT)
         bounds = Fields(reader.raw("bounds"), _BOUND_NAMES, "genesis bounds")
-        roster = tuple(_address(item) for item in reader.array("roster", ROSTER_MAX, 1))
-        supply = tuple(_holding(item) for item in reader.array("supply", 100_000, 1))
+        roster = reader.hexes("roster", ADDRESS_LENGTH, ROSTER_MAX, 1)
+        supply = tuple(
+            (pair.hexadecimal("address", ADDRESS_LENGTH), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
+            for pair in reader.pairs("supply", ("address", "micro"), 100_000, 1)
+        )
         if len(set(roster)) != len(roster):
             raise Malformed("genesis: two miners share one key")
-        if list(dict.fromkeys(a for a, _ in supply)) != sorted(a for a, _ in supply):
+        holders = [address for address, _ in supply]
+        if holders != sorted(set(holders)):
             raise Malformed("genesis: supply must be sorted by address, one entry each")
         if sum(amount for _, amount in supply) > SUPPLY_MAX_MICRO:
             raise Malformed("genesis: the supply is beyond 2**53 - 1 micro")
@@ -112,19 +119,8 @@ class Genesis:
             roster=roster,
             supply=supply,
             delta_ms=reader.integer("delta_ms", 1, 60_000),
-            bounds=Bounds(**{name: bounds.integer(name) for name in _BOUND_NAMES}),
+            bounds=Bounds(
+                **{n: bounds.integer(n, 0, _BOUND_MOST.get(n, INTEGER_LIMIT - 1)) for n in _BOUND_NAMES}
+            ),
             predecessor=reader.optional_hex("predecessor", 64),
         )
-
-
-def _address(value: Any) -> str:
-    return Fields({"address": value}, ("address",), "genesis").hexadecimal("address", ADDRESS_LENGTH)
-
-
-def _holding(value: Any) -> tuple[str, int]:
-    if type(value) is not list or len(value) != 2:
-        raise Malformed("genesis: supply must hold [address, micro] pairs")
-    reader = Fields(
-        dict(zip(("address", "micro"), value, strict=True)), ("address", "micro"), "genesis supply"
-    )
-    return reader.hexadecimal("address", ADDRESS_LENGTH), reader.integer("micro", 1, SUPPLY_MAX_MICRO)

@@ -1,11 +1,12 @@
-"""The chain file: line 0 is genesis, line h is block h; beside it the tip file with the last block's certificate.
+"""The chain file: line 0 is genesis, line h is block h; beside it the tip file with the last certificate.
 
-`ChainReader` reads without a lock, `ChainFile` is the one writer. Opening checks framing, links and the fold, no
-signature: these were checked before the line was written. `checks` trusts nothing.
+`ChainReader` reads without a lock, `ChainFile` is the one writer. Opening checks framing, links and the fold,
+no signature: those were checked before the line was written. `checks` trusts nothing.
 
-Theory of operation. An append stages the new tip file, appends the line, then puts the tip file in its place: a
-full disk is met before the ledger changes, and after a power cut the tip file is never ahead. A torn tail (bytes
-that are no block, with no block after them) is moved aside when a writer opens the file and passed over by readers.
+Theory of operation. An append stages the new tip file, appends the line, then puts the tip file in its place:
+a full disk is met before the ledger changes, and after a power cut the tip file is never ahead. A torn tail
+(bytes that are no block, with no block after them) is moved aside when a writer opens the file; readers pass
+over it.
 """
 
 import os
@@ -88,7 +89,7 @@ class ChainReader:
 
     @property
     def tip(self) -> Tip:
-        """The last block's state; its certificate is None at genesis and when the tip file is missing or behind."""
+        """The last block's state; its certificate is None at genesis, or when the tip file lacks it."""
         return self._tip
 
     @property
@@ -107,7 +108,7 @@ class ChainReader:
             raise self._invalid(height, error) from error
 
     def certificate_of(self, height: int) -> Certificate | None:
-        """The certificate of block `height`: in the block after it, or the tip's, which may be unknown (None)."""
+        """The certificate of block `height`: it stands in the next block; the tip's may be unknown (None)."""
         if height == self.height:
             return self._tip.certificate
         return self.block(height + 1).certificate
@@ -184,7 +185,7 @@ class ChainReader:
 class ChainFile(ChainReader):
     """The one writer of a chain file; `torn` names where a torn tail was moved when it was opened.
 
-    After a `StorageFailure` it refuses further writes: what the disk holds is then known only after opening again.
+    After a `StorageFailure` it refuses further writes: what the disk holds is known only after opening again.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -219,8 +220,8 @@ class ChainFile(ChainReader):
     def append(self, block: Block, certificate: Certificate) -> None:
         """Check `block` and its certificate in full, append it durably, and make it the tip.
 
-        Raises `PeerFault` for a block that does not extend the tip, `StorageFailure` when the disk refuses: the
-        ledger's bytes are then as before.
+        Raises `PeerFault` for a block that does not extend the tip, `StorageFailure` when the disk refuses:
+        the ledger's bytes are then as before.
         """
         self._refuse_after_failure()
         tip = extend(self._tip, block, certificate)

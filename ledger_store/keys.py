@@ -53,8 +53,13 @@ class KeyPair:
 
 def verify(address: str, kind: str, genesis: str, fields: Any, signature: str) -> bool:
     """Whether `signature` (hex) of `address` covers exactly these fields, kind and network."""
+    return verify_bytes(address, signed_bytes(kind, genesis, fields), signature)
+
+
+def verify_bytes(address: str, message: bytes, signature: str) -> bool:
+    """Whether `signature` (hex) of `address` covers `message`, made by `signed_bytes`."""
     try:
-        _verify_key(address).verify(signed_bytes(kind, genesis, fields), bytes.fromhex(signature))
+        _verify_key(address).verify(message, bytes.fromhex(signature))
     except (BadSignatureError, ValueError):
         return False
     return True

@@ -25,7 +25,7 @@ def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
 
 
 def root_from_path(leaf: bytes, index: int, size: int, siblings: Sequence[bytes]) -> bytes | None:
-    """The root that `siblings` lead to from `leaf` at `index` of `size`; None when the path has the wrong length."""
+    """The root that `siblings` lead to from `leaf`, `index` of `size`; None for a path of a wrong length."""
     if not 0 <= index < size or len(siblings) != len(_sides(index, size)):
         return None
     value = _leaf(leaf)

@@ -1,27 +1,32 @@
 """The fold: block after block → balances, sequences and the life of tasks.
 
-`apply(state, block)` is the whole state transition, a pure function that reads like the protocol's section 4. It
-admits what the ledger itself can judge: signatures, sequences, funds, bounds, the task's phase, and that an outcome
-pays out exactly the escrow. Whether the outcome follows from the reveals is `contract.settlement`'s business.
-
-Theory of operation, a task's life:
-
-    QUEUED ──(no older task unfinished)──▶ OPEN ──close with commits──▶ CLOSED ──result──▶ SETTLED
-      │                                     ▲ │                            │
-      │ cancel                              │ └─close without commits─┐    │ result that failed
-      ▼                                     │                         ▼    ▼
-    CANCELLED                               └──(attempts left, a + 1)──┴──(none left)──▶ REFUNDED
+`apply(state, block)` is the whole state transition, a pure function that reads like the protocol's section 4.
+It admits what the ledger itself can judge: signatures, sequences, funds, bounds, the task's phase, and that an
+outcome pays out exactly the escrow. Whether it follows from the reveals is `contract.settlement`'s business.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger_store.block import Block
-from ledger_store.canonical import tagged_hash
-from ledger_store.errors import BadSignature, InvalidTransaction
+from ledger_store.errors import BadSignature, refuse
 from ledger_store.genesis import Genesis
 from ledger_store.keys import verify
+from ledger_store.task_record import (
+    CANCELLED,
+    CLOSED,
+    OPEN,
+    QUEUED,
+    REFUNDED,
+    SETTLED,
+    UNFINISHED,
+    TaskRecord,
+    check_terms,
+    eligible_refusals,
+    opening_seed,
+)
 from ledger_store.transaction import (
     Cancel,
     Close,
@@ -34,36 +39,26 @@ from ledger_store.transaction import (
     commit_terms,
 )
 
-QUEUED, OPEN, CLOSED = "QUEUED", "OPEN", "CLOSED"
-SETTLED, REFUNDED, CANCELLED = "SETTLED", "REFUNDED", "CANCELLED"
-UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRecord:
-    """What the chain knows of a task.
-
-    `seed` is fixed when it opens. `commits` are those of the last close. `verified` pairs miners with t: the
-    estimates of the last attempt that had any, for the refund. `frauds` may not commit again in this task, `refused`
-    are who withheld a reveal in the task before.
-    """
-
-    task: Task
-    height: int
-    state: str = QUEUED
-    attempt: int = 1
-    seed: str | None = None
-    opened_height: int = 0
-    commits: tuple[Commit, ...] = ()
-    frauds: frozenset[str] = frozenset()
-    refused: frozenset[str] = frozenset()
-    verified: tuple[tuple[str, int], ...] = ()
-    end_height: int | None = None
-
-    @property
-    def escrow_micro(self) -> int:
-        """What is locked: the price until the task ends."""
-        return self.task.price_micro if self.state in UNFINISHED else 0
+__all__ = [
+    "CANCELLED",
+    "CLOSED",
+    "OPEN",
+    "QUEUED",
+    "REFUNDED",
+    "SETTLED",
+    "UNFINISHED",
+    "State",
+    "TaskRecord",
+    "Transition",
+    "apply",
+    "check_header",
+    "check_order",
+    "check_terms",
+    "eligible_refusals",
+    "initial",
+    "opening_seed",
+    "refuse",
+]
 
 
 @dataclass(frozen=True)
@@ -102,29 +97,19 @@ def initial(genesis: Genesis) -> State:
 def apply(state: State, block: Block, *, trusted: bool = False) -> State:
     """The state after `block`; raises `InvalidTransaction` when the block is not admissible on `state`.
 
-    Raises `BadSignature` when a signature in it is wrong. `trusted` leaves the signatures out: for the node's own
-    file, whose blocks were checked before they were appended.
+    Raises `BadSignature` when a signature in it is wrong. `trusted` leaves the signatures out: for the node's
+    own file, whose blocks were checked before they were appended.
     """
-    _check_header(state, block)
-    _check_order(state, block.transactions)
-    ledger = _Ledger(state, block, trusted)
+    check_header(state, block)
+    check_order(state, block.transactions)
+    transition = Transition(state, block, trusted)
     for transaction in block.transactions:
-        ledger.execute(transaction)
-    return ledger.close_block()
+        transition.execute(transaction)
+    return transition.close_block()
 
 
-def opening_seed(task: str, parent: str) -> str:
-    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the block that opened it."""
-    return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
-
-
-def refuse(condition: bool, reason: str) -> None:
-    """Raise `InvalidTransaction` when `condition` holds."""
-    if condition:
-        raise InvalidTransaction(reason)
-
-
-def _check_header(state: State, block: Block) -> None:
+def check_header(state: State, block: Block) -> None:
+    """Height, link, turn, time and size; raises `InvalidTransaction`."""
     genesis, header = state.genesis, block.header
     refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
     refuse(header.parent != state.head, f"block {header.height} does not link to its parent")
@@ -134,13 +119,12 @@ def _check_header(state: State, block: Block) -> None:
     refuse(header.time_ms < least, f"block {header.height} is too early after its parent")
     refuse((block.certificate is None) != (header.height == 1), f"block {header.height} lacks a certificate")
     refuse(not block.transactions, f"block {header.height} is empty")
-    refuse(
-        len(block.transactions) > genesis.bounds.transactions_a_block, f"block {header.height} is too long"
-    )
+    most = genesis.bounds.transactions_a_block
+    refuse(len(block.transactions) > most, f"block {header.height} is too long")
     refuse(len(block.line) > genesis.bounds.block_bytes, f"block {header.height} is too large")
 
 
-def _check_order(state: State, transactions: Iterable[Transaction]) -> None:
+def check_order(state: State, transactions: Iterable[Transaction]) -> None:
     """Signed transactions sorted by (sender, sequence), few an account; then at most one close or result."""
     keys: list[tuple[str, int]] = []
     ended = False
@@ -151,13 +135,13 @@ def _check_order(state: State, transactions: Iterable[Transaction]) -> None:
             continue
         keys.append((transaction.sender, transaction.sequence))
     refuse(keys != sorted(keys), "transactions are not ordered by sender and sequence")
-    senders = [sender for sender, _ in keys]
     most = state.genesis.bounds.transactions_an_account
-    refuse(any(senders.count(sender) > most for sender in set(senders)), f"more than {most} of one account")
+    busiest = max(Counter(sender for sender, _ in keys).values(), default=0)
+    refuse(busiest > most, f"more than {most} transactions of one account")
 
 
-class _Ledger:
-    """The mutable copy that one block works on."""
+class Transition:
+    """The mutable copy that one block works on; leaders also try pending transactions on one."""
 
     def __init__(self, state: State, block: Block, trusted: bool) -> None:
         self._block = block
@@ -170,6 +154,7 @@ class _Ledger:
         self._withheld = state.withheld
 
     def execute(self, transaction: Transaction) -> None:
+        """Take one transaction; raises `InvalidTransaction` or `BadSignature`, having changed nothing."""
         match transaction:
             case Transfer():
                 self._authorise(transaction)
@@ -184,6 +169,8 @@ class _Ledger:
                 self._close(transaction)
             case Result():
                 self._result(transaction)
+        if isinstance(transaction, Transfer | Task | Cancel):
+            self._sequences[transaction.sender] = transaction.sequence
 
     def close_block(self) -> State:
         """Open the oldest queued task, check that no coin was made or lost, and return the new state."""
@@ -216,7 +203,6 @@ class _Ledger:
         expected = self._sequences.get(transaction.sender, 0) + 1
         refuse(transaction.sequence != expected, f"sequence {transaction.sequence} where {expected} is next")
         self._signed(transaction.sender, transaction.kind, transaction.body, transaction.signature)
-        self._sequences[transaction.sender] = expected
 
     def _transfer(self, transfer: Transfer) -> None:
         least = self._genesis.bounds.least_transfer_micro
@@ -248,13 +234,14 @@ class _Ledger:
         record = self._attempt(close.task, close.attempt, OPEN)
         miners = [commit.miner for commit in close.commits]
         refuse(miners != sorted(set(miners)), "commits are not sorted, one a miner")
+        refuse((close.outcome is None) != bool(close.commits), "a close has commits or an outcome")
         for commit in close.commits:
             self._check_commit(record, close, commit)
-        refuse((close.outcome is None) != bool(close.commits), "a close has commits or an outcome")
         if close.outcome is None:
             self._put(replace(record, state=CLOSED, commits=close.commits))
-        else:
-            self._conclude(record, close.outcome)
+            return
+        refuse(close.outcome.state == SETTLED, "a close without commits settles nothing")
+        self._conclude(record, close.outcome)
 
     def _check_commit(self, record: TaskRecord, close: Close, commit: Commit) -> None:
         refuse(commit.miner not in self._genesis.roster, "a commit by nobody on the roster")
@@ -264,24 +251,21 @@ class _Ledger:
 
     def _result(self, result: Result) -> None:
         record = self._attempt(result.task, result.attempt, CLOSED)
-        digests = {commit.miner: commit.digest for commit in record.commits}
+        refuse(len(result.proxy_sums) != record.task.clients, "sums of a wrong length")
         miners = [reveal.miner for reveal in result.reveals]
         refuse(miners != sorted(set(miners)), "reveals are not sorted, one a miner")
-        refuse(len(result.proxy_sums) != record.task.clients, "sums of a wrong length")
+        cheats = [fraud.miner for fraud in result.frauds]
+        refuse(cheats != sorted(set(cheats)), "frauds are not sorted, one a miner")
+        refuse(not set(cheats) <= set(miners), "a fraud names no included reveal")
+        committed = {commit.miner: commit.digest for commit in record.commits}
         for reveal in result.reveals:
             opened = reveal.commitment(result.task, result.attempt)
-            refuse(digests.get(reveal.miner) != opened, "a reveal that opens no commit")
-            terms = reveal.terms(result.task, result.attempt)
-            self._signed(reveal.miner, "reveal", terms, reveal.signature)
-        cheats = [fraud.miner for fraud in result.frauds]
-        refuse(
-            cheats != sorted(set(cheats)) or not set(cheats) <= set(miners),
-            "a fraud names no included reveal",
-        )
+            refuse(committed.get(reveal.miner) != opened, "a reveal that opens no commit")
+            self._signed(reveal.miner, "reveal", reveal.terms(result.task, result.attempt), reveal.signature)
         good = tuple((r.miner, r.rankings) for r in result.reveals if r.miner not in cheats)
-        self._withheld |= frozenset(digests) - frozenset(miners)
         record = replace(record, frauds=record.frauds | set(cheats), verified=good or record.verified)
         self._conclude(record, result.outcome)
+        self._withheld |= frozenset(committed) - frozenset(miners)
 
     def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
         current = self._tasks[self._queue[0]] if self._queue else None
@@ -299,17 +283,22 @@ class _Ledger:
         refuse(
             pay.total != (0 if outcome.state == OPEN else task.price_micro), "payments that are not the price"
         )
+        strangers = {miner for miner, _ in pay.miners} - set(self._genesis.roster)
+        refuse(bool(strangers), "a payment to nobody on the roster")
         if outcome.state == OPEN:
             self._put(replace(record, state=OPEN, attempt=record.attempt + 1, commits=()))
             return
+        self._pay(task, outcome)
+        self._end(record, outcome.state)
+
+    def _pay(self, task: Task, outcome: Outcome) -> None:
+        pay = outcome.pay
         for update, micro in zip(task.updates, pay.clients, strict=True):
             self._credit(update.client, micro)
         self._credit(task.server, pay.server)
         for miner, micro in pay.miners:
-            refuse(miner not in self._genesis.roster, "a payment to nobody on the roster")
             self._credit(miner, micro)
         self._credit(task.sender, pay.requester)
-        self._end(record, outcome.state)
 
     def _end(self, record: TaskRecord, state: str) -> None:
         self._put(replace(record, state=state, end_height=self._block.height))
@@ -329,31 +318,3 @@ class _Ledger:
 
     def _credit(self, address: str, micro: int) -> None:
         self._balances[address] = self._balances.get(address, 0) + micro
-
-
-def eligible_refusals(record: TaskRecord) -> frozenset[str]:
-    """The miners whose commits this attempt refuses: frauds of this task, and who withheld in the task before."""
-    return record.frauds | record.refused
-
-
-def check_terms(task: Task, genesis: Genesis) -> None:
-    """What genesis bounds and what must hold in any task, signatures apart; raises `InvalidTransaction`."""
-    bounds = genesis.bounds
-    refuse(
-        task.train_micro + task.computation_micro + task.shapley_micro != task.price_micro,
-        "parts are not the price",
-    )
-    refuse(not 2 <= task.clients <= bounds.clients, f"a task needs 2 to {bounds.clients} clients")
-    refuse(not 1 <= task.images <= bounds.images, f"a task needs 1 to {bounds.images} test images")
-    refuse(task.empty > task.images, "the empty coalition labels more images than there are")
-    refuse(task.runtime_ms > bounds.runtime_ms, f"RUNTIME is bounded by {bounds.runtime_ms} ms")
-    refuse(not 1 <= task.attempts <= bounds.attempts, f"attempts are bounded by {bounds.attempts}")
-    refuse(task.difficulty_micro < bounds.least_difficulty_micro, "D is below the network's least")
-    refuse(not 1 <= task.least_rankings <= task.most_rankings <= bounds.rankings, "rankings out of bounds")
-    work_s = -(-task.runtime_ms * task.attempts // 1_000)
-    refuse(
-        task.shapley_micro < bounds.least_shapley_price_micro_a_second * work_s, "SapPrice is below the least"
-    )
-    clients = [update.client for update in task.updates]
-    refuse(len(set(clients)) != len(clients), "two updates of one client")
-    refuse(any(update.examples > bounds.examples for update in task.updates), "too many examples")

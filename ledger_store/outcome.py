@@ -1,0 +1,94 @@
+"""What follows from an attempt: the outcome, and where a task's price goes.
+
+That an outcome follows from its reveals is `contract.settlement`'s business, that it pays out exactly the
+escrow the fold's.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ledger_store.amount import SUPPLY_MAX_MICRO
+from ledger_store.fields import Fields
+from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
+from ledger_store.keys import ADDRESS_LENGTH
+
+
+@dataclass(frozen=True, slots=True)
+class Pay:
+    """Where a price goes, in micro-FedCoin: clients in order, FL server, miners by address, requester."""
+
+    clients: tuple[int, ...]
+    server: int
+    miners: tuple[tuple[str, int], ...]
+    requester: int
+
+    @property
+    def total(self) -> int:
+        """The whole price when the task ended, 0 while it goes on."""
+        return sum(self.clients) + self.server + sum(micro for _, micro in self.miners) + self.requester
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "clients": list(self.clients),
+            "miners": [[miner, micro] for miner, micro in self.miners],
+            "requester": self.requester,
+            "server": self.server,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What follows from an attempt; every voter recomputes it.
+
+    `state` is OPEN (another attempt), SETTLED or REFUNDED. `distance` is the nearest estimate's squared
+    distance in images² as (numerator, denominator); `shapley` holds S̄ in images as numerators over
+    `denominator`.
+    """
+
+    state: str
+    winner: str | None
+    distance: tuple[int, int] | None
+    shapley: tuple[int, ...] | None
+    denominator: int
+    pay: Pay
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "denominator": str(self.denominator),
+            "distance": None if self.distance is None else [str(part) for part in self.distance],
+            "pay": self.pay.to_json(),
+            "shapley": None if self.shapley is None else [str(value) for value in self.shapley],
+            "state": self.state,
+            "winner": self.winner,
+        }
+
+
+def _read_pay(value: Any) -> Pay:
+    reader = Fields(value, ("clients", "miners", "requester", "server"), "pay")
+    count = len(reader.array("clients", CLIENTS_MAX))
+    return Pay(
+        clients=reader.integers("clients", count, SUPPLY_MAX_MICRO),
+        server=reader.integer("server", 0, SUPPLY_MAX_MICRO),
+        miners=tuple(
+            (pair.hexadecimal("miner", ADDRESS_LENGTH), pair.integer("micro", 0, SUPPLY_MAX_MICRO))
+            for pair in reader.pairs("miners", ("miner", "micro"), ROSTER_MAX)
+        ),
+        requester=reader.integer("requester", 0, SUPPLY_MAX_MICRO),
+    )
+
+
+def read_outcome(value: Any) -> Outcome:
+    """Read an outcome; raises `Malformed`."""
+    reader = Fields(value, ("denominator", "distance", "pay", "shapley", "state", "winner"), "outcome")
+    shapley = None
+    if reader.raw("shapley") is not None:
+        shapley = reader.bigs("shapley", len(reader.array("shapley", CLIENTS_MAX, 1)))
+    distance = None if reader.raw("distance") is None else reader.bigs("distance", 2)
+    return Outcome(
+        state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
+        winner=reader.optional_hex("winner", ADDRESS_LENGTH),
+        distance=None if distance is None else (distance[0], distance[1]),
+        shapley=shapley,
+        denominator=reader.big("denominator"),
+        pay=_read_pay(reader.raw("pay")),
+    )

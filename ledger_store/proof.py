@@ -1,0 +1,197 @@
+"""What the miners write: close and result, and the records of the proof of Shapley in them.
+
+They carry no signature of their own: a close holds signed commits, a result signed reveals. Whether an
+outcome follows from its reveals is `contract.settlement`'s business.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash
+from ledger_store.errors import Malformed
+from ledger_store.fields import Fields
+from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
+from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
+from ledger_store.outcome import Outcome, read_outcome
+
+SALT_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A miner's sealed estimate: the digest of what it will reveal, and its signature as `commit`."""
+
+    miner: str
+    digest: str
+    signature: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"digest": self.digest, "miner": self.miner, "signature": self.signature}
+
+
+def commit_terms(task: str, attempt: int, digest: str) -> dict[str, Any]:
+    """What a miner signs as `commit`."""
+    return {"attempt": attempt, "digest": digest, "task": task}
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """An opened estimate: t, whether exact, sums N_j, if exact the values E_j, table digest, salt."""
+
+    miner: str
+    rankings: int
+    exact: bool
+    sums: tuple[int, ...]
+    values: tuple[int, ...] | None
+    table: str
+    salt: str
+    signature: str
+
+    def opening(self) -> dict[str, Any]:
+        """The fields without miner and signature."""
+        return {
+            "exact": self.exact,
+            "rankings": self.rankings,
+            "salt": self.salt,
+            "sums": [str(value) for value in self.sums],
+            "table": self.table,
+            "values": None if self.values is None else [str(value) for value in self.values],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.opening(), "miner": self.miner, "signature": self.signature}
+
+    def terms(self, task: str, attempt: int) -> dict[str, Any]:
+        """What the miner signs as `reveal`."""
+        return {**self.opening(), "attempt": attempt, "task": task}
+
+    def commitment(self, task: str, attempt: int) -> str:
+        """The digest that its commit must carry."""
+        return tagged_hash("commitment", encode({**self.terms(task, attempt), "miner": self.miner}))
+
+
+@dataclass(frozen=True, slots=True)
+class FraudMark:
+    """One mask of an included reveal's table whose count is wrong; the miner drops out."""
+
+    miner: str
+    mask: int
+
+    def to_json(self, clients: int) -> dict[str, Any]:
+        return {"mask": mask_hex(self.mask, clients), "miner": self.miner}
+
+
+@dataclass(frozen=True)
+class Close:
+    """The commits of an attempt; with none, the attempt failed and `outcome` says what follows."""
+
+    kind: ClassVar[str] = "close"
+    task: str
+    attempt: int
+    commits: tuple[Commit, ...]
+    outcome: Outcome | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "attempt": self.attempt,
+            "commits": [commit.to_json() for commit in self.commits],
+            "outcome": None if self.outcome is None else self.outcome.to_json(),
+            "task": self.task,
+            "type": self.kind,
+        }
+
+
+@dataclass(frozen=True)
+class Result:
+    """The reveals of an attempt, the frauds found in them, the proxy's sums (P over Λ_P), and the outcome."""
+
+    kind: ClassVar[str] = "result"
+    task: str
+    attempt: int
+    reveals: tuple[Reveal, ...]
+    frauds: tuple[FraudMark, ...]
+    proxy_sums: tuple[int, ...]
+    proxy_denominator: int
+    outcome: Outcome
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "attempt": self.attempt,
+            "frauds": [fraud.to_json(len(self.proxy_sums)) for fraud in self.frauds],
+            "outcome": self.outcome.to_json(),
+            "proxy_denominator": str(self.proxy_denominator),
+            "proxy_sums": [str(value) for value in self.proxy_sums],
+            "reveals": [reveal.to_json() for reveal in self.reveals],
+            "task": self.task,
+            "type": self.kind,
+        }
+
+
+def mask_hex(mask: int, clients: int) -> str:
+    """A coalition as fixed-width hex: client j is bit j."""
+    return f"{mask:0{2 * ((clients + 7) // 8)}x}"
+
+
+def read_commit(value: Any) -> Commit:
+    """Read one commit; raises `Malformed`."""
+    reader = Fields(value, ("digest", "miner", "signature"), "commit")
+    return Commit(
+        miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
+        digest=reader.hexadecimal("digest", DIGEST_LENGTH),
+        signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
+    )
+
+
+def read_reveal(value: Any, clients: int | None = None) -> Reveal:
+    """Read one reveal of K = `clients` values (None: any K); raises `Malformed`."""
+    keys = ("exact", "miner", "rankings", "salt", "signature", "sums", "table", "values")
+    reader = Fields(value, keys, "reveal")
+    count = clients if clients is not None else len(reader.array("sums", CLIENTS_MAX, 1))
+    exact = reader.boolean("exact")
+    if exact != (reader.raw("values") is not None):
+        raise Malformed("reveal: values belong to exact reveals and only to them")
+    return Reveal(
+        miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
+        rankings=reader.integer("rankings", 1),
+        exact=exact,
+        sums=reader.bigs("sums", count),
+        values=reader.bigs("values", count) if exact else None,
+        table=reader.hexadecimal("table", DIGEST_LENGTH),
+        salt=reader.hexadecimal("salt", SALT_LENGTH),
+        signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
+    )
+
+
+def _read_fraud(value: Any, clients: int) -> FraudMark:
+    reader = Fields(value, ("mask", "miner"), "fraud")
+    mask = int(reader.hexadecimal("mask", 2 * ((clients + 7) // 8)), 16)
+    if not 0 < mask < 1 << clients:
+        raise Malformed("fraud: the mask names no coalition")
+    return FraudMark(miner=reader.hexadecimal("miner", ADDRESS_LENGTH), mask=mask)
+
+
+def read_close(value: Any) -> Close:
+    """Read a close; raises `Malformed`."""
+    reader = Fields(value, ("attempt", "commits", "outcome", "task", "type"), "close")
+    return Close(
+        task=reader.hexadecimal("task", DIGEST_LENGTH),
+        attempt=reader.integer("attempt", 1),
+        commits=tuple(read_commit(item) for item in reader.array("commits", ROSTER_MAX)),
+        outcome=None if reader.raw("outcome") is None else read_outcome(reader.raw("outcome")),
+    )
+
+
+def read_result(value: Any) -> Result:
+    """Read a result; raises `Malformed`."""
+    keys = ("attempt", "frauds", "outcome", "proxy_denominator", "proxy_sums", "reveals", "task", "type")
+    reader = Fields(value, keys, "result")
+    clients = len(reader.array("proxy_sums", CLIENTS_MAX, 1))
+    return Result(
+        task=reader.hexadecimal("task", DIGEST_LENGTH),
+        attempt=reader.integer("attempt", 1),
+        reveals=tuple(read_reveal(item, clients) for item in reader.array("reveals", ROSTER_MAX)),
+        frauds=tuple(_read_fraud(item, clients) for item in reader.array("frauds", ROSTER_MAX)),
+        proxy_sums=reader.bigs("proxy_sums", clients),
+        proxy_denominator=reader.big("proxy_denominator"),
+        outcome=read_outcome(reader.raw("outcome")),
+    )

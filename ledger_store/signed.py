@@ -1,0 +1,233 @@
+"""What an account signs: transfer, task, cancel; their fields, bytes and ids.
+
+Whether the state admits one is `state`'s business, whether a task's terms are sensible `contract.task`'s.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+from ledger_store.amount import SUPPLY_MAX_MICRO
+from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash
+from ledger_store.fields import Fields
+from ledger_store.genesis import CLIENTS_MAX
+from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, verify
+
+NONCE_LENGTH = 32
+AGGREGATIONS = ("mean", "fedavg")
+SAP_RULES = ("winner", "shared")
+
+T = TypeVar("T", bound="Signed")
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What transfer, task and cancel share: a sender, the sender's next sequence number, a signature."""
+
+    kind: ClassVar[str] = ""
+    sender: str
+    sequence: int
+    signature: str
+
+    def terms(self) -> dict[str, Any]:
+        """The fields that this kind adds."""
+        return {}
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        """The canonical fields without the signature."""
+        return {"type": self.kind, "sender": self.sender, "sequence": self.sequence, **self.terms()}
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 over a domain tag and the canonical fields without the signature."""
+        return tagged_hash("transaction", encode(self.body))
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical fields with the signature."""
+        return {**self.body, "signature": self.signature}
+
+    def verified(self, genesis: str) -> bool:
+        """Whether the sender signed exactly these fields for this network."""
+        return verify(self.sender, self.kind, genesis, self.body, self.signature)
+
+
+def sign(transaction: T, key: KeyPair, genesis: str) -> T:
+    """The same transaction with `key`'s signature; the sender must be the key's address."""
+    assert transaction.sender == key.address
+    return replace(transaction, signature=key.sign(transaction.kind, genesis, transaction.body))
+
+
+@dataclass(frozen=True)
+class Transfer(Signed):
+    """Move `amount_micro` to another account."""
+
+    kind: ClassVar[str] = "transfer"
+    to: str
+    amount_micro: int
+
+    def terms(self) -> dict[str, Any]:
+        return {"to": self.to, "amount_micro": self.amount_micro}
+
+
+@dataclass(frozen=True)
+class Cancel(Signed):
+    """Withdraw a task that is still queued."""
+
+    kind: ClassVar[str] = "cancel"
+    task: str
+
+    def terms(self) -> dict[str, Any]:
+        return {"task": self.task}
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One client's weights by digest, its example count, its signature over both, model and test set."""
+
+    digest: str
+    client: str
+    examples: int
+    signature: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "client": self.client,
+            "digest": self.digest,
+            "examples": self.examples,
+            "signature": self.signature,
+        }
+
+
+def update_terms(model: str, test: str, update: str, examples: int, nonce: str) -> dict[str, Any]:
+    """What a client signs as `update`: the test set is fixed before any update is judged."""
+    return {"examples": examples, "model": model, "nonce": nonce, "test": test, "update": update}
+
+
+@dataclass(frozen=True)
+class Task(Signed):
+    """A request for Shapley values: files by digest, the price in its parts, every term that mining depends on.
+
+    `empty` is u(∅) in images; `baseline` names the update that the empty coalition stands for (None: worth
+    `empty` by declaration, zero as in the paper).
+    """
+
+    kind: ClassVar[str] = "task"
+    server: str
+    nonce: str
+    model: str
+    test: str
+    proxy: str | None
+    baseline: str | None
+    updates: tuple[Update, ...]
+    images: int
+    empty: int
+    aggregation: str
+    price_micro: int
+    train_micro: int
+    computation_micro: int
+    shapley_micro: int
+    runtime_ms: int
+    difficulty_micro: int
+    least_rankings: int
+    most_rankings: int
+    payment_error_micro: int | None
+    attempts: int
+    sap_rule: str
+
+    @property
+    def clients(self) -> int:
+        """K."""
+        return len(self.updates)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The digests of all files that a miner needs, each once."""
+        named = [self.model, self.test, *(u.digest for u in self.updates), self.proxy, self.baseline]
+        return tuple(dict.fromkeys(digest for digest in named if digest is not None))
+
+    def update_terms(self, update: Update) -> dict[str, Any]:
+        """What the client of `update` signed for this task."""
+        return update_terms(self.model, self.test, update.digest, update.examples, self.nonce)
+
+    def terms(self) -> dict[str, Any]:
+        names = (
+            *_TASK_HEX,
+            *_TASK_INTEGERS,
+            "aggregation",
+            "baseline",
+            "payment_error_micro",
+            "proxy",
+            "sap_rule",
+        )
+        return {**{n: getattr(self, n) for n in names}, "updates": [u.to_json() for u in self.updates]}
+
+
+_TASK_HEX = {"server": ADDRESS_LENGTH, "nonce": NONCE_LENGTH, "model": DIGEST_LENGTH, "test": DIGEST_LENGTH}
+_TASK_INTEGERS = (
+    "images",
+    "empty",
+    "price_micro",
+    "train_micro",
+    "computation_micro",
+    "shapley_micro",
+    "runtime_ms",
+    "difficulty_micro",
+    "least_rankings",
+    "most_rankings",
+    "attempts",
+)
+
+
+_SIGNED_KEYS = ("sender", "sequence", "signature", "type")
+
+
+def _signed_fields(reader: Fields) -> dict[str, Any]:
+    return {
+        "sender": reader.hexadecimal("sender", ADDRESS_LENGTH),
+        "sequence": reader.integer("sequence", 1),
+        "signature": reader.hexadecimal("signature", SIGNATURE_LENGTH),
+    }
+
+
+def read_transfer(value: Any) -> Transfer:
+    """Read a transfer; raises `Malformed`."""
+    reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro"), "transfer")
+    to = reader.hexadecimal("to", ADDRESS_LENGTH)
+    amount = reader.integer("amount_micro", 1, SUPPLY_MAX_MICRO)
+    return Transfer(**_signed_fields(reader), to=to, amount_micro=amount)
+
+
+def read_cancel(value: Any) -> Cancel:
+    """Read a cancel; raises `Malformed`."""
+    reader = Fields(value, (*_SIGNED_KEYS, "task"), "cancel")
+    return Cancel(**_signed_fields(reader), task=reader.hexadecimal("task", DIGEST_LENGTH))
+
+
+def read_task(value: Any) -> Task:
+    """Read a task; raises `Malformed`."""
+    words = ("aggregation", "baseline", "payment_error_micro", "proxy", "sap_rule", "updates")
+    reader = Fields(value, (*_SIGNED_KEYS, *_TASK_HEX, *_TASK_INTEGERS, *words), "task")
+    error = None if reader.raw("payment_error_micro") is None else reader.integer("payment_error_micro", 1)
+    plain: dict[str, Any] = {name: reader.hexadecimal(name, length) for name, length in _TASK_HEX.items()}
+    plain |= {name: reader.integer(name) for name in _TASK_INTEGERS}
+    return Task(
+        **_signed_fields(reader),
+        **plain,
+        aggregation=reader.choice("aggregation", AGGREGATIONS),
+        baseline=reader.optional_hex("baseline", DIGEST_LENGTH),
+        payment_error_micro=error,
+        proxy=reader.optional_hex("proxy", DIGEST_LENGTH),
+        sap_rule=reader.choice("sap_rule", SAP_RULES),
+        updates=tuple(_read_update(item) for item in reader.array("updates", CLIENTS_MAX, 1)),
+    )
+
+
+def _read_update(value: Any) -> Update:
+    reader = Fields(value, ("client", "digest", "examples", "signature"), "update")
+    return Update(
+        digest=reader.hexadecimal("digest", DIGEST_LENGTH),
+        client=reader.hexadecimal("client", ADDRESS_LENGTH),
+        examples=reader.integer("examples", 1),
+        signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
+    )

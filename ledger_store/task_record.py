@@ -1,0 +1,94 @@
+"""What the chain knows of a task: its record, its states, and the terms that the ledger itself judges.
+
+Theory of operation, a task's life:
+
+    QUEUED ──(no older task unfinished)──▶ OPEN ──close with commits──▶ CLOSED ──result──▶ SETTLED
+      │                                     ▲ │                            │
+      │ cancel                              │ └─close without commits─┐    │ result that failed
+      ▼                                     │                         ▼    ▼
+    CANCELLED                               └──(attempts left, a + 1)──┴──(none left)──▶ REFUNDED
+
+`state` walks it; whether an outcome follows from its reveals is `contract.settlement`'s business.
+"""
+
+from dataclasses import dataclass
+
+from ledger_store.canonical import tagged_hash
+from ledger_store.errors import refuse
+from ledger_store.genesis import Genesis
+from ledger_store.transaction import Commit, Task
+
+QUEUED, OPEN, CLOSED = "QUEUED", "OPEN", "CLOSED"
+SETTLED, REFUNDED, CANCELLED = "SETTLED", "REFUNDED", "CANCELLED"
+UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """A task and where it stands.
+
+    `seed` is fixed when it opens. `commits` are those of the last close. `verified` pairs miners with t: the
+    estimates of the last attempt that had any, for the refund. `frauds` may not commit again in this task,
+    `refused` are who withheld a reveal in the task before.
+    """
+
+    task: Task
+    height: int
+    state: str = QUEUED
+    attempt: int = 1
+    seed: str | None = None
+    opened_height: int = 0
+    commits: tuple[Commit, ...] = ()
+    frauds: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
+    verified: tuple[tuple[str, int], ...] = ()
+    end_height: int | None = None
+
+    @property
+    def escrow_micro(self) -> int:
+        """What is locked: the price until the task ends."""
+        return self.task.price_micro if self.state in UNFINISHED else 0
+
+
+def opening_seed(task: str, parent: str) -> str:
+    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block."""
+    return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
+
+
+def eligible_refusals(record: TaskRecord) -> frozenset[str]:
+    """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before."""
+    return record.frauds | record.refused
+
+
+def check_terms(task: Task, genesis: Genesis) -> None:
+    """What genesis bounds and what must hold in any task, signatures apart; raises `InvalidTransaction`."""
+    bounds = genesis.bounds
+    parts = task.train_micro + task.computation_micro + task.shapley_micro
+    refuse(parts != task.price_micro, "parts are not the price")
+    refuse(not 2 <= task.clients <= bounds.clients, f"a task needs 2 to {bounds.clients} clients")
+    refuse(not 1 <= task.images <= bounds.images, f"a task needs 1 to {bounds.images} test images")
+    refuse(task.empty > task.images, "the empty coalition labels more images than there are")
+    refuse(task.runtime_ms > bounds.runtime_ms, f"RUNTIME is bounded by {bounds.runtime_ms} ms")
+    refuse(not 1 <= task.attempts <= bounds.attempts, f"attempts are bounded by {bounds.attempts}")
+    refuse(task.difficulty_micro < bounds.least_difficulty_micro, "D is below the network's least")
+    rankings = 1 <= task.least_rankings <= task.most_rankings <= bounds.rankings
+    refuse(not rankings, "rankings out of bounds")
+    work_s = -(-task.runtime_ms * task.attempts // 1_000)
+    least_micro = bounds.least_shapley_price_micro_a_second * work_s
+    refuse(task.shapley_micro < least_micro, "SapPrice is below the least")
+    refuse(result_bytes(task, genesis) > bounds.block_bytes, "its result would not fit into a block")
+    clients = [update.client for update in task.updates]
+    refuse(len(set(clients)) != len(clients), "two updates of one client")
+    refuse(any(update.examples > bounds.examples for update in task.updates), "too many examples")
+
+
+def result_bytes(task: Task, genesis: Genesis) -> int:
+    """What the block with this task's result takes at most, if all miners reveal sampled estimates.
+
+    A task whose result fits into no block could never end. A sum is at most t·n in magnitude; the settlement
+    adds a numerator, a proxy sum and a payment a client, each reveal and the certificate their fixed fields.
+    """
+    number = len(str(task.most_rankings * task.images)) + 4
+    miners = len(genesis.roster)
+    settlement = 2 * (number + len(str(miners))) + 64
+    return task.clients * (miners * number + settlement) + miners * 1_024 + 4_096
