@@ -27,7 +27,7 @@ class Action(StrEnum):
 
 def run(
     call: Call,
-    action: Annotated[Action, typer.Argument(help="Show every value, only check them, or name the files.")],
+    action: Annotated[Action, typer.Argument(help="show all values, only check them, or name the files.")],
     origin: Annotated[bool, typer.Option("--origin", help="Tell where each value comes from.")] = False,
 ) -> None:
     """Show, check or locate the settings in force.

@@ -20,7 +20,7 @@ from ledger_store.genesis import Genesis
 
 def run(
     call: Call,
-    directory: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Where; default: here.")] = None,
+    directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where; default: here.")] = None,
     clients: Annotated[
         str | None, typer.Option(metavar="K", help="How many simulated FL clients get a key.")
     ] = None,

@@ -1,0 +1,130 @@
+"""Manual pages of section 1, generated from the commands: `fedcoin.1` and one `fedcoin-VERB.1` each.
+
+Nothing is written by hand that a command already says: the text is the help, the exit codes are the enum.
+Pages use the man macros, so `man`, `groff -man` and `mandoc` all set them.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import typer
+
+from fedcoin_cli.cli.main import PROGRAM, app, load, verbs
+from fedcoin_cli.cli.options import COMMON_NAMES
+from ledger_store.errors import ExitCode
+
+_FILES = (
+    ("settings.toml", "the workspace's settings; fedcoin config show lists them all"),
+    ("genesis.json", "what the network fixes for ever"),
+    ("peers.toml", "where the miners listen"),
+    ("keys/NAME.key", "secret keys, readable by their owner only"),
+    ("miners/I/chain.jsonl", "the ledger of miner I: line h is block h"),
+    ("rounds/N/", "the files of round N"),
+)
+_ENVIRONMENT = (
+    ("FEDCOIN_SECTION_KEY", "sets SECTION.KEY; above settings.toml, below a flag"),
+    ("NO_COLOR", "no colour, whatever its value"),
+)
+
+
+def pages() -> dict[str, str]:
+    """Every page's text by its file name."""
+    found = {f"{PROGRAM}.1": _overview()}
+    return found | {f"{PROGRAM}-{name}.1": _verb(name, line) for name, line in verbs().items()}
+
+
+def exit_codes() -> list[tuple[str, str]]:
+    """Every exit code and its meaning."""
+    return [(str(int(code)), code.meaning) for code in ExitCode]
+
+
+def _overview() -> str:
+    group = typer.main.get_command(app)
+    common = [one for one in load(next(iter(verbs()))).params if one.name in COMMON_NAMES]
+    body = [
+        *_section("SYNOPSIS", [f".B {PROGRAM}", r"\fICOMMAND\fR [\fIOPTION\fR ...]"]),
+        *_section("DESCRIPTION", _prose(group.help or "")),
+        *_section("COMMANDS", _items((f"{PROGRAM}-{name}(1)", line) for name, line in verbs().items())),
+        *_section("COMMON OPTIONS", _items(map(_option, common))),
+        *_section("EXIT STATUS", _items(exit_codes())),
+        *_section("FILES", _items(_FILES)),
+        *_section("ENVIRONMENT", _items(_ENVIRONMENT)),
+        *_see_also(f"{PROGRAM}-{name}" for name in verbs()),
+    ]
+    return _page(PROGRAM, "Shapley-value payments for federated learning", body)
+
+
+def _verb(name: str, line: str) -> str:
+    whole = load(name)
+    own = [one for one in whole.params if one.name not in COMMON_NAMES]
+    arguments = [one for one in own if one.param_type_name == "argument"]
+    options = [one for one in own if one.param_type_name == "option"]
+    places = " ".join(map(_place, arguments))
+    # The first line of the help stands in NAME already.
+    text = (whole.help or "").partition("\n")[2]
+    lines = _section("SYNOPSIS", [f".B {PROGRAM} {name}", rf"[\fIOPTION\fR ...] {places}".rstrip()])
+    if text.strip():
+        lines += _section("DESCRIPTION", _prose(text))
+    if arguments:
+        lines += _section("ARGUMENTS", _items((_metavar(one), one.help or "") for one in arguments))
+    if options:
+        lines += _section("OPTIONS", _items(map(_option, options)))
+    lines += _section("COMMON OPTIONS", [rf"As in \fB{PROGRAM}\fR(1)."])
+    lines += _section("EXIT STATUS", [rf"As in \fB{PROGRAM}\fR(1)."])
+    purpose = line[0].lower() + line[1:].rstrip(".")
+    return _page(f"{PROGRAM}-{name}", purpose, [*lines, *_see_also([PROGRAM])])
+
+
+def _page(name: str, line: str, body: Iterable[str]) -> str:
+    head = [
+        r".\" Generated from the commands by `make man`; do not edit.",
+        f'.TH "{name.upper()}" "1" "" "FedCoin" "FedCoin manual"',
+        ".SH NAME",
+        rf"{_plain(name)} \- {_plain(line)}",
+    ]
+    return "\n".join([*head, *body]) + "\n"
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    return [f".SH {title}", *lines]
+
+
+def _prose(text: str) -> Iterator[str]:
+    for number, paragraph in enumerate(re.split(r"\n\s*\n", text.strip())):
+        if number:
+            yield ".PP"
+        yield _plain(" ".join(paragraph.split()))
+
+
+def _items(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for term, text in pairs:
+        yield from (".TP", rf"\fB{_plain(term)}\fR", _plain(text))
+
+
+def _option(option: Any) -> tuple[str, str]:
+    names = ", ".join(sorted(option.opts, key=len))
+    value = "" if option.is_flag or option.count else f" {_metavar(option)}"
+    default = option.default
+    shown = f" Default: {default}." if default is not None and not callable(default) and value else ""
+    return f"{names}{value}", f"{option.help or ''}{shown}"
+
+
+def _place(argument: Any) -> str:
+    place = rf"\fI{_plain(_metavar(argument))}\fR"
+    return place if argument.required else f"[{place}]"
+
+
+def _metavar(parameter: Any) -> str:
+    choices = parameter.metavar or parameter.name.upper().replace("_", "-")
+    return str(choices).strip("[]")
+
+
+def _see_also(names: Iterable[str]) -> list[str]:
+    return _section("SEE ALSO", [", ".join(rf"\fB{_plain(name)}\fR(1)" for name in names)])
+
+
+def _plain(text: str) -> str:
+    """Text without meaning to the formatter: backslashes, hyphens and leading dots stay what they are."""
+    escaped = text.replace("\\", r"\e").replace("-", r"\-")
+    return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped

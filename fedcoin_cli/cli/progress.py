@@ -1,0 +1,64 @@
+"""How long work is shown: bars with the time left on a terminal, plain lines with -v elsewhere, else nothing.
+
+All of it goes to stderr. What a command answers does not pass through here.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fedcoin_cli.cli.output import Output
+
+Step = Callable[[int], None]
+"""Tells how much is done, counted from the start: a step may be repeated or skipped."""
+
+_LINES = 10
+
+
+@contextmanager
+def progress(output: Output, title: str, total: int, unit: str = "") -> Iterator[Step]:
+    """Show work of `total` units while the block runs.
+
+    With the unit "B" amounts are shown as sizes, with any other as counts.
+    """
+    if output.lively:
+        with _bar(output, title, total, unit) as step:
+            yield step
+    elif output.verbosity > 0:
+        yield _lines(output, title, total, unit)
+    else:
+        yield lambda _: None
+
+
+@contextmanager
+def _bar(output: Output, title: str, total: int, unit: str) -> Iterator[Step]:
+    # Here, because Rich takes longer to import than most commands take to run.
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    amount = DownloadColumn() if unit == "B" else MofNCompleteColumn()
+    words = TextColumn("{task.description}"), BarColumn(), amount, TextColumn(unit if unit != "B" else "")
+    console = Console(stderr=True, no_color=not output.color or None)
+    with Progress(*words, TimeRemainingColumn(), console=console, transient=True) as bars:
+        task = bars.add_task(title, total=total)
+        yield lambda done: bars.update(task, completed=done)
+
+
+def _lines(output: Output, title: str, total: int, unit: str) -> Step:
+    """At most ten lines, one whenever another tenth is done."""
+    shown = -1
+
+    def step(done: int) -> None:
+        nonlocal shown
+        tenth = _LINES * done // max(total, 1)
+        if tenth > shown:
+            shown = tenth
+            output.detail(f"{title}: {done} of {total} {unit}".rstrip())
+
+    return step

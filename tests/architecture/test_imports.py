@@ -1,0 +1,41 @@
+import subprocess
+import sys
+
+import pytest
+
+from fedcoin_cli.cli.main import verbs
+
+HEAVY = {"docker", "keras", "numpy", "safetensors", "scipy", "sklearn", "tensorflow", "zmq"}
+DRAWING = {"rich", "typer"}
+
+
+def loaded(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after running `code`."""
+    report = f"{code}\nimport sys\nprint('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in done.stdout.splitlines()}
+
+
+def test_the_ledger_needs_only_pynacl() -> None:
+    """Every module of ledger_store loads with the standard library and PyNaCl alone."""
+    code = (
+        "import pkgutil, importlib, ledger_store\n"
+        "for module in pkgutil.iter_modules(ledger_store.__path__, 'ledger_store.'):\n"
+        "    importlib.import_module(module.name)"
+    )
+    foreign = loaded(code) - set(sys.stdlib_module_names) - loaded("")
+    assert {name for name in foreign if not name.startswith("_")} <= {"ledger_store", "nacl"}
+
+
+def test_the_frame_is_light() -> None:
+    """The program's start loads nothing heavy, draws nothing, and none of the commands."""
+    modules = loaded("import fedcoin_cli.cli.main as frame; frame.verbs()")
+    assert not modules & (HEAVY | {"rich"})
+    code = "import sys, fedcoin_cli.cli.main; assert not [n for n in sys.modules if '.commands.' in n]"
+    loaded(code)
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_help_loads_no_tensorflow(verb: str) -> None:
+    """The help of every command, so each command's own imports, comes without TensorFlow, NumPy or Docker."""
+    assert not loaded(f"from fedcoin_cli.cli.main import load; load({verb!r})") & HEAVY

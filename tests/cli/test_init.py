@@ -1,0 +1,52 @@
+from pathlib import Path
+
+from shell import fedcoin
+
+from fedcoin_cli.application.workspace import Workspace
+
+
+def test_init_says_what_counts(tmp_path: Path) -> None:
+    """init prints the genesis id, how many miners may be offline, and what to run next."""
+    said = fedcoin("init", "--clients", "3", "--miners", "4", folder=tmp_path)
+    assert said.code == 0
+    assert Workspace(tmp_path).genesis().id in said.out
+    assert "4, of which 1 may be offline" in said.out
+    assert said.out.endswith("next: fedcoin train\n")
+
+
+def test_init_answers_in_json(tmp_path: Path) -> None:
+    """With --json init names every address, and the next command names the folder."""
+    said = fedcoin("init", "here/it is", "--clients", "2", "--miners", "1", "--json", folder=tmp_path).json
+    workspace = Workspace(tmp_path / "here" / "it is")
+    assert said["schema"] == 1
+    assert said["genesis"] == workspace.genesis().id
+    assert said["miners"] == [workspace.key("miner-1").address]
+    assert said["clients"] == [workspace.key(f"client-00{number}").address for number in (1, 2)]
+    assert (said["offline"], said["next"]) == (0, "fedcoin train -C 'here/it is'")
+
+
+def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
+    """-n tells what would be made or moved and leaves the folder as it was."""
+    said = fedcoin("init", "new", "-n", "--clients", "2", folder=tmp_path)
+    assert (said.code, list(tmp_path.iterdir())) == (0, [])
+    assert "2 miners and 6 keys" in said.out
+
+
+def test_init_refuses(tmp_path: Path) -> None:
+    """A taken place, a value out of range, and a wrong sum are usage errors, and nothing is made."""
+    assert fedcoin("init", "--clients", "1", folder=tmp_path).code == 2
+    assert fedcoin("init", "--set", "payment.train=0.8", folder=tmp_path).code == 2
+    assert list(tmp_path.iterdir()) == []
+    assert fedcoin("init", "--clients", "2", folder=tmp_path).code == 0
+    again = fedcoin("init", folder=tmp_path)
+    assert again.code == 2
+    assert "--force" in again.err
+
+
+def test_init_keeps_what_was_said(tmp_path: Path) -> None:
+    """Settings given to init stand in the new settings.toml; those left out follow the user's and the defaults."""
+    fedcoin("init", "--clients", "2", "--set", "task.price=5", folder=tmp_path)
+    said = fedcoin("config", "show", "--origin", "--json", folder=tmp_path).json
+    assert (said["settings"]["task.clients"], said["settings"]["task.price"]) == (2, 5)
+    assert said["origins"]["task.price"]["origin"] == "workspace"
+    assert said["origins"]["task.runtime"]["origin"] == "default"

@@ -1,0 +1,55 @@
+"""Every file of this repository that is generated: where it stands and what it must say.
+
+`python tests/generated.py` (or `make man`) writes them; `tests/cli/test_generated.py` compares them.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fedcoin_cli.application.configuration import render
+from fedcoin_cli.application.settings import RULES
+from fedcoin_cli.cli.main import verbs
+from fedcoin_cli.cli.manpage import exit_codes, pages
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def generated() -> dict[Path, str]:
+    """The text of every generated file by its path."""
+    found = {ROOT / "man" / name: text for name, text in pages().items()}
+    found[ROOT / "settings.toml"] = render({}, defaults=True)
+    found[ROOT / "README.md"] = _readme((ROOT / "README.md").read_text("utf-8"))
+    return found
+
+
+def stale() -> list[Path]:
+    """Manual pages of commands that are gone."""
+    return [path for path in (ROOT / "man").glob("*.1") if path not in generated()]
+
+
+def _readme(text: str) -> str:
+    """The README with its generated tables, each between two marker comments."""
+    commands = ((f"`fedcoin {verb}`", line) for verb, line in verbs().items())
+    settings = ((f"`{key}`", f"`{rule.default}`", rule.line) for key, rule in RULES.items())
+    tables = {
+        "commands": _table(("command", "does"), commands),
+        "settings": _table(("setting", "default", "means"), settings),
+        "exit-codes": _table(("code", "means"), exit_codes()),
+    }
+    for name, table in tables.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+        before, rest = text.split(begin)
+        text = f"{before}{begin}{table}{end}{rest.split(end)[1]}"
+    return text
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "or") for cell in line) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    for path in stale():
+        path.unlink()
+    for path, text in generated().items():
+        path.write_text(text, "utf-8")
