@@ -1,0 +1,185 @@
+"""All the files wanted here: which peer is asked for which, and what is reported. File thread only."""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fedcoin_cli.network.download import Budget, Download, Outcome
+from fedcoin_cli.network.p2p import P2P
+from fedcoin_cli.network.pieces import Chunk, Have, Lack, Offer, Piece, to_bytes
+from fedcoin_cli.network.store import Store
+from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Report, Wish
+from ledger_store.errors import StorageFailure
+
+ACTIVE_MOST = 8
+CONNECT_S = 5.0
+LOOK_S = 1.0
+TURN_S = 0.1
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A wanted file; `told` once its failure was reported and no holder has been named since."""
+
+    download: Download
+    budget: Budget
+    since_s: float
+    told: bool = True
+    reason: str = "no holder could be reached"
+
+
+class Downloads:
+    """The wanted files; at most one is asked of a peer at a time, since one fills its line."""
+
+    def __init__(self, store: Store, owner: str, wire: P2P, report: Report) -> None:
+        self._store, self._owner, self._wire, self._report = store, owner, wire, report
+        self._entries: dict[str, _Entry] = {}
+        self._look_s = self._turn_s = 0.0
+
+    def want(self, wish: Wish, now_s: float) -> None:
+        """Want files, or name more holders of files that are wanted already."""
+        budget = Budget(wish.all_bytes)
+        for digest in wish.digests:
+            entry = self._entries.get(digest) or self._enter(digest, wish.each_bytes, budget, now_s)
+            entry.download.add(wish.holders)
+            if wish.holders:
+                entry.since_s, entry.told = now_s, False
+        self._look_s = self._turn_s = 0.0
+
+    def forget(self, digests: Iterable[str]) -> None:
+        """Want these no more; what came of them is deleted."""
+        for digest in digests:
+            entry = self._entries.pop(digest, None)
+            if entry is not None:
+                self._abandon(entry)
+
+    def offered(self, sender: str, offer: Offer) -> None:
+        """A peer offers a file: taken only when it is wanted."""
+        entry = self._entries.get(offer.digest)
+        if self._store.has(offer.digest):
+            self._send(sender, Have(offer.digest))
+        elif entry is not None and entry.download.fits(offer.size_bytes):
+            entry.download.add([sender])
+            self._turn_s = 0.0
+
+    def lacked(self, sender: str, lack: Lack) -> None:
+        """A peer that was asked does not have it."""
+        entry = self._entries.get(lack.digest)
+        if entry is not None and entry.download.source == sender:
+            self._drop(entry, "a holder lacks it")
+
+    def came(self, sender: str, chunk: Chunk, now_s: float) -> None:
+        """Bytes from a peer; those that nobody asked for are passed over."""
+        entry = self._entries.get(chunk.digest)
+        if entry is None or entry.download.source != sender:
+            return
+        try:
+            outcome = entry.download.take(chunk, now_s)
+            self._follow(entry, sender, outcome)
+        except StorageFailure as error:
+            self._give_up(entry, error)
+
+    def turn(self, now_s: float) -> None:
+        """What time brings: files that another process brought, silent peers, the next peers to ask."""
+        if now_s >= self._look_s:
+            self._look_s = now_s + LOOK_S
+            self._look()
+        if now_s >= self._turn_s:
+            self._turn_s = now_s + TURN_S
+            self._retire(now_s)
+            self._start(now_s)
+            self._tell(now_s)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def close(self) -> None:
+        """Keep what came for the next process of this owner."""
+        for entry in self._entries.values():
+            entry.download.close()
+
+    def _enter(self, digest: str, most_bytes: int, budget: Budget, now_s: float) -> _Entry:
+        download = Download(digest, most_bytes, budget, lambda: self._store.partial(digest, self._owner))
+        entry = self._entries[digest] = _Entry(download, budget, now_s)
+        return entry
+
+    def _follow(self, entry: _Entry, sender: str, outcome: Outcome) -> None:
+        download = entry.download
+        match outcome:
+            case Outcome.MORE:
+                for want in download.wants():
+                    self._send(sender, want)
+                return
+            case Outcome.DONE:
+                del self._entries[download.digest]
+                self._send(sender, Have(download.digest))
+                self._report(Arrived(download.digest, self._store.size(download.digest)))
+            case Outcome.REFUSED:
+                self._drop(entry, outcome.value)
+            case Outcome.LIE:
+                entry.reason = outcome.value
+                self._report(Lied(download.blame(), download.digest))
+            case Outcome.MIXED:
+                download.start_over()
+        self._turn_s = 0.0
+
+    def _look(self) -> None:
+        for digest, entry in list(self._entries.items()):
+            if self._store.has(digest):
+                del self._entries[digest]
+                self._abandon(entry)
+                size_bytes = self._store.size(digest)
+                fits = entry.download.fits(size_bytes)
+                entry.budget.left_bytes -= size_bytes if fits else 0
+                self._report(Arrived(digest, size_bytes) if fits else Failed(digest, Outcome.REFUSED.value))
+
+    def _retire(self, now_s: float) -> None:
+        for entry in self._entries.values():
+            if entry.download.source is not None and entry.download.is_overdue(now_s):
+                entry.reason = "a holder fell silent"
+                entry.download.leave()
+
+    def _start(self, now_s: float) -> None:
+        busy = {entry.download.source for entry in self._entries.values()} - {None}
+        for entry in list(self._entries.values()):
+            if len(busy) >= ACTIVE_MOST:
+                return
+            if entry.download.source is None:
+                reachable = (each for each in entry.download.waiting if self._wire.is_connected(each))
+                source = next((each for each in reachable if each not in busy), None)
+                if source is not None:
+                    busy.add(source)
+                    self._begin(entry, source, now_s)
+
+    def _begin(self, entry: _Entry, source: str, now_s: float) -> None:
+        try:
+            self._send(source, entry.download.begin(source, now_s))
+        except StorageFailure as error:
+            self._give_up(entry, error)
+
+    def _tell(self, now_s: float) -> None:
+        for entry in self._entries.values():
+            if entry.told or entry.download.source is not None:
+                continue
+            patient = now_s - entry.since_s < CONNECT_S
+            if not any(patient or self._wire.is_connected(each) for each in entry.download.waiting):
+                entry.told = True
+                self._report(Failed(entry.download.digest, entry.reason))
+
+    def _drop(self, entry: _Entry, reason: str) -> None:
+        entry.reason = reason
+        entry.download.drop()
+        self._turn_s = 0.0
+
+    def _give_up(self, entry: _Entry, error: StorageFailure) -> None:
+        self._entries.pop(entry.download.digest)
+        self._abandon(entry)
+        self._report(Failed(entry.download.digest, error.message))
+
+    def _abandon(self, entry: _Entry) -> None:
+        # A disk that will not even delete leaves a part for the sweep.
+        with contextlib.suppress(StorageFailure):
+            entry.download.abandon()
+
+    def _send(self, address: str, piece: Piece) -> None:
+        self._wire.send(address, to_bytes(piece))

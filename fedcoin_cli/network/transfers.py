@@ -1,0 +1,62 @@
+"""What is asked of the file channel and what it reports: plain values that cross the file thread's border."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Files wanted together: how large each and all of them may be, and peers that may hold them."""
+
+    digests: tuple[str, ...]
+    each_bytes: int
+    all_bytes: int
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A wanted file is in the store, verified."""
+
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No holder that was named gave the file.
+
+    It stays wanted: an offer, or new holders, may still bring it. When the disk refused, or the file here is
+    larger than allowed, it is wanted no more.
+    """
+
+    digest: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lied:
+    """A peer gave bytes that do not have the digest it gave them for."""
+
+    address: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A peer says that it holds a file that was offered to it."""
+
+    address: str
+    digest: str
+
+
+Event = Arrived | Failed | Lied | Delivered
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of what was offered to one peer is with it."""
+
+    done_bytes: int
+    total_bytes: int
