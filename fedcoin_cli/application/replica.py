@@ -106,6 +106,17 @@ class Ports(Protocol):
         ...
 
 
+def reconcile(ledger: Ledger, remembered: Remembered | None) -> None:
+    """After a crash between log and ledger: the log's decided block becomes the ledger's line and tip again."""
+    if remembered is None or remembered.decided is None:
+        return
+    block, certificate = remembered.decided
+    if block.height == ledger.tip.height + 1:
+        ledger.append(block, certificate)
+    elif block.id == ledger.tip.state.head and ledger.tip.certificate is None:
+        ledger.certify(certificate)
+
+
 @dataclass(slots=True)
 class _Recovery:
     """No vote before the log is known to hold everything that this miner ever said."""
