@@ -147,27 +147,38 @@ class Block:
     @classmethod
     def from_line(cls, line: bytes) -> "Block":
         """Read a chain file's line without its newline; raises `Malformed`."""
-        block = cls.from_json(decode(line))
-        vars(block)["line"] = (
-            line  # what `line` would encode again: canonical bytes have one reading and one writing
-        )
-        return block
+        return cls.from_json(decode(line)).keep_line(line)
 
     @classmethod
     def from_json(cls, value: Any) -> "Block":
         """Read a block whose header covers its body; raises `Malformed`."""
+        block = cls.read(value)
+        if block.header.transactions != transaction_root(block.transactions):
+            raise Malformed(f"block {block.height}: the transactions are not the ones its header names")
+        if block.header.certificate != block.certificate_digest:
+            raise Malformed(f"block {block.height}: the certificate is not the one its header names")
+        return block
+
+    @classmethod
+    def read(cls, value: Any) -> "Block":
+        """Read the form of a block; whether the header covers the body is left open. Raises `Malformed`."""
         reader = Fields(value, ("certificate", "header", "transactions"), "block")
         certificate = reader.raw("certificate")
-        block = cls(
+        return cls(
             header=Header.from_json(reader.raw("header")),
             transactions=tuple(parse_transaction(item) for item in reader.array("transactions", 1_000)),
             certificate=None if certificate is None else Certificate.from_json(certificate),
         )
-        if block.header.transactions != transaction_root(block.transactions):
-            raise Malformed(f"block {block.height}: the transactions are not the ones its header names")
-        if block.header.certificate != (None if block.certificate is None else block.certificate.digest):
-            raise Malformed(f"block {block.height}: the certificate is not the one its header names")
-        return block
+
+    @property
+    def certificate_digest(self) -> str | None:
+        """What the header must name."""
+        return None if self.certificate is None else self.certificate.digest
+
+    def keep_line(self, line: bytes) -> "Block":
+        """Keep the canonical bytes that it was read from, which `line` would write again."""
+        vars(self)["line"] = line
+        return self
 
 
 def transaction_root(transactions: Sequence[Transaction]) -> str:

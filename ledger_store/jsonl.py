@@ -10,10 +10,11 @@ over it.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from ledger_store import disk
 from ledger_store.block import Block, Certificate
@@ -48,18 +49,27 @@ class TipRecord:
         return cls(reader.integer("height", 1), reader.hexadecimal("id", 64), certificate)
 
 
-def read_chain(path: Path) -> Iterator[tuple[int, bytes]]:
+def read_chain(path: Path, patience_s: float = 0.0) -> Iterator[tuple[int, bytes]]:
     """The lines of a chain file with their numbers, newline included; only the last may lack it.
 
-    Raises `NotFound` and `StorageFailure`.
+    A last line that lacks it gets `patience_s` to be finished by a live writer. Raises `NotFound` and
+    `StorageFailure`.
     """
     try:
         with path.open("rb") as file:
-            yield from enumerate(iter(lambda: file.readline(LINE_BYTES_MAX), b""))
+            yield from enumerate(_lines(file, patience_s))
     except FileNotFoundError as error:
         raise NotFound("no ledger here", where=str(path), hint="fedcoin init makes one") from error
     except OSError as error:
         raise StorageFailure(f"cannot read the ledger: {error.strerror}", where=str(path)) from error
+
+
+def _lines(file: BinaryIO, patience_s: float) -> Iterator[bytes]:
+    while line := file.readline(LINE_BYTES_MAX):
+        if patience_s and len(line) < LINE_BYTES_MAX and not line.endswith(b"\n"):
+            time.sleep(patience_s)
+            line += file.readline(LINE_BYTES_MAX)
+        yield line
 
 
 def read_tip(path: Path) -> TipRecord | None:

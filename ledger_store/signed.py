@@ -83,7 +83,7 @@ class Cancel(Signed):
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One client's weights by digest, its example count, its signature over both, model and test set."""
+    """One client's weights by digest, its example count, and its signature as `update`."""
 
     digest: str
     client: str

@@ -1,8 +1,8 @@
 """The fold: block after block → balances, sequences and the life of tasks.
 
 `apply(state, block)` is the whole state transition, a pure function that reads like the protocol's section 4.
-It admits what the ledger itself can judge: signatures, sequences, funds, bounds, the task's phase, and that an
-outcome pays out exactly the escrow. Whether it follows from the reveals is `contract.settlement`'s business.
+It admits what the ledger itself can judge: signatures, sequences, funds, bounds, the task's phase, and that
+an outcome pays out exactly the escrow. Whether it follows from the reveals is `contract.settlement`'s business.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
 """Signed chains for tests: real keys, real certificates, any number of miners, every byte reproducible.
 
-`ChainMaker` holds a growing chain. `add` checks what it adds; `force` does not, for ledgers that must be refused.
-Outcomes are the caller's: `settled` makes one that pays out the price, not the one that follows from the reveals.
+`ChainMaker` holds a growing chain. `add` checks what it adds; `force` does not, for ledgers to be refused.
+Outcomes are the caller's: `settled` pays out the price, but does not follow from the reveals.
 """
 
 import hashlib

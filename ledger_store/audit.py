@@ -1,0 +1,146 @@
+"""The audit: one pass over a chain file, which may be a copy on its own; nothing is written, nothing believed.
+
+Levels: 0 framing and form, 1 links and roots, 2 signatures, quorums and the fold. Higher layers hand in checks of
+higher levels. The tip file beside the ledger is optional; without it the last block is not certified.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger_store.canonical import decode
+from ledger_store.chain import Tip, start
+from ledger_store.checks import CHECKS, Check, Finding, Subject
+from ledger_store.errors import BadSignature, Malformed
+from ledger_store.genesis import Genesis
+from ledger_store.jsonl import TIP_NAME, TipRecord, read_chain, read_tip
+
+_FOLD_LEVEL = 2
+# How long an append of a live writer may be half in the file.
+_PATIENCE_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What an audit saw.
+
+    `height` and `head` are those of the last block that passed; `blocks` says how many did. Below level 2 no
+    certificate is verified and nothing folded: `certified_to` and `balances` (address → micro) are None, the
+    balances also after a finding. `skipped` says in words what was not checked.
+    """
+
+    level: int
+    height: int
+    head: str
+    certified_to: int | None
+    blocks: int
+    findings: tuple[Finding, ...]
+    skipped: tuple[str, ...]
+    balances: Mapping[str, int] | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+
+def audit(path: Path, level: int = _FOLD_LEVEL, extra_checks: Sequence[Check] = ()) -> AuditReport:
+    """Check a chain file up to the first finding; raises `NotFound` and `StorageFailure` only."""
+    return _Audit(path, level, extra_checks).run()
+
+
+class _Audit:
+    """One pass: where it stands and what it found. Below level 2 the tip stays at genesis."""
+
+    def __init__(self, path: Path, level: int, extra_checks: Sequence[Check]) -> None:
+        self._path = path
+        self._level = level
+        self._checks = [check for check in (*CHECKS, *extra_checks) if check.level <= level]
+        self._findings: list[Finding] = []
+        self._skipped: list[str] = []
+        self._height, self._head = 0, ""
+        self._certified_to: int | None = None
+        self._tip: Tip | None = None
+        self._recorded_id: str | None = None  # of the block at the tip file's height
+
+    def run(self) -> AuditReport:
+        record = self._read_record()  # before the chain, which only grows
+        lines = read_chain(self._path, _PATIENCE_S)
+        self._begin(next(lines, (0, b""))[1])
+        while not self._findings and (line := next(lines, None)) is not None:
+            self._step(*line)
+            if isinstance(record, TipRecord) and record.height == self._height:
+                self._recorded_id = self._head
+        if self._findings:
+            self._skip_rest(lines)
+        else:
+            self._judge_tip(record)
+        folded = self._tip is not None and self._level >= _FOLD_LEVEL and not self._findings
+        return AuditReport(
+            level=self._level,
+            height=self._height,
+            head=self._head,
+            certified_to=self._certified_to,
+            blocks=self._height,
+            findings=tuple(self._findings),
+            skipped=tuple(self._skipped),
+            balances=self._tip.state.balances if folded and self._tip else None,
+        )
+
+    def _begin(self, line: bytes) -> None:
+        try:
+            genesis = Genesis.from_json(decode(line.removesuffix(b"\n")))
+        except Malformed as error:
+            self._findings.append(Finding("E100", 0, 1, error.message))
+            return
+        if line.endswith(b"\n"):
+            self._tip, self._head = start(genesis), genesis.id
+        else:
+            self._findings.append(Finding("E101", 0, 1, "the line has no end"))
+
+    def _step(self, height: int, raw: bytes) -> None:
+        assert self._tip is not None
+        subject = Subject(height, raw, self._head, self._tip)
+        for check in self._checks:
+            self._findings.extend(check.run(subject))
+            if self._findings:
+                return
+        self._height, self._head = height, subject.block.id
+        if self._level >= _FOLD_LEVEL:
+            self._tip, self._certified_to = Tip(subject.after), height - 1
+
+    def _skip_rest(self, lines: Iterator[tuple[int, bytes]]) -> None:
+        """Say how much stands behind the finding."""
+        first = self._findings[0].height + 1
+        last = max([self._height + 1, *(height for height, _ in lines)])
+        if first <= last:
+            self._skipped.append(f"heights {first} to {last}: they hang on what was altered")
+
+    def _read_record(self) -> TipRecord | Malformed | None:
+        try:
+            return read_tip(self._path.with_name(TIP_NAME))
+        except Malformed as error:
+            return error
+
+    def _judge_tip(self, record: TipRecord | Malformed | None) -> None:
+        if isinstance(record, Malformed):
+            self._findings.append(Finding("E104", self._height, None, record.message))
+        elif record is None or record.height < self._height:
+            if self._height:
+                reason = "the tip file is behind" if record else f"no {TIP_NAME} beside the ledger"
+                self._skipped.append(f"the certificate of height {self._height}: {reason}")
+        if isinstance(record, TipRecord) and self._level > 0:
+            self._findings.extend(self._judge_record(record))
+
+    def _judge_record(self, record: TipRecord) -> Iterator[Finding]:
+        if record.height > self._height:
+            reason = f"the ledger ends at height {self._height}, the tip file at {record.height}"
+            yield Finding("E206", self._height + 1, None, reason)
+        elif record.id != self._recorded_id:
+            yield Finding("E206", record.height, None, "the tip file names another block of this height")
+        elif record.height == self._height and self._level >= _FOLD_LEVEL and self._tip is not None:
+            try:
+                record.certificate.check(self._tip.genesis, "final", self._height, self._head)
+                self._certified_to = self._height
+            except BadSignature as error:
+                yield Finding("E302", self._height, None, error.message)
