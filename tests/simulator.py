@@ -24,7 +24,7 @@ from typing import Any
 from nacl.exceptions import BadSignatureError
 
 from fedcoin_cli.application import work
-from fedcoin_cli.application.replica import Replica, reconcile
+from fedcoin_cli.application.replica import Replica, RosterSigner, reconcile
 from fedcoin_cli.application.votelog import Record, Remembered, from_bytes, to_bytes
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.network.message import (
@@ -92,20 +92,6 @@ def stub_signatures(stubs: bool) -> Iterator[None]:
         yield
     finally:
         keys._verify_key = real
-
-
-@dataclass(frozen=True)
-class RosterSigner:
-    """The machines' signer over real or stub keys."""
-
-    key: Any
-    genesis: Genesis
-
-    def sign(self, kind: str, terms: dict[str, object]) -> str:
-        return self.key.sign(kind, self.genesis.id, terms)
-
-    def verify(self, miner: int, kind: str, terms: dict[str, object], signature: str) -> bool:
-        return keys.verify(self.genesis.roster[miner], kind, self.genesis.id, terms, signature)
 
 
 # Disks --------------------------------------------------------------------------------------------------------------
@@ -227,6 +213,15 @@ class Node:
         for digest in digests:
             self.world.download(self, digest, wanted)
 
+    def applied(self, block: Block) -> None:
+        pass
+
+    def keep_evidence(self, height: int, proofs: list[Any]) -> None:
+        self.world.report.evidence += 1
+
+    def connected(self) -> int:
+        return len(self.world.nodes) - 1
+
     def _step(self) -> None:
         if self.steps_left is not None:
             self.steps_left -= 1
@@ -338,6 +333,7 @@ class Report:
     settled: int = 0
     refunded: int = 0
     frauds: int = 0
+    evidence: int = 0
     problems: list[str] = field(default_factory=list)
 
     @property

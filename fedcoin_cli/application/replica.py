@@ -43,6 +43,7 @@ from ledger_store.block import Block, Certificate, vote_terms
 from ledger_store.chain import Tip
 from ledger_store.errors import BadSignature, LedgerInvalid, PeerFault
 from ledger_store.genesis import Genesis
+from ledger_store.keys import KeyPair, verify
 from ledger_store.state import CLOSED, OPEN, TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task, Transaction
 
@@ -105,6 +106,41 @@ class Ports(Protocol):
         """Get files by digest from any holder; `file_arrived` follows for each."""
         ...
 
+    def applied(self, block: Block) -> None:
+        """The ledger has grown by `block`."""
+        ...
+
+    def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
+        """A height was decided after view 0: keep what was said in it."""
+        ...
+
+    def connected(self) -> int:
+        """How many other miners are connected."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RosterSigner:
+    """The machines' signer: this miner's key, and the roster of a genesis."""
+
+    key: KeyPair
+    genesis: Genesis
+
+    def sign(self, kind: str, terms: dict[str, object]) -> str:
+        """This miner's signature over canonical `terms`."""
+        return self.key.sign(kind, self.genesis.id, terms)
+
+    def verify(self, miner: int, kind: str, terms: dict[str, object], signature: str) -> bool:
+        """Whether roster[miner] signed `terms`."""
+        return verify(self.genesis.roster[miner], kind, self.genesis.id, terms, signature)
+
+
+def table_bytes(task: Task, reveal: Reveal) -> int:
+    """The most that a table of this reveal can weigh: all counts, or the masks that t rankings visit with theirs."""
+    if reveal.exact:
+        return 4 * (2**task.clients - 1)
+    return reveal.rankings * task.clients * (4 + (task.clients + 7) // 8)
+
 
 def reconcile(ledger: Ledger, remembered: Remembered | None) -> None:
     """After a crash between log and ledger: the log's decided block becomes the ledger's line and tip again."""
@@ -148,6 +184,7 @@ class Replica:
         self.ports = ports
         self.posap: Posap | None = None
         self.progress: work.Mined | None = None
+        self.engine = ""
         self._signer = signer
         self._log = log
         self._nonce = nonce
@@ -210,6 +247,8 @@ class Replica:
     def answer(self, answer: work.Answer) -> None:
         """What the mining child says."""
         match answer:
+            case work.Ready():
+                self.engine = answer.engine
             case work.Inspected():
                 self._on_inspected(answer)
             case work.Mined():
@@ -280,7 +319,9 @@ class Replica:
         """How things stand here."""
         posap = self.posap
         waiting = bool(self.mempool.tasks())
-        phase = "files" if waiting and posap is None else "idle" if posap is None else posap.phase
+        phase = posap.phase if posap is not None else "files" if waiting else "idle"
+        if not self.engine:
+            phase = "starting"
         left = 0
         if posap is not None and phase == "mining":
             left = max(0, posap.opened_ms + posap.attempt.runtime_ms - self.ports.now_ms())
@@ -295,7 +336,7 @@ class Replica:
             evaluated=mined.evaluated if mined is not None and current else 0,
             total=mined.total if mined is not None and current else 0,
             remaining_ms=left,
-            peers=0,
+            peers=self.ports.connected(),
         )
 
     # The judge of finality --------------------------------------------------------------------------------------
@@ -399,6 +440,8 @@ class Replica:
             hint = "more than f miners lie; keep this ledger and compare it with the others'"
             raise LedgerInvalid(f"block {block.height} is final and invalid: {self._validated[block.id]}", hint=hint)
         current = self.ledger.tip.state.current
+        if block.header.view or certificate.view:
+            self.ports.keep_evidence(block.height, self._simplex.evidence())
         self._log.decide(block, certificate, None if current is None else current.task.id)
         self.ledger.append(block, certificate)
         self._applied_ms = self.ports.now_ms()
@@ -409,6 +452,7 @@ class Replica:
                 self._checked.discard(transaction.id)
         self._simplex = self._next_height([])
         self._follow_task([])
+        self.ports.applied(block)
         self.ports.broadcast(Status(self.ledger.tip.height, self._nonce))
         self._end_recovery_if_due()
         early, self._early = self._early, {}
@@ -671,7 +715,8 @@ class Replica:
         if self.ports.has_file(reveal.table):
             self.ports.order(order)
         else:
-            self.ports.want_files([reveal.table], self._others([reveal.miner, *self.genesis.roster]), 2**32)
+            holders = self._others([reveal.miner, *self.genesis.roster])
+            self.ports.want_files([reveal.table], holders, table_bytes(record.task, reveal))
 
     def _check_mask(self, effect: posap.CheckMask) -> None:
         record = self.ledger.tip.state.current
@@ -715,10 +760,10 @@ class Replica:
 
     def _want_again(self) -> None:
         """Tables that did not arrive: their holders may be others now."""
-        assert self.posap is not None
-        missing = [digest for digest in self.posap.missing_tables if not self.ports.has_file(digest)]
-        if missing:
-            self.ports.want_files(missing, self._others(self.genesis.roster), 2**32)
+        for order in self._orders.values():
+            if isinstance(order, work.VerifyTable) and not self.ports.has_file(order.reveal.table):
+                size = table_bytes(order.task, order.reveal)
+                self.ports.want_files([order.reveal.table], self._others(self.genesis.roster), size)
 
     @property
     def _uncertified(self) -> bool:

@@ -12,6 +12,16 @@ from ledger_store.transaction import Reveal, Task, parse_transaction, read_revea
 
 
 @dataclass(frozen=True, slots=True)
+class Configure:
+    """The first order: where files lie, whose rankings to walk, how many threads, which estimator."""
+
+    store: str
+    address: str
+    threads: int
+    estimator: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inspect:
     """Check a task's files before the vote on it."""
 
@@ -63,7 +73,14 @@ class Forget:
     task: Task
 
 
-Order = Inspect | Mine | Weigh | VerifyTable | VerifyMask | Forget
+Order = Configure | Inspect | Mine | Weigh | VerifyTable | VerifyMask | Forget
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The child has loaded its backend; `engine` names it for people, for example "tensorflow 2.21 on cpu"."""
+
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +146,19 @@ class MaskVerified:
     wrong: bool
 
 
-Answer = Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
+Answer = Ready | Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
 
 _KINDS: dict[str, type[Order | Answer]] = {
     kind.__name__: kind
     for kind in (
+        Configure,
         Inspect,
         Mine,
         Weigh,
         VerifyTable,
         VerifyMask,
         Forget,
+        Ready,
         Inspected,
         Mined,
         Estimated,

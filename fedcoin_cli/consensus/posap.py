@@ -295,12 +295,6 @@ class Posap:
             return None
         return self.closed_ms + self.attempt.reveal_ms
 
-    @property
-    def missing_tables(self) -> list[str]:
-        """Digests of tables of valid reveals that are not checked yet."""
-        done = self._held.keys() | self._false
-        return [reveal.table for miner, reveal in self._reveals.items() if miner not in done]
-
     def due_close(self) -> tuple[Commit, ...] | None:
         """The commits to pack, sorted by miner, or None while a close is not due."""
         if self._closed is not None:

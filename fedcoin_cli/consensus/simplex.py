@@ -238,6 +238,16 @@ class Simplex:
         """The votes of `miner` held at this height: the answer to its recall."""
         return tuple(vote for vote in self._all_votes() if vote.voter == miner)
 
+    def evidence(self) -> list[Vote | Certified]:
+        """Every vote and certificate held: what a fork's culprits can be named by."""
+        proofs: list[Vote | Certified] = list(self._all_votes())
+        for view in self._views.values():
+            if view.skipped is not None:
+                proofs.append(Certified("skip", self.height, None, view.skipped, None))
+            if view.notarised is not None:
+                proofs.append(Certified("notar", self.height, *view.notarised, None))
+        return proofs
+
     def own_votes(self) -> list[Vote]:
         """Every own vote of this height."""
         return [vote for view in self._views.values() for vote in view.own_votes()]

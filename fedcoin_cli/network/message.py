@@ -252,7 +252,7 @@ class Ask:
 class Standing:
     """How things stand at one miner: for progress and `status`, never for decisions.
 
-    `phase` is one of idle, files, mining, committed, revealing; `total` is 2^K − 1 for an exact run, else 0.
+    `phase` is one of starting, idle, files, mining, committed, revealing; `total` is 2^K − 1 for an exact run, else 0.
     """
 
     kind: ClassVar[str] = "standing"
@@ -444,7 +444,7 @@ def _read_standing(value: Any) -> Standing:
     return Standing(
         **{name: reader.integer(name) for name in numbers},
         task=reader.optional_hex("task", DIGEST_LENGTH),
-        phase=reader.choice("phase", ("idle", "files", "mining", "committed", "revealing")),
+        phase=reader.choice("phase", ("starting", "idle", "files", "mining", "committed", "revealing")),
     )
 
 

@@ -1,0 +1,87 @@
+"""The mining child as its node sees it: a process with a pipe in and a pipe out.
+
+Orders are written by a thread of their own, so that a child that is busy computing never makes the node wait. The child
+ends when its pipe closes.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+
+from fedcoin_cli.application.work import Answer, Configure, Order, from_line, to_line
+
+_READ_BYTES = 2**16
+
+
+class Child:
+    """A running worker process; `answers` never blocks, `alive` says whether it still runs."""
+
+    def __init__(self, configure: Configure, log: Path) -> None:
+        with log.open("ab") as stderr:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fedcoin_cli.application.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C belongs to the node, which closes the pipe
+            )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._in = self._process.stdin
+        self._out = self._process.stdout
+        os.set_blocking(self._out.fileno(), False)
+        self._rest = b""
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="orders", daemon=True)
+        self._writer.start()
+        self.order(configure)
+
+    def fileno(self) -> int:
+        """Readable when there are answers, or when the child has ended."""
+        return self._out.fileno()
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def order(self, order: Order) -> None:
+        """Queue an order."""
+        self._orders.put(order)
+
+    def answers(self) -> list[Answer]:
+        """What has been answered since the last call."""
+        try:
+            while data := os.read(self._out.fileno(), _READ_BYTES):
+                self._rest += data
+        except BlockingIOError:
+            pass
+        *lines, self._rest = self._rest.split(b"\n")
+        return [answer for line in lines if isinstance(answer := from_line(line), Answer)]
+
+    def close(self, patience_s: float = 2.0) -> None:
+        """Close the pipe and wait for the end; a child in the middle of a long computation is killed."""
+        self._orders.put(None)
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._writer.join()
+        self._out.close()
+
+    def _write(self) -> None:
+        try:
+            while (order := self._orders.get()) is not None:
+                self._in.write(to_line(order))
+                self._in.flush()
+            self._in.close()
+        except (BrokenPipeError, ValueError):
+            pass  # the child has died; its node sees that on the other pipe

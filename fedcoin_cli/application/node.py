@@ -1,0 +1,319 @@
+"""A miner process: the replica with sockets, files, a clock and a mining child. No TensorFlow here.
+
+One thread turns one loop: wait for frames, files, the child or the next deadline; hand each to the replica; carry out what
+it orders. Votes and timers therefore never wait for computing. The loop ends on `stop`.
+"""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from fedcoin_cli.application import work
+from fedcoin_cli.application.child import Child
+from fedcoin_cli.application.events import EventLog
+from fedcoin_cli.application.peers import Peer, read_peers
+from fedcoin_cli.application.replica import Replica, RosterSigner, reconcile
+from fedcoin_cli.application.settings import Settings
+from fedcoin_cli.application.votelog import Remembered, VoteLog
+from fedcoin_cli.application.workspace import MinerFolder, Workspace
+from fedcoin_cli.network.admission import Admission
+from fedcoin_cli.network.blobs import Blobs
+from fedcoin_cli.network.message import Certified, Message, Vote, from_frame, to_frame
+from fedcoin_cli.network.p2p import P2P, Door
+from fedcoin_cli.network.store import Store
+from fedcoin_cli.network.transfers import Arrived, Failed, Lied
+from ledger_store.block import Block
+from ledger_store.errors import KeyFailure, Malformed, SettingsError
+from ledger_store.jsonl import ChainFile
+from ledger_store.state import UNFINISHED
+from ledger_store.transaction import Close, Result, Task
+
+GUEST_LEAST_MICRO = 10**6
+CHILD_RESTART_MS = 2_000
+POLL_MOST_MS = 1_000
+DISK_LEAST_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """What one miner needs to run."""
+
+    workspace: Workspace
+    folder: MinerFolder
+    settings: Settings
+    threads: int
+
+
+class Node:
+    """The ports of one replica, over real things. Use as a context manager around `run`."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        workspace, folder = config.workspace, config.folder
+        self.genesis = workspace.genesis()
+        self._key = workspace.key(folder.name)
+        if self._key.address not in self.genesis.roster:
+            raise KeyFailure("this key is not on the roster", where=str(workspace.key_file(folder.name)))
+        self._stack = ExitStack()
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _open(self) -> None:
+        workspace, folder = self._config.workspace, self._config.folder
+        self.events = EventLog(folder.log)
+        self._stack.callback(self.events.close)
+        self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path))
+        if self._ledger.torn is not None:
+            self.events.write("repaired", moved=str(self._ledger.torn))
+        log, remembered = self._open_log()
+        reconcile(self._ledger, remembered)
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._stack.callback(os.close, self._wake_read)
+        self._stack.callback(os.close, self._wake_write)
+        peers = read_peers(workspace.peers_file)
+        own = self._own_entry(peers)
+        self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
+        self._admit_guests()
+        others = [peer for peer in peers if peer.address in self.genesis.roster and peer is not own]
+        host = self._config.settings.network.bind
+        self._p2p = P2P(self._key, {p.address: p.messages for p in others}, Door(host, own.port, self._admission))
+        self._stack.callback(self._p2p.close)
+        self._store = Store(workspace.store)
+        door = Door(host, own.port + 1, self._admission)
+        self._blobs = Blobs(self._key, self._store, {p.address: p.files for p in others}, door)
+        self._stack.callback(self._blobs.close)
+        self._child: Child | None = None
+        self._child_restart_at = 0
+        self._start_child()
+        self._stack.callback(self._end_child)
+        self._replica = Replica(
+            self.genesis,
+            self._key.address,
+            RosterSigner(self._key, self.genesis),
+            self._ledger,
+            log,
+            remembered,
+            self,
+            secrets.token_hex(16),
+        )
+        self.events.write("started", height=self._ledger.height, port=own.port, address=self._key.address)
+
+    def _open_log(self) -> tuple[VoteLog, Remembered | None]:
+        """The vote log; a missing one is made anew, and the miner then observes until it is safe to vote."""
+        path = self._config.folder.votes
+        missing = not path.exists()
+        opened = VoteLog.create if missing else VoteLog
+        log = opened(path, self._key.address, self.genesis.id)
+        self._stack.callback(log.close)
+        if missing:
+            self.events.write("votes lost", hint="this miner observes until others have moved on")
+        return log, None if missing else log.load()
+
+    def _own_entry(self, peers: Iterable[Peer]) -> Peer:
+        for peer in peers:
+            if peer.address == self._key.address:
+                return peer
+        where = str(self._config.workspace.peers_file)
+        raise SettingsError("this miner has no entry among the peers", where=where, hint="add its address and port")
+
+    def __enter__(self) -> "Node":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.events.write("stopped", height=self._ledger.height)
+        self._stack.close()
+
+    # The loop ---------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End the loop; safe in a signal handler."""
+        self._stopping = True
+        os.write(self._wake_write, b"\0")
+
+    def run(self) -> None:
+        """Turn the loop until `stop`."""
+        while not self._stopping:
+            self._turn()
+
+    def _turn(self) -> None:
+        wait_ms = min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms()))
+        fds = [self._blobs.fileno(), self._wake_read]
+        if self._child is not None:
+            fds.append(self._child.fileno())
+        frames, _ = self._p2p.poll(wait_ms, fds)
+        for sender, frame in frames:
+            self._take(sender, frame)
+        for event in self._blobs.events():
+            if isinstance(event, Arrived):
+                self._replica.file_arrived(event.digest)
+            elif isinstance(event, Failed | Lied):
+                self.events.write("file", digest=event.digest, problem=type(event).__name__.lower())
+        self._hear_child()
+        self._replica.tick()
+
+    def _take(self, sender: str, frame: bytes) -> None:
+        try:
+            message = from_frame(frame)
+        except Malformed as error:
+            self.events.write("malformed", peer=sender, reason=error.message)
+            return
+        self._replica.receive(sender, message)
+
+    # The mining child -------------------------------------------------------------------------------------------
+
+    def _start_child(self) -> None:
+        mining = self._config.settings.mining
+        configure = work.Configure(
+            str(self._config.workspace.store), self._key.address, self._config.threads, mining.estimator
+        )
+        self._child = Child(configure, self._config.folder.log)
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.close()
+
+    def _hear_child(self) -> None:
+        if self._child is None:
+            if self.now_ms() >= self._child_restart_at:
+                self._start_child()
+                self._replica.worker_restarted()
+            return
+        for answer in self._child.answers():
+            self._tell(answer)
+            self._replica.answer(answer)
+        if not self._child.alive:
+            self._child.close()
+            self._child = None
+            self._child_restart_at = self.now_ms() + CHILD_RESTART_MS
+            self._replica.engine = ""
+            self.events.write("worker died", hint="see the lines above; it is started again")
+
+    def _tell(self, answer: work.Answer) -> None:
+        match answer:
+            case work.Ready():
+                self.events.write("ready", engine=answer.engine, height=self._ledger.height)
+            case work.Mined():
+                self.events.write(
+                    "mined",
+                    task=answer.task,
+                    attempt=answer.attempt,
+                    rankings=answer.rankings,
+                    evaluated=answer.evaluated,
+                    total=answer.total,
+                )
+            case work.Estimated():
+                self.events.write(
+                    "estimated", task=answer.task, attempt=answer.attempt, rankings=answer.rankings, exact=answer.exact
+                )
+            case work.Inspected():
+                self.events.write("inspected", task=answer.task, error=answer.error)
+            case work.TableVerified():
+                self.events.write(
+                    "checked",
+                    task=answer.task,
+                    miner=answer.miner,
+                    follows=answer.follows,
+                    wrong=[str(mask) for mask in answer.wrong],
+                )
+
+    # Ports ------------------------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        """Monotonic time."""
+        return time.monotonic_ns() // 10**6
+
+    def wall_ms(self) -> int:
+        """Time of day."""
+        return time.time_ns() // 10**6
+
+    def salt(self) -> str:
+        """128 fresh random bits as hex."""
+        return secrets.token_hex(16)
+
+    def send(self, to: str, message: Message) -> None:
+        """To one peer by address; may be lost."""
+        self._p2p.send(to, to_frame(message))
+
+    def broadcast(self, message: Message) -> None:
+        """To all other miners; may be lost."""
+        self._p2p.broadcast(to_frame(message))
+
+    def order(self, order: work.Order) -> None:
+        """To the mining child; while there is none the replica gives the order again later."""
+        if self._child is not None:
+            self._child.order(order)
+
+    def has_file(self, digest: str) -> bool:
+        """Whether the store holds it."""
+        return self._store.has(digest)
+
+    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
+        """Get files by digest from any holder; refused while the disk is nearly full."""
+        if shutil.disk_usage(self._store.folder).free < DISK_LEAST_BYTES:
+            self.events.write("disk low", hint="free some space: no new task is accepted here")
+            return
+        self._blobs.want(list(digests), each_bytes=most_bytes, all_bytes=most_bytes, holders=list(holders))
+
+    def applied(self, block: Block) -> None:
+        """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
+        kinds = [transaction.kind for transaction in block.transactions]
+        self.events.write("block", height=block.height, id=block.id, transactions=kinds)
+        for transaction in block.transactions:
+            if isinstance(transaction, Close | Result):
+                record = self._ledger.tip.state.tasks[transaction.task]
+                self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
+        self._admit_guests()
+        if any(isinstance(transaction, Result | Close) for transaction in block.transactions):
+            self._sweep_store()
+
+    def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
+        """One file a height, one message frame a line."""
+        self._config.folder.evidence.mkdir(exist_ok=True)
+        path = self._config.folder.evidence / f"{height}.jsonl"
+        path.write_bytes(b"".join(to_frame(proof) + b"\n" for proof in proofs))
+
+    def connected(self) -> int:
+        """How many other miners are connected."""
+        return sum(state.connected for state in self._p2p.peers().values())
+
+    # Housekeeping -----------------------------------------------------------------------------------------------
+
+    def _admit_guests(self) -> None:
+        """Accounts of at least one coin, and those whose coins stand in escrow."""
+        state = self._ledger.tip.state
+        waiting = [state.tasks[task].task.sender for task in state.queue]
+        rich = [address for address, micro in state.balances.items() if micro >= GUEST_LEAST_MICRO]
+        spoke = [address for address in rich if address in state.sequences]
+        self._admission.admit([*waiting, *spoke, *rich])
+
+    def _sweep_store(self) -> None:
+        """Remove files and tables of all but the newest finished tasks, and what is unfinished."""
+        state = self._ledger.tip.state
+        finished = sorted(
+            (record for record in state.tasks.values() if record.end_height is not None),
+            key=lambda record: record.end_height or 0,
+        )
+        keep = self._config.settings.storage.keep_rounds
+        old, young = finished[: -keep or None], finished[len(finished) - keep :]
+        needed = {digest for record in young for digest in record.task.files}
+        needed |= {d for r in state.tasks.values() if r.state in UNFINISHED for d in r.task.files}
+        for record in old[-1:]:
+            for digest in (*record.task.files, *self._tables(record.task, record.end_height or 0)):
+                if digest not in needed:
+                    self._store.remove(digest)
+
+    def _tables(self, task: Task, end_height: int) -> list[str]:
+        for transaction in self._ledger.block(end_height).transactions:
+            if isinstance(transaction, Result) and transaction.task == task.id:
+                return [reveal.table for reveal in transaction.reveals]
+        return []
