@@ -14,14 +14,19 @@ from pathlib import Path
 from fedcoin_cli.application.configuration import Configuration, FlagError, render
 from fedcoin_cli.application.peers import Peer, render_peers
 from fedcoin_cli.application.votelog import VoteLog
-from fedcoin_cli.application.workspace import MinerFolder, Workspace, client_name, miner_name
+from fedcoin_cli.application.workspace import (
+    REQUESTER,
+    SERVER,
+    MinerFolder,
+    Workspace,
+    client_name,
+    miner_name,
+)
 from ledger_store import disk
 from ledger_store.canonical import encode
 from ledger_store.genesis import Genesis
 from ledger_store.jsonl import LOCK_NAME, ChainFile
 from ledger_store.keys import KeyPair, save_key
-
-REQUESTER, SERVER = "requester", "server"
 
 # In this order they are put in place: a folder is a workspace once it has a genesis file.
 _ENTRIES = ("keys", "miners", "store", "rounds", "peers.toml", "settings.toml", "genesis.json")
@@ -44,6 +49,11 @@ class Founding:
     def clients(self) -> tuple[str, ...]:
         """The names of the clients' keys."""
         return tuple(client_name(number + 1) for number in range(self.configuration.settings.task.clients))
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The names of all keys."""
+        return (REQUESTER, SERVER, *self.miners, *self.clients)
 
     @property
     def taken(self) -> tuple[Path, ...]:
@@ -77,7 +87,7 @@ class Founding:
     def _build(self, new: Workspace) -> Genesis:
         for folder in (new.keys, new.store, new.rounds):
             folder.mkdir(mode=0o700)
-        keys = {name: KeyPair.generate() for name in (REQUESTER, SERVER, *self.miners, *self.clients)}
+        keys = {name: KeyPair.generate() for name in self.key_names}
         for name, key in keys.items():
             save_key(new.key_file(name), key)
         roster = tuple(keys[name].address for name in self.miners)

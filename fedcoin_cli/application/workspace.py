@@ -16,6 +16,9 @@ from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malform
 from ledger_store.genesis import Genesis
 from ledger_store.keys import KeyPair, load_key
 
+REQUESTER, SERVER = "requester", "server"
+"""The names of the keys of who publishes tasks and of the FL server that is paid."""
+
 _GENESIS = "genesis.json"
 
 

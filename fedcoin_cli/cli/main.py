@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fedcoin_cli.cli.options import HELP_OPTIONS, abandon_stdout, command
+from fedcoin_cli.cli.options import HELP_OPTIONS, abandon_stdout, answer_help, command
 from fedcoin_cli.cli.output import Output
 from ledger_store.errors import ExitCode
 
@@ -41,18 +41,18 @@ def load(verb: str) -> Any:
 
 
 class _Verbs(TyperGroup):
-    """A group that knows every verb's line of help, and loads a verb only to run it."""
+    """What is asked without a verb, or with one that does not exist: a group that knows each line of help."""
 
     def __init__(self, **attributes: Any) -> None:
         attributes["commands"] = {name: TyperCommand(name, help=line) for name, line in verbs().items()}
         super().__init__(**attributes)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, stub, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name and stub else stub, rest
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        answer_help(ctx, args)
+        return super().parse_args(ctx, args)
 
 
-def _show_version(wanted: bool | None) -> None:
+def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
@@ -71,34 +71,37 @@ app = typer.Typer(cls=_Verbs, add_completion=False, rich_markup_mode=None, prett
 def program(
     context: typer.Context,
     _: Annotated[
-        bool | None,
+        bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = None,
+    ] = False,
 ) -> None:
     """Shapley-value payments for federated learning, agreed by independent miners on a plain-file ledger.
 
     The main path: init, train, mine, publish, audit.
     """
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
-        raise typer.Exit(ExitCode.USAGE)
+    typer.echo(context.get_help(), err=True)
+    raise typer.Exit(ExitCode.USAGE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
-    group = typer.main.get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    verb = words[0] if words and words[0] in verbs() else None
+    name = f"{PROGRAM} {verb}" if verb else PROGRAM
     try:
-        code = group.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        target = load(words.pop(0)) if verb else typer.main.get_command(app)
+        code = target.main(args=words, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except _USAGE_ERROR as error:
-        path = error.ctx.command_path if error.ctx else PROGRAM
-        Output().complain(error.format_message(), hint=f"{path} --help")
+        Output().complain(error.format_message(), hint=f"{name} --help")
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
         abandon_stdout()
         return ExitCode.CLOSED_PIPE
+    except Exception as error:  # noqa: BLE001 - a command that does not even load
+        return Output().failure(error)
     return int(code or 0)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from fedcoin_cli.application.workspace import Workspace
 from fedcoin_cli.cli.output import Output
@@ -87,35 +88,44 @@ class _Common:
 
 _COMMON = dict(inspect.signature(_Common).parameters)
 
+
 COMMON_NAMES = frozenset(_COMMON)
 """The parameter names of the common options."""
+
+
+class _QuickHelp(TyperCommand):
+    """A command that answers a lone -h at once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        answer_help(ctx, args)
+        return super().parse_args(ctx, args)
+
+
+def answer_help(context: Any, arguments: list[str]) -> None:
+    """Print the help and end, when that is all that was asked for.
+
+    Typer would first build a converter for each option, whose library takes longer to import than all the rest.
+    """
+    if len(arguments) == 1 and arguments[0] in HELP_OPTIONS["help_option_names"]:
+        typer.echo(context.get_help())
+        raise typer.Exit
 
 
 def command(name: str, run: Callable[..., None]) -> Any:
     """The command-line command `name` of a function `run(call, …)`, common options included."""
     own = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
-    parameters = [_without_false(one) for one in [*own, *_COMMON.values()]]
-    absent = {one.name: one.default for one in [*own, *_COMMON.values()]}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [one.replace(kind=keyword) for one in [*own, *_COMMON.values()]]
 
     def guarded(**arguments: Any) -> None:
-        told = {key: absent[key] if value is None else value for key, value in arguments.items()}
-        common = _Common(**{key: told.pop(key) for key in _COMMON})
-        _guard(run, common.call(), told)
+        common = _Common(**{key: arguments.pop(key) for key in _COMMON})
+        _guard(run, common.call(), arguments)
 
     vars(guarded)["__signature__"] = inspect.Signature(parameters)
     guarded.__annotations__ = {one.name: one.annotation for one in parameters}
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name, help=inspect.getdoc(run), context_settings=HELP_OPTIONS)(guarded)
+    app.command(name, cls=_QuickHelp, help=inspect.getdoc(run), context_settings=HELP_OPTIONS)(guarded)
     return typer.main.get_command(app)
-
-
-def _without_false(parameter: inspect.Parameter) -> inspect.Parameter:
-    """The parameter with None in place of a false default.
-
-    Typer converts each default by a library whose import alone takes 90 ms, but leaves None as it is.
-    """
-    default = parameter.default or None
-    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=default)
 
 
 def _guard(run: Callable[..., None], call: Call, arguments: Mapping[str, Any]) -> None:

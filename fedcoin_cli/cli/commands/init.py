@@ -7,15 +7,17 @@ import os
 import shlex
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.founding import REQUESTER, SERVER, Founding
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace import SERVER, Workspace
 from fedcoin_cli.cli.options import Call
 from ledger_store.amount import format_micro
 from ledger_store.genesis import Genesis
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.founding import Founding
 
 
 def run(
@@ -35,6 +37,8 @@ def run(
     The keys are requester (who holds the supply), server (the FL server that is paid), one a miner and one a
     client. The genesis fixes the miners and the supply for ever; settings.toml may be changed at any time.
     """
+    from fedcoin_cli.application.founding import Founding
+
     configuration = call.configuration(None, task__clients=clients, network__miners=miners)
     root = (directory or call.folder or Path()).resolve()
     founding = Founding(root, configuration, time.time_ns() // 10**6)
@@ -45,15 +49,15 @@ def run(
         _report(call, founding, founding.make(force=force))
 
 
-def _plan(call: Call, founding: Founding) -> None:
+def _plan(call: Call, founding: "Founding") -> None:
     moved = [str(path) for path in founding.taken]
-    keys = [REQUESTER, SERVER, *founding.miners, *founding.clients]
+    keys = list(founding.key_names)
     lines = [f"would move {path} into previous-N" for path in moved]
     lines.append(f"would make {founding.root} with {len(founding.miners)} miners and {len(keys)} keys")
     call.output.answer({"workspace": str(founding.root), "keys": keys, "moved": moved}, lines)
 
 
-def _report(call: Call, founding: Founding, genesis: Genesis) -> None:
+def _report(call: Call, founding: "Founding", genesis: Genesis) -> None:
     workspace = Workspace(founding.root)
     requester, supply = genesis.supply[0]
     offline = len(genesis.roster) - genesis.quorum
