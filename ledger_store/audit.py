@@ -59,7 +59,7 @@ class _Audit:
         self._findings: list[Finding] = []
         self._skipped: list[str] = []
         self._height, self._head = 0, ""
-        self._certified_to: int | None = None
+        self._certified_to = 0 if level >= _FOLD_LEVEL else None
         self._tip: Tip | None = None
         self._recorded_id: str | None = None  # of the block at the tip file's height
 
@@ -125,10 +125,9 @@ class _Audit:
     def _judge_tip(self, record: TipRecord | Malformed | None) -> None:
         if isinstance(record, Malformed):
             self._findings.append(Finding("E104", self._height, None, record.message))
-        elif record is None or record.height < self._height:
-            if self._height:
-                reason = "the tip file is behind" if record else f"no {TIP_NAME} beside the ledger"
-                self._skipped.append(f"the certificate of height {self._height}: {reason}")
+        elif (record.height if record else 0) < self._height:
+            reason = "the tip file is behind" if record else f"no {TIP_NAME} beside the ledger"
+            self._skipped.append(f"the certificate of height {self._height}: {reason}")
         if isinstance(record, TipRecord) and self._level > 0:
             self._findings.extend(self._judge_record(record))
 

@@ -15,6 +15,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
 from ledger_store.canonical import decode, encode
+from ledger_store.disk import refusals, sync_folder
 from ledger_store.errors import KeyFailure, Malformed
 from ledger_store.fields import Fields
 
@@ -71,17 +72,26 @@ def _verify_key(address: str) -> VerifyKey:
 
 
 def save_key(path: Path, key: KeyPair) -> None:
-    """Write a new key file with mode 0600; an existing file is never overwritten."""
+    """Write a new key file with mode 0600, durably; an existing file is never overwritten.
+
+    Raises `KeyFailure` where one stands, `StorageFailure` when the disk refuses; no half of a key stays.
+    """
     data = encode({"address": key.address, "format": 1, "seed": key.seed.hex()}) + b"\n"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        hint = "choose another name, or move the old key away"
-        raise KeyFailure("this key exists already", where=str(path), hint=hint) from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    with refusals(path):
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as error:
+            hint = "choose another name, or move the old key away"
+            raise KeyFailure("this key exists already", where=str(path), hint=hint) from error
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink()
+            raise
+        sync_folder(path.parent)
 
 
 def load_key(path: Path) -> KeyPair:

@@ -1,0 +1,100 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from chains import ChainMaker, key
+
+from ledger_store.canonical import decode, encode
+from ledger_store.errors import Malformed
+from ledger_store.genesis import Genesis
+
+
+def good() -> dict[str, Any]:
+    value = decode(encode(ChainMaker(2).genesis.to_json()))
+    assert isinstance(value, dict)
+    return value
+
+
+def test_a_genesis_reads_back() -> None:
+    """The same value and the same id."""
+    genesis = ChainMaker(4).genesis
+    again = Genesis.from_json(decode(encode(genesis.to_json())))
+    assert again == genesis
+    assert again.id == genesis.id
+
+
+def test_the_id_covers_everything() -> None:
+    """Another name, roster, supply, bound or predecessor is another network."""
+    genesis = ChainMaker(4).genesis
+    others = [
+        replace(genesis, network="other"),
+        replace(genesis, roster=genesis.roster[::-1]),
+        replace(genesis, supply=((genesis.supply[0][0], 1),)),
+        replace(genesis, bounds=replace(genesis.bounds, attempts=4)),
+        replace(genesis, predecessor="00" * 32),
+        replace(genesis, time_ms=genesis.time_ms + 1),
+        replace(genesis, delta_ms=501),
+    ]
+    assert len({genesis.id, *(other.id for other in others)}) == len(others) + 1
+
+
+@pytest.mark.parametrize(
+    ("miners", "quorum", "faults"),
+    [(1, 1, 0), (2, 2, 0), (3, 3, 0), (4, 3, 1), (5, 4, 1), (6, 5, 1), (7, 5, 2), (10, 7, 3), (20, 14, 6)],
+)
+def test_quorum_and_faults(miners: int, quorum: int, faults: int) -> None:
+    """q and f for the sizes that the protocol tabulates."""
+    genesis = ChainMaker(miners).genesis
+    assert (genesis.quorum, genesis.faults) == (quorum, faults)
+
+
+ADDRESS = key("x").address
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("format", 2),
+        ("network", "x" * 65),
+        ("network", "a\x1b[2J"),
+        ("time_ms", -1),
+        ("time_ms", True),
+        ("roster", []),
+        ("roster", [ADDRESS, ADDRESS]),
+        ("roster", [ADDRESS.upper()]),
+        ("roster", [f"{number:064x}" for number in range(65)]),
+        ("supply", []),
+        ("supply", [[ADDRESS, 0]]),
+        ("supply", [[ADDRESS]]),
+        ("supply", [[ADDRESS, 1], [ADDRESS, 1]]),
+        ("supply", [["ff" * 32, 1], ["00" * 32, 1]]),
+        ("supply", [["00" * 32, 2**53 - 1], ["ff" * 32, 1]]),
+        ("delta_ms", 0),
+        ("delta_ms", 60_001),
+        ("bounds", {}),
+        ("predecessor", "00"),
+    ],
+)
+def test_a_bad_field_is_refused(field: str, value: Any) -> None:
+    """Each field has its type and its bounds."""
+    with pytest.raises(Malformed):
+        Genesis.from_json(good() | {field: value})
+
+
+@pytest.mark.parametrize(
+    ("bound", "value"),
+    [("clients", 1_001), ("transactions_a_block", 1_001), ("block_bytes", 524_289), ("images", -1)],
+)
+def test_a_network_cannot_exceed_the_format(bound: str, value: int) -> None:
+    """Bounds beyond what masks, blocks and frames are made for are refused."""
+    changed = good()
+    changed["bounds"][bound] = value
+    with pytest.raises(Malformed):
+        Genesis.from_json(changed)
+
+
+@pytest.mark.parametrize("value", [None, [], {}, {"format": 1}])
+def test_what_is_no_genesis_is_refused(value: Any) -> None:
+    """Another shape is Malformed, not a crash."""
+    with pytest.raises(Malformed):
+        Genesis.from_json(value)

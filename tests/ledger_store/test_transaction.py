@@ -1,0 +1,176 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from chains import ChainMaker, digest, key
+
+from ledger_store.canonical import decode, encode
+from ledger_store.errors import Malformed
+from ledger_store.transaction import FraudMark, Task, Transaction, mask_hex, parse_transaction, read_reveal
+
+MAKER = ChainMaker(4)
+TASK = MAKER.task(proxy=digest("proxy"), baseline=digest("update-1"), payment_error_micro=5)
+REVEALS = [
+    *MAKER.reveals(TASK, miners=MAKER.miners[:2]),
+    MAKER.reveal(TASK, 1, MAKER.miners[2], exact=True, values=(-(10**40), 0, 10**40)),
+]
+EXAMPLES: dict[str, Transaction] = {
+    "transfer": MAKER.transfer(MAKER.requester, key("x").address, 10_000),
+    "task": TASK,
+    "cancel": MAKER.cancel(MAKER.requester, TASK.id),
+    "close": MAKER.close(TASK, REVEALS),
+    "result": MAKER.result(TASK, REVEALS, MAKER.settled(TASK), frauds=[FraudMark(REVEALS[0].miner, 5)]),
+}
+EXAMPLES["close without commits"] = replace(MAKER.close(TASK, []), outcome=MAKER.failed(TASK, "OPEN"))
+
+
+def copy(kind: str) -> Any:
+    return decode(encode(EXAMPLES[kind].to_json()))
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_every_kind_reads_back(kind: str) -> None:
+    """Reading canonical bytes gives the same value, and writing it the same bytes."""
+    transaction = EXAMPLES[kind]
+    again = parse_transaction(copy(kind))
+    assert again == transaction
+    assert encode(again.to_json()) == encode(transaction.to_json())
+
+
+def _spoil(value: Any, where: tuple[str | int, ...], new: Any) -> Any:
+    target = value
+    for step in where[:-1]:
+        target = target[step]
+    target[where[-1]] = new
+    return value
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_an_unknown_or_missing_field_is_refused(kind: str) -> None:
+    """Exactly the fields of the kind, so that equal meanings have equal bytes."""
+    with pytest.raises(Malformed):
+        parse_transaction(copy(kind) | {"memo": "hello"})
+    for name in copy(kind):
+        with pytest.raises(Malformed):
+            parse_transaction({field: item for field, item in copy(kind).items() if field != name})
+
+
+@pytest.mark.parametrize(
+    ("kind", "where", "value"),
+    [
+        ("transfer", ("type",), "mint"),
+        ("transfer", ("type",), ["transfer"]),
+        ("transfer", ("sequence",), 0),
+        ("transfer", ("sequence",), True),
+        ("transfer", ("amount_micro",), 0),
+        ("transfer", ("amount_micro",), -5),
+        ("transfer", ("amount_micro",), "5"),
+        ("transfer", ("to",), "AB" * 32),
+        ("transfer", ("signature",), "00" * 63),
+        ("cancel", ("task",), None),
+        ("task", ("updates",), []),
+        ("task", ("updates", 0, "examples"), 0),
+        ("task", ("updates", 0, "client"), "x"),
+        ("task", ("aggregation",), "median"),
+        ("task", ("sap_rule",), "loser"),
+        ("task", ("payment_error_micro",), 0),
+        ("task", ("price_micro",), -1),
+        ("task", ("nonce",), "0f"),
+        ("task", ("proxy",), ""),
+        ("close", ("attempt",), 0),
+        ("close", ("commits", 0, "digest"), None),
+        ("close", ("commits",), None),
+        ("close without commits", ("outcome", "state"), "CLOSED"),
+        ("close without commits", ("outcome", "pay", "server"), -1),
+        ("result", ("reveals", 0, "rankings"), 0),
+        ("result", ("reveals", 0, "sums"), ["1"]),
+        ("result", ("reveals", 0, "sums", 0), 1),
+        ("result", ("reveals", 0, "values"), ["1", "2", "3"]),
+        ("result", ("reveals", 2, "values"), None),
+        ("result", ("reveals", 0, "exact"), 1),
+        ("result", ("reveals", 0, "salt"), "00"),
+        ("result", ("frauds", 0, "mask"), "00"),
+        ("result", ("frauds", 0, "mask"), "08"),
+        ("result", ("frauds", 0, "mask"), "0005"),
+        ("result", ("proxy_sums",), []),
+        ("result", ("proxy_denominator",), 1),
+        ("result", ("outcome",), None),
+        ("result", ("outcome", "distance"), ["1"]),
+        ("result", ("outcome", "shapley"), []),
+        ("result", ("outcome", "winner"), "me"),
+        ("result", ("outcome", "pay", "miners"), [["me", 1]]),
+        ("result", ("outcome", "pay", "miners"), [[1]]),
+        ("result", ("outcome", "pay", "clients", 0), True),
+    ],
+)
+def test_a_bad_field_is_refused(kind: str, where: tuple[str | int, ...], value: Any) -> None:
+    """Every field has its type and its bounds, nested ones too."""
+    with pytest.raises(Malformed):
+        parse_transaction(_spoil(copy(kind), where, value))
+
+
+@pytest.mark.parametrize("value", [None, 1, [], "transfer", {}, {"type": None}, {"type": "Transfer"}])
+def test_what_is_no_transaction_is_refused(value: Any) -> None:
+    """Another shape is Malformed, not a crash."""
+    with pytest.raises(Malformed):
+        parse_transaction(value)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(TASK, price_micro=TASK.price_micro + 1),
+        replace(TASK, test=digest("another test set")),
+        replace(TASK, updates=TASK.updates[:2]),
+        replace(TASK, sequence=TASK.sequence + 1),
+        replace(TASK, sender=key("x").address),
+        replace(TASK, sap_rule="shared"),
+    ],
+)
+def test_id_and_signature_cover_every_term(changed: Task) -> None:
+    """A changed term has another id and carries no signature."""
+    assert changed.id != TASK.id
+    assert TASK.verified(MAKER.genesis.id)
+    assert not changed.verified(MAKER.genesis.id)
+    assert not TASK.verified("00" * 32)
+
+
+def test_the_id_does_not_cover_the_signature() -> None:
+    """Nobody can give a transaction a second id."""
+    assert replace(TASK, signature="00" * 64).id == TASK.id
+
+
+def test_a_commit_binds_everything_that_is_revealed() -> None:
+    """Another miner, task, attempt, count, sum, table or salt opens another commit."""
+    reveal = REVEALS[0]
+    changed = [
+        replace(reveal, miner=REVEALS[1].miner),
+        replace(reveal, rankings=9),
+        replace(reveal, exact=True, values=reveal.sums),
+        replace(reveal, sums=(1, 2, 3)),
+        replace(reveal, table=digest("x")),
+        replace(reveal, salt="00" * 16),
+    ]
+    digests = {item.commitment(TASK.id, 1) for item in (reveal, *changed)}
+    digests |= {reveal.commitment(TASK.id, 2), reveal.commitment(digest("other task"), 1)}
+    assert len(digests) == len(changed) + 3
+
+
+def test_files_are_named_once() -> None:
+    """A baseline that is one of the updates is not fetched twice."""
+    assert len(TASK.files) == 3 + TASK.clients
+
+
+def test_masks_are_fixed_width() -> None:
+    """Client j is bit j; as many digits as whole bytes need."""
+    assert mask_hex(0b101, 3) == "05"
+    assert mask_hex(1 << 8, 9) == "0100"
+    assert mask_hex(1, 8) == "01"
+
+
+def test_a_reveal_of_another_task_size_is_refused() -> None:
+    """When K is known, the sums must be K; gossip before that takes any K."""
+    value = REVEALS[0].to_json()
+    assert read_reveal(value, 3) == read_reveal(value)
+    with pytest.raises(Malformed):
+        read_reveal(value, 4)
