@@ -348,7 +348,9 @@ class Report:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, miners: int | None = None, faults: Faults | None = None, real: bool = False) -> None:
+    def __init__(
+        self, seed: int, miners: int | None = None, faults: Faults | None = None, real: bool = False
+    ) -> None:
         self.rng = Random(seed)
         self.real = real
         self.now = 0
@@ -418,9 +420,9 @@ class World:
         node = self._by_address.get(to)
         if node is None or isinstance(message, Receipt):
             return
-        if sender.behaviour == "withhold reveal" and isinstance(message, RevealNote):
-            if message.reveal.miner == sender.address:
-                return
+        own = isinstance(message, RevealNote) and message.reveal.miner == sender.address
+        if own and sender.behaviour == "withhold reveal":
+            return
         rng, faults = self.rng, self.faults
         if (sender.address, to) in self.blocked or rng.random() < faults.loss:
             return
@@ -657,7 +659,9 @@ class World:
         return f"{missing} transactions not final; heights {heights} at {self.now} ms"
 
 
-def run(seed: int, *, miners: int | None = None, faults: Faults | None = None, real: bool | None = None) -> Report:
+def run(
+    seed: int, *, miners: int | None = None, faults: Faults | None = None, real: bool | None = None
+) -> Report:
     """One history: transfers and up to two tasks under faults for a while, then calm until all is done."""
     real = seed % 100 == 99 if real is None else real
     with stub_signatures(not real):

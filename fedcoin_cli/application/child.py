@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 
 from fedcoin_cli.application.work import Answer, Configure, Order, from_line, to_line
+from ledger_store.errors import MissingPart
 
 _READ_BYTES = 2**16
 
@@ -20,6 +22,12 @@ class Child:
     """A running worker process; `answers` never blocks, `alive` says whether it still runs."""
 
     def __init__(self, configure: Configure, log: Path) -> None:
+        if find_spec("keras") is None:
+            raise MissingPart(
+                "TensorFlow and Keras are not installed",
+                where="a miner computes with them; auditing and paying need neither",
+                hint="pip install 'fedcoin[mine]'",
+            )
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "fedcoin_cli.application.worker"],
@@ -28,7 +36,8 @@ class Child:
                 stderr=stderr,
                 start_new_session=True,  # Ctrl-C belongs to the node, which closes the pipe
             )
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._in = self._process.stdin
         self._out = self._process.stdout
         os.set_blocking(self._out.fileno(), False)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,8 @@ class EventLog:
     def write(self, event: str, **details: Any) -> None:
         """Append one event with the time of day."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **details})
-        try:
+        with suppress(OSError):  # telling people must never stop a miner; the ledger has its own errors
             self._file.write(line + "\n")
-        except OSError:
-            pass  # telling people must never stop a miner; the ledger has its own errors
 
     def close(self) -> None:
         """Close the file."""
@@ -34,8 +33,6 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     except FileNotFoundError:
         return [], offset
     whole, _, _ = data.rpartition(b"\n")
-    events = []
-    for line in whole.split(b"\n"):
-        if line.startswith(b"{"):  # the child's own warnings stand between
-            events.append(json.loads(line))
+    # The child's own warnings stand between the events.
+    events = [json.loads(line) for line in whole.split(b"\n") if line.startswith(b"{")]
     return events, offset + len(whole) + (1 if whole or data.startswith(b"\n") else 0)

@@ -52,7 +52,10 @@ class Mempool:
         if transaction.id in self._ids:
             return
         entries = self._senders.get(transaction.sender, {})
-        refuse(len(entries) >= PENDING_AN_ACCOUNT, f"{PENDING_AN_ACCOUNT} transactions of this account are pending")
+        refuse(
+            len(entries) >= PENDING_AN_ACCOUNT,
+            f"{PENDING_AN_ACCOUNT} transactions of this account are pending",
+        )
         refuse(len(self._ids) >= PENDING, "too many transactions are pending")
         refuse(not transaction.verified(state.genesis.id), "the signature is wrong")
         if isinstance(transaction, Task):
@@ -104,7 +107,9 @@ class Mempool:
     @property
     def armed(self) -> bool:
         """Whether something here waits for a block: a checked task, or anything else."""
-        return any(entry.ready_ms is not None for entries in self._senders.values() for entry in entries.values())
+        return any(
+            entry.ready_ms is not None for entries in self._senders.values() for entry in entries.values()
+        )
 
     def next_ready_ms(self, now_ms: int) -> int | None:
         """When the next task becomes packable, None when nothing waits for that."""
@@ -120,7 +125,11 @@ class Mempool:
             for count, (_, entry) in enumerate(sorted(self._senders[sender].items()), 1):
                 item = entry.transaction
                 ready = entry.ready_ms is not None and entry.ready_ms <= now_ms
-                if count > bounds.transactions_an_account or not ready or (isinstance(item, Task) and not tasks):
+                if (
+                    count > bounds.transactions_an_account
+                    or not ready
+                    or (isinstance(item, Task) and not tasks)
+                ):
                     break
                 size = len(encode(item.to_json()))
                 if len(chosen) + 2 > bounds.transactions_a_block or used + size > room_bytes:

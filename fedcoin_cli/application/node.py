@@ -1,7 +1,7 @@
 """A miner process: the replica with sockets, files, a clock and a mining child. No TensorFlow here.
 
-One thread turns one loop: wait for frames, files, the child or the next deadline; hand each to the replica; carry out what
-it orders. Votes and timers therefore never wait for computing. The loop ends on `stop`.
+One thread turns one loop: wait for frames, files, the child or the next deadline; hand each to the replica;
+carry out what it orders. Votes and timers therefore never wait for computing. The loop ends on `stop`.
 """
 
 import os
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Self
 
 from fedcoin_cli.application import work
 from fedcoin_cli.application.child import Child
@@ -86,7 +87,9 @@ class Node:
         self._admit_guests()
         others = [peer for peer in peers if peer.address in self.genesis.roster and peer is not own]
         host = self._config.settings.network.bind
-        self._p2p = P2P(self._key, {p.address: p.messages for p in others}, Door(host, own.port, self._admission))
+        self._p2p = P2P(
+            self._key, {p.address: p.messages for p in others}, Door(host, own.port, self._admission)
+        )
         self._stack.callback(self._p2p.close)
         self._store = Store(workspace.store)
         door = Door(host, own.port + 1, self._admission)
@@ -124,9 +127,11 @@ class Node:
             if peer.address == self._key.address:
                 return peer
         where = str(self._config.workspace.peers_file)
-        raise SettingsError("this miner has no entry among the peers", where=where, hint="add its address and port")
+        raise SettingsError(
+            "this miner has no entry among the peers", where=where, hint="add its address and port"
+        )
 
-    def __enter__(self) -> "Node":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,7 +218,11 @@ class Node:
                 )
             case work.Estimated():
                 self.events.write(
-                    "estimated", task=answer.task, attempt=answer.attempt, rankings=answer.rankings, exact=answer.exact
+                    "estimated",
+                    task=answer.task,
+                    attempt=answer.attempt,
+                    rankings=answer.rankings,
+                    exact=answer.exact,
                 )
             case work.Inspected():
                 self.events.write("inspected", task=answer.task, error=answer.error)

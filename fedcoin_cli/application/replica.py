@@ -1,10 +1,10 @@
 """One miner without sockets, files or a clock: the pure machines, the mempool and the ledger driven together.
 
-Everything that happens enters through `receive`, `answer`, `file_arrived`, `submit` or `tick`; everything that it causes
-leaves through `Ports`. Given the same inputs it does the same things, so the simulator runs this very class.
+Everything that happens enters through `receive`, `answer`, `file_arrived` or `tick`; everything that it causes leaves
+through `Ports`. Given the same inputs it does the same things, so the simulator runs this very class.
 
-A finished height's `Simplex` is replaced by the next one; a finished attempt's `Posap` likewise. Persisting comes before
-sending: effects are carried out in the order in which the machines gave them.
+A finished height's `Simplex` is replaced by the next one; a finished attempt's `Posap` likewise. Persisting comes
+before sending: effects are carried out in the order in which the machines gave them.
 """
 
 from collections.abc import Iterable
@@ -138,8 +138,9 @@ class RosterSigner:
 def table_bytes(task: Task, reveal: Reveal) -> int:
     """The most that a table of this reveal can weigh: all counts, or the masks that t rankings visit with theirs."""
     if reveal.exact:
-        return 4 * (2**task.clients - 1)
-    return reveal.rankings * task.clients * (4 + (task.clients + 7) // 8)
+        return 4 * ((1 << task.clients) - 1)
+    entry = 4 + (task.clients + 7) // 8
+    return reveal.rankings * task.clients * entry
 
 
 def reconcile(ledger: Ledger, remembered: Remembered | None) -> None:
@@ -237,12 +238,6 @@ class Replica:
             case Receipt() | Standing():
                 pass  # for requesters only
         self._settle()
-
-    def submit(self, transaction: Transaction) -> str | None:
-        """A transaction from this node's own person; returns why it is refused, or None."""
-        error = self._admit(transaction, self.address)
-        self._settle()
-        return error
 
     def answer(self, answer: work.Answer) -> None:
         """What the mining child says."""
@@ -438,7 +433,9 @@ class Replica:
         """A final block: log, ledger, then everything that follows from it."""
         if not self.valid(block):
             hint = "more than f miners lie; keep this ledger and compare it with the others'"
-            raise LedgerInvalid(f"block {block.height} is final and invalid: {self._validated[block.id]}", hint=hint)
+            raise LedgerInvalid(
+                f"block {block.height} is final and invalid: {self._validated[block.id]}", hint=hint
+            )
         current = self.ledger.tip.state.current
         if block.header.view or certificate.view:
             self.ports.keep_evidence(block.height, self._simplex.evidence())
@@ -482,7 +479,10 @@ class Replica:
         recovery.highest = max(recovery.highest, recalled.height)
         own = {(vote.height, vote.kind, vote.view, vote.block) for vote in self._simplex.own_votes()}
         for vote in recalled.votes:
-            lost = vote.height >= self._simplex.height and (vote.height, vote.kind, vote.view, vote.block) not in own
+            lost = (
+                vote.height >= self._simplex.height
+                and (vote.height, vote.kind, vote.view, vote.block) not in own
+            )
             if lost and vote.voter == self._council.me and self._signed_by_me(vote):
                 recovery.older = True
         self._end_recovery_if_due()
@@ -628,12 +628,17 @@ class Replica:
         mine = [
             r
             for r in records
-            if isinstance(r, posap.Opening | posap.Frozen | posap.Started | CommitNote) and r.attempt == place[1]
+            if isinstance(r, posap.Opening | posap.Frozen | posap.Started | CommitNote)
+            and r.attempt == place[1]
         ]
         self.posap.restore(mine)
         if record.task.proxy is None:
             self.posap.proxy = no_proxy(record.task.clients)
-        if record.state == OPEN and self.posap.phase == "mining" and self.address in self.posap.attempt.expected:
+        if (
+            record.state == OPEN
+            and self.posap.phase == "mining"
+            and self.address in self.posap.attempt.expected
+        ):
             assert record.seed is not None
             left = max(0, started + record.task.runtime_ms - self.ports.now_ms())
             self._order("mine", work.Mine(record.task, record.attempt, record.seed, left))
@@ -664,7 +669,11 @@ class Replica:
             self.ports.order(work.Forget(self.ledger.tip.state.tasks[ended].task))
 
     def _weigh(self, record: TaskRecord) -> None:
-        if self.posap is not None and self.posap.proxy is None and ("weigh", record.task.id) not in self._orders:
+        if (
+            self.posap is not None
+            and self.posap.proxy is None
+            and ("weigh", record.task.id) not in self._orders
+        ):
             assert record.seed is not None
             self._order(("weigh", record.task.id), work.Weigh(record.task, record.seed))
 
@@ -709,7 +718,8 @@ class Replica:
 
     def _check_table(self, reveal: Reveal) -> None:
         record = self.ledger.tip.state.current
-        assert record is not None and record.seed is not None
+        assert record is not None
+        assert record.seed is not None
         order = work.VerifyTable(record.task, record.attempt, record.seed, reveal)
         self._orders["table", record.task.id, record.attempt, reveal.miner] = order
         if self.ports.has_file(reveal.table):

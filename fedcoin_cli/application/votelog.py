@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from fedcoin_cli.consensus.posap import Frozen, Opening, Started
-from fedcoin_cli.network.message import Certified, CommitNote, FinalBlock, Proposal, Vote, from_frame, to_frame
+from fedcoin_cli.network.message import (
+    Certified,
+    CommitNote,
+    FinalBlock,
+    Proposal,
+    Vote,
+    from_frame,
+    to_frame,
+)
 from ledger_store.block import Block, Certificate
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import KeyFailure, StorageFailure

@@ -183,7 +183,7 @@ def from_line(line: bytes) -> Order | Answer:
     kind = _KINDS.get(name)
     if kind is None:
         raise Malformed(f"pipe: unknown kind {name}")
-    return kind(**{key: _rich(key, value, name) for key, value in body.items()})
+    return kind(**{key: _rich(key, value) for key, value in body.items()})
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -196,7 +196,7 @@ def _plain(name: str, value: Any) -> Any:
     return value
 
 
-def _rich(name: str, value: Any, kind: str) -> Any:
+def _rich(name: str, value: Any) -> Any:
     if name == "task" and isinstance(value, dict):
         return parse_transaction(value)
     if name == "reveal":

@@ -271,7 +271,9 @@ class Posap:
         if self._closed is None:
             return [Send(CommitNote(task, number, commit)) for commit in self._commits.values()]
         notes: list[RevealNote | FraudNote] = [
-            RevealNote(task, number, reveal) for miner, reveal in self._reveals.items() if miner not in self._false
+            RevealNote(task, number, reveal)
+            for miner, reveal in self._reveals.items()
+            if miner not in self._false
         ]
         notes += self._raised.values()
         notes += [note for marks in self._frauds.values() for note in marks.values() if note is not None]
@@ -316,7 +318,10 @@ class Posap:
 
     def accepts_close(self, close: Close) -> bool:
         """Local check of a fresh close: all are in, or my freeze passed and my frozen set is in."""
-        if self._closed is not None or (close.task, close.attempt) != (self.attempt.task, self.attempt.number):
+        if self._closed is not None or (close.task, close.attempt) != (
+            self.attempt.task,
+            self.attempt.number,
+        ):
             return False
         miners = frozenset(commit.miner for commit in close.commits)
         frozen = self._frozen.get("commits")
@@ -343,7 +348,11 @@ class Posap:
 
     def _on_commit(self, note: CommitNote) -> None:
         commit = note.commit
-        if self._closed is not None or commit.miner in self._commits or commit.miner not in self.attempt.expected:
+        if (
+            self._closed is not None
+            or commit.miner in self._commits
+            or commit.miner not in self.attempt.expected
+        ):
             return
         terms = commit_terms(note.task, note.attempt, commit.digest)
         if self._verify(commit.miner, "commit", terms, commit.signature):
@@ -372,9 +381,15 @@ class Posap:
         """The first per (by, miner) counts; it is relayed once accepted; a false one mutes its sender."""
         if self._closed is None or note.by not in self.attempt.roster or note.by in self._muted:
             return
-        asked = (known.by for (miner, _), notes in self._asked.items() if miner == note.miner for known in notes)
+        asked = (
+            known.by for (miner, _), notes in self._asked.items() if miner == note.miner for known in notes
+        )
         marks = self._frauds.get(note.miner, {})
-        if note.miner not in self._closed or note.by in asked or any(m and m.by == note.by for m in marks.values()):
+        if (
+            note.miner not in self._closed
+            or note.by in asked
+            or any(m and m.by == note.by for m in marks.values())
+        ):
             return
         width = 2 * ((self.attempt.clients + 7) // 8)
         mask = int(note.mask, 16)

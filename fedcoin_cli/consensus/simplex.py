@@ -348,11 +348,17 @@ class Simplex:
         if view is not None and self._known(view, proof):
             return True
         indices = [index for index, _ in certificate.signatures]
-        if len(indices) != self.council.quorum or indices != sorted(set(indices)) or indices[-1] >= self.council.miners:
+        if (
+            len(indices) != self.council.quorum
+            or indices != sorted(set(indices))
+            or indices[-1] >= self.council.miners
+        ):
             return False
         terms = vote_terms(self.height, certificate.view, proof.block)
         verify = self._signer.verify
-        return all(verify(index, proof.votes, terms, signature) for index, signature in certificate.signatures)
+        return all(
+            verify(index, proof.votes, terms, signature) for index, signature in certificate.signatures
+        )
 
     @staticmethod
     def _known(view: _View, proof: Certified) -> bool:
@@ -535,5 +541,7 @@ class Simplex:
 
     def _best_notarised(self, below: int) -> int:
         """The highest view under `below` with a notarisation held, else −1."""
-        held = (number for number, view in self._views.items() if view.notarised is not None and number < below)
+        held = (
+            number for number, view in self._views.items() if view.notarised is not None and number < below
+        )
         return max(held, default=-1)

@@ -9,17 +9,21 @@ from collections.abc import Sequence
 from fedcoin_cli.consensus.estimate import Agreement, Estimate, ProxySums, Terms, agree
 from fedcoin_cli.contract.task import attempt_of, check_task
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares
+from ledger_store.block import Block
 from ledger_store.canonical import tagged_hash
 from ledger_store.chain import Tip, candidate
 from ledger_store.errors import InvalidTransaction, Malformed
-from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.state import OPEN, REFUNDED, SETTLED, State, TaskRecord, refuse
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task
 
 
 def settle(
-    record: TaskRecord, genesis: Genesis, reveals: Sequence[Reveal], frauds: Sequence[FraudMark], proxy: ProxySums
+    record: TaskRecord,
+    genesis: Genesis,
+    reveals: Sequence[Reveal],
+    frauds: Sequence[FraudMark],
+    proxy: ProxySums,
 ) -> Outcome:
     """What follows from an attempt's reveals; raises `InvalidTransaction` for a reveal that is not admissible."""
     attempt = attempt_of(record, genesis)

@@ -1,5 +1,6 @@
-"""A task's life as the contract sees it: which terms are admissible beyond what the ledger bounds, and what an
-attempt fixes for the miners.
+"""A task's life as the contract sees it.
+
+Which terms are admissible beyond what the ledger bounds, and what an attempt fixes for the miners.
 """
 
 from fedcoin_cli.consensus.posap import Attempt
@@ -11,6 +12,7 @@ from ledger_store.transaction import Task
 
 def check_task(task: Task) -> None:
     """Raise `InvalidTransaction` for terms that no miner could fulfil to the letter."""
+    refuse(task.baseline is None and task.empty != 0, "without a baseline the empty coalition is worth 0")
     refuse(not on_grid(task.least_rankings), f"{task.least_rankings} least rankings are not on the grid")
     refuse(not on_grid(task.most_rankings), f"{task.most_rankings} most rankings are not on the grid")
 

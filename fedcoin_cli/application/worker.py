@@ -1,0 +1,262 @@
+"""The mining child: the only process of a miner that loads TensorFlow. Run as `python -m fedcoin_cli.application.worker`.
+
+It reads orders and writes answers, one line each, and ends when its input closes. While it mines it works in short slices and
+looks for orders between them; everything it knows of a task (game, engine, counts) is kept until the task is forgotten.
+"""
+
+import os
+import select
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from fedcoin_cli.application import work
+from fedcoin_cli.application.work import Answer, Order, from_line, to_line
+from fedcoin_cli.consensus.posap import CHECK_LEAST_MS
+from fedcoin_cli.learning.backend import keras, use_threads
+from fedcoin_cli.learning.mining.admission import refused_update
+from fedcoin_cli.learning.mining.checking import Checker
+from fedcoin_cli.learning.mining.engine import UtilityEngine
+from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.mining.game import Game, RoundFiles
+from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
+from fedcoin_cli.learning.mining.reference import Reference
+from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Session
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
+from fedcoin_cli.learning.weights import read_update
+from fedcoin_cli.network.store import Store
+from ledger_store.errors import Malformed, RoundFilesInvalid
+from ledger_store.transaction import Task
+
+SLICE_S = 0.15
+PROGRESS_S = 0.5
+_READ_BYTES = 2**20
+
+
+class Problem:
+    """What this process knows of one task; the parts that cost time are made when they are first needed."""
+
+    def __init__(self, task: Task, store: Store, threads: int) -> None:
+        self.task = task
+        self._threads = threads
+        files = RoundFiles(
+            model=store.path(task.model),
+            test=store.path(task.test),
+            updates=tuple(store.path(update.digest) for update in task.updates),
+            proxy=None if task.proxy is None else store.path(task.proxy),
+        )
+        weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
+        self.game = Game.load(files, weights, task.empty)
+        self._first = FirstLayer(self.game)
+        self.reference = Reference(self.game, self._first)
+        self.checker = Checker(self.reference)
+        self.proxy = ProxyCounts.of(self.game)
+        self.terms = TableTerms(task.clients, task.images, task.empty, self.proxy)
+        self._engine: UtilityEngine | None = None
+        self.session: Session | None = None
+        self.own_table: str | None = None
+
+    @property
+    def engine(self) -> UtilityEngine:
+        """The compiled engine."""
+        if self._engine is None:
+            self._engine = UtilityEngine(self.game, self._first, self._threads)
+        return self._engine
+
+    def refusal(self, baseline: Path | None) -> str | None:
+        """Why this miner will not vote for the task, or None."""
+        if self.game.images != self.task.images:
+            return f"the test set has {self.game.images} images, the task says {self.task.images}"
+        if baseline is not None:
+            lone = Reference(self.game.of_update(read_update(baseline, self.game.spec, owner="the baseline")))
+            lo, hi = lone.interval(1)
+            if not lo <= self.task.empty <= hi:
+                return f"the baseline labels {lo} to {hi} images correctly, the task says {self.task.empty}"
+        refusal = refused_update(self.reference, self.task.id)
+        if refusal is None:
+            return None
+        return (
+            f"client {refusal.client + 1}: its update makes rounding matter ({refusal.interval.width} images)"
+        )
+
+
+class Worker:
+    """The loop: orders in, answers out, slices of mining in between."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self._source = source
+        self._target = target
+        self._rest = b""
+        self._orders: deque[Order] = deque()
+        self._ended = False
+        self._problems: dict[str, Problem] = {}
+        self._mining: work.Mine | None = None
+        self._told_s = 0.0
+        self._warm: Problem | None = None
+
+    def run(self) -> None:
+        """Serve until the input closes."""
+        while not self._ended or self._orders:
+            self._read(blocking=not self._orders and self._mining is None and self._warm is None)
+            if self._orders:
+                self._serve(self._orders.popleft())
+            elif self._mining is not None:
+                self._slice(self._mining)
+            elif self._warm is not None:
+                _ = self._warm.engine  # compiling takes a second or two: before RUNTIME starts to count
+                self._warm = None
+
+    def _read(self, *, blocking: bool) -> None:
+        if self._ended:
+            return
+        ready, _, _ = select.select([self._source], [], [], None if blocking else 0)
+        if not ready:
+            return
+        data = os.read(self._source, _READ_BYTES)
+        if not data:
+            # Without its node a child has nothing to work for: drop what waits.
+            self._ended, self._mining = True, None
+            self._orders.clear()
+            return
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._orders += [order for line in lines if isinstance(order := from_line(line), Order)]
+
+    def _answer(self, answer: Answer) -> None:
+        line = to_line(answer)
+        while line:
+            line = line[os.write(self._target, line) :]
+
+    def _serve(self, order: Order) -> None:
+        match order:
+            case work.Configure():
+                self._configure(order)
+            case work.Inspect():
+                self._answer(work.Inspected(order.task.id, self._inspect(order.task)))
+            case work.Mine():
+                self._begin(order)
+            case work.Weigh():
+                problem = self._problem(order.task)
+                assert problem.proxy is not None
+                sums, denominator = proxy_sums(problem.proxy, bytes.fromhex(order.seed), order.task.empty)
+                self._answer(work.Weighed(order.task.id, tuple(sums), denominator))
+            case work.VerifyTable():
+                self._answer(self._verify_table(order))
+            case work.VerifyMask():
+                self._answer(self._verify_mask(order))
+            case work.Forget():
+                self._forget(order.task.id)
+
+    def _configure(self, order: work.Configure) -> None:
+        use_threads(order.threads)
+        self._store = Store(Path(order.store))
+        self._config = order
+        backend = keras.backend.backend()
+        self._answer(work.Ready(f"{backend} (keras {keras.__version__}), {order.threads} threads"))
+
+    def _problem(self, task: Task) -> Problem:
+        if task.id not in self._problems:
+            self._problems[task.id] = Problem(task, self._store, self._config.threads)
+        return self._problems[task.id]
+
+    def _inspect(self, task: Task) -> str | None:
+        try:
+            problem = self._problem(task)
+            error = problem.refusal(None if task.baseline is None else self._store.path(task.baseline))
+        except RoundFilesInvalid as invalid:
+            error = invalid.message
+        if error is None:
+            self._warm = problem
+        else:
+            self._forget(task.id)
+        return error
+
+    def _forget(self, task: str) -> None:
+        self._problems.pop(task, None)
+        if self._mining is not None and self._mining.task.id == task:
+            self._mining = None
+        if self._warm is not None and self._warm.task.id == task:
+            self._warm = None
+
+    # Mining -----------------------------------------------------------------------------------------------------
+
+    def _begin(self, order: work.Mine) -> None:
+        began = time.monotonic()
+        problem = self._problem(order.task)
+        engine = problem.engine
+        left_s = max(0.0, order.remaining_ms / 1000 - (time.monotonic() - began))
+        if problem.session is None:
+            estimator: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
+            plan = Plan(
+                seed=bytes.fromhex(order.seed),
+                key=bytes.fromhex(self._config.address),
+                least=order.task.least_rankings,
+                most=order.task.most_rankings,
+                runtime_s=left_s,
+                estimator=estimator,
+            )
+            problem.session = Session(engine, problem.terms, plan)
+        else:
+            problem.session.extend(left_s)
+        self._mining = order
+
+    def _slice(self, order: work.Mine) -> None:
+        session = self._problem(order.task).session
+        assert session is not None
+        progress = session.advance(SLICE_S)
+        now = time.monotonic()
+        if progress.finished or now - self._told_s >= PROGRESS_S:
+            self._told_s = now
+            total = progress.exact_total or 0
+            place = (order.task.id, order.attempt)
+            self._answer(work.Mined(*place, progress.rankings, progress.evaluated, total))
+        if progress.finished:
+            self._mining = None
+            self._finish(order, session)
+
+    def _finish(self, order: work.Mine, session: Session) -> None:
+        mined = session.estimate()
+        table = self._store.put_bytes(mined.table)
+        self._problem(order.task).own_table = table
+        place = (order.task.id, order.attempt)
+        self._answer(work.Estimated(*place, mined.rankings, mined.exact, mined.sums, mined.values, table))
+
+    # Checking ---------------------------------------------------------------------------------------------------
+
+    def _verify_table(self, order: work.VerifyTable) -> work.TableVerified:
+        problem, reveal = self._problem(order.task), order.reveal
+        place = (order.task.id, order.attempt, reveal.miner)
+        if reveal.table == problem.own_table and reveal.miner == self._config.address:
+            return work.TableVerified(*place, True, ())
+        data = self._store.path(reveal.table).read_bytes()
+        claim = Claim(bytes.fromhex(order.seed), bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact)
+        try:
+            derived = derive(data, claim, problem.terms)
+            table = decode(data, problem.terms, exact=reveal.exact)
+        except Malformed:
+            return work.TableVerified(*place, False, ())
+        if (derived.sums, derived.values) != (reveal.sums, reveal.values):
+            return work.TableVerified(*place, False, ())
+        budget_s = max(CHECK_LEAST_MS, order.task.runtime_ms // 10) / 1000
+        own = None if problem.session is None else problem.session.memo
+        wrong = problem.checker.wrong_masks(table, own, budget_s)
+        return work.TableVerified(*place, True, wrong)
+
+    def _verify_mask(self, order: work.VerifyMask) -> work.MaskVerified:
+        problem, reveal = self._problem(order.task), order.reveal
+        data = self._store.path(reveal.table).read_bytes()
+        table = decode(data, problem.terms, exact=reveal.exact)
+        wrong = problem.checker.is_wrong(table, order.mask)
+        return work.MaskVerified(order.task.id, order.attempt, reveal.miner, order.mask, wrong)
+
+
+def main() -> int:
+    """Serve standard input and output; whatever libraries print goes to standard error."""
+    target = os.dup(1)
+    os.dup2(2, 1)
+    Worker(0, target).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

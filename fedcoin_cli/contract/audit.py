@@ -1,0 +1,33 @@
+"""Audit level 3: terms that miners could fulfil, and outcomes that follow from what closes and results hold.
+
+Adds one `Check` to those of `ledger_store`. Whether the revealed sums follow from the tables needs the round's
+files and is level 4, not here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from fedcoin_cli.contract.settlement import check_settlements
+from ledger_store.checks import Check, Finding, Subject
+from ledger_store.errors import InvalidTransaction
+
+LEVEL = 3
+
+CODES = {
+    "E411": "a task's terms are none that miners could fulfil",
+    "E412": "what a close without commits leads to does not follow",
+    "E413": "a result's values, winner or payments do not follow from its reveals",
+}
+_CODE = {"task": "E411", "close": "E412", "result": "E413"}
+
+
+def _settlement(subject: Subject) -> Iterator[Finding]:
+    for transaction in subject.block.transactions:
+        alone = replace(subject.block, transactions=(transaction,))
+        try:
+            check_settlements(subject.before.state, alone)
+        except InvalidTransaction as error:
+            yield subject.finding(_CODE[transaction.kind], error.message)
+
+
+CHECKS = (Check("settlement", LEVEL, _settlement),)

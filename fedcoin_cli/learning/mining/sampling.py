@@ -1,0 +1,220 @@
+"""One miner's work on one task: walk derived rankings, or enumerate all coalitions when that fits into RUNTIME.
+
+A `Session` is advanced in slices, so that its owner can answer other questions in between; it goes on over attempts.
+It decides nothing about money: its result is t, integer sums and the table that proves them. This is the only
+module of the room that looks at a clock.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.consensus.rankings import grid_floor, prefixes, ranking
+from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
+from fedcoin_cli.learning.mining.memo import Memo
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
+from fedcoin_cli.learning.mining.walks import Counts, Orders, marginal_sums, orders
+
+Estimator = Literal["auto", "exact", "balanced"]
+
+# Enumerating is chosen when it would end within this share of the time left: measured speeds waver.
+_SAFE_SHARE: Final = 0.8
+_MEASURED_AFTER: Final = 64
+_LOOKAHEAD: Final = 64
+_PROXY_COALITIONS: Final = 1_000
+
+
+class Utility(Protocol):
+    """What a session asks for counts; `engine.UtilityEngine` is one."""
+
+    batch: int
+
+    def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
+        """u(mask) in images for each non-empty mask, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to mine: the task's seed, the miner's key (32 bytes each), the grid's ends, and how."""
+
+    seed: bytes
+    key: bytes
+    least: int
+    most: int
+    runtime_s: float
+    estimator: Estimator = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a session stands: whole rankings walked, distinct coalitions evaluated, how many exactness needs."""
+
+    rankings: int
+    evaluated: int
+    exact_total: int | None
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """An estimate with its proof: N_j over t rankings, E_j if exact, and the table's bytes."""
+
+    rankings: int
+    exact: bool
+    sums: tuple[int, ...]
+    values: tuple[int, ...] | None
+    table: bytes
+
+
+class Session:
+    """The resumable work of one miner on one task.
+
+    Args:
+        utility: where counts come from.
+        terms: K, n, u(∅) and the proxy.
+        plan: seed, key, grid, RUNTIME and estimator.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, utility: Utility, terms: TableTerms, plan: Plan, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.utility = utility
+        self.terms = terms
+        self.plan = plan
+        self._clock = clock
+        self._deadline = clock() + plan.runtime_s
+        self.memo = Memo(terms.clients)
+        self._rankings = 0
+        self._open: deque[list[int]] = deque()
+        self._pending: dict[int, None] = {}
+        self._proxied: list[Counts] = []
+        self._enumerated: int | None = None
+        self._measured = (0, 0.0)
+
+    def extend(self, runtime_s: float) -> None:
+        """Go on for another attempt of the same task: rankings and counts so far are kept."""
+        self._deadline = self._clock() + runtime_s
+
+    def advance(self, budget_s: float) -> Progress:
+        """Work for about `budget_s` seconds (at least one batch), or until finished."""
+        until = self._clock() + budget_s
+        while not self._finished():
+            if self._enumerated is None and self._should_enumerate():
+                self._enumerated = 1
+            if self._enumerated is None:
+                self._walk()
+            else:
+                self._enumerate()
+            if self._clock() >= until:
+                break
+        return self.progress()
+
+    def progress(self) -> Progress:
+        total = None if self._enumerated is None else (1 << self.terms.clients) - 1
+        return Progress(self._rankings, len(self.memo), total, self._finished())
+
+    def estimate(self) -> Mined:
+        """The estimate of everything known so far.
+
+        Raises:
+            ValueError: fewer than `plan.least` rankings are walked.
+        """
+        everything = self._everything()
+        if everything is not None:
+            table = encode_exact(everything)
+            claim = Claim(self.plan.seed, self.plan.key, self.plan.most, exact=True)
+            derived = derive(table, claim, self.terms)
+            return Mined(self.plan.most, True, derived.sums, derived.values, table)
+        return self._sampled(grid_floor(self._rankings, self.plan.least, self.plan.most))
+
+    def _sampled(self, count: int) -> Mined:
+        clients = self.terms.clients
+        visited = [prefixes(ranking(self.plan.seed, self.plan.key, index, clients)) for index in range(count)]
+        counts = self.memo.select(list({mask for masks in visited for mask in masks}))
+        values = np.array([[counts[mask] for mask in masks] for masks in visited], np.int64)
+        empty = self.terms.empty
+        if self.terms.proxy is not None:
+            self._walk_proxy(count)
+            values, empty = values - np.concatenate(self._proxied)[:count], 0
+        sums = marginal_sums(self._orders(0, count), values, empty)
+        return Mined(count, False, tuple(sums), None, encode_sampled(counts, clients))
+
+    def _finished(self) -> bool:
+        if self._everything_known():
+            return True
+        if self._rankings < self.plan.least:
+            return False
+        # A miner that enumerates may have walked all its rankings; it still works towards exactness.
+        walked = self._rankings >= self.plan.most and self._enumerated is None
+        return walked or self._clock() >= self._deadline
+
+    def _everything_known(self) -> bool:
+        return self.plan.estimator != "balanced" and len(self.memo) == (1 << self.terms.clients) - 1
+
+    def _everything(self) -> Counts | None:
+        return self.memo.exact() if self.plan.estimator != "balanced" else None
+
+    def _should_enumerate(self) -> bool:
+        """Whether all coalitions fit into the time left, judged after the least rankings and a few batches."""
+        if self.plan.estimator == "balanced" or self.terms.clients > MAX_EXACT_CLIENTS:
+            return False
+        if self._rankings < self.plan.least:
+            return False
+        if self.plan.estimator == "exact":
+            return True
+        evaluated, seconds = self._measured
+        if evaluated < _MEASURED_AFTER:
+            return False
+        missing = (1 << self.terms.clients) - 1 - len(self.memo)
+        return missing * seconds / evaluated <= _SAFE_SHARE * (self._deadline - self._clock())
+
+    def _enumerate(self) -> None:
+        assert self._enumerated is not None
+        masks, self._enumerated = self.memo.unknown(self._enumerated, self.utility.batch)
+        self._evaluate(masks)
+
+    def _walk(self) -> None:
+        """Evaluate one batch of coalitions on the way of the next rankings, and count the rankings it completes."""
+        while len(self._pending) < self.utility.batch and len(self._open) < _LOOKAHEAD:
+            index = self._rankings + len(self._open)
+            if index >= self.plan.most:
+                break
+            masks = prefixes(ranking(self.plan.seed, self.plan.key, index, self.terms.clients))
+            self._open.append(masks)
+            self._pending.update((mask, None) for mask in masks if mask not in self.memo)
+        self._evaluate(list(self._pending)[: self.utility.batch])
+        while self._open and not any(mask in self._pending for mask in self._open[0]):
+            self._open.popleft()
+            self._rankings += 1
+        self._walk_proxy(self._rankings - self._rankings % self._proxy_rankings)
+
+    def _evaluate(self, masks: list[int]) -> None:
+        if not masks:
+            return
+        started = self._clock()
+        self.memo.store(masks, self.utility.counts(masks))
+        evaluated, seconds = self._measured
+        self._measured = (evaluated + len(masks), seconds + self._clock() - started)
+        for mask in masks:
+            self._pending.pop(mask, None)
+
+    @property
+    def _proxy_rankings(self) -> int:
+        """How many rankings the proxy walks at once: enough for NumPy, too few to be felt as a pause."""
+        return max(1, _PROXY_COALITIONS // self.terms.clients)
+
+    def _walk_proxy(self, count: int) -> None:
+        """Have the proxy's counts for the first `count` rankings, so that none are left to do after RUNTIME."""
+        known = sum(len(part) for part in self._proxied)
+        if self.terms.proxy is not None and known < count:
+            self._proxied.append(self.terms.proxy.walk(self._orders(known, count - known)))
+
+    def _orders(self, first: int, count: int) -> Orders:
+        return orders(self.plan.seed, self.plan.key, first, count, self.terms.clients)
