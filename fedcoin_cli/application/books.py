@@ -1,0 +1,140 @@
+"""The books: a read-only view of the workspace's longest certified ledger.
+
+Balances, tasks and blocks as the chain file says, no signature checked again (`audit` does that) and no lock taken.
+Nothing here needs sockets or arrays.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from fedcoin_cli.application.workspace import Workspace
+from ledger_store.block import Block
+from ledger_store.chain import Tip, replay, start
+from ledger_store.errors import FedCoinError, Malformed, NotFound
+from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainReader, read_chain, read_tip
+from ledger_store.state import State
+
+
+def ledgers(workspace: Workspace) -> list[Path]:
+    """The folders of the workspace's ledgers, the one that claims to be longest first; raises `NotFound`."""
+    folders = [miner.path for miner in workspace.miners if (miner.path / CHAIN_NAME).is_file()]
+    if not folders:
+        hint = "fedcoin audit FILE reads a ledger from anywhere; miners keep theirs under miners/"
+        raise NotFound("no ledger in this workspace", where=str(workspace.root), hint=hint)
+    return sorted(folders, key=claimed_height, reverse=True)
+
+
+def claimed_height(folder: Path) -> int:
+    """How long a ledger says it is: by its tip file, else by its lines. Believed only for choosing."""
+    with contextlib.suppress(Malformed):
+        record = read_tip(folder / TIP_NAME)
+        if record is not None:
+            return record.height
+    return sum(1 for _ in read_chain(folder / CHAIN_NAME)) - 1
+
+
+class Books:
+    """One ledger as it stood when it was opened; `tip` is its last certified block.
+
+    `ignored` holds what was wrong with ledgers that claimed to be longer and could not be read.
+    """
+
+    def __init__(self, reader: ChainReader, ignored: tuple[FedCoinError, ...] = ()) -> None:
+        self._reader = reader
+        self.ignored = ignored
+        self.tip = self._certified()
+
+    @classmethod
+    def open(cls, workspace: Workspace) -> "Books":
+        """The longest certified ledger of `workspace`.
+
+        Raises `NotFound` when there is no ledger, and what is wrong with the first when none can be read.
+        """
+        best: Books | None = None
+        ignored: list[FedCoinError] = []
+        for folder in ledgers(workspace):
+            if best is not None and claimed_height(folder) <= best.height:
+                break
+            try:
+                books = cls(ChainReader(folder))
+            except FedCoinError as error:
+                ignored.append(error)
+                continue
+            if best is None or books.height > best.height:
+                best = books
+        if best is None:
+            raise ignored[0]
+        best.ignored = tuple(ignored)
+        return best
+
+    @property
+    def path(self) -> Path:
+        """The chain file."""
+        return self._reader.path
+
+    @property
+    def state(self) -> State:
+        """The state after the last certified block."""
+        return self.tip.state
+
+    @property
+    def height(self) -> int:
+        """The last certified block's height."""
+        return self.tip.height
+
+    def state_at(self, height: int) -> State:
+        """The state after block `height`; raises `NotFound` beyond the last certified block."""
+        return self._tip_at(height).state
+
+    def block(self, height: int) -> Block:
+        """Block 1..`height`; raises `NotFound`."""
+        if height > self.height:
+            raise _beyond(height, self.height, self.path)
+        return self._reader.block(height)
+
+    def blocks(self) -> Iterator[Block]:
+        """Every certified block, from height 1 on."""
+        return (self._reader.block(height) for height in range(1, self.height + 1))
+
+    def close(self) -> None:
+        """Give back the file."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _certified(self) -> Tip:
+        """The reader's tip, or the block before it when the tip's certificate is not here (yet)."""
+        tip = self._reader.tip
+        if tip.height == 0 or tip.certificate is not None:
+            return tip
+        return self._folded(tip.height - 1)
+
+    def _tip_at(self, height: int) -> Tip:
+        if not 0 <= height <= self.height:
+            raise _beyond(height, self.height, self.path)
+        return self.tip if height == self.height else self._folded(height)
+
+    def _folded(self, height: int) -> Tip:
+        tip = start(self._reader.tip.genesis)
+        for number in range(1, height + 1):
+            tip = replay(tip, self._reader.block(number))
+        return Tip(tip.state, self._reader.certificate_of(height) if height else None)
+
+
+def certified_tip(workspace: Workspace) -> Tip:
+    """Where this workspace's longest certified ledger ends; genesis when it has none that can be read."""
+    try:
+        with Books.open(workspace) as books:
+            return books.tip
+    except FedCoinError:
+        return start(workspace.genesis())
+
+
+def _beyond(height: int, end: int, path: Path) -> NotFound:
+    return NotFound(f"no block {height}: the certified ledger ends at {end}", where=str(path))

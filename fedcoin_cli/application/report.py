@@ -1,0 +1,164 @@
+"""A task as people and programs read it: values in percentage points, coins, who won and how near everybody was.
+
+Pure: chain values in, exact decimal texts out (no float on the way). Drawing tables is the command line's work.
+"""
+
+from dataclasses import dataclass
+from math import isqrt
+from typing import Any
+
+from fedcoin_cli.consensus.estimate import Agreement, Distance
+from fedcoin_cli.contract.settlement import agreement_of
+from ledger_store.amount import MICRO, format_micro
+from ledger_store.genesis import Genesis
+from ledger_store.state import TaskRecord
+from ledger_store.transaction import Close, Outcome, Result, Task
+
+PLACES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLine:
+    """One client: its value in percentage points (None: no value was agreed) and what it was paid in coins."""
+
+    client: str
+    shapley: str | None
+    paid: str
+
+
+@dataclass(frozen=True, slots=True)
+class MinerLine:
+    """One miner's estimate: t, whether exact, its distance to the average in percentage points, its pay.
+
+    `distance` is None for an estimate that did not count; `fraud` for one whose table held a wrong count.
+    """
+
+    miner: str
+    rankings: int
+    exact: bool
+    distance: str | None
+    paid: str
+    fraud: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReport:
+    """A task and what came of it; `height` is the block that ended it, or the one that holds it so far."""
+
+    task: str
+    state: str
+    height: int
+    attempts: int
+    price: str
+    difficulty: str
+    clients: tuple[ClientLine, ...]
+    server: str
+    server_paid: str
+    returned: str
+    exact: bool
+    winner: str | None
+    distance: str | None
+    miners: tuple[MinerLine, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Lists stand in client order; decimals are texts, so that no reader rounds them."""
+        values = [line.shapley for line in self.clients]
+        return {
+            "task": self.task,
+            "state": self.state,
+            "height": self.height,
+            "attempts": self.attempts,
+            "price": self.price,
+            "shapley": None if None in values else values,
+            "payments": [line.paid for line in self.clients],
+            "clients": [line.client for line in self.clients],
+            "server": {"address": self.server, "paid": self.server_paid},
+            "returned": self.returned,
+            "exact": self.exact,
+            "winner": self.winner,
+            "distance": self.distance,
+            "difficulty": self.difficulty,
+            "miners": [line.to_json() for line in self.miners],
+        }
+
+
+def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) -> TaskReport:
+    """What is known of a task; `end` is the close or result in its last block, None while it is unfinished."""
+    task, outcome = record.task, None if end is None else end.outcome
+    agreement = agreement_of(record, genesis, end) if isinstance(end, Result) else None
+    return TaskReport(
+        task=task.id,
+        state=record.state,
+        height=record.end_height or record.height,
+        attempts=record.attempt,
+        price=format_micro(task.price_micro),
+        difficulty=format_micro(task.difficulty_micro),
+        clients=_clients(task, outcome),
+        server=task.server,
+        server_paid=format_micro(outcome.pay.server if outcome else 0),
+        returned=format_micro(outcome.pay.requester if outcome else 0),
+        exact=agreement is not None and agreement.exact,
+        winner=outcome.winner if outcome else None,
+        distance=_outcome_distance(outcome, task),
+        miners=_miners(end, agreement, task) if isinstance(end, Result) and agreement else (),
+    )
+
+
+def points(numerator: int, denominator: int, images: int) -> str:
+    """`numerator / denominator` images of `images` in percentage points, rounded to six decimals."""
+    scaled, whole = 100 * MICRO * numerator, denominator * images
+    return _fixed((2 * scaled + whole) // (2 * whole))
+
+
+def distance_points(numerator: int, denominator: int, images: int) -> str:
+    """The root of `numerator / denominator` images² in percentage points, rounded to six decimals."""
+    twice = isqrt(4 * (100 * MICRO) ** 2 * numerator // (denominator * images**2))
+    return _fixed((twice + 1) // 2)
+
+
+def _fixed(micro: int) -> str:
+    whole, fraction = divmod(abs(micro), MICRO)
+    return f"{'-' if micro < 0 else ''}{whole}.{fraction:0{PLACES}d}"
+
+
+def _clients(task: Task, outcome: Outcome | None) -> tuple[ClientLine, ...]:
+    paid = outcome.pay.clients if outcome else (0,) * task.clients
+    values: tuple[str | None, ...] = (None,) * task.clients
+    if outcome is not None and outcome.shapley is not None:
+        values = tuple(points(value, outcome.denominator, task.images) for value in outcome.shapley)
+    return tuple(
+        ClientLine(update.client, value, format_micro(micro))
+        for update, value, micro in zip(task.updates, values, paid, strict=True)
+    )
+
+
+def _outcome_distance(outcome: Outcome | None, task: Task) -> str | None:
+    if outcome is None or outcome.distance is None:
+        return None
+    return distance_points(*outcome.distance, task.images)
+
+
+def _miners(result: Result, agreement: Agreement, task: Task) -> tuple[MinerLine, ...]:
+    paid = dict(result.outcome.pay.miners)
+    distances = {item.miner: item for item in agreement.distances}
+    frauds = {fraud.miner for fraud in result.frauds}
+    return tuple(
+        MinerLine(
+            miner=reveal.miner,
+            rankings=reveal.rankings,
+            exact=reveal.exact,
+            distance=_distance(distances.get(reveal.miner), task),
+            paid=format_micro(paid.get(reveal.miner, 0)),
+            fraud=reveal.miner in frauds,
+        )
+        for reveal in result.reveals
+    )
+
+
+def _distance(distance: Distance | None, task: Task) -> str | None:
+    return (
+        None if distance is None else distance_points(distance.numerator, distance.denominator, task.images)
+    )

@@ -1,0 +1,198 @@
+"""A round directory as a requester reads it: every file checked, hashed and signed for before anything is sent.
+
+Numbers and shapes are judged by `learning.weights` (NumPy, no TensorFlow), imported only here and only when a round
+is read. What a task asks for is `terms`' business.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ledger_store.canonical import DIGEST_LENGTH
+from ledger_store.errors import Malformed, RoundFilesInvalid
+from ledger_store.fields import Fields
+from ledger_store.genesis import Genesis
+from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
+from ledger_store.transaction import AGGREGATIONS, NONCE_LENGTH, Update, update_terms
+
+ROUND_NAME, MODEL_NAME, TEST_NAME, PROXY_NAME = (
+    "round.json",
+    "model.json",
+    "test.safetensors",
+    "proxy.safetensors",
+)
+SCHEMA = 1
+
+_KEYS = (
+    "aggregation",
+    "baseline",
+    "empty",
+    "genesis",
+    "images",
+    "model",
+    "nonce",
+    "proxy",
+    "schema",
+    "test",
+    "updates",
+)
+_UPDATE_KEYS = ("client", "digest", "examples", "file", "signature")
+_ROUND_BYTES_MAX = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round whose files are what `round.json` says; `paths` maps digests to files."""
+
+    folder: Path
+    nonce: str
+    model: str
+    test: str
+    proxy: str | None
+    images: int
+    empty: int
+    aggregation: str
+    updates: tuple[Update, ...]
+    paths: Mapping[str, Path]
+
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        return sum(path.stat().st_size for path in self.paths.values())
+
+
+def read_round(folder: Path, genesis: Genesis) -> Round:
+    """Read and check a round directory for the network of `genesis`.
+
+    Raises `RoundFilesInvalid`, naming file and client: missing, truncated, oversized, mis-shaped, not finite, another
+    format, changed since it was signed, two updates of one client, zero examples, a wrong signature.
+    """
+    return _Reader(folder, genesis).read()
+
+
+class _Reader:
+    """One reading; `refuse` names the place."""
+
+    def __init__(self, folder: Path, genesis: Genesis) -> None:
+        self._folder, self._genesis = folder, genesis
+
+    def read(self) -> Round:
+        try:
+            return self._round(Fields(self._document(), _KEYS, ROUND_NAME))
+        except Malformed as error:
+            self._refuse(error.message, ROUND_NAME)
+
+    def _document(self) -> Any:
+        path = self._folder / ROUND_NAME
+        if not self._folder.is_dir():
+            raise RoundFilesInvalid("no such round", where=str(self._folder), hint="fedcoin train makes one")
+        try:
+            if path.stat().st_size > _ROUND_BYTES_MAX:
+                self._refuse("larger than 1 MiB", ROUND_NAME)
+            return json.loads(path.read_bytes())
+        except FileNotFoundError:
+            self._refuse("the round has no round.json", ROUND_NAME)
+        except (ValueError, RecursionError):
+            self._refuse("not JSON", ROUND_NAME)
+
+    def _round(self, fields: Fields) -> Round:
+        fields.integer("schema", SCHEMA, SCHEMA)
+        if fields.hexadecimal("genesis", DIGEST_LENGTH) != self._genesis.id:
+            self._refuse("the round was signed for another network", ROUND_NAME)
+        if fields.raw("baseline") is not None:
+            self._refuse("only the baseline zero is known", ROUND_NAME)
+        model, test = fields.hexadecimal("model", DIGEST_LENGTH), fields.hexadecimal("test", DIGEST_LENGTH)
+        nonce, proxy = fields.hexadecimal("nonce", NONCE_LENGTH), fields.optional_hex("proxy", DIGEST_LENGTH)
+        images = fields.integer("images", 1, self._genesis.bounds.images)
+        signed = self._updates(fields, model, test, nonce)
+        files = {
+            MODEL_NAME: model,
+            TEST_NAME: test,
+            **{name: update.digest for name, update in signed.items()},
+        }
+        if proxy is not None:
+            files[PROXY_NAME] = proxy
+        self._check_sizes(files)
+        self._check_contents(tuple(signed), images, proxy)
+        self._check_digests(files)
+        return Round(
+            folder=self._folder,
+            nonce=nonce,
+            model=model,
+            test=test,
+            proxy=proxy,
+            images=images,
+            empty=fields.integer("empty", 0, images),
+            aggregation=fields.choice("aggregation", AGGREGATIONS),
+            updates=tuple(signed.values()),
+            paths={digest: self._folder / name for name, digest in files.items()},
+        )
+
+    def _updates(self, fields: Fields, model: str, test: str, nonce: str) -> dict[str, Update]:
+        """Updates by file name, in client order."""
+        entries = fields.array("updates", self._genesis.bounds.clients, 2)
+        read = [self._update(Fields(entry, _UPDATE_KEYS, f"{ROUND_NAME} updates")) for entry in entries]
+        updates = dict(read)
+        for number, (name, update) in enumerate(read, 1):
+            terms = update_terms(model, test, update.digest, update.examples, nonce)
+            if update.examples == 0:
+                self._refuse(f"client {number}: zero examples", name)
+            if not verify(update.client, "update", self._genesis.id, terms, update.signature):
+                self._refuse(f"client {number}: the signature does not cover this update", name)
+        clients = [update.client for update in updates.values()]
+        for number, client in enumerate(clients, 1):
+            if (first := clients.index(client) + 1) != number:
+                self._refuse(f"clients {first} and {number} have one address", ROUND_NAME)
+        if len(updates) != len(read):
+            self._refuse("two updates are one file", ROUND_NAME)
+        return updates
+
+    def _update(self, entry: Fields) -> tuple[str, Update]:
+        name = entry.text("file", 255)
+        if name != Path(name).name or name in {"", ".", ".."}:
+            self._refuse(f"{name!r} is not a file of this folder", ROUND_NAME)
+        update = Update(
+            digest=entry.hexadecimal("digest", DIGEST_LENGTH),
+            client=entry.hexadecimal("client", ADDRESS_LENGTH),
+            examples=entry.integer("examples", 0, self._genesis.bounds.examples),
+            signature=entry.hexadecimal("signature", SIGNATURE_LENGTH),
+        )
+        return name, update
+
+    def _check_sizes(self, files: Mapping[str, str]) -> None:
+        total = 0
+        for name in files:
+            try:
+                total += (self._folder / name).stat().st_size
+            except FileNotFoundError:
+                self._refuse("the file is missing", name)
+        if total > self._genesis.bounds.files_bytes:
+            self._refuse(f"{total} bytes; this network takes {self._genesis.bounds.files_bytes} a task", "")
+
+    def _check_contents(self, updates: tuple[str, ...], images: int, proxy: str | None) -> None:
+        # Here, because NumPy takes longer to import than most commands take to run.
+        from fedcoin_cli.learning.model import MAX_MODEL_BYTES, parse_model
+        from fedcoin_cli.learning.weights import read_proxy, read_test, read_update
+
+        model = self._folder / MODEL_NAME
+        with model.open("rb") as file:
+            spec = parse_model(file.read(MAX_MODEL_BYTES + 1), where=str(model))
+        if len(read_test(self._folder / TEST_NAME, spec)) != images:
+            self._refuse(f"the test set does not hold the {images} images that {ROUND_NAME} names", TEST_NAME)
+        for number, name in enumerate(updates, 1):
+            read_update(self._folder / name, spec, owner=f"client {number}")
+        if proxy is not None:
+            read_proxy(self._folder / PROXY_NAME, len(updates), images, spec.classes)
+
+    def _check_digests(self, files: Mapping[str, str]) -> None:
+        for name, digest in files.items():
+            with (self._folder / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    self._refuse("the file changed after it was signed", name)
+
+    def _refuse(self, message: str, name: str) -> NoReturn:
+        hint = "fedcoin train writes a round; signed files must stay as they are"
+        raise RoundFilesInvalid(message, where=str(self._folder / name), hint=hint)
