@@ -33,6 +33,8 @@ class UtilityEngine:
     It holds 4·K·n·units bytes of pre-activations; a batch adds a few MiB.
     """
 
+    batch = BATCH
+
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 0) -> None:
         if threads:
             use_threads(threads)
@@ -40,6 +42,8 @@ class UtilityEngine:
         inputs = keras.Input(batch_shape=(BATCH, game.clients), name="shares")
         self._model = keras.Model(inputs, _Counts(game, first or FirstLayer(game))(inputs), name="utility")
         self._model.compile(jit_compile=False)
+        # The first call traces the graph, a second or two: not within a slice of mining.
+        self.counts([game.full])
 
     def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
         """u(mask) in images for each non-empty mask, in order."""
@@ -80,7 +84,9 @@ class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
         for index, layer in enumerate(self._layers_above, 1):
             kernels = np.stack(next(tensors)).transpose(0, 2, 1).reshape(game.clients, -1)
             biases = np.stack(next(tensors)) if layer.use_bias else np.zeros((game.clients, layer.units))
-            pairs.append((self._constant(f"kernel_{index}", kernels), self._constant(f"bias_{index}", biases)))
+            pairs.append(
+                (self._constant(f"kernel_{index}", kernels), self._constant(f"bias_{index}", biases))
+            )
         return pairs
 
     def call(self, shares: Any) -> Any:

@@ -7,7 +7,7 @@ other widen the interval instead of slipping through it. lo counts margins > +ε
 (protocol.md 5). Whose claim is wrong is for the consensus to say.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -113,6 +113,8 @@ def _upper_weights(game: Game) -> list[tuple[Floats, Floats]]:
     pairs = []
     for layer in game.spec.layers:
         kernels = np.array(next(tensors), np.float64).reshape(game.clients, -1)
-        biases = np.array(next(tensors), np.float64) if layer.use_bias else np.zeros((game.clients, layer.units))
+        biases = (
+            np.array(next(tensors), np.float64) if layer.use_bias else np.zeros((game.clients, layer.units))
+        )
         pairs.append((kernels, biases))
     return pairs[1:]

@@ -1,0 +1,85 @@
+"""How training images are divided among clients: one function a data case, in the table `SPLITS`.
+
+Each takes the data set, the number of clients and a generator, and gives every client at least one image. The cases
+are those of Song, Tong and Wei (2019), made general: they state them for 5 clients and 10 labels.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.datasets import Dataset, Images, Labels
+from ledger_store.errors import SettingsError
+
+OWN_SHARE: Final = 0.8
+"""`mix`: the part of a label's images that goes to the clients whose label it is."""
+
+Shares = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One client's own training images and labels."""
+
+    images: Images
+    labels: Labels
+
+
+Split = Callable[[Dataset, int, np.random.Generator], list[Part]]
+
+
+def same(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
+    """Same size, same distribution: each label's images in K equal parts."""
+    return _dealt(dataset, np.full((dataset.classes, clients), 1 / clients), rng)
+
+
+def mix(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
+    """Same size, different distribution: 80% of a label's images go to its owners, 20% to all others.
+
+    With at most as many clients as labels, label c is owned by client ⌊c·K/labels⌋ (so client i of 5 owns digits 2i
+    and 2i+1); with more clients, client i owns label ⌊i·labels/K⌋, and owners share equally.
+    """
+    owners = np.zeros((dataset.classes, clients), bool)
+    if clients <= dataset.classes:
+        labels = np.arange(dataset.classes)
+        owners[labels, labels * clients // dataset.classes] = True
+    else:
+        numbers = np.arange(clients)
+        owners[numbers * dataset.classes // clients, numbers] = True
+    owned = owners.sum(axis=1, keepdims=True)
+    return _dealt(dataset, np.where(owners, OWN_SHARE / owned, (1 - OWN_SHARE) / (clients - owned)), rng)
+
+
+SPLITS: Final[Mapping[str, Split]] = {"same": same, "mix": mix}
+
+
+def _dealt(dataset: Dataset, shares: Shares, rng: np.random.Generator) -> list[Part]:
+    """Deal each label's images, shuffled, by its row of `shares` (labels, K); rows sum to 1."""
+    clients = shares.shape[1]
+    if clients > len(dataset.y_train):
+        message = f"{len(dataset.y_train)} training images are too few for {clients} clients"
+        raise SettingsError(message, where="task.clients", hint="take fewer clients or a larger data set")
+    dealt: list[list[int]] = [[] for _ in range(clients)]
+    for label, row in enumerate(shares):
+        positions = rng.permutation(np.flatnonzero(dataset.y_train == label))
+        # Which clients get the odd images turns with the label, so that sizes stay equal over all labels.
+        turned = np.roll(np.arange(clients), -label * clients // len(shares))
+        ends = np.rint(np.cumsum(row[turned]) * len(positions)).astype(int)[:-1]
+        for client, part in zip(turned, np.split(positions, ends), strict=True):
+            dealt[client] += part.tolist()
+    _fill_empty(dealt)
+    return [_part(dataset, positions) for positions in dealt]
+
+
+def _fill_empty(dealt: list[list[int]]) -> None:
+    """Nobody trains on nothing: who got no image takes one from who has most."""
+    for positions in dealt:
+        if not positions:
+            positions.append(max(dealt, key=len).pop())
+
+
+def _part(dataset: Dataset, positions: list[int]) -> Part:
+    return Part(dataset.x_train[positions], dataset.y_train[positions])
