@@ -80,6 +80,10 @@ class ChainMaker:
         self._sequences[sender.address] = self._sequences.get(sender.address, 0) + 1
         return self._sequences[sender.address]
 
+    def forget(self) -> None:
+        """Number on from the state: what was made and not added is not sent."""
+        self._sequences = dict(self.tip.state.sequences)
+
     def transfer(self, sender: KeyPair, to: str, micro: int, sequence: int | None = None) -> Transfer:
         """A signed transfer."""
         number = self.sequence(sender) if sequence is None else sequence
