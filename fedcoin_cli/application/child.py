@@ -30,7 +30,8 @@ class Child:
             )
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedcoin_cli.application.worker"],
+                # -P: a random.py in the folder where the miner was started is not the library's
+                [sys.executable, "-P", "-m", "fedcoin_cli.application.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -33,6 +33,16 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     except FileNotFoundError:
         return [], offset
     whole, _, _ = data.rpartition(b"\n")
-    # The child's own warnings stand between the events.
-    events = [json.loads(line) for line in whole.split(b"\n") if line.startswith(b"{")]
+    events = [event for line in whole.split(b"\n") if (event := _read(line)) is not None]
     return events, offset + len(whole) + (1 if whole or data.startswith(b"\n") else 0)
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    """One event; None for what else stands in a log: the child's warnings, a traceback."""
+    if not line.startswith(b'{"time"'):
+        return None
+    try:
+        event: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return event

@@ -1,7 +1,7 @@
 """The workspace: one folder that holds a network's settings, keys, miners' ledgers and rounds.
 
     settings.toml   genesis.json   peers.toml   keys/NAME.key
-    miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log}
+    miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.pid}
     store/DIGEST    rounds/N/
 
 Only places are decided here: what stands in the files belongs to the modules that read and write them.
@@ -58,6 +58,11 @@ class MinerFolder:
     def log(self) -> Path:
         """What the miner's process says."""
         return self.path / "node.log"
+
+    @property
+    def process(self) -> Path:
+        """Which process runs the miner."""
+        return self.path / "node.pid"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,71 @@
+"""A way to run miners: what every implementation in this folder offers.
+
+A runtime starts and ends processes or containers and knows whether they run. What a miner is, when it is ready
+and how many are needed is decided above.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+PATIENCE_S = 5.0
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One miner's place: its number, the log that takes what its process says, the file that names the process."""
+
+    number: int
+    log: Path
+    process: Path
+
+
+class Runtime(Protocol):
+    """Miners by number, wherever they run. Miners that someone else started are seen, too."""
+
+    def start(self, number: int) -> None:
+        """Start a miner that does not run; returns at once, whether or not it will come up."""
+        ...
+
+    def alive(self, number: int) -> bool:
+        """Whether it runs."""
+        ...
+
+    def exit_code(self, number: int) -> int | None:
+        """How a miner that this object started has ended (negative: by that signal); None: unknown, or it runs."""
+        ...
+
+    def terminate(self, number: int) -> None:
+        """Ask it to end; nothing happens when it does not run."""
+        ...
+
+    def kill(self, number: int) -> None:
+        """End it at once; nothing happens when it does not run."""
+        ...
+
+
+def stop(
+    runtime: Runtime,
+    numbers: Iterable[int],
+    hurry: Callable[[], bool] = lambda: False,
+    patience_s: float = PATIENCE_S,
+) -> tuple[int, ...]:
+    """Ask miners to end and wait; those that still run after `patience_s`, or as soon as `hurry()`, are killed.
+
+    Returns the numbers of those that had to be killed; when it returns none of them runs any more.
+    """
+    left = {number for number in numbers if runtime.alive(number)}
+    killed: set[int] = set()
+    for number in left:
+        runtime.terminate(number)
+    until_s = time.monotonic() + patience_s
+    while left := {number for number in left if runtime.alive(number)}:
+        if hurry() or time.monotonic() >= until_s:
+            for number in left - killed:
+                runtime.kill(number)
+            killed |= left
+        time.sleep(_POLL_S)
+    return tuple(sorted(killed))

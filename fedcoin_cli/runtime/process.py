@@ -1,0 +1,112 @@
+"""Miners as processes of this machine: each a `fedcoin node` in a session of its own, so that Ctrl-C is not theirs.
+
+A running miner names itself in a small file: its pid and what tells it from any other process that has, had or
+will have this pid. That file is how a miner is found again by a program that did not start it.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from fedcoin_cli.runtime.base import Post
+from ledger_store.errors import Locked
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class ProcessRuntime:
+    """The miners of one workspace; `arguments` are added to the command line of each that is started here."""
+
+    def __init__(self, workspace: Path, posts: Iterable[Post], arguments: Sequence[str] = ()) -> None:
+        self._workspace = workspace
+        self._posts = {post.number: post for post in posts}
+        self._arguments = tuple(arguments)
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(self, number: int) -> None:
+        """Start it with its words appended to its log; see `Runtime`."""
+        # -P: a random.py in the current folder is not the library's. -vv: tracebacks belong into a log.
+        program = [sys.executable, "-P", "-m", "fedcoin_cli", "node", str(number), "-vv"]
+        with self._posts[number].log.open("ab") as log:
+            self._children[number] = subprocess.Popen(
+                [*program, "-C", str(self._workspace), *self._arguments],
+                cwd=self._workspace,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def alive(self, number: int) -> bool:
+        """Whether it runs, whoever started it."""
+        return self.pid(number) is not None
+
+    def pid(self, number: int) -> int | None:
+        """Its process, None when it does not run."""
+        child = self._children.get(number)
+        if child is not None and child.poll() is None:
+            return child.pid
+        return named_process(self._posts[number].process)
+
+    def exit_code(self, number: int) -> int | None:
+        """See `Runtime`."""
+        child = self._children.get(number)
+        return None if child is None else child.poll()
+
+    def terminate(self, number: int) -> None:
+        """See `Runtime`; raises `Locked` when the process belongs to another user."""
+        self._signal(number, signal.SIGTERM)
+
+    def kill(self, number: int) -> None:
+        """See `Runtime`; raises `Locked` when the process belongs to another user."""
+        self._signal(number, signal.SIGKILL)
+
+    def _signal(self, number: int, what: signal.Signals) -> None:
+        pid = self.pid(number)
+        if pid is None:
+            return
+        try:
+            os.kill(pid, what)
+        except ProcessLookupError:
+            pass  # it has just ended
+        except PermissionError as error:
+            hint = "stop it as the user who started it"
+            raise Locked(f"miner {number} runs as another user", where=f"process {pid}", hint=hint) from error
+
+
+@contextlib.contextmanager
+def naming_itself(path: Path) -> Iterator[None]:
+    """Name this process in the file `path` while the block runs."""
+    pid = os.getpid()
+    staged = path.with_name(f"{path.name}.{pid}")
+    staged.write_text(f"{pid}\n{_identity(pid)}\n", "ascii")
+    staged.replace(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def named_process(path: Path) -> int | None:
+    """The pid in the file `path`, if that very process still runs."""
+    try:
+        pid, identity = path.read_text("ascii").splitlines()
+        return int(pid) if _identity(int(pid)) == identity else None
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _identity(pid: int) -> str | None:
+    """The boot of this machine and the process's start within it; None when it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The program's name stands in parentheses and may hold anything; state is field 3, start time field 22.
+    fields = text.rpartition(")")[2].split()
+    ended = fields[0] in {"Z", "X"}
+    return None if ended else f"{_BOOT_ID.read_text('ascii').strip()} {fields[19]}"
