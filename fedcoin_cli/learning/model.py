@@ -149,10 +149,8 @@ class _Reader:
     def _activated(self, layer: Dense, class_name: str, config: Mapping[str, object]) -> Dense:
         if layer.activation != "linear":
             raise self.refused("two activations follow each other")
-        if class_name == "Activation":
-            name = self._activation(config.get("activation"))
-        else:
-            name = self._plain_relu(config)
+        named = class_name == "Activation"
+        name = self._activation(config.get("activation")) if named else self._plain_relu(config)
         return Dense(layer.inputs, layer.units, name, layer.use_bias)
 
     def _plain_relu(self, config: Mapping[str, object]) -> str:

@@ -11,15 +11,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.backend import deterministic, keras
+from fedcoin_cli.learning.backend import deterministic, keras, ops
 from fedcoin_cli.learning.build import build, seed_spec
 from fedcoin_cli.learning.datasets import Dataset, as_float
-from fedcoin_cli.learning.splits import SPLITS, Part
+from fedcoin_cli.learning.splits import SPLITS
 from fedcoin_cli.learning.weights import Weights
 from ledger_store.errors import MissingPart
 
 EPOCHS: Final = 10
-BATCH_IMAGES: Final = 32
+LEAST_BATCH: Final = 8
+MOST_BATCH: Final = 32
 LEARNING_RATE: Final = 0.1
 
 Report = Callable[[int, int], None]
@@ -71,22 +72,23 @@ def train_round(
         optimizer=keras.optimizers.SGD(LEARNING_RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    train = _trainer(model)
+    one_pass = _trainer(model)
     updates = []
     for client, part in enumerate(parts):
         # One compiled model for everybody: only weights are reset, plain SGD keeps no state between clients.
         model.set_weights(initial)
         rng = np.random.default_rng((seed, client))
+        images, labels = ops.convert_to_tensor(as_float(part.images)), ops.convert_to_tensor(part.labels)
         for epoch in range(epochs):
-            train(part, rng.permutation(len(part.labels)))
+            one_pass(images, labels, rng.permutation(len(part.labels)))
             if report:
                 report(client, epoch + 1)
         updates.append(Update(tuple(model.get_weights()), len(part.labels)))
     return Trained(model.to_json(), tuple(updates))
 
 
-def _trainer(model: Any) -> Callable[[Part, npt.NDArray[np.intp]], None]:
-    """A function that takes one pass of SGD over a part, in the given order.
+def _trainer(model: Any) -> Callable[[Any, Any, npt.NDArray[np.intp]], None]:
+    """A function that takes one pass of SGD over one client's images, in the given order.
 
     A whole pass is one TensorFlow graph: `fit` spends 4 to 30 times as long around steps as small as these.
     """
@@ -103,10 +105,11 @@ def _trainer(model: Any) -> Callable[[Part, npt.NDArray[np.intp]], None]:
         for batch in batches:
             model.train_step((tensorflow.gather(images, batch), tensorflow.gather(labels, batch)))
 
-    def one_pass(part: Part, order: npt.NDArray[np.intp]) -> None:
-        images, labels = tensorflow.constant(as_float(part.images)), tensorflow.constant(part.labels)
-        whole = len(order) - len(order) % BATCH_IMAGES
-        for batches in (order[:whole].reshape(-1, BATCH_IMAGES), order[None, whole:]):
+    def one_pass(images: Any, labels: Any, order: npt.NDArray[np.intp]) -> None:
+        # About 100 steps a pass, so that 70 digits a client make a useful model in 10 passes, as 3,000 images do.
+        size = min(MOST_BATCH, max(LEAST_BATCH, len(order) // 100))
+        whole = len(order) - len(order) % size
+        for batches in (order[:whole].reshape(-1, size), order[None, whole:]):
             if batches.size:
                 steps(images, labels, tensorflow.constant(batches))
 

@@ -80,7 +80,8 @@ class Game:
     def shares(self, masks: Sequence[int]) -> Floats:
         """What each client contributes to each aggregate, (masks, K): rows sum to 1. No mask may be empty."""
         weighted = member_bits(masks, self.clients) * np.array(self.weights, np.float64)
-        return weighted / weighted.sum(axis=1, keepdims=True)
+        shares: Floats = weighted / weighted.sum(axis=1, keepdims=True)
+        return shares
 
 
 def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
