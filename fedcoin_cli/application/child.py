@@ -35,6 +35,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                env={**os.environ, **_thread_limits(configure.threads)},
                 start_new_session=True,  # Ctrl-C belongs to the node, which closes the pipe
             )
         assert self._process.stdin is not None
@@ -95,3 +96,9 @@ class Child:
             self._in.close()
         except (BrokenPipeError, ValueError):
             pass  # the child has died; its node sees that on the other pipe
+
+
+def _thread_limits(threads: int) -> dict[str, str]:
+    """NumPy's libraries read these when they load; without a limit, miners of one host fight for its cores."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {name: str(threads) for name in names} if threads else {}

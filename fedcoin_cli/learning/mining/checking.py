@@ -1,8 +1,8 @@
 """Checking another miner's table: recompute masks in float64 and compare claims with [lo, hi] (protocol.md 5).
 
-First the masks on which this table and the own counts disagree, then those that weigh most in the sums (full coalition,
-singletons, co-singletons), then secret draws, as long as the budget lasts. One reference serves all tables of a task; its
-intervals are remembered, for the heavy masks are the same in all of them.
+First the masks on which this table and the own counts disagree, then those that weigh most in the sums (full
+coalition, singletons, co-singletons), then secret draws, as long as the budget lasts. One reference serves all tables
+of a task; its intervals are remembered, for the heavy masks are the same in all of them.
 """
 
 import time
