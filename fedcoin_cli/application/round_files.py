@@ -6,7 +6,7 @@ is read. What a task asks for is `terms`' business.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -134,21 +134,23 @@ class _Reader:
     def _updates(self, fields: Fields, model: str, test: str, nonce: str) -> dict[str, Update]:
         """Updates by file name, in client order."""
         entries = fields.array("updates", self._genesis.bounds.clients, 2)
-        read = [self._update(Fields(entry, _UPDATE_KEYS, f"{ROUND_NAME} updates")) for entry in entries]
-        updates = dict(read)
-        for number, (name, update) in enumerate(read, 1):
+        updates = [self._update(Fields(entry, _UPDATE_KEYS, f"{ROUND_NAME} updates")) for entry in entries]
+        self._check_clients([update for _, update in updates])
+        for number, (name, update) in enumerate(updates, 1):
             terms = update_terms(model, test, update.digest, update.examples, nonce)
-            if update.examples == 0:
-                self._refuse(f"client {number}: zero examples", name)
             if not verify(update.client, "update", self._genesis.id, terms, update.signature):
                 self._refuse(f"client {number}: the signature does not cover this update", name)
-        clients = [update.client for update in updates.values()]
-        for number, client in enumerate(clients, 1):
-            if (first := clients.index(client) + 1) != number:
-                self._refuse(f"clients {first} and {number} have one address", ROUND_NAME)
-        if len(updates) != len(read):
+        if len(dict(updates)) != len(updates):
             self._refuse("two updates are one file", ROUND_NAME)
-        return updates
+        return dict(updates)
+
+    def _check_clients(self, updates: Sequence[Update]) -> None:
+        seen: dict[str, int] = {}
+        for number, update in enumerate(updates, 1):
+            if update.examples == 0:
+                self._refuse(f"client {number}: zero examples", ROUND_NAME)
+            if seen.setdefault(update.client, number) != number:
+                self._refuse(f"clients {seen[update.client]} and {number} have one address", ROUND_NAME)
 
     def _update(self, entry: Fields) -> tuple[str, Update]:
         name = entry.text("file", 255)

@@ -1,0 +1,69 @@
+"""A person's line to the miners: messages out and in, and who has been heard lately. Nothing is believed here."""
+
+import time
+from collections.abc import Iterable
+
+from fedcoin_cli.application.peers import Peer
+from fedcoin_cli.network.message import Ask, Message, Standing, from_frame, to_frame
+from fedcoin_cli.network.p2p import P2P
+from ledger_store.errors import Malformed
+from ledger_store.keys import KeyPair
+
+ASK_S = 0.25
+RECENT_S = 3.0
+
+
+class Line:
+    """Two-way connections from `key` to the miners in `peers`; asks how things stand, again and again."""
+
+    def __init__(self, key: KeyPair, peers: Iterable[Peer]) -> None:
+        self._wire = P2P(key, {peer.address: peer.messages for peer in peers})
+        self._heard_s: dict[str, float] = {}
+        self._ask_s = 0.0
+        self._standings: dict[str, Standing] = {}
+
+    def turn(self, timeout_ms: int) -> list[tuple[str, Message]]:
+        """Wait for messages, at most `timeout_ms`; returns (miner's address, message) in order of arrival."""
+        now_s = time.monotonic()
+        if now_s >= self._ask_s:
+            self._ask_s = now_s + ASK_S
+            self.broadcast(Ask())
+        frames, _ = self._wire.poll(timeout_ms)
+        return [item for item in map(self._read, frames) if item is not None]
+
+    def send(self, miner: str, message: Message) -> None:
+        """To one miner; may be lost."""
+        self._wire.send(miner, to_frame(message))
+
+    def broadcast(self, message: Message) -> None:
+        """To all miners; may be lost."""
+        self._wire.broadcast(to_frame(message))
+
+    def heard(self, within_s: float) -> tuple[str, ...]:
+        """The miners that said something in the last `within_s` seconds."""
+        least_s = time.monotonic() - within_s
+        return tuple(miner for miner, heard_s in self._heard_s.items() if heard_s >= least_s)
+
+    def standings(self) -> dict[str, Standing]:
+        """How things stand at each miner that was heard lately."""
+        return {miner: self._standings[miner] for miner in self.heard(RECENT_S) if miner in self._standings}
+
+    @property
+    def denied(self) -> tuple[str, ...]:
+        """The miners that refuse this key's connection."""
+        return tuple(miner for miner, state in self._wire.peers().items() if state.denied)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._wire.close()
+
+    def _read(self, item: tuple[str, bytes]) -> tuple[str, Message] | None:
+        miner, frame = item
+        try:
+            message = from_frame(frame)
+        except Malformed:
+            return None
+        self._heard_s[miner] = time.monotonic()
+        if isinstance(message, Standing):
+            self._standings[miner] = message
+        return miner, message

@@ -1,0 +1,146 @@
+"""The requester: publish a task and follow it to its end; pay; cancel."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from fedcoin_cli.application.report import TaskReport, report_of
+from fedcoin_cli.application.session import Make, Patience, Session
+from fedcoin_cli.application.terms import Wanted
+from fedcoin_cli.application.watch import Progress, progress_of, sending
+from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.network.blobs import Blobs
+from fedcoin_cli.network.store import Store
+from fedcoin_cli.network.transfers import Progress as Sent
+from ledger_store.errors import RoundFilesInvalid
+from ledger_store.keys import KeyPair
+from ledger_store.state import UNFINISHED, State
+from ledger_store.transaction import Cancel, Task, Transfer
+
+_UNSIGNED = ""
+
+Watch = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """A transaction in a certified block."""
+
+    transaction: str
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published task; `report` is None when nobody waited. Seconds from the call on, and of those mining."""
+
+    task: str
+    report: TaskReport | None
+    seconds: float
+    mining_seconds: float
+
+
+class Requester:
+    """One account's dealings with the miners of a workspace's network. Use as a context manager.
+
+    `watch` is told several times a second how a published task stands.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        key: KeyPair,
+        watch: Watch = lambda _: None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._workspace, self._key, self._watch = workspace, key, watch
+        self._session = Session(workspace, key, patience or Patience())
+        self._blobs: Blobs | None = None
+        self._stack = ExitStack()
+        self._stack.callback(self._session.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def state(self) -> State:
+        """The state after the last block that was verified here."""
+        return self._session.state
+
+    def connect(self) -> None:
+        """Reach a quorum of miners and catch up with them; raises `NetworkFailure`."""
+        self._session.connect()
+
+    def pay(self, to: str, amount_micro: int) -> Final:
+        """Transfer coins to an address and wait for the final block.
+
+        Raises `InsufficientFunds`, `SettingsError` for an amount that genesis does not allow, `NetworkFailure`,
+        `ConsensusFailure`.
+        """
+        return self._final(lambda n: Transfer(self._key.address, n, _UNSIGNED, to, amount_micro))
+
+    def cancel(self, task: str) -> Final:
+        """Withdraw a queued task by its id and wait for the final block; raises as `pay`, and `NotFound`."""
+        return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task))
+
+    def publish(self, wanted: Wanted, *, wait: bool = True) -> Published:
+        """Publish a task and follow it to its end, or with `wait` false until a quorum took it and its files.
+
+        Raises as `pay`, and `RoundFilesInvalid` when the miners refuse the files. A refunded or cancelled task is no
+        error here: the report says so.
+        """
+        start_s = time.monotonic()
+
+        def make(number: int) -> Task:
+            return wanted.task(self._key.address, number)
+
+        self._session.ready(make)
+        self._provide(wanted)
+        enough = (lambda: False) if wait else self._files_are_with_a_quorum
+        task = self._session.submit(make, lambda: self._watch(sending(self._sent())), enough)
+        mining_s = self._follow(task) if wait else 0.0
+        report = self._report(task) if wait else None
+        return Published(task, report, time.monotonic() - start_s, mining_s)
+
+    def _final(self, make: Make) -> Final:
+        self._session.ready(make)
+        transaction = self._session.submit(make)
+        return Final(transaction, self._session.view.placed[transaction])
+
+    def _provide(self, wanted: Wanted) -> None:
+        """Copy the round's files into the store and offer them to the miners."""
+        store = Store(self._workspace.store)
+        for digest, path in wanted.round.paths.items():
+            if store.put_file(path) != digest:
+                raise RoundFilesInvalid("the file changed while it was published", where=str(path))
+        if self._blobs is None:
+            self._blobs = Blobs(self._key, store, {peer.address: peer.files for peer in self._session.peers})
+            self._stack.callback(self._blobs.close)
+        self._blobs.offer(wanted.round.paths)
+
+    def _sent(self) -> list[Sent]:
+        return [] if self._blobs is None else list(self._blobs.progress().values())
+
+    def _files_are_with_a_quorum(self) -> bool:
+        whole = [one for one in self._sent() if one.total_bytes and one.done_bytes == one.total_bytes]
+        return len(whole) >= self._session.genesis.quorum
+
+    def _follow(self, task: str) -> float:
+        """Until the task has ended; returns for how many seconds miners said that they were mining it."""
+        mining_s, last_s = 0.0, time.monotonic()
+        while (record := self.state.tasks[task]).state in UNFINISHED:
+            self._session.turn()
+            now_s, standings = time.monotonic(), self._session.line.standings().values()
+            self._watch(progress_of(record, standings))
+            if any((one.task, one.phase) == (task, "mining") for one in standings):
+                mining_s += now_s - last_s
+            last_s = now_s
+        return mining_s
+
+    def _report(self, task: str) -> TaskReport:
+        return report_of(self.state.tasks[task], self._session.genesis, self._session.view.ends.get(task))

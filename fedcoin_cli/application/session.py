@@ -1,0 +1,193 @@
+"""An account's session with the miners: reach a quorum, catch up, and bring a transaction into a final block.
+
+Nothing that a miner says is believed: a transaction is final when a block says so whose certificate and
+settlement were checked here. What cannot be admitted is refused before it is sent.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedcoin_cli.application.books import certified_tip
+from fedcoin_cli.application.chain_view import ChainView
+from fedcoin_cli.application.line import Line
+from fedcoin_cli.application.peers import read_peers
+from fedcoin_cli.application.submission import Submission
+from fedcoin_cli.application.trial import check_admissible
+from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.network.message import Message, Receipt, TransactionNote
+from ledger_store.errors import ConsensusFailure, NetworkFailure, RoundFilesInvalid
+from ledger_store.keys import KeyPair
+from ledger_store.state import State
+from ledger_store.transaction import Cancel, Task, Transfer, sign
+
+TURN_MS = 100
+LOOK_AGAIN_S = 2.0
+
+Sendable = Transfer | Task | Cancel
+Make = Callable[[int], Sendable]
+"""The unsigned transaction with a given sequence number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, in seconds.
+
+    `reach_s`: for a quorum at the start; `silence_s`: while fewer are heard; `refusal_s`: for a refusal to pass;
+    `final_s`: for a final block; `files_s`: the same for a task, whose files are sent and checked.
+    """
+
+    reach_s: float = 5.0
+    silence_s: float = 60.0
+    refusal_s: float = 15.0
+    final_s: float = 120.0
+    files_s: float = 900.0
+
+
+class Session:
+    """The connections of one account to the miners of a workspace's network, and its verified view of the chain."""
+
+    def __init__(self, workspace: Workspace, key: KeyPair, patience: Patience) -> None:
+        self.genesis = workspace.genesis()
+        self.peers = [
+            peer for peer in read_peers(workspace.peers_file) if peer.address in self.genesis.roster
+        ]
+        self.view = ChainView(certified_tip(workspace))
+        self.line = Line(key, self.peers)
+        self._key, self._patience = key, patience
+        self._where = str(workspace.peers_file)
+        self._submission: Submission | None = None
+        self._connected = False
+
+    @property
+    def state(self) -> State:
+        """The state after the last block that was verified here."""
+        return self.view.state
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.line.close()
+
+    def connect(self) -> None:
+        """Reach a quorum of miners and catch up with them; raises `NetworkFailure`."""
+        within_s = self._patience.reach_s
+        until_s = time.monotonic() + within_s
+        while not (self._reachable(within_s) and self.view.caught_up):
+            if time.monotonic() >= until_s and not self._reachable(within_s):
+                raise self._unreachable(within_s)
+            self.turn()
+        self._connected = True
+
+    def ready(self, make: Make) -> None:
+        """Connect, and check what `make` gives for the next number.
+
+        A reason against it that needs no miner goes before "no miners".
+        """
+        try:
+            if not self._connected:
+                self.connect()
+        except NetworkFailure:
+            self._signed(make)
+            raise
+        self._signed(make)
+
+    def submit(
+        self,
+        make: Make,
+        meanwhile: Callable[[], None] = lambda: None,
+        enough: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Send what `make` gives for the account's next number until it is final; returns its id.
+
+        When another transaction of the account took the number, it is made again with the next. `meanwhile` is
+        called at every turn. Ends early once a quorum holds the transaction and it is `enough`.
+        """
+        while True:
+            transaction = self._signed(make)
+            self._submission = Submission(transaction, self.genesis.roster, self.genesis.quorum)
+            used = self._deliver(self._submission, meanwhile, enough)
+            self._submission = None
+            if transaction.id in self.view.placed or not used:
+                return transaction.id
+
+    def turn(self) -> None:
+        """Hear the miners once; raises `NetworkFailure` when a quorum has been silent for too long."""
+        for miner, message in self.line.turn(TURN_MS):
+            self.view.take(miner, message)
+            self._take_receipt(miner, message)
+        now_s = time.monotonic()
+        if (asked := self.view.fetch(now_s)) is not None:
+            self.line.send(*asked)
+        if self._submission is not None:
+            note = TransactionNote(self._submission.transaction)
+            for miner in self._submission.due(now_s):
+                self.line.send(miner, note)
+        if self._connected and not self._reachable(self._patience.silence_s):
+            raise self._unreachable(self._patience.silence_s)
+
+    def _take_receipt(self, miner: str, message: Message) -> None:
+        submission = self._submission
+        if submission is None or not isinstance(message, Receipt):
+            return
+        if message.transaction == submission.transaction.id:
+            submission.receipt(miner, message.error)
+
+    @property
+    def _last_number(self) -> int:
+        """The account's last sequence number in a final block."""
+        return self.state.sequences.get(self._key.address, 0)
+
+    def _signed(self, make: Make) -> Sendable:
+        transaction = sign(make(self._last_number + 1), self._key, self.genesis.id)
+        check_admissible(self.state, transaction)
+        return transaction
+
+    def _deliver(
+        self, submission: Submission, meanwhile: Callable[[], None], enough: Callable[[], bool]
+    ) -> bool:
+        """Until the transaction's number is used (True), or a quorum took it and it is enough."""
+        start_s = time.monotonic()
+        while self._last_number < submission.transaction.sequence:
+            self.turn()
+            meanwhile()
+            if submission.taken and enough():
+                return False
+            self._judge(submission, time.monotonic() - start_s)
+        return True
+
+    def _judge(self, submission: Submission, waited_s: float) -> None:
+        """Raise when this will not become final, or not soon."""
+        is_task, name = isinstance(submission.transaction, Task), submission.transaction.id
+        if (
+            is_task
+            and (reason := submission.files_refusal) is not None
+            and not self._is_final_after_all(name)
+        ):
+            raise RoundFilesInvalid(
+                f"the miners refuse the round: {reason}", hint="fedcoin train makes another"
+            )
+        reason = submission.refusal or submission.files_refusal
+        if reason is not None and waited_s > self._patience.refusal_s:
+            hint = "another transaction of this account may be pending; try again, or see fedcoin status"
+            raise ConsensusFailure(f"the miners refuse it: {reason}", hint=hint)
+        if waited_s > (self._patience.files_s if is_task else self._patience.final_s):
+            hint = f"it may still become final: fedcoin show {name[:16]}; fedcoin status shows the miners"
+            raise ConsensusFailure(f"not final after {waited_s:.0f} s", where=name, hint=hint)
+
+    def _is_final_after_all(self, transaction: str) -> bool:
+        """Miners also refuse what stands in a block already: look once more before blaming the files."""
+        until_s = time.monotonic() + LOOK_AGAIN_S
+        while time.monotonic() < until_s and transaction not in self.view.placed:
+            self.turn()
+        return transaction in self.view.placed
+
+    def _reachable(self, within_s: float) -> bool:
+        return len(self.line.heard(within_s)) >= self.genesis.quorum
+
+    def _unreachable(self, within_s: float) -> NetworkFailure:
+        heard, denied = len(self.line.heard(within_s)), len(self.line.denied)
+        hint = "fedcoin mine starts this workspace's miners; peers.toml says where others listen"
+        if denied:
+            hint = f"{denied} miners do not admit this key: an account needs at least 1 FedCoin"
+        message = f"{heard} of {len(self.genesis.roster)} miners reachable, {self.genesis.quorum} are needed"
+        return NetworkFailure(message, where=self._where, hint=hint)

@@ -1,0 +1,63 @@
+"""Whether the ledger would admit a transaction, asked before it is sent: refusals as errors a person may meet. Pure."""
+
+from fedcoin_cli.contract.task import check_task
+from ledger_store.amount import format_micro
+from ledger_store.block import make_block
+from ledger_store.errors import ConsensusFailure, InsufficientFunds, NotFound, PeerFault, SettingsError
+from ledger_store.state import QUEUED, State, Transition
+from ledger_store.transaction import Cancel, Task, Transfer
+
+
+def check_admissible(state: State, transaction: Transfer | Task | Cancel) -> None:
+    """Raise what a person should read when `transaction` is not admissible on `state`.
+
+    Raises `InsufficientFunds`, `NotFound` for a task to cancel, `ConsensusFailure` when another task is in the way,
+    `SettingsError` for terms that genesis does not allow.
+    """
+    _check_funds(state, transaction)
+    if isinstance(transaction, Task):
+        _check_no_other(state, transaction)
+    if isinstance(transaction, Cancel):
+        _check_cancel(state, transaction)
+    try:
+        if isinstance(transaction, Task):
+            check_task(transaction)
+        empty = make_block(state.head, state.height + 1, state.time_ms, 0, 0, (), None)
+        Transition(state, empty, trusted=False).execute(transaction)
+    except PeerFault as error:
+        hint = "genesis.json holds this network's bounds"
+        raise SettingsError(f"this network does not admit it: {error.message}", hint=hint) from error
+
+
+def _check_funds(state: State, transaction: Transfer | Task | Cancel) -> None:
+    match transaction:
+        case Transfer():
+            needed_micro = transaction.amount_micro
+        case Task():
+            needed_micro = transaction.price_micro
+        case Cancel():
+            needed_micro = 0
+    balance_micro = state.balances.get(transaction.sender, 0)
+    if balance_micro < needed_micro:
+        message = f"{format_micro(needed_micro)} FedCoin exceed the balance of {format_micro(balance_micro)}"
+        hint = "fedcoin balance shows all accounts of this workspace"
+        raise InsufficientFunds(message, where=f"account {transaction.sender}", hint=hint)
+
+
+def _check_no_other(state: State, task: Task) -> None:
+    own = [queued for queued in state.queue if state.tasks[queued].task.sender == task.sender]
+    if len(own) >= state.genesis.bounds.unfinished_an_account:
+        hint = f"wait for its end: fedcoin show {own[0][:16]}"
+        raise ConsensusFailure("this account has an unfinished task", where=f"task {own[0]}", hint=hint)
+
+
+def _check_cancel(state: State, cancel: Cancel) -> None:
+    record = state.tasks.get(cancel.task)
+    if record is None:
+        raise NotFound("no such task", where=f"task {cancel.task}", hint="fedcoin log lists the tasks")
+    if record.task.sender != cancel.sender:
+        message = "only its requester can cancel a task"
+        raise ConsensusFailure(message, where=f"task {cancel.task}", hint=f"sign as {record.task.sender}")
+    if record.state != QUEUED:
+        message = f"the task is {record.state}: only one that waits for others can be cancelled"
+        raise ConsensusFailure(message, where=f"task {cancel.task}", hint=f"fedcoin show {cancel.task[:16]}")

@@ -1,0 +1,52 @@
+"""What a waiting person is shown of a task: one line of progress from standings, transfers and the chain. Pure."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from fedcoin_cli.network.message import Standing
+from fedcoin_cli.network.transfers import Progress as Sent
+from ledger_store.state import CLOSED, QUEUED, TaskRecord
+from ledger_store.transaction import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` in `unit` ("B": bytes); equal titles belong to one bar."""
+
+    title: str
+    done: int
+    total: int
+    unit: str
+
+
+def sending(sent: Collection[Sent]) -> Progress:
+    """Before a task is final: its files are on their way or being checked; one `Sent` a miner."""
+    done, total = sum(one.done_bytes for one in sent), sum(one.total_bytes for one in sent)
+    if done < total:
+        return Progress("sending files", done, total, "B")
+    return Progress("the miners check the files", 0, 1, "")
+
+
+def progress_of(record: TaskRecord, standings: Iterable[Standing]) -> Progress:
+    """How a final task stands, by the chain and by what the miners say."""
+    task = record.task
+    if record.state == QUEUED:
+        return Progress("waiting for older tasks", 0, 1, "")
+    attempt = f", attempt {record.attempt} of {task.attempts}" if record.attempt > 1 else ""
+    if record.state == CLOSED:
+        return Progress(f"checking the estimates{attempt}", 0, 1, "")
+    here = [one for one in standings if (one.task, one.attempt) == (task.id, record.attempt)]
+    mining = [one for one in here if one.phase == "mining"]
+    if not mining:
+        done = sum(one.phase == "committed" for one in here)
+        return Progress(f"collecting estimates{attempt}", done, max(1, len(here)), "miners")
+    return _mining(task, mining, attempt)
+
+
+def _mining(task: Task, mining: Collection[Standing], attempt: str) -> Progress:
+    exact = max((one for one in mining if one.total), key=lambda one: one.evaluated, default=None)
+    if exact is not None:
+        return Progress(f"mining exact values{attempt}", exact.evaluated, exact.total, "coalitions")
+    left_ms = max(one.remaining_ms for one in mining)
+    done_s = max(0, task.runtime_ms - left_ms) // 1000
+    return Progress(f"mining{attempt}", done_s, max(1, task.runtime_ms // 1000), "s")
