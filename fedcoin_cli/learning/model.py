@@ -95,9 +95,9 @@ class _Reader:
         return RoundFilesInvalid(message, where=self.where, hint=hint)
 
     def sequential(self, document: object) -> ModelSpec:
-        class_name, config = self._object(document)
-        if class_name != "Sequential":
-            raise self.refused(f"a {class_name!r} model is not on the allow-list")
+        if not isinstance(document, dict) or document.get("class_name") != "Sequential":
+            raise self.refused("only Sequential models are allowed")
+        _, config = self._object(document)
         entries = config.get("layers")
         if not isinstance(entries, list) or not 2 <= len(entries) <= MAX_LAYERS:
             raise self.refused(f"a model has 2 to {MAX_LAYERS} layers")
