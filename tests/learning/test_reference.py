@@ -1,0 +1,157 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fedcoin_cli.learning.mining import forward
+from fedcoin_cli.learning.mining.admission import admission_masks, refused_update
+from fedcoin_cli.learning.mining.game import Game, member_bits
+from fedcoin_cli.learning.mining.reference import Reference
+from fedcoin_cli.learning.model import Dense, ModelSpec
+from fedcoin_cli.learning.weights import TestSet, Weights
+
+TASK = "5a" * 32
+DEEP = ModelSpec(
+    (3, 3),
+    (
+        Dense(9, 8, "tanh", use_bias=False),
+        Dense(8, 7, "sigmoid", use_bias=True),
+        Dense(7, 5, "relu", use_bias=False),
+        Dense(5, 4, "linear", use_bias=True),
+    ),
+)
+SINGLE = ModelSpec((9,), (Dense(9, 4, "linear", use_bias=True),))
+
+Make = Callable[..., Game]
+
+
+def plain_count(game: Game, mask: int) -> int:
+    """Average the members' weights, run the averaged model, take the argmax: nothing clever, in float64."""
+    shares = [weight if mask >> client & 1 else 0 for client, weight in enumerate(game.weights)]
+    averaged = [
+        np.average(np.array(tensors, float), axis=0, weights=shares)
+        for tensors in zip(*game.updates, strict=True)
+    ]
+    values = game.test.images.reshape(game.images, -1).astype(float)
+    values = values / 255 if game.test.images.dtype == np.uint8 else values
+    for layer in game.spec.layers:
+        values = values @ averaged.pop(0) + (averaged.pop(0) if layer.use_bias else 0)
+        match layer.activation:
+            case "relu":
+                values = np.maximum(values, 0)
+            case "tanh":
+                values = np.tanh(values)
+            case "sigmoid":
+                values = 1 / (1 + np.exp(-values))
+    return int((values.argmax(axis=1) == game.test.labels).sum())
+
+
+def with_update(game: Game, client: int, update: Weights) -> Game:
+    updates = list(game.updates)
+    updates[client] = update
+    return replace(game, updates=tuple(updates))
+
+
+def scaled(update: Weights, factor: float) -> Weights:
+    return tuple((factor * weight).astype(np.float32) for weight in update)
+
+
+def test_member_bits_beyond_a_word() -> None:
+    """Client j is bit j, also above 64 clients."""
+    assert member_bits([1 << 69 | 2], 70)[0].nonzero()[0].tolist() == [1, 69]
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1, 1), (5, 1, 70, 2_000_000_000)])
+@pytest.mark.parametrize("model", ["seed", "deep", "single"])
+def test_counts_are_those_of_the_averaged_model(
+    model: str, weights: tuple[int, ...], make_game: Make, spec: ModelSpec
+) -> None:
+    """For every coalition the reference counts what the model with averaged weights labels correctly."""
+    game = make_game(4, weights=weights, model={"seed": spec, "deep": DEEP, "single": SINGLE}[model])
+    bounds = Reference(game).intervals(range(1, 16))
+    assert [bound.count for bound in bounds] == [plain_count(game, mask) for mask in range(1, 16)]
+    assert all(bound.lo <= bound.count <= bound.hi for bound in bounds)
+
+
+def test_uint8_pixels_mean_255ths(make_game: Make) -> None:
+    """A uint8 test set is judged as x/255."""
+    game = make_game(3)
+    pixels = np.random.default_rng(0).integers(0, 256, game.test.images.shape).astype(np.uint8)
+    game = replace(game, test=TestSet(pixels, game.test.labels))
+    assert Reference(game).count(5) == plain_count(game, 5)
+
+
+def test_memory_bound_changes_nothing(make_game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that are recomputed instead of kept, and other batches, give the same intervals."""
+    game = make_game(5, 700)
+    kept = Reference(game).intervals(range(1, 32))
+    monkeypatch.setattr(forward, "MAX_CACHED_BYTES", 0)
+    assert Reference(game).intervals(range(1, 32)) == kept
+    assert [Reference(game).interval(mask) for mask in (1, 30)] == [
+        (kept[0].lo, kept[0].hi),
+        (kept[29].lo, kept[29].hi),
+    ]
+
+
+def test_ties_go_to_the_lowest_class(make_game: Make) -> None:
+    """Where all logits are equal the lowest class is chosen, and the interval admits that rounding may tie or not."""
+    game = make_game(2)
+    zero = scaled(game.updates[0], 0)
+    bound = Reference(with_update(game, 0, zero)).intervals([1])[0]
+    assert bound.count == (game.test.labels == 0).sum()
+    assert (bound.lo, bound.hi) == (0, game.images)
+
+
+def test_wider_factor_contains_narrower(make_game: Make) -> None:
+    """The interval of 2ε, outside of which a fraud is raised, contains that of ε, outside of which one is accepted."""
+    reference = Reference(make_game(4, 2_000))
+    masks = range(1, 16)
+    for narrow, wide in zip(reference.intervals(masks, 1), reference.intervals(masks, 2), strict=True):
+        assert wide.lo <= narrow.lo <= narrow.hi <= wide.hi
+
+
+def test_admission_masks() -> None:
+    """Looked at before a task: singletons, co-singletons, the full coalition, up to 256 pairs, 64 more."""
+    masks = admission_masks(TASK, 20)
+    assert masks == admission_masks(TASK, 20)
+    assert masks[:20] == [1 << client for client in range(20)]
+    assert (1 << 20) - 1 in masks
+    assert sum(mask.bit_count() == 2 for mask in masks) == 190
+    assert 270 < len(masks) <= 20 + 20 + 1 + 190 + 64
+    many = admission_masks(TASK, 100)
+    assert 200 < sum(mask.bit_count() == 2 for mask in many) <= 256
+    assert many != admission_masks("00" * 32, 100)
+    assert len(set(many)) == len(many)
+    assert all(0 < mask < 1 << 100 for mask in many)
+
+
+def test_honest_updates_are_admitted(make_game: Make) -> None:
+    """Updates whose rounding does not matter are admitted."""
+    assert refused_update(Reference(make_game(6, 500)), TASK) is None
+
+
+def test_cancelling_updates_are_refused_by_name(make_game: Make) -> None:
+    """Two huge updates that cancel leave a coalition to rounding: refused, and one of the two is named."""
+    game = make_game(6, 500)
+    huge = scaled(game.updates[2], 1e5)
+    against = tuple((own - big).astype(np.float32) for own, big in zip(game.updates[4], huge, strict=True))
+    refusal = refused_update(Reference(with_update(with_update(game, 2, huge), 4, against)), TASK)
+    assert refusal is not None
+    assert refusal.client in (2, 4)
+    assert refusal.mask >> refusal.client & 1
+    assert refusal.interval.width > 2
+
+
+def test_an_update_of_zeros_is_refused_by_name(make_game: Make) -> None:
+    """An update that ties every image is refused, and its client is named."""
+    game = make_game(3, 100)
+    refusal = refused_update(Reference(with_update(game, 1, scaled(game.updates[1], 0))), TASK)
+    assert refusal is not None
+    assert (refusal.client, refusal.mask) == (1, 2)
+
+
+def test_a_lone_update_is_a_game(make_game: Make) -> None:
+    """A named baseline is judged as the only coalition of its own game."""
+    game = make_game(3)
+    assert Reference(game.of_update(game.updates[2])).count(1) == Reference(game).count(4)
