@@ -7,10 +7,10 @@ input closes. While it mines it works in short slices and looks for orders betwe
 
 import os
 import select
-import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import NoReturn
 
 from fedcoin_cli.application import work
 from fedcoin_cli.application.work import Answer, Order, from_line, to_line
@@ -251,13 +251,13 @@ class Worker:
         return work.MaskVerified(order.task.id, order.attempt, reveal.miner, order.mask, wrong)
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Serve standard input and output; whatever libraries print goes to standard error."""
     target = os.dup(1)
     os.dup2(2, 1)
     Worker(0, target).run()
-    return 0
+    os._exit(0)  # everything is written; TensorFlow takes a second to take itself apart
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -50,7 +50,10 @@ class ProcessRuntime:
         child = self._children.get(number)
         if child is not None and child.poll() is None:
             return child.pid
-        return named_process(self._posts[number].process)
+        other = named_process(self._posts[number].process)
+        if other is not None:
+            self._children.pop(number, None)  # someone else has started it again
+        return other
 
     def exit_code(self, number: int) -> int | None:
         """See `Runtime`."""
@@ -88,7 +91,8 @@ def naming_itself(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if named_process(path) == pid:
+            path.unlink()
 
 
 def named_process(path: Path) -> int | None:

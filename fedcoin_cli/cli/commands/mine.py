@@ -1,0 +1,97 @@
+"""Start this workspace's miners and watch them.
+
+Starting and listening is `application.crew`'s business, showing `miner_watch`'s, what a miner does
+`application.node`'s.
+"""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcoin_cli.cli.interrupts import Interrupts
+from fedcoin_cli.cli.options import Call
+from ledger_store.errors import ConsensusFailure, ExitCode
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.crew import Crew
+    from fedcoin_cli.application.workspace import Workspace
+    from fedcoin_cli.cli.miner_watch import Watch
+
+
+class Via(StrEnum):
+    """Ways to run miners."""
+
+    process = "process"
+
+
+def run(
+    call: Call,
+    replicas: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the first N local miners; default: all.")
+    ] = None,
+    via: Annotated[Via, typer.Option(help="How miners run: a process each.")] = Via.process,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when all are ready; fedcoin stop stops them.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop when the next task has ended.")] = False,
+) -> None:
+    """Start this workspace's miners and watch them.
+
+    Miners that run already are left alone, and watched as well. Ctrl-C stops those that were started here, a
+    second Ctrl-C kills them. One that has ended is not started again: `fedcoin mine --detach` does that. With
+    --json every event is a line. With --once the exit code is 6 when the task was refunded.
+    """
+    from fedcoin_cli.cli.miner_watch import Watch
+
+    if detach and once:
+        raise typer.BadParameter("--detach returns before a task ends: leave out --once")
+    crew = make_crew(call, call.workspace(), replicas, via)
+    with Interrupts() as interrupts:
+        watch = Watch(call.output, crew, interrupts, silent=detach)
+        try:
+            watch.launch()
+            if detach and not interrupts.count:
+                _answer(call, crew)
+                return
+            while_starting = interrupts.count > 0
+            watch.follow(once=once)
+        except BaseException:
+            crew.stop(lambda: interrupts.count > 0)
+            raise
+        watch.stop()
+    if while_starting or interrupts.count > 1:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if once:
+        _judge(watch)
+
+
+def make_crew(
+    call: Call, workspace: "Workspace", replicas: int | None = None, via: Via = Via.process
+) -> "Crew":
+    """The first `replicas` of the local miners (None: all)."""
+    from fedcoin_cli.application.crew import Crew, posts, share_of_cores
+    from fedcoin_cli.runtime.process import ProcessRuntime
+
+    numbers = [miner.number for miner in workspace.miners]
+    if replicas is not None and replicas > len(numbers):
+        raise typer.BadParameter(f"--replicas {replicas}: this workspace has {len(numbers)} miners")
+    numbers = numbers[:replicas]
+    threads = call.settings(workspace).mining.threads or share_of_cores(len(numbers))
+    arguments = [word for assignment in call.assignments for word in ("--set", assignment)]
+    arguments += ["--threads", str(threads)]
+    runtimes = {Via.process: ProcessRuntime}
+    return Crew(workspace, numbers, runtimes[via](workspace.root, posts(workspace), arguments))
+
+
+def _answer(call: Call, crew: "Crew") -> None:
+    from fedcoin_cli.cli.miner_watch import names, outlook
+
+    data = {"miners": list(crew.numbers), "started": list(crew.started), "spare": crew.spare}
+    call.output.answer(data, [f"{names(crew.numbers)} run; {outlook(crew)}; fedcoin stop stops them"])
+
+
+def _judge(watch: "Watch") -> None:
+    if watch.state == "REFUNDED":
+        hint = "fedcoin show tells how far apart the miners were"
+        raise ConsensusFailure("the task was refunded", where=f"task {watch.task}", hint=hint)

@@ -1,0 +1,88 @@
+"""Run one miner in the foreground.
+
+What a miner does is in `application.node`; `fedcoin mine` starts several of these.
+"""
+
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcoin_cli.application.workspace import MinerFolder
+from fedcoin_cli.cli.interrupts import Interrupts
+from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.output import as_known
+from ledger_store.errors import ExitCode, MissingPart
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.node import NodeConfig
+
+
+def run(
+    call: Call,
+    number: Annotated[int, typer.Argument(metavar="N", help="Which of the local miners, from 1.")],
+    threads: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Threads for mining; 0 shares the cores among the local miners."),
+    ] = None,
+) -> None:
+    """Run one miner in the foreground.
+
+    It votes, mines and checks until Ctrl-C or SIGTERM. What it does stands in miners/N/node.log, one JSON
+    object a line. `fedcoin mine` starts all local miners.
+    """
+    from fedcoin_cli.application.crew import share_of_cores
+    from fedcoin_cli.application.node import NodeConfig
+
+    workspace = call.workspace()
+    folder = workspace.miner(number)
+    settings = call.settings(workspace, mining__threads=threads)
+    threads_each = settings.mining.threads or share_of_cores(len(workspace.miners))
+    try:
+        _check_backend()
+        _serve(call, NodeConfig(workspace, folder, settings, threads_each))
+    except Exception as error:
+        _leave_word(folder, error)
+        raise
+
+
+def _serve(call: Call, config: "NodeConfig") -> None:
+    from fedcoin_cli.application.node import Node
+    from fedcoin_cli.runtime.process import naming_itself
+
+    with Interrupts() as interrupts:
+        node = Node(config)
+        # The file goes last: who sees it gone may open the ledger.
+        with naming_itself(config.folder.process), node:
+            call.output.note(f"miner {config.folder.number} runs; Ctrl-C stops it")
+            interrupts.wake = node.stop
+            if not interrupts.count:
+                node.run()
+            interrupts.wake = None
+
+
+def _check_backend() -> None:
+    """A miner without its mining process could not vote for a task: better say so at once."""
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    missing = [name for name in ("keras", backend) if find_spec(name) is None]
+    if missing:
+        where = "a miner needs it; auditing and paying do not"
+        raise MissingPart(f"{missing[0]} is not installed", where=where, hint="pip install 'fedcoin[mine]'")
+
+
+def _leave_word(folder: MinerFolder, error: Exception) -> None:
+    """Say in the miner's log why it ended, for whoever started it."""
+    from fedcoin_cli.application.events import EventLog
+
+    known = as_known(error)
+    log = EventLog(folder.log)
+    if known is None:
+        hint = "this is a bug in fedcoin: report it with the traceback in the log"
+        log.write(
+            "failed", message=f"{type(error).__name__}: {error}", where="", hint=hint, code=ExitCode.BUG
+        )
+    else:
+        details = {"message": known.message, "where": known.where, "hint": known.hint}
+        log.write("failed", **details, code=known.exit_code)
+    log.close()
