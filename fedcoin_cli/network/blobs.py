@@ -31,7 +31,6 @@ PIECES = Limits(
     frames_per_s=10_000,
     burst_frames=20_000,
 )
-IDLE_MS, BUSY_MS = 500, 50
 
 
 class Blobs:
@@ -125,10 +124,8 @@ class Blobs:
     def _turn(self) -> None:
         """One round of the file thread."""
         now_s = time.monotonic()
-        self._downloads.turn(now_s)
-        more = self._uploads.turn(now_s)
+        wait_ms = min(self._downloads.turn(now_s), self._uploads.turn(now_s))
         self._progress, self._states = self._uploads.progress(), self._wire.peers()
-        wait_ms = 0 if more else BUSY_MS if len(self._downloads) else IDLE_MS
         frames, _ = self._wire.poll(wait_ms, [self._order_bell.fileno()])
         self._order_bell.silence()
         with suppress(Empty):

@@ -1,4 +1,4 @@
-"""The open inbound connections of one door: who is behind each, and which must go when they are too many.
+"""The open inbound connections of one door: who is behind each, and which must go.
 
 ZeroMQ has no call that closes one connection of a bound socket. Its monitor names the file descriptor of
 each, and shutting that descriptor down makes ZeroMQ drop the connection as if the peer had left. Nothing here
@@ -7,11 +7,26 @@ reads or writes.
 
 import os
 import socket
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from operator import attrgetter
+from typing import Any
 
 GUESTS_MOST = 64
 CONNECTIONS_A_MEMBER = 4
+UNFINISHED_BYTES_MOST = 2**22
+# `tcpi_bytes_received` in Linux's `struct tcp_info`: 8 bytes, 24 words, then the fourth of the long words.
+_BYTES_RECEIVED = struct.Struct("=128xQ")
+
+
+class Standing(Enum):
+    """What is known of the other end: nothing until its first frame."""
+
+    SILENT = 0
+    GUEST = 1
+    MEMBER = 2
 
 
 @dataclass(slots=True)
@@ -23,21 +38,28 @@ class Connection:
     heard_s: float
     address: str = ""
     identity: bytes = b""
-    member: bool = False
+    standing: Standing = Standing.SILENT
+    received_bytes: int = 0
+    delivered: bool = False
 
 
 class Connections:
     """Accepted connections by file descriptor, and the newest one of each address."""
 
     def __init__(self, members: int) -> None:
-        self._members_most = CONNECTIONS_A_MEMBER * members
+        members_most = CONNECTIONS_A_MEMBER * members
+        self._most = {
+            Standing.SILENT: members_most + GUESTS_MOST,
+            Standing.GUEST: GUESTS_MOST,
+            Standing.MEMBER: members_most,
+        }
         self._open: dict[int, Connection] = {}
         self._newest: dict[str, Connection] = {}
 
     def opened(self, fd: int, now_s: float) -> None:
         """The monitor accepted a connection."""
         self.closed(fd)
-        remote = _remote(fd)
+        remote = _look(fd, socket.socket.getpeername)
         if remote is not None:
             self._open[fd] = Connection(fd, remote, now_s)
 
@@ -55,7 +77,9 @@ class Connections:
         if connection is None:
             return
         connection.heard_s = now_s
-        connection.address, connection.identity, connection.member = address, identity, member
+        connection.delivered = True
+        connection.address, connection.identity = address, identity
+        connection.standing = Standing.MEMBER if member else Standing.GUEST
         self._newest[address] = connection
 
     def identity_of(self, address: str) -> bytes | None:
@@ -67,28 +91,53 @@ class Connections:
         return len(self._open)
 
     def dismiss_surplus(self) -> None:
-        """Close the longest idle connections beyond the limits: of members, and of all others."""
-        for member, most in ((True, self._members_most), (False, GUESTS_MOST)):
-            group = [connection for connection in self._open.values() if connection.member is member]
-            if len(group) > most:
-                for connection in sorted(group, key=attrgetter("heard_s"))[: len(group) - most]:
-                    _shut(connection)
+        """Close the longest idle ones beyond the limits: of members, of guests, of those that said nothing.
+
+        Apart from each other, so that strangers who only connect push no guest out, and guests no member.
+        """
+        groups: dict[Standing, list[Connection]] = {standing: [] for standing in Standing}
+        for connection in self._open.values():
+            groups[connection.standing].append(connection)
+        for standing, group in groups.items():
+            surplus = len(group) - self._most[standing]
+            if surplus > 0:
+                for connection in sorted(group, key=attrgetter("heard_s"))[:surplus]:
+                    self._shut(connection)
+
+    def dismiss_unfinished(self) -> None:
+        """Close those that keep sending without ever ending a message.
+
+        ZeroMQ bounds a frame, not a message of many frames, and holds all of it until its end. To be called
+        after all that waits was received.
+        """
+        for connection in self._open.values():
+            received_bytes = _look(connection.fd, _received_bytes) or 0
+            if connection.delivered:
+                connection.received_bytes, connection.delivered = received_bytes, False
+            elif received_bytes - connection.received_bytes > UNFINISHED_BYTES_MOST:
+                self._shut(connection)
+
+    def dismiss(self, fd: int) -> None:
+        """Close one."""
+        if fd in self._open:
+            self._shut(self._open[fd])
+
+    def _shut(self, connection: Connection) -> None:
+        # The descriptor may belong to something else by now.
+        if _look(connection.fd, socket.socket.getpeername) == connection.remote:
+            _look(connection.fd, lambda copy: copy.shutdown(socket.SHUT_RDWR))
 
 
-def _remote(fd: int) -> object | None:
-    """The other end's address; None when the descriptor is no open connection (any more)."""
+def _look(fd: int, use: Callable[[socket.socket], Any]) -> Any:
+    """Use a copy of ZeroMQ's descriptor for a moment; None when it is no open connection (any more)."""
     try:
         with socket.socket(fileno=os.dup(fd)) as copy:
-            return copy.getpeername()  # type: ignore[no-any-return]
+            return use(copy)
     except OSError:
         return None
 
 
-def _shut(connection: Connection) -> None:
-    """End a connection, unless its descriptor belongs to something else by now."""
-    try:
-        with socket.socket(fileno=os.dup(connection.fd)) as copy:
-            if copy.getpeername() == connection.remote:
-                copy.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
+def _received_bytes(copy: socket.socket) -> int:
+    """What the kernel has taken in on this connection since it began."""
+    info = copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+    return int(_BYTES_RECEIVED.unpack(info)[0])

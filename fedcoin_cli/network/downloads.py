@@ -15,6 +15,7 @@ ACTIVE_MOST = 8
 CONNECT_S = 5.0
 LOOK_S = 1.0
 TURN_S = 0.1
+IDLE_MS = 1000
 
 
 @dataclass(slots=True)
@@ -79,8 +80,11 @@ class Downloads:
         except StorageFailure as error:
             self._give_up(entry, error)
 
-    def turn(self, now_s: float) -> None:
-        """What time brings: files that another process brought, silent peers, the next peers to ask."""
+    def turn(self, now_s: float) -> int:
+        """What time brings: files that another process brought, silent peers, the next peers to ask.
+
+        Returns the most milliseconds to wait for the next turn.
+        """
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_S
             self._look()
@@ -89,9 +93,7 @@ class Downloads:
             self._retire(now_s)
             self._start(now_s)
             self._tell(now_s)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+        return int(TURN_S * 1000) if self._entries else IDLE_MS
 
     def close(self) -> None:
         """Keep what came for the next process of this owner."""
@@ -135,7 +137,14 @@ class Downloads:
 
     def _retire(self, now_s: float) -> None:
         for entry in self._entries.values():
-            if entry.download.source is not None and entry.download.is_overdue(now_s):
+            source = entry.download.source
+            if source is None:
+                continue
+            if not self._wire.is_connected(source):
+                entry.reason = "a holder went away"
+                entry.download.drop()
+                entry.download.add([source])
+            elif entry.download.is_overdue(now_s):
                 entry.reason = "a holder fell silent"
                 entry.download.leave()
 

@@ -14,9 +14,10 @@ from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Delivered, Progress, Report
 from ledger_store.errors import NotFound, StorageFailure
 
-OFFER_S = 0.5
+OFFER_S = 0.25
 OFFERS_AT_ONCE = 64
 WANTS_MOST = 2 * WINDOW_CHUNKS
+BLOCKED_MS, IDLE_MS = 5, 1000
 
 
 class Uploads:
@@ -53,14 +54,16 @@ class Uploads:
         """How far each peer is with what was offered to it."""
         return {address: offers.progress() for address, offers in self._offers.items()}
 
-    def turn(self, now_s: float) -> bool:
-        """Serve what there is room for and repeat offers; whether more could be served at once."""
+    def turn(self, now_s: float) -> int:
+        """Serve what there is room for and repeat offers; the most milliseconds to wait for the next turn."""
         if now_s >= self._offer_s:
             self._offer_s = now_s + OFFER_S
             self._repeat_offers()
         for address in list(self._wants):
             self._serve(address)
-        return any(self._wire.has_room(address) for address in self._wants)
+        if self._wants:
+            return 0 if any(map(self._wire.has_room, self._wants)) else BLOCKED_MS
+        return int(OFFER_S * 1000) if self._offers else IDLE_MS
 
     def _serve(self, address: str) -> None:
         wants = self._wants[address]

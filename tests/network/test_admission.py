@@ -1,0 +1,56 @@
+"""Who may connect, by transport key."""
+
+from nacl.public import PrivateKey
+
+from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
+from ledger_store.keys import KeyPair
+
+
+def negative(address: str) -> str:
+    """The address of the negative point: the sign bit of the last byte flipped."""
+    raw = bytearray.fromhex(address)
+    raw[31] ^= 0x80
+    return raw.hex()
+
+
+def table_key(address: str) -> bytes:
+    key = transport_public(address)
+    assert key is not None
+    return key
+
+
+def test_secret_and_public_transport_key_belong_together() -> None:
+    """The X25519 key from the seed has the public key that others compute from the address."""
+    key = KeyPair.generate()
+    assert PrivateKey(transport_secret(key)).public_key.encode() == transport_public(key.address)
+
+
+def test_guests_come_and_go_while_members_stay() -> None:
+    """A new list of guests replaces the old one and never touches a member."""
+    member, first, second = (KeyPair.generate().address for _ in range(3))
+    admission = Admission([member])
+    admission.admit([first])
+    admission.admit([second])
+    assert [admission.admits(address) for address in (member, first, second)] == [True, False, True]
+    assert admission.address_of(table_key(second)) == second
+    assert admission.address_of(table_key(first)) is None
+    assert admission.is_member(member)
+    assert not admission.is_member(second)
+
+
+def test_the_negative_of_a_members_key_does_not_take_its_name() -> None:
+    """Coins sent to the negative of an address share its transport key; its owner keeps the name."""
+    member, guest = KeyPair.generate().address, KeyPair.generate().address
+    admission = Admission([member])
+    admission.admit([negative(member), guest, negative(guest)])
+    assert table_key(negative(member)) == table_key(member)
+    assert admission.address_of(table_key(member)) == member
+    assert admission.address_of(table_key(guest)) == guest
+
+
+def test_an_address_that_is_no_key_is_passed_over() -> None:
+    """Anyone can send coins to 64 arbitrary characters; that must not stop a node."""
+    admission = Admission([])
+    admission.admit(["00" * 32, "ff" * 32, "x"])
+    assert transport_public("00" * 32) is None
+    assert not admission.admits("ff" * 32)

@@ -1,0 +1,46 @@
+"""Token bucket and outbox."""
+
+from fedcoin_cli.network.limits import Bucket, Limits, Outbox
+
+SMALL = Limits(
+    frame_bytes=10, pipe_frames=1, waiting_frames=3, waiting_bytes=10, frames_per_s=1, burst_frames=1
+)
+
+
+def sent(outbox: Outbox) -> list[bytes]:
+    frames: list[bytes] = []
+
+    def take(frame: bytes) -> bool:
+        frames.append(frame)
+        return True
+
+    outbox.drain(take)
+    return frames
+
+
+def test_bucket_allows_a_burst_then_its_rate() -> None:
+    """Three at once, then two a second, and never more than the burst after a long rest."""
+    bucket = Bucket(2, 3, now_s=100.0)
+    assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
+    assert [bucket.take(100.5), bucket.take(100.5)] == [True, False]
+    assert [bucket.take(999.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_outbox_drops_the_oldest_by_count_and_by_size() -> None:
+    """What is newest survives, and what went is counted."""
+    outbox = Outbox(SMALL)
+    for frame in (b"1", b"2", b"3", b"4"):
+        outbox.push(frame)
+    assert (sent(outbox), outbox.dropped) == ([b"2", b"3", b"4"], 1)
+    outbox.push(b"a" * 6)
+    outbox.push(b"b" * 6)
+    assert (sent(outbox), outbox.dropped) == ([b"b" * 6], 2)
+
+
+def test_outbox_keeps_what_is_not_taken() -> None:
+    """A send that refuses leaves the frame in its place, and its bytes still count."""
+    outbox = Outbox(SMALL)
+    outbox.push(b"a" * 6)
+    outbox.drain(lambda _: False)
+    outbox.push(b"b" * 6)
+    assert (len(outbox), sent(outbox)) == (1, [b"b" * 6])
