@@ -24,7 +24,8 @@ from typing import Any
 from nacl.exceptions import BadSignatureError
 
 from fedcoin_cli.application import work
-from fedcoin_cli.application.replica import Replica, RosterSigner, reconcile
+from fedcoin_cli.application.ports import RosterSigner
+from fedcoin_cli.application.replica import Replica, reconcile
 from fedcoin_cli.application.votelog import Record, Remembered, from_bytes, to_bytes
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.network.message import (

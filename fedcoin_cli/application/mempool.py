@@ -78,6 +78,12 @@ class Mempool:
         if entry is not None and entry.transaction.id == task.id and entry.ready_ms is None:
             entry.ready_ms = now_ms + 3 * self._delta_ms
 
+    def task_ready(self, task: Task, now_ms: int) -> None:
+        """All miners have checked the task's files: it may be packed at once."""
+        entry = self._senders.get(task.sender, {}).get(task.sequence)
+        if entry is not None and entry.transaction.id == task.id and entry.ready_ms is not None:
+            entry.ready_ms = min(entry.ready_ms, now_ms)
+
     def drop(self, transaction: Pendable) -> None:
         """Forget a transaction and those of its sender behind it."""
         entries = self._senders.get(transaction.sender, {})

@@ -17,7 +17,8 @@ from fedcoin_cli.application import work
 from fedcoin_cli.application.child import Child
 from fedcoin_cli.application.events import EventLog
 from fedcoin_cli.application.peers import Peer, read_peers
-from fedcoin_cli.application.replica import Replica, RosterSigner, reconcile
+from fedcoin_cli.application.ports import RosterSigner
+from fedcoin_cli.application.replica import Replica, reconcile
 from fedcoin_cli.application.settings import Settings
 from fedcoin_cli.application.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace import MinerFolder, Workspace
@@ -191,7 +192,7 @@ class Node:
         if self._child is None:
             if self.now_ms() >= self._child_restart_at:
                 self._start_child()
-                self._replica.worker_restarted()
+                self._replica.child_restarted()
             return
         for answer in self._child.answers():
             self._tell(answer)

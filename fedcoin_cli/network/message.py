@@ -30,6 +30,7 @@ from ledger_store.transaction import (
 FRAME_MAX_BYTES = 2**20
 VOTE_KINDS = ("notar", "skip", "final")
 BLOCKS_A_FETCH = 64
+CHECKED_MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,14 +184,18 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Height of the sender's tip, its process nonce, at every standstill."""
+    """Height of the sender's tip, its process nonce, and the pending tasks whose files it has checked.
+
+    Sent at every standstill, after every block, and when a task's files turned out good.
+    """
 
     kind: ClassVar[str] = "status"
     height: int
     nonce: str
+    checked: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"height": self.height, "nonce": self.nonce}
+        return {"checked": list(self.checked), "height": self.height, "nonce": self.nonce}
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +272,17 @@ class Standing:
     peers: int
 
     def to_json(self) -> dict[str, Any]:
-        names = ("height", "task", "attempt", "phase", "rankings", "evaluated", "total", "remaining_ms", "peers")
+        names = (
+            "height",
+            "task",
+            "attempt",
+            "phase",
+            "rankings",
+            "evaluated",
+            "total",
+            "remaining_ms",
+            "peers",
+        )
         return {name: getattr(self, name) for name in names}
 
 
@@ -405,8 +420,10 @@ def _read_receipt(value: Any) -> Receipt:
 
 
 def _read_status(value: Any) -> Status:
-    reader = Fields(value, ("height", "nonce"), "status")
-    return Status(reader.integer("height"), reader.hexadecimal("nonce", 32))
+    reader = Fields(value, ("checked", "height", "nonce"), "status")
+    checked = (Fields({"task": item}, ("task",), "status") for item in reader.array("checked", CHECKED_MOST))
+    tasks = tuple(field.hexadecimal("task", DIGEST_LENGTH) for field in checked)
+    return Status(reader.integer("height"), reader.hexadecimal("nonce", 32), tasks)
 
 
 def _read_fetch(value: Any) -> Fetch:

@@ -1,0 +1,134 @@
+"""Intake: what comes to be packed. Transactions are admitted and passed on; a task's files are gathered and inspected.
+
+A task may be packed once its files are held and checked here and either all miners say the same or 3Δ have passed.
+"""
+
+from fedcoin_cli.application import work
+from fedcoin_cli.application.mempool import Mempool, Pendable
+from fedcoin_cli.application.ports import Ledger, Orders, Ports
+from fedcoin_cli.network.message import CHECKED_MOST, Receipt, TransactionNote
+from ledger_store.block import Block
+from ledger_store.errors import PeerFault
+from ledger_store.genesis import Genesis
+from ledger_store.transaction import Close, Result, Task, Transaction
+
+REASON_MOST = 400
+REFUSALS_KEPT = 1_000
+
+
+class Intake:
+    """Pending transactions and the files that tasks among them need."""
+
+    def __init__(self, genesis: Genesis, address: str, ledger: Ledger, ports: Ports, orders: Orders) -> None:
+        self.mempool = Mempool(genesis.delta_ms)
+        self._genesis = genesis
+        self._address = address
+        self._ledger = ledger
+        self._ports = ports
+        self._orders = orders
+        self._checked: set[str] = set()
+        self._elsewhere: dict[str, set[str]] = {}
+        self._refused: dict[str, str] = {}
+
+    @property
+    def checked(self) -> tuple[str, ...]:
+        """Pending tasks whose files are held and good."""
+        return tuple(sorted(self._checked & {task.id for task in self.mempool.tasks()}))[:CHECKED_MOST]
+
+    def has_checked(self, task: str) -> bool:
+        """Whether this miner may vote for a fresh block with this task."""
+        return task in self._checked
+
+    def receive(self, sender: str, transaction: Transaction) -> None:
+        """A transaction from a peer or an account: answer an account, pass on what is new."""
+        if isinstance(transaction, Close | Result):
+            return
+        known = transaction.id in self.mempool
+        error = self._admit(transaction, sender)
+        if sender not in self._genesis.roster:
+            self._ports.send(sender, Receipt(transaction.id, error))
+        if error is None and not known:
+            self._ports.broadcast(TransactionNote(transaction))
+
+    def learn(self, block: Block, sender: str) -> None:
+        """A proposal is gossip too: its tasks' files must be fetched and checked before the vote."""
+        for transaction in block.transactions:
+            if not isinstance(transaction, Close | Result) and transaction.id not in self.mempool:
+                self._admit(transaction, sender)
+
+    def inspected(self, answer: work.Inspected) -> bool:
+        """The child's verdict on a task's files; True when the task is good and others should know."""
+        order = self._orders.done(("inspect", answer.task))
+        if not isinstance(order, work.Inspect):
+            return False
+        if answer.error is None:
+            self._checked.add(answer.task)
+            self.mempool.task_checked(order.task, self._ports.now_ms())
+            self._hurry(order.task)
+            return True
+        reason = answer.error[:REASON_MOST]
+        if len(self._refused) < REFUSALS_KEPT:
+            self._refused[answer.task] = reason
+        self.mempool.drop(order.task)
+        self._ports.send(order.task.sender, Receipt(answer.task, reason))
+        return False
+
+    def checked_elsewhere(self, miner: str, tasks: tuple[str, ...]) -> None:
+        """Another miner says that it has checked these tasks."""
+        pending = {task.id: task for task in self.mempool.tasks()}
+        for task in pending.keys() & set(tasks):
+            self._elsewhere.setdefault(task, set()).add(miner)
+            self._hurry(pending[task])
+
+    def file_arrived(self, digest: str) -> None:
+        """The store holds `digest` now."""
+        for task in self.mempool.tasks():
+            if digest in task.files:
+                self._inspect_if_complete(task)
+
+    def applied(self, block: Block) -> None:
+        """A final block took some transactions and may have made others impossible."""
+        self.mempool.prune(self._ledger.tip.state)
+        for transaction in block.transactions:
+            if isinstance(transaction, Task):
+                self._checked.discard(transaction.id)
+                self._elsewhere.pop(transaction.id, None)
+
+    def standstill(self) -> None:
+        """Pass on what is pending; ask again for files that did not come."""
+        for transaction in self.mempool:
+            self._ports.broadcast(TransactionNote(transaction))
+        for task in self.mempool.tasks():
+            if task.id not in self._checked and ("inspect", task.id) not in self._orders:
+                self._gather(task, task.sender)
+
+    def _admit(self, transaction: Pendable, sender: str) -> str | None:
+        """Take it, or say why not."""
+        if transaction.id in self._refused:
+            return self._refused[transaction.id]
+        try:
+            self.mempool.admit(transaction, self._ledger.tip.state, self._ports.now_ms())
+        except PeerFault as error:
+            return error.message[:REASON_MOST]
+        if isinstance(transaction, Task):
+            self._gather(transaction, sender)
+        return None
+
+    def _gather(self, task: Task, sender: str) -> None:
+        missing = [digest for digest in task.files if not self._ports.has_file(digest)]
+        if missing:
+            holders = dict.fromkeys([task.sender, sender, *self._genesis.roster])
+            holders.pop(self._address, None)
+            self._ports.want_files(missing, holders, self._genesis.bounds.files_bytes)
+        self._inspect_if_complete(task)
+
+    def _inspect_if_complete(self, task: Task) -> None:
+        done = task.id in self._checked or ("inspect", task.id) in self._orders
+        if not done and all(self._ports.has_file(digest) for digest in task.files):
+            self._orders.give(("inspect", task.id), work.Inspect(task))
+
+    def _hurry(self, task: Task) -> None:
+        """The wait of 3Δ is for miners that have not checked the files yet: without such there is no wait."""
+        others = set(self._genesis.roster) - {self._address}
+        if task.id in self._checked and others <= self._elsewhere.get(task.id, set()):
+            self.mempool.task_ready(task, self._ports.now_ms())

@@ -1,0 +1,127 @@
+"""What a replica needs from the world, as interfaces: clocks, peers, child, files, ledger and vote log.
+
+`node` provides them over real things; the simulator provides twins in memory.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fedcoin_cli.application.votelog import Record
+from fedcoin_cli.application.work import Order
+from fedcoin_cli.network.message import Certified, Message, Vote
+from ledger_store.block import Block, Certificate
+from ledger_store.chain import Tip
+from ledger_store.genesis import Genesis
+from ledger_store.keys import KeyPair, verify
+
+
+class Ledger(Protocol):
+    """The chain file, or its twin in memory."""
+
+    @property
+    def tip(self) -> Tip: ...
+    def append(self, block: Block, certificate: Certificate) -> None: ...
+    def block(self, height: int) -> Block: ...
+    def certificate_of(self, height: int) -> Certificate | None: ...
+    def certify(self, certificate: Certificate) -> None: ...
+
+
+class Log(Protocol):
+    """The vote log, or its twin in memory."""
+
+    def append(self, records: list[Record]) -> None: ...
+    def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None: ...
+
+
+class Ports(Protocol):
+    """Everything that a replica does to the world, and the two clocks it reads."""
+
+    def now_ms(self) -> int:
+        """Monotonic time."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Time of day."""
+        ...
+
+    def salt(self) -> str:
+        """128 fresh random bits as hex."""
+        ...
+
+    def send(self, to: str, message: Message) -> None:
+        """To one peer by address; may be lost."""
+        ...
+
+    def broadcast(self, message: Message) -> None:
+        """To all other miners; may be lost."""
+        ...
+
+    def order(self, order: Order) -> None:
+        """To the mining child; each order but Forget is answered, unless the child dies."""
+        ...
+
+    def has_file(self, digest: str) -> bool:
+        """Whether the store holds it."""
+        ...
+
+    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
+        """Get files by digest from any holder; `file_arrived` follows for each."""
+        ...
+
+    def applied(self, block: Block) -> None:
+        """The ledger has grown by `block`."""
+        ...
+
+    def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
+        """A height was decided after view 0: keep what was said in it."""
+        ...
+
+    def connected(self) -> int:
+        """How many other miners are connected."""
+        ...
+
+
+class Orders:
+    """Orders that the mining child has not answered yet; a new child is given them again."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._open: dict[tuple[str, ...], Order] = {}
+
+    def __contains__(self, key: tuple[str, ...]) -> bool:
+        return key in self._open
+
+    def give(self, key: tuple[str, ...], order: Order, *, now: bool = True) -> None:
+        """Order something; `now` False only notes it, because a file is still on its way."""
+        self._open[key] = order
+        if now:
+            self._ports.order(order)
+
+    def done(self, key: tuple[str, ...]) -> Order | None:
+        """The order that an answer belongs to; None when it is no longer wanted."""
+        return self._open.pop(key, None)
+
+    def drop(self, *kinds: str) -> None:
+        """Forget the orders of these kinds (the first word of their keys)."""
+        self._open = {key: order for key, order in self._open.items() if key[0] not in kinds}
+
+    def waiting(self) -> list[Order]:
+        """All of them."""
+        return list(self._open.values())
+
+
+@dataclass(frozen=True, slots=True)
+class RosterSigner:
+    """The machines' signer: this miner's key, and the roster of a genesis."""
+
+    key: KeyPair
+    genesis: Genesis
+
+    def sign(self, kind: str, terms: dict[str, object]) -> str:
+        """This miner's signature over canonical `terms`."""
+        return self.key.sign(kind, self.genesis.id, terms)
+
+    def verify(self, miner: int, kind: str, terms: dict[str, object], signature: str) -> bool:
+        """Whether roster[miner] signed `terms`."""
+        return verify(self.genesis.roster[miner], kind, self.genesis.id, terms, signature)

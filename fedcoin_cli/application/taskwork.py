@@ -1,0 +1,285 @@
+"""Task work: the attempt at work as this miner lives it.
+
+Drives `posap` between chain, peers, vote log and mining child.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from fedcoin_cli.application import work
+from fedcoin_cli.application.ports import Ledger, Log, Orders, Ports
+from fedcoin_cli.application.votelog import Record
+from fedcoin_cli.consensus import posap
+from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
+from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.consensus.simplex import Signer
+from fedcoin_cli.contract.settlement import give_up, settle
+from fedcoin_cli.contract.task import attempt_of
+from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
+from ledger_store.genesis import Genesis
+from ledger_store.state import CLOSED, OPEN, TaskRecord
+from ledger_store.transaction import Close, Result, Reveal, Task
+
+_KINDS = ("mine", "weigh", "table", "mask")
+
+
+def table_bytes(task: Task, reveal: Reveal) -> int:
+    """The most that a table of this reveal can weigh: all counts, or the masks that t rankings visit with theirs."""
+    if reveal.exact:
+        return 4 * ((1 << task.clients) - 1)
+    entry = 4 + (task.clients + 7) // 8
+    return reveal.rankings * task.clients * entry
+
+
+class TaskWork:
+    """At most one `posap` machine, in step with the chain; `progress` is what the child last said of its mining."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        address: str,
+        signer: Signer,
+        ledger: Ledger,
+        log: Log,
+        ports: Ports,
+        orders: Orders,
+    ) -> None:
+        self.machine: Posap | None = None
+        self.progress: work.Mined | None = None
+        self._genesis = genesis
+        self._address = address
+        self._signer = signer
+        self._ledger = ledger
+        self._log = log
+        self._ports = ports
+        self._orders = orders
+        self._closed: tuple[str, int] | None = None
+
+    # The chain --------------------------------------------------------------------------------------------------
+
+    def follow(self, records: list[Record]) -> None:
+        """Bring the machine in step with the chain: another attempt, another phase, or nothing to do.
+
+        `records` are what the log remembers, after a restart.
+        """
+        record = self._ledger.tip.state.current
+        if record is None:
+            self._drop()
+            return
+        place = (record.task.id, record.attempt)
+        if self.machine is None or (self.machine.attempt.task, self.machine.attempt.number) != place:
+            self._drop()
+            self._open(record, records)
+        if record.state == CLOSED and self._closed != place:
+            self._closed = place
+            assert self.machine is not None
+            started = self._stage_start(record, CLOSED, records)
+            self._orders.drop("mine")
+            self._weigh(record)
+            self._run(self.machine.closed(record.commits, started))
+
+    def due(self) -> Close | Result | None:
+        """The close or result that is to be packed now."""
+        record = self._ledger.tip.state.current
+        if self.machine is None or record is None:
+            return None
+        commits = self.machine.due_close()
+        if commits is not None:
+            return Close(record.task.id, record.attempt, commits, None if commits else give_up(record))
+        result = self.machine.due_result()
+        if result is None:
+            return None
+        reveals, frauds, proxy = result
+        outcome = settle(record, self._genesis, reveals, frauds, proxy)
+        return Result(record.task.id, record.attempt, reveals, frauds, proxy.sums, proxy.denominator, outcome)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether there is such a close or result, without making it."""
+        machine = self.machine
+        return machine is not None and (machine.due_close() is not None or machine.due_result() is not None)
+
+    def accepts(self, transaction: Close | Result) -> bool:
+        """Local check of a fresh close or result."""
+        if self.machine is None:
+            return False
+        if isinstance(transaction, Close):
+            return self.machine.accepts_close(transaction)
+        self._run(self.machine.consider(transaction))
+        return self.machine.accepts_result(transaction)
+
+    # Peers and time ---------------------------------------------------------------------------------------------
+
+    def receive(self, note: CommitNote | RevealNote | FraudNote) -> None:
+        """Gossip about the attempt."""
+        if self.machine is not None:
+            self._run(self.machine.receive(note))
+
+    def tick(self) -> None:
+        """Time has passed."""
+        if self.machine is not None:
+            self._run(self.machine.tick(self._ports.now_ms()))
+
+    def standstill(self) -> None:
+        """Say again what others may lack; ask again for tables that did not come."""
+        if self.machine is None:
+            return
+        self._run(self.machine.standstill())
+        for order in self._orders.waiting():
+            if isinstance(order, work.VerifyTable) and not self._ports.has_file(order.reveal.table):
+                self._want_table(order.task, order.reveal)
+
+    @property
+    def deadline_ms(self) -> int | None:
+        """When `tick` must come at the latest."""
+        return None if self.machine is None else self.machine.deadline_ms
+
+    @property
+    def remaining_ms(self) -> int:
+        """What is left of RUNTIME."""
+        if self.machine is None:
+            return 0
+        return max(0, self.machine.opened_ms + self.machine.attempt.runtime_ms - self._ports.now_ms())
+
+    # The mining child -------------------------------------------------------------------------------------------
+
+    def estimated(self, answer: work.Estimated) -> None:
+        """The child's estimate: seal it with a salt, commit."""
+        self._orders.drop("mine")
+        record = self._ledger.tip.state.current
+        if not self._concerns(answer) or record is None:
+            return
+        assert self.machine is not None
+        reveal = Reveal(
+            miner=self._address,
+            rankings=answer.rankings,
+            exact=answer.exact,
+            sums=answer.sums,
+            values=answer.values,
+            table=answer.table,
+            salt=self._ports.salt(),
+            signature="",
+        )
+        self._run(self.machine.estimated(reveal))
+        self._weigh(record)
+
+    def weighed(self, answer: work.Weighed) -> None:
+        """The child's P."""
+        self._orders.done(("weigh", answer.task))
+        if self.machine is not None and self.machine.attempt.task == answer.task:
+            self.machine.proxy = ProxySums(answer.sums, answer.denominator)
+
+    def table_verified(self, answer: work.TableVerified) -> None:
+        """The child's verdict on a table."""
+        order = self._orders.done(("table", answer.task, str(answer.attempt), answer.miner))
+        if self._concerns(answer) and isinstance(order, work.VerifyTable):
+            assert self.machine is not None
+            self._run(self.machine.checked(order.reveal, answer.follows, answer.wrong))
+
+    def mask_verified(self, answer: work.MaskVerified) -> None:
+        """The child's verdict on one mask that somebody calls false."""
+        self._orders.done(("mask", answer.task, str(answer.attempt), answer.miner, str(answer.mask)))
+        if self._concerns(answer):
+            assert self.machine is not None
+            self._run(self.machine.mask_checked(answer.miner, answer.mask, answer.wrong))
+
+    def file_arrived(self, digest: str) -> None:
+        """The store holds `digest` now: perhaps a table."""
+        for order in self._orders.waiting():
+            if isinstance(order, work.VerifyTable) and order.reveal.table == digest:
+                self._ports.order(order)
+
+    def child_restarted(self) -> None:
+        """Give a new child what its predecessor took along; mining goes on for what is left of RUNTIME."""
+        for order in self._orders.waiting():
+            match order:
+                case work.Mine():
+                    self._ports.order(replace(order, remaining_ms=self.remaining_ms))
+                case work.VerifyTable() if not self._ports.has_file(order.reveal.table):
+                    pass
+                case _:
+                    self._ports.order(order)
+
+    # Inside -----------------------------------------------------------------------------------------------------
+
+    def _open(self, record: TaskRecord, records: list[Record]) -> None:
+        place = (record.task.id, record.attempt)
+        started = self._stage_start(record, OPEN, records)
+        self.machine = Posap(attempt_of(record, self._genesis), self._address, self._signer, started)
+        kinds = posap.Opening | posap.Frozen | posap.Started | CommitNote
+        self.machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == place)
+        if record.task.proxy is None:
+            self.machine.proxy = no_proxy(record.task.clients)
+        if record.state != OPEN:
+            return
+        if self.machine.phase == "mining" and self._address in self.machine.attempt.expected:
+            assert record.seed is not None
+            order = work.Mine(record.task, record.attempt, record.seed, self.remaining_ms)
+            self._orders.give(("mine", record.task.id), order)
+        else:
+            self._weigh(record)
+
+    def _drop(self) -> None:
+        """The attempt is over; what was memoised for its task is kept while another attempt follows."""
+        if self.machine is None:
+            return
+        ended = self.machine.attempt.task
+        current = self._ledger.tip.state.current
+        self.machine = self.progress = None
+        self._orders.drop(*_KINDS)
+        if current is None or current.task.id != ended:
+            self._ports.order(work.Forget(self._ledger.tip.state.tasks[ended].task))
+
+    def _stage_start(self, record: TaskRecord, stage: str, records: list[Record]) -> int:
+        """Monotonic time at which a stage began here; after a restart from the wall time in the log."""
+        now, wall = self._ports.now_ms(), self._ports.wall_ms()
+        place = (record.task.id, record.attempt, stage)
+        for old in records:
+            if isinstance(old, posap.Started) and (old.task, old.attempt, old.stage) == place:
+                return now - min(max(0, wall - old.wall_ms), 2 * self._genesis.bounds.runtime_ms)
+        self._log.append([posap.Started(*place, wall)])
+        return now
+
+    def _weigh(self, record: TaskRecord) -> None:
+        key = ("weigh", record.task.id)
+        if self.machine is not None and self.machine.proxy is None and key not in self._orders:
+            assert record.seed is not None
+            self._orders.give(key, work.Weigh(record.task, record.seed))
+
+    def _concerns(self, answer: work.Estimated | work.TableVerified | work.MaskVerified) -> bool:
+        here = self.machine
+        return here is not None and (here.attempt.task, here.attempt.number) == (answer.task, answer.attempt)
+
+    def _run(self, effects: Iterable[posap.Effect]) -> None:
+        """Carry out effects in order; what is to persist is durable before what follows."""
+        for effect in effects:
+            match effect:
+                case posap.Persist():
+                    self._log.append([effect.record])
+                case posap.Send():
+                    self._ports.broadcast(effect.message)
+                case posap.CheckTable():
+                    self._check_table(effect.reveal)
+                case posap.CheckMask():
+                    self._check_mask(effect)
+
+    def _check_table(self, reveal: Reveal) -> None:
+        record = self._ledger.tip.state.current
+        assert record is not None
+        assert record.seed is not None
+        order = work.VerifyTable(record.task, record.attempt, record.seed, reveal)
+        here = self._ports.has_file(reveal.table)
+        self._orders.give(("table", record.task.id, str(record.attempt), reveal.miner), order, now=here)
+        if not here:
+            self._want_table(record.task, reveal)
+
+    def _want_table(self, task: Task, reveal: Reveal) -> None:
+        holders = dict.fromkeys([reveal.miner, *self._genesis.roster])
+        holders.pop(self._address, None)
+        self._ports.want_files([reveal.table], holders, table_bytes(task, reveal))
+
+    def _check_mask(self, effect: posap.CheckMask) -> None:
+        record = self._ledger.tip.state.current
+        assert record is not None
+        key = ("mask", record.task.id, str(record.attempt), effect.reveal.miner, str(effect.mask))
+        self._orders.give(key, work.VerifyMask(record.task, record.attempt, effect.reveal, effect.mask))
