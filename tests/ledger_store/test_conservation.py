@@ -1,0 +1,137 @@
+"""Money is conserved: random scripts of good and bad transactions, by Hypothesis."""
+
+from chains import ChainMaker, key
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from ledger_store.amount import split
+from ledger_store.chain import Tip
+from ledger_store.errors import InvalidTransaction
+from ledger_store.genesis import Bounds
+from ledger_store.keys import KeyPair
+from ledger_store.state import CLOSED, OPEN, QUEUED, UNFINISHED, State, TaskRecord, apply
+from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Reveal, Task, Transaction
+
+SUPPLY_MICRO = 1_000_000
+CLIENTS = 2
+ACCOUNTS = [key(f"account-{number}") for number in range(4)]
+ACCOUNT = st.sampled_from(ACCOUNTS)
+PART = st.integers(0, SUPPLY_MICRO // 8)
+# Shares of clients, server, two miners, requester; then how far the sum is off the price.
+WEIGHTS = st.lists(st.integers(0, 5), min_size=CLIENTS + 4, max_size=CLIENTS + 4).filter(any)
+ERROR = st.sampled_from([0, 0, 0, 0, 1, -1])
+OUTCOME = st.sampled_from(["OPEN", "SETTLED", "SETTLED", "REFUNDED"])
+
+
+class Script(RuleBasedStateMachine):
+    """Blocks of one transaction each. What the fold refuses must leave everything as it was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maker = ChainMaker(2, Bounds(least_transfer_micro=1, unfinished=3), SUPPLY_MICRO)
+        self.reveals: list[Reveal] = []
+
+    def attempt(self, transaction: Transaction) -> bool:
+        """Apply a block with this transaction, if it is admissible."""
+        block = self.maker.propose(transaction)
+        try:
+            self.maker.tip = Tip(apply(self.state, block, trusted=True))
+        except InvalidTransaction:
+            return False
+        else:
+            self.maker.force(block)
+            return True
+        finally:
+            self.maker.forget()
+
+    @property
+    def state(self) -> State:
+        return self.maker.tip.state
+
+    @initialize()
+    def share(self) -> None:
+        for account in ACCOUNTS:
+            part = self.maker.transfer(self.maker.requester, account.address, SUPPLY_MICRO // 5)
+            assert self.attempt(part)
+
+    @rule(sender=ACCOUNT, to=ACCOUNT, micro=st.integers(1, SUPPLY_MICRO // 3))
+    def transfer(self, sender: KeyPair, to: KeyPair, micro: int) -> None:
+        covered = self.state.balances.get(sender.address, 0) >= micro
+        assert self.attempt(self.maker.transfer(sender, to.address, micro)) == covered
+
+    @rule(sender=ACCOUNT, train=PART, computation=PART, shapley=PART, attempts=st.integers(1, 2))
+    def publish(self, sender: KeyPair, train: int, computation: int, shapley: int, attempts: int) -> None:
+        self.attempt(
+            self.maker.task(
+                sender,
+                CLIENTS,
+                price_micro=train + computation + shapley,
+                train_micro=train,
+                computation_micro=computation,
+                shapley_micro=shapley,
+                attempts=attempts,
+            )
+        )
+
+    @rule(place=st.integers(0, 2))
+    def cancel(self, place: int) -> None:
+        if place < len(self.state.queue):
+            record = self.state.tasks[self.state.queue[place]]
+            sender = next(one for one in ACCOUNTS if one.address == record.task.sender)
+            cancel = self.maker.cancel(sender, record.task.id)
+            assert self.attempt(cancel) == (record.state == QUEUED)
+
+    @rule(miners=st.integers(0, 2), weights=WEIGHTS, error=ERROR, outcome=OUTCOME)
+    def close(self, miners: int, weights: list[int], error: int, outcome: str) -> None:
+        record = self.state.current
+        if record is None:
+            return
+        attempt = record.attempt
+        reveals = self.maker.reveals(record.task, attempt, self.maker.miners[:miners])
+        if reveals:
+            transaction = self.maker.close(record.task, reveals, attempt)
+        else:
+            transaction = Close(record.task.id, attempt, (), self.outcome(record, weights, error, outcome))
+        if self.attempt(transaction):
+            self.reveals = reveals
+
+    @rule(shown=st.integers(0, 2), fraud=st.booleans(), weights=WEIGHTS, error=ERROR, outcome=OUTCOME)
+    def result(self, shown: int, fraud: bool, weights: list[int], error: int, outcome: str) -> None:
+        record = self.state.current
+        if record is not None and record.state == CLOSED:
+            reveals = self.reveals[:shown]
+            frauds = [FraudMark(reveals[0].miner, 1)] if fraud and reveals else []
+            end = self.outcome(record, weights, error, outcome)
+            self.attempt(self.maker.result(record.task, reveals, end, record.attempt, frauds))
+
+    def outcome(self, record: TaskRecord, weights: list[int], error: int, state: str) -> Outcome:
+        """Some way to pay the price, sometimes a micro too much or too little."""
+        task: Task = record.task
+        whole = max(0, (0 if state == "OPEN" else task.price_micro) + error)
+        *clients, server, first, second, requester = split(whole, weights)
+        roster = self.maker.genesis.roster
+        pay = Pay(tuple(clients), server, ((roster[0], first), (roster[1], second)), requester)
+        return Outcome(state, None, None, None, 1, pay)
+
+    @invariant()
+    def every_coin_is_accounted_for(self) -> None:
+        """Balances and the prices of unfinished tasks sum to the supply; no balance is negative or zero."""
+        locked = sum(r.task.price_micro for r in self.state.tasks.values() if r.state in UNFINISHED)
+        assert sum(self.state.balances.values()) + locked == SUPPLY_MICRO
+        assert all(micro > 0 for micro in self.state.balances.values())
+
+    @invariant()
+    def one_task_is_worked_on(self) -> None:
+        """The head of the queue is OPEN or CLOSED, the rest QUEUED, and whatever is finished has left it."""
+        states = [self.state.tasks[task].state for task in self.state.queue]
+        assert all(state in {OPEN, CLOSED} for state in states[:1])
+        assert all(state == QUEUED for state in states[1:])
+        finished = set(self.state.tasks) - set(self.state.queue)
+        assert all(self.state.tasks[task].state not in UNFINISHED for task in finished)
+
+
+def test_random_scripts_conserve_money() -> None:
+    """Whatever is tried, in whatever order, no coin appears or vanishes and one task is at work."""
+    limits = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(Script, settings=limits)
