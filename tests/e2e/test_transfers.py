@@ -1,0 +1,57 @@
+"""Payments between four real miner processes: final everywhere, whatever happens to one of them."""
+
+import os
+import signal
+from pathlib import Path
+
+from live import events_of, ledgers, runtime_of, wait_until, workspace_of
+
+from fedcoin_cli.application.requester import Final, Requester
+from fedcoin_cli.application.session import Patience
+from fedcoin_cli.application.workspace import REQUESTER, SERVER, Workspace
+from ledger_store.audit import audit
+
+COIN = 10**6
+MINERS = 4
+
+
+def pay(workspace: Workspace, coins: int) -> Final:
+    """The requester pays the server."""
+    patience = Patience(reach_s=60.0)
+    with Requester(workspace, workspace.key(REQUESTER), patience=patience) as requester:
+        return requester.pay(workspace.key(SERVER).address, coins * COIN)
+
+
+def height(ledger: bytes) -> int:
+    return ledger.count(b"\n") - 1
+
+
+def test_payments_survive_a_killed_miner(tmp_path: Path) -> None:
+    """A payment is final on four ledgers; with one miner killed on three; restarted it has the same bytes."""
+    with workspace_of(tmp_path / "net", MINERS, "--clients", "2") as workspace:
+        runtime = runtime_of(workspace)
+        for number in range(1, MINERS + 1):
+            runtime.start(number)
+
+        first = pay(workspace, 5)
+        wait_until(lambda: set(map(height, ledgers(workspace))) == {first.height})
+        assert len(set(ledgers(workspace))) == 1
+
+        killed = runtime.pid(MINERS)
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        wait_until(lambda: not runtime.alive(MINERS))
+        assert runtime.exit_code(MINERS) == -signal.SIGKILL
+
+        second = pay(workspace, 7)
+        wait_until(lambda: all(height(ledger) >= second.height for ledger in ledgers(workspace)[:-1]))
+        assert height(ledgers(workspace)[-1]) == first.height
+
+        runtime.start(MINERS)
+        wait_until(lambda: height(ledgers(workspace)[-1]) == second.height)
+        assert len(set(ledgers(workspace))) == 1
+        assert len(events_of(workspace, MINERS, "started")) == 2
+
+        report = audit(workspace.miner(MINERS).chain, 2)
+        assert report.ok
+        assert report.certified_to == second.height
