@@ -67,7 +67,8 @@ def train_round(
     parts = SPLITS[split](dataset, clients, np.random.default_rng(seed))
     deterministic(seed)
     model = build(seed_spec(dataset.input_shape, dataset.classes))
-    initial = model.get_weights()
+    # Before compiling: afterwards Keras would add the optimiser, with a counter in its name.
+    model_json, initial = model.to_json(), model.get_weights()
     model.compile(
         optimizer=keras.optimizers.SGD(LEARNING_RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -84,7 +85,7 @@ def train_round(
             if report:
                 report(client, epoch + 1)
         updates.append(Update(tuple(model.get_weights()), len(part.labels)))
-    return Trained(model.to_json(), tuple(updates))
+    return Trained(model_json, tuple(updates))
 
 
 def _trainer(model: Any) -> Callable[[Any, Any, npt.NDArray[np.intp]], None]:

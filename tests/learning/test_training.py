@@ -1,0 +1,137 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedcoin_cli.learning.build import build, seed_spec
+from fedcoin_cli.learning.datasets import Dataset, load
+from fedcoin_cli.learning.mining.game import Game, RoundFiles
+from fedcoin_cli.learning.mining.proxy import make_proxy
+from fedcoin_cli.learning.mining.reference import Reference
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.training import Trained, train_round
+from fedcoin_cli.learning.weights import write_proxy, write_test, write_update
+from ledger_store.errors import RoundFilesInvalid
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Dataset) -> Trained:
+    return train_round(digits, "same", 4, epochs=3, seed=7)
+
+
+@pytest.fixture
+def round_files(tmp_path: Path, trained: Trained, digits: Dataset) -> RoundFiles:
+    """The trained round as files."""
+    (tmp_path / "model.json").write_text(trained.model_json)
+    write_test(tmp_path / "test.safetensors", digits.test)
+    paths = tuple(tmp_path / f"client-{number:03d}.safetensors" for number in range(1, 5))
+    for path, update in zip(paths, trained.updates, strict=True):
+        write_update(path, update.weights)
+    return RoundFiles(tmp_path / "model.json", tmp_path / "test.safetensors", paths)
+
+
+def test_a_round_learns(round_files: RoundFiles, trained: Trained) -> None:
+    """Three passes over 350 digits make useful updates, and together they are better than the worst alone."""
+    counts = [Reference(Game.load(round_files)).count(mask) / 397 for mask in (1, 2, 4, 8, 15)]
+    assert min(counts) > 0.6
+    assert counts[4] > min(counts)
+    assert sum(update.examples for update in trained.updates) == 1400
+
+
+def test_model_json_is_the_seed_model(trained: Trained) -> None:
+    """The round's model description is an allowed one, of the seed's shape."""
+    assert parse_model(trained.model_json) == seed_spec((8, 8), 10)
+
+
+def test_a_seed_reproduces_a_round(digits: Dataset, trained: Trained) -> None:
+    """The same seed gives the same bits, another seed other ones."""
+    again, other = (train_round(digits, "same", 4, epochs=3, seed=seed) for seed in (7, 8))
+    assert again.model_json == trained.model_json
+    for one, two, three in zip(trained.updates, again.updates, other.updates, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one.weights, two.weights, strict=True))
+        assert not any(np.array_equal(a, b) for a, b in zip(one.weights, three.weights, strict=True))
+
+
+def test_clients_start_from_one_model(digits: Dataset) -> None:
+    """With no pass at all every update is the same initial model."""
+    updates = train_round(digits, "mix", 3, epochs=0, seed=1).updates
+    assert all(
+        np.array_equal(a, b)
+        for update in updates
+        for a, b in zip(update.weights, updates[0].weights, strict=True)
+    )
+
+
+def test_progress_is_reported(digits: Dataset) -> None:
+    """Every finished pass of every client is reported, in order."""
+    seen: list[tuple[int, int]] = []
+    train_round(digits, "same", 2, epochs=2, report=lambda client, epochs: seen.append((client, epochs)))
+    assert seen == [(0, 1), (0, 2), (1, 1), (1, 2)]
+
+
+def test_round_files_make_a_game(round_files: RoundFiles, trained: Trained) -> None:
+    """A round's files load into the game they describe, with weights by examples where the task says so."""
+    game = Game.load(round_files, [update.examples for update in trained.updates], empty=40)
+    assert (game.clients, game.images, game.full, game.empty) == (4, 397, 15, 40)
+    np.testing.assert_array_equal(game.updates[2][0], trained.updates[2].weights[0])
+    write_proxy(proxy := round_files.model.parent / "proxy.safetensors", make_proxy(game))
+    files = RoundFiles(round_files.model, round_files.test, round_files.updates, proxy)
+    assert Game.load(files).logits is not None
+
+
+def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
+    """A cut update is refused as that client's, and a missing model description by its path."""
+    path = round_files.updates[2]
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(RoundFilesInvalid, match=r"^client 3: "):
+        Game.load(round_files)
+    round_files.model.unlink()
+    with pytest.raises(RoundFilesInvalid) as caught:
+        Game.load(round_files)
+    assert caught.value.where == str(round_files.model)
+
+
+def test_weights_fit_the_built_model(trained: Trained) -> None:
+    """A Keras model built from the description takes the updates' weights."""
+    model = build(parse_model(trained.model_json))
+    model.set_weights(list(trained.updates[0].weights))
+    assert model.output_shape == (None, 10)
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter prints for this code."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def test_without_keras() -> None:
+    """Where Keras is missing, training and mining say what to install, and nothing else is needed to know."""
+    code = """
+import sys
+sys.modules["keras"] = None  # what the import system holds for a package that is not there
+from ledger_store.errors import MissingPart
+for name in ("training", "build", "mining.engine"):
+    try:
+        __import__("fedcoin_cli.learning." + name)
+    except MissingPart as error:
+        print(error.hint)
+"""
+    assert run(code).splitlines() == ["pip install 'fedcoin[mine]'"] * 3
+
+
+def test_checks_need_no_keras() -> None:
+    """Round files, tables, the proxy, exact values and the reference are NumPy: no Keras, no TensorFlow."""
+    names = ("weights", "model", "splits", "datasets")
+    mining = ("table", "proxy", "exact", "reference", "admission", "checking", "sampling")
+    modules = [*names, *(f"mining.{name}" for name in mining)]
+    imports = "; ".join(f"import fedcoin_cli.learning.{name}" for name in modules)
+    heavy = "{'keras', 'tensorflow', 'sklearn', 'scipy'}"
+    assert run(f"import sys; {imports}; print(sorted({heavy} & set(sys.modules)))") == "[]"
