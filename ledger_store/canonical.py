@@ -26,7 +26,7 @@ def encode(value: Any) -> bytes:
 def decode(data: bytes) -> Any:
     """Read canonical bytes; raises `Malformed` for anything that `encode` would not have written."""
     try:
-        value = json.loads(data.decode("ascii"), parse_float=_no_float, parse_constant=_no_float)
+        value = _DECODER.decode(data.decode("ascii"))
         _check(value, 0)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not canonical JSON: {error}") from error
@@ -46,12 +46,16 @@ def tagged_hash(tag: str, data: bytes) -> str:
 
 
 def _dump(value: Any) -> bytes:
-    # All text is ASCII by now; `ensure_ascii` would escape DEL, which RFC 8785 does not.
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("ascii")
+    return _ENCODER.encode(value).encode("ascii")
 
 
 def _no_float(text: str) -> Any:
     raise ValueError(f"{text[:40]} is not an integer")
+
+
+# All text is ASCII by then; `ensure_ascii` would escape DEL, which RFC 8785 does not.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_DECODER = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float)
 
 
 def _check(value: Any, depth: int) -> None:

@@ -5,7 +5,7 @@ Endpoints are not here: they change (a peers file). A new roster or format is a 
 names the old head and mints its final balances.
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -84,7 +84,7 @@ class Genesis:
     def to_json(self) -> dict[str, Any]:
         """The canonical fields."""
         return {
-            "bounds": asdict(self.bounds),
+            "bounds": {name: getattr(self.bounds, name) for name in _BOUND_NAMES},
             "delta_ms": self.delta_ms,
             "format": FORMAT,
             "network": self.network,
