@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from fedcoin_cli.application.workspace import Workspace
-from ledger_store.block import Block
+from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, replay, start
 from ledger_store.errors import FedCoinError, Malformed, NotFound
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainReader, read_chain, read_tip
@@ -93,6 +93,10 @@ class Books:
         if height > self.height:
             raise _beyond(height, self.height, self.path)
         return self._reader.block(height)
+
+    def certificate_of(self, height: int) -> Certificate | None:
+        """The certificate of a certified block; None for genesis."""
+        return self._reader.certificate_of(height) if height else None
 
     def blocks(self) -> Iterator[Block]:
         """Every certified block, from height 1 on."""

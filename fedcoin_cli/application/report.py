@@ -11,7 +11,7 @@ from fedcoin_cli.consensus.estimate import Agreement, Distance
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.amount import MICRO, format_micro
 from ledger_store.genesis import Genesis
-from ledger_store.state import TaskRecord
+from ledger_store.state import UNFINISHED, TaskRecord
 from ledger_store.transaction import Close, Outcome, Result, Task
 
 PLACES = 6
@@ -46,7 +46,10 @@ class MinerLine:
 
 @dataclass(frozen=True, slots=True)
 class TaskReport:
-    """A task and what came of it; `height` is the block that ended it, or the one that holds it so far."""
+    """A task and what came of it; `height` is the block that ended it, or the one that holds it so far.
+
+    `total` is the sum of the values, in percentage points like them.
+    """
 
     task: str
     state: str
@@ -55,6 +58,7 @@ class TaskReport:
     price: str
     difficulty: str
     clients: tuple[ClientLine, ...]
+    total: str | None
     server: str
     server_paid: str
     returned: str
@@ -62,6 +66,11 @@ class TaskReport:
     winner: str | None
     distance: str | None
     miners: tuple[MinerLine, ...]
+
+    @property
+    def ended(self) -> bool:
+        """Whether the price has left the escrow."""
+        return self.state not in UNFINISHED
 
     def to_json(self) -> dict[str, Any]:
         """Lists stand in client order; decimals are texts, so that no reader rounds them."""
@@ -97,6 +106,7 @@ def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) 
         price=format_micro(task.price_micro),
         difficulty=format_micro(task.difficulty_micro),
         clients=_clients(task, outcome),
+        total=_total(outcome, task),
         server=task.server,
         server_paid=format_micro(outcome.pay.server if outcome else 0),
         returned=format_micro(outcome.pay.requester if outcome else 0),
@@ -133,6 +143,12 @@ def _clients(task: Task, outcome: Outcome | None) -> tuple[ClientLine, ...]:
         ClientLine(update.client, value, format_micro(micro))
         for update, value, micro in zip(task.updates, values, paid, strict=True)
     )
+
+
+def _total(outcome: Outcome | None, task: Task) -> str | None:
+    if outcome is None or outcome.shapley is None:
+        return None
+    return points(sum(outcome.shapley), outcome.denominator, task.images)
 
 
 def _outcome_distance(outcome: Outcome | None, task: Task) -> str | None:

@@ -45,7 +45,8 @@ class Published:
 class Requester:
     """One account's dealings with the miners of a workspace's network. Use as a context manager.
 
-    `watch` is told several times a second how a published task stands.
+    `watch` is told several times a second how a published task stands; `following` is the task's id once it is
+    final, until it has ended.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Requester:
     ) -> None:
         self._workspace, self._key, self._watch = workspace, key, watch
         self._session = Session(workspace, key, patience or Patience())
+        self.following: str | None = None
         self._blobs: Blobs | None = None
         self._stack = ExitStack()
         self._stack.callback(self._session.close)
@@ -132,7 +134,7 @@ class Requester:
 
     def _follow(self, task: str) -> float:
         """Until the task has ended; returns for how many seconds miners said that they were mining it."""
-        mining_s, last_s = 0.0, time.monotonic()
+        mining_s, last_s, self.following = 0.0, time.monotonic(), task
         while (record := self.state.tasks[task]).state in UNFINISHED:
             self._session.turn()
             now_s, standings = time.monotonic(), self._session.line.standings().values()
@@ -140,6 +142,7 @@ class Requester:
             if any((one.task, one.phase) == (task, "mining") for one in standings):
                 mining_s += now_s - last_s
             last_s = now_s
+        self.following = None
         return mining_s
 
     def _report(self, task: str) -> TaskReport:

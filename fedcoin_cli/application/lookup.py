@@ -1,0 +1,111 @@
+"""What an id means in a ledger: a height, or the beginning of a task's, a block's or a transaction's id."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fedcoin_cli.application.books import Books
+from fedcoin_cli.application.report import TaskReport, report_of
+from ledger_store.block import Block
+from ledger_store.errors import NotFound
+from ledger_store.state import State, TaskRecord
+from ledger_store.transaction import Cancel, Close, Pay, Result, Task, Transaction, Transfer
+
+PREFIX_LEAST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTask:
+    """A task and what came of it."""
+
+    report: TaskReport
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBlock:
+    """A block and the addresses of the miners in its certificate."""
+
+    block: Block
+    signers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundTransaction:
+    """A transfer or cancel and the height of its block."""
+
+    transaction: Transfer | Cancel
+    height: int
+
+
+Found = FoundTask | FoundBlock | FoundTransaction
+
+
+def find(books: Books, text: str) -> Found:
+    """What `text` names; raises `NotFound`, also for a beginning that several ids share."""
+    if text.isdecimal() and int(text) <= books.height:
+        return _block(books, books.block(int(text)))
+    found = list(_matches(books, text)) if len(text) >= PREFIX_LEAST else []
+    if len(found) == 1:
+        return found[0]
+    hint = "fedcoin log lists blocks and tasks" if not found else "write more of the id"
+    what = f"{len(found)} ids begin with" if found else "no task, block or transaction is"
+    raise NotFound(f"{what} {text!r}", where=str(books.path), hint=hint)
+
+
+def task_id(state: State, text: str) -> str:
+    """The id of the task that `text` begins; raises `NotFound`."""
+    found = [task for task in state.tasks if task.startswith(text)]
+    if len(found) == 1 and len(text) >= PREFIX_LEAST:
+        return found[0]
+    reason = "no task" if not found else "more than one task"
+    raise NotFound(f"{reason} begins with {text!r}", where="the ledger", hint="fedcoin log lists the tasks")
+
+
+def report_on(books: Books, record: TaskRecord) -> TaskReport:
+    """What came of a task, from the block that ended it."""
+    end = None
+    if record.end_height is not None:
+        for transaction in books.block(record.end_height).transactions:
+            if isinstance(transaction, Close | Result) and transaction.task == record.task.id:
+                end = transaction
+    return report_of(record, books.state.genesis, end)
+
+
+def _matches(books: Books, text: str) -> Iterator[Found]:
+    for block in books.blocks():
+        if block.id.startswith(text):
+            yield _block(books, block)
+        for transaction in block.transactions:
+            match transaction:
+                case Task() if transaction.id.startswith(text):
+                    yield FoundTask(report_on(books, books.state.tasks[transaction.id]))
+                case Transfer() | Cancel() if transaction.id.startswith(text):
+                    yield FoundTransaction(transaction, block.height)
+                case _:
+                    pass
+
+
+def _block(books: Books, block: Block) -> FoundBlock:
+    certificate, roster = books.certificate_of(block.height), books.state.genesis.roster
+    signed = () if certificate is None else certificate.signatures
+    return FoundBlock(block, tuple(roster[index] for index, _ in signed))
+
+
+def concerns(state: State, transaction: Transaction, address: str) -> bool:
+    """Whether an account signed a transaction, is named in it, or was paid by it."""
+    match transaction:
+        case Transfer():
+            return address in (transaction.sender, transaction.to)
+        case Task() | Cancel():
+            return address == transaction.sender
+        case Close(outcome=None):
+            return any(commit.miner == address for commit in transaction.commits)
+        case Close() | Result():
+            assert transaction.outcome is not None
+            return address in _paid(state.tasks[transaction.task].task, transaction.outcome.pay)
+
+
+def _paid(task: Task, pay: Pay) -> set[str]:
+    """Who got something."""
+    amounts = [*zip((update.client for update in task.updates), pay.clients, strict=True), *pay.miners]
+    amounts += [(task.server, pay.server), (task.sender, pay.requester)]
+    return {address for address, micro in amounts if micro}

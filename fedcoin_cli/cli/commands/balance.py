@@ -1,0 +1,49 @@
+"""Show who holds how much, and what is in escrow.
+
+Which ledger is read is decided in `application.books`.
+"""
+
+from typing import Annotated
+
+import typer
+
+from fedcoin_cli.cli.ledger_lines import open_books, source
+from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.output import table
+
+
+def run(
+    call: Call,
+    who: Annotated[
+        str | None, typer.Argument(help="A key's name or an address; default: all accounts.")
+    ] = None,
+    at: Annotated[
+        int | None, typer.Option(metavar="HEIGHT", min=0, help="After this block instead of the last one.")
+    ] = None,
+) -> None:
+    """Show who holds how much, and what is in escrow.
+
+    The longest certified ledger of the workspace is read; a price is in escrow until its task ends.
+    """
+    from fedcoin_cli.application.names import Names
+    from ledger_store.amount import format_micro
+
+    names = Names.of(call.workspace())
+    with open_books(call) as books:
+        state = books.state if at is None else books.state_at(at)
+        wanted = sorted(state.balances) if who is None else [names.address(who)]
+        accounts = [(names.name(one), one, format_micro(state.balances.get(one, 0))) for one in wanted]
+        accounts.sort()
+        locked = [state.tasks[task] for task in state.queue]
+        escrow = [(one.task.id, one.task.sender, format_micro(one.escrow_micro)) for one in locked]
+        data = {
+            "ledger": str(books.path),
+            "height": state.height,
+            "balances": [{"name": n, "address": a, "balance": b} for n, a, b in accounts],
+            "escrow": [{"task": t, "address": a, "amount": m} for t, a, m in escrow],
+        }
+        rows = [[name, balance, address] for name, address, balance in accounts]
+        rows += [[f"escrow of {names.name(a)}", m, f"task {t}"] for t, a, m in escrow if a in wanted]
+        lines = table(["account", "FedCoin", "address"], rows)
+        note = source(books) if at is None else f"{books.path}, at height {at}"
+        call.output.answer(data, [*lines, "", note])

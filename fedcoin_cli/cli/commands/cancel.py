@@ -1,0 +1,34 @@
+"""Withdraw a task that still waits for others.
+
+Sending and following is `application.requester`'s business.
+"""
+
+from typing import Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+
+
+def run(
+    call: Call,
+    task: Annotated[str, typer.Argument(help="The task's id, or its beginning.")],
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The requester's key by its name; default: requester.")
+    ] = None,
+) -> None:
+    """Withdraw a task that still waits for others; its price comes back from escrow.
+
+    Once miners work on a task it can no longer be withdrawn.
+    """
+    from fedcoin_cli.application.lookup import task_id
+    from fedcoin_cli.application.requester import Requester
+    from fedcoin_cli.application.workspace import REQUESTER
+
+    workspace = call.workspace()
+    with Requester(workspace, workspace.key(key or REQUESTER)) as requester:
+        requester.connect()
+        whole = task_id(requester.state, task)
+        final = requester.cancel(whole)
+    data = {"task": whole, "transaction": final.transaction, "height": final.height}
+    call.output.answer(data, [f"cancelled {whole}, final at height {final.height}"])

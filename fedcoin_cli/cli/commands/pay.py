@@ -1,0 +1,58 @@
+"""Pay coins to another account and wait until that is final.
+
+Sending and following is `application.requester`'s business.
+"""
+
+from typing import Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+
+
+def run(
+    call: Call,
+    to: Annotated[str, typer.Argument(help="Who is paid: a key's name or an address.")],
+    amount: Annotated[str, typer.Argument(help="FedCoins, with at most six decimals.")],
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who pays: a key's name; default: requester.")
+    ] = None,
+) -> None:
+    """Pay coins to another account and wait until that is final.
+
+    Whoever earned coins can pay with them: --key names the key that signs.
+    """
+    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.workspace import REQUESTER
+    from ledger_store.amount import format_micro
+
+    workspace = call.workspace()
+    amount_micro = _parse(amount)
+    names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
+    receiver = names.address(to)
+
+    from fedcoin_cli.application.requester import Requester
+
+    with Requester(workspace, payer) as requester:
+        final = requester.pay(receiver, amount_micro)
+    paid = format_micro(amount_micro)
+    data = {
+        "transaction": final.transaction,
+        "height": final.height,
+        "from": payer.address,
+        "to": receiver,
+        "amount": paid,
+    }
+    line = f"paid {paid} FedCoin to {names.name(receiver)}, final at height {final.height}"
+    call.output.answer(data, [line])
+
+
+def _parse(amount: str) -> int:
+    from fedcoin_cli.application.configuration import FlagError
+    from ledger_store.amount import parse_micro
+    from ledger_store.errors import SettingsError
+
+    try:
+        return parse_micro(amount)
+    except SettingsError as error:
+        raise FlagError(error.message, where="AMOUNT", hint=error.hint) from error

@@ -1,0 +1,204 @@
+"""Publish a round, follow its mining and show values and payments.
+
+Sending and following is `application.requester`'s business, what is asked for `application.terms`'.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.requester import Published, Requester
+    from fedcoin_cli.application.settings import Settings
+    from fedcoin_cli.application.terms import Wanted
+    from fedcoin_cli.application.workspace import Workspace
+    from ledger_store.keys import KeyPair
+
+
+def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
+    call: Call,
+    round_dir: Annotated[
+        Path | None, typer.Argument(help="The round's folder; default: the newest under rounds/.")
+    ] = None,
+    price: Annotated[str | None, typer.Option(metavar="FEDCOIN", help="Reward for the task.")] = None,
+    runtime: Annotated[str | None, typer.Option(metavar="S", help="Seconds to mine.")] = None,
+    attempts: Annotated[str | None, typer.Option(metavar="N", help="Attempts before a refund.")] = None,
+    difficulty: Annotated[
+        str | None, typer.Option(metavar="D", help="Greatest distance from the average, percentage points.")
+    ] = None,
+    payment_error: Annotated[
+        str | None,
+        typer.Option(metavar="FEDCOIN", help="Mine until every payment is known to this, at 95 percent."),
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Publish N times; 0: until Ctrl-C.  [default: 1]")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who pays: a key's name; default: requester.")
+    ] = None,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return once a quorum of miners has the task and its files.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Check round, terms and balance; send nothing.")
+    ] = False,
+) -> None:
+    """Publish a round, follow its mining and show values and payments.
+
+    The price is locked before any miner works; it ends as payments or comes back. What is shown stands in a
+    certified block that was verified here. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it
+    ended. The exit code is 6 when the task was refunded.
+    """
+    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.workspace import REQUESTER
+
+    times = 1 if repeat is None else repeat
+    if no_wait and times != 1:
+        raise typer.BadParameter("--no-wait does not wait for the round before: leave out --repeat")
+    workspace = call.workspace()
+    settings = call.settings(
+        workspace,
+        task__price=price,
+        task__runtime=runtime,
+        task__attempts=attempts,
+        consensus__difficulty=difficulty,
+    )
+    names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
+    server = names.address(settings.task.server)
+
+    def wanted() -> "Wanted":
+        return _wanted(workspace, round_dir, settings, server, payment_error)
+
+    if dry_run:
+        _try(call, workspace, payer, wanted())
+    elif no_wait:
+        _hand_over(call, workspace, payer, wanted())
+    else:
+        rounds = (wanted() for _ in (count() if times == 0 else range(times)))
+        _publish(call, workspace, payer, rounds, names, alone=times == 1)
+
+
+def _wanted(
+    workspace: "Workspace", folder: Path | None, settings: "Settings", server: str, error: str | None
+) -> "Wanted":
+    from fedcoin_cli.application.round_files import read_round
+    from fedcoin_cli.application.terms import Wanted
+    from ledger_store.amount import parse_micro
+
+    error_micro = None if error is None else parse_micro(error, "--payment-error")
+    files = read_round(folder or workspace.latest_round(), workspace.genesis())
+    return Wanted(files, settings, server, error_micro)
+
+
+def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
+    from fedcoin_cli.application.books import certified_tip
+    from fedcoin_cli.application.trial import check_admissible
+    from ledger_store.amount import format_micro
+    from ledger_store.transaction import sign
+
+    state = certified_tip(workspace).state
+    number = state.sequences.get(payer.address, 0) + 1
+    task = sign(wanted.task(payer.address, number), payer, state.genesis.id)
+    check_admissible(state, task)
+    parts = [format_micro(part) for part in wanted.parts_micro]
+    data = {
+        "round": str(wanted.round.folder),
+        "clients": task.clients,
+        "images": task.images,
+        "files": len(task.files),
+        "bytes": wanted.round.size_bytes,
+        "price": format_micro(task.price_micro),
+        "parts": parts,
+        "balance": format_micro(state.balances.get(payer.address, 0)),
+    }
+    lines = [
+        f"would publish {wanted.round.folder}: {task.clients} clients, {task.images} test images",
+        f"{len(task.files)} files, {wanted.round.size_bytes / 1e6:.1f} MB",
+        f"price {data['price']} = {parts[0]} clients + {parts[1]} FL server + {parts[2]} miners",
+        f"balance {data['balance']}",
+    ]
+    call.output.answer(data, lines)
+
+
+def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
+    from fedcoin_cli.application.requester import Requester
+    from fedcoin_cli.cli.following import Bars
+
+    with Bars(call.output) as bars, Requester(workspace, payer, bars) as requester:
+        task = requester.publish(wanted, wait=False).task
+    lines = [f"task  {task}", "", f"next: fedcoin show {task[:16]}"]
+    call.output.answer({"task": task}, lines)
+
+
+def _publish(
+    call: Call,
+    workspace: "Workspace",
+    payer: "KeyPair",
+    rounds: "Iterator[Wanted]",
+    names: "Names",
+    *,
+    alone: bool,
+) -> None:
+    """Publish one round after the other; with --json and several there is one answer at the end."""
+    from fedcoin_cli.application.requester import Requester
+    from fedcoin_cli.cli.following import Bars
+
+    done: list[dict[str, object]] = []
+    try:
+        with Bars(call.output) as bars, Requester(workspace, payer, bars) as requester:
+            for wanted in rounds:
+                published = _follow(call, requester, wanted)
+                bars.clear()
+                done.append(_data(published))
+                if alone or not call.output.as_json:
+                    call.output.answer(done[-1], [*_lines(published, names), *([] if alone else [""])])
+                _judge(published)
+    finally:
+        if call.output.as_json and not alone:
+            call.output.answer({"tasks": done}, [])
+
+
+def _follow(call: Call, requester: "Requester", wanted: "Wanted") -> "Published":
+    try:
+        return requester.publish(wanted)
+    except KeyboardInterrupt:
+        if requester.following is not None:
+            call.output.note(f"the miners go on: fedcoin show {requester.following[:16]}")
+        raise
+
+
+def _data(published: "Published") -> dict[str, object]:
+    assert published.report is not None
+    rest = published.seconds - published.mining_seconds
+    times = {"seconds": Decimal(f"{published.seconds:.3f}"), "seconds_not_mining": Decimal(f"{rest:.3f}")}
+    return published.report.to_json() | times
+
+
+def _lines(published: "Published", names: "Names") -> list[str]:
+    from fedcoin_cli.cli.ledger_lines import task_lines
+
+    assert published.report is not None
+    rest = published.seconds - published.mining_seconds
+    return [
+        *task_lines(published.report, names),
+        f"{published.seconds:.1f} s in all, {rest:.1f} s of it not mining",
+        "anyone with a copy of the ledger can check this: fedcoin audit",
+    ]
+
+
+def _judge(published: "Published") -> None:
+    from ledger_store.errors import ConsensusFailure
+
+    assert published.report is not None
+    state = published.report.state
+    if state != "SETTLED":
+        message = f"the task was {state.lower()} after {published.report.attempts} attempts"
+        hint = "no estimate came within D: a larger --difficulty or --runtime helps"
+        raise ConsensusFailure(message, where=f"task {published.task}", hint=hint)
