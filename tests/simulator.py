@@ -459,7 +459,9 @@ class World:
             case work.Inspect(task):
                 return work.Inspected(task.id, None), quick
             case work.Mine():
-                return self._estimate(node, order), order.remaining_ms + self.rng.randint(0, 300)
+                return self._estimate(node, order), max(0, order.deadline_ms - self.now) + self.rng.randint(
+                    0, 300
+                )
             case work.Weigh(task):
                 return work.Weighed(task.id, tuple(range(task.clients)), 7), quick
             case work.VerifyTable(task, attempt, _, reveal):

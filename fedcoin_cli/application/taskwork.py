@@ -4,7 +4,6 @@ Drives `posap` between chain, peers, vote log and mining child.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from fedcoin_cli.application import work
 from fedcoin_cli.application.ports import Ledger, Log, Orders, Ports
@@ -75,7 +74,6 @@ class TaskWork:
             assert self.machine is not None
             started = self._stage_start(record, CLOSED, records)
             self._orders.drop("mine")
-            self._weigh(record)
             self._run(self.machine.closed(record.commits, started))
 
     def due(self) -> Close | Result | None:
@@ -146,8 +144,7 @@ class TaskWork:
     def estimated(self, answer: work.Estimated) -> None:
         """The child's estimate: seal it with a salt, commit."""
         self._orders.drop("mine")
-        record = self._ledger.tip.state.current
-        if not self._concerns(answer) or record is None:
+        if not self._concerns(answer):
             return
         assert self.machine is not None
         reveal = Reveal(
@@ -161,7 +158,6 @@ class TaskWork:
             signature="",
         )
         self._run(self.machine.estimated(reveal))
-        self._weigh(record)
 
     def weighed(self, answer: work.Weighed) -> None:
         """The child's P."""
@@ -192,13 +188,8 @@ class TaskWork:
     def child_restarted(self) -> None:
         """Give a new child what its predecessor took along; mining goes on for what is left of RUNTIME."""
         for order in self._orders.waiting():
-            match order:
-                case work.Mine():
-                    self._ports.order(replace(order, remaining_ms=self.remaining_ms))
-                case work.VerifyTable() if not self._ports.has_file(order.reveal.table):
-                    pass
-                case _:
-                    self._ports.order(order)
+            if not isinstance(order, work.VerifyTable) or self._ports.has_file(order.reveal.table):
+                self._ports.order(order)
 
     # Inside -----------------------------------------------------------------------------------------------------
 
@@ -210,14 +201,15 @@ class TaskWork:
         self.machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == place)
         if record.task.proxy is None:
             self.machine.proxy = no_proxy(record.task.clients)
+        # P first: the result then waits for nothing but the reveals.
+        self._weigh(record)
         if record.state != OPEN:
             return
         if self.machine.phase == "mining" and self._address in self.machine.attempt.expected:
             assert record.seed is not None
-            order = work.Mine(record.task, record.attempt, record.seed, self.remaining_ms)
+            deadline = started + record.task.runtime_ms
+            order = work.Mine(record.task, record.attempt, record.seed, deadline)
             self._orders.give(("mine", record.task.id), order)
-        else:
-            self._weigh(record)
 
     def _drop(self) -> None:
         """The attempt is over; what was memoised for its task is kept while another attempt follows."""

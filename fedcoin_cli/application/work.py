@@ -30,12 +30,12 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """Walk rankings of (seed, own key) until `remaining_ms` are over or the values are exact."""
+    """Walk rankings of (seed, own key) until `deadline_ms` on the host's monotonic clock, or exact values."""
 
     task: Task
     attempt: int
     seed: str
-    remaining_ms: int
+    deadline_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,10 +182,9 @@ class Worker:
     # Mining -----------------------------------------------------------------------------------------------------
 
     def _begin(self, order: work.Mine) -> None:
-        began = time.monotonic()
         problem = self._problem(order.task)
         engine = problem.engine
-        left_s = max(0.0, order.remaining_ms / 1000 - (time.monotonic() - began))
+        left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
             estimator: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
             plan = Plan(
