@@ -9,12 +9,13 @@ a full disk is met before the ledger changes, and after a power cut the tip file
 over it.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 from ledger_store import disk
 from ledger_store.block import Block, Certificate
@@ -88,6 +89,8 @@ class ChainReader:
     Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle.
     """
 
+    _FLAGS: ClassVar[int] = os.O_RDONLY
+
     def __init__(self, folder: Path) -> None:
         self.path = folder / CHAIN_NAME
         self._tip_path = folder / TIP_NAME
@@ -95,7 +98,8 @@ class ChainReader:
         self._offsets: list[int] = []
         self._tip = self._load()
         self._tip = Tip(self._tip.state, self._certificate(record))
-        self._handle = os.open(self.path, os.O_RDONLY)
+        with disk.refusals(self.path):
+            self._handle = os.open(self.path, self._FLAGS)
 
     @property
     def tip(self) -> Tip:
@@ -198,17 +202,16 @@ class ChainFile(ChainReader):
     After a `StorageFailure` it refuses further writes: what the disk holds is known only after opening again.
     """
 
+    _FLAGS: ClassVar[int] = os.O_RDWR | os.O_APPEND
+
     def __init__(self, folder: Path) -> None:
-        self._lock = disk.lock(folder / LOCK_NAME)
-        try:
+        with contextlib.ExitStack() as undo:
+            self._lock = disk.lock(folder / LOCK_NAME)
+            undo.callback(os.close, self._lock)
             super().__init__(folder)
-            os.close(self._handle)
-            with disk.refusals(self.path):
-                self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
+            undo.callback(os.close, self._handle)
             self.torn = self._move_torn_tail()
-        except BaseException:
-            os.close(self._lock)
-            raise
+            undo.pop_all()
         self._failed = False
 
     @classmethod

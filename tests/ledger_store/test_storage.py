@@ -81,15 +81,16 @@ def test_a_full_disk_makes_no_half_ledger(small_disk: Path) -> None:
 
 
 def test_a_torn_tail_that_cannot_be_moved_stays_where_it_is(small_disk: Path) -> None:
-    """Moving aside needs room; without it the file is left as it was, and nothing half-moved stays."""
+    """Moving aside needs room; without it the file is left as it was, nothing half-moved stays, no file stays open."""
     prepared(small_disk).close()
     with (small_disk / CHAIN_NAME).open("ab") as chain:
         chain.write(b"torn" * PAGE)
-    before = ledger_bytes(small_disk)
+    before, open_files = ledger_bytes(small_disk), len(list(Path("/proc/self/fd").iterdir()))
     fill(small_disk, 1)
     with pytest.raises(StorageFailure):
         ChainFile.open_for_writing(small_disk)
     assert ledger_bytes(small_disk) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
 
 
 @pytest.mark.parametrize("room", [0, 1, 1_000, 14_000])
