@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.ledger_lines import open_books, source
 from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import table
 
 
 def run(
@@ -26,6 +24,8 @@ def run(
     The longest certified ledger of the workspace is read; a price is in escrow until its task ends.
     """
     from fedcoin_cli.application.names import Names
+    from fedcoin_cli.cli.opened_books import open_books, source
+    from fedcoin_cli.cli.output import table
     from ledger_store.amount import format_micro
 
     names = Names.of(call.workspace())

@@ -31,7 +31,7 @@ def run(
     """
     from fedcoin_cli.application.lookup import concerns
     from fedcoin_cli.application.names import Names
-    from fedcoin_cli.cli.ledger_lines import open_books, source
+    from fedcoin_cli.cli.opened_books import open_books, source
 
     names = Names.of(call.workspace())
     address = None if account is None else names.address(account)

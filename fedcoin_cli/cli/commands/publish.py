@@ -182,7 +182,7 @@ def _data(published: "Published") -> dict[str, object]:
 
 
 def _lines(published: "Published", names: "Names") -> list[str]:
-    from fedcoin_cli.cli.ledger_lines import task_lines
+    from fedcoin_cli.cli.task_lines import task_lines
 
     assert published.report is not None
     rest = published.seconds - published.mining_seconds

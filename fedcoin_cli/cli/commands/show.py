@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.ledger_lines import block_lines, open_books, source, summary, task_lines
 from fedcoin_cli.cli.options import Call
 
 
@@ -27,6 +26,9 @@ def run(
     """
     from fedcoin_cli.application.lookup import FoundBlock, FoundTask, find
     from fedcoin_cli.application.names import Names
+    from fedcoin_cli.cli.ledger_lines import block_lines, summary
+    from fedcoin_cli.cli.opened_books import open_books, source
+    from fedcoin_cli.cli.task_lines import task_lines
 
     names = Names.of(call.workspace())
     with open_books(call) as books:

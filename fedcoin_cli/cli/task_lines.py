@@ -1,0 +1,36 @@
+"""A task and what came of it, as lines for people."""
+
+from fedcoin_cli.application.names import Names
+from fedcoin_cli.application.report import TaskReport
+from fedcoin_cli.cli.output import table
+
+
+def task_lines(report: TaskReport, names: Names) -> list[str]:
+    """A task and what came of it."""
+    where = f"{report.state.lower()} at height {report.height}, attempt {report.attempts}"
+    head = [f"task   {report.task}", f"state  {where}"]
+    if not report.ended:
+        return [*head, f"price  {report.price} FedCoin, in escrow"]
+    return [*head, "", *_payments(report, names), "", *_estimates(report, names)]
+
+
+def _payments(report: TaskReport, names: Names) -> list[str]:
+    rows = [[names.name(line.client), line.shapley or "-", line.paid] for line in report.clients]
+    rows.append([f"{names.name(report.server)} (FL server)", "", report.server_paid])
+    rows += [[f"{names.name(one.miner)} (miner)", "", one.paid] for one in report.miners if one.paid != "0.0"]
+    if report.returned != "0.0":
+        rows.append(["returned to the requester", "", report.returned])
+    return table(["paid to", "SV (pp)", "FedCoin"], [*rows, ["total", report.total or "-", report.price]])
+
+
+def _estimates(report: TaskReport, names: Names) -> list[str]:
+    if not report.miners:
+        return ["no estimate was verified"]
+    rows = []
+    for one in report.miners:
+        kind = "exact" if one.exact else f"{one.rankings} rankings"
+        note = "false table" if one.fraud else "winner" if one.miner == report.winner else ""
+        rows.append([names.name(one.miner), kind, one.distance or "-", note])
+    what = "exact values" if report.exact else "the average of all rankings"
+    lines = table(["miner", "estimate", "distance (pp)", ""], rows)
+    return [*lines, "", f"distances are from {what}; D is {report.difficulty} pp"]
