@@ -7,6 +7,7 @@ import pytest
 
 from fedcoin_cli.learning.build import build, seed_spec
 from fedcoin_cli.learning.datasets import Dataset, load
+from fedcoin_cli.learning.mining import game as game_module
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.proxy import make_proxy
 from fedcoin_cli.learning.mining.reference import Reference
@@ -96,6 +97,23 @@ def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
     with pytest.raises(RoundFilesInvalid) as caught:
         Game.load(round_files)
     assert caught.value.where == str(round_files.model)
+
+
+@pytest.mark.parametrize("limit", ["MAX_ACTIVATION_BYTES", "MAX_COALITION_FLOP", "MAX_FIRST_LAYER_FLOP"])
+def test_games_beyond_a_miner_are_refused(
+    limit: str, round_files: RoundFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A game that needs more memory or work than the bounds is refused before anything is computed."""
+    needs = {
+        "MAX_ACTIVATION_BYTES": 4 * 4 * 397 * 128,
+        "MAX_COALITION_FLOP": 2 * 397 * 128 * 10,
+        "MAX_FIRST_LAYER_FLOP": 2 * 4 * 397 * 64 * 128,
+    }
+    monkeypatch.setattr(game_module, limit, needs[limit])
+    Game.load(round_files)
+    monkeypatch.setattr(game_module, limit, needs[limit] - 1)
+    with pytest.raises(RoundFilesInvalid, match="too much"):
+        Game.load(round_files)
 
 
 def test_weights_fit_the_built_model(trained: Trained) -> None:

@@ -41,7 +41,8 @@ class UtilityEngine:
         self.game = game
         inputs = keras.Input(batch_shape=(BATCH, game.clients), name="shares")
         self._model = keras.Model(inputs, _Counts(game, first or FirstLayer(game))(inputs), name="utility")
-        self._model.compile(jit_compile=False)
+        # XLA gains nothing on TensorFlow; elsewhere Keras' own choice (JAX would not compile at all without it).
+        self._model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
         # The first call traces the graph, a second or two: not within a slice of mining.
         self.counts([game.full])
 

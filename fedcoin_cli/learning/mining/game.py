@@ -6,7 +6,9 @@ A coalition is a mask, a Python integer in which client j is bit j. How its util
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,13 @@ import numpy.typing as npt
 from fedcoin_cli.learning.model import ModelSpec, parse_model
 from fedcoin_cli.learning.weights import TestSet, Weights, read_proxy, read_test, read_update
 from ledger_store.errors import RoundFilesInvalid
+
+MAX_ACTIVATION_BYTES: Final = 6 << 30
+"""Pre-activations of all clients on all images, float32: what mining a game holds in memory."""
+MAX_COALITION_FLOP: Final = 20 * 10**9
+"""The work of one coalition, first layer excepted; MNIST with the seed's model takes 0.026·10⁹."""
+MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
+"""The work of all first layers, done once; 20 clients' MNIST updates take 0.04·10¹²."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,10 +57,12 @@ class Game:
         """Read and check a round's files; `weights` is None for `mean`.
 
         Raises:
-            RoundFilesInvalid: a file is missing or is not what the model demands; the message names the client.
+            RoundFilesInvalid: a file is missing or is not what the model demands (the message names the client), or
+                the game as a whole asks for more memory or work than a miner gives to one task.
         """
         spec = parse_model(_text(files.model), where=str(files.model))
         test = read_test(files.test, spec)
+        _refuse_excess(spec, len(files.updates), len(test), str(files.model))
         updates = tuple(
             read_update(path, spec, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
         )
@@ -90,6 +101,21 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
     packed = b"".join(mask.to_bytes(width, "little") for mask in masks)
     rows = np.frombuffer(packed, np.uint8).reshape(len(masks), width)
     return np.unpackbits(rows, axis=1, count=clients, bitorder="little")
+
+
+def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> None:
+    """Files of modest size may describe a game that no miner could play."""
+    first, *above = spec.layers
+    widest = max(layer.units for layer in spec.layers)
+    if 4 * clients * images * widest > MAX_ACTIVATION_BYTES:
+        message = f"{clients} clients with layers of {widest} units on {images} images need too much memory"
+    elif 2 * images * sum(layer.inputs * layer.units for layer in above) > MAX_COALITION_FLOP:
+        message = f"one coalition of this model on {images} images takes too much work"
+    elif 2 * clients * images * prod(first.weight_shapes[0]) > MAX_FIRST_LAYER_FLOP:
+        message = f"the first layers of {clients} clients on {images} images take too much work"
+    else:
+        return
+    raise RoundFilesInvalid(message, where=where, hint="use a smaller test set or a smaller model")
 
 
 def _text(path: Path) -> bytes:

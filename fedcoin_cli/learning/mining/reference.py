@@ -59,10 +59,11 @@ class Reference:
         """The intervals of several non-empty coalitions, faster together than one by one."""
         shares = self.game.shares(masks)
         totals = np.zeros((len(masks), 3), np.int64)
+        widest = max(layer.units for layer in self.game.spec.layers)
         for index, (label, positions) in enumerate(self.first.chunks):
             block = self.first.block(index)
             pair = (block, np.abs(block))
-            size = max(1, _BATCH_VALUES // (len(positions) * block.shape[2]))
+            size = max(1, _BATCH_VALUES // (len(positions) * widest))
             for start in range(0, len(masks), size):
                 rows = slice(start, start + size)
                 totals[rows] += self._chunk_totals(pair, shares[rows], label, factor)
