@@ -4,15 +4,33 @@ Modules that need Keras import it from here; the others (`model`, `weights`, tab
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from ledger_store.errors import MissingPart
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what C++ libraries say while they load off the terminal: no setting of theirs silences all of it."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 try:
-    import keras
-    from keras import ops
+    with _quiet():
+        import keras
+        from keras import ops
 except ImportError as error:
     raise MissingPart(
         "TensorFlow and Keras are not installed",

@@ -1,0 +1,134 @@
+"""Making a round: K simulated clients train, each signs its update; the files that `publish` reads are written.
+
+`round.json` is written last, so an interrupted `train` leaves no round that looks whole. The training itself is
+`learning.training`'s business, reading a round `round_files`'.
+"""
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedcoin_cli.application.round_files import MODEL_NAME, PROXY_NAME, ROUND_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.learning.datasets import Dataset
+from fedcoin_cli.learning.mining.game import Game, RoundFiles
+from fedcoin_cli.learning.mining.proxy import make_proxy
+from fedcoin_cli.learning.training import Update, train_round
+from fedcoin_cli.learning.weights import write_proxy, write_test, write_update
+from ledger_store import disk
+from ledger_store.canonical import digest
+from ledger_store.errors import NotFound, RoundFilesInvalid
+from ledger_store.keys import KeyPair, save_key
+from ledger_store.transaction import update_terms
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What to simulate: the data, how they are divided among `clients`, and how long each trains."""
+
+    dataset: Dataset
+    split: str
+    clients: int
+    epochs: int
+    seed: int
+    aggregation: str
+
+
+def make_round(
+    workspace: Workspace, folder: Path, recipe: Recipe, report: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Train, sign and write a round into the empty `folder`; returns what `round.json` holds.
+
+    Equal recipes give equal models, updates and proxies on one machine; the nonce and so the signatures differ.
+    """
+    trained = train_round(
+        recipe.dataset,
+        recipe.split,
+        recipe.clients,
+        epochs=recipe.epochs,
+        seed=recipe.seed,
+        report=report,
+    )
+    (folder / MODEL_NAME).write_text(trained.model_json, "utf-8")
+    write_test(folder / TEST_NAME, recipe.dataset.test)
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "genesis": workspace.genesis().id,
+        "nonce": secrets.token_hex(16),
+        "model": _digest(folder / MODEL_NAME),
+        "test": _digest(folder / TEST_NAME),
+        "images": len(recipe.dataset.test),
+        "empty": 0,
+        "aggregation": recipe.aggregation,
+        "baseline": None,
+    }
+    document["updates"] = [
+        _sign(folder, number, update, client_key(workspace, number), document)
+        for number, update in enumerate(trained.updates, 1)
+    ]
+    document["proxy"] = write_proxy_of(folder, recipe.clients)
+    _write(folder, document)
+    return document
+
+
+def add_proxy(folder: Path) -> dict[str, Any]:
+    """Make the proxy of an existing round anew and name it in `round.json`; raises `RoundFilesInvalid`."""
+    try:
+        document: dict[str, Any] = json.loads((folder / ROUND_NAME).read_bytes())
+        clients = len(document["updates"])
+    except FileNotFoundError as error:
+        raise NotFound("no such round", where=str(folder), hint="fedcoin train makes one") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RoundFilesInvalid("round.json is damaged", where=str(folder / ROUND_NAME)) from error
+    document["proxy"] = write_proxy_of(folder, clients)
+    _write(folder, document)
+    return document
+
+
+def write_proxy_of(folder: Path, clients: int) -> str:
+    """Quantise each client's own logits on the test images; returns the file's digest."""
+    updates = tuple(folder / update_name(number) for number in range(1, clients + 1))
+    game = Game.load(RoundFiles(folder / MODEL_NAME, folder / TEST_NAME, updates))
+    write_proxy(folder / PROXY_NAME, make_proxy(game))
+    return _digest(folder / PROXY_NAME)
+
+
+def update_name(number: int) -> str:
+    """The file of client `number`, from 1."""
+    return f"{client_name(number)}.safetensors"
+
+
+def client_key(workspace: Workspace, number: int) -> KeyPair:
+    """The key of simulated client `number`, made when the workspace has none yet."""
+    path = workspace.key_file(client_name(number))
+    if not path.exists():
+        save_key(path, KeyPair.generate())
+    return workspace.key(client_name(number))
+
+
+def _sign(
+    folder: Path, number: int, update: Update, key: KeyPair, document: dict[str, Any]
+) -> dict[str, Any]:
+    path = folder / update_name(number)
+    write_update(path, update.weights)
+    content = _digest(path)
+    terms = update_terms(document["model"], document["test"], content, update.examples, document["nonce"])
+    return {
+        "file": path.name,
+        "digest": content,
+        "client": key.address,
+        "examples": update.examples,
+        "signature": key.sign("update", document["genesis"], terms),
+    }
+
+
+def _digest(path: Path) -> str:
+    return digest(path.read_bytes())
+
+
+def _write(folder: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    disk.put_in_place(disk.stage(folder / ROUND_NAME, text.encode("ascii")), folder / ROUND_NAME)

@@ -1,0 +1,93 @@
+"""Train K simulated clients and write a signed round.
+
+What a round consists of is decided in `application.round_making`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.progress import progress
+from ledger_store.errors import RoundFilesInvalid
+
+
+def run(
+    call: Call,
+    clients: Annotated[str | None, typer.Option(metavar="K", help="How many clients train.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="digits|mnist|FILE.npz",
+            help="The data: embedded digits, Keras's MNIST, or a file.  [default: digits]",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="CASE", help="How data are divided: same or mix.  [default: same]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=1_000, help="Passes of each client over its data.  [default: 10]")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**31 - 1, help="Fixes everything that is drawn.  [default: 0]")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where; default: the next under rounds/."),
+    ] = None,
+) -> None:
+    """Train K simulated clients and write a signed round.
+
+    Each client starts from the same initial model, trains on its own part of the data and signs its update for
+    this network. The round also gets the proxy file, which lets miners estimate values with far fewer coalitions.
+    """
+    workspace = call.workspace()
+    settings = call.settings(workspace, task__clients=clients)
+    # Here, because Keras takes seconds to import: a wrong option should say so at once.
+    from fedcoin_cli.application.round_making import Recipe, make_round
+    from fedcoin_cli.learning.datasets import load
+    from fedcoin_cli.learning.splits import SPLITS
+
+    case = split or "same"
+    if case not in SPLITS:
+        raise typer.BadParameter(f"no such split: {case!r}; choose one of {', '.join(SPLITS)}")
+    data = load(dataset or "digits")
+    count = settings.task.clients
+    recipe = Recipe(data, case, count, epochs or 10, seed or 0, settings.task.aggregation)
+    folder = workspace.new_round() if output is None else _empty(output)
+    total = count * recipe.epochs
+    with progress(call.output, f"training {count} clients", total, "epochs") as step:
+        document = make_round(
+            workspace, folder, recipe, lambda client, epoch: step(client * recipe.epochs + epoch)
+        )
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    examples = [update["examples"] for update in document["updates"]]
+    answer = {
+        "round": str(folder),
+        "dataset": data.name,
+        "split": case,
+        "clients": count,
+        "images": document["images"],
+        "examples": examples,
+        "bytes": size,
+    }
+    spread = f"{min(examples)} to {max(examples)} images each"
+    lines = [
+        f"round     {folder}",
+        f"clients   {count}, {case} split of {data.name}, {spread}",
+        f"test set  {document['images']} images",
+        f"files     {size / 1e6:.1f} MB",
+        "",
+        "next: fedcoin mine, then fedcoin publish",
+    ]
+    call.output.answer(answer, lines)
+
+
+def _empty(folder: Path) -> Path:
+    """An empty folder, made when missing; files that stand there are nobody's to overwrite."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        hint = "name another folder, or leave -o out"
+        raise RoundFilesInvalid("this folder is not empty", where=str(folder), hint=hint)
+    return folder
