@@ -1,0 +1,85 @@
+from decimal import ROUND_HALF_UP, Decimal, getcontext
+from fractions import Fraction
+from random import Random
+
+from chains import ChainMaker
+from places import refunded_round, settled_round
+
+from fedcoin_cli.application.report import distance_points, points, report_of
+from ledger_store.transaction import Result
+
+
+def rounded(value: Fraction) -> str:
+    getcontext().prec = 80
+    exact = Decimal(value.numerator) / Decimal(value.denominator)
+    return f"{exact.quantize(Decimal('0.000001'), ROUND_HALF_UP):f}".replace("-0.000000", "0.000000")
+
+
+def test_values_are_rounded_exactly() -> None:
+    """Images become percentage points with six decimals, as exact fractions do."""
+    draw = Random(1)
+    for _ in range(500):
+        numerator, denominator, images = (
+            draw.randint(-(10**12), 10**12),
+            draw.randint(1, 10**9),
+            draw.randint(1, 10**6),
+        )
+        assert points(numerator, denominator, images) == rounded(
+            100 * Fraction(numerator, denominator * images)
+        )
+    assert points(-1, 3, 1) == "-33.333333"
+    assert points(0, 1, 5) == "0.000000"
+
+
+def test_distances_are_rounded_exactly() -> None:
+    """A squared distance in images² becomes the nearest distance in percentage points with six decimals."""
+    draw = Random(2)
+    for _ in range(500):
+        numerator, denominator, images = (
+            draw.randint(0, 10**12),
+            draw.randint(1, 10**9),
+            draw.randint(1, 10**6),
+        )
+        shown = Fraction(distance_points(numerator, denominator, images))
+        half = Fraction(1, 2 * 10**6)
+        squared = Fraction(10**4 * numerator, denominator * images**2)
+        assert max(Fraction(0), shown - half) ** 2 <= squared <= (shown + half) ** 2
+    assert distance_points(2, 1, 100) == "1.414214"
+
+
+def test_a_settled_task() -> None:
+    """A settled task's report holds values, payments that sum to the price, winner and distances."""
+    maker = ChainMaker()
+    task = settled_round(maker)
+    end = maker.blocks[-1].transactions[-1]
+    assert isinstance(end, Result)
+    report = report_of(maker.tip.state.tasks[task.id], maker.genesis, end)
+    assert (report.state, report.height, report.attempts, report.ended) == ("SETTLED", 3, 1, True)
+    assert [line.shapley for line in report.clients] == ["1.000000", "1.010000", "1.020000"]
+    assert report.total == "3.030000"
+    paid = [Decimal(line.paid) for line in report.clients] + [Decimal(line.paid) for line in report.miners]
+    assert sum(paid) + Decimal(report.server_paid) + Decimal(report.returned) == Decimal(report.price) == 10
+    assert report.winner in maker.genesis.roster
+    assert (report.distance, report.difficulty) == ("0.000000", "1.5")
+    assert {(line.rankings, line.exact, line.distance, line.fraud) for line in report.miners} == {
+        (10, False, "0.000000", False)
+    }
+    data = report.to_json()
+    assert data["shapley"] == ["1.000000", "1.010000", "1.020000"]
+    assert data["clients"] == [update.client for update in task.updates]
+    assert data["payments"] == [line.paid for line in report.clients]
+
+
+def test_tasks_without_values() -> None:
+    """A refunded task returns its price and an unfinished one is in escrow; neither shows values or a winner."""
+    maker = ChainMaker()
+    refunded = refunded_round(maker)
+    end = maker.blocks[-1].transactions[-1]
+    assert not isinstance(end, Result)
+    report = report_of(maker.tip.state.tasks[refunded.id], maker.genesis, end)  # type: ignore[arg-type]
+    assert (report.state, report.returned, report.winner, report.distance) == ("REFUNDED", "10.0", None, None)
+    assert report.to_json()["shapley"] is None
+    waiting = maker.task()
+    maker.add(waiting)
+    report = report_of(maker.tip.state.tasks[waiting.id], maker.genesis, None)
+    assert (report.state, report.ended, report.height) == ("OPEN", False, 3)

@@ -1,0 +1,59 @@
+"""Workspaces around ready-made chains, and rounds whose outcome follows from their reveals."""
+
+from pathlib import Path
+from typing import Any
+
+from chains import ChainMaker, key
+
+from fedcoin_cli.application.peers import Peer, render_peers
+from fedcoin_cli.application.votelog import VoteLog
+from fedcoin_cli.application.workspace import REQUESTER, SERVER, Workspace, client_name, miner_name
+from fedcoin_cli.consensus.estimate import no_proxy
+from fedcoin_cli.contract.settlement import give_up, settle
+from ledger_store.canonical import encode
+from ledger_store.keys import KeyPair, save_key
+from ledger_store.transaction import Close, Task
+
+
+def place(root: Path, maker: ChainMaker, *, clients: int = 3, port: int = 1) -> Workspace:
+    """A workspace at `root` whose miners all hold the maker's chain; nobody listens on its ports."""
+    workspace = Workspace(root)
+    for folder in (workspace.keys, workspace.store, workspace.rounds):
+        folder.mkdir(parents=True)
+    for name, pair in _keys(maker, clients).items():
+        save_key(workspace.key_file(name), pair)
+    peers = []
+    for number, miner in enumerate(maker.miners, 1):
+        folder = workspace.miner_folder(number).path
+        maker.write(folder)
+        VoteLog.create(workspace.miner_folder(number).votes, miner.address, maker.genesis.id).close()
+        peers.append(Peer(miner_name(number), miner.address, "127.0.0.1", port + 2 * (number - 1)))
+    workspace.peers_file.write_text(render_peers(peers))
+    workspace.genesis_file.write_bytes(encode(maker.genesis.to_json()) + b"\n")
+    return workspace
+
+
+def settled_round(maker: ChainMaker, **terms: Any) -> Task:
+    """Three blocks: a task, the close of all miners, the result that follows."""
+    task = maker.task(**terms)
+    maker.add(task)
+    reveals = maker.reveals(task)
+    maker.add(maker.close(task, reveals))
+    record = maker.tip.state.tasks[task.id]
+    outcome = settle(record, maker.genesis, reveals, (), no_proxy(task.clients))
+    maker.add(maker.result(task, reveals, outcome))
+    return task
+
+
+def refunded_round(maker: ChainMaker, **terms: Any) -> Task:
+    """Two blocks: a task of one attempt, and the close to which nobody committed."""
+    task = maker.task(attempts=1, **terms)
+    maker.add(task)
+    maker.add(Close(task.id, 1, (), give_up(maker.tip.state.tasks[task.id])))
+    return task
+
+
+def _keys(maker: ChainMaker, clients: int) -> dict[str, KeyPair]:
+    miners = {miner_name(number): pair for number, pair in enumerate(maker.miners, 1)}
+    named = {client_name(number): key(f"client-{number}") for number in range(1, clients + 1)}
+    return {REQUESTER: maker.requester, SERVER: maker.server, **miners, **named}

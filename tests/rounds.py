@@ -1,0 +1,90 @@
+"""Small rounds for tests, made without TensorFlow: random weights in a signed round directory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.learning.weights import TestSet, write_test, write_update
+from ledger_store.canonical import digest
+from ledger_store.keys import KeyPair
+from ledger_store.transaction import update_terms
+
+SIDE, UNITS, CLASSES = 4, 6, 3
+SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))
+NONCE = "0a" * 16
+
+
+def make_round(workspace: Workspace, clients: int = 3, images: int = 60, seed: int = 0) -> Path:
+    """A new round of the workspace's first `clients` client keys; returns its folder."""
+    folder, draw = workspace.new_round(), np.random.default_rng(seed)
+    (folder / "model.json").write_text(json.dumps(model_json()))
+    truth = [draw.normal(size=shape).astype(np.float32) for shape in SHAPES]
+    pixels = draw.random((images, SIDE, SIDE), dtype=np.float32)
+    hidden = np.maximum(pixels.reshape(images, -1) @ truth[0] + truth[1], 0)
+    labels = (hidden @ truth[2] + truth[3]).argmax(axis=1).astype(np.int32)
+    write_test(folder / "test.safetensors", TestSet(pixels, labels))
+    for number in range(1, clients + 1):
+        noise = [draw.normal(scale=0.3 * number, size=shape).astype(np.float32) for shape in SHAPES]
+        update = [weight + step for weight, step in zip(truth, noise, strict=True)]
+        write_update(folder / f"{client_name(number)}.safetensors", update)
+    sign_round(
+        folder, workspace, [workspace.key(client_name(number + 1)) for number in range(clients)], images
+    )
+    return folder
+
+
+def sign_round(
+    folder: Path, workspace: Workspace, clients: list[KeyPair], images: int, **changes: Any
+) -> None:
+    """Write round.json over the files as they are, signed by `clients`; `changes` replace its fields."""
+    genesis, names = (
+        workspace.genesis().id,
+        [f"{client_name(n + 1)}.safetensors" for n in range(len(clients))],
+    )
+    model, test = (digest((folder / name).read_bytes()) for name in ("model.json", "test.safetensors"))
+    updates = []
+    for number, (key, name) in enumerate(zip(clients, names, strict=True), 1):
+        update = digest((folder / name).read_bytes())
+        terms = update_terms(model, test, update, 100 * number, NONCE)
+        signature = key.sign("update", genesis, terms)
+        updates.append(
+            {
+                "file": name,
+                "digest": update,
+                "client": key.address,
+                "examples": 100 * number,
+                "signature": signature,
+            }
+        )
+    fields = {
+        "schema": 1,
+        "nonce": NONCE,
+        "model": model,
+        "test": test,
+        "proxy": None,
+        "images": images,
+        "empty": 0,
+        "aggregation": "mean",
+        "baseline": None,
+        "genesis": genesis,
+        "updates": updates,
+    }
+    (folder / "round.json").write_text(json.dumps(fields | changes, indent=1))
+
+
+def model_json() -> dict[str, Any]:
+    """Flatten, Dense with ReLU, Dense."""
+    layers = [
+        _layer("InputLayer", batch_shape=[None, SIDE, SIDE]),
+        _layer("Flatten"),
+        _layer("Dense", units=UNITS, activation="relu"),
+        _layer("Dense", units=CLASSES, activation="linear"),
+    ]
+    return {"module": "keras", "class_name": "Sequential", "config": {"layers": layers}}
+
+
+def _layer(name: str, **config: Any) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": name, "config": config}
