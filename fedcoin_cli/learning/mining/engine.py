@@ -41,7 +41,7 @@ class UtilityEngine:
         self.game = game
         inputs = keras.Input(batch_shape=(BATCH, game.clients), name="shares")
         self._model = keras.Model(inputs, _Counts(game, first or FirstLayer(game))(inputs), name="utility")
-        # XLA gains nothing on TensorFlow; elsewhere Keras' own choice (JAX would not compile at all without it).
+        # TensorFlow without XLA (mining.md 1); elsewhere Keras' own choice: JAX would not compile at all without it.
         self._model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
         # The first call traces the graph, a second or two: not within a slice of mining.
         self.counts([game.full])
@@ -66,7 +66,11 @@ class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
         self._layers_above = game.spec.layers[1:]
         self._activations = [keras.activations.get(layer.activation) for layer in game.spec.layers]
         self._chunks = [
-            (label, len(positions), self._constant(f"first_{index}", _transposed(first.block(index))))
+            (
+                label,
+                len(positions),
+                self._constant(f"first_{index}", first.block(index).reshape(game.clients, -1)),
+            )
             for index, (label, positions) in enumerate(first.chunks)
         ]
         self._upper = self._stacked(game)
@@ -115,8 +119,3 @@ def _correct(logits: Any, label: int) -> Any:
     if label == 0:
         return correct
     return ops.logical_and(correct, true > ops.max(logits[:, :label], axis=1))
-
-
-def _transposed(block: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(K, images, units) → (K, units·images): long rows of images, as the products above like them."""
-    return block.transpose(0, 2, 1).reshape(len(block), -1)

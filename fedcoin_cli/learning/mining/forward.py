@@ -27,7 +27,7 @@ ACTIVATIONS: Final[Mapping[str, Callable[[Floats], Floats]]] = {
 class FirstLayer:
     """First pre-activations of all clients, in chunks of images that share one label.
 
-    `chunks` holds (label, positions) with positions into the test set; `block(i)` is the (K, images, units) float64
+    `chunks` holds (label, positions) with positions into the test set; `block(i)` is the (K, units, images) float64
     array of chunk i. Blocks are kept as long as all of them fit into `MAX_CACHED_BYTES`, and recomputed otherwise.
     """
 
@@ -37,13 +37,14 @@ class FirstLayer:
         self.chunks = list(_label_chunks(game.test.labels))
         self._cache: dict[int, Floats] = {}
         self._cached = 8 * game.clients * game.images * first.units <= MAX_CACHED_BYTES
-        # One product for all clients: (values, K·units).
-        self._kernels = np.concatenate([update[0] for update in game.updates], axis=1).astype(np.float64)
-        biases = [update[1] for update in game.updates] if first.use_bias else [np.zeros(1)]
-        self._biases = np.array(biases, np.float64)[:, None, :]
+        # One product for all clients: (K·units, values).
+        self._kernels = np.concatenate([update[0].T for update in game.updates]).astype(np.float64)
+        self._biases = np.zeros((game.clients, first.units))
+        if first.use_bias:
+            self._biases[:] = [update[1] for update in game.updates]
 
     def block(self, index: int) -> Floats:
-        """First pre-activations of chunk `index`, (K, images, units)."""
+        """First pre-activations of chunk `index`, (K, units, images)."""
         if index not in self._cache:
             block = self._compute(self.chunks[index][1])
             if not self._cached:
@@ -52,9 +53,8 @@ class FirstLayer:
         return self._cache[index]
 
     def _compute(self, positions: npt.NDArray[np.intp]) -> Floats:
-        flat = pixels(self.game, positions) @ self._kernels
-        split = flat.reshape(len(positions), self.game.clients, -1).transpose(1, 0, 2)
-        return np.ascontiguousarray(split + self._biases)
+        product = self._kernels @ pixels(self.game, positions).T
+        return product.reshape(*self._biases.shape, -1) + self._biases[:, :, None]
 
 
 def pixels(game: Game, positions: npt.NDArray[np.intp]) -> Floats:

@@ -81,27 +81,29 @@ class Reference:
     def _chunk_totals(
         self, pair: tuple[Floats, Floats], shares: Floats, label: int, factor: int
     ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over one chunk, (masks, 3); `pair` is (Z, |Z|), (K, images, units)."""
+        """lo, count and hi of each coalition over one chunk, (masks, 3); `pair` is (Z, |Z|), (K, units, images)."""
         mixed = [(shares @ part.reshape(len(part), -1)).reshape(-1, *part.shape[1:]) for part in pair]
         logits, largest = self._through(shares, *mixed)
-        true = logits[:, :, label]
-        lower = logits[:, :, :label].max(axis=2, initial=-np.inf)
-        higher = logits[:, :, label + 1 :].max(axis=2, initial=-np.inf)
+        true = logits[:, label]
+        lower = logits[:, :label].max(axis=1, initial=-np.inf)
+        higher = logits[:, label + 1 :].max(axis=1, initial=-np.inf)
         margin = true - np.maximum(lower, higher)
         epsilon = factor * EPSILON * largest
         right = (true > lower) & (true >= higher)
         return np.stack([(margin > epsilon).sum(1), right.sum(1), (margin >= -epsilon).sum(1)], axis=1)
 
     def _through(self, shares: Floats, values: Floats, bounds: Floats) -> tuple[Floats, Floats]:
-        """Logits (masks, images, classes) and each image's largest absolute entry (masks, images)."""
+        """Logits (masks, classes, images) and each image's largest absolute entry (masks, images)."""
         activation = self.game.spec.layers[0].activation
         for layer, (kernels, biases) in zip(self.game.spec.layers[1:], self._upper, strict=True):
             values, bounds = ACTIVATIONS[activation](values), _absolute(activation, bounds)
-            shape = (-1, layer.inputs, layer.units)
-            values = values @ (shares @ kernels).reshape(shape) + (shares @ biases)[:, None]
-            bounds = bounds @ (shares @ np.abs(kernels)).reshape(shape) + (shares @ np.abs(biases))[:, None]
+            shape = (-1, layer.units, layer.inputs)
+            values = (shares @ kernels).reshape(shape) @ values + (shares @ biases)[:, :, None]
+            bounds = (shares @ np.abs(kernels)).reshape(shape) @ bounds + (shares @ np.abs(biases))[
+                :, :, None
+            ]
             activation = layer.activation
-        return values, bounds.max(axis=2)
+        return values, bounds.max(axis=1)
 
 
 def _absolute(activation: str, bounds: Floats) -> Floats:
@@ -110,11 +112,11 @@ def _absolute(activation: str, bounds: Floats) -> Floats:
 
 
 def _upper_weights(game: Game) -> list[tuple[Floats, Floats]]:
-    """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, all clients stacked."""
+    """Transposed kernels (K, units·inputs) and biases (K, units) of each layer above the first, clients stacked."""
     tensors = zip(*game.updates, strict=True)
     pairs = []
     for layer in game.spec.layers:
-        kernels = np.array(next(tensors), np.float64).reshape(game.clients, -1)
+        kernels = np.array(next(tensors), np.float64).transpose(0, 2, 1).reshape(game.clients, -1)
         biases = (
             np.array(next(tensors), np.float64) if layer.use_bias else np.zeros((game.clients, layer.units))
         )
