@@ -3,8 +3,6 @@
 What a miner does is in `application.node`; `fedcoin mine` starts several of these.
 """
 
-import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +11,7 @@ from fedcoin_cli.application.workspace import MinerFolder
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import as_known
-from ledger_store.errors import ExitCode, MissingPart
+from ledger_store.errors import ExitCode
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.node import NodeConfig
@@ -40,7 +38,6 @@ def run(
     settings = call.settings(workspace, mining__threads=threads)
     threads_each = settings.mining.threads or share_of_cores(len(workspace.miners))
     try:
-        _check_backend()
         _serve(call, NodeConfig(workspace, folder, settings, threads_each))
     except Exception as error:
         _leave_word(folder, error)
@@ -60,15 +57,6 @@ def _serve(call: Call, config: "NodeConfig") -> None:
             if not interrupts.count:
                 node.run()
             interrupts.wake = None
-
-
-def _check_backend() -> None:
-    """A miner without its mining process could not vote for a task: better say so at once."""
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    missing = [name for name in ("keras", backend) if find_spec(name) is None]
-    if missing:
-        where = "a miner needs it; auditing and paying do not"
-        raise MissingPart(f"{missing[0]} is not installed", where=where, hint="pip install 'fedcoin[mine]'")
 
 
 def _leave_word(folder: MinerFolder, error: Exception) -> None:
