@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import pytest
+from chains import ChainMaker, build_chain
+from places import refunded_round, settled_round
+
+from fedcoin_cli.application.chain_view import ANSWER_S, ChainView
+from fedcoin_cli.network.message import Fetch, FinalBlock, Message, Standing, Status
+from ledger_store.chain import start
+from ledger_store.errors import LedgerInvalid
+
+NONCE = "0" * 32
+
+
+def final(maker: ChainMaker, height: int) -> FinalBlock:
+    return FinalBlock(maker.blocks[height - 1], maker.certificates[height - 1])
+
+
+def standing(height: int) -> Standing:
+    return Standing(height, None, 0, "idle", 0, 0, 0, 0, 0)
+
+
+def test_it_follows_certified_blocks() -> None:
+    """Blocks in order extend the view, whoever sends them; it notes where transactions and tasks ended up."""
+    maker = ChainMaker()
+    task, other = settled_round(maker), refunded_round(maker)
+    view = ChainView(start(maker.genesis))
+    view.take("a", final(maker, 2))
+    assert view.tip.height == 0
+    for height in range(1, 6):
+        view.take("stranger", final(maker, height))
+    assert view.state == maker.tip.state
+    assert view.placed == {task.id: 1, other.id: 4}
+    assert view.ends == {task.id: maker.blocks[2].transactions[0], other.id: maker.blocks[4].transactions[0]}
+
+
+def test_a_block_without_a_quorum_is_ignored() -> None:
+    """A block with another block's certificate, or with a signature too few, does not extend the view."""
+    maker = build_chain(blocks=2)
+    view = ChainView(start(maker.genesis))
+    view.take("a", FinalBlock(maker.blocks[0], maker.certificates[1]))
+    short = replace(maker.certificates[0], signatures=maker.certificates[0].signatures[:-1])
+    view.take("a", FinalBlock(maker.blocks[0], short))
+    assert view.tip.height == 0
+
+
+def test_a_final_block_that_does_not_follow_is_an_alarm() -> None:
+    """A certified result whose payments do not follow from its reveals stops the requester."""
+    maker = ChainMaker()
+    maker.add_round()
+    view = ChainView(start(maker.genesis))
+    view.take("a", final(maker, 1))
+    view.take("a", final(maker, 2))
+    with pytest.raises(LedgerInvalid, match="block 3 is final"):
+        view.take("a", final(maker, 3))
+    assert view.tip.height == 2
+
+
+def test_one_miner_is_asked_at_a_time() -> None:
+    """Whoever claims more is asked for the next block; the next miner once the first was silent or had its turn."""
+    maker = build_chain(blocks=2)
+    view = ChainView(start(maker.genesis))
+    assert view.fetch(0.0) is None
+    view.take("a", standing(2))
+    view.take("b", standing(2))
+    assert view.fetch(0.0) == ("a", Fetch(1))
+    assert view.fetch(ANSWER_S / 2) is None
+    assert view.fetch(ANSWER_S) == ("b", Fetch(1))
+    view.take("b", final(maker, 1))
+    assert view.fetch(ANSWER_S * 1.5) is None
+    view.take("b", Status(2, NONCE))
+    assert view.fetch(ANSWER_S * 1.5) == ("a", Fetch(2))
+    view.take("a", final(maker, 2))
+    view.take("a", Status(2, NONCE))
+    assert view.fetch(ANSWER_S * 9) is None
+
+
+def test_caught_up_means_with_somebody_honest() -> None:
+    """Of four miners one may lie: a single absurd claim does not keep the view waiting, two claims do."""
+    maker = build_chain(blocks=2)
+    view = ChainView(start(maker.genesis))
+    seen = []
+    messages: list[Message] = [standing(10**6), standing(0), standing(1), final(maker, 1)]
+    for miner, message in zip("abcc", messages, strict=True):
+        view.take(miner, message)
+        seen.append(view.caught_up)
+    assert seen == [False, True, False, True]

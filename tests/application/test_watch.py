@@ -1,0 +1,51 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from chains import ChainMaker
+
+from fedcoin_cli.application.watch import Progress, progress_of, sending
+from fedcoin_cli.network.message import Standing
+from fedcoin_cli.network.transfers import Progress as Sent
+from ledger_store.state import TaskRecord
+
+
+@pytest.fixture
+def record() -> TaskRecord:
+    maker = ChainMaker()
+    task = maker.task(runtime_ms=8_000)
+    maker.add(task)
+    return maker.tip.state.tasks[task.id]
+
+
+def standing(record: TaskRecord, phase: str, **changes: Any) -> Standing:
+    return replace(Standing(1, record.task.id, record.attempt, phase, 0, 0, 0, 0, 3), **changes)
+
+
+def test_files_on_their_way() -> None:
+    """While files are sent the bytes of all miners count; then the miners check."""
+    assert sending([Sent(3, 10), Sent(10, 10)]) == Progress("sending files", 13, 20, "B")
+    assert sending([Sent(10, 10)]).title == "the miners check the files"
+    assert sending([]).title == "the miners check the files"
+
+
+def test_mining_by_time_or_by_coalitions(record: TaskRecord) -> None:
+    """Sampling is shown as seconds of RUNTIME by the slowest miner, exact work as coalitions by the fastest."""
+    slow, fast = (
+        standing(record, "mining", remaining_ms=6_500),
+        standing(record, "mining", remaining_ms=2_000),
+    )
+    assert progress_of(record, [slow, fast]) == Progress("mining", 1, 8, "s")
+    exact = standing(record, "mining", total=7, evaluated=5)
+    assert progress_of(record, [slow, exact]) == Progress("mining exact values", 5, 7, "coalitions")
+
+
+def test_other_stages(record: TaskRecord) -> None:
+    """Waiting, collecting and checking have their names; a later attempt is told; another task's miners are not."""
+    committed = standing(record, "committed")
+    assert progress_of(record, [committed]) == Progress("collecting estimates", 1, 1, "miners")
+    other = replace(committed, task="f" * 64)
+    assert progress_of(record, [other]) == Progress("collecting estimates", 0, 1, "miners")
+    assert progress_of(replace(record, state="QUEUED"), []).title == "waiting for older tasks"
+    again = replace(record, state="CLOSED", attempt=2)
+    assert progress_of(again, []).title == "checking the estimates, attempt 2 of 3"
