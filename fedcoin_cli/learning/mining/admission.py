@@ -1,4 +1,4 @@
-"""Which updates a miner admits: none that make rounding matter (protocol.md 4).
+"""Which updates a miner admits: none that make rounding matter.
 
 Every miner runs this before it votes for a TASK block. The coalitions follow from the task's id, so all look at the
 same ones.

@@ -2,7 +2,7 @@
 
 Theory. A layer that is linear in its weights gives the aggregate the average of the clients' pre-activations, so the
 first layer is computed once a client (in float64, rounded once) and a coalition costs one row of a matrix product
-`shares @ Z` instead of a rebuilt model (mining.md 1). Shares sum to 1, hence activations see the true average and no
+`shares @ Z` instead of a rebuilt model. Shares sum to 1, hence activations see the true average and no
 running sum can drift. Images are grouped by label, so "correct" is a slice and two maxima instead of an argmax:
 the true logit is strictly above all lower classes and at least equal to the higher ones (ties: lowest class).
 Everything is written in `keras.ops` and compiled by `predict_on_batch`, on whichever backend Keras runs.
@@ -41,7 +41,7 @@ class UtilityEngine:
         self.game = game
         inputs = keras.Input(batch_shape=(BATCH, game.clients), name="shares")
         self._model = keras.Model(inputs, _Counts(game, first or FirstLayer(game))(inputs), name="utility")
-        # TensorFlow without XLA (mining.md 1); elsewhere Keras' own choice: JAX would not compile at all without it.
+        # TensorFlow is faster without XLA; elsewhere Keras' own choice: JAX would not compile at all without it.
         self._model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
         # The first call traces the graph, a second or two: not within a slice of mining.
         self.counts([game.full])

@@ -1,7 +1,7 @@
 """The model in NumPy float64: activations, first pre-activations of every client, and the layers above them.
 
-The first layer is linear in its weights, so the aggregate's first pre-activation is the average of the clients'
-(mining.md 1). They are computed here in float64 for the float32 engine as well: whatever cancels inside one client's
+The first layer is linear in its weights, so the aggregate's first pre-activation is the average of the clients.
+They are computed here in float64 for the float32 engine as well: whatever cancels inside one client's
 first layer then costs no precision anywhere. Margins and intervals live in `reference`.
 """
 

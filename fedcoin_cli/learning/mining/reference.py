@@ -3,8 +3,8 @@
 For an image let margin = true-class logit minus the largest other, and ε = factor · 2·10⁻⁶ × the largest entry of
 its absolute pass: shares of |Z_k| over the coalition, then shares of |weights| and |biases| through the layers. The
 absolute pass averages absolute values, never the absolute value of an average, so that updates which cancel each
-other widen the interval instead of slipping through it. lo counts margins > +ε, hi counts margins ≥ −ε
-(protocol.md 5). Whose claim is wrong is for the consensus to say.
+other widen the interval instead of slipping through it. lo counts margins > +ε, hi counts margins ≥ −ε.
+Whose claim is wrong is for the consensus to say.
 """
 
 from collections.abc import Sequence
