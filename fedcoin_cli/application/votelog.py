@@ -48,7 +48,10 @@ class VoteLog:
         """Open an existing log; raises `KeyFailure` for another key's or network's."""
         self._path = path
         self._database = _connect(path)
-        row = self._database.execute("SELECT key, genesis FROM bound").fetchone()
+        try:
+            row = self._database.execute("SELECT key, genesis FROM bound").fetchone()
+        except sqlite3.Error as error:
+            raise _damaged(path, error) from error
         if row != (key, genesis):
             raise KeyFailure("this vote log belongs to another key or network", where=str(path))
 
@@ -114,9 +117,13 @@ def _connect(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
     except sqlite3.Error as error:
-        hint = "restore it from a backup, or: fedcoin repair"
-        raise StorageFailure(f"the vote log cannot be opened: {error}", where=str(path), hint=hint) from error
+        raise _damaged(path, error) from error
     return database
+
+
+def _damaged(path: Path, error: sqlite3.Error) -> StorageFailure:
+    hint = "move it aside: without a log the miner observes until it is safe to vote"
+    return StorageFailure(f"the vote log cannot be opened: {error}", where=str(path), hint=hint)
 
 
 def _place(record: Record) -> tuple[int, str]:
