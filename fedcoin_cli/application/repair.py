@@ -1,26 +1,22 @@
 """Repairing local ledgers without losing a byte: what is damaged is moved or copied aside, never deleted.
 
-A torn tail is moved aside by opening the ledger; a block or certificate that the vote log still holds is put back. A
-ledger damaged in the middle is completed from another miner's, every certificate checked, and only if that reaches as
-far as this miner has ever been: it must not vote again where it has voted.
+A torn tail is moved aside by opening the ledger; a block or certificate that the vote log still holds is put back.
+What is damaged in the middle is `completion`'s business.
 """
 
-import itertools
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedcoin_cli.application.completion import complete, first_altered, holds, unused
 from fedcoin_cli.application.replica import reconcile
 from fedcoin_cli.application.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace import MinerFolder, Workspace
 from ledger_store import disk
 from ledger_store.block import Block
-from ledger_store.canonical import encode
-from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.errors import (
     FedCoinError,
     LedgerInvalid,
@@ -71,26 +67,38 @@ class _Repair:
     def run(self) -> Repaired:
         path = self._miner.path / CHAIN_NAME
         try:
-            with self._open() as file:
-                if file.torn is not None:
-                    self._done.append(f"moved a torn tail into {file.torn.name}")
+            with self._sound(path) as file:
                 self._restore_tip(file)
                 certified = file.height == 0 or file.tip.certificate is not None
                 return Repaired(self._miner.number, path, file.height, certified, tuple(self._done))
         except FedCoinError as error:
             return Repaired(self._miner.number, path, None, False, tuple(self._done), error)
 
-    def _open(self) -> ChainFile:
-        folder = self._miner.path
+    def _sound(self, path: Path) -> ChainFile:
+        """The ledger, open for writing, each of its blocks as it was signed."""
         try:
-            return ChainFile.open_for_writing(folder)
+            file = self._open()
         except (LedgerInvalid, NotFound):
-            lock = disk.lock(folder / LOCK_NAME)
-            try:
-                self._complete(folder / CHAIN_NAME)
-            finally:
-                os.close(lock)
-            return ChainFile.open_for_writing(folder)
+            self._complete(path, None)
+            return self._open()
+        altered = first_altered(path)
+        if altered is None:
+            return file
+        file.close()
+        self._complete(path, altered - 1)
+        return self._open()
+
+    def _complete(self, path: Path, good_most: int | None) -> None:
+        with ExitStack() as stack:
+            stack.callback(os.close, disk.lock(path.with_name(LOCK_NAME)))
+            reached, donors = self._reached(path), self._donors(stack)
+            self._done += complete(path, self._genesis, good_most, reached, donors)
+
+    def _open(self) -> ChainFile:
+        file = ChainFile.open_for_writing(self._miner.path)
+        if file.torn is not None:
+            self._done.append(f"moved a torn tail into {file.torn.name}")
+        return file
 
     def _restore_tip(self, file: ChainFile) -> None:
         """The last block or its certificate, from the vote log or else from another ledger."""
@@ -107,7 +115,7 @@ class _Repair:
     def _certify(self, file: ChainFile) -> None:
         with ExitStack() as stack:
             for donor in self._donors(stack):
-                known = _holds(donor, file.height, file.tip.state.head)
+                known = holds(donor, file.height, file.tip.state.head)
                 certificate = donor.certificate_of(file.height) if known else None
                 if certificate is not None:
                     with suppress(PeerFault):
@@ -123,56 +131,17 @@ class _Repair:
         try:
             with closing(VoteLog(path, address, self._genesis.id)) as log:
                 return log.load()
-        except (sqlite3.DatabaseError, StorageFailure):
-            aside = _unused(path)
-            with disk.refusals(path):
-                path.rename(aside)
-            self._done.append(
-                f"moved a broken vote log into {aside.name}; the miner will observe for a while"
-            )
-            return None
-
-    # A ledger that is damaged in the middle, or gone ------------------------------------------------------------
-
-    def _complete(self, path: Path) -> None:
-        """Write the good blocks and what another ledger holds behind them."""
-        lines, tip = self._good_lines(path)
-        needed = self._reached(path)
-        with ExitStack() as stack:
-            for donor in self._donors(stack):
-                if donor.height >= needed and _holds(donor, tip.height, tip.state.head):
-                    more = _verified(donor, tip)
-                    if tip.height + len(more) >= needed:
-                        self._rewrite(path, [*lines, *more], tip.height)
-                        return
-        if tip.height < needed:
-            hint = "put another miner's chain.jsonl and tip.json into a folder, then: fedcoin repair --from FOLDER"
-            message = (
-                f"the ledger is damaged at height {tip.height + 1}, and none here reaches height {needed}"
-            )
-            raise LedgerInvalid(message, where=str(path), hint=hint)
-        self._rewrite(path, lines, tip.height)
-
-    def _rewrite(self, path: Path, lines: list[bytes], good: int) -> None:
-        if path.exists():
-            aside = _unused(path)
-            with disk.refusals(aside):
-                shutil.copy2(path, aside)
-                disk.sync_folder(aside.parent)
-            self._done.append(f"copied the damaged ledger into {aside.name}")
-        disk.put_in_place(disk.stage(path, b"".join(lines)), path)
-        taken = f"took blocks {good + 1} to {len(lines) - 1} from another ledger"
-        self._done.append(taken if len(lines) - 1 > good else "wrote a new ledger")
-
-    def _good_lines(self, path: Path) -> tuple[list[bytes], Tip]:
-        """The lines before the first damaged one; genesis at least."""
-        lines = [encode(self._genesis.to_json()) + b"\n"]
-        tip = start(self._genesis)
-        with suppress(NotFound, PeerFault):
-            for _, line in itertools.islice(read_chain(path), 1, None):
-                tip = replay(tip, Block.from_line(line.removesuffix(b"\n")))
-                lines.append(line)
-        return lines, tip
+        except (sqlite3.DatabaseError, StorageFailure) as error:
+            cause = error.__cause__ if isinstance(error, StorageFailure) else error
+            if type(cause) is not sqlite3.DatabaseError:  # its subclasses blame the disk, not the content
+                raise
+        aside = unused(path)
+        with disk.refusals(path):
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+        self._done.append(f"moved a broken vote log into {aside.name}; the miner will observe for a while")
+        return None
 
     def _reached(self, path: Path) -> int:
         """How far this miner has been, as far as what is left tells: it may not vote again up to there."""
@@ -195,29 +164,3 @@ class _Repair:
                 reader = stack.enter_context(ChainReader(folder))
                 if reader.tip.genesis.id == self._genesis.id:
                     yield reader
-
-
-def _holds(donor: ChainReader, height: int, head: str) -> bool:
-    if height == 0:
-        return True
-    return donor.height >= height and donor.block(height).id == head
-
-
-def _verified(donor: ChainReader, tip: Tip) -> list[bytes]:
-    """The donor's lines behind `tip`, as far as every certificate and transition is right."""
-    lines: list[bytes] = []
-    for height in range(tip.height + 1, donor.height + 1):
-        block, certificate = donor.block(height), donor.certificate_of(height)
-        if certificate is None:
-            break
-        try:
-            tip = extend(tip, block, certificate)
-        except PeerFault:
-            break
-        lines.append(block.line + b"\n")
-    return lines
-
-
-def _unused(path: Path) -> Path:
-    names = (path.with_name(f"{path.name}.damaged-{number}") for number in itertools.count(1))
-    return next(name for name in names if not name.exists())
