@@ -353,7 +353,9 @@ def test_the_estimates_of_the_last_attempt_that_had_any_are_remembered() -> None
     """An attempt without reveals does not wipe out what an earlier one verified."""
     maker, task, reveals = closed()
     maker.add(maker.result(task, reveals, maker.failed(task, "OPEN")))
-    maker.add(Close(task.id, 2, (), maker.failed(task, "OPEN")))
+    silent = maker.reveals(task, 2)
+    maker.add(maker.close(task, silent, 2))
+    maker.add(maker.result(task, [], maker.failed(task, "OPEN"), 2))
     assert len(maker.tip.state.tasks[task.id].verified) == 4
 
 

@@ -114,11 +114,11 @@ def test_a_short_write_is_taken_back(tmp_path: Path, room: int) -> None:
 
 @pytest.mark.skipif(platform.machine() not in FSYNC_CALLS, reason="no system call numbers for this machine")
 def test_a_failing_fsync_stops_the_writer(tmp_path: Path) -> None:
-    """The kernel answers fsync with EIO: StorageFailure, no second try, and the ledger opens afterwards."""
+    """The kernel answers the chain's fsync with EIO: StorageFailure, no second try, and it opens afterwards."""
 
     def work() -> str:
         with prepared(tmp_path) as file:
-            forbid_fsync(errno.EIO)
+            forbid_fsync(file._handle, errno.EIO)
             said = []
             for _ in range(2):
                 try:
