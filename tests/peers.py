@@ -111,3 +111,13 @@ def wait_connected(blobs: Blobs, within_s: float = 5.0) -> None:
         if states and all(state.connected for state in states):
             return
         time.sleep(0.005)
+
+
+def poll_until(node: P2P, done: Callable[[], bool], within_s: float = 5.0) -> list[Frame]:
+    """Poll one node until `done`; fails when the time is over before. Returns what it received."""
+    frames: list[Frame] = []
+    until_s = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < until_s, "it never came to that"
+        frames += node.poll(5)[0]
+    return frames

@@ -12,6 +12,7 @@ from peers import HOST, Village, closing, gather, village
 
 from fedcoin_cli.network.admission import transport_public, transport_secret
 from fedcoin_cli.network.connections import GUESTS_MOST
+from fedcoin_cli.network.message import FRAME_MAX_BYTES
 from fedcoin_cli.network.p2p import P2P
 from ledger_store.keys import KeyPair
 
@@ -123,7 +124,8 @@ def test_an_identity_in_use_cannot_be_taken(workshop: Workshop) -> None:
         assert stealing.poll(0) == 0
 
 
-def test_a_frame_of_100_megabytes_is_refused(workshop: Workshop) -> None:
+@pytest.mark.parametrize("size_bytes", [FRAME_MAX_BYTES + 100, 100 * 2**20])
+def test_a_frame_that_is_too_large_is_refused(workshop: Workshop, size_bytes: int) -> None:
     """The connection that sends one ends, little memory is taken, and the next frame of another arrives."""
     town, hostile, honest = village(1), KeyPair.generate(), KeyPair.generate()
     town.admission.admit([hostile.address, honest.address])
@@ -131,7 +133,7 @@ def test_a_frame_of_100_megabytes_is_refused(workshop: Workshop) -> None:
         large = workshop.client(town, hostile)
         large.send(b"small")
         assert gather([miner], lambda received: bool(received[0]))[0] == [(hostile.address, b"small")]
-        large.send(bytes(100 * 2**20))
+        large.send(bytes(size_bytes))
         before = resident_bytes()
         assert gather([miner], lambda _: not miner.is_connected(hostile.address))[0] == []
         assert resident_bytes() - before < 64 * 2**20

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,6 +152,23 @@ def test_a_peer_that_does_not_read_blocks_nobody() -> None:
     assert numbers == sorted(set(numbers))
 
 
+def test_waiting_frames_leave_as_soon_as_there_is_room() -> None:
+    """While a sender sits in one long poll, what waited goes out as fast as the other side reads."""
+    town, guest = village(1), KeyPair.generate()
+    town.admission.admit([guest.address])
+    miner, requester = town.node(0), town.guest(guest)
+    with closing(miner, requester):
+        connect(requester, miner)
+        for number in range(100):
+            requester.send(town.address(0), b"%03d" % number + bytes(200_000))
+        assert not requester.has_room(town.address(0))
+        waiting = threading.Thread(target=requester.poll, args=[2000])
+        waiting.start()
+        received = gather([miner], lambda received: len(received[0]) == 100, within_s=1.9)
+        waiting.join()
+    assert [int(frame[:3]) for _, frame in received[0]] == list(range(100))
+
+
 def test_the_largest_frame_arrives() -> None:
     """Encryption does not push a frame of the allowed size over ZeroMQ's limit."""
     town = village(2)
@@ -243,7 +261,8 @@ def test_a_host_that_is_not_here_is_said() -> None:
 
 @pytest.mark.parametrize(
     ("address", "endpoint"),
-    [("00" * 32, f"tcp://{HOST}:1"), (KeyPair.generate().address, "tcp://nowhere"), ("x", "y")],
+    [("00" * 32, f"tcp://{HOST}:1"), (KeyPair(bytes(32)).address, "tcp://nowhere"), ("x", "y")],
+    ids=["no point", "no port", "no hex"],
 )
 def test_wrong_peers_are_said(address: str, endpoint: str) -> None:
     """An address that is no key and an endpoint that is none point to the peers file."""
@@ -260,7 +279,7 @@ def test_a_door_that_admits_anyone_does_not_open() -> None:
             return transport_key.hex()
 
     with pytest.raises(NetworkFailure) as failure:
-        P2P(KeyPair.generate(), {}, Door(HOST, 0, Everyone([])))
+        P2P(KeyPair.generate(), {}, Door(HOST, 0, Everyone([]))).close()
     assert "self-test" in failure.value.message
 
 
