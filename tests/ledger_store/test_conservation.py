@@ -133,5 +133,5 @@ class Script(RuleBasedStateMachine):
 
 def test_random_scripts_conserve_money() -> None:
     """Whatever is tried, in whatever order, no coin appears or vanishes and one task is at work."""
-    limits = settings(max_examples=60, stateful_step_count=40, deadline=None)
+    limits = settings(max_examples=60, stateful_step_count=40)
     run_state_machine_as_test(Script, settings=limits)
