@@ -27,7 +27,7 @@ def make_round(workspace: Workspace, clients: int = 3, images: int = 60, seed: i
     labels = (hidden @ truth[2] + truth[3]).argmax(axis=1).astype(np.int32)
     write_test(folder / "test.safetensors", TestSet(pixels, labels))
     for number in range(1, clients + 1):
-        noise = [draw.normal(scale=0.3 * number, size=shape).astype(np.float32) for shape in SHAPES]
+        noise = [draw.normal(scale=0.8 * number, size=shape).astype(np.float32) for shape in SHAPES]
         update = [weight + step for weight, step in zip(truth, noise, strict=True)]
         write_update(folder / f"{client_name(number)}.safetensors", update)
     sign_round(

@@ -132,8 +132,7 @@ class _Repair:
             with closing(VoteLog(path, address, self._genesis.id)) as log:
                 return log.load()
         except (sqlite3.DatabaseError, StorageFailure) as error:
-            cause = error.__cause__ if isinstance(error, StorageFailure) else error
-            if type(cause) is not sqlite3.DatabaseError:  # its subclasses blame the disk, not the content
+            if not _blames_content(error.__cause__ if isinstance(error, StorageFailure) else error):
                 raise
         aside = unused(path)
         with disk.refusals(path):
@@ -164,3 +163,8 @@ class _Repair:
                 reader = stack.enter_context(ChainReader(folder))
                 if reader.tip.genesis.id == self._genesis.id:
                     yield reader
+
+
+def _blames_content(error: BaseException | None) -> bool:
+    """Whether SQLite refuses what the file holds, and not the disk, a lock or a permission."""
+    return type(error) is sqlite3.DatabaseError or "no such table" in str(error)

@@ -188,14 +188,15 @@ def test_a_ledger_that_is_gone(workspace: Workspace, first: MinerFolder, maker: 
     assert first.chain.read_bytes() == b"".join(maker.lines())
 
 
-def test_a_broken_vote_log_is_moved_aside(workspace: Workspace, first: MinerFolder) -> None:
+@pytest.mark.parametrize("content", [b"no database" * 100, b""])
+def test_a_broken_vote_log_is_moved_aside(workspace: Workspace, first: MinerFolder, content: bytes) -> None:
     """A vote log that is no database is kept under another name: the miner starts, and observes for a while."""
-    first.votes.write_bytes(b"no database" * 100)
+    first.votes.write_bytes(content)
     one = repaired(workspace)
     assert good(one)
     assert "observe" in one.done[0]
     assert not first.votes.exists()
-    assert (first.path / f"{first.votes.name}.damaged-1").read_bytes() == b"no database" * 100
+    assert (first.path / f"{first.votes.name}.damaged-1").exists()
 
 
 def test_a_running_miner_is_left_alone(workspace: Workspace, first: MinerFolder) -> None:

@@ -24,18 +24,19 @@ def run(
     """
     from fedcoin_cli.application.names import Names
     from fedcoin_cli.application.workspace import REQUESTER
+    from fedcoin_cli.cli.amounts import amount_micro
     from ledger_store.amount import format_micro
 
     workspace = call.workspace()
-    amount_micro = _parse(amount)
+    micro = amount_micro(amount, "AMOUNT")
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
     receiver = names.address(to)
 
     from fedcoin_cli.application.requester import Requester
 
     with Requester(workspace, payer) as requester:
-        final = requester.pay(receiver, amount_micro)
-    paid = format_micro(amount_micro)
+        final = requester.pay(receiver, micro)
+    paid = format_micro(micro)
     data = {
         "transaction": final.transaction,
         "height": final.height,
@@ -45,14 +46,3 @@ def run(
     }
     line = f"paid {paid} FedCoin to {names.name(receiver)}, final at height {final.height}"
     call.output.answer(data, [line])
-
-
-def _parse(amount: str) -> int:
-    from fedcoin_cli.application.configuration import FlagError
-    from ledger_store.amount import parse_micro
-    from ledger_store.errors import SettingsError
-
-    try:
-        return parse_micro(amount)
-    except SettingsError as error:
-        raise FlagError(error.message, where="AMOUNT", hint=error.hint) from error

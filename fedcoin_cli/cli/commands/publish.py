@@ -90,9 +90,9 @@ def _wanted(
 ) -> "Wanted":
     from fedcoin_cli.application.round_files import read_round
     from fedcoin_cli.application.terms import Wanted
-    from ledger_store.amount import parse_micro
+    from fedcoin_cli.cli.amounts import amount_micro
 
-    error_micro = None if error is None else parse_micro(error, "--payment-error")
+    error_micro = None if error is None else amount_micro(error, "--payment-error")
     files = read_round(folder or workspace.latest_round(), workspace.genesis())
     return Wanted(files, settings, server, error_micro)
 

@@ -1,0 +1,51 @@
+import pytest
+from chains import ChainMaker
+from shell import fedcoin
+
+from fedcoin_cli.application.workspace import Workspace
+
+
+def task_of(maker: ChainMaker) -> str:
+    return next(iter(maker.tip.state.tasks))
+
+
+def test_a_task(workspace: Workspace, maker: ChainMaker) -> None:
+    """A settled task shows values, payments that sum to the price, the winner and every estimate."""
+    task = task_of(maker)
+    data = fedcoin("show", task[:10], "--json", folder=workspace.root).json
+    assert (data["task"], data["state"], data["height"]) == (task, "SETTLED", 3)
+    assert data["shapley"] == ["1.000000", "1.010000", "1.020000"]
+    assert len(data["payments"]) == len(data["clients"]) == 3
+    assert {one["miner"] for one in data["miners"]} == set(maker.genesis.roster)
+    said = fedcoin("show", task, folder=workspace.root).out
+    for words in ("client-003", "1.020000", "server (FL server)", "total", "3.030000", "10.0", "winner"):
+        assert words in said
+
+
+@pytest.mark.parametrize("by_height", [True, False])
+def test_a_block(workspace: Workspace, maker: ChainMaker, by_height: bool) -> None:
+    """A block by height or id shows its header, who certified it, and its transactions."""
+    block = maker.blocks[3]
+    which = "4" if by_height else block.id[:8]
+    data = fedcoin("show", which, "--json", folder=workspace.root).json
+    assert (data["id"], data["header"]["height"]) == (block.id, 4)
+    assert data["certified_by"] == list(maker.genesis.roster)
+    said = fedcoin("show", which, folder=workspace.root).out
+    assert block.header.parent in said
+    assert "transfer 5.0  requester → client-001" in said
+
+
+def test_a_transaction(workspace: Workspace, maker: ChainMaker) -> None:
+    """A payment by its id shows what was signed and where it stands."""
+    transfer = maker.blocks[3].transactions[0]
+    name = str(getattr(transfer, "id", ""))
+    data = fedcoin("show", name[:12], "--json", folder=workspace.root).json
+    assert (data["id"], data["height"], data["transaction"]) == (name, 4, transfer.to_json())
+    assert "requester → client-001" in fedcoin("show", name, folder=workspace.root).out
+
+
+def test_nothing_of_that_id(workspace: Workspace) -> None:
+    """An id that nothing has is exit code 11 with a hint, and no answer."""
+    said = fedcoin("show", "f" * 64, folder=workspace.root)
+    assert (said.code, said.out) == (11, "")
+    assert "hint: fedcoin log" in said.err

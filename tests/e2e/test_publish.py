@@ -1,0 +1,224 @@
+"""The requester's side against two real miners: publishing, paying, cancelling, and what is refused."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import combinations
+from math import comb
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live import runtime_of, wait_until, workspace_of
+from rounds import SHAPES, SIDE, make_round, sign_round
+from shell import Said, fedcoin
+
+from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.learning.tensorfile import TensorFile
+from fedcoin_cli.learning.weights import write_update
+
+CLIENTS, MANY, IMAGES, PRICE = 3, 16, 60, 1000
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """Two running miners that sample; round 1 has many clients, round 2 so few that its values become exact."""
+    root = tmp_path_factory.mktemp("publish") / "net"
+    sampled = ("--clients", str(MANY), "--set", "mining.estimator=balanced", "--set", "task.runtime=1")
+    with workspace_of(root, 2, *sampled) as workspace:
+        make_round(workspace, MANY, IMAGES)
+        make_round(workspace, CLIENTS, IMAGES)
+        for number in (1, 2):
+            runtime_of(workspace).start(number)
+        wait_until(lambda: fedcoin("status", "--json", folder=root).json["reachable"] == 2)
+        yield workspace
+
+
+def say(network: Workspace, *arguments: str) -> Said:
+    return fedcoin(*arguments, folder=network.root, timeout_s=180)
+
+
+def height(network: Workspace) -> int:
+    return int(say(network, "balance", "--json").json["height"])
+
+
+def balance(network: Workspace, who: str) -> Decimal:
+    return Decimal(say(network, "balance", who, "--json").json["balances"][0]["balance"])
+
+
+def counts(folder: Path) -> dict[frozenset[int], int]:
+    """u(S) of a small round by plain averaging, in float64."""
+    test = TensorFile(folder / "test.safetensors")
+    pixels, labels = test.read("x").reshape(IMAGES, SIDE * SIDE).astype(np.float64), test.read("y")
+    updates = []
+    for number in range(1, CLIENTS + 1):
+        file = TensorFile(folder / f"{client_name(number)}.safetensors")
+        updates.append([file.read(f"{index:03d}").astype(np.float64) for index in range(len(SHAPES))])
+    found = {frozenset[int](): 0}
+    for size in range(1, CLIENTS + 1):
+        for members in combinations(range(CLIENTS), size):
+            weights = [
+                np.mean([updates[one][layer] for one in members], axis=0) for layer in range(len(SHAPES))
+            ]
+            hidden = np.maximum(pixels @ weights[0] + weights[1], 0)
+            right = (hidden @ weights[2] + weights[3]).argmax(axis=1) == labels
+            found[frozenset(members)] = int(right.sum())
+    return found
+
+
+def shapley(folder: Path) -> list[float]:
+    """The definition, in percentage points."""
+    value = counts(folder)
+    return [
+        sum(
+            100 / IMAGES / CLIENTS / comb(CLIENTS - 1, len(rest)) * (value[rest | {one}] - value[rest])
+            for rest in value
+            if one not in rest
+        )
+        for one in range(CLIENTS)
+    ]
+
+
+def test_a_published_round_is_settled_paid_and_audited(network: Workspace) -> None:
+    """Values are the definition's, payments sum to the price and follow the values, and every reader agrees."""
+    before = balance(network, "server")
+    said = say(network, "publish", "--json")
+    assert said.code == 0, said.err
+    data = said.json
+    values = [float(value) for value in data["shapley"]]
+    # For three clients whole squares hold all rankings: only the last, partial square is off.
+    assert values == pytest.approx(shapley(network.latest_round()), abs=0.02)
+    payments = [Decimal(paid) for paid in data["payments"]]
+    miners = {one["miner"]: Decimal(one["paid"]) for one in data["miners"]}
+    assert sum(payments) == Decimal("0.7") * PRICE
+    assert sum(miners.values()) == Decimal("0.2") * PRICE
+    assert [float(paid) for paid in payments] == pytest.approx(
+        [700 * max(0, value) / sum(max(0, one) for one in values) for value in values], abs=0.01
+    )
+    assert data["winner"] in network.genesis().roster
+    assert 0 <= float(data["distance"]) <= float(data["difficulty"])
+    assert 0 <= data["seconds_not_mining"] <= data["seconds"]
+    assert balance(network, "server") - before == Decimal("0.1") * PRICE
+    shown = say(network, "show", data["task"], "--json").json
+    assert {key: data[key] for key in shown if key != "schema"} == {
+        key: shown[key] for key in shown if key != "schema"
+    }
+    assert "audit ok" in say(network, "audit").out
+
+
+def test_published_for_people(network: Workspace) -> None:
+    """Without --json one table shows clients, values and payments, then winner and seconds; progress only with -v."""
+    said = say(network, "publish", "--price", "12.345678")
+    assert (said.code, said.err) == (0, "")
+    for words in ("client-003", "SV (pp)", "winner", "12.345678", "not mining", "fedcoin audit"):
+        assert words in said.out
+
+
+def test_publishing_again_and_again(network: Workspace) -> None:
+    """--repeat publishes one task after the other, and --json collects them."""
+    said = say(network, "publish", "--repeat", "2", "--price", "0", "--json")
+    assert said.code == 0, said.err
+    assert [task["state"] for task in said.json["tasks"]] == ["SETTLED", "SETTLED"]
+    assert len({task["task"] for task in said.json["tasks"]}) == 2
+    assert {paid for task in said.json["tasks"] for paid in task["payments"]} == {"0.0"}
+
+
+def test_a_refunded_task(network: Workspace) -> None:
+    """When nobody comes within D the price returns but for verified work, the answer says so, exit code 6."""
+    said = say(network, "publish", "rounds/1", "--difficulty", "0", "--attempts", "1", "--json")
+    assert said.code == 6
+    assert (said.json["state"], said.json["winner"], said.json["exact"]) == ("REFUNDED", None, False)
+    assert Decimal(said.json["returned"]) == Decimal("0.8") * PRICE
+    assert "refunded" in said.err
+    assert "hint: " in said.err
+
+
+def test_handing_over_and_cancelling(network: Workspace) -> None:
+    """A task can be handed over without waiting; one that waits behind it can be cancelled, the other not."""
+    assert say(network, "pay", "client-001", "50").code == 0
+    endless = ("--runtime", "8", "--set", f"task.most-rankings={grid_up_to(10**6)}")
+    first = say(network, "publish", "rounds/1", "--no-wait", *endless, "--json")
+    assert first.code == 0, first.err
+    task = first.json["task"]
+    wait_until(lambda: say(network, "show", task, "--json").code == 0)
+    busy = say(network, "publish", "--no-wait")
+    assert (busy.code, "unfinished task" in busy.err) == (6, True)
+    second = say(network, "publish", "--key", "client-001", "--price", "10", "--no-wait", "--json")
+    assert second.code == 0, second.err
+    other = second.json["task"]
+    wait_until(lambda: say(network, "show", other, "--json").code == 0)
+    refused = say(network, "cancel", task)
+    assert (refused.code, "OPEN" in refused.err) == (6, True), refused.err
+    assert say(network, "cancel", other[:12]).code == 6, "it is not the requester's"
+    cancelled = say(network, "cancel", other[:12], "--key", "client-001", "--json")
+    assert (cancelled.code, cancelled.json["task"]) == (0, other)
+    assert say(network, "show", other, "--json").json["state"] == "CANCELLED"
+    wait_until(lambda: say(network, "show", task, "--json").json["state"] == "SETTLED")
+
+
+def test_paying(network: Workspace) -> None:
+    """A payment is final when the command ends; amounts, funds and names are refused with their exit codes."""
+    before = balance(network, "server")
+    said = say(network, "pay", "server", "0.25", "--json")
+    assert said.code == 0, said.err
+    assert (said.json["amount"], said.json["height"]) == ("0.25", height(network))
+    assert balance(network, "server") - before == Decimal("0.25")
+    reached = height(network)
+    for arguments, code in (
+        (("server", "1.2345678"), 2),
+        (("server", "0.000001"), 3),
+        (("server", "2000000"), 14),
+        (("nobody", "1"), 11),
+        (("server", "1", "--key", "nobody"), 9),
+    ):
+        refused = say(network, "pay", *arguments)
+        assert (refused.code, refused.out) == (code, ""), refused.err
+        assert "\n\nhint: " in refused.err
+    assert height(network) == reached
+
+
+def test_what_is_refused_before_anything_is_sent(network: Workspace) -> None:
+    """A price above the balance, below zero or too exact, and a key that others can read: nothing reaches a miner."""
+    reached = height(network)
+    for arguments, code in (
+        (("--price", "2000000"), 14),
+        (("--price", "-1"), 2),
+        (("--price", "1.2345678"), 2),
+        (("--runtime", "3601"), 2),
+        (("--payment-error", "x"), 2),
+        (("--no-wait", "--repeat", "2"), 2),
+        (("rounds/99",), 13),
+    ):
+        refused = say(network, "publish", *arguments)
+        assert (refused.code, refused.out) == (code, ""), refused.err
+        assert "hint: " in refused.err
+    path = network.key_file("requester")
+    path.chmod(0o644)
+    try:
+        assert say(network, "publish").code == 9
+    finally:
+        path.chmod(0o600)
+    assert height(network) == reached
+
+
+def test_files_that_the_miners_refuse(network: Workspace, tmp_path: Path) -> None:
+    """An update of zeros makes rounding decide: the miners name the client, exit code 13, and nothing is locked."""
+    folder = make_round(network, CLIENTS, IMAGES, seed=5)
+    try:
+        write_update(folder / "client-002.safetensors", [np.zeros(shape, np.float32) for shape in SHAPES])
+        sign_round(folder, network, [network.key(client_name(n)) for n in (1, 2, 3)], IMAGES)
+        said = say(network, "publish", str(folder))
+    finally:
+        folder.rename(tmp_path / "refused")
+    assert (said.code, said.out) == (13, "")
+    assert "client 2" in said.err
+    assert json.loads(say(network, "balance", "--json").out)["escrow"] == []
+
+
+def test_status_of_running_miners(network: Workspace) -> None:
+    """status names both miners, as far as the ledger here."""
+    data = say(network, "status", "--json").json
+    assert (data["reachable"], data["quorum"], data["offline_allowed"]) == (2, 2, 0)
+    assert all(one["reachable"] and one["height"] >= data["height"] for one in data["miners"])
+    assert "2 of 2 miners up" in say(network, "status").out
