@@ -20,10 +20,10 @@ def run(
     call: Call,
     file: Annotated[
         Path | None,
-        typer.Argument(help="A ledger or its folder; default: the workspace's longest certified one."),
+        typer.Argument(metavar="FILE", help="A ledger or its folder; default: the longest here."),
     ] = None,
     level: Annotated[
-        int | None, typer.Option(metavar="0..3", min=0, max=3, help="How deep to look.  [default: 3]")
+        int | None, typer.Option(metavar="N", min=0, max=3, help="How deep to look.  [default: 3]")
     ] = None,
 ) -> None:
     """Verify a ledger offline: form, links, signatures, payments.

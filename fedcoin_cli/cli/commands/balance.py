@@ -13,7 +13,7 @@ from fedcoin_cli.cli.options import Call
 def run(
     call: Call,
     who: Annotated[
-        str | None, typer.Argument(help="A key's name or an address; default: all accounts.")
+        str | None, typer.Argument(metavar="WHO", help="A key's name or an address; default: all accounts.")
     ] = None,
     at: Annotated[
         int | None, typer.Option(metavar="HEIGHT", min=0, help="After this block instead of the last one.")

@@ -12,14 +12,14 @@ from fedcoin_cli.cli.options import Call
 
 def run(
     call: Call,
-    task: Annotated[str, typer.Argument(help="The task's id, or its beginning.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task's id, or its beginning.")],
     key: Annotated[
         str | None, typer.Option(metavar="NAME", help="The requester's key by its name; default: requester.")
     ] = None,
 ) -> None:
-    """Withdraw a task that still waits for others; its price comes back from escrow.
+    """Withdraw a task that still waits for others.
 
-    Once miners work on a task it can no longer be withdrawn.
+    Its price comes back from escrow. Once miners work on a task it can no longer be withdrawn.
     """
     from fedcoin_cli.application.lookup import task_id
     from fedcoin_cli.application.requester import Requester

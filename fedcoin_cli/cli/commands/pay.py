@@ -12,8 +12,8 @@ from fedcoin_cli.cli.options import Call
 
 def run(
     call: Call,
-    to: Annotated[str, typer.Argument(help="Who is paid: a key's name or an address.")],
-    amount: Annotated[str, typer.Argument(help="FedCoins, with at most six decimals.")],
+    to: Annotated[str, typer.Argument(metavar="TO", help="Who is paid: a key's name or an address.")],
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="FedCoins, with at most six decimals.")],
     key: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who pays: a key's name; default: requester.")
     ] = None,

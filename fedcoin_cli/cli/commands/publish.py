@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     round_dir: Annotated[
-        Path | None, typer.Argument(help="The round's folder; default: the newest under rounds/.")
+        Path | None,
+        typer.Argument(metavar="ROUND_DIR", help="The round's folder; default: the newest under rounds/."),
     ] = None,
     price: Annotated[str | None, typer.Option(metavar="FEDCOIN", help="Reward for the task.")] = None,
     runtime: Annotated[str | None, typer.Option(metavar="S", help="Seconds to mine.")] = None,
@@ -35,7 +36,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ] = None,
     payment_error: Annotated[
         str | None,
-        typer.Option(metavar="FEDCOIN", help="Mine until every payment is known to this, at 95 percent."),
+        typer.Option(
+            metavar="FEDCOIN", help="Let miners stop once payments are known to this at 95 percent."
+        ),
     ] = None,
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Publish N times; 0: until Ctrl-C.  [default: 1]")
