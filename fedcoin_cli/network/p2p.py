@@ -38,6 +38,7 @@ ZAP_DOMAIN = "fedcoin"
 FRAMES_A_POLL = 256
 BYTES_A_POLL = 2**23
 DENIED_RETRY_S = 1.0
+RECONNECT_MS = (100, 5000)
 BLOCKED_RETRY_MS = 5
 LOOK_MS = 100
 SELF_TEST_S = 5.0
@@ -48,6 +49,8 @@ _DENIED = zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _OPENED = zmq.EVENT_ACCEPTED
 _READY = zmq.EVENT_HANDSHAKE_SUCCEEDED
 _CLOSED = zmq.EVENT_DISCONNECTED
+_TRYING = zmq.EVENT_CONNECT_DELAYED
+_PAUSING = zmq.EVENT_CONNECT_RETRIED
 _names = count()
 
 
@@ -163,6 +166,8 @@ class P2P:
         """Serve every socket once; the frames that came and were allowed."""
         now_s = time.monotonic()
         frames = [] if self._gate is None else self._gate.turn(now_s)
+        for sender in {sender for sender, _ in frames} & self._links.keys():
+            self._links[sender].hurry()
         for link in self._links.values():
             frames += link.turn(ready, now_s)
         return [item for item in frames if self._allows(item[0], now_s)]
@@ -196,7 +201,7 @@ class _Link:
         self._context, self._key, self._limits = context, key, limits
         self._address, self._endpoint = address, endpoint
         self.outbox = Outbox(limits)
-        self.connected = self.denied = False
+        self.connected = self.denied = self._pausing = False
         self._retry_s = 0.0
         self._open()
 
@@ -219,9 +224,13 @@ class _Link:
         if self.monitor.socket in ready:
             self.follow(now_s)
         if self.denied and now_s >= self._retry_s:
-            self.close()
-            self._open()
+            self._renew()
         return frames
+
+    def hurry(self) -> None:
+        """The peer was heard elsewhere: if this link is pausing between attempts, try now."""
+        if self._pausing:
+            self._renew()
 
     def follow(self, now_s: float) -> None:
         """Read the monitor."""
@@ -232,11 +241,17 @@ class _Link:
                 self.denied, self._retry_s = True, now_s + DENIED_RETRY_S
             elif event == _CLOSED:
                 self.connected = False
+            else:
+                self._pausing = event == _PAUSING
 
     def close(self) -> None:
         self.monitor.close()
         self._socket.close(linger=0)
-        self.connected = self.denied = False
+        self.connected = self.denied = self._pausing = False
+
+    def _renew(self) -> None:
+        self.close()
+        self._open()
 
     def _open(self) -> None:
         server = transport_public(self._address)
@@ -244,7 +259,7 @@ class _Link:
             raise NetworkFailure("a peer's address is no key", where=self._address, hint="correct peers.toml")
         self._socket = _socket(self._context, zmq.DEALER, self._key, self._limits)
         self._socket.curve_serverkey = server
-        self.monitor = _Monitor(self._context, self._socket, _READY | _DENIED | _CLOSED)
+        self.monitor = _Monitor(self._context, self._socket, _READY | _DENIED | _CLOSED | _TRYING | _PAUSING)
         try:
             self._socket.connect(self._endpoint)
         except zmq.ZMQError as error:
@@ -277,13 +292,12 @@ class _Gate:
         # Without this a full pipe would swallow frames in silence.
         self._socket.router_mandatory = True
         self._monitor = _Monitor(context, self._socket, _OPENED | _CLOSED)
-        self._host = door.host
-        self.port = self._bind(door)
+        self._endpoint = self._bind(door)
+        self.port = int(self._endpoint.rsplit(":", 1)[1])
 
     def refuse_a_stranger(self, address: str) -> None:
         """Knock with a throw-away key; raises `NetworkFailure` unless it is refused."""
-        host = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1"}.get(self._host, self._host)  # noqa: S104
-        endpoint = f"tcp://{host}:{self.port}"
+        endpoint = self._endpoint.replace("//0.0.0.0:", "//127.0.0.1:")
         stranger = _Link(self._context, KeyPair.generate(), address, endpoint, self._limits)
         until_s = time.monotonic() + SELF_TEST_S
         while not (stranger.denied or stranger.connected) and time.monotonic() < until_s:
@@ -379,7 +393,8 @@ class _Gate:
                 raise
         return True
 
-    def _bind(self, door: Door) -> int:
+    def _bind(self, door: Door) -> str:
+        """Listen; the endpoint in numbers."""
         endpoint = f"tcp://{door.host}:{door.port or '*'}"
         try:
             self._socket.bind(endpoint)
@@ -389,7 +404,7 @@ class _Gate:
             message = "the port is in use" if in_use else f"cannot listen: {error.strerror}"
             hint = "choose another one: network.port" if in_use else "see network.bind and network.port"
             raise NetworkFailure(message, where=endpoint, hint=hint) from error
-        return int(self._socket.get_string(zmq.LAST_ENDPOINT).rsplit(":", 1)[1])
+        return self._socket.get_string(zmq.LAST_ENDPOINT)
 
 
 class _Authenticator(Authenticator):
@@ -453,8 +468,8 @@ def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits
         zmq.SNDHWM: limits.pipe_frames,
         zmq.RCVHWM: limits.pipe_frames,
         zmq.IMMEDIATE: 1,
-        zmq.RECONNECT_IVL: 100,
-        zmq.RECONNECT_IVL_MAX: 5000,
+        zmq.RECONNECT_IVL: RECONNECT_MS[0],
+        zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
         zmq.CONNECT_TIMEOUT: 5000,
         zmq.HEARTBEAT_IVL: 2000,
         zmq.HEARTBEAT_TIMEOUT: 6000,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from peers import HOST, closing, connect, free_port, gather, village
 
+from fedcoin_cli.network import p2p
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.message import FRAME_MAX_BYTES
 from fedcoin_cli.network.p2p import MESSAGES, P2P, Door
@@ -57,6 +58,7 @@ def test_three_nodes_exchange_frames() -> None:
     nodes = [town.node(index) for index in range(3)]
     with closing(*nodes):
         for index, node in enumerate(nodes):
+            assert set(node.peers()) == {town.address(other) for other in {0, 1, 2} - {index}}
             node.broadcast(b"first from %d" % index)
             node.broadcast(b"second from %d" % index)
         received = gather(nodes, lambda received: all(len(frames) == 4 for frames in received))
@@ -189,6 +191,26 @@ def test_a_restarted_peer_is_found_again_on_its_port() -> None:
                 assert answered(node, town.address(1), life)
             gather([node], lambda _: not node.peers()[town.address(1)].connected)
             assert not node.peers()[town.address(1)].connected
+
+
+def test_a_peer_that_is_heard_again_is_called_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the pause between attempts has grown: its first word ends it."""
+    monkeypatch.setattr(p2p, "RECONNECT_MS", (60_000, 60_000))
+    town = village(2)
+    with closing(first := town.node(0)):
+        first.send(town.address(1), b"are you there?")
+        first.poll(300)
+        with closing(second := town.node(1)):
+            second.send(town.address(0), b"I am back")
+            received = gather([first, second], lambda received: bool(received[1]))
+    assert received == [[(town.address(1), b"I am back")], [(town.address(0), b"are you there?")]]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "127.0.0.1"])  # noqa: S104
+def test_a_node_may_listen_everywhere(host: str) -> None:
+    """The self-test finds the door whichever way `network.bind` names it."""
+    with closing(node := P2P(KeyPair.generate(), {}, Door(host, 0, Admission([])))):
+        assert node.port
 
 
 def test_poll_wakes_for_a_descriptor_of_the_caller() -> None:
