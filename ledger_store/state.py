@@ -262,7 +262,9 @@ class Transition:
             opened = reveal.commitment(result.task, result.attempt)
             refuse(committed.get(reveal.miner) != opened, "a reveal that opens no commit")
             self._signed(reveal.miner, "reveal", reveal.terms(result.task, result.attempt), reveal.signature)
-        good = tuple((r.miner, r.rankings) for r in result.reveals if r.miner not in cheats)
+        honest = [reveal for reveal in result.reveals if reveal.miner not in cheats]
+        honest.sort(key=lambda reveal: self._genesis.roster.index(reveal.miner))
+        good = tuple((reveal.miner, reveal.rankings) for reveal in honest)
         record = replace(record, frauds=record.frauds | set(cheats), verified=good or record.verified)
         self._conclude(record, result.outcome)
         self._withheld |= frozenset(committed) - frozenset(miners)

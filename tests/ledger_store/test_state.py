@@ -311,7 +311,7 @@ def test_a_round_pays_everybody() -> None:
     state = maker.tip.state
     record = state.tasks[task.id]
     assert (record.state, record.escrow_micro, record.end_height) == (SETTLED, 0, 3)
-    assert record.verified == tuple((reveal.miner, 10) for reveal in reveals)
+    assert record.verified == tuple((miner.address, 10) for miner in maker.miners)
     paid = [balance(state, update.client) for update in task.updates]
     assert paid == [2_333_334, 2_333_333, 2_333_333]
     assert balance(state, task.server) == COIN
