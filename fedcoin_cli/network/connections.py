@@ -131,10 +131,21 @@ class Connections:
 def _look(fd: int, use: Callable[[socket.socket], Any]) -> Any:
     """Use a copy of ZeroMQ's descriptor for a moment; None when it is no open connection (any more)."""
     try:
-        with socket.socket(fileno=os.dup(fd)) as copy:
-            return use(copy)
+        copy = os.dup(fd)
     except OSError:
         return None
+    try:
+        connection = socket.socket(fileno=copy)
+    except OSError:
+        # The number is another file's by now. A copy that stayed open would keep that file from ending for
+        # whoever waits for its end: a process that is being started, the reader of a pipe.
+        os.close(copy)
+        return None
+    with connection:
+        try:
+            return use(connection)
+        except OSError:
+            return None
 
 
 def _received_bytes(copy: socket.socket) -> int:
