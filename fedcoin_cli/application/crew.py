@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcoin_cli.application.events import read_events
+from fedcoin_cli.application.names import Names
 from fedcoin_cli.application.workspace import Workspace
 from fedcoin_cli.runtime.base import Post, Runtime, stop
 from ledger_store.errors import ConsensusFailure, FedCoinError, MissingPart
@@ -39,6 +40,7 @@ class Crew:
     def __init__(self, workspace: Workspace, numbers: Sequence[int], runtime: Runtime) -> None:
         self.numbers = tuple(numbers)
         self.started: tuple[int, ...] = ()
+        self.names = Names.of(workspace)
         self._genesis = workspace.genesis()
         self._posts = {post.number: post for post in posts(workspace)}
         self._runtime = runtime
@@ -55,8 +57,8 @@ class Crew:
             if self._runtime.alive(number):
                 self._ready.add(number)
             else:
-                self._runtime.start(number)
                 self.started += (number,)
+                self._runtime.start(number)
             self._alive.add(number)
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedcoin_cli.application.crew import News
+from fedcoin_cli.application.names import Names
+from ledger_store.amount import format_micro
 
 PROGRESS_S = 5.0
 
@@ -12,8 +14,9 @@ PROGRESS_S = 5.0
 class MinerLines:
     """Turns news into lines; one object a stream, since it remembers what it has said."""
 
-    def __init__(self) -> None:
-        self._said: set[tuple[object, ...]] = set()
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._said: set[str] = set()
         self._progress_s: dict[int, float] = {}
 
     def line(self, news: News) -> str | None:
@@ -21,14 +24,13 @@ class MinerLines:
         at_s = float(news.details.get("time", time.time()))
         if news.event == "mined" and not self._is_due(news.miner, at_s):
             return None
-        shared = _SHARED.get(news.event)
-        if shared is not None:
-            text = shared(news.details)
-            if (news.event, text) in self._said:
-                return None
-            self._said.add((news.event, text))
+        text = self._shared(news)
+        if text in self._said:
+            return None
+        if text is None:
+            text = f"miner {news.miner}  {self._own(news)}"
         else:
-            text = f"miner {news.miner}  {_OWN.get(news.event, _plain)(news)}"
+            self._said.add(text)
         return f"{time.strftime('%H:%M:%S', time.localtime(at_s))}  {text}"
 
     def _is_due(self, miner: int, at_s: float) -> bool:
@@ -37,63 +39,58 @@ class MinerLines:
         self._progress_s[miner] = at_s
         return True
 
+    def _shared(self, news: News) -> str | None:
+        """What all miners say alike."""
+        details = news.details
+        match news.event:
+            case "block":
+                return f"block {details['height']}  {', '.join(details['transactions'])}"
+            case "task":
+                state, attempt = details["state"].lower(), details["attempt"]
+                return f"task {details['task'][:12]}  {state}, attempt {attempt}"
+            case "inspected" if details["error"] is None:
+                return f"task {details['task'][:12]}  its files are good"
+            case "checked" if details["follows"] and not details["wrong"]:
+                name = self._names.name(details["miner"])
+                return f"task {details['task'][:12]}  the table of {name} is right"
+        return None
 
-def _block(details: Mapping[str, Any]) -> str:
-    return f"block {details['height']}  {', '.join(details['transactions'])}"
+    def _own(self, news: News) -> str:
+        """What one miner says for itself."""
+        details = news.details
+        match news.event:
+            case "started":
+                return f"started  port {details['port']}, height {details['height']}"
+            case "ready":
+                return f"ready  {details['engine']}"
+            case "stopped":
+                return f"stopping  height {details['height']}"
+            case "mined":
+                return f"mining  {_mined(details)}"
+            case "estimated":
+                return "estimated  " + (
+                    "exact values" if details["exact"] else f"{details['rankings']} rankings"
+                )
+            case "inspected":
+                return f"refuses task {details['task'][:12]}: {details['error']}"
+            case "checked":
+                return f"found the table of {self._names.name(details['miner'])} wrong"
+            case "ended":
+                return _ended(details)
+        rest = ", ".join(f"{key} {value}" for key, value in details.items() if key != "time")
+        return f"{news.event}  {rest}".rstrip()
 
 
-def _task(details: Mapping[str, Any]) -> str:
-    return f"task {details['task'][:12]}  {details['state'].lower()}, attempt {details['attempt']}"
-
-
-def _mined(news: News) -> str:
-    details = news.details
+def _mined(details: Mapping[str, Any]) -> str:
     rankings, evaluated, total = details["rankings"], details["evaluated"], details["total"]
-    if total:
-        return f"mining  {evaluated} of {total} coalitions"
-    return f"mining  {rankings} rankings, {evaluated} coalitions"
+    error_micro = details.get("error_micro")
+    known = "" if error_micro is None else f", payments' standard errors ≤ {format_micro(error_micro)}"
+    done = f"{evaluated} of {total} coalitions" if total else f"{rankings} rankings, {evaluated} coalitions"
+    return done + known
 
 
-def _estimated(news: News) -> str:
-    return "estimated  " + (
-        "exact values" if news.details["exact"] else f"{news.details['rankings']} rankings"
-    )
-
-
-def _inspected(news: News) -> str:
-    error = news.details["error"]
-    return f"task {news.details['task'][:12]} " + (f"refused: {error}" if error else "has good files")
-
-
-def _checked(news: News) -> str:
-    wrong = news.details["wrong"]
-    good = news.details["follows"] and not wrong
-    finding = (
-        "is right" if good else f"is wrong in {len(wrong)} counts" if wrong else "does not give its sums"
-    )
-    return f"the table of {news.details['miner'][:12]} {finding}"
-
-
-def _ended(news: News) -> str:
-    code = news.details["code"]
-    if news.details["clean"]:
+def _ended(details: Mapping[str, Any]) -> str:
+    code = details["code"]
+    if details["clean"]:
         return "stopped"
     return "ended" + ("" if code is None else f", signal {-code}" if code < 0 else f", exit code {code}")
-
-
-def _plain(news: News) -> str:
-    details = ", ".join(f"{key} {value}" for key, value in news.details.items() if key != "time")
-    return f"{news.event}  {details}".rstrip()
-
-
-_SHARED = {"block": _block, "task": _task}
-_OWN = {
-    "started": lambda news: f"started  port {news.details['port']}, height {news.details['height']}",
-    "ready": lambda news: f"ready  {news.details['engine']}",
-    "stopped": lambda news: f"stopping  height {news.details['height']}",
-    "mined": _mined,
-    "estimated": _estimated,
-    "inspected": _inspected,
-    "checked": _checked,
-    "ended": _ended,
-}

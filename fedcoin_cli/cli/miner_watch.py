@@ -24,16 +24,19 @@ class Watch:
     def __init__(self, output: Output, crew: Crew, interrupts: Interrupts, *, silent: bool) -> None:
         self.task = self.state = ""
         self._output, self._crew, self._interrupts, self._silent = output, crew, interrupts, silent
-        self._lines = MinerLines()
+        self._lines = MinerLines(crew.names)
         self._heard: set[int] = set()
         self._over_s = 0.0
         self._failed = self._stopping = False
 
-    def launch(self) -> None:
-        """Start the crew; wait until all are ready or an interrupt comes; raises what keeps one from starting."""
+    def start(self) -> None:
+        """Start those of the crew that do not run yet."""
         self._crew.start()
         if before := [number for number in self._crew.numbers if number not in self._crew.started]:
             self._output.note(f"running already: {names(before)}")
+
+    def wait(self) -> None:
+        """Until all are ready or an interrupt comes; raises what keeps one from starting."""
         while not (self._crew.ready or self._interrupts.count):
             for news in self._crew.news():
                 error = self._crew.why_it_cannot_start(news)

@@ -11,7 +11,7 @@ import typer
 
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.options import Call
-from ledger_store.errors import ConsensusFailure, ExitCode
+from ledger_store.errors import ConsensusFailure, ExitCode, NotFound
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.crew import Crew
@@ -50,7 +50,8 @@ def run(
     with Interrupts() as interrupts:
         watch = Watch(call.output, crew, interrupts, silent=detach)
         try:
-            watch.launch()
+            watch.start()
+            watch.wait()
             if detach and not interrupts.count:
                 _answer(call, crew)
                 return
@@ -76,6 +77,9 @@ def make_crew(
     numbers = [miner.number for miner in workspace.miners]
     if replicas is not None and replicas > len(numbers):
         raise typer.BadParameter(f"--replicas {replicas}: this workspace has {len(numbers)} miners")
+    if not numbers:
+        hint = "fedcoin init makes local miners; others' miners run on their own machines"
+        raise NotFound("this workspace has no miners", where=str(workspace.root), hint=hint)
     numbers = numbers[:replicas]
     threads = call.settings(workspace).mining.threads or share_of_cores(len(numbers))
     arguments = [word for assignment in call.assignments for word in ("--set", assignment)]

@@ -1,0 +1,197 @@
+"""Run a whole round on real data: init, train, mine, publish, audit.
+
+The steps are those of the commands; here they only follow each other.
+"""
+
+import contextlib
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from fedcoin_cli.application.workspace import REQUESTER, Workspace
+from fedcoin_cli.cli.interrupts import Interrupts
+from fedcoin_cli.cli.options import Call
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.requester import Published
+    from ledger_store.audit import AuditReport
+
+_CLIENTS, _MINERS = 8, 4
+_FIRST_PORT = 7460
+_POLL_S = 0.1
+# For the slowest miner to append the last block.
+_EQUAL_S = 15.0
+
+
+def run(
+    call: Call,
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Keep the workspace here; default: a temporary one.")
+    ] = None,
+) -> None:
+    """Run a whole round on real data: init, train, mine, publish, audit.
+
+    Eight clients train on parts of scikit-learn's digits, four miners on this machine agree on their Shapley
+    values, the price is paid out, and the ledger is audited. The miners are stopped at the end.
+    """
+    start_s = time.monotonic()
+    own = (f"task.clients={_CLIENTS}", f"network.miners={_MINERS}", f"network.port={_free_port(2 * _MINERS)}")
+    call = replace(call, assignments=(*own, *call.assignments))
+    with _folder(directory) as root:
+        workspace = _found(call, root)
+        published = _settle(call, workspace)
+        report = _audit(workspace)
+        _answer(call, workspace, published, report, time.monotonic() - start_s)
+    if directory is not None:
+        call.output.note(f"the workspace stays in {root}")
+
+
+@contextlib.contextmanager
+def _folder(named: Path | None) -> Iterator[Path]:
+    if named is not None:
+        yield named.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="fedcoin-demo-") as folder:
+        yield Path(folder)
+
+
+def _free_port(count: int) -> int:
+    """The first of `count` consecutive ports on which nobody listens here."""
+    for first in range(_FIRST_PORT, 32_768, count):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + count):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            return first
+    return _FIRST_PORT  # all in use: the miners will say so
+
+
+def _found(call: Call, root: Path) -> Workspace:
+    from fedcoin_cli.application.founding import Founding
+
+    founding = Founding(root, call.configuration(None), time.time_ns() // 10**6)
+    genesis = founding.make(force=False)
+    call.output.note(f"init     {len(genesis.roster)} miners, {len(founding.clients)} clients: {root}")
+    return Workspace(root)
+
+
+def _settle(call: Call, workspace: Workspace) -> "Published":
+    """Start the miners, train while they load, publish; the miners are stopped whatever happens."""
+    from fedcoin_cli.cli.commands.mine import make_crew
+    from fedcoin_cli.cli.miner_watch import Watch
+
+    crew = make_crew(call, workspace)
+    with Interrupts() as interrupts:
+        watch = Watch(replace(call.output, verbosity=-1), crew, interrupts, silent=True)
+        try:
+            watch.start()
+            interrupts.wake = _interrupt
+            folder = _train(call, workspace)
+            watch.wait()
+            call.output.note(f"mine     {len(crew.alive)} miners are ready")
+            published = _publish(call, workspace, folder)
+            _await_equal_ledgers(workspace)
+        finally:
+            interrupts.wake = None
+            heard = interrupts.count
+            crew.stop(lambda: interrupts.count > heard)
+    return published
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _train(call: Call, workspace: Workspace) -> Path:
+    from fedcoin_cli.application.round_making import Recipe, make_round
+    from fedcoin_cli.cli.progress import progress
+    from fedcoin_cli.learning.datasets import load
+
+    task = call.settings(workspace).task
+    data, folder = load("digits"), workspace.new_round()
+    recipe = Recipe(data, "mix", task.clients, 10, 0, task.aggregation)
+    call.output.note(f"train    {task.clients} clients on parts of {data.name}")
+    with progress(call.output, "training", task.clients * recipe.epochs, "epochs") as step:
+        make_round(workspace, folder, recipe, lambda client, epoch: step(client * recipe.epochs + epoch))
+    return folder
+
+
+def _publish(call: Call, workspace: Workspace, folder: Path) -> "Published":
+    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.requester import Requester
+    from fedcoin_cli.application.round_files import read_round
+    from fedcoin_cli.application.terms import Wanted
+    from fedcoin_cli.cli.following import Bars
+
+    settings = call.settings(workspace)
+    server = Names.of(workspace).address(settings.task.server)
+    wanted = Wanted(read_round(folder, workspace.genesis()), settings, server)
+    call.output.note(f"publish  {settings.task.price} FedCoin for {wanted.round.images} test images")
+    with Bars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
+        return requester.publish(wanted)
+
+
+def _await_equal_ledgers(workspace: Workspace) -> None:
+    until_s = time.monotonic() + _EQUAL_S
+    while len(_ledgers(workspace)) > 1 and time.monotonic() < until_s:
+        time.sleep(_POLL_S)
+
+
+def _ledgers(workspace: Workspace) -> set[bytes]:
+    return {miner.chain.read_bytes() for miner in workspace.miners}
+
+
+def _audit(workspace: Workspace) -> "AuditReport":
+    from fedcoin_cli.application.books import ledgers
+    from fedcoin_cli.contract.audit import CHECKS
+    from ledger_store.audit import audit
+    from ledger_store.errors import LedgerInvalid
+    from ledger_store.jsonl import CHAIN_NAME
+
+    path = ledgers(workspace)[0] / CHAIN_NAME
+    report = audit(path, 3, CHECKS)
+    if not report.ok:
+        raise LedgerInvalid(f"the audit found {report.findings[0].code}", where=str(path))
+    return report
+
+
+def _answer(
+    call: Call, workspace: Workspace, published: "Published", audited: "AuditReport", seconds: float
+) -> None:
+    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.cli.output import table
+    from fedcoin_cli.cli.task_lines import task_lines
+    from ledger_store.amount import format_micro
+    from ledger_store.errors import ConsensusFailure
+
+    report, names = published.report, Names.of(workspace)
+    assert report is not None
+    assert audited.balances is not None
+    balances = {names.name(address): format_micro(micro) for address, micro in audited.balances.items()}
+    identical = len(_ledgers(workspace)) == 1
+    miners = len(workspace.miners)
+    data = report.to_json() | {
+        "balances": balances,
+        "ledgers": {"miners": miners, "identical": identical},
+        "audit": {"ok": True, "level": audited.level, "height": audited.height, "head": audited.head},
+        "seconds": Decimal(f"{published.seconds:.3f}"),
+        "seconds_in_all": Decimal(f"{seconds:.3f}"),
+    }
+    lines = [
+        *task_lines(report, names),
+        "",
+        *table(["account", "balance"], sorted(balances.items())),
+        "",
+        f"ledgers   {miners}, {'byte-identical' if identical else 'not yet equal'}",
+        f"audit ok: {audited.blocks} blocks, level {audited.level}, head {audited.head[:16]}",
+        f"{seconds:.1f} s in all, {published.seconds:.1f} s from publish to the final block",
+    ]
+    call.output.answer(data, lines)
+    if report.state != "SETTLED":
+        raise ConsensusFailure(f"the task was {report.state.lower()}", where=f"task {report.task}")
