@@ -345,3 +345,15 @@ def test_a_port_in_use_is_said_before_the_thread_starts(tmp_path: Path) -> None:
     with closing(town.blobs(0, tmp_path)), pytest.raises(NetworkFailure) as failure:
         town.blobs(0, tmp_path)
     assert "network.port" in failure.value.hint
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_file_thread_is_not_silent(tmp_path: Path) -> None:
+    """A bug that ends the thread wakes its owner, and the next look at the events says so."""
+    town = village(1)
+    with closing(miner := town.blobs(0, tmp_path)):
+        miner._order(lambda: [][0])
+        assert select.select([miner], [], [], 5)[0] == [miner]
+        miner._thread.join()
+        with pytest.raises(NetworkFailure):
+            miner.events()
