@@ -216,6 +216,7 @@ class Node:
                     rankings=answer.rankings,
                     evaluated=answer.evaluated,
                     total=answer.total,
+                    error_micro=answer.error_micro,
                 )
             case work.Estimated():
                 self.events.write(

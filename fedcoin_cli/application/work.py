@@ -93,13 +93,17 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """Progress while mining; `total` is 2^K − 1 on the way to exact values, else 0."""
+    """Progress while mining; `total` is 2^K − 1 on the way to exact values, else 0.
+
+    `error_micro` is the largest standard error of a payment by this miner's own rankings, None where none is known.
+    """
 
     task: str
     attempt: int
     rankings: int
     evaluated: int
     total: int
+    error_micro: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import os
 import select
 import time
 from collections import deque
+from math import ceil, inf
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,9 +22,10 @@ from fedcoin_cli.learning.mining.checking import Checker
 from fedcoin_cli.learning.mining.engine import UtilityEngine
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
+from fedcoin_cli.learning.mining.precision import Precision
 from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Session
+from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
 from fedcoin_cli.learning.weights import read_update
 from fedcoin_cli.network.store import Store
@@ -55,6 +57,7 @@ class Problem:
         self.proxy = ProxyCounts.of(self.game)
         self.terms = TableTerms(task.clients, task.images, task.empty, self.proxy)
         self._engine: UtilityEngine | None = None
+        self._weighed: tuple[list[int], int] | None = None
         self.session: Session | None = None
         self.own_table: str | None = None
 
@@ -64,6 +67,20 @@ class Problem:
         if self._engine is None:
             self._engine = UtilityEngine(self.game, self._first, self._threads)
         return self._engine
+
+    def weighed(self, seed: str) -> tuple[list[int], int]:
+        """P and Λ_P under the task's seed (hex)."""
+        if self.proxy is None:
+            return [0] * self.game.clients, 1
+        if self._weighed is None:
+            self._weighed = proxy_sums(self.proxy, bytes.fromhex(seed), self.task.empty)
+        return self._weighed
+
+    def stakes(self, seed: str) -> Stakes:
+        """What the task's values are worth."""
+        sums, denominator = self.weighed(seed)
+        public = tuple(total / denominator for total in sums)
+        return Stakes(self.task.train_micro, public, self.task.payment_error_micro)
 
     def refusal(self, baseline: Path | None) -> str | None:
         """Why this miner will not vote for the task, or None."""
@@ -137,9 +154,7 @@ class Worker:
             case work.Mine():
                 self._begin(order)
             case work.Weigh():
-                problem = self._problem(order.task)
-                assert problem.proxy is not None
-                sums, denominator = proxy_sums(problem.proxy, bytes.fromhex(order.seed), order.task.empty)
+                sums, denominator = self._problem(order.task).weighed(order.seed)
                 self._answer(work.Weighed(order.task.id, tuple(sums), denominator))
             case work.VerifyTable():
                 self._answer(self._verify_table(order))
@@ -183,7 +198,7 @@ class Worker:
 
     def _begin(self, order: work.Mine) -> None:
         problem = self._problem(order.task)
-        engine = problem.engine
+        engine, stakes = problem.engine, problem.stakes(order.seed)
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
             estimator: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
@@ -194,6 +209,7 @@ class Worker:
                 most=order.task.most_rankings,
                 runtime_s=left_s,
                 estimator=estimator,
+                stakes=stakes,
             )
             problem.session = Session(engine, problem.terms, plan)
         else:
@@ -207,9 +223,7 @@ class Worker:
         now = time.monotonic()
         if progress.finished or now - self._told_s >= PROGRESS_S:
             self._told_s = now
-            total = progress.exact_total or 0
-            place = (order.task.id, order.attempt)
-            self._answer(work.Mined(*place, progress.rankings, progress.evaluated, total))
+            self._answer(_mined(order, progress))
         if progress.finished:
             self._mining = None
             self._finish(order, session)
@@ -248,6 +262,23 @@ class Worker:
         table = decode(data, problem.terms, exact=reveal.exact)
         wrong = problem.checker.is_wrong(table, order.mask)
         return work.MaskVerified(order.task.id, order.attempt, reveal.miner, order.mask, wrong)
+
+
+def _mined(order: work.Mine, progress: Progress) -> work.Mined:
+    return work.Mined(
+        order.task.id,
+        order.attempt,
+        progress.rankings,
+        progress.evaluated,
+        progress.exact_total or 0,
+        _largest_micro(progress.precision),
+    )
+
+
+def _largest_micro(precision: Precision | None) -> int | None:
+    """The largest standard error of a payment; None where none is known."""
+    largest = inf if precision is None else max(precision.payments_micro)
+    return None if largest == inf else ceil(largest)
 
 
 def main() -> NoReturn:

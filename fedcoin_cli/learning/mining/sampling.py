@@ -7,16 +7,17 @@ module of the room that looks at a clock.
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.consensus.rankings import grid_floor, prefixes, ranking
+from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to, prefixes, ranking, rows_per_square
 from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.mining.memo import Memo
+from fedcoin_cli.learning.mining.precision import Precision, Spread, square_means
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
 from fedcoin_cli.learning.mining.walks import Counts, Orders, marginal_sums, orders
 
@@ -27,6 +28,8 @@ _SAFE_SHARE: Final = 0.8
 _MEASURED_AFTER: Final = 64
 _LOOKAHEAD: Final = 64
 _PROXY_COALITIONS: Final = 1_000
+# From here on the bound on payments is narrow enough to foretell how many more rankings a wanted one takes.
+_TELLING_SQUARES: Final = 8
 
 
 class Utility(Protocol):
@@ -40,8 +43,23 @@ class Utility(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Stakes:
+    """What values are worth: TrainPrice, φ(p) of each client in images (zeros without a proxy), and payment-error.
+
+    With `error_micro` walking ends as soon as every payment is known to that, at 95% and however often one looks.
+    """
+
+    train_micro: int
+    public: tuple[float, ...]
+    error_micro: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What to mine: the task's seed, the miner's key (32 bytes each), the grid's ends, and how."""
+    """What to mine: the task's seed, the miner's key (32 bytes each), the grid's ends, how, and for what.
+
+    Without `stakes` nothing is said of errors.
+    """
 
     seed: bytes
     key: bytes
@@ -49,27 +67,36 @@ class Plan:
     most: int
     runtime_s: float
     estimator: Estimator = "auto"
+    stakes: Stakes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a session stands: whole rankings walked, distinct coalitions evaluated, how many exactness needs."""
+    """Where a session stands: whole rankings walked, distinct coalitions evaluated, how many exactness needs.
+
+    `precision` is that of the rankings walked; None without stakes, before two whole squares, and once all is known.
+    """
 
     rankings: int
     evaluated: int
     exact_total: int | None
     finished: bool
+    precision: Precision | None
 
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """An estimate with its proof: N_j over t rankings, E_j if exact, and the table's bytes."""
+    """An estimate with its proof: N_j over t rankings, E_j if exact, and the table's bytes.
+
+    `precision` is None for an exact one, without stakes and before two whole squares.
+    """
 
     rankings: int
     exact: bool
     sums: tuple[int, ...]
     values: tuple[int, ...] | None
     table: bytes
+    precision: Precision | None
 
 
 class Session:
@@ -78,7 +105,7 @@ class Session:
     Args:
         utility: where counts come from.
         terms: K, n, u(∅) and the proxy.
-        plan: seed, key, grid, RUNTIME and estimator.
+        plan: seed, key, grid, RUNTIME, estimator and stakes.
         clock: monotonic seconds.
     """
 
@@ -97,10 +124,19 @@ class Session:
         self._proxied: list[Counts] = []
         self._enumerated: int | None = None
         self._measured = (0, 0.0)
+        stakes = plan.stakes
+        self._spread = None if stakes is None else _spread(terms, stakes)
+        self._precision: Precision | None = None
+        self._observed = 0
+        self._wanted_micro = None if stakes is None or plan.estimator == "exact" else stakes.error_micro
 
     def extend(self, runtime_s: float) -> None:
-        """Go on for another attempt of the same task: rankings and counts so far are kept."""
+        """Go on for another attempt of the same task: rankings and counts so far are kept.
+
+        Payments known well enough do not end it again: the miners were too far apart, so more rankings are due.
+        """
         self._deadline = self._clock() + runtime_s
+        self._wanted_micro = None
 
     def advance(self, budget_s: float) -> Progress:
         """Work for about `budget_s` seconds (at least one batch), or until finished."""
@@ -118,7 +154,8 @@ class Session:
 
     def progress(self) -> Progress:
         total = None if self._enumerated is None else (1 << self.terms.clients) - 1
-        return Progress(self._rankings, len(self.memo), total, self._finished())
+        precision = None if self._everything_known() else self._precision
+        return Progress(self._rankings, len(self.memo), total, self._finished(), precision)
 
     def estimate(self) -> Mined:
         """The estimate of everything known so far.
@@ -131,20 +168,53 @@ class Session:
             table = encode_exact(everything)
             claim = Claim(self.plan.seed, self.plan.key, self.plan.most, exact=True)
             derived = derive(table, claim, self.terms)
-            return Mined(self.plan.most, True, derived.sums, derived.values, table)
+            return Mined(self.plan.most, True, derived.sums, derived.values, table, None)
         return self._sampled(grid_floor(self._rankings, self.plan.least, self.plan.most))
 
     def _sampled(self, count: int) -> Mined:
+        counts, values = self._visited(0, count)
+        sums = marginal_sums(self._orders(0, count), values, self._empty)
+        table = encode_sampled(counts, self.terms.clients)
+        return Mined(count, False, tuple(sums), None, table, self._precision)
+
+    def _visited(self, first: int, count: int) -> tuple[Mapping[int, int], Counts]:
+        """What walked rankings visit: u by mask, and u − p in the rankings' order, (count, K)."""
         clients = self.terms.clients
-        visited = [prefixes(ranking(self.plan.seed, self.plan.key, index, clients)) for index in range(count)]
+        indices = range(first, first + count)
+        visited = [prefixes(ranking(self.plan.seed, self.plan.key, index, clients)) for index in indices]
         counts = self.memo.select(list({mask for masks in visited for mask in masks}))
         values = np.array([[counts[mask] for mask in masks] for masks in visited], np.int64)
-        empty = self.terms.empty
         if self.terms.proxy is not None:
-            self._walk_proxy(count)
-            values, empty = values - np.concatenate(self._proxied)[:count], 0
-        sums = marginal_sums(self._orders(0, count), values, empty)
-        return Mined(count, False, tuple(sums), None, encode_sampled(counts, clients))
+            self._walk_proxy(first + count)
+            values = values - np.concatenate(self._proxied)[first : first + count]
+        return counts, values
+
+    @property
+    def _empty(self) -> int:
+        """The value of ∅ where `_visited` gives the others; p shares u's."""
+        return self.terms.empty if self.terms.proxy is None else 0
+
+    def _observe(self) -> None:
+        """At each new number on the grid: what the whole squares up to it say of values and payments."""
+        if self._spread is None or not self._rankings:
+            return
+        reached = grid_up_to(min(self._rankings, self.plan.most))
+        if reached == self._observed:
+            return
+        self._observed = reached
+        per_square = rows_per_square(self.terms.clients)
+        first = self._spread.squares * per_square
+        count = reached - reached % per_square - first
+        if count:
+            walked, (_, values) = self._orders(first, count), self._visited(first, count)
+            self._spread.add(square_means(walked, values, self._empty, per_square))
+            self._precision = self._spread.precision()
+
+    def _precise(self) -> bool:
+        """Whether all payments are known as well as the task asks for."""
+        if self._wanted_micro is None or self._precision is None or self._enumerated is not None:
+            return False
+        return self._precision.bound_micro <= self._wanted_micro
 
     def _finished(self) -> bool:
         if self._everything_known():
@@ -153,7 +223,7 @@ class Session:
             return False
         # A miner that enumerates may have walked all its rankings; it still works towards exactness.
         walked = self._rankings >= self.plan.most and self._enumerated is None
-        return walked or self._clock() >= self._deadline
+        return walked or self._precise() or self._clock() >= self._deadline
 
     def _everything_known(self) -> bool:
         return self.plan.estimator != "balanced" and len(self.memo) == (1 << self.terms.clients) - 1
@@ -173,7 +243,17 @@ class Session:
         if evaluated < _MEASURED_AFTER:
             return False
         missing = (1 << self.terms.clients) - 1 - len(self.memo)
+        if self._walking_ends_sooner(missing):
+            return False
         return missing * seconds / evaluated <= _SAFE_SHARE * (self._deadline - self._clock())
+
+    def _walking_ends_sooner(self, missing: int) -> bool:
+        """Whether the wanted payment error takes fewer coalitions than the `missing` ones: errors fall with √t."""
+        if self._wanted_micro is None:
+            return False
+        if self._precision is None or self._precision.squares < _TELLING_SQUARES:
+            return True
+        return len(self.memo) * ((self._precision.bound_micro / self._wanted_micro) ** 2 - 1) < missing
 
     def _enumerate(self) -> None:
         assert self._enumerated is not None
@@ -194,6 +274,7 @@ class Session:
             self._open.popleft()
             self._rankings += 1
         self._walk_proxy(self._rankings - self._rankings % self._proxy_rankings)
+        self._observe()
 
     def _evaluate(self, masks: list[int]) -> None:
         if not masks:
@@ -218,3 +299,7 @@ class Session:
 
     def _orders(self, first: int, count: int) -> Orders:
         return orders(self.plan.seed, self.plan.key, first, count, self.terms.clients)
+
+
+def _spread(terms: TableTerms, stakes: Stakes) -> Spread:
+    return Spread(terms.images, np.array(stakes.public, np.float64), stakes.train_micro)
