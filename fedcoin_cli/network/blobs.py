@@ -44,7 +44,7 @@ class Blobs:
     ) -> None:
         self._wire = P2P(key, peers, door, PIECES)
         self.port = self._wire.port
-        self._store, self._peers = store, tuple(peers)
+        self._store, self._peers = store, tuple(peer for peer in peers if peer != key.address)
         self._downloads = Downloads(store, key.address, self._wire, self._report)
         self._uploads = Uploads(store, self._wire, self._report)
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -52,7 +52,7 @@ class Blobs:
         self._progress: dict[str, Progress] = {}
         self._states: dict[str, PeerState] = {}
         self._order_bell, self._event_bell = _Bell(), _Bell()
-        self._closing = False
+        self._closing = self._stopped = False
         self._thread = threading.Thread(target=self._run, name="blobs", daemon=True)
         self._thread.start()
 
@@ -100,7 +100,7 @@ class Blobs:
         with suppress(Empty):
             while True:
                 events.append(self._events.get_nowait())
-        if not events and not self._closing and not self._thread.is_alive():
+        if not events and self._stopped and not self._closing:
             raise NetworkFailure("the file channel has stopped", hint="its log names the cause; start again")
         return events
 
@@ -119,6 +119,7 @@ class Blobs:
         finally:
             self._downloads.close()
             self._wire.close()
+            self._stopped = True
             self._event_bell.ring()
 
     def _turn(self) -> None:

@@ -9,7 +9,7 @@ from fedcoin_cli.network.p2p import P2P
 from fedcoin_cli.network.pieces import Chunk, Have, Lack, Offer, Piece, to_bytes
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Report, Wish
-from ledger_store.errors import StorageFailure
+from ledger_store.errors import NotFound, StorageFailure
 
 ACTIVE_MOST = 8
 CONNECT_S = 5.0
@@ -76,7 +76,7 @@ class Downloads:
             return
         try:
             outcome = entry.download.take(chunk, now_s)
-            self._follow(entry, sender, outcome)
+            self._follow(entry, sender, chunk.total_bytes, outcome)
         except StorageFailure as error:
             self._give_up(entry, error)
 
@@ -105,7 +105,7 @@ class Downloads:
         entry = self._entries[digest] = _Entry(download, budget, now_s)
         return entry
 
-    def _follow(self, entry: _Entry, sender: str, outcome: Outcome) -> None:
+    def _follow(self, entry: _Entry, sender: str, size_bytes: int, outcome: Outcome) -> None:
         download = entry.download
         match outcome:
             case Outcome.MORE:
@@ -115,7 +115,7 @@ class Downloads:
             case Outcome.DONE:
                 del self._entries[download.digest]
                 self._send(sender, Have(download.digest))
-                self._report(Arrived(download.digest, self._store.size(download.digest)))
+                self._report(Arrived(download.digest, size_bytes))
             case Outcome.REFUSED:
                 self._drop(entry, outcome.value)
             case Outcome.LIE:
@@ -127,13 +127,15 @@ class Downloads:
 
     def _look(self) -> None:
         for digest, entry in list(self._entries.items()):
-            if self._store.has(digest):
-                del self._entries[digest]
-                self._abandon(entry)
+            try:
                 size_bytes = self._store.size(digest)
-                fits = entry.download.fits(size_bytes)
-                entry.budget.left_bytes -= size_bytes if fits else 0
-                self._report(Arrived(digest, size_bytes) if fits else Failed(digest, Outcome.REFUSED.value))
+            except (NotFound, StorageFailure):
+                continue
+            del self._entries[digest]
+            self._abandon(entry)
+            fits = entry.download.fits(size_bytes)
+            entry.budget.left_bytes -= size_bytes if fits else 0
+            self._report(Arrived(digest, size_bytes) if fits else Failed(digest, Outcome.REFUSED.value))
 
     def _retire(self, now_s: float) -> None:
         for entry in self._entries.values():

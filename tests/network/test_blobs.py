@@ -238,6 +238,9 @@ def test_a_file_that_is_here_already_arrives_at_once(tmp_path: Path) -> None:
         nodes[0].want([digest], each_bytes=ROOM, all_bytes=ROOM)
         assert events_until(nodes[0], bool) == [Arrived(digest, 4)]
         assert events_until(requester, bool) == [Delivered(town.address(1), digest)]
+        nodes[1].offer([digest])
+        assert events_until(nodes[1], bool) == [Delivered(town.address(0), digest)]
+        assert nodes[1].progress() == {town.address(0): Progress(4, 4)}
 
 
 def test_a_file_that_another_process_brings_arrives(tmp_path: Path) -> None:
@@ -350,10 +353,13 @@ def test_a_port_in_use_is_said_before_the_thread_starts(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_dead_file_thread_is_not_silent(tmp_path: Path) -> None:
     """A bug that ends the thread wakes its owner, and the next look at the events says so."""
+
+    def fail() -> None:
+        raise ValueError("a bug")
+
     town = village(1)
     with closing(miner := town.blobs(0, tmp_path)):
-        miner._order(lambda: [][0])
+        miner._order(fail)
         assert select.select([miner], [], [], 5)[0] == [miner]
-        miner._thread.join()
         with pytest.raises(NetworkFailure):
             miner.events()
