@@ -1,7 +1,9 @@
 """How training images are divided among clients: one function a data case, in the table `SPLITS`.
 
 Each takes the data set, the number of clients and a generator, and gives every client at least one image. The cases
-are those of Song, Tong and Wei (2019), made general: they state them for 5 clients and 10 labels.
+are those of Song, Tong and Wei (2019), made general: they state them for 5 clients and 10 labels; `types` is that of
+Liu et al. (FedCoin, 2020), who state it for 100 clients. Where a case grows from client to client, it does so in equal
+steps from the first to the last.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,11 +13,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.datasets import Dataset, Images, Labels
+from fedcoin_cli.learning.datasets import Dataset, Images, Labels, as_float
 from ledger_store.errors import SettingsError
 
 OWN_SHARE: Final = 0.8
 """`mix`: the part of a label's images that goes to the clients whose label it is."""
+
+SIZES: Final = (2, 6)
+"""`weight`: how the first and the last client's numbers of images relate."""
+MOST_NOISE: Final = 0.2
+"""`noisex`: the last client's standard deviation, where pixels run from 0 to 1."""
+MOST_MOVED: Final = 0.2
+"""`noisey`: the part of the last client's labels that is wrong."""
 
 Shares = npt.NDArray[np.float64]
 
@@ -53,15 +62,79 @@ def mix(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
     return _dealt(dataset, np.where(owners, OWN_SHARE / owned, (1 - OWN_SHARE) / (clients - owned)), rng)
 
 
-SPLITS: Final[Mapping[str, Split]] = {"same": same, "mix": mix}
+def weight(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
+    """Different size, same distribution: sizes grow from 2 to 6, so 2 : 3 : 4 : 5 : 6 for 5 clients."""
+    sizes = np.linspace(*SIZES, clients)
+    return _dealt(dataset, np.tile(sizes / sizes.sum(), (dataset.classes, 1)), rng)
+
+
+def noisex(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
+    """Noisy features: as `same`, and Gaussian noise on the pixels, none at the first client to 0.2 at the last."""
+    parts = same(dataset, clients, rng)
+    return [
+        Part(_noisy(part.images, level, rng), part.labels)
+        for part, level in zip(parts, np.linspace(0, MOST_NOISE, clients), strict=True)
+    ]
+
+
+def noisey(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
+    """Noisy labels: as `same`, and 0% of the first client's labels to 20% of the last's are moved to another one."""
+    parts = same(dataset, clients, rng)
+    return [
+        Part(part.images, _moved(part.labels, level, dataset.classes, rng))
+        for part, level in zip(parts, np.linspace(0, MOST_MOVED, clients), strict=True)
+    ]
+
+
+def types(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
+    """Types of clients: type j draws images, with replacement, uniformly over all labels but the last j.
+
+    There are as many types as labels; client i is of type ⌊i·labels/K⌋. Everybody draws ⌊images/K⌋ images; two clients
+    may draw the same one.
+    """
+    _require_images(dataset, clients)
+    labels = np.unique(dataset.y_train)
+    positions = [np.flatnonzero(dataset.y_train == label) for label in labels]
+    parts = []
+    for client in range(clients):
+        known = len(labels) - client * len(labels) // clients
+        drawn = rng.integers(0, known, len(dataset.y_train) // clients)
+        parts.append(_part(dataset, [int(rng.choice(positions[label])) for label in drawn]))
+    return parts
+
+
+SPLITS: Final[Mapping[str, Split]] = {
+    "same": same,
+    "mix": mix,
+    "weight": weight,
+    "noisex": noisex,
+    "noisey": noisey,
+    "types": types,
+}
+
+
+def _noisy(images: Images, level: float, rng: np.random.Generator) -> Images:
+    noise = rng.standard_normal(images.shape, np.float32)
+    return as_float(images) + np.float32(level) * noise
+
+
+def _moved(labels: Labels, share: float, classes: int, rng: np.random.Generator) -> Labels:
+    moved = labels.copy()
+    chosen = rng.permutation(len(labels))[: round(share * len(labels))]
+    moved[chosen] = (moved[chosen] + rng.integers(1, classes, len(chosen))) % classes
+    return moved
+
+
+def _require_images(dataset: Dataset, clients: int) -> None:
+    if clients > len(dataset.y_train):
+        message = f"{len(dataset.y_train)} training images are too few for {clients} clients"
+        raise SettingsError(message, where="task.clients", hint="take fewer clients or a larger data set")
 
 
 def _dealt(dataset: Dataset, shares: Shares, rng: np.random.Generator) -> list[Part]:
     """Deal each label's images, shuffled, by its row of `shares` (labels, K); rows sum to 1."""
     clients = shares.shape[1]
-    if clients > len(dataset.y_train):
-        message = f"{len(dataset.y_train)} training images are too few for {clients} clients"
-        raise SettingsError(message, where="task.clients", hint="take fewer clients or a larger data set")
+    _require_images(dataset, clients)
     dealt: list[list[int]] = [[] for _ in range(clients)]
     for label, row in enumerate(shares):
         positions = rng.permutation(np.flatnonzero(dataset.y_train == label))

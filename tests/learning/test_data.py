@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedcoin_cli.learning.datasets import Dataset, as_float, load
-from fedcoin_cli.learning.splits import SPLITS, mix, same
+from fedcoin_cli.learning.splits import SPLITS, mix, noisex, noisey, same, types, weight
 from fedcoin_cli.learning.weights import TestSet
 from ledger_store.errors import NotFound, RoundFilesInvalid, SettingsError
 
@@ -76,19 +76,27 @@ def test_unknown_data_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("clients", [2, 3, 10, 40])
+def test_a_seed_fixes_a_split(split: str, clients: int) -> None:
+    """The same seed gives the same images, noise and labels, another seed others; nobody stays empty."""
+    dataset = labelled({label: 17 + label for label in range(10)})
+    one, two, other = (SPLITS[split](dataset, clients, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert len(one) == len(other) == clients
+    assert min(len(part.labels) for part in [*one, *other]) >= 1
+    for part, again in zip(one, two, strict=True):
+        np.testing.assert_array_equal(part.images, again.images)
+        np.testing.assert_array_equal(part.labels, again.labels)
+    assert not all(np.array_equal(part.images, new.images) for part, new in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("split", ["same", "mix", "weight", "noisey"])
 @pytest.mark.parametrize("clients", [2, 3, 5, 10, 13, 40])
 def test_splits_deal_every_image_once(split: str, clients: int) -> None:
-    """Every training image goes to exactly one client, nobody stays empty, and a seed fixes who gets what."""
+    """Every training image goes to exactly one client."""
     dataset = labelled({label: 17 + label for label in range(10)})
     parts = SPLITS[split](dataset, clients, np.random.default_rng(5))
-    again = SPLITS[split](dataset, clients, np.random.default_rng(5))
-    other = SPLITS[split](dataset, clients, np.random.default_rng(6))
     dealt = np.concatenate([part.images.ravel() for part in parts])
     assert sorted(dealt.tolist()) == list(range(len(dataset.y_train)))
-    assert len(parts) == clients
-    assert min(len(part.labels) for part in parts) >= 1
-    assert all(np.array_equal(one.images, two.images) for one, two in zip(parts, again, strict=True))
-    assert not all(np.array_equal(one.images, two.images) for one, two in zip(parts, other, strict=True))
 
 
 def test_same_is_the_same_for_all() -> None:
@@ -114,7 +122,48 @@ def test_mix_with_more_clients_than_labels() -> None:
     assert counts == [[40, 10], [40, 10], [10, 40], [10, 40]]
 
 
-def test_more_clients_than_images() -> None:
+def test_weight_is_the_papers_recipe() -> None:
+    """`weight` with 5 clients: sizes 2 : 3 : 4 : 5 : 6 of every label, and in equal steps for any other number."""
+    dataset = labelled(dict.fromkeys(range(10), 200))
+    for client, part in enumerate(weight(dataset, 5, np.random.default_rng(0))):
+        assert np.bincount(part.labels).tolist() == [20 + 10 * client] * 10
+    sizes = [len(part.labels) for part in weight(dataset, 9, np.random.default_rng(0))]
+    assert sizes == pytest.approx(np.linspace(2, 6, 9) * 2000 / 36, abs=10)
+
+
+def test_noisex_is_the_papers_recipe() -> None:
+    """`noisex` with 5 clients: noise of 0.05·i in pixels of 0 to 1, on the images that `same` deals."""
+    dataset = labelled({0: 25_000, 1: 25_000})
+    grey = Dataset("grey", np.full((50_000, 2), 51, np.uint8), dataset.y_train, dataset.test)
+    for client, part in enumerate(noisex(grey, 5, np.random.default_rng(0))):
+        assert part.images.dtype == np.float32
+        assert part.images.mean() == pytest.approx(0.2, abs=0.01)
+        assert part.images.std() == pytest.approx(0.05 * client, rel=0.02, abs=1e-6)
+        assert np.bincount(part.labels).tolist() == [5_000, 5_000]
+
+
+def test_noisey_is_the_papers_recipe() -> None:
+    """`noisey` with 5 clients: 0, 5, 10, 15 and 20% of the labels are wrong, by any of the nine others."""
+    dataset = labelled(dict.fromkeys(range(10), 1_000))
+    for client, part in enumerate(noisey(dataset, 5, np.random.default_rng(0))):
+        off = (part.labels - dataset.y_train[part.images.ravel().astype(int)]) % 10
+        assert (off > 0).mean() == pytest.approx(0.05 * client)
+        assert client == 0 or set(off.tolist()) == set(range(10))
+
+
+def test_types_are_the_papers() -> None:
+    """`types` with 100 clients: ten of each type, type j drawing equally from the first 10 − j labels."""
+    dataset = labelled(dict.fromkeys(range(10), 1_000))
+    parts = types(dataset, 100, np.random.default_rng(0))
+    assert {len(part.labels) for part in parts} == {100}
+    for kind in range(10):
+        drawn = np.bincount(np.concatenate([part.labels for part in parts[10 * kind : 10 * kind + 10]]))
+        assert len(drawn) == 10 - kind
+        assert drawn == pytest.approx(np.full(10 - kind, 1_000 / (10 - kind)), rel=0.3)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_more_clients_than_images(split: str) -> None:
     """Clients that could not get one image each are a setting that is out of reach."""
     with pytest.raises(SettingsError, match="too few"):
-        same(labelled({0: 3, 1: 3}), 7, np.random.default_rng(0))
+        SPLITS[split](labelled({0: 3, 1: 3}), 7, np.random.default_rng(0))

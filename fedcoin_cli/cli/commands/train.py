@@ -24,7 +24,11 @@ def run(
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(metavar="CASE", help="How data are divided: same or mix.  [default: same]")
+        str | None,
+        typer.Option(
+            metavar="CASE",
+            help="How data are divided: same, mix, weight, noisex, noisey or types.  [default: same]",
+        ),
     ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=1_000, help="Passes of each client over its data.  [default: 10]")
