@@ -39,6 +39,10 @@ class ChainView:
         faults = self.tip.genesis.faults
         return len(claims) > faults and self.tip.height >= claims[faults]
 
+    def forget_claims(self) -> None:
+        """What the miners said of their heights is old: `caught_up` waits for what they say from now on."""
+        self._claims.clear()
+
     def take(self, miner: str, message: Message) -> None:
         """A message of a miner; raises `LedgerInvalid` when a certified block does not fit what is here."""
         match message:

@@ -31,6 +31,10 @@ class Line:
         frames, _ = self._wire.poll(timeout_ms)
         return [item for item in map(self._read, frames) if item is not None]
 
+    def ask_now(self) -> None:
+        """Ask how things stand at the next turn instead of a little later."""
+        self._ask_s = 0.0
+
     def send(self, miner: str, message: Message) -> None:
         """To one miner; may be lost."""
         self._wire.send(miner, to_frame(message))

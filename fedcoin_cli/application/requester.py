@@ -75,7 +75,7 @@ class Requester:
         return self._session.state
 
     def connect(self) -> None:
-        """Reach a quorum of miners and catch up with them; raises `NetworkFailure`."""
+        """Reach a quorum of miners and catch up with what they say now; raises `NetworkFailure`."""
         self._session.connect()
 
     def pay(self, to: str, amount_micro: int) -> Final:

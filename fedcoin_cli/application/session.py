@@ -69,7 +69,9 @@ class Session:
         self.line.close()
 
     def connect(self) -> None:
-        """Reach a quorum of miners and catch up with them; raises `NetworkFailure`."""
+        """Reach a quorum of miners and catch up with what they say now; raises `NetworkFailure`."""
+        self.view.forget_claims()
+        self.line.ask_now()
         within_s = self._patience.reach_s
         until_s = time.monotonic() + within_s
         while not (self._reachable(within_s) and self.view.caught_up):
@@ -79,13 +81,12 @@ class Session:
         self._connected = True
 
     def ready(self, make: Make) -> None:
-        """Connect, and check what `make` gives for the next number.
+        """Connect, catch up, and check what `make` gives for the next number.
 
         A reason against it that needs no miner goes before "no miners".
         """
         try:
-            if not self._connected:
-                self.connect()
+            self.connect()
         except NetworkFailure:
             self._signed(make)
             raise

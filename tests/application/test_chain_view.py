@@ -85,3 +85,5 @@ def test_caught_up_means_with_somebody_honest() -> None:
         view.take(miner, message)
         seen.append(view.caught_up)
     assert seen == [False, True, False, True]
+    view.forget_claims()
+    assert not view.caught_up

@@ -1,6 +1,7 @@
 """The requester's side against two real miners: publishing, paying, cancelling, and what is refused."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
@@ -13,10 +14,17 @@ from live import runtime_of, wait_until, workspace_of
 from rounds import SHAPES, SIDE, make_round, sign_round
 from shell import Said, fedcoin
 
-from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.application.configuration import Given, load
+from fedcoin_cli.application.requester import Requester
+from fedcoin_cli.application.round_files import read_round
+from fedcoin_cli.application.terms import Wanted
+from fedcoin_cli.application.workspace import REQUESTER, Workspace, client_name
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.tensorfile import TensorFile
 from fedcoin_cli.learning.weights import write_update
+from ledger_store.canonical import digest
+from ledger_store.errors import ConsensusFailure
+from ledger_store.state import CANCELLED, SETTLED
 
 CLIENTS, MANY, IMAGES, PRICE = 3, 16, 60, 1000
 
@@ -136,25 +144,37 @@ def test_a_refunded_task(network: Workspace) -> None:
 
 def test_handing_over_and_cancelling(network: Workspace) -> None:
     """A task can be handed over without waiting; one that waits behind it can be cancelled, the other not."""
-    assert say(network, "pay", "client-001", "50").code == 0
-    endless = ("--runtime", "8", "--set", f"task.most-rankings={grid_up_to(10**6)}")
-    first = say(network, "publish", "rounds/1", "--no-wait", *endless, "--json")
-    assert first.code == 0, first.err
-    task = first.json["task"]
-    wait_until(lambda: say(network, "show", task, "--json").code == 0)
-    busy = say(network, "publish", "--no-wait")
-    assert (busy.code, "unfinished task" in busy.err) == (6, True)
-    second = say(network, "publish", "--key", "client-001", "--price", "10", "--no-wait", "--json")
-    assert second.code == 0, second.err
-    other = second.json["task"]
-    wait_until(lambda: say(network, "show", other, "--json").code == 0)
-    refused = say(network, "cancel", task)
-    assert (refused.code, "OPEN" in refused.err) == (6, True), refused.err
-    assert say(network, "cancel", other[:12]).code == 6, "it is not the requester's"
-    cancelled = say(network, "cancel", other[:12], "--key", "client-001", "--json")
-    assert (cancelled.code, cancelled.json["task"]) == (0, other)
-    assert say(network, "show", other, "--json").json["state"] == "CANCELLED"
-    wait_until(lambda: say(network, "show", task, "--json").json["state"] == "SETTLED")
+    patron, friend = network.key(REQUESTER), network.key("client-001")
+    with Requester(network, patron) as requester, Requester(network, friend) as other:
+        requester.pay(friend.address, 50 * 10**6)
+        first = requester.publish(asked(network, price="10", runtime="10"), wait=False).task
+        waiting = other.publish(asked(network, price="10", runtime="1"), wait=False).task
+        wait_until(lambda: waiting in final_tasks(other))
+        with pytest.raises(ConsensusFailure, match="unfinished task"):
+            requester.publish(asked(network, price="10", runtime="1"))
+        with pytest.raises(ConsensusFailure, match="only its requester"):
+            requester.cancel(waiting)
+        with pytest.raises(ConsensusFailure, match="OPEN"):
+            requester.cancel(first)
+        cancelled = say(network, "cancel", waiting[:12], "--key", "client-001", "--json")
+        assert (cancelled.code, cancelled.json["task"]) == (0, waiting), cancelled.err
+        wait_until(lambda: final_tasks(requester).get(first) == SETTLED)
+        assert final_tasks(requester)[waiting] == CANCELLED
+    assert say(network, "show", waiting, "--json").json["state"] == CANCELLED
+
+
+def asked(network: Workspace, **terms: str) -> Wanted:
+    """The round of many clients, to be sampled without end."""
+    given = {f"task.{key}": value for key, value in terms.items()}
+    given |= {"task.most-rankings": str(grid_up_to(10**6))}
+    settings = load(None, {key: Given(value, "flag", key) for key, value in given.items()}, {}).settings
+    return Wanted(read_round(network.round(1), network.genesis()), settings, network.key("server").address)
+
+
+def final_tasks(requester: Requester) -> dict[str, str]:
+    """The states of all tasks, as the miners have them now."""
+    requester.connect()
+    return {task: record.state for task, record in requester.state.tasks.items()}
 
 
 def test_paying(network: Workspace) -> None:
@@ -176,6 +196,24 @@ def test_paying(network: Workspace) -> None:
         assert (refused.code, refused.out) == (code, ""), refused.err
         assert "\n\nhint: " in refused.err
     assert height(network) == reached
+
+
+def test_a_requester_on_another_machine(network: Workspace, tmp_path: Path) -> None:
+    """A key, the genesis and the peers are enough: it catches up, sends the files, and the task settles."""
+    root = tmp_path / "elsewhere"
+    (root / "keys").mkdir(parents=True)
+    for name in ("genesis.json", "peers.toml", "keys/requester.key"):
+        shutil.copy(network.root / name, root / name)
+    folder = make_round(network, CLIENTS, IMAGES, seed=7)
+    folder = folder.rename(root / "round")
+    server = network.key("server").address
+    terms = ("--runtime", "1", "--price", "10", "--set", f"task.server={server}", "-v", "--json")
+    said = fedcoin("publish", "round", *terms, folder=root, timeout_s=180)
+    assert said.code == 0, said.err
+    assert said.json["state"] == "SETTLED"
+    assert "sending files" in said.err
+    files = [path for path in folder.iterdir() if path.name != "round.json"]
+    assert all((network.store / digest(path.read_bytes())).is_file() for path in files)
 
 
 def test_what_is_refused_before_anything_is_sent(network: Workspace) -> None:

@@ -25,9 +25,9 @@ def run(
         int | None, typer.Option(metavar="N", min=1, help="Only the newest N of these blocks.")
     ] = None,
 ) -> None:
-    """Show the blocks, newest last: height, time and transactions of each.
+    """Show the blocks, newest last.
 
-    `fedcoin show ID` tells more of one block, task or transaction.
+    Each with height, time and transactions; `fedcoin show ID` tells more of one block, task or transaction.
     """
     from fedcoin_cli.application.lookup import concerns
     from fedcoin_cli.application.names import Names

@@ -37,7 +37,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     payment_error: Annotated[
         str | None,
         typer.Option(
-            metavar="FEDCOIN", help="Let miners stop once payments are known to this at 95 percent."
+            metavar="FEDCOIN", help="Stop mining once every payment is known to this, at 95 percent."
         ),
     ] = None,
     repeat: Annotated[
