@@ -3,7 +3,9 @@
 `python tests/generated.py` (or `make man`) writes them; `tests/cli/test_generated.py` compares them.
 """
 
-from collections.abc import Iterable
+import ast
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fedcoin_cli.application.configuration import render
@@ -19,6 +21,8 @@ def generated() -> dict[Path, str]:
     found = {ROOT / "man" / name: text for name, text in pages().items()}
     found[ROOT / "settings.toml"] = render({}, defaults=True)
     found[ROOT / "README.md"] = _readme((ROOT / "README.md").read_text("utf-8"))
+    architecture = ROOT / "ARCHITECTURE.md"
+    found[architecture] = _with_tables(architecture.read_text("utf-8"), {"rooms": _rooms()})
     return found
 
 
@@ -36,6 +40,26 @@ def _readme(text: str) -> str:
         "settings": _table(("setting", "default", "means"), settings),
         "exit-codes": _table(("code", "means"), exit_codes()),
     }
+    return _with_tables(text, tables)
+
+
+def _rooms() -> str:
+    """One line a module: where it stands and the first sentence of what it says of itself."""
+    paths = sorted(
+        path for package in ("ledger_store", "fedcoin_cli") for path in (ROOT / package).rglob("*.py")
+    )
+    lines = ((f"`{path.relative_to(ROOT)}`", _first_sentence(path)) for path in paths if path.stem[0] != "_")
+    return _table(("room", "duty"), lines)
+
+
+def _first_sentence(path: Path) -> str:
+    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=\.) |:$", paragraph)[0].rstrip(".")
+
+
+def _with_tables(text: str, tables: Mapping[str, str]) -> str:
+    """The text with each table between its two marker comments."""
     for name, table in tables.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
         before, rest = text.split(begin)
