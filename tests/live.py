@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,41 @@ def program(*arguments: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     with process:
         try:
             yield process
+        finally:
+            process.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A running `fedcoin` and what it has said so far."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def out(self) -> str:
+        """Its standard output."""
+        return (self.folder / "watched.out").read_text()
+
+    @property
+    def err(self) -> str:
+        """Its standard error."""
+        return (self.folder / "watched.err").read_text()
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        return self.process.wait(PATIENCE_S)
+
+
+@contextmanager
+def watched(*arguments: str, folder: Path) -> Iterator[Watched]:
+    """A `fedcoin` that runs while the block does and is read while it runs."""
+    with (folder / "watched.out").open("wb") as out, (folder / "watched.err").open("wb") as err:
+        command = [str(PROGRAM), *arguments, "-C", str(folder)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+    with process:
+        try:
+            yield Watched(process, folder)
         finally:
             process.kill()
 

@@ -80,7 +80,7 @@ class Child:
         *lines, self._rest = self._rest.split(b"\n")
         return [answer for line in lines if isinstance(answer := from_line(line), Answer)]
 
-    def close(self, patience_s: float = 2.0) -> None:
+    def close(self, patience_s: float = 0.5) -> None:
         """Close the pipe and wait for the end; a child in the middle of a long computation is killed."""
         self._orders.put(None)
         try:

@@ -55,13 +55,13 @@ def run(
             if detach and not interrupts.count:
                 _answer(call, crew)
                 return
-            while_starting = interrupts.count > 0
+            aborted = interrupts.count > 0 and (detach or not crew.ready)
             watch.follow(once=once)
         except BaseException:
             crew.stop(lambda: interrupts.count > 0)
             raise
         watch.stop()
-    if while_starting or interrupts.count > 1:
+    if aborted or interrupts.count > 1:
         raise typer.Exit(ExitCode.INTERRUPTED)
     if once:
         _judge(watch)
