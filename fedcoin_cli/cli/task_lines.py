@@ -1,7 +1,8 @@
 """A task and what came of it, as lines for people."""
 
 from fedcoin_cli.application.names import Names
-from fedcoin_cli.application.report import TaskReport
+from fedcoin_cli.application.report import MinerLine, TaskReport
+from fedcoin_cli.cli.amounts import aligned
 from fedcoin_cli.cli.output import table
 
 
@@ -15,22 +16,30 @@ def task_lines(report: TaskReport, names: Names) -> list[str]:
 
 
 def _payments(report: TaskReport, names: Names) -> list[str]:
-    rows = [[names.name(line.client), line.shapley or "-", line.paid] for line in report.clients]
-    rows.append([f"{names.name(report.server)} (FL server)", "", report.server_paid])
-    rows += [[f"{names.name(one.miner)} (miner)", "", one.paid] for one in report.miners if one.paid != "0.0"]
+    rows = [(names.name(line.client), line.shapley or "-", line.paid) for line in report.clients]
+    rows.append((f"{names.name(report.server)} (FL server)", "", report.server_paid))
+    paid = [one for one in _by_name(report, names) if one.paid != "0.0"]
+    rows += [(f"{names.name(one.miner)} (miner)", "", one.paid) for one in paid]
     if report.returned != "0.0":
-        rows.append(["returned to the requester", "", report.returned])
-    return table(["paid to", "SV (pp)", "FedCoin"], [*rows, ["total", report.total or "-", report.price]])
+        rows.append(("returned to the requester", "", report.returned))
+    rows.append(("total", report.total or "-", report.price))
+    coins = aligned([amount for _, _, amount in rows])
+    shown = [[who, value, amount] for (who, value, _), amount in zip(rows, coins, strict=True)]
+    return table(["paid to", "SV (pp)", "FedCoin"], shown)
 
 
 def _estimates(report: TaskReport, names: Names) -> list[str]:
     if not report.miners:
         return ["no estimate was verified"]
     rows = []
-    for one in report.miners:
+    for one in _by_name(report, names):
         kind = "exact" if one.exact else f"{one.rankings} rankings"
         note = "false table" if one.fraud else "winner" if one.miner == report.winner else ""
         rows.append([names.name(one.miner), kind, one.distance or "-", note])
     what = "exact values" if report.exact else "the average of all rankings"
     lines = table(["miner", "estimate", "distance (pp)", ""], rows)
     return [*lines, "", f"distances are from {what}; D is {report.difficulty} pp"]
+
+
+def _by_name(report: TaskReport, names: Names) -> list[MinerLine]:
+    return sorted(report.miners, key=lambda one: names.name(one.miner))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live import runtime_of, wait_until, workspace_of
+from live import program, runtime_of, wait_until, workspace_of
 from rounds import SHAPES, SIDE, make_round, sign_round
 from shell import Said, fedcoin
 
@@ -130,6 +131,20 @@ def test_publishing_again_and_again(network: Workspace) -> None:
     assert [task["state"] for task in said.json["tasks"]] == ["SETTLED", "SETTLED"]
     assert len({task["task"] for task in said.json["tasks"]}) == 2
     assert {paid for task in said.json["tasks"] for paid in task["payments"]} == {"0.0"}
+
+
+def test_publishing_until_interrupted(network: Workspace) -> None:
+    """--repeat 0 goes on until Ctrl-C, then answers with what was settled; the exit code is a signal's."""
+    before = height(network)
+    with program("publish", "--repeat", "0", "--price", "1", "--json", folder=network.root) as publishing:
+        wait_until(lambda: height(network) >= before + 6)
+        publishing.send_signal(signal.SIGINT)
+        out, err = publishing.communicate(timeout=60)
+    assert publishing.returncode == 130, err
+    tasks = json.loads(out)["tasks"]
+    assert len(tasks) >= 2
+    assert {task["state"] for task in tasks} == {"SETTLED"}
+    wait_until(lambda: say(network, "balance", "--json").json["escrow"] == [])
 
 
 def test_a_refunded_task(network: Workspace) -> None:

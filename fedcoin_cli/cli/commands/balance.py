@@ -24,6 +24,7 @@ def run(
     The longest certified ledger of the workspace is read; a price is in escrow until its task ends.
     """
     from fedcoin_cli.application.names import Names
+    from fedcoin_cli.cli.amounts import aligned
     from fedcoin_cli.cli.opened_books import open_books, source
     from fedcoin_cli.cli.output import table
     from ledger_store.amount import format_micro
@@ -42,8 +43,10 @@ def run(
             "balances": [{"name": n, "address": a, "balance": b} for n, a, b in accounts],
             "escrow": [{"task": t, "address": a, "amount": m} for t, a, m in escrow],
         }
-        rows = [[name, balance, address] for name, address, balance in accounts]
-        rows += [[f"escrow of {names.name(a)}", m, f"task {t}"] for t, a, m in escrow if a in wanted]
-        lines = table(["account", "FedCoin", "address"], rows)
+        rows = [(name, balance, address) for name, address, balance in accounts]
+        rows += [(f"escrow of {names.name(a)}", m, f"task {t}") for t, a, m in escrow if a in wanted]
+        coins = aligned([amount for _, amount, _ in rows])
+        shown = [[who, amount, where] for (who, _, where), amount in zip(rows, coins, strict=True)]
+        lines = table(["account", "FedCoin", "address"], shown)
         note = source(books) if at is None else f"{books.path}, at height {at}"
         call.output.answer(data, [*lines, "", note])
