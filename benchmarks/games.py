@@ -1,0 +1,91 @@
+"""Real games for the benchmarks: clients trained on MNIST, and the exact counts of all coalitions, kept in a cache.
+
+MNIST comes from FEDCOIN_MNIST, from ../shared/data/mnist.npz, or by Keras' download.
+"""
+
+import os
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from platformdirs import user_cache_path
+
+from fedcoin_cli.learning.datasets import Dataset, load
+from fedcoin_cli.learning.mining.engine import UtilityEngine
+from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.proxy import make_proxy
+from fedcoin_cli.learning.mining.walks import Counts
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.training import train_round
+from fedcoin_cli.learning.weights import TestSet
+
+CACHE = user_cache_path("fedcoin") / "benchmarks"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """K clients of a split, trained for some epochs on `train` images, judged on `test` images."""
+
+    split: str
+    clients: int
+    epochs: int = 3
+    train: int = 60_000
+    test: int = 10_000
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.clients}-{self.epochs}-{self.train}-{self.test}"
+
+
+def mnist() -> Dataset:
+    """MNIST from wherever it is."""
+    here = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist.npz"
+    named = os.environ.get("FEDCOIN_MNIST")
+    return load(named or (str(here) if here.is_file() else "mnist"))
+
+
+def real_game(case: Case) -> Game:
+    """The case's game with its proxy; trained once, then read from the cache."""
+    path = CACHE / f"{case.name}.pickle"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickle.dumps(_train(case)))
+    # Our own file in our own cache.
+    game: Game = pickle.loads(path.read_bytes())  # noqa: S301
+    return game
+
+
+def exact_counts(case: Case, report: Callable[[int, int], None] = lambda _done, _total: None) -> Counts:
+    """The counts of all masks, entry 0 for ∅; evaluated once, then read from the cache."""
+    path = CACHE / f"{case.name}.npy"
+    if not path.exists():
+        np.save(path, _enumerate(real_game(case), report))
+    counts: Counts = np.load(path)
+    return counts
+
+
+def _train(case: Case) -> Game:
+    data = mnist()
+    few = Dataset(
+        "mnist",
+        data.x_train[: case.train],
+        data.y_train[: case.train],
+        TestSet(data.test.images[: case.test], data.test.labels[: case.test]),
+    )
+    trained = train_round(few, case.split, case.clients, epochs=case.epochs, seed=1)
+    updates = tuple(update.weights for update in trained.updates)
+    game = Game(parse_model(trained.model_json), few.test, updates, (1,) * case.clients)
+    return Game(game.spec, game.test, game.updates, game.weights, 0, make_proxy(game))
+
+
+def _enumerate(game: Game, report: Callable[[int, int], None]) -> Counts:
+    engine, total = UtilityEngine(game), 1 << game.clients
+    counts = np.full(total, game.empty, np.int64)
+    step = 64 * engine.batch
+    for start in range(1, total, step):
+        masks = range(start, min(start + step, total))
+        counts[masks.start : masks.stop] = engine.counts(masks)
+        report(masks.stop, total)
+    return counts
