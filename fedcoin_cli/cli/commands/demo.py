@@ -42,6 +42,7 @@ def run(
     values, the price is paid out, and the ledger is audited. The miners are stopped at the end.
     """
     start_s = time.monotonic()
+    directory = directory or call.folder
     own = (f"task.clients={_CLIENTS}", f"network.miners={_MINERS}", f"network.port={_free_port(2 * _MINERS)}")
     call = replace(call, assignments=(*own, *call.assignments))
     with _folder(directory) as root:
@@ -94,6 +95,8 @@ def _settle(call: Call, workspace: Workspace) -> "Published":
             interrupts.wake = _interrupt
             folder = _train(call, workspace)
             watch.wait()
+            if interrupts.count:  # where an import had swallowed it
+                raise KeyboardInterrupt
             call.output.note(f"mine     {len(crew.alive)} miners are ready")
             published = _publish(call, workspace, folder)
             _await_equal_ledgers(workspace)
