@@ -1,4 +1,4 @@
-"""The mining child: the only process of a miner that loads TensorFlow.
+"""The mining child: the only process of a miner that loads NumPy and, where the C kernel cannot count, TensorFlow.
 
 Run as `python -m fedcoin_cli.application.worker`. It reads orders and writes answers, one line each, and ends when its
 input closes. While it mines it works in short slices and looks for orders between them; everything it knows of a task
@@ -16,16 +16,15 @@ from typing import NoReturn
 from fedcoin_cli.application import work
 from fedcoin_cli.application.work import Answer, Order, from_line, to_line
 from fedcoin_cli.consensus.posap import CHECK_LEAST_MS
-from fedcoin_cli.learning.backend import keras, use_threads
 from fedcoin_cli.learning.mining.admission import refused_update
 from fedcoin_cli.learning.mining.checking import Checker
-from fedcoin_cli.learning.mining.engine import UtilityEngine
+from fedcoin_cli.learning.mining.choice import describe, engine_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.precision import Precision
 from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes
+from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
 from fedcoin_cli.learning.weights import read_update
 from fedcoin_cli.network.store import Store
@@ -54,18 +53,18 @@ class Problem:
         self._first = FirstLayer(self.game)
         self.reference = Reference(self.game, self._first)
         self.checker = Checker(self.reference)
-        self.proxy = ProxyCounts.of(self.game)
+        self.proxy = ProxyCounts.of(self.game, threads)
         self.terms = TableTerms(task.clients, task.images, task.empty, self.proxy)
-        self._engine: UtilityEngine | None = None
+        self._engine: Utility | None = None
         self._weighed: tuple[list[int], int] | None = None
         self.session: Session | None = None
         self.own_table: str | None = None
 
     @property
-    def engine(self) -> UtilityEngine:
-        """The compiled engine."""
+    def engine(self) -> Utility:
+        """What counts its coalitions."""
         if self._engine is None:
-            self._engine = UtilityEngine(self.game, self._first, self._threads)
+            self._engine = engine_for(self.game, self._first, self._threads)
         return self._engine
 
     def weighed(self, seed: str) -> tuple[list[int], int]:
@@ -122,7 +121,9 @@ class Worker:
             elif self._mining is not None:
                 self._slice(self._mining)
             elif self._warm is not None:
-                _ = self._warm.engine  # compiling takes a second or two: before RUNTIME starts to count
+                _ = (
+                    self._warm.engine
+                )  # laying out or compiling takes a second or two: before RUNTIME starts to count
                 self._warm = None
 
     def _read(self, *, blocking: bool) -> None:
@@ -164,11 +165,9 @@ class Worker:
                 self._forget(order.task.id)
 
     def _configure(self, order: work.Configure) -> None:
-        use_threads(order.threads)
         self._store = Store(Path(order.store))
         self._config = order
-        backend = keras.backend.backend()
-        self._answer(work.Ready(f"{backend} (keras {keras.__version__}), {order.threads} threads"))
+        self._answer(work.Ready(describe(order.threads)))
 
     def _problem(self, task: Task) -> Problem:
         if task.id not in self._problems:

@@ -11,6 +11,8 @@ from importlib import import_module
 from ledger_store.errors import MissingPart
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# JAX takes three quarters of a GPU unless told otherwise, whatever it needs.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 @contextmanager
@@ -38,7 +40,29 @@ except ImportError as error:
         hint="pip install 'fedcoin[mine]'",
     ) from error
 
-__all__ = ["deterministic", "keras", "ops", "use_threads"]
+__all__ = ["deterministic", "devices", "keras", "ops", "use_threads"]
+
+
+def devices() -> str:
+    """What the backend computes on: "gpu" or "cpu"."""
+    return "gpu" if any(name.startswith("gpu") for name in keras.distribution.list_devices()) else "cpu"
+
+
+def _full_precision() -> None:
+    """Products of float32 in float32: TF32 and bfloat16 move counts. Miners that share a GPU take what they need."""
+    match keras.backend.backend():
+        case "tensorflow":
+            config = import_module("tensorflow").config
+            config.experimental.enable_tensor_float_32_execution(False)
+            for gpu in config.list_physical_devices("GPU"):
+                config.experimental.set_memory_growth(gpu, True)
+        case "jax":
+            import_module("jax").config.update("jax_default_matmul_precision", "highest")
+        case "torch":
+            import_module("torch").set_float32_matmul_precision("highest")
+
+
+_full_precision()
 
 
 def use_threads(threads: int) -> None:

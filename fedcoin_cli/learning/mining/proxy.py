@@ -13,10 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.consensus.rankings import rows_per_square
+from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
 from fedcoin_cli.learning.mining.forward import own_logits
 from fedcoin_cli.learning.mining.game import Game, member_bits
-from fedcoin_cli.learning.mining.walks import Counts, Orders, marginal_sums, orders, prefix_keys
+from fedcoin_cli.learning.mining.votes import Votes
+from fedcoin_cli.learning.mining.walks import (
+    Counts,
+    Orders,
+    marginal_sums,
+    masks_to_keys,
+    orders,
+    prefix_keys,
+)
 from fedcoin_cli.learning.weights import MAX_LOGIT
 
 MAX_TABLE_CLIENTS: Final = 16
@@ -43,26 +52,35 @@ class ProxyCounts:
         logits: (K, n, classes) integers, |logit| ≤ 2²⁰.
         labels: (n,) true classes.
         weights: the clients' integer weights in an aggregate.
+        threads: cores for the C kernel, where it is to be used; without it, or where sums need 64 bits, NumPy counts.
     """
 
     def __init__(
-        self, logits: npt.NDArray[np.int32], labels: npt.NDArray[np.int32], weights: Sequence[int]
+        self,
+        logits: npt.NDArray[np.int32],
+        labels: npt.NDArray[np.int32],
+        weights: Sequence[int],
+        threads: int | None = None,
     ) -> None:
         self.clients = len(logits)
         self.images = len(labels)
         bound = 2 * MAX_LOGIT * sum(weights) + 1
         self._dtype: Any = np.int32 if bound < 1 << 31 else np.int64
         self._offsets, self._leads = _leads(logits, labels, weights, self._dtype)
+        compiled = threads is not None and self._dtype is np.int32 and library() is not None
+        self._votes = Votes(self._offsets, self._leads, threads or 1) if compiled else None
 
     @classmethod
-    def of(cls, game: Game) -> "ProxyCounts | None":
+    def of(cls, game: Game, threads: int | None = None) -> "ProxyCounts | None":
         """The game's proxy, or None where it has none."""
-        return None if game.logits is None else cls(game.logits, game.test.labels, game.weights)
+        return None if game.logits is None else cls(game.logits, game.test.labels, game.weights, threads)
 
     def counts(self, masks: Sequence[int]) -> Counts:
         """p(mask) in images for each non-empty mask."""
         if self.clients <= MAX_TABLE_CLIENTS:
             return self.table[np.array(masks, np.int64)]
+        if self._votes is not None:
+            return self._votes.counts(masks_to_keys(masks, self.clients))
         bits = member_bits(masks, self.clients).astype(self._dtype)
         counts = np.zeros(len(masks), np.int64)
         for offsets, leads in self._chunks():
@@ -76,6 +94,8 @@ class ProxyCounts:
         """p of the coalitions that these rankings (r, K) visit, (r, K)."""
         if self.clients <= MAX_TABLE_CLIENTS:
             return self.table[prefix_keys(walked).astype(np.int64)]
+        if self._votes is not None:
+            return self._votes.counts(prefix_keys(walked).ravel()).reshape(walked.shape)
         counts = np.zeros(walked.shape, np.int64)
         for offsets, leads in self._chunks():
             for start in range(0, len(walked), _ROWS_AT_ONCE):
@@ -91,6 +111,9 @@ class ProxyCounts:
     @cached_property
     def table(self) -> Counts:
         """p of all masks 0..2^K−1 (entry 0 has no meaning), from two half tables of sums; K ≤ 16."""
+        if self._votes is not None:
+            keys = np.arange(1, 1 << self.clients, dtype=np.uint64)
+            return np.concatenate([[0], self._votes.counts(keys)])
         low = self.clients // 2
         counts = np.zeros((1 << (self.clients - low), 1 << low), np.int64)
         for offsets, leads in self._chunks():

@@ -1,0 +1,55 @@
+"""Which engine counts a game: the one place that decides.
+
+A GPU that Keras sees comes first, then the C kernel, then Keras on the CPU. Keras is imported only where it counts:
+TensorFlow takes seconds to load and 400 MB to stay.
+"""
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+from fedcoin_cli.learning.mining.compiled import library
+from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
+from fedcoin_cli.learning.mining.sampling import Utility
+
+Kind = Literal["auto", "keras", "kernel"]
+
+_GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Without one of these (NVIDIA, AMD, Windows' subsystem) asking Keras for a GPU is not worth loading it."""
+
+
+def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto") -> Utility:
+    """The quickest engine here for this game, on `threads` cores (0: all); `kind` names one for a comparison.
+
+    Raises:
+        MissingPart: Keras is needed and not installed.
+        LookupError: the kernel is asked for and cannot count this game here.
+    """
+    if kind == "kernel" and not suits(game):
+        raise LookupError("the C kernel cannot count this game here")
+    if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
+        return KernelEngine(game, first, threads or os.cpu_count() or 1)
+    from fedcoin_cli.learning.mining.engine import UtilityEngine
+
+    return UtilityEngine(game, first, threads)
+
+
+def describe(threads: int) -> str:
+    """What counts the usual game here, for people: "C kernel, 2 threads"."""
+    cores = f"{threads} thread" if threads == 1 else f"{threads} threads"
+    if library() is not None and not _gpu():
+        return f"C kernel, {cores}"
+    from fedcoin_cli.learning.backend import devices, keras
+
+    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {cores}"
+
+
+def _gpu() -> bool:
+    """Whether Keras sees a GPU."""
+    if not any(Path(device).exists() for device in _GPU_DEVICES):
+        return False
+    from fedcoin_cli.learning.backend import devices
+
+    return devices() == "gpu"

@@ -1,0 +1,79 @@
+"""`kernel.c` as a loaded library: compiled by the system's `cc` on first use, for the very CPU it runs on.
+
+The result lies in the user's cache folder under a name made of everything it depends on. Whatever is missing (a
+compiler, a writable folder) means that there is no library, never an error: others can count as well. What is
+done with the library lives in `kernel`.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from cffi import FFI
+from platformdirs import user_cache_path
+
+SOURCE: Final = Path(__file__).with_name("kernel.c")
+FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
+_PATIENCE_S: Final = 120.0
+
+ffi: Final = FFI()
+
+
+@cache
+def library() -> Any:
+    """The loaded library, or None where it can neither be found nor made. Any number of processes may ask at once."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    try:
+        source = SOURCE.read_text()
+        path = user_cache_path("fedcoin") / f"kernel-{_key(source, compiler)}.so"
+        if not path.is_file():
+            _compile(compiler, path)
+        # The declarations are those of the definitions: every exported function starts in column 0.
+        for declaration in re.findall(r"^(?:void|int32_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE):
+            ffi.cdef(declaration + ";", override=True)
+        return ffi.dlopen(str(path))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _key(source: str, compiler: str) -> str:
+    """Compiled code is good for one source, one compiler and one CPU; home folders are shared by unlike machines."""
+    version = subprocess.run(
+        [compiler, "--version"], capture_output=True, check=True, timeout=_PATIENCE_S
+    ).stdout
+    parts = (source, " ".join(FLAGS), version.decode(errors="replace"), platform.machine(), _cpu())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _cpu() -> str:
+    """What tells this CPU's abilities from another's."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    wanted = re.findall(
+        r"^(?:model name|flags|Features|CPU part)\s*:.*$", text.split("\n\n")[0], re.MULTILINE
+    )
+    return "\n".join(wanted)
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """Compile beside the target and move it there at once: another process sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(suffix=".so", dir=path.parent)
+    os.close(handle)
+    try:
+        command = [compiler, *FLAGS, "-o", draft, str(SOURCE)]
+        subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE_S)
+        Path(draft).replace(path)
+    finally:
+        Path(draft).unlink(missing_ok=True)
