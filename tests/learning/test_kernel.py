@@ -1,0 +1,226 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedcoin_cli.consensus.rankings import prefixes, ranking
+from fedcoin_cli.learning.mining import compiled
+from fedcoin_cli.learning.mining.choice import _gpu, describe, engine_for
+from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
+from fedcoin_cli.learning.mining.proxy import ProxyCounts
+from fedcoin_cli.learning.mining.reference import Reference
+from fedcoin_cli.learning.mining.walks import orders
+from fedcoin_cli.learning.model import Dense, ModelSpec
+
+Make = Callable[..., Game]
+SEED = bytes(range(32))
+
+needs_compiler = pytest.mark.skipif(compiled.library() is None, reason="no C compiler on this machine")
+
+
+def ask(cache: Path, code: str, path: str | None = None) -> subprocess.Popen[str]:
+    """Run code in a process with an empty cache folder and, where given, another PATH."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "HOME": str(cache)}
+    if path is not None:
+        environment["PATH"] = path
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def outside(game: Game, masks: list[int], counts: np.ndarray) -> list[int]:
+    bounds = Reference(game).intervals(masks)
+    pairs = zip(masks, bounds, counts.tolist(), strict=True)
+    return [mask for mask, bound, count in pairs if not bound.lo <= count <= bound.hi]
+
+
+@needs_compiler
+@pytest.mark.parametrize("weights", [(1,) * 7, (1, 2, 3, 5, 8, 13, 2**31 - 1)])
+@pytest.mark.parametrize("images", [1, 31, 40, 700])
+def test_all_coalitions_lie_in_their_intervals(
+    images: int, weights: tuple[int, ...], make_game: Make
+) -> None:
+    """All 127 coalitions, in any number of images and for any weights: no count leaves its float64 interval."""
+    game = make_game(7, images, weights=weights)
+    masks = list(range(1, 128))
+    assert outside(game, masks, KernelEngine(game).counts(masks)) == []
+
+
+@needs_compiler
+def test_same_counts_as_keras(make_game: Make) -> None:
+    """The engine in keras.ops and the kernel agree on all coalitions but for near ties of one image."""
+    game = make_game(6, 800, weights=(3, 1, 4, 1, 5, 9))
+    masks = list(range(1, 64))
+    ours, theirs = (engine_for(game, kind=kind).counts(masks) for kind in ("kernel", "keras"))
+    assert np.abs(ours - theirs).max() <= 1
+    assert (ours != theirs).sum() <= 2
+
+
+@needs_compiler
+def test_order_threads_and_repeats_change_nothing(make_game: Make) -> None:
+    """A mask's count is the same in ascending, walked, random and repeated lists, on one thread or three."""
+    game = make_game(9, 500)
+    one, three = KernelEngine(game), KernelEngine(game, threads=3)
+    known = dict(zip(range(1, 512), one.counts(range(1, 512)).tolist(), strict=True))
+    bound = Reference(game)
+    walked = [mask for index in range(20) for mask in prefixes(ranking(SEED, SEED, index, 9))]
+    drawn = np.random.default_rng(1).integers(1, 512, 300).tolist()
+    for masks in (walked, drawn, [5, 5, 7, 7, 7, 1], [511, 1, 511]):
+        counts = one.counts(masks)
+        assert counts.tolist() == three.counts(masks).tolist()
+        moved = [mask for mask, count in zip(masks, counts.tolist(), strict=True) if known[mask] != count]
+        assert all(bound.interval(mask)[0] < bound.interval(mask)[1] for mask in moved)
+    assert one.counts([]).tolist() == []
+
+
+@needs_compiler
+def test_batches_are_cut(make_game: Make) -> None:
+    """Lists longer than a batch are counted in parts, in order."""
+    engine = KernelEngine(make_game(8, 100))
+    expected = engine.counts(range(1, 256)).tolist()
+    engine.batch = 16
+    assert engine.counts(range(1, 256)).tolist() == expected
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Dense(9, 4, "linear", True),),
+        (Dense(9, 33, "relu", False), Dense(33, 4, "linear", False)),
+        (Dense(9, 8, "linear", True), Dense(8, 21, "relu", False), Dense(21, 23, "linear", True)),
+        (
+            Dense(9, 5, "relu", True),
+            Dense(5, 40, "relu", True),
+            Dense(40, 12, "relu", True),
+            Dense(12, 2, "linear", True),
+        ),
+    ],
+)
+def test_other_chains(layers: tuple[Dense, ...], make_game: Make) -> None:
+    """No hidden layer, three of them, no biases, widths that fill no tile, 2 to 23 classes."""
+    game = make_game(5, 300, weights=(1, 2, 3, 4, 50), model=ModelSpec((9,), layers))
+    masks = list(range(1, 32))
+    assert outside(game, masks, KernelEngine(game).counts(masks)) == []
+
+
+@needs_compiler
+def test_more_clients_than_a_word_has_bits(make_game: Make) -> None:
+    """Masks of 70 clients, walked and drawn, give the counts of the reference."""
+    game = make_game(70, 60)
+    masks = [mask for index in (0, 1) for mask in prefixes(ranking(SEED, SEED, index, 70))]
+    masks += [game.full ^ 1 << place for place in (0, 63, 64, 69)]
+    assert outside(game, masks, KernelEngine(game).counts(masks)) == []
+
+
+@needs_compiler
+@pytest.mark.parametrize("hostile", ["huge", "cancelling", "dead", "zero"])
+def test_hostile_updates_stay_inside(hostile: str, make_game: Make) -> None:
+    """Huge, cancelling and dead updates move no count out of its interval, whoever was summed before."""
+    game = make_game(6, 500)
+    updates = list(game.updates)
+    big = tuple(np.float32(1e5) * weight for weight in updates[0])
+    match hostile:
+        case "huge":
+            updates[3] = big
+        case "cancelling":
+            updates[4] = big
+            updates[2] = tuple(own - large for own, large in zip(updates[1], big, strict=True))
+        case "dead":
+            kernel, bias, *above = updates[1]
+            updates[1] = (kernel, bias - np.float32(1e6), *above)
+        case "zero":
+            updates[0] = updates[5] = tuple(0 * weight for weight in updates[0])
+    game = replace(game, updates=tuple(updates))
+    masks = [*range(63, 0, -1), *range(1, 64)]
+    assert outside(game, masks, KernelEngine(game).counts(masks)) == []
+
+
+@needs_compiler
+def test_ties_go_to_the_lowest_class(make_game: Make) -> None:
+    """Updates of zeros tie all classes: exactly the images of class 0 are right, the padding of a block never is."""
+    game = make_game(2)
+    game = replace(game, updates=tuple(tuple(0 * weight for weight in update) for update in game.updates))
+    zeros = int((game.test.labels == 0).sum())
+    assert KernelEngine(game).counts([1, 2, 3]).tolist() == [zeros] * 3
+
+
+@needs_compiler
+def test_other_activations_are_for_keras(make_game: Make) -> None:
+    """A sigmoid passes no scale: the kernel refuses such a game, the choice falls on Keras."""
+    layers = (Dense(9, 6, "sigmoid", use_bias=True), Dense(6, 4, "linear", use_bias=True))
+    game = make_game(3, model=ModelSpec((3, 3), layers))
+    assert not suits(game)
+    assert type(engine_for(game)).__name__ == "UtilityEngine"
+    with pytest.raises(LookupError):
+        engine_for(game, kind="kernel")
+
+
+@needs_compiler
+@pytest.mark.parametrize("clients", [3, 12, 17, 70])
+def test_votes_are_those_of_numpy(clients: int) -> None:
+    """p of walks and of any masks is the same number, image for image, with the kernel and without."""
+    rng = np.random.default_rng(clients)
+    # Small logits: ties are everywhere.
+    logits, labels = (
+        rng.integers(-3, 4, (clients, 150, 5)).astype(np.int32),
+        rng.integers(0, 5, 150).astype(np.int32),
+    )
+    plain, quick = (ProxyCounts(logits, labels, [1] * clients, threads) for threads in (None, 2))
+    assert quick._votes is not None
+    walked = orders(SEED, SEED, 0, 9, clients)
+    assert (plain.walk(walked) == quick.walk(walked)).all()
+    masks = [int.from_bytes(rng.bytes(9), "little") % ((1 << clients) - 1) + 1 for _ in range(50)]
+    assert (plain.counts(masks) == quick.counts(masks)).all()
+
+
+def test_no_compiler_no_kernel(tmp_path: Path) -> None:
+    """With an empty PATH there is no library, no error either, and the description names Keras."""
+    code = (
+        "from fedcoin_cli.learning.mining import choice, compiled\n"
+        "print(compiled.library(), choice.describe(2), sep='|')"
+    )
+    said, _ = ask(tmp_path, code, path="").communicate()
+    library, text = said.strip().split("|")
+    assert library == "None"
+    assert text.startswith("Keras")
+
+
+@pytest.mark.parametrize("trouble", ["compiler fails", "cache is a file"])
+def test_what_cannot_be_made_is_missing(trouble: str, tmp_path: Path) -> None:
+    """A compiler that fails and a cache folder that cannot be made leave no library and no rubbish."""
+    tools, cache = tmp_path / "tools", tmp_path / "cache"
+    tools.mkdir()
+    cc = tools / "cc"
+    cc.write_text('#!/bin/sh\n[ "$1" = --version ] && echo cc 1.0 && exit 0\necho "no" >&2; exit 1\n')
+    cc.chmod(0o755)
+    if trouble == "cache is a file":
+        cache.write_text("")
+    code = "from fedcoin_cli.learning.mining.compiled import library\nprint(library())"
+    said, _ = ask(cache, code, path=str(tools)).communicate()
+    assert said.strip() == "None"
+    assert not list(cache.rglob("*.so"))
+
+
+@needs_compiler
+def test_two_processes_compile_at_once(tmp_path: Path) -> None:
+    """Two first users at the same moment both get a working library, and leave one file."""
+    code = "from fedcoin_cli.learning.mining.compiled import library\nprint(library().fedcoin_tile())"
+    both = [ask(tmp_path, code), ask(tmp_path, code)]
+    tile = compiled.library().fedcoin_tile()
+    assert [int(each.communicate()[0]) for each in both] == [tile, tile]
+    assert len(list(tmp_path.rglob("*.so"))) == 1
+
+
+@needs_compiler
+def test_the_choice_is_told() -> None:
+    """What a miner prints when it is ready names the kernel and its threads, or the GPU."""
+    if _gpu():
+        assert "on gpu" in describe(1)
+        return
+    assert describe(1) == "C kernel, 1 thread"
+    assert describe(4) == "C kernel, 4 threads"
