@@ -70,6 +70,7 @@ class Session:
 
     def connect(self) -> None:
         """Reach a quorum of miners and catch up with what they say now; raises `NetworkFailure`."""
+        self._connected = False  # a session that was idle for long has heard nobody lately
         self.view.forget_claims()
         self.line.ask_now()
         within_s = self._patience.reach_s
