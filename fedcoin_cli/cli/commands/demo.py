@@ -1,4 +1,4 @@
-"""Run a whole round on real data: init, train, mine, publish, audit.
+"""Run a whole round on real data, from init to audit.
 
 The steps are those of the commands; here they only follow each other.
 """
@@ -36,7 +36,7 @@ def run(
         Path | None, typer.Argument(metavar="DIR", help="Keep the workspace here; default: a temporary one.")
     ] = None,
 ) -> None:
-    """Run a whole round on real data: init, train, mine, publish, audit.
+    """Run a whole round on real data, from init to audit.
 
     Eight clients train on parts of scikit-learn's digits, four miners on this machine agree on their Shapley
     values, the price is paid out, and the ledger is audited. The miners are stopped at the end.
