@@ -4,16 +4,15 @@ MNIST comes from FEDCOIN_MNIST, from ../shared/data/mnist.npz, or by Keras' down
 """
 
 import os
-import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from platformdirs import user_cache_path
 
 from fedcoin_cli.learning.datasets import Dataset, load
-from fedcoin_cli.learning.mining.engine import UtilityEngine
+from fedcoin_cli.learning.mining.choice import engine_for
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.proxy import make_proxy
 from fedcoin_cli.learning.mining.walks import Counts
@@ -48,13 +47,18 @@ def mnist() -> Dataset:
 
 def real_game(case: Case) -> Game:
     """The case's game with its proxy; trained once, then read from the cache."""
-    path = CACHE / f"{case.name}.pickle"
+    path, data = CACHE / f"{case.name}.npz", mnist()
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pickle.dumps(_train(case)))
-    # Our own file in our own cache.
-    game: Game = pickle.loads(path.read_bytes())  # noqa: S301
-    return game
+        trained = train_round(_cut(data, case), case.split, case.clients, epochs=case.epochs, seed=1)
+        updates = zip(*(update.weights for update in trained.updates), strict=True)
+        arrays = {f"weights_{place}": np.stack(each) for place, each in enumerate(updates)}
+        np.savez(path, model=np.array(trained.model_json), **arrays)
+    with np.load(path) as kept:
+        spec = parse_model(str(kept["model"]))
+        stacks = [kept[f"weights_{place}"] for place in range(len(spec.weight_shapes))]
+    game = Game(spec, _cut(data, case).test, tuple(zip(*stacks, strict=True)), (1,) * case.clients)
+    return replace(game, logits=make_proxy(game))
 
 
 def exact_counts(case: Case, report: Callable[[int, int], None] = lambda _done, _total: None) -> Counts:
@@ -66,22 +70,14 @@ def exact_counts(case: Case, report: Callable[[int, int], None] = lambda _done, 
     return counts
 
 
-def _train(case: Case) -> Game:
-    data = mnist()
-    few = Dataset(
-        "mnist",
-        data.x_train[: case.train],
-        data.y_train[: case.train],
-        TestSet(data.test.images[: case.test], data.test.labels[: case.test]),
-    )
-    trained = train_round(few, case.split, case.clients, epochs=case.epochs, seed=1)
-    updates = tuple(update.weights for update in trained.updates)
-    game = Game(parse_model(trained.model_json), few.test, updates, (1,) * case.clients)
-    return Game(game.spec, game.test, game.updates, game.weights, 0, make_proxy(game))
+def _cut(data: Dataset, case: Case) -> Dataset:
+    """As much of the data as the case wants."""
+    test = TestSet(data.test.images[: case.test], data.test.labels[: case.test])
+    return Dataset("mnist", data.x_train[: case.train], data.y_train[: case.train], test)
 
 
 def _enumerate(game: Game, report: Callable[[int, int], None]) -> Counts:
-    engine, total = UtilityEngine(game), 1 << game.clients
+    engine, total = engine_for(game), 1 << game.clients
     counts = np.full(total, game.empty, np.int64)
     step = 64 * engine.batch
     for start in range(1, total, step):

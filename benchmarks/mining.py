@@ -1,0 +1,153 @@
+"""How fast coalitions are counted, against the original way and against the machine's limit.
+
+`python -m benchmarks.mining [--quick] [--json] [--clients 10]`. The original way sets a model's weights to a
+coalition's average and lets Keras evaluate the test set. The floor is what a coalition's layers above the first, and
+one addition and one ReLU a hidden value, take at the speed at which this machine multiplies large float32 matrices.
+Everything is measured in turns in one process for each number of threads, and medians are printed.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from benchmarks.games import Case, real_game
+from benchmarks.machine import finish, machine
+from fedcoin_cli.learning.backend import keras, use_threads
+from fedcoin_cli.learning.build import build
+from fedcoin_cli.learning.datasets import as_float
+from fedcoin_cli.learning.mining.choice import Kind, engine_for
+from fedcoin_cli.learning.mining.compiled import library
+from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.mining.game import Game
+
+SQUARE = 1536
+WAYS: tuple[Kind, ...] = ("kernel", "keras")
+
+
+def main() -> None:
+    """Measure on one core and on all, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.mining", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer turns: under a minute")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.threads:
+        print(
+            json.dumps(
+                _measure(real_game(Case("mix", chosen.clients)), chosen.threads, 3 if chosen.quick else 9)
+            )
+        )
+        return
+    real_game(Case("mix", chosen.clients))
+    cores = len(os.sched_getaffinity(0))
+    rows = [row for threads in sorted({1, cores}) for row in _in_process(threads, chosen)]
+    best = max((row for row in rows if row["threads"] == cores), key=lambda row: row["speedup over original"])
+    result = {
+        "speedup_over_original": best["speedup over original"],
+        "share_of_sgemm_floor": best["share of floor"],
+        "best": best["way"],
+        "ways": rows,
+        "machine": machine(),
+    }
+    finish(result, chosen.json, {"ways": rows})
+
+
+def _in_process(threads: int, chosen: argparse.Namespace) -> list[dict[str, Any]]:
+    """Libraries fix their threads when they load: each number of threads gets a process."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.mining",
+        "--threads",
+        str(threads),
+        "--clients",
+        str(chosen.clients),
+    ]
+    command += ["--quick"] if chosen.quick else []
+    environment = os.environ | dict.fromkeys(names, str(threads))
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def _measure(game: Game, threads: int, turns: int) -> list[dict[str, Any]]:
+    use_threads(threads)
+    masks = (
+        range(1, 1 << game.clients)
+        if game.clients <= 10
+        else range((1 << game.clients) - 1024, 1 << game.clients)
+    )
+    first = FirstLayer(game)
+    matrix = np.random.default_rng(0).standard_normal((SQUARE, SQUARE)).astype(np.float32)
+    jobs: dict[str, tuple[Callable[[], Any], int]] = {"sgemm": (lambda: matrix @ matrix, 1)}
+    for way in WAYS:
+        if way == "keras" or library() is not None:
+            engine = engine_for(game, first, threads, way)
+            jobs[way] = (lambda engine=engine: engine.counts(masks), len(masks))  # type: ignore[misc]
+    jobs["original"] = (_original(game), 1)
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for turn in range(turns + 1):
+        for name, (job, number) in jobs.items():
+            started = time.perf_counter()
+            job()
+            if turn:  # the first one warms up
+                times[name].append((time.perf_counter() - started) / number)
+    medians = {name: statistics.median(each) for name, each in times.items()}
+    peak = 2 * SQUARE**3 / medians.pop("sgemm")
+    floor_s = _flop(game) / peak
+    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return [
+        {
+            "way": way,
+            "threads": threads,
+            "ms a coalition": 1e3 * each_s,
+            "coalitions a second": 1 / each_s,
+            "speedup over original": medians["original"] / each_s,
+            "share of floor": floor_s / each_s,
+            "floor ms": 1e3 * floor_s,
+            "sgemm GFLOP/s": peak / 1e9,
+            "process peak MiB": memory_mib,
+        }
+        for way, each_s in medians.items()
+    ]
+
+
+def _flop(game: Game) -> int:
+    """One coalition: an addition and a ReLU a hidden value, and the layers above."""
+    first, *above = game.spec.layers
+    return game.images * (2 * first.units + sum(2 * layer.inputs * layer.units for layer in above))
+
+
+def _original(game: Game) -> Callable[[], float]:
+    """Average the weights, set them, evaluate: a coalition's accuracy, each time of another one."""
+    model = build(game.spec)
+    model.compile(
+        metrics=["sparse_categorical_accuracy"], loss=keras.losses.SparseCategoricalCrossentropy(True)
+    )
+    images, labels = as_float(game.test.images), game.test.labels
+    draw = np.random.default_rng(1)
+
+    def one() -> float:
+        shares = game.shares([int(draw.integers(1, game.full + 1))])[0].astype(np.float32)
+        model.set_weights(
+            [np.tensordot(shares, np.stack(each), 1) for each in zip(*game.updates, strict=True)]
+        )
+        accuracy: float = model.evaluate(images, labels, verbose=0)[1]
+        return accuracy
+
+    return one
+
+
+if __name__ == "__main__":
+    main()
