@@ -53,7 +53,7 @@ def real_game(case: Case) -> Game:
         trained = train_round(_cut(data, case), case.split, case.clients, epochs=case.epochs, seed=1)
         updates = zip(*(update.weights for update in trained.updates), strict=True)
         arrays = {f"weights_{place}": np.stack(each) for place, each in enumerate(updates)}
-        np.savez(path, model=np.array(trained.model_json), **arrays)
+        np.savez(path, allow_pickle=False, model=np.array(trained.model_json), **arrays)
     with np.load(path) as kept:
         spec = parse_model(str(kept["model"]))
         stacks = [kept[f"weights_{place}"] for place in range(len(spec.weight_shapes))]

@@ -16,6 +16,7 @@ from fedcoin_cli.application.workspace import Workspace, client_name
 from fedcoin_cli.learning.datasets import Dataset
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.proxy import make_proxy
+from fedcoin_cli.learning.model import ModelSpec
 from fedcoin_cli.learning.training import Update, train_round
 from fedcoin_cli.learning.weights import write_proxy, write_test, write_update
 from ledger_store import disk
@@ -27,7 +28,10 @@ from ledger_store.transaction import update_terms
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What to simulate: the data, how they are divided among `clients`, and how long each trains."""
+    """What to simulate: the data, how they are divided among `clients`, how long each trains, and which model.
+
+    Without a model it is the seed model; a model's images are those of the data set.
+    """
 
     dataset: Dataset
     split: str
@@ -35,6 +39,7 @@ class Recipe:
     epochs: int
     seed: int
     aggregation: str
+    model: ModelSpec | None = None
 
 
 def make_round(
@@ -50,6 +55,7 @@ def make_round(
         recipe.clients,
         epochs=recipe.epochs,
         seed=recipe.seed,
+        model=recipe.model,
         report=report,
     )
     (folder / MODEL_NAME).write_text(trained.model_json, "utf-8")

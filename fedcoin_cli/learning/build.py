@@ -8,6 +8,7 @@ from math import prod
 from typing import Any, Final
 
 from fedcoin_cli.learning.backend import keras
+from fedcoin_cli.learning.features import Conv, Feature
 from fedcoin_cli.learning.model import Dense, ModelSpec
 
 SEED_UNITS: Final = 128
@@ -21,9 +22,25 @@ def seed_spec(input_shape: tuple[int, ...], classes: int) -> ModelSpec:
 
 def build(spec: ModelSpec) -> Any:
     """A `keras.Sequential` of this shape with freshly drawn weights; it gives class logits."""
-    layers = [keras.layers.Flatten(name="flatten")] if len(spec.input_shape) > 1 else []
+    layers = [_feature(feature, f"feature_{index}") for index, feature in enumerate(spec.features)]
+    layers += [keras.layers.Flatten(name="flatten")] if len(spec.input_shape) > 1 else []
     layers += [
         keras.layers.Dense(layer.units, layer.activation, use_bias=layer.use_bias, name=f"dense_{index}")
         for index, layer in enumerate(spec.layers)
     ]
     return keras.Sequential([keras.Input(spec.input_shape, name="images"), *layers], name="fedcoin")
+
+
+def _feature(feature: Feature, name: str) -> Any:
+    if isinstance(feature, Conv):
+        return keras.layers.Conv2D(
+            feature.filters,
+            feature.kernel,
+            feature.strides,
+            padding="same" if feature.same else "valid",
+            activation=feature.activation,
+            use_bias=feature.use_bias,
+            name=name,
+        )
+    kind = keras.layers.MaxPooling2D if feature.largest else keras.layers.AveragePooling2D
+    return kind(feature.size, feature.strides, name=name)

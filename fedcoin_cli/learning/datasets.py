@@ -4,8 +4,9 @@ Only `train` needs this module. How the training part is divided among clients l
 """
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.weights import MAX_IMAGES, MAX_PIXEL, TestSet
-from ledger_store.errors import MissingPart, NetworkFailure, NotFound, RoundFilesInvalid
+from ledger_store.errors import MissingPart, NetworkFailure, NotFound, RoundFilesInvalid, SettingsError
 
 DIGITS_TEST_IMAGES: Final = 397
 """Held out of the 1,797 digits: 1,400 are left, an equal number for each of 2, 4, 5, 7, 10, 14, 20, … clients."""
@@ -42,6 +43,18 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """One image without the batch axis."""
         return self.x_train.shape[1:]
+
+    def reshaped(self, shape: tuple[int, ...]) -> "Dataset":
+        """The same pixels as images of `shape`, as a model reads them.
+
+        Raises:
+            SettingsError: such images have another number of pixels.
+        """
+        if prod(shape) != prod(self.input_shape):
+            message = f"images of {self.input_shape} cannot be read by a model for {shape}"
+            raise SettingsError(message, where=self.name, hint="the model's input must have as many values")
+        test = replace(self.test, images=self.test.images.reshape(-1, *shape))
+        return replace(self, x_train=self.x_train.reshape(-1, *shape), test=test)
 
 
 def load(name_or_path: str) -> Dataset:

@@ -8,10 +8,11 @@ looked at. Weights do not live here.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
+from fedcoin_cli.learning.features import Conv, Feature, read_feature
 from ledger_store.errors import RoundFilesInvalid
 
 MAX_MODEL_BYTES: Final = 1 << 20
@@ -24,7 +25,10 @@ HIDDEN_ACTIVATIONS: Final = frozenset({"linear", "relu", "tanh", "sigmoid"})
 # The largest logit is the largest probability: a closing softmax changes no label.
 OUTPUT_ACTIVATIONS: Final = frozenset({"linear", "softmax"})
 
-_KNOWN_LAYERS: Final = "InputLayer, Flatten, Dense, Activation, ReLU"
+_KNOWN_LAYERS: Final = (
+    "InputLayer, Conv2D, MaxPooling2D, AveragePooling2D, GlobalAveragePooling2D, Flatten, Dense, Activation "
+    "and ReLU"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +50,14 @@ class Dense:
 class ModelSpec:
     """A chain of layers that starts linear in its weights.
 
-    `input_shape` is one image without the batch axis; `layers` run from the flattened image to the class logits
-    (a closing softmax is left out).
+    `input_shape` is one image without the batch axis; `features` are the convolutional front, empty or beginning with
+    a convolution; `layers` run from the flattened image, or the front's flattened output, to the class logits (a
+    closing softmax is left out).
     """
 
     input_shape: tuple[int, ...]
     layers: tuple[Dense, ...]
+    features: tuple[Feature, ...] = ()
 
     @property
     def classes(self) -> int:
@@ -61,7 +67,46 @@ class ModelSpec:
     @property
     def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes in the order of Keras' `model.get_weights()`."""
-        return tuple(shape for layer in self.layers for shape in layer.weight_shapes)
+        return tuple(shape for layer in self._chain for shape in layer.weight_shapes)
+
+    @property
+    def first(self) -> Conv | Dense:
+        """The layer whose outputs are linear in the weights."""
+        return self.convolutions[0] if self.features else self.layers[0]
+
+    @property
+    def above(self) -> tuple[Dense, ...]:
+        """The Dense layers that are not the first layer."""
+        return self.layers if self.features else self.layers[1:]
+
+    @property
+    def first_values(self) -> int:
+        """How many values the first layer gives for an image."""
+        return self._outputs[0]
+
+    @property
+    def widest(self) -> int:
+        """The most values that any layer gives for an image."""
+        return max(self._outputs)
+
+    @property
+    def flop_above(self) -> int:
+        """The work of an image in the layers above the first."""
+        convolved = sum(2 * conv.inputs * prod(conv.output_shape) for conv in self.convolutions[1:])
+        return convolved + sum(2 * layer.inputs * layer.units for layer in self.above)
+
+    @property
+    def convolutions(self) -> tuple[Conv, ...]:
+        return tuple(feature for feature in self.features if isinstance(feature, Conv))
+
+    @property
+    def _chain(self) -> tuple[Feature | Dense, ...]:
+        return (*self.features, *self.layers)
+
+    @property
+    def _outputs(self) -> tuple[int, ...]:
+        dense = tuple(layer.units for layer in self.layers)
+        return (*(prod(feature.output_shape) for feature in self.features), *dense)
 
 
 def parse_model(text: str | bytes, *, where: str = "model.json") -> ModelSpec:
@@ -110,19 +155,57 @@ class _Reader:
                 "the first layer must be an InputLayer: sizes are checked before anything is built"
             )
         input_shape = self._input_shape(config.get("batch_shape"))
-        width, flat = prod(input_shape), len(input_shape) == 1
+        features, entries = self._front(input_shape, entries[1:])
+        width = prod(features[-1].output_shape if features else input_shape)
+        flat = len(input_shape) == 1
         layers: list[Dense] = []
-        for class_name, layer in entries[1:]:
-            if class_name == "Flatten":
+        for class_name, layer in entries:
+            # Of an image, or of what a global pooling has left.
+            if class_name in ("Flatten", "GlobalAveragePooling2D") and not layers:
                 flat = True
             elif class_name == "Dense" and flat:
                 layers.append(self._dense(layer, width))
                 width = layers[-1].units
             elif class_name in ("Activation", "ReLU") and layers:
-                layers[-1] = self._activated(layers[-1], class_name, layer)
+                activation = self._named(layers[-1].activation, class_name, layer)
+                layers[-1] = replace(layers[-1], activation=activation)
             else:
                 raise self.refused(f"a {class_name!r} layer is not allowed here")
-        return self._checked(ModelSpec(input_shape, tuple(layers)))
+        return self._checked(ModelSpec(input_shape, tuple(layers), features))
+
+    def _front(
+        self, input_shape: tuple[int, ...], entries: list[tuple[str, Mapping[str, object]]]
+    ) -> tuple[tuple[Feature, ...], list[tuple[str, Mapping[str, object]]]]:
+        """The convolutional front, and the entries from the flattening on."""
+        features: list[Feature] = []
+        for place, (class_name, config) in enumerate(entries):
+            shape = features[-1].output_shape if features else input_shape
+            last = features[-1] if features else None
+            if class_name in ("Activation", "ReLU") and isinstance(last, Conv):
+                features[-1] = replace(last, activation=self._named(last.activation, class_name, config))
+                continue
+            feature = self._feature(class_name, config, shape) if len(shape) == 3 else None
+            if feature is None:
+                return tuple(features), entries[place:]
+            if not features and not isinstance(feature, Conv):
+                raise self.refused("the first layer must be linear in weights: a convolution, not a pooling")
+            features.append(feature)
+            if class_name == "GlobalAveragePooling2D":
+                return tuple(features), entries[place:]
+        return tuple(features), []
+
+    def _feature(
+        self, class_name: str, config: Mapping[str, object], shape: tuple[int, ...]
+    ) -> Feature | None:
+        rows, columns, channels = shape
+        try:
+            feature = read_feature(class_name, config, (rows, columns, channels))
+        except ValueError as error:
+            raise self.refused(str(error)) from error
+        if isinstance(feature, Conv):
+            self._refuse_adapted(config)
+            return replace(feature, activation=self._activation(config.get("activation", "linear")))
+        return feature
 
     def _checked(self, spec: ModelSpec) -> ModelSpec:
         if not spec.layers:
@@ -130,28 +213,30 @@ class _Reader:
         *hidden, output = spec.layers
         if output.activation not in OUTPUT_ACTIVATIONS or output.units < 2:
             raise self.refused("the last layer must give two or more class logits (linear or softmax)")
-        if any(layer.activation not in HIDDEN_ACTIVATIONS for layer in hidden):
+        inner: tuple[Conv | Dense, ...] = (*spec.convolutions, *hidden)
+        if any(layer.activation not in HIDDEN_ACTIVATIONS for layer in inner):
             raise self.refused("softmax is allowed after the last layer only")
         if sum(prod(shape) for shape in spec.weight_shapes) > MAX_WEIGHTS:
             raise self.refused(f"the model has more than {MAX_WEIGHTS} weights")
-        return ModelSpec(
-            spec.input_shape, (*hidden, Dense(output.inputs, output.units, "linear", output.use_bias))
-        )
+        return replace(spec, layers=(*hidden, replace(output, activation="linear")))
 
     def _dense(self, config: Mapping[str, object], inputs: int) -> Dense:
         units, use_bias = config.get("units"), config.get("use_bias", True)
         if type(units) is not int or not 1 <= units <= MAX_UNITS or not isinstance(use_bias, bool):
             raise self.refused(f"a Dense layer has 1 to {MAX_UNITS} units")
-        if config.get("quantization_config") is not None or config.get("lora_rank") is not None:
-            raise self.refused("quantised and LoRA layers are not allowed")
+        self._refuse_adapted(config)
         return Dense(inputs, units, self._activation(config.get("activation", "linear")), use_bias)
 
-    def _activated(self, layer: Dense, class_name: str, config: Mapping[str, object]) -> Dense:
-        if layer.activation != "linear":
+    def _refuse_adapted(self, config: Mapping[str, object]) -> None:
+        if config.get("quantization_config") is not None or config.get("lora_rank") is not None:
+            raise self.refused("quantised and LoRA layers are not allowed")
+
+    def _named(self, before: str, class_name: str, config: Mapping[str, object]) -> str:
+        """The activation that a layer of its own gives to the layer before it."""
+        if before != "linear":
             raise self.refused("two activations follow each other")
         named = class_name == "Activation"
-        name = self._activation(config.get("activation")) if named else self._plain_relu(config)
-        return Dense(layer.inputs, layer.units, name, layer.use_bias)
+        return self._activation(config.get("activation")) if named else self._plain_relu(config)
 
     def _plain_relu(self, config: Mapping[str, object]) -> str:
         unusual = (

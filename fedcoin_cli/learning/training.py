@@ -14,9 +14,10 @@ import numpy.typing as npt
 from fedcoin_cli.learning.backend import deterministic, keras, ops
 from fedcoin_cli.learning.build import build, seed_spec
 from fedcoin_cli.learning.datasets import Dataset, as_float
+from fedcoin_cli.learning.model import ModelSpec
 from fedcoin_cli.learning.splits import SPLITS
 from fedcoin_cli.learning.weights import Weights
-from ledger_store.errors import MissingPart
+from ledger_store.errors import MissingPart, SettingsError
 
 EPOCHS: Final = 10
 LEAST_BATCH: Final = 8
@@ -49,6 +50,7 @@ def train_round(
     *,
     epochs: int = EPOCHS,
     seed: int = 0,
+    model: ModelSpec | None = None,
     report: Report | None = None,
 ) -> Trained:
     """Train K updates from one initial model; equal arguments give equal bytes on one machine.
@@ -59,32 +61,37 @@ def train_round(
         clients: K ≥ 2.
         epochs: passes of each client over its own part.
         seed: 0 ≤ seed < 2³¹; fixes the division, the initial weights and the order of images.
+        model: what is trained, for images as the data set has them; None: the seed model.
         report: called with (client from 0, epochs done by it) after every epoch.
 
     Raises:
-        SettingsError: more clients than training images.
+        SettingsError: more clients than training images, or labels that the model does not have.
     """
     parts = SPLITS[split](dataset, clients, np.random.default_rng(seed))
     deterministic(seed)
-    model = build(seed_spec(dataset.input_shape, dataset.classes))
+    spec = model or seed_spec(dataset.input_shape, dataset.classes)
+    if spec.classes < dataset.classes:
+        message = f"a model of {spec.classes} classes cannot learn {dataset.classes} labels"
+        raise SettingsError(message, where=dataset.name, hint="give the last layer one unit a label")
+    network = build(spec)
     # Before compiling: afterwards Keras would add the optimiser, with a counter in its name.
-    model_json, initial = model.to_json(), model.get_weights()
-    model.compile(
+    model_json, initial = network.to_json(), network.get_weights()
+    network.compile(
         optimizer=keras.optimizers.SGD(LEARNING_RATE),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    one_pass = _trainer(model)
+    one_pass = _trainer(network)
     updates = []
     for client, part in enumerate(parts):
         # One compiled model for everybody: only weights are reset, plain SGD keeps no state between clients.
-        model.set_weights(initial)
+        network.set_weights(initial)
         rng = np.random.default_rng((seed, client))
         images, labels = ops.convert_to_tensor(as_float(part.images)), ops.convert_to_tensor(part.labels)
         for epoch in range(epochs):
             one_pass(images, labels, rng.permutation(len(part.labels)))
             if report:
                 report(client, epoch + 1)
-        updates.append(Update(tuple(model.get_weights()), len(part.labels)))
+        updates.append(Update(tuple(network.get_weights()), len(part.labels)))
     return Trained(model_json, tuple(updates))
 
 

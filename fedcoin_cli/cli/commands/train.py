@@ -30,6 +30,15 @@ def run(
             help="How data are divided: same, mix, weight, noisex, noisey or types.  [default: same]",
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            exists=True,
+            dir_okay=False,
+            help="A Keras Sequential model as model.to_json() writes it; default: 128 hidden units.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=1_000, help="Passes of each client over its data.  [default: 10]")
     ] = None,
@@ -51,14 +60,18 @@ def run(
     # Here, because Keras takes seconds to import: a wrong option should say so at once.
     from fedcoin_cli.application.round_making import Recipe, make_round
     from fedcoin_cli.learning.datasets import load
+    from fedcoin_cli.learning.model import parse_model
     from fedcoin_cli.learning.splits import SPLITS
 
     case = split or "same"
     if case not in SPLITS:
         raise typer.BadParameter(f"no such split: {case!r}; choose one of {', '.join(SPLITS)}")
-    data = load(dataset or "digits")
+    data, spec = load(dataset or "digits"), None
+    if model is not None:
+        spec = parse_model(model.read_bytes(), where=str(model))
+        data = data.reshaped(spec.input_shape)
     count = settings.task.clients
-    recipe = Recipe(data, case, count, epochs or 10, seed or 0, settings.task.aggregation)
+    recipe = Recipe(data, case, count, epochs or 10, seed or 0, settings.task.aggregation, spec)
     folder = workspace.new_round() if output is None else _empty(output)
     total = count * recipe.epochs
     with progress(call.output, f"training {count} clients", total, "epochs") as step:

@@ -31,9 +31,10 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
         return KernelEngine(game, first, threads or os.cpu_count() or 1)
+    from fedcoin_cli.learning.mining.convnet import ConvEngine
     from fedcoin_cli.learning.mining.engine import UtilityEngine
 
-    return UtilityEngine(game, first, threads)
+    return (ConvEngine if game.spec.features else UtilityEngine)(game, first, threads)
 
 
 def describe(threads: int) -> str:

@@ -5,7 +5,8 @@ first layer is computed once a client (in float64, rounded once) and a coalition
 `shares @ Z` instead of a rebuilt model. Shares sum to 1, hence activations see the true average and no
 running sum can drift. Images are grouped by label, so "correct" is a slice and two maxima instead of an argmax:
 the true logit is strictly above all lower classes and at least equal to the higher ones (ties: lowest class).
-Everything is written in `keras.ops` and compiled by `predict_on_batch`, on whichever backend Keras runs.
+Everything is written in `keras.ops` and compiled by `predict_on_batch`, on whichever backend Keras runs. What is
+special to models with a convolutional front lives in `convnet`.
 """
 
 from collections.abc import Sequence
@@ -39,8 +40,8 @@ class UtilityEngine:
         if threads:
             use_threads(threads)
         self.game = game
-        inputs = keras.Input(batch_shape=(BATCH, game.clients), name="shares")
-        self._model = keras.Model(inputs, _Counts(game, first or FirstLayer(game))(inputs), name="utility")
+        inputs = keras.Input(batch_shape=(self.batch, game.clients), name="shares")
+        self._model = keras.Model(inputs, self._layer(first or FirstLayer(game))(inputs), name="utility")
         # TensorFlow is faster without XLA; elsewhere Keras' own choice: JAX would not compile at all without it.
         self._model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
         # The first call traces the graph, a second or two: not within a slice of mining.
@@ -49,33 +50,38 @@ class UtilityEngine:
     def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
         """u(mask) in images for each non-empty mask, in order."""
         counts = np.empty(len(masks), np.int64)
-        for start in range(0, len(masks), BATCH):
-            part = masks[start : start + BATCH]
+        for start in range(0, len(masks), self.batch):
+            part = masks[start : start + self.batch]
             # The compiled graph has one shape: the last batch is filled up with a coalition that is not read.
-            padded = [*part, *[part[0]] * (BATCH - len(part))]
+            padded = [*part, *[part[0]] * (self.batch - len(part))]
             shares = self.game.shares(padded).astype(np.float32)
             counts[start : start + len(part)] = self._model.predict_on_batch(shares)[: len(part)]
         return counts
 
+    def _layer(self, first: FirstLayer) -> "CountsLayer":
+        return CountsLayer(self.game, first, self.batch)
 
-class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
-    """Shares (BATCH, K) → counts (BATCH,) int32."""
 
-    def __init__(self, game: Game, first: FirstLayer) -> None:
+class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
+    """Shares (batch, K) → counts (batch,) int32."""
+
+    def __init__(self, game: Game, first: FirstLayer, batch: int) -> None:
         super().__init__(name="counts", trainable=False)
-        self._layers_above = game.spec.layers[1:]
-        self._activations = [keras.activations.get(layer.activation) for layer in game.spec.layers]
+        self._batch = batch
+        self._above = game.spec.above
+        self._activation = keras.activations.get(game.spec.first.activation)
+        self._activations = [keras.activations.get(layer.activation) for layer in game.spec.above]
         self._chunks = [
             (
                 label,
                 len(positions),
-                self._constant(f"first_{index}", first.block(index).reshape(game.clients, -1)),
+                self.constant(f"first_{index}", first.block(index).reshape(game.clients, -1)),
             )
             for index, (label, positions) in enumerate(first.chunks)
         ]
         self._upper = self._stacked(game)
 
-    def _constant(self, name: str, value: npt.NDArray[Any]) -> Any:
+    def constant(self, name: str, value: npt.NDArray[Any]) -> Any:
         """Data as a frozen weight: every backend then keeps it on its device."""
         weight = self.add_weight(name=name, shape=value.shape, initializer="zeros", trainable=False)
         weight.assign(value.astype(np.float32))
@@ -83,37 +89,45 @@ class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
 
     def _stacked(self, game: Game) -> list[tuple[Any, Any]]:
         """Of each layer above the first, all clients' transposed kernels and biases, one row a client."""
-        skipped = len(game.spec.layers[0].weight_shapes)
+        skipped = len(game.spec.weight_shapes) - sum(len(layer.weight_shapes) for layer in self._above)
         tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
         pairs = []
-        for index, layer in enumerate(self._layers_above, 1):
+        for index, layer in enumerate(self._above, 1):
             kernels = np.stack(next(tensors)).transpose(0, 2, 1).reshape(game.clients, -1)
             biases = np.stack(next(tensors)) if layer.use_bias else np.zeros((game.clients, layer.units))
-            pairs.append(
-                (self._constant(f"kernel_{index}", kernels), self._constant(f"bias_{index}", biases))
-            )
+            pairs.append((self.constant(f"kernel_{index}", kernels), self.constant(f"bias_{index}", biases)))
         return pairs
 
     def call(self, shares: Any) -> Any:
         """Sum the correct images over all chunks."""
         upper = [
             (
-                ops.reshape(ops.matmul(shares, kernels), (BATCH, layer.units, layer.inputs)),
-                ops.reshape(ops.matmul(shares, biases), (BATCH, layer.units, 1)),
+                ops.reshape(ops.matmul(shares, kernels), (self._batch, layer.units, layer.inputs)),
+                ops.reshape(ops.matmul(shares, biases), (self._batch, layer.units, 1)),
             )
-            for layer, (kernels, biases) in zip(self._layers_above, self._upper, strict=True)
+            for layer, (kernels, biases) in zip(self._above, self._upper, strict=True)
         ]
-        counts = ops.zeros((BATCH,), "int32")
+        front = self.mix_front(shares)
+        counts = ops.zeros((self._batch,), "int32")
         for label, images, block in self._chunks:
-            values = ops.reshape(ops.matmul(shares, block), (BATCH, -1, images))
-            for activation, (kernel, bias) in zip(self._activations, upper, strict=False):
-                values = ops.matmul(kernel, activation(values)) + bias
+            values = ops.reshape(ops.matmul(shares, block), (self._batch, -1, images))
+            values = self.through_front(self._activation(values), front)
+            for activation, (kernel, bias) in zip(self._activations, upper, strict=True):
+                values = activation(ops.matmul(kernel, values) + bias)
             counts += ops.sum(ops.cast(_correct(values, label), "int32"), axis=1)
         return counts
 
+    def mix_front(self, shares: Any) -> Any:  # noqa: ARG002 -- for models that have one
+        """The aggregates' weights of the front above its first layer."""
+        return None
+
+    def through_front(self, values: Any, front: Any) -> Any:  # noqa: ARG002 -- as above
+        """From the first layer's outputs (batch, units, images) to the Dense layers' inputs, of the same form."""
+        return values
+
 
 def _correct(logits: Any, label: int) -> Any:
-    """Which images of class `label` are labelled so, from logits (BATCH, classes, images)."""
+    """Which images of class `label` are labelled so, from logits (batch, classes, images)."""
     true = logits[:, label]
     correct = true >= ops.max(logits[:, label:], axis=1)
     if label == 0:

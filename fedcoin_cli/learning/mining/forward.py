@@ -11,7 +11,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.learning.features import Conv, Feature, Pair, Pool, windows
 from fedcoin_cli.learning.mining.game import Floats, Game
+from fedcoin_cli.learning.model import ModelSpec
 
 MAX_CACHED_BYTES: Final = 1 << 30
 CHUNK_IMAGES: Final = 256
@@ -32,14 +34,15 @@ class FirstLayer:
     """
 
     def __init__(self, game: Game) -> None:
-        first = game.spec.layers[0]
+        first = game.spec.first
         self.game = game
         self.chunks = list(_label_chunks(game.test.labels))
         self._cache: dict[int, Floats] = {}
-        self._cached = 8 * game.clients * game.images * first.units <= MAX_CACHED_BYTES
-        # One product for all clients: (K·units, values).
-        self._kernels = np.concatenate([update[0].T for update in game.updates]).astype(np.float64)
-        self._biases = np.zeros((game.clients, first.units))
+        self._cached = 8 * game.clients * game.images * game.spec.first_values <= MAX_CACHED_BYTES
+        # One product for all clients: (K·units, values), or for a convolution (K·filters, values of a window).
+        kernels = [update[0].reshape(first.inputs, -1).T for update in game.updates]
+        self._kernels = np.concatenate(kernels).astype(np.float64)
+        self._biases = np.zeros((game.clients, self._kernels.shape[0] // game.clients))
         if first.use_bias:
             self._biases[:] = [update[1] for update in game.updates]
 
@@ -53,25 +56,66 @@ class FirstLayer:
         return self._cache[index]
 
     def _compute(self, positions: npt.NDArray[np.intp]) -> Floats:
-        product = self._kernels @ pixels(self.game, positions).T
+        first, images = self.game.spec.first, pixels(self.game, positions)
+        if isinstance(first, Conv):
+            rows = patches(images, first) @ self._kernels.T
+            split = rows.reshape(*rows.shape[:-1], *self._biases.shape) + self._biases
+            # (images, rows, columns, K, filters) → (K, units, images)
+            moved = split.transpose(3, 1, 2, 4, 0)
+            return np.ascontiguousarray(moved).reshape(self.game.clients, -1, len(positions))
+        product = self._kernels @ images.reshape(len(positions), -1).T
         return product.reshape(*self._biases.shape, -1) + self._biases[:, :, None]
 
 
 def pixels(game: Game, positions: npt.NDArray[np.intp]) -> Floats:
-    """The images at these positions, flattened to (images, values); uint8 means x/255."""
-    images = game.test.images[positions].reshape(len(positions), -1).astype(np.float64)
+    """The images at these positions; uint8 means x/255."""
+    images = game.test.images[positions].astype(np.float64)
     return images / 255.0 if game.test.images.dtype == np.uint8 else images
+
+
+def patches(values: Floats, conv: Conv) -> Floats:
+    """What each window of a convolution holds: (…, rows, columns, channels) → (…, rows, columns, values)."""
+    padding: list[Pair] = [(0, 0)] * (values.ndim - 3) + [*conv.pads, (0, 0)]
+    return np.concatenate(list(windows(np.pad(values, padding), conv.kernel, conv.strides)), axis=-1)
+
+
+def pooled(values: Floats, pool: Pool) -> Floats:
+    """The pooling of (…, rows, columns, channels)."""
+    parts = list(windows(values, pool.size, pool.strides))
+    whole: Floats = np.maximum.reduce(parts) if pool.largest else np.add.reduce(parts) / len(parts)
+    return whole
+
+
+def convolved(values: Floats, conv: Conv, kernels: Floats, biases: Floats) -> Floats:
+    """Batches of images (b, images, …) by a kernel each, (b, values of a window, filters), and biases (b, filters)."""
+    found = patches(values, conv)
+    flat = found.reshape(len(values), -1, found.shape[-1]) @ kernels + biases[:, None, :]
+    return flat.reshape(*found.shape[:-1], conv.filters)
 
 
 def own_logits(game: Game, client: int) -> Floats:
     """The logits of one client's own model on the test images, (n, classes)."""
-    positions = np.arange(game.images)
-    weights = iter(game.updates[client])
-    values = pixels(game, positions)
-    for layer in game.spec.layers:
-        values = values @ next(weights).astype(np.float64)
+    update = [weight.astype(np.float64) for weight in game.updates[client]]
+    chunks = np.array_split(np.arange(game.images), -(-game.images // CHUNK_IMAGES))
+    return np.concatenate([_own_chunk(game.spec, pixels(game, chunk), iter(update)) for chunk in chunks])
+
+
+def _own_chunk(spec: ModelSpec, values: Floats, weights: Iterator[Floats]) -> Floats:
+    for feature in spec.features:
+        values = _own_feature(values, feature, weights)
+    values = values.reshape(len(values), -1)
+    for layer in spec.layers:
+        values = values @ next(weights)
         values = ACTIVATIONS[layer.activation](values + next(weights) if layer.use_bias else values)
     return values
+
+
+def _own_feature(values: Floats, feature: Feature, weights: Iterator[Floats]) -> Floats:
+    if isinstance(feature, Pool):
+        return pooled(values, feature)
+    kernel = next(weights).reshape(1, feature.inputs, feature.filters)
+    bias = next(weights)[None] if feature.use_bias else np.zeros((1, feature.filters))
+    return ACTIVATIONS[feature.activation](convolved(values[None], feature, kernel, bias)[0])
 
 
 def _label_chunks(labels: npt.NDArray[np.int32]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:

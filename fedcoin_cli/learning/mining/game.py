@@ -6,7 +6,6 @@ A coalition is a mask, a Python integer in which client j is bit j. How its util
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Final
 
@@ -105,13 +104,13 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
 
 def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> None:
     """Files of modest size may describe a game that no miner could play."""
-    first, *above = spec.layers
-    widest = max(layer.units for layer in spec.layers)
-    if 4 * clients * images * widest > MAX_ACTIVATION_BYTES:
-        message = f"{clients} clients with layers of {widest} units on {images} images need too much memory"
-    elif 2 * images * sum(layer.inputs * layer.units for layer in above) > MAX_COALITION_FLOP:
+    if 4 * clients * images * spec.widest > MAX_ACTIVATION_BYTES:
+        message = (
+            f"{clients} clients with layers of {spec.widest} units on {images} images need too much memory"
+        )
+    elif images * spec.flop_above > MAX_COALITION_FLOP:
         message = f"one coalition of this model on {images} images takes too much work"
-    elif 2 * clients * images * prod(first.weight_shapes[0]) > MAX_FIRST_LAYER_FLOP:
+    elif 2 * clients * images * spec.first.inputs * spec.first_values > MAX_FIRST_LAYER_FLOP:
         message = f"the first layers of {clients} clients on {images} images take too much work"
     else:
         return

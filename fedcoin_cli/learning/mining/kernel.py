@@ -19,7 +19,8 @@ from fedcoin_cli.learning.mining.walks import Counts, masks_to_keys
 BATCH_S: Final = 0.1
 """About how long a batch takes: whoever mines looks for other work in between."""
 
-_LEAST_BATCH: Final = 64
+_TRIED: Final = 64
+_TRIES: Final = 3
 _MOST_BATCH: Final = 2048
 _BATCH_BYTES: Final = 64 << 20
 _RELU: Final = {"linear": 0, "relu": 1}
@@ -29,7 +30,11 @@ Floats = npt.NDArray[np.float32]
 
 def suits(game: Game) -> bool:
     """Whether the kernel can count this game here: it is compiled, and a positive scale passes all activations."""
-    return all(layer.activation in _RELU for layer in game.spec.layers) and library() is not None
+    return (
+        not game.spec.features
+        and all(layer.activation in _RELU for layer in game.spec.layers)
+        and library() is not None
+    )
 
 
 class KernelEngine:
@@ -58,7 +63,7 @@ class KernelEngine:
         self._scale = np.array(game.weights, np.float64) / max(game.weights)
         self._labels, self._sizes, self._first = self._in_blocks(first or FirstLayer(game))
         self._kernels, self._biases = self._upper()
-        self.batch = _LEAST_BATCH
+        self.batch = _TRIED
         self.batch = self._measured_batch()
 
     def counts(self, masks: Sequence[int]) -> Counts:
@@ -103,15 +108,15 @@ class KernelEngine:
         return self._threads.over(len(self._labels), len(masks), prepare)
 
     def _measured_batch(self) -> int:
-        """The power of two that takes about `BATCH_S`, as far as its aggregates fit into memory."""
-        masks = [self.game.full] * _LEAST_BATCH
-        self.counts(masks)
-        started = time.perf_counter()
-        self.counts(masks)
-        each_s = (time.perf_counter() - started) / _LEAST_BATCH
+        """How many coalitions take about `BATCH_S`, as far as their aggregates fit into memory."""
+        masks = [self.game.full] * _TRIED
+        times = []
+        for _ in range(_TRIES):
+            started = time.perf_counter()
+            self.counts(masks)
+            times.append(time.perf_counter() - started)
         row_bytes = 4 * (self._kernels.shape[1] + self._biases.shape[1] + 1)
-        most = min(BATCH_S / each_s, _BATCH_BYTES / row_bytes, _MOST_BATCH)
-        return 1 << max(0, int(most).bit_length() - 1)
+        return max(1, int(min(BATCH_S / min(times) * _TRIED, _BATCH_BYTES / row_bytes, _MOST_BATCH)))
 
     def _in_blocks(self, first: FirstLayer) -> tuple[Int32s, Int32s, Floats]:
         """Labels and sizes of the blocks, (blocks,), and pre-activations by weight, (blocks, K, units, LANES)."""

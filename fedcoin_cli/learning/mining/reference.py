@@ -7,15 +7,17 @@ other widen the interval instead of slipping through it. lo counts margins > +ε
 Whose claim is wrong is for the consensus to say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.mining.forward import ACTIVATIONS, FirstLayer
+from fedcoin_cli.learning.features import Conv, Pool
+from fedcoin_cli.learning.mining.forward import ACTIVATIONS, FirstLayer, convolved, pooled
 from fedcoin_cli.learning.mining.game import Floats, Game
+from fedcoin_cli.learning.model import Dense
 
 EPSILON: Final = 2e-6
 RAISE_FACTOR: Final = 2
@@ -59,7 +61,7 @@ class Reference:
         """The intervals of several non-empty coalitions, faster together than one by one."""
         shares = self.game.shares(masks)
         totals = np.zeros((len(masks), 3), np.int64)
-        widest = max(layer.units for layer in self.game.spec.layers)
+        widest = self.game.spec.widest
         for index, (label, positions) in enumerate(self.first.chunks):
             block = self.first.block(index)
             pair = (block, np.abs(block))
@@ -94,16 +96,47 @@ class Reference:
 
     def _through(self, shares: Floats, values: Floats, bounds: Floats) -> tuple[Floats, Floats]:
         """Logits (masks, classes, images) and each image's largest absolute entry (masks, images)."""
-        activation = self.game.spec.layers[0].activation
-        for layer, (kernels, biases) in zip(self.game.spec.layers[1:], self._upper, strict=True):
-            values, bounds = ACTIVATIONS[activation](values), _absolute(activation, bounds)
-            shape = (-1, layer.units, layer.inputs)
-            values = (shares @ kernels).reshape(shape) @ values + (shares @ biases)[:, :, None]
-            bounds = (shares @ np.abs(kernels)).reshape(shape) @ bounds + (shares @ np.abs(biases))[
-                :, :, None
-            ]
-            activation = layer.activation
+        weights = iter(self._upper)
+        values, bounds = _activated(self.game.spec.first.activation, (values, bounds))
+        if self.game.spec.features:
+            values, bounds = self._through_features(shares, (values, bounds), weights)
+        for layer, (kernels, biases) in zip(self.game.spec.above, weights, strict=True):
+            # (K, inputs·units) → transposed kernels (masks, units, inputs)
+            shape = (-1, layer.inputs, layer.units)
+            values = _mixed(shares, kernels, shape) @ values + (shares @ biases)[:, :, None]
+            bounds = _mixed(shares, np.abs(kernels), shape) @ bounds + (shares @ np.abs(biases))[:, :, None]
+            values, bounds = _activated(layer.activation, (values, bounds))
         return values, bounds.max(axis=1)
+
+    def _through_features(
+        self, shares: Floats, pair: tuple[Floats, Floats], weights: Iterator[tuple[Floats, Floats]]
+    ) -> tuple[Floats, Floats]:
+        """The front above its first convolution: (masks, units, images) in and out, flattened as Keras flattens."""
+        first, *rest = self.game.spec.features
+        shape = (len(shares), *first.output_shape, -1)
+        values, bounds = (part.reshape(shape).transpose(0, 4, 1, 2, 3) for part in pair)
+        for feature in rest:
+            if isinstance(feature, Pool):
+                values, bounds = pooled(values, feature), pooled(bounds, feature)
+                continue
+            kernels, biases = next(weights)
+            size = (-1, feature.inputs, feature.filters)
+            values = convolved(values, feature, (shares @ kernels).reshape(size), shares @ biases)
+            kernels, biases = np.abs(kernels), np.abs(biases)
+            bounds = convolved(bounds, feature, (shares @ kernels).reshape(size), shares @ biases)
+            values, bounds = _activated(feature.activation, (values, bounds))
+        flat = (len(shares), values.shape[1], -1)
+        return values.reshape(flat).transpose(0, 2, 1), bounds.reshape(flat).transpose(0, 2, 1)
+
+
+def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floats:
+    mixed: Floats = (shares @ kernels).reshape(shape).transpose(0, 2, 1)
+    return mixed
+
+
+def _activated(activation: str, pair: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
+    values, bounds = pair
+    return ACTIVATIONS[activation](values), _absolute(activation, bounds)
 
 
 def _absolute(activation: str, bounds: Floats) -> Floats:
@@ -112,13 +145,14 @@ def _absolute(activation: str, bounds: Floats) -> Floats:
 
 
 def _upper_weights(game: Game) -> list[tuple[Floats, Floats]]:
-    """Transposed kernels (K, units·inputs) and biases (K, units) of each layer above the first, clients stacked."""
+    """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, clients stacked."""
     tensors = zip(*game.updates, strict=True)
     pairs = []
-    for layer in game.spec.layers:
-        kernels = np.array(next(tensors), np.float64).transpose(0, 2, 1).reshape(game.clients, -1)
-        biases = (
-            np.array(next(tensors), np.float64) if layer.use_bias else np.zeros((game.clients, layer.units))
-        )
-        pairs.append((kernels, biases))
+    layers: tuple[Conv | Dense, ...] = (*game.spec.convolutions, *game.spec.layers)
+    for layer in layers:
+        kernels = np.array(next(tensors), np.float64)
+        biases = np.zeros((game.clients, kernels.shape[-1]))
+        if layer.use_bias:
+            biases = np.array(next(tensors), np.float64)
+        pairs.append((kernels.reshape(game.clients, -1), biases))
     return pairs[1:]
