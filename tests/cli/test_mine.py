@@ -86,13 +86,16 @@ def test_a_miner_that_cannot_start(tmp_path: Path) -> None:
 
 
 def test_a_mining_process_that_cannot_start(tmp_path: Path) -> None:
-    """When a miner's mining process cannot load its backend that is exit code 8, naming the log that tells why."""
+    """When a miner's mining process ends (here NumPy is broken) that is exit code 8, naming the log that tells why."""
+    broken = tmp_path / "broken" / "numpy"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('this NumPy is broken')")
     with workspace_of(tmp_path / "net", 1, *FEW) as workspace:
-        said = fedcoin("mine", "--detach", folder=workspace.root, KERAS_BACKEND="nothing")
+        said = fedcoin("mine", "--detach", folder=workspace.root, PYTHONPATH=str(broken.parent))
         assert said.code == 8
         assert "error: miner 1: its mining process does not start\n" in said.err
         assert str(workspace.miner(1).log) in said.err
-        assert "nothing" in workspace.miner(1).log.read_text()
+        assert "this NumPy is broken" in workspace.miner(1).log.read_text()
         assert not runtime_of(workspace).alive(1)
 
 

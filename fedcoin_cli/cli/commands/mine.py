@@ -92,7 +92,9 @@ def _answer(call: Call, crew: "Crew") -> None:
     from fedcoin_cli.cli.miner_watch import names, outlook
 
     data = {"miners": list(crew.numbers), "started": list(crew.started), "spare": crew.spare}
-    call.output.answer(data, [f"{names(crew.numbers)} run; {outlook(crew)}; fedcoin stop stops them"])
+    verb = "run" if len(crew.numbers) > 1 else "runs"
+    line = f"{names(crew.numbers)} {verb}; {outlook(crew)}; fedcoin stop ends that"
+    call.output.answer(data, [line])
 
 
 def _judge(watch: "Watch") -> None:
