@@ -3,8 +3,10 @@
 Nothing is believed for who says it: a block comes with its certificate and is checked in full.
 """
 
+from collections.abc import Iterable
+
 from fedcoin_cli.application.ports import Ledger, Ports
-from fedcoin_cli.consensus.simplex import Signer, Simplex
+from fedcoin_cli.consensus.simplex import Signer
 from fedcoin_cli.network.message import BLOCKS_A_FETCH, Fetch, FinalBlock, Recalled, Status, Vote
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
@@ -18,7 +20,8 @@ class CatchUp:
     def __init__(self, ledger: Ledger, ports: Ports) -> None:
         self._ledger = ledger
         self._ports = ports
-        self._lately: dict[tuple[str, str], tuple[int, int]] = {}
+        self._asked: dict[str, tuple[int, int]] = {}
+        self._served: dict[str, tuple[int, int]] = {}
 
     @property
     def uncertified(self) -> bool:
@@ -27,64 +30,78 @@ class CatchUp:
 
     def heard(self, sender: str, height: int) -> None:
         """A peer is at `height`: ask it for blocks when that is above the own."""
-        if height > self._ledger.tip.height and self._not_lately("fetch", sender, self._ledger.tip.height):
+        if height > self._ledger.tip.height and self._may_ask(sender):
             self._ports.send(sender, Fetch(self._ledger.tip.height + 1))
 
     def serve(self, sender: str, height: int, status: Status) -> None:
         """Final blocks from `height` on, then the own status, so that the other knows whether to ask again."""
-        if not 1 <= height <= self._ledger.tip.height or not self._not_lately("serve", sender, height):
+        if not 1 <= height <= self._ledger.tip.height or not self._may_serve(sender, height):
             return
         room = self._ledger.tip.genesis.bounds.block_bytes
+        following = height
         for number in range(height, min(height + BLOCKS_A_FETCH, self._ledger.tip.height + 1)):
             block, certificate = self._ledger.block(number), self._ledger.certificate_of(number)
             room -= len(block.line)
             if certificate is None or (room < 0 and number > height):
                 break
             self._ports.send(sender, FinalBlock(block, certificate))
+            following = number + 1
+        self._served[sender] = following, self._ports.now_ms()
         self._ports.send(sender, status)
 
-    def _not_lately(self, what: str, sender: str, height: int) -> bool:
-        """Whether this was not done for this peer and height a moment ago."""
-        now = self._ports.now_ms()
-        last_height, last_ms = self._lately.get((what, sender), (-1, 0))
+    def _may_ask(self, sender: str) -> bool:
+        """Whether this peer was not asked for the same a moment ago."""
+        now, height = self._ports.now_ms(), self._ledger.tip.height
+        last_height, last_ms = self._asked.get(sender, (-1, 0))
         if height == last_height and now - last_ms < ANSWER_INTERVAL_MS:
             return False
-        self._lately[what, sender] = height, now
+        self._asked[sender] = height, now
         return True
+
+    def _may_serve(self, sender: str, height: int) -> bool:
+        """Whoever reads on is served at once; whoever jumps about waits: answers are much longer than questions."""
+        following, last_ms = self._served.get(sender, (height, 0))
+        return height == following or self._ports.now_ms() - last_ms >= ANSWER_INTERVAL_MS
 
 
 class Recovery:
-    """No vote before the log is known to hold everything that this miner ever said.
+    """No vote before the log is known to hold everything that this miner ever said and might contradict.
 
+    Up to the height that the log saw decided, its votes are forgotten: a ledger that is behind it catches up first.
     q − 1 others must have told which votes of this miner they hold. A log that lacks one of them, or that was missing
-    (`lost`), is no base for voting: the miner observes until a height that nobody can have reached before.
+    (`lost`), is no base for voting: the miner observes until a height that nobody can have reached before. With its
+    fault counted among the f, one of those that answered works at least at the height before this miner's.
     """
 
-    def __init__(self, genesis: Genesis, me: int, signer: Signer, height: int, *, lost: bool) -> None:
+    def __init__(
+        self, genesis: Genesis, me: int, signer: Signer, height: int, decided: int, *, lost: bool
+    ) -> None:
         self._genesis = genesis
         self._me = me
         self._signer = signer
         self._highest = height
-        self._lost = lost
-        self._answered: set[str] = set()
+        self._decided = decided
+        self.lost = lost
+        self._answered: dict[str, int] = {}
 
-    def recalled(self, sender: str, recalled: Recalled, simplex: Simplex) -> None:
-        """One miner's answer."""
+    def recalled(self, sender: str, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
+        """One miner's answer; this miner works at `height` and its log holds the votes `own`."""
         if sender not in self._genesis.roster or sender == self._genesis.roster[self._me]:
             return
-        self._answered.add(sender)
+        self._answered[sender] = max(recalled.height, self._answered.get(sender, 0))
         self._highest = max(self._highest, recalled.height)
-        own = {(vote.height, vote.kind, vote.view, vote.block) for vote in simplex.own_votes()}
+        known = {(vote.height, vote.kind, vote.view, vote.block) for vote in own}
         for vote in recalled.votes:
-            unknown = (vote.height, vote.kind, vote.view, vote.block) not in own
-            self._lost |= vote.height >= simplex.height and unknown and self._mine(vote)
+            unknown = (vote.height, vote.kind, vote.view, vote.block) not in known
+            self.lost |= vote.height >= height and unknown and self._mine(vote)
 
     def ended(self, height: int) -> bool:
-        """Whether this miner may vote at `height`."""
-        if len(self._answered) < self._genesis.quorum - 1:
+        """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there."""
+        answers = sum(told >= height for told in self._answered.values())
+        if answers < self._genesis.quorum - 1 or height <= self._decided:
             return False
         # One height above the highest that was told may have been decided by this miner alone before it fell.
-        return not self._lost or height > self._highest + 1
+        return not self.lost or height > self._highest + 1
 
     def _mine(self, vote: Vote) -> bool:
         terms = vote_terms(vote.height, vote.view, vote.block)

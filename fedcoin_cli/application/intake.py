@@ -51,10 +51,17 @@ class Intake:
             self._ports.broadcast(TransactionNote(transaction))
 
     def learn(self, block: Block, sender: str) -> None:
-        """A proposal is gossip too: its tasks' files must be fetched and checked before the vote."""
+        """A proposal is gossip too: its tasks' files must be fetched and checked before the vote.
+
+        An account that signs two things with one sequence number must not divide the miners: the proposed one counts.
+        """
         for transaction in block.transactions:
-            if not isinstance(transaction, Close | Result) and transaction.id not in self.mempool:
-                self._admit(transaction, sender)
+            if isinstance(transaction, Close | Result) or transaction.id in self.mempool:
+                continue
+            rival = self.mempool.at(transaction.sender, transaction.sequence)
+            if rival is not None and transaction.verified(self._genesis.id):
+                self.mempool.drop(rival)
+            self._admit(transaction, sender)
 
     def inspected(self, answer: work.Inspected) -> bool:
         """The child's verdict on a task's files; True when the task is good and others should know."""

@@ -68,6 +68,11 @@ class Mempool:
         self._senders.setdefault(transaction.sender, {})[transaction.sequence] = _Entry(transaction, ready)
         self._ids.add(transaction.id)
 
+    def at(self, sender: str, sequence: int) -> Pendable | None:
+        """What is pending of `sender` under this sequence number."""
+        entry = self._senders.get(sender, {}).get(sequence)
+        return None if entry is None else entry.transaction
+
     def tasks(self) -> list[Task]:
         """Pending tasks."""
         return [transaction for transaction in self if isinstance(transaction, Task)]
@@ -112,10 +117,12 @@ class Mempool:
 
     @property
     def armed(self) -> bool:
-        """Whether something here waits for a block: a checked task, or anything else."""
-        return any(
-            entry.ready_ms is not None for entries in self._senders.values() for entry in entries.values()
-        )
+        """Whether something here waits for a block: an account's next transaction, a task once it is checked.
+
+        What stands behind an unchecked task can be in no block: it must not make an idle chain burn views.
+        """
+        heads = (entries[min(entries)] for entries in self._senders.values() if entries)
+        return any(head.ready_ms is not None for head in heads)
 
     def next_ready_ms(self, now_ms: int) -> int | None:
         """When the next task becomes packable, None when nothing waits for that."""

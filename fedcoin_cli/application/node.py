@@ -29,6 +29,7 @@ from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied
 from ledger_store.block import Block
+from ledger_store.disk import put_in_place, refusals, stage
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
 from ledger_store.state import UNFINISHED
@@ -38,6 +39,7 @@ GUEST_LEAST_MICRO = 10**6
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 DISK_LEAST_BYTES = 256 * 2**20
+MALFORMED_TOLD_MS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Node:
         log, remembered = self._open_log()
         reconcile(self._ledger, remembered)
         self._stopping = False
+        self._malformed_told: dict[str, int] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -112,16 +115,18 @@ class Node:
         )
         self.events.write("started", height=self._ledger.height, port=own.port, address=self._key.address)
 
-    def _open_log(self) -> tuple[VoteLog, Remembered | None]:
+    def _open_log(self) -> tuple[VoteLog, Remembered]:
         """The vote log; a missing one is made anew, and the miner then observes until it is safe to vote."""
-        path = self._config.folder.votes
-        missing = not path.exists()
-        opened = VoteLog.create if missing else VoteLog
-        log = opened(path, self._key.address, self.genesis.id)
+        path, address = self._config.folder.votes, self._key.address
+        if path.exists():
+            log = VoteLog(path, address, self.genesis.id)
+        else:
+            log = VoteLog.create(path, address, self.genesis.id, whole=False)
         self._stack.callback(log.close)
-        if missing:
+        remembered = log.load()
+        if not remembered.whole:
             self.events.write("votes lost", hint="this miner observes until others have moved on")
-        return log, None if missing else log.load()
+        return log, remembered
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
         for peer in peers:
@@ -171,9 +176,16 @@ class Node:
         try:
             message = from_frame(frame)
         except Malformed as error:
-            self.events.write("malformed", peer=sender, reason=error.message)
+            self._tell_malformed(sender, error)
             return
         self._replica.receive(sender, message)
+
+    def _tell_malformed(self, sender: str, error: Malformed) -> None:
+        """Once in a while a sender: a peer must not fill this disk with lines about it."""
+        now = self.now_ms()
+        if now - self._malformed_told.get(sender, now - MALFORMED_TOLD_MS) >= MALFORMED_TOLD_MS:
+            self._malformed_told[sender] = now
+            self.events.write("malformed", peer=sender, reason=error.message)
 
     # The mining child -------------------------------------------------------------------------------------------
 
@@ -288,10 +300,14 @@ class Node:
             self._sweep_store()
 
     def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
-        """One file a height, one message frame a line."""
-        self._config.folder.evidence.mkdir(exist_ok=True)
-        path = self._config.folder.evidence / f"{height}.jsonl"
-        path.write_bytes(b"".join(to_frame(proof) + b"\n" for proof in proofs))
+        """One file a height, one message frame a line; what an earlier life wrote stays."""
+        folder = self._config.folder.evidence
+        path = folder / f"{height}.jsonl"
+        with refusals(path):
+            folder.mkdir(exist_ok=True)
+            earlier = path.read_bytes().splitlines() if path.exists() else []
+        lines = dict.fromkeys([*earlier, *map(to_frame, proofs)])
+        put_in_place(stage(path, b"".join(line + b"\n" for line in lines)), path)
 
     def connected(self) -> int:
         """How many other miners are connected."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedcoin_cli.application.votelog import Record
-from fedcoin_cli.application.work import Order
+from fedcoin_cli.application.work import Order, needed_files
 from fedcoin_cli.network.message import Certified, Message, Vote
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
@@ -32,6 +32,7 @@ class Log(Protocol):
 
     def append(self, records: list[Record]) -> None: ...
     def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None: ...
+    def mark(self, *, whole: bool) -> None: ...
 
 
 class Ports(Protocol):
@@ -83,32 +84,47 @@ class Ports(Protocol):
 
 
 class Orders:
-    """Orders that the mining child has not answered yet; a new child is given them again."""
+    """Orders that the mining child has not answered yet; each is sent once every file that it names is here."""
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
         self._open: dict[tuple[str, ...], Order] = {}
+        self._sent: set[tuple[str, ...]] = set()
 
     def __contains__(self, key: tuple[str, ...]) -> bool:
         return key in self._open
 
-    def give(self, key: tuple[str, ...], order: Order, *, now: bool = True) -> None:
-        """Order something; `now` False only notes it, because a file is still on its way."""
+    def give(self, key: tuple[str, ...], order: Order) -> None:
+        """Order something, now or when its last file has come."""
         self._open[key] = order
-        if now:
-            self._ports.order(order)
+        self._sent.discard(key)
+        self.send_complete()
 
     def done(self, key: tuple[str, ...]) -> Order | None:
         """The order that an answer belongs to; None when it is no longer wanted."""
+        self._sent.discard(key)
         return self._open.pop(key, None)
 
     def drop(self, *kinds: str) -> None:
         """Forget the orders of these kinds (the first word of their keys)."""
         self._open = {key: order for key, order in self._open.items() if key[0] not in kinds}
+        self._sent &= self._open.keys()
 
-    def waiting(self) -> list[Order]:
-        """All of them."""
-        return list(self._open.values())
+    def send_complete(self) -> None:
+        """Files have come, perhaps: send what can be carried out now."""
+        for key, order in self._open.items():
+            if key not in self._sent and all(map(self._ports.has_file, needed_files(order))):
+                self._sent.add(key)
+                self._ports.order(order)
+
+    def send_again(self) -> None:
+        """The child is new: it knows of nothing."""
+        self._sent.clear()
+        self.send_complete()
+
+    def unsent(self) -> list[Order]:
+        """Those that lack a file."""
+        return [order for key, order in self._open.items() if key not in self._sent]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,14 +38,17 @@ from fedcoin_cli.network.message import (
     Vote,
 )
 from ledger_store.block import Block, Certificate
+from ledger_store.canonical import encode
 from ledger_store.errors import BadSignature, LedgerInvalid, PeerFault
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Close, Result, Task, Transaction
 
 CLOCK_SKEW_MS = 600_000
-STANDSTILL_MS = 2_000
-EARLY_A_PEER = 32
-RESULT_ROOM_BYTES = 64 * 1024
+# Miners stand still at different times, 2 to 5 s apart.
+STANDSTILL_LEAST_MS, STANDSTILL_MOST_MS = 2_000, 5_000
+EARLY_A_PEER, EARLY_BODIES_A_PEER = 32, 2
+# Header and certificate of a full block, for the largest roster.
+BLOCK_ROOM_BYTES = 16 * 1024
 
 
 def reconcile(ledger: Ledger, remembered: Remembered | None) -> None:
@@ -60,7 +63,7 @@ def reconcile(ledger: Ledger, remembered: Remembered | None) -> None:
 
 
 class Replica:
-    """A miner. `address` is its key's; `log` was opened and `remembered` read from it (None: the log is missing)."""
+    """A miner. `address` is its key's; `log` was opened and `remembered` read from it."""
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class Replica:
         signer: Signer,
         ledger: Ledger,
         log: Log,
-        remembered: Remembered | None,
+        remembered: Remembered,
         ports: Ports,
         nonce: str,
     ) -> None:
@@ -90,11 +93,14 @@ class Replica:
         self._early: dict[str, list[Proposal | Vote | Certified]] = {}
         self._applied_ms = ports.now_ms() - genesis.bounds.block_interval_ms
         self._standstill_at = ports.now_ms()
-        lost = remembered is None
-        self._recovery: Recovery | None = Recovery(genesis, me, signer, ledger.tip.height + 1, lost=lost)
-        records = [] if remembered is None else list(remembered.records)
-        self._simplex = self._next_height(records)
-        self.taskwork.follow(records)
+        # Kept for good: a ledger that was put back from a copy may be heights behind what this miner said.
+        self._said, self._decided = list(remembered.records), remembered.decided
+        decided = 0 if self._decided is None else self._decided[0].height
+        self._recovery: Recovery | None = Recovery(
+            genesis, me, signer, ledger.tip.height + 1, decided, lost=not remembered.whole
+        )
+        self._simplex = self._next_height()
+        self.taskwork.follow(self._said)
         self._end_recovery_if_due()
         self._settle()
 
@@ -130,19 +136,20 @@ class Replica:
     def file_arrived(self, digest: str) -> None:
         """The store holds `digest` now."""
         self._intake.file_arrived(digest)
-        self.taskwork.file_arrived(digest)
+        self._orders.send_complete()
         self._settle()
 
     def child_restarted(self) -> None:
         """The mining child is new."""
         self.engine = ""
-        self.taskwork.child_restarted()
+        self._orders.send_again()
 
     def tick(self) -> None:
         """Time has passed."""
         now = self.ports.now_ms()
         if now >= self._standstill_at:
-            self._standstill_at = now + STANDSTILL_MS + 100 * self._council.me
+            spread = (STANDSTILL_MOST_MS - STANDSTILL_LEAST_MS) * self._council.me // self._council.miners
+            self._standstill_at = now + STANDSTILL_LEAST_MS + spread
             self._standstill()
         self._settle()
 
@@ -201,12 +208,9 @@ class Replica:
                 self._intake.checked_elsewhere(sender, message.checked)
                 self._catchup.heard(sender, message.height)
             case Recall():
-                votes = self._simplex.votes_of(self.genesis.roster.index(sender))
-                self.ports.send(sender, Recalled(self._simplex.height, votes))
+                self._answer_recall(sender)
             case Recalled():
-                if self._recovery is not None:
-                    self._recovery.recalled(sender, message, self._simplex)
-                    self._end_recovery_if_due()
+                self._on_recalled(sender, message)
             case _:
                 pass
 
@@ -228,25 +232,53 @@ class Replica:
         if message.height < height:
             self._catchup.serve(sender, message.height, self._status())
         elif message.height > height:
-            waiting = self._early.setdefault(sender, [])
-            if message.height == height + 1 and len(waiting) < EARLY_A_PEER:
-                waiting.append(message)
+            if message.height == height + 1:
+                self._keep_early(sender, message)
             self._catchup.heard(sender, message.height - 1)
         else:
             if isinstance(message, Proposal):
                 self._intake.learn(message.block, sender)
             self._run(self._simplex.receive(message, self.ports.now_ms()))
 
+    def _keep_early(self, sender: str, message: Proposal | Vote | Certified) -> None:
+        """A message of the next height, for when this one is decided; few a peer, fewer that carry blocks."""
+        waiting = self._early.setdefault(sender, [])
+        bodies = sum(not isinstance(early, Vote) for early in waiting)
+        room = isinstance(message, Vote) or bodies < EARLY_BODIES_A_PEER
+        if room and len(waiting) < EARLY_A_PEER:
+            waiting.append(message)
+
     def _on_final_block(self, final: FinalBlock) -> None:
         tip, block = self.ledger.tip, final.block
+        following = block.height == tip.height + 1
+        if not following and not (block.id == tip.state.head and tip.certificate is None):
+            return
         try:
             final.certificate.check(self.genesis, "final", block.height, block.id)
         except BadSignature:
             return
-        if block.height == tip.height + 1 and self.valid(block):
-            self._apply(block, final.certificate)
-        elif block.id == tip.state.head and tip.certificate is None:
+        if not following:
             self.ledger.certify(final.certificate)
+        elif self.valid(block):
+            self._apply(block, final.certificate)
+
+    def _answer_recall(self, sender: str) -> None:
+        """What this miner holds of the asker's: its commit in the present attempt, its votes at the present height."""
+        commit = None if self.taskwork.machine is None else self.taskwork.machine.commit_of(sender)
+        if commit is not None:
+            self.ports.send(sender, commit)
+        votes = self._simplex.votes_of(self.genesis.roster.index(sender))
+        self.ports.send(sender, Recalled(self._simplex.height, votes))
+
+    def _on_recalled(self, sender: str, recalled: Recalled) -> None:
+        if self._recovery is None:
+            return
+        whole = not self._recovery.lost
+        own = [*self._simplex.own_votes(), *(record for record in self._said if isinstance(record, Vote))]
+        self._recovery.recalled(sender, recalled, self._simplex.height, own)
+        if whole and self._recovery.lost:
+            self._log.mark(whole=False)
+        self._end_recovery_if_due()
 
     # The judge of finality --------------------------------------------------------------------------------------
 
@@ -276,14 +308,17 @@ class Replica:
         if now < self._applied_ms + self.genesis.bounds.block_interval_ms or self._catchup.uncertified:
             return None
         state, even = self.ledger.tip.state, view % 2 == 0
-        room = self.genesis.bounds.block_bytes - RESULT_ROOM_BYTES
         due = self.taskwork.due()
+        certain = due is not None and (even or isinstance(due, Close))
+        room = self.genesis.bounds.block_bytes - BLOCK_ROOM_BYTES
+        if certain and due is not None:
+            room -= len(encode(due.to_json()))
         packed: list[Transaction] = []
         if len(self._intake.mempool):
             packed += self._intake.mempool.pack(state, now, tasks=even, room_bytes=room)
             if not packed and due is None and not even:
                 packed += self._intake.mempool.pack(state, now, tasks=True, room_bytes=room)
-        if due is not None and (even or isinstance(due, Close) or not packed):
+        if due is not None and (certain or not packed):
             packed.append(due)
         if not packed:
             return None
@@ -332,28 +367,35 @@ class Replica:
         self._applied_ms = self.ports.now_ms()
         self._validated.clear()
         self._intake.applied(block)
-        self._simplex = self._next_height([])
-        self.taskwork.follow([])
+        self._simplex = self._next_height()
+        self.taskwork.follow(self._said)
         self.ports.applied(block)
         self.ports.broadcast(self._status())
+        if self._decided is not None and self._decided[0].height == block.height + 1:
+            self._apply(*self._decided)  # perhaps nobody else knows that it is final
         self._end_recovery_if_due()
         early, self._early = self._early, {}
         for sender, messages in early.items():
             for message in messages:
                 self._on_finality(sender, message)
 
-    def _next_height(self, records: list[Record]) -> Simplex:
+    def _next_height(self) -> Simplex:
         height, now = self.ledger.tip.height + 1, self.ports.now_ms()
         machine = Simplex(self._council, height, self._signer, self, now)
         machine.voting = self._recovery is None
-        said = (record for record in records if isinstance(record, Proposal | Vote | Certified))
+        said = (record for record in self._said if isinstance(record, Proposal | Vote | Certified))
         machine.restore([record for record in said if record.height == height], now)
         return machine
 
     def _end_recovery_if_due(self) -> None:
-        if self._recovery is not None and self._recovery.ended(self._simplex.height):
-            self._recovery = None
-            self._simplex.voting = True
+        recovery = self._recovery
+        if recovery is None or not recovery.ended(self._simplex.height):
+            return
+        if recovery.lost:
+            self._log.mark(whole=True)
+        self._recovery = None
+        self._simplex.voting = True
+        self.taskwork.may_sign(whole=not recovery.lost)
 
     # Time -------------------------------------------------------------------------------------------------------
 

@@ -15,19 +15,21 @@ from fedcoin_cli.consensus.simplex import Signer
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.contract.task import attempt_of
 from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import Bounds, Genesis
 from ledger_store.state import CLOSED, OPEN, TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 
 _KINDS = ("mine", "weigh", "table", "mask")
 
 
-def table_bytes(task: Task, reveal: Reveal) -> int:
-    """The most that a table of this reveal can weigh: all counts, or the masks that t rankings visit with theirs."""
-    if reveal.exact:
-        return 4 * ((1 << task.clients) - 1)
+def table_bytes(task: Task, reveal: Reveal, bounds: Bounds) -> int:
+    """The most that a table of this reveal can weigh: all counts, or the masks that t rankings visit with theirs.
+
+    A liar may claim exact values for 1,000 clients: never more than a task's files may weigh.
+    """
     entry = 4 + (task.clients + 7) // 8
-    return reveal.rankings * task.clients * entry
+    most = 4 * ((1 << task.clients) - 1) if reveal.exact else reveal.rankings * task.clients * entry
+    return min(most, bounds.files_bytes)
 
 
 class TaskWork:
@@ -53,6 +55,8 @@ class TaskWork:
         self._ports = ports
         self._orders = orders
         self._closed: tuple[str, int] | None = None
+        self._signing = False
+        self._unsigned: work.Estimated | None = None
 
     # The chain --------------------------------------------------------------------------------------------------
 
@@ -119,13 +123,12 @@ class TaskWork:
             self._run(self.machine.tick(self._ports.now_ms()))
 
     def standstill(self) -> None:
-        """Say again what others may lack; ask again for tables that did not come."""
+        """Say again what others may lack; ask again for files and tables that did not come."""
         if self.machine is None:
             return
         self._run(self.machine.standstill())
-        for order in self._orders.waiting():
-            if isinstance(order, work.VerifyTable) and not self._ports.has_file(order.reveal.table):
-                self._want_table(order.task, order.reveal)
+        self._orders.send_complete()
+        self._want_files()
 
     @property
     def deadline_ms(self) -> int | None:
@@ -141,10 +144,24 @@ class TaskWork:
 
     # The mining child -------------------------------------------------------------------------------------------
 
+    def may_sign(self, *, whole: bool) -> None:
+        """The log is known to hold all that this miner said, or (not `whole`) what it said is past.
+
+        Without a whole log it may have committed in the present attempt: it abstains until the next.
+        """
+        self._signing = True
+        if self.machine is not None and not whole:
+            self.machine.abstain()
+        if self._unsigned is not None:
+            self.estimated(self._unsigned)
+
     def estimated(self, answer: work.Estimated) -> None:
         """The child's estimate: seal it with a salt, commit."""
-        self._orders.drop("mine")
         if not self._concerns(answer):
+            return
+        self._orders.drop("mine")
+        self._unsigned = None if self._signing else answer
+        if not self._signing:
             return
         assert self.machine is not None
         reveal = Reveal(
@@ -179,37 +196,25 @@ class TaskWork:
             assert self.machine is not None
             self._run(self.machine.mask_checked(answer.miner, answer.mask, answer.wrong))
 
-    def file_arrived(self, digest: str) -> None:
-        """The store holds `digest` now: perhaps a table."""
-        for order in self._orders.waiting():
-            if isinstance(order, work.VerifyTable) and order.reveal.table == digest:
-                self._ports.order(order)
-
-    def child_restarted(self) -> None:
-        """Give a new child what its predecessor took along; mining goes on for what is left of RUNTIME."""
-        for order in self._orders.waiting():
-            if not isinstance(order, work.VerifyTable) or self._ports.has_file(order.reveal.table):
-                self._ports.order(order)
-
     # Inside -----------------------------------------------------------------------------------------------------
 
     def _open(self, record: TaskRecord, records: list[Record]) -> None:
         place = (record.task.id, record.attempt)
         started = self._stage_start(record, OPEN, records)
         self.machine = Posap(attempt_of(record, self._genesis), self._address, self._signer, started)
-        kinds = posap.Opening | posap.Frozen | posap.Started | CommitNote
+        kinds = posap.Opening | posap.Frozen | posap.Started | CommitNote | RevealNote
         self.machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == place)
         if record.task.proxy is None:
             self.machine.proxy = no_proxy(record.task.clients)
         # P first: the result then waits for nothing but the reveals.
         self._weigh(record)
-        if record.state != OPEN:
-            return
-        if self.machine.phase == "mining" and self._address in self.machine.attempt.expected:
+        mines = record.state == OPEN and self.machine.phase == "mining"
+        if mines and self._address in self.machine.attempt.expected:
             assert record.seed is not None
             deadline = started + record.task.runtime_ms
             order = work.Mine(record.task, record.attempt, record.seed, deadline)
             self._orders.give(("mine", record.task.id), order)
+        self._want_files()
 
     def _drop(self) -> None:
         """The attempt is over; what was memoised for its task is kept while another attempt follows."""
@@ -243,32 +248,58 @@ class TaskWork:
         return here is not None and (here.attempt.task, here.attempt.number) == (answer.task, answer.attempt)
 
     def _run(self, effects: Iterable[posap.Effect]) -> None:
-        """Carry out effects in order; what is to persist is durable before what follows."""
+        """Carry out effects in order; what is to persist is durable, all or none, before what follows."""
+        records: list[Record] = []
         for effect in effects:
+            if isinstance(effect, posap.Persist):
+                records.append(effect.record)
+                continue
+            self._flush(records)
             match effect:
-                case posap.Persist():
-                    self._log.append([effect.record])
                 case posap.Send():
                     self._ports.broadcast(effect.message)
                 case posap.CheckTable():
                     self._check_table(effect.reveal)
                 case posap.CheckMask():
                     self._check_mask(effect)
+        self._flush(records)
+
+    def _flush(self, records: list[Record]) -> None:
+        if records:
+            self._log.append(list(records))
+            records.clear()
 
     def _check_table(self, reveal: Reveal) -> None:
         record = self._ledger.tip.state.current
         assert record is not None
         assert record.seed is not None
         order = work.VerifyTable(record.task, record.attempt, record.seed, reveal)
-        here = self._ports.has_file(reveal.table)
-        self._orders.give(("table", record.task.id, str(record.attempt), reveal.miner), order, now=here)
-        if not here:
-            self._want_table(record.task, reveal)
+        self._orders.give(("table", record.task.id, str(record.attempt), reveal.miner), order)
+        self._want_table(record.task, reveal)
 
     def _want_table(self, task: Task, reveal: Reveal) -> None:
-        holders = dict.fromkeys([reveal.miner, *self._genesis.roster])
-        holders.pop(self._address, None)
-        self._ports.want_files([reveal.table], holders, table_bytes(task, reveal))
+        if not self._ports.has_file(reveal.table):
+            bound = table_bytes(task, reveal, self._genesis.bounds)
+            self._ports.want_files([reveal.table], self._holders(reveal.miner), bound)
+
+    def _want_files(self) -> None:
+        """What waiting orders lack: tables, and the task's files if this miner was away when the task came."""
+        record, unsent = self._ledger.tip.state.current, self._orders.unsent()
+        if record is None:
+            return
+        missing = [digest for digest in record.task.files if not self._ports.has_file(digest)]
+        if missing and unsent:
+            holders = self._holders(record.task.sender)
+            self._ports.want_files(missing, holders, self._genesis.bounds.files_bytes)
+        for order in unsent:
+            if isinstance(order, work.VerifyTable):
+                self._want_table(order.task, order.reveal)
+
+    def _holders(self, likely: str) -> list[str]:
+        """Whom to ask for a file, the likeliest first."""
+        others = dict.fromkeys([likely, *self._genesis.roster])
+        others.pop(self._address, None)
+        return list(others)
 
     def _check_mask(self, effect: posap.CheckMask) -> None:
         record = self._ledger.tip.state.current

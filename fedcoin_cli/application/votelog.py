@@ -1,10 +1,13 @@
 """The vote log: what a miner said, durable before it is said (SQLite, synchronous=FULL).
 
 One file a miner, bound to its key and genesis. Records of a decided height and of finished tasks are dropped in the
-transaction that stores the decided block, so the log stays small. `VoteLog` knows bytes and order, not meaning.
+transaction that stores the decided block, so the log stays small. A log also knows whether it is whole: one that was
+made anew where another was lost is not, until its miner may vote again. `VoteLog` knows bytes and order, not meaning.
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +18,21 @@ from fedcoin_cli.network.message import (
     CommitNote,
     FinalBlock,
     Proposal,
+    RevealNote,
     Vote,
     from_frame,
     to_frame,
 )
 from ledger_store.block import Block, Certificate
 from ledger_store.canonical import decode, encode
-from ledger_store.errors import KeyFailure, StorageFailure
+from ledger_store.disk import put_in_place, refusals
+from ledger_store.errors import KeyFailure, Malformed, StorageFailure
 from ledger_store.transaction import read_reveal
 
-Record = Proposal | Vote | Certified | CommitNote | Opening | Frozen | Started
+Record = Proposal | Vote | Certified | CommitNote | RevealNote | Opening | Frozen | Started
 
 _SCHEMA = """
-CREATE TABLE bound (key TEXT NOT NULL, genesis TEXT NOT NULL);
+CREATE TABLE bound (key TEXT NOT NULL, genesis TEXT NOT NULL, whole INTEGER NOT NULL);
 CREATE TABLE said (id INTEGER PRIMARY KEY, height INTEGER NOT NULL, task TEXT NOT NULL, record BLOB NOT NULL);
 CREATE TABLE decided (height INTEGER PRIMARY KEY, frame BLOB NOT NULL);
 """
@@ -35,99 +40,133 @@ CREATE TABLE decided (height INTEGER PRIMARY KEY, frame BLOB NOT NULL);
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """What a log holds: records in the order in which they were made, and the last decided block."""
+    """What a log holds: records in the order in which they were made, and the last decided block.
+
+    `whole` False: it is known to lack something that this miner said.
+    """
 
     records: tuple[Record, ...]
     decided: tuple[Block, Certificate] | None
+    whole: bool = True
 
 
 class VoteLog:
-    """An open vote log. Every method returns only when what it wrote is on the disk."""
+    """An open vote log. Every method returns only when what it wrote is on the disk.
+
+    Raises `StorageFailure` when the disk refuses, or when the file is no such log.
+    """
 
     def __init__(self, path: Path, key: str, genesis: str) -> None:
         """Open an existing log; raises `KeyFailure` for another key's or network's."""
         self._path = path
-        self._database = _connect(path)
-        try:
-            row = self._database.execute("SELECT key, genesis FROM bound").fetchone()
-        except sqlite3.Error as error:
-            raise _damaged(path, error) from error
-        if row != (key, genesis):
-            raise KeyFailure("this vote log belongs to another key or network", where=str(path))
+        with _told(path, "cannot be opened"):
+            self._database = _open(path, "WAL")
+            try:
+                row = self._database.execute("SELECT key, genesis FROM bound").fetchone()
+                if row != (key, genesis):
+                    raise KeyFailure("this vote log belongs to another key or network", where=str(path))
+            except BaseException:
+                self._database.close()
+                raise
 
     @classmethod
-    def create(cls, path: Path, key: str, genesis: str) -> "VoteLog":
-        """Make an empty log; `init` does this once. A missing log later on means that votes were lost."""
-        database = _connect(path)
-        with database:
+    def create(cls, path: Path, key: str, genesis: str, *, whole: bool = True) -> "VoteLog":
+        """Make an empty log, which is there completely or not at all.
+
+        `init` does this once. Where a log is missing later on, votes were lost: the new one is not `whole`.
+        """
+        staged = path.with_name(path.name + ".new")
+        with refusals(staged):
+            # SQLite would play a journal of the lost log into the new one.
+            for name in (path.name + "-wal", path.name + "-shm", staged.name):
+                path.with_name(name).unlink(missing_ok=True)
+        with _told(path, "cannot be made"), closing(_open(staged, "DELETE")) as database:
             database.executescript(_SCHEMA)
-            database.execute("INSERT INTO bound VALUES (?, ?)", (key, genesis))
-        database.close()
+            with database:
+                database.execute("INSERT INTO bound VALUES (?, ?, ?)", (key, genesis, whole))
+        put_in_place(staged, path)
         return cls(path, key, genesis)
 
     def append(self, records: list[Record]) -> None:
         """Make records durable, all or none."""
         rows = [(*_place(record), to_bytes(record)) for record in records]
-        self._commit("INSERT INTO said (height, task, record) VALUES (?, ?, ?)", rows)
+        with self._writing() as database:
+            database.executemany("INSERT INTO said (height, task, record) VALUES (?, ?, ?)", rows)
 
     def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:
-        """Store the decided block and its certificate; forget this height's votes and all other tasks' records."""
+        """Store the decided block and its certificate; forget this height's votes and all other tasks' records.
+
+        A log that is ahead of its ledger stays as it is until the ledger has caught up.
+        """
         frame = to_frame(FinalBlock(block, certificate))
-        try:
-            with self._database as database:
-                database.execute("DELETE FROM decided")
-                database.execute("INSERT INTO decided VALUES (?, ?)", (block.height, frame))
-                database.execute(
-                    "DELETE FROM said WHERE (task = '' AND height <= ?) OR (task != '' AND task != ?)",
-                    (block.height, current_task or ""),
-                )
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
+        with self._writing() as database:
+            (ahead,) = database.execute(
+                "SELECT count(*) FROM decided WHERE height >= ?", (block.height,)
+            ).fetchone()
+            if ahead:
+                return
+            database.execute("DELETE FROM decided")
+            database.execute("INSERT INTO decided VALUES (?, ?)", (block.height, frame))
+            database.execute(
+                "DELETE FROM said WHERE (task = '' AND height <= ?) OR (task != '' AND task != ?)",
+                (block.height, current_task or ""),
+            )
+
+    def mark(self, *, whole: bool) -> None:
+        """Remember whether the log holds all that this miner said and may still contradict."""
+        with self._writing() as database:
+            database.execute("UPDATE bound SET whole = ?", (whole,))
 
     def load(self) -> Remembered:
         """Everything that is held."""
-        rows = self._database.execute("SELECT record FROM said ORDER BY id").fetchall()
-        row = self._database.execute("SELECT frame FROM decided").fetchone()
-        decided = None
-        if row is not None:
-            final = from_frame(row[0])
-            assert isinstance(final, FinalBlock)
-            decided = final.block, final.certificate
-        return Remembered(tuple(from_bytes(record) for (record,) in rows), decided)
+        with _told(self._path, "cannot be read"):
+            rows = self._database.execute("SELECT record FROM said ORDER BY id").fetchall()
+            row = self._database.execute("SELECT frame FROM decided").fetchone()
+            (whole,) = self._database.execute("SELECT whole FROM bound").fetchone()
+            decided = None
+            if row is not None:
+                final = from_frame(row[0])
+                assert isinstance(final, FinalBlock)
+                decided = final.block, final.certificate
+            return Remembered(tuple(from_bytes(record) for (record,) in rows), decided, bool(whole))
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
-    def _commit(self, statement: str, rows: list[Any]) -> None:
-        try:
-            with self._database as database:
-                database.executemany(statement, rows)
-        except sqlite3.Error as error:
-            raise self._failure(error) from error
-
-    def _failure(self, error: sqlite3.Error) -> StorageFailure:
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; durable when the context ends."""
         hint = "free some space, then start the miner again"
-        return StorageFailure(f"the vote log cannot be written: {error}", where=str(self._path), hint=hint)
+        with _told(self._path, "cannot be written", hint), self._database:
+            yield self._database
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _open(path: Path, journal: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path)
     try:
-        database = sqlite3.connect(path)
-        database.execute("PRAGMA journal_mode=WAL")
+        database.execute(f"PRAGMA journal_mode={journal}")
         database.execute("PRAGMA synchronous=FULL")
-    except sqlite3.Error as error:
-        raise _damaged(path, error) from error
+    except sqlite3.Error:
+        database.close()
+        raise
     return database
 
 
-def _damaged(path: Path, error: sqlite3.Error) -> StorageFailure:
-    hint = "move it aside: without a log the miner observes until it is safe to vote"
-    return StorageFailure(f"the vote log cannot be opened: {error}", where=str(path), hint=hint)
+_REMEDY = "restore it from a backup, or: fedcoin repair"
+
+
+@contextmanager
+def _told(path: Path, what: str, hint: str = _REMEDY) -> Iterator[None]:
+    """Turn what SQLite says, or a record that is none of ours, into a `StorageFailure` about `path`."""
+    try:
+        yield
+    except (sqlite3.Error, Malformed) as error:
+        raise StorageFailure(f"the vote log {what}: {error}", where=str(path), hint=hint) from error
 
 
 def _place(record: Record) -> tuple[int, str]:
-    """Height for votes, task for mining records: what decides when a record may be forgotten."""
+    """Height for finality's records, task for mining's: what decides when a record may be forgotten."""
     if isinstance(record, Proposal | Vote | Certified):
         return record.height, ""
     return 0, record.task
@@ -153,7 +192,7 @@ def from_bytes(data: bytes) -> Record:
     value = decode(data)
     if "type" in value:
         message = from_frame(data)
-        assert isinstance(message, Proposal | Vote | Certified | CommitNote)
+        assert isinstance(message, Proposal | Vote | Certified | CommitNote | RevealNote)
         return message
     ((name, body),) = value.items()
     place = (body["task"], body["attempt"])

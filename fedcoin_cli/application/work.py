@@ -174,6 +174,16 @@ _KINDS: dict[str, type[Order | Answer]] = {
 _BIG = {"sums", "values", "mask", "wrong", "denominator"}
 
 
+def needed_files(order: Order) -> tuple[str, ...]:
+    """The digests of all files that the child opens to carry it out."""
+    match order:
+        case VerifyTable() | VerifyMask():
+            return (*order.task.files, order.reveal.table)
+        case Inspect() | Mine() | Weigh():
+            return order.task.files
+    return ()
+
+
 def to_line(value: Order | Answer) -> bytes:
     """One line of canonical JSON, newline included; integers of any size travel as decimal strings."""
     body = {field.name: _plain(field.name, getattr(value, field.name)) for field in fields(value)}

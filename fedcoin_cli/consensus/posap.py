@@ -12,11 +12,13 @@ Theory of operation:
                in it
 
 A miner left out of the close never reveals. What is held when a clock runs out is the frozen set: persisted, never
-changed. A close that lacks one of its miners, or a result that lacks one of its reveals (frauds excepted), gets no vote
-of this miner while it is fresh. That is why nobody in time can be left out, whoever proposes.
+changed, and with it the commits or reveals themselves: if all miners fall at once, and the one that made an item stays
+down, those that insist on the item must still have it. A close that lacks one of its miners, or a result that lacks one
+of its reveals (frauds excepted), gets no vote of this miner while it is fresh. That is why nobody in time can be left
+out, whoever proposes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fedcoin_cli.consensus.estimate import ProxySums
@@ -102,7 +104,7 @@ class Started:
     wall_ms: int
 
 
-Record = Opening | Frozen | Started | CommitNote
+Record = Opening | Frozen | Started | CommitNote | RevealNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,6 @@ class Posap:
         self._signer = signer
         self._now = now_ms
         self._opening: Reveal | None = None
-        self._own_commit: CommitNote | None = None
         self._commits: dict[str, Commit] = {}
         self._frozen: dict[str, frozenset[str]] = {}
         self._closed: dict[str, str] | None = None
@@ -167,35 +168,41 @@ class Posap:
     # Inputs -----------------------------------------------------------------------------------------------------
 
     def restore(self, records: Iterable[Record]) -> None:
-        """Take back what was persisted for this attempt; nothing is sent."""
+        """Take back what was persisted for this attempt; nothing is sent, and tables are checked anew."""
         for record in records:
             match record:
                 case Opening():
                     self._opening = record.reveal
                 case CommitNote():
-                    self._own_commit = record
                     self._commits[record.commit.miner] = record.commit
+                case RevealNote():
+                    self._early.append(record)
                 case Frozen():
                     self._frozen[record.stage] = frozenset(record.miners)
                 case Started():
                     pass  # the node turns wall time into `opened_ms` and `closed_ms`
 
     def estimated(self, reveal: Reveal) -> list[Effect]:
-        """Own estimate with salt, unsigned; the first of an attempt counts. Persist opening and COMMIT, send it."""
-        if self._opening is not None or self.me is None or self._closed is not None or not self._may_commit():
+        """Own estimate with salt, unsigned; the first of an attempt counts. Persist opening and COMMIT, send it.
+
+        A commit of this miner that others showed, and its log lacks, is a first one too.
+        """
+        said = self._opening is not None or self.me in self._commits
+        if said or self._closed is not None or self.me not in self.attempt.expected:
             return []
+        assert self.me is not None
         task, number = self.attempt.task, self.attempt.number
         signature = self._signer.sign("reveal", reveal.terms(task, number))
         self._opening = replace(reveal, signature=signature)
         digest = self._opening.commitment(task, number)
         commit = Commit(self.me, digest, self._signer.sign("commit", commit_terms(task, number, digest)))
-        self._own_commit = CommitNote(task, number, commit)
         self._commits[self.me] = commit
-        return [
-            Persist(Opening(task, number, self._opening)),
-            Persist(self._own_commit),
-            Send(self._own_commit),
-        ]
+        note = CommitNote(task, number, commit)
+        return [Persist(Opening(task, number, self._opening)), Persist(note), Send(note)]
+
+    def abstain(self) -> None:
+        """From now on observe only: this miner may have committed before it lost its log."""
+        self.me = None
 
     def receive(self, note: CommitNote | RevealNote | FraudNote) -> list[Effect]:
         """Gossip about this attempt; what does not verify is ignored, what is new is relayed once."""
@@ -221,7 +228,7 @@ class Posap:
         self._early.clear()
         return self._effects()
 
-    def checked(self, reveal: Reveal, follows: bool, wrong: Iterable[int]) -> list[Effect]:
+    def checked(self, reveal: Reveal, follows: bool, wrong: Collection[int]) -> list[Effect]:
         """The worker's answer: do the sums follow from the table, and which masks lie outside [lo, hi] of 2ε?"""
         if self._reveals.get(reveal.miner) != reveal:
             return []
@@ -229,8 +236,8 @@ class Posap:
             self._false.add(reveal.miner)
             return []
         self._held[reveal.miner] = reveal
-        for mask in sorted(wrong)[:1]:
-            self._raise(reveal.miner, mask)
+        if wrong and reveal.miner not in self._raised:
+            self._raise(reveal.miner, min(wrong))
         for key in [key for key in self._asked if key[0] == reveal.miner]:
             self._out.append(CheckMask(reveal, key[1]))
         return self._effects()
@@ -259,10 +266,13 @@ class Posap:
     def tick(self, now_ms: int) -> list[Effect]:
         """Time has passed: freeze what must be frozen."""
         self._now = now_ms
+        task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
-            self._freeze("commits", self._commits)
+            commits = {miner: CommitNote(task, number, commit) for miner, commit in self._commits.items()}
+            self._freeze("commits", commits)
         if self.closed_ms is not None and now_ms >= self.closed_ms + self.attempt.reveal_ms:
-            self._freeze("reveals", self._held)
+            reveals = {miner: RevealNote(task, number, reveal) for miner, reveal in self._held.items()}
+            self._freeze("reveals", reveals)
         return self._effects()
 
     def standstill(self) -> list[Effect]:
@@ -280,6 +290,11 @@ class Posap:
         return [Send(note) for note in dict.fromkeys(notes)]
 
     # Questions --------------------------------------------------------------------------------------------------
+
+    def commit_of(self, miner: str) -> CommitNote | None:
+        """The commit of `miner` that is held: for a restarted miner whose log may lack it."""
+        commit = self._commits.get(miner)
+        return None if commit is None else CommitNote(self.attempt.task, self.attempt.number, commit)
 
     @property
     def phase(self) -> str:
@@ -310,7 +325,9 @@ class Posap:
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
         if self._closed is None or self.proxy is None or pending:
             return None
-        if not (self._closed.keys() <= self._held.keys() or "reveals" in self._frozen):
+        frozen = self._frozen.get("reveals")
+        overdue = frozen is not None and frozen - self._frauds.keys() <= self._held.keys()
+        if not (overdue or self._closed.keys() <= self._held.keys()):
             return None
         reveals = tuple(self._held[miner] for miner in sorted(self._held))
         frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
@@ -334,7 +351,7 @@ class Posap:
         if self.proxy != ProxySums(result.proxy_sums, result.proxy_denominator):
             return False
         listed = {fraud.miner for fraud in result.frauds}
-        if any(self._held.get(reveal.miner) != reveal for reveal in result.reveals):
+        if not all(self._holds(reveal) for reveal in result.reveals):
             return False
         if any(fraud.mask not in self._frauds.get(fraud.miner, {}) for fraud in result.frauds):
             return False
@@ -363,15 +380,25 @@ class Posap:
         reveal = note.reveal
         if self._closed is None:
             known = {early.reveal.miner for early in self._early}
-            if reveal.miner in self.attempt.expected and reveal.miner not in known:
+            if reveal.miner not in known and self._signed(note):
                 self._early.append(note)
             return
-        if reveal.miner in self._reveals or not self.attempt.admits(reveal):
+        if reveal.miner in self._reveals or self._closed.get(reveal.miner) != self._digest(reveal):
             return
-        if self._closed.get(reveal.miner) != self._digest(reveal):
-            return
-        if self._verify(reveal.miner, "reveal", reveal.terms(note.task, note.attempt), reveal.signature):
+        if self._signed(note):
             self._take(note)
+
+    def _signed(self, note: RevealNote) -> bool:
+        reveal = note.reveal
+        if reveal.miner not in self.attempt.expected or not self.attempt.admits(reveal):
+            return False
+        terms = reveal.terms(note.task, note.attempt)
+        return self._verify(reveal.miner, "reveal", terms, reveal.signature)
+
+    def _holds(self, reveal: Reveal) -> bool:
+        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways."""
+        held = self._held.get(reveal.miner)
+        return held is not None and replace(reveal, signature=held.signature) == held
 
     def _take(self, note: RevealNote) -> None:
         self._reveals[note.reveal.miner] = note.reveal
@@ -432,14 +459,12 @@ class Posap:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
-    def _freeze(self, stage: str, held: Iterable[str]) -> None:
+    def _freeze(self, stage: str, held: Mapping[str, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)
-            miners = tuple(sorted(self._frozen[stage]))
+            self._out += [Persist(note) for _, note in sorted(held.items())]
+            miners = tuple(sorted(held))
             self._out.append(Persist(Frozen(self.attempt.task, self.attempt.number, stage, miners)))
-
-    def _may_commit(self) -> bool:
-        return self.me in self.attempt.expected
 
     def _digest(self, reveal: Reveal) -> str:
         return reveal.commitment(self.attempt.task, self.attempt.number)

@@ -20,7 +20,8 @@ Theory of operation. Views 0, 1, 2, … have leaders in roster order. In a view 
     q FINAL(w) of any view w, and the body           decide
 
 A FINAL quorum and a SKIP quorum of one view exclude each other, so every later justified proposal repeats the block.
-The timer of a height runs only once the height is armed: something to decide is known, or others act.
+The timer of a height runs only once the height is armed: something to decide is known, or an honest miner acts. One
+vote of somebody else arms nothing: a liar could make an idle chain burn views.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,9 +29,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fedcoin_cli.network.message import Certified, Proposal, Vote
-from ledger_store.block import Block, Certificate, vote_terms
+from ledger_store.block import VIEW_MAX, Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64
+RECALLED_MOST = 1_000
 TIMEOUT_MAX_MS = 100_000
 
 
@@ -212,7 +214,7 @@ class Simplex:
 
     def standstill(self) -> list[Effect]:
         """What others may lack: own votes, the best notarisation, skip certificates above it, the own proposal."""
-        best = self._best_notarised(self.view + 1)
+        best = self._best_notarised()
         again: list[Proposal | Vote | Certified] = []
         for number, view in sorted(self._views.items()):
             again += [vote for vote in view.own_votes() if number >= best or vote.kind == "final"]
@@ -235,8 +237,11 @@ class Simplex:
         return min(times, default=None)
 
     def votes_of(self, miner: int) -> tuple[Vote, ...]:
-        """The votes of `miner` held at this height: the answer to its recall."""
-        return tuple(vote for vote in self._all_votes() if vote.voter == miner)
+        """The newest votes of `miner` held at this height, alone or in certificates: the answer to its recall."""
+        held = [*self._certified_votes(), *self._all_votes()]
+        votes = {(vote.view, vote.kind, vote.block): vote for vote in held if vote.voter == miner}
+        newest = sorted(votes.values(), key=lambda vote: vote.view)
+        return tuple(newest[-RECALLED_MOST:])
 
     def evidence(self) -> list[Vote | Certified]:
         """Every vote and certificate held: what a fork's culprits can be named by."""
@@ -260,6 +265,15 @@ class Simplex:
                 for block, signatures in tally.items():
                     for voter, signature in signatures.items():
                         yield Vote(kind, voter, self.height, number, block, signature)
+
+    def _certified_votes(self) -> Iterator[Vote]:
+        """The votes inside certificates: some of them never came alone."""
+        proofs = [proof for proof in self.evidence() if isinstance(proof, Certified)]
+        if self._finals is not None:
+            proofs.append(Certified("final", self.height, *self._finals, None))
+        for proof in proofs:
+            for voter, signature in proof.certificate.signatures:
+                yield Vote(proof.votes, voter, self.height, proof.certificate.view, proof.block, signature)
 
     # Messages ---------------------------------------------------------------------------------------------------
 
@@ -332,7 +346,8 @@ class Simplex:
         tally = view.notar if vote.kind == "notar" else view.final
         signatures = tally.setdefault(vote.block, {})
         signatures[vote.voter] = vote.signature
-        self.armed = self.armed or vote.kind == "notar"
+        if vote.voter == self.council.me or len(signatures) > self.council.faults:
+            self.armed = True
         if len(signatures) >= self.council.quorum:
             certificate = self._collect(vote.view, signatures)
             self._learn_certified(Certified(vote.kind, self.height, vote.block, certificate, None))
@@ -432,7 +447,7 @@ class Simplex:
         return False
 
     def _leave(self) -> bool:
-        best = self._best_notarised(VIEWS_AHEAD + self.view)
+        best = self._best_notarised()
         if self._at(self.view).skipped is not None:
             self._enter(self.view + 1)
             return True
@@ -532,14 +547,16 @@ class Simplex:
         return self._signer.verify(proposal.proposer, "proposal", proposal.terms(), proposal.signature)
 
     def _at(self, number: int) -> _View:
-        return self._views.setdefault(number, _View())
+        if number not in self._views:
+            self._views[number] = _View()
+        return self._views[number]
 
     def _notarised(self, number: int) -> tuple[str, Certificate]:
         notarised = self._views[number].notarised
         assert notarised is not None
         return notarised
 
-    def _best_notarised(self, below: int) -> int:
+    def _best_notarised(self, below: int = VIEW_MAX + 1) -> int:
         """The highest view under `below` with a notarisation held, else −1."""
         held = (
             number for number, view in self._views.items() if view.notarised is not None and number < below

@@ -1,0 +1,120 @@
+"""The twins of chain file and vote log: they keep what was written when their node dies, and lose nothing else."""
+
+from collections.abc import Callable
+
+from fedcoin_cli.application.votelog import Record, Remembered, from_bytes, to_bytes
+from fedcoin_cli.consensus.posap import Opening
+from fedcoin_cli.network.message import Certified, CommitNote, Proposal, Vote
+from ledger_store.block import Block, Certificate
+from ledger_store.chain import Tip, extend, replay, start
+from ledger_store.genesis import Genesis
+
+Step = Callable[[], None]
+Saved = tuple[list[tuple[int, str, bytes]], tuple[Block, Certificate] | None, bool]
+
+
+class MemoryLedger:
+    """The chain file's twin; `step` is called before and after what reaches the disk, and may kill the node."""
+
+    def __init__(self, genesis: Genesis, step: Step, on_append: Callable[[Block], None]) -> None:
+        self.tip: Tip = start(genesis)
+        self._blocks: list[tuple[Block, Certificate]] = []
+        self._step = step
+        self._on_append = on_append
+
+    def append(self, block: Block, certificate: Certificate) -> None:
+        self._step()
+        self.tip = extend(self.tip, block, certificate)
+        self._blocks.append((block, certificate))
+        self._on_append(block)
+        self._step()
+
+    def certify(self, certificate: Certificate) -> None:
+        certificate.check(self.tip.genesis, "final", self.tip.height, self.tip.state.head)
+        self.tip = Tip(self.tip.state, certificate)
+
+    def block(self, height: int) -> Block:
+        return self._blocks[height - 1][0]
+
+    def certificate_of(self, height: int) -> Certificate | None:
+        if height < len(self._blocks):
+            return self._blocks[height][0].certificate
+        return self.tip.certificate
+
+    def cut(self, blocks: int) -> None:
+        """Put an older copy of the file in its place, without a tip file."""
+        del self._blocks[len(self._blocks) - blocks :]
+        self.tip = start(self.tip.genesis)
+        for block, _ in self._blocks:
+            self.tip = replay(self.tip, block)
+
+    @property
+    def lines(self) -> list[bytes]:
+        return [block.line for block, _ in self._blocks]
+
+
+class MemoryLog:
+    """The vote log's twin: the same bytes, the same forgetting.
+
+    `signatures` are all that were ever durable here, `on_record` hears of every record.
+    """
+
+    def __init__(self, step: Step, on_record: Callable[[Record], None]) -> None:
+        self._rows: list[tuple[int, str, bytes]] = []
+        self._decided: tuple[Block, Certificate] | None = None
+        self._whole = True
+        self._step = step
+        self._on_record = on_record
+        self.signatures: set[str] = set()
+
+    def append(self, records: list[Record]) -> None:
+        self._step()
+        for record in records:
+            height = record.height if isinstance(record, Proposal | Vote | Certified) else 0
+            task = "" if isinstance(record, Proposal | Vote | Certified) else record.task
+            self._rows.append((height, task, to_bytes(record)))
+            self.signatures |= _signatures(record)
+            self._on_record(record)
+        self._step()
+
+    def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:
+        self._step()
+        if self._decided is None or self._decided[0].height < block.height:
+            self._decided = block, certificate
+            self._rows = [
+                row
+                for row in self._rows
+                if (row[1] == "" and row[0] > block.height) or (row[1] != "" and row[1] == current_task)
+            ]
+        self._step()
+
+    def mark(self, *, whole: bool) -> None:
+        self._step()
+        self._whole = whole
+        self._step()
+
+    def load(self) -> Remembered:
+        return Remembered(tuple(from_bytes(data) for _, _, data in self._rows), self._decided, self._whole)
+
+    def saved(self) -> Saved:
+        """A copy, as a backup would make it."""
+        return list(self._rows), self._decided, self._whole
+
+    def put_back(self, saved: Saved) -> None:
+        """An old copy takes the log's place."""
+        self._rows, self._decided, self._whole = list(saved[0]), saved[1], saved[2]
+
+    def lose(self) -> None:
+        """The file is gone; the node makes a new one that is not whole."""
+        self.put_back(([], None, False))
+
+
+def _signatures(record: Record) -> set[str]:
+    match record:
+        case Vote() | Proposal():
+            return {record.signature}
+        case CommitNote():
+            return {record.commit.signature}
+        case Opening():
+            return {record.reveal.signature}
+    return set()

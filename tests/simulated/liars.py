@@ -1,0 +1,168 @@
+"""What liars send instead of what their machines say; each kind is a function from one message to those that leave.
+
+A liar runs the honest machine and lies on the way out. Kinds without a function here lie elsewhere: their tables,
+sums and frauds are false (`world.compute`), they keep tables to themselves (`world.download`), are twins, fall silent,
+die, or lose their vote log (`world`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from simulated.signatures import second_signature
+
+from fedcoin_cli.network.message import Certified, CommitNote, Message, Proposal, RevealNote, Vote
+from ledger_store.block import Block, make_block, vote_terms
+from ledger_store.transaction import Commit, commit_terms
+
+if TYPE_CHECKING:
+    from simulated.nodes import Node
+
+Lie = Callable[["Node", str, Message], list[Message]]
+
+
+def other_half(node: "Node", to: str) -> bool:
+    """Liars that say two things tell one to each half of the roster."""
+    return (node.world.genesis.roster.index(to) + node.index) % 2 == 1
+
+
+def _sign(node: "Node", kind: str, terms: dict[str, object]) -> str:
+    signature: str = node.key.sign(kind, node.world.genesis.id, terms)
+    return signature
+
+
+def _vote(node: "Node", kind: str, vote: Vote, block: str | None) -> Vote:
+    terms = vote_terms(vote.height, vote.view, block)
+    return Vote(kind, node.index, vote.height, vote.view, block, _sign(node, kind, terms))
+
+
+def _fresh(node: "Node", block: Block, view: int, later_ms: int) -> Proposal:
+    """A block like `block` as if it were fresh in `view`, with nothing that justifies it."""
+    header = block.header
+    sibling = make_block(
+        header.parent,
+        header.height,
+        header.time_ms + later_ms,
+        node.index,
+        view,
+        block.transactions,
+        block.certificate,
+    )
+    proposal = Proposal(node.index, view, sibling, -1, None, (), "")
+    return replace(proposal, signature=_sign(node, "proposal", proposal.terms()))
+
+
+def contradict(node: "Node", to: str, message: Message) -> list[Message]:
+    """Two proposals and two NOTARs of one view; SKIP and FINAL of one view."""
+    siblings: dict[str, Proposal] = node.notes.setdefault("siblings", {})
+    match message:
+        case Proposal() if message.proposer == node.index and message.justified < 0:
+            sibling = _fresh(node, message.block, message.view, 1)
+            siblings[message.block.id] = replace(sibling, skips=message.skips)
+            return _told(node, [siblings[message.block.id] if other_half(node, to) else message])
+        case Vote(kind="notar", voter=node.index) if message.block in siblings and other_half(node, to):
+            return [_vote(node, "notar", message, siblings[message.block].block.id)]
+        case Vote(kind="notar", voter=node.index):
+            node.notes["block"] = message.block
+            return [message]
+        case Vote(kind="final", voter=node.index):
+            return _told(node, [message, _vote(node, "skip", message, None)])
+        case Vote(kind="skip", voter=node.index) if "block" in node.notes:
+            return _told(node, [message, _vote(node, "final", message, node.notes["block"])])
+    return [message]
+
+
+def unjustified(node: "Node", to: str, message: Message) -> list[Message]:
+    """With its votes: a fresh block for a later view that nobody has reached."""
+    if isinstance(message, Proposal):
+        node.notes["seen"] = message.block
+    block = node.notes.get("seen")
+    if not isinstance(message, Vote) or message.voter != node.index or block is None:
+        return [message]
+    council = node.world.genesis.roster
+    ahead = (node.index - message.height - message.view) % len(council)
+    if block.height != message.height or not ahead:
+        return [message]
+    return _told(node, [_fresh(node, block, message.view + ahead, 7), message])
+
+
+def mutate(node: "Node", to: str, message: Message) -> list[Message]:
+    """Votes, certificates, commits and reveals with something exchanged, unsigned."""
+    if node.world.rng.random() > 0.3:
+        return [message]
+    changed: Message | None = None
+    match message:
+        case Vote():
+            changed = replace(message, view=message.view + 1)
+        case Certified(votes="skip"):
+            certificate = message.certificate
+            changed = replace(message, certificate=replace(certificate, view=certificate.view + 1))
+        case Certified():
+            doubled = message.certificate.signatures[:1] * len(message.certificate.signatures)
+            changed = replace(message, certificate=replace(message.certificate, signatures=doubled))
+        case Proposal():
+            changed = replace(message, justified=-1, notarisation=None)
+        case CommitNote():
+            changed = replace(message, commit=replace(message.commit, digest=64 * "0"))
+        case RevealNote():
+            changed = replace(message, reveal=replace(message.reveal, salt=32 * "0"))
+    return [message] if changed is None else _told(node, [changed, message])
+
+
+def withhold_reveal(node: "Node", to: str, message: Message) -> list[Message]:
+    """It commits and does not reveal."""
+    own = isinstance(message, RevealNote) and message.reveal.miner == node.address
+    return _told(node, []) if own else [message]
+
+
+def two_commits(node: "Node", to: str, message: Message) -> list[Message]:
+    """One commit for each half."""
+    if not isinstance(message, CommitNote) or message.commit.miner != node.address or other_half(node, to):
+        return [message]
+    return _told(node, [_commit(node, message, message.commit.digest[::-1])])
+
+
+def two_signatures(node: "Node", to: str, message: Message) -> list[Message]:
+    """One reveal, signed differently for each half: the same estimate, but not the same bytes."""
+    if not isinstance(message, RevealNote) or message.reveal.miner != node.address or other_half(node, to):
+        return [message]
+    reveal, genesis = message.reveal, node.world.genesis.id
+    terms = reveal.terms(message.task, message.attempt)
+    signature = second_signature(node.key, "reveal", genesis, terms)
+    return _told(node, [replace(message, reveal=replace(reveal, signature=signature))])
+
+
+def copy(node: "Node", to: str, message: Message) -> list[Message]:
+    """It commits to what somebody else committed to, and later claims that one's reveal as its own."""
+    match message:
+        case CommitNote() if message.commit.miner != node.address:
+            node.notes["digest"] = message.commit.digest
+        case CommitNote() if "digest" in node.notes:
+            return _told(node, [_commit(node, message, node.notes["digest"])])
+        case RevealNote():
+            stolen = replace(message.reveal, miner=node.address)
+            terms = stolen.terms(message.task, message.attempt)
+            stolen = replace(stolen, signature=_sign(node, "reveal", terms))
+            return _told(node, [replace(message, reveal=stolen), message])
+    return [message]
+
+
+def _commit(node: "Node", note: CommitNote, digest: str) -> CommitNote:
+    signature = _sign(node, "commit", commit_terms(note.task, note.attempt, digest))
+    return replace(note, commit=Commit(node.address, digest, signature))
+
+
+def _told(node: "Node", messages: list[Message]) -> list[Message]:
+    node.world.count(f"lies: {node.behaviour}")
+    return messages
+
+
+LIES: dict[str, Lie] = {
+    "contradict": contradict,
+    "unjustified": unjustified,
+    "mutate": mutate,
+    "withhold reveal": withhold_reveal,
+    "two commits": two_commits,
+    "two signatures": two_signatures,
+    "copy": copy,
+}

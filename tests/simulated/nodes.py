@@ -1,0 +1,225 @@
+"""One simulated miner: a disk that lasts, clocks of its own, and the product's replica while it is up.
+
+A node may die at any persist or send: every such boundary is a step, counted, and a `Crash` at one of them ends the
+replica at once. Its clocks run a little fast or slow; the monotonic one starts anew at each boot.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from simulated.disks import MemoryLedger, MemoryLog
+
+from fedcoin_cli.application import work
+from fedcoin_cli.application.ports import RosterSigner
+from fedcoin_cli.application.replica import Replica, reconcile
+from fedcoin_cli.application.votelog import Record
+from fedcoin_cli.network.message import Message
+from ledger_store.block import Block
+
+if TYPE_CHECKING:
+    from simulated.world import World
+
+WALL_MS = 1_700_000_000_000
+CHILD_RESTART_MS = 2_000
+# Faults that break no rule: what such a node signs must never contradict itself. An old log may, if all others forgot.
+TRUTHFUL = (None, "mortal", "silent", "lost log")
+
+
+class Crash(Exception):
+    """The node dies at this very persist or send."""
+
+
+class Clock:
+    """Monotonic time and time of day, up to 1 % off."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._rate = 1_000 + world.rng.randint(-10, 10)
+        self._skew_ms = world.rng.randint(-2_000, 2_000)
+        self.boot()
+
+    def boot(self) -> None:
+        """The monotonic clock starts anywhere; now and then the time of day has been set."""
+        rng = self._world.rng
+        self._booted, self._base = self._world.now, rng.randint(0, 10**9)
+        if rng.random() < 0.1:
+            self._skew_ms = rng.randint(-60_000, 60_000)
+
+    def now_ms(self) -> int:
+        return self._base + (self._world.now - self._booted) * self._rate // 1_000
+
+    def wall_ms(self) -> int:
+        return WALL_MS + self._world.now * self._rate // 1_000 + self._skew_ms
+
+    def world_ms(self, local_ms: int) -> int:
+        """The world's time when the monotonic clock shows `local_ms`."""
+        return self._booted - (self._base - local_ms) * 1_000 // self._rate + 1
+
+
+class Node:
+    """Disk, clocks and replica; to the replica it is its `Ports`."""
+
+    def __init__(self, world: "World", index: int) -> None:
+        self.world = world
+        self.index = index
+        self.key = world.miner_keys[index]
+        self.address: str = self.key.address
+        self.clock = Clock(world)
+        self.ledger = MemoryLedger(world.genesis, self.step, self._appended)
+        self.log = MemoryLog(self.step, self._logged)
+        self.backup = self.log.saved()
+        self.files: set[str] = set()
+        self.replica: Replica | None = None
+        self.life = 0
+        self.steps = 0
+        self.crash_at: int | None = None
+        self.tick_at: int | None = None
+        self.behaviour: str | None = None
+        self.dead = False
+        self.notes: dict[str, Any] = {}
+
+    @property
+    def truthful(self) -> bool:
+        """Whether what it signs may be held against it."""
+        return self.behaviour in TRUTHFUL
+
+    # Ports ------------------------------------------------------------------------------------------------------
+
+    def now_ms(self) -> int:
+        return self.clock.now_ms()
+
+    def wall_ms(self) -> int:
+        return self.clock.wall_ms()
+
+    def salt(self) -> str:
+        return f"{self.world.rng.getrandbits(128):032x}"
+
+    def send(self, to: str, message: Message) -> None:
+        if self.truthful:
+            self.world.witness.sent(self, message)
+        self.step()
+        self.world.transmit(self, to, message)
+
+    def broadcast(self, message: Message) -> None:
+        for address in self.world.genesis.roster:
+            if address != self.address:
+                self.send(address, message)
+
+    def order(self, order: work.Order) -> None:
+        missing = [digest for digest in work.needed_files(order) if digest not in self.files]
+        assert not missing, f"the child gets {type(order).__name__} without its files"
+        self.world.compute(self, order)
+
+    def has_file(self, digest: str) -> bool:
+        return digest in self.files
+
+    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
+        wanted = list(holders)
+        for digest in digests:
+            self.world.download(self, digest, wanted)
+
+    def applied(self, block: Block) -> None:
+        pass
+
+    def keep_evidence(self, height: int, proofs: list[Any]) -> None:
+        self.world.count("evidence files")
+
+    def connected(self) -> int:
+        return len(self.world.nodes) - 1
+
+    # Disk and death ---------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """A boundary: before or after something becomes durable, or before something is sent."""
+        self.steps += 1
+        if self.crash_at is not None and self.steps >= self.crash_at:
+            self.world.count("crashes at a boundary")
+            raise Crash
+
+    def _appended(self, block: Block) -> None:
+        if self.behaviour != "twin":
+            self.world.appended(self, block)
+
+    def _logged(self, record: Record) -> None:
+        if self.behaviour in (None, "mortal"):
+            self.world.witness.logged(self, record)
+
+    def die(self) -> None:
+        """Everything in memory is gone; what comes back later does so after up to 20 s."""
+        self.replica = None
+        self.life += 1
+        self.crash_at = self.tick_at = None
+        self.world.count("crashes")
+        self.world.after(self.world.rng.randint(50, 20_000), self.revive)
+
+    def revive(self) -> None:
+        """Start, unless it runs or never will again."""
+        if self.replica is None and not self.dead:
+            self.boot()
+
+    def boot(self) -> None:
+        self.life += 1
+        self.crash_at = self.tick_at = None
+        self.clock.boot()
+
+        def begin() -> None:
+            remembered = self.log.load()
+            reconcile(self.ledger, remembered)
+            signer = RosterSigner(self.key, self.world.genesis)
+            genesis, nonce = self.world.genesis, self.salt()
+            self.replica = Replica(
+                genesis, self.address, signer, self.ledger, self.log, remembered, self, nonce
+            )
+
+        self.enter(begin)
+
+    # Events -----------------------------------------------------------------------------------------------------
+
+    def enter(self, event: Callable[[], None]) -> None:
+        """Let something happen inside the node; it may die of it."""
+        try:
+            event()
+        except Crash:
+            self.die()
+        if self.replica is not None:
+            self._schedule_tick()
+
+    def deliver(self, sender: str, message: Message) -> None:
+        if self.replica is not None:
+            replica = self.replica
+            self.enter(lambda: replica.receive(sender, message))
+
+    def answer(self, life: int, answer: work.Answer) -> None:
+        """The child speaks; one that died, or whose node did, does not."""
+        if self.replica is not None and life == self.life:
+            replica = self.replica
+            self.enter(lambda: replica.answer(answer))
+
+    def lose_child(self) -> None:
+        """The mining child dies; the node starts another."""
+        self.life += 1
+        life = self.life
+
+        def again() -> None:
+            if self.replica is not None and life == self.life:
+                self.enter(self.replica.child_restarted)
+
+        self.world.after(CHILD_RESTART_MS, again)
+
+    def arrive(self, digest: str) -> None:
+        self.files.add(digest)
+        if self.replica is not None:
+            replica = self.replica
+            self.enter(lambda: replica.file_arrived(digest))
+
+    def _schedule_tick(self) -> None:
+        assert self.replica is not None
+        at = max(self.clock.world_ms(self.replica.deadline_ms), self.world.now + 1)
+        if self.tick_at is None or at < self.tick_at:
+            self.tick_at = at
+            self.world.at(at, lambda: self._tick(at))
+
+    def _tick(self, at: int) -> None:
+        if self.replica is not None and self.tick_at == at:
+            self.tick_at = None
+            self.enter(self.replica.tick)

@@ -1,0 +1,435 @@
+"""The simulated world of one seed: virtual time, a network that fails, mining children, and faults of every kind.
+
+One seed is one history, the same on every machine. A safety phase with everything on is followed by a liveness phase:
+`heal` ends the faults, liars stay liars, and what is dead stays dead.
+"""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+from simulated.clients import COIN, Clients
+from simulated.liars import LIES
+from simulated.nodes import WALL_MS, Node
+from simulated.signatures import StubKey
+from simulated.witness import Witness
+
+from fedcoin_cli.application import work
+from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.network.message import Message, Receipt, from_frame, to_frame
+from ledger_store.block import Block
+from ledger_store.genesis import Genesis
+from ledger_store.keys import KeyPair
+from ledger_store.state import UNFINISHED
+from ledger_store.transaction import Close, Result
+
+# Of these at most f, of the mortal and silent at most R − q: for R = 1..7 the same number.
+BEHAVIOURS = (
+    *LIES,
+    "false table",
+    "wrong sums",
+    "false frauds",
+    "withhold table",
+    "twin",
+    "silent",
+    "mortal",
+    "lost log",
+    "old log",
+)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What the safety phase does; `behaviours` are those of the faulty nodes, others are honest and come back.
+
+    Intervals are means; 0: never.
+    """
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    delay_ms: tuple[int, int] = (1, 50)
+    crash_every_ms: int = 0
+    blackout_every_ms: int = 0
+    child_every_ms: int = 0
+    partition_every_ms: int = 0
+    copies: bool = False
+    late: bool = False
+    lazy: float = 0.0
+    behaviours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What the world knows of a table: which claims are wrong, and whether the sums follow from it."""
+
+    wrong: tuple[int, ...]
+    follows: bool
+
+
+class World:
+    """Everything of one seed."""
+
+    def __init__(
+        self, seed: int, miners: int | None = None, faults: Faults | None = None, real: bool = False
+    ) -> None:
+        self.rng = Random(seed)
+        self.real = real
+        self.now = 0
+        self.calm = False
+        self.happened: Counter[str] = Counter()
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        roster = miners if miners is not None else seed % 7 + 1
+        make = (lambda name: KeyPair(sha256(name).digest())) if real else StubKey
+        self.miner_keys: list[Any] = [make(f"miner {seed} {index}".encode()) for index in range(roster)]
+        self.client_keys: list[Any] = [make(f"client {seed} {index}".encode()) for index in range(4)]
+        self.genesis = Genesis(
+            network="simulation",
+            time_ms=WALL_MS - 1_000_000,
+            roster=tuple(key.address for key in self.miner_keys),
+            supply=tuple(sorted((key.address, 10_000 * COIN) for key in self.client_keys)),
+            delta_ms=self.rng.choice((100, 500, 1_000)),
+        )
+        self.faults = faults if faults is not None else draw_faults(self.rng, self.genesis.faults)
+        # Whether every check finds a false mask, or each only sometimes.
+        self.certain = self.rng.random() < 0.5
+        self.witness = Witness(self)
+        self.clients = Clients(self)
+        self.final: set[str] = set()
+        self.tables: dict[str, Table] = {}
+        self._idle: dict[tuple[str, int], bool] = {}
+        self._blocked: set[tuple[str, str]] = set()
+        self.nodes = [Node(self, index) for index in range(roster)]
+        self._at_address = {node.address: [node] for node in self.nodes}
+        self._assign()
+
+    def _assign(self) -> None:
+        faulty = self.rng.sample(self.nodes, len(self.faults.behaviours))
+        for node, behaviour in zip(faulty, self.faults.behaviours, strict=True):
+            node.behaviour = behaviour
+            node.dead = behaviour == "silent"
+            if behaviour == "twin":
+                twin = Node(self, node.index)
+                twin.behaviour = behaviour
+                self._at_address[node.address].append(twin)
+        self.honest = {node.address for node in self.nodes if node.truthful}
+
+    @property
+    def everybody(self) -> list[Node]:
+        """All nodes, twins included."""
+        return [node for nodes in self._at_address.values() for node in nodes]
+
+    def count(self, what: str) -> None:
+        """Something happened that the summary counts."""
+        self.happened[what] += 1
+
+    # Time -------------------------------------------------------------------------------------------------------
+
+    def at(self, when: int, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._order), event))
+
+    def after(self, delay: int, event: Callable[[], None]) -> None:
+        self.at(self.now + delay, event)
+
+    def run_until(self, limit: int, done: Callable[[], bool]) -> None:
+        """Let events happen until the limit, a problem, or `done` (looked at now and then)."""
+        for number in itertools.count():
+            if not self._events or self._events[0][0] > limit or self.witness.problems:
+                break
+            self.now, _, event = heapq.heappop(self._events)
+            event()
+            if number % 8 == 0 and done():
+                return
+        self.now = max(self.now, limit) if not done() else self.now
+
+    # Network ----------------------------------------------------------------------------------------------------
+
+    def transmit(self, sender: Node, to: str, message: Message) -> None:
+        """A message leaves; liars say something else."""
+        if to not in self._at_address or isinstance(message, Receipt):
+            return
+        lie = LIES.get(sender.behaviour or "")
+        for said in [message] if lie is None else lie(sender, to, message):
+            self._deliver_later(sender, to, said)
+
+    def _deliver_later(self, sender: Node, to: str, message: Message) -> None:
+        rng, faults = self.rng, self.faults
+        if (sender.address, to) in self._blocked:
+            self.count("stopped by a partition")
+            return
+        if sender.behaviour == "twin" and self._other_twins(sender, to):
+            return
+        if rng.random() < faults.loss:
+            self.count("lost")
+            return
+        copies = 1
+        if faults.duplicate and rng.random() < faults.duplicate:
+            copies = 2
+            self.count("duplicated")
+        if self.real:
+            message = from_frame(to_frame(message))
+        for node in self._at_address[to]:
+            for _ in range(copies):
+                self.after(rng.randint(*faults.delay_ms), partial(node.deliver, sender.address, message))
+
+    def _other_twins(self, sender: Node, to: str) -> bool:
+        """Each twin talks to its half of the roster; the halves differ from time to time."""
+        second = self._at_address[sender.address][1] is sender
+        half = (self.genesis.roster.index(to) + self.now // 7_000) % 2 == 1
+        if half == second:
+            self.count("lies: twin")
+        return half != second
+
+    def download(self, node: Node, digest: str, holders: list[str]) -> None:
+        """Bring a file from the first holder that has it and serves it; it may not arrive."""
+        if self.rng.random() < self.faults.loss:
+            return
+        if any(self._serves(node, digest, holder) for holder in holders):
+            self.after(self.rng.randint(10, 500), lambda: node.arrive(digest))
+
+    def _serves(self, node: Node, digest: str, holder: str) -> bool:
+        if holder not in self._at_address:
+            return self.clients.hosts(holder, digest)
+        other = self._at_address[holder][0]
+        if other.behaviour == "withhold table" and digest in self.tables:
+            self.count("lies: withhold table")
+            return False
+        reachable = (node.address, holder) not in self._blocked and other.replica is not None
+        return digest in other.files and reachable
+
+    # Mining children --------------------------------------------------------------------------------------------
+
+    def compute(self, node: Node, order: work.Order) -> None:
+        """A child answers after a while, if it lives until then."""
+        life = node.life
+        answer, delay = self._answer(node, order)
+        if answer is not None:
+            self.after(delay, lambda: node.answer(life, answer))
+
+    def _answer(self, node: Node, order: work.Order) -> tuple[work.Answer | None, int]:
+        quick = self.rng.randint(5, 400)
+        match order:
+            case work.Inspect(task):
+                return work.Inspected(task.id, None), quick
+            case work.Mine():
+                if self._nobody_mines(order):
+                    return None, 0
+                left = max(0, node.clock.world_ms(order.deadline_ms) - self.now)
+                return self._estimate(node, order), left + self.rng.randint(0, 300)
+            case work.Weigh(task):
+                return work.Weighed(task.id, tuple(range(task.clients)), 7), quick
+            case work.VerifyTable(task, attempt, _, reveal):
+                place = task.id, attempt, reveal.miner
+                return work.TableVerified(*place, *self._check(node, order)), quick
+            case work.VerifyMask(task, attempt, reveal, mask):
+                wrong = mask in self.tables[reveal.table].wrong
+                return work.MaskVerified(task.id, attempt, reveal.miner, mask, wrong), quick
+        return None, 0
+
+    def _nobody_mines(self, order: work.Mine) -> bool:
+        place = order.task.id, order.attempt
+        return self._idle.setdefault(place, self.rng.random() < self.faults.lazy)
+
+    def _check(self, node: Node, order: work.VerifyTable) -> tuple[bool, tuple[int, ...]]:
+        table = self.tables[order.reveal.table]
+        own = order.reveal.miner == node.address
+        if node.behaviour == "false frauds" and not own:
+            self.count("lies: false frauds")
+            return True, (self.rng.randint(1, 2**order.task.clients - 1),)
+        found = not own and (self.certain or self.rng.random() < 0.5)
+        return table.follows or own, table.wrong if found else ()
+
+    def _estimate(self, node: Node, order: work.Mine) -> work.Estimated:
+        """Honest sums of t rankings around a common truth, or exact values; liars' tables are false."""
+        rng, task = self.rng, order.task
+        exact = rng.random() < 0.3
+        rankings = task.most_rankings if exact else grid_up_to(rng.randint(10, 200))
+        sums = tuple(rankings * (10 * client + 5) + rng.randint(-2, 2) for client in range(task.clients))
+        values = tuple(6 * (10 * client + 5) + rng.randint(-1, 1) for client in range(task.clients))
+        table = f"{rng.getrandbits(256):064x}"
+        false = node.behaviour == "false table"
+        wrong = (rng.randint(1, 2**task.clients - 1),) if false else ()
+        self.tables[table] = Table(wrong, node.behaviour != "wrong sums")
+        if node.behaviour in ("false table", "wrong sums"):
+            self.count(f"lies: {node.behaviour}")
+        node.files.add(table)
+        place = task.id, order.attempt
+        return work.Estimated(*place, rankings, exact, sums, values if exact else None, table)
+
+    # Blocks -----------------------------------------------------------------------------------------------------
+
+    def appended(self, node: Node, block: Block) -> None:
+        """A node appended a block: the first to do so makes it final for everybody."""
+        fresh = block.height not in self.witness.blocks
+        self.witness.appended(node, block)
+        if fresh:
+            self.final |= {t.id for t in block.transactions if not isinstance(t, Close | Result)}
+            for transaction in block.transactions:
+                self._tell_ended(transaction)
+
+    def _tell_ended(self, transaction: Any) -> None:
+        if isinstance(transaction, Close) and transaction.outcome is not None:
+            self.count("empty closes")
+        if isinstance(transaction, Result):
+            self.count(f"results {transaction.outcome.state}")
+            self.happened["frauds"] += len(transaction.frauds)
+            self.happened["exact reveals"] += sum(reveal.exact for reveal in transaction.reveals)
+
+    # Faults -----------------------------------------------------------------------------------------------------
+
+    def start_faults(self, until: int) -> None:
+        """Let accidents happen at random until then."""
+        faults = self.faults
+        for every, accident in (
+            (faults.crash_every_ms, self._crash_one),
+            (faults.blackout_every_ms, self._blackout),
+            (faults.child_every_ms, self._kill_child),
+            (faults.partition_every_ms, self._partition),
+        ):
+            if every:
+                self._each(every, until, accident)
+        for node in self.everybody:
+            if node.behaviour == "mortal":
+                self.after(self.rng.randint(1_000, until), partial(self._die_for_good, node))
+            if node.behaviour in ("lost log", "old log"):
+                self.after(self.rng.randint(5_000, until), partial(self._touch_disk, node))
+
+    def _each(self, every: int, until: int, accident: Callable[[], None]) -> None:
+        def again() -> None:
+            if self.now < until:
+                accident()
+                self.after(self.rng.randint(1, 2 * every), again)
+
+        self.after(self.rng.randint(1, 2 * every), again)
+
+    def _crash_one(self) -> None:
+        node = self.rng.choice(self.everybody)
+        if node.replica is None:
+            return
+        if self.rng.random() < 0.3:
+            node.die()
+            self._touch_disk(node)
+        else:
+            node.crash_at = node.steps + self.rng.randint(1, 12)
+
+    def _touch_disk(self, node: Node) -> None:
+        """What people do to the files of a miner that is down."""
+        rng = self.rng
+        if node.behaviour in ("lost log", "old log"):
+            if node.replica is not None:
+                node.die()
+            if node.behaviour == "lost log":
+                node.log.lose()
+            else:
+                node.log.put_back(node.backup)
+            self.count(f"{node.behaviour}s")
+        elif self.faults.copies and node.index == 0 and len(self.nodes) > 1 and rng.random() < 0.5:
+            blocks = rng.randint(0, min(4, node.ledger.tip.height))
+            node.ledger.cut(blocks)
+            self.count("old ledgers")
+
+    def _blackout(self) -> None:
+        """Everybody falls at once."""
+        self.count("blackouts")
+        for node in self.everybody:
+            if node.replica is not None:
+                node.die()
+
+    def _kill_child(self) -> None:
+        node = self.rng.choice(self.nodes)
+        if node.replica is not None:
+            self.count("dead children")
+            node.lose_child()
+
+    def _die_for_good(self, node: Node) -> None:
+        self.count("deaths for good")
+        node.dead = True
+        if node.replica is not None:
+            node.die()
+
+    def backup_logs(self) -> None:
+        """Somebody copies the vote logs."""
+        for node in self.nodes:
+            node.backup = node.log.saved()
+
+    def _partition(self) -> None:
+        self.count("partitions")
+        size = self.rng.randint(1, max(1, len(self.nodes) // 2))
+        island = {node.address for node in self.rng.sample(self.nodes, size)}
+        rest = {node.address for node in self.nodes} - island
+        pairs = {(a, b) for a in island for b in rest}
+        if self.rng.random() < 0.7:
+            pairs |= {(b, a) for a, b in pairs}
+        self._blocked |= pairs
+        self.after(self.rng.randint(500, 20_000), lambda: self._blocked.difference_update(pairs))
+
+    def heal(self) -> None:
+        """The liveness phase: Δ holds, nobody crashes, all that live are up; liars stay liars."""
+        self.calm = True
+        self.faults = replace(self.faults, loss=0.0, duplicate=0.0, delay_ms=(1, self.genesis.delta_ms // 4))
+        self._blocked.clear()
+        for node in self.everybody:
+            node.crash_at = None
+            node.revive()
+
+    # The end ----------------------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> list[Node]:
+        """Who must converge."""
+        return [node for node in self.nodes if not node.dead and node.behaviour != "twin"]
+
+    def converged(self) -> bool:
+        """Everything asked for is final, every task has ended, all that live agree."""
+        if any(transaction.id not in self.final for transaction in self.clients.wanted):
+            return False
+        live = self.live
+        if any(node.replica is None for node in live):
+            return False
+        if len({node.ledger.tip.state.head for node in live}) != 1:
+            return False
+        return live[0].ledger.tip.state.current is None
+
+    def finish(self) -> list[str]:
+        """What is wrong at the end."""
+        if self.witness.problems:
+            return self.witness.problems
+        if not self.converged():
+            return [f"stall: {self._why()}"]
+        problems = []
+        if len({tuple(node.ledger.lines) for node in self.live}) != 1:
+            problems.append("ledgers: live nodes differ in bytes")
+        state = self.live[0].ledger.tip.state
+        if state.total_micro != self.genesis.supply_micro:
+            problems.append("money: made or lost")
+        if any(record.state in UNFINISHED for record in state.tasks.values()):
+            problems.append("stall: a task never ended")
+        return problems
+
+    def _why(self) -> str:
+        missing = sum(transaction.id not in self.final for transaction in self.clients.wanted)
+        heights = [(node.ledger.tip.height, node.replica is not None, node.behaviour) for node in self.nodes]
+        return f"{missing} transactions not final at {self.now} ms; nodes {heights}"
+
+
+def draw_faults(rng: Random, most: int) -> Faults:
+    """Everything at random; at most `most` faulty nodes."""
+    return Faults(
+        loss=rng.choice((0.0, 0.02, 0.1, 0.3)),
+        duplicate=rng.choice((0.0, 0.05)),
+        delay_ms=rng.choice(((1, 20), (5, 80), (20, 400), (1, 2_000))),
+        crash_every_ms=rng.choice((0, 5_000, 20_000)),
+        blackout_every_ms=rng.choice((0, 0, 20_000)),
+        child_every_ms=rng.choice((0, 0, 10_000)),
+        partition_every_ms=rng.choice((0, 0, 10_000, 30_000)),
+        copies=rng.random() < 0.2,
+        late=rng.random() < 0.2,
+        lazy=rng.choice((0.0, 0.0, 0.3)),
+        behaviours=tuple(rng.choices(BEHAVIOURS, k=rng.randint(0, most))),
+    )
