@@ -15,12 +15,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.backend import keras, ops, use_threads
-from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.backend import devices, keras, ops, use_threads
+from fedcoin_cli.learning.mining.forward import CHUNK_IMAGES, FirstLayer
 from fedcoin_cli.learning.mining.game import Game
 
 BATCH: Final = 32
-"""Coalitions evaluated together; a chunk of their first layer stays in the cache of a core."""
+"""Coalitions evaluated together on a CPU; a chunk of their first layer stays in the cache of a core."""
+_GPU_FACTOR: Final = 16
+"""So many times as many on a GPU, where starting an operation takes longer than a small operation."""
+_GPU_VALUES: Final = 1 << 28
+"""Values of a layer that a GPU holds at a time: 1 GiB."""
 
 
 class UtilityEngine:
@@ -31,15 +35,18 @@ class UtilityEngine:
         first: the first layer, where somebody (the reference) has it already.
         threads: cores to use; 0 leaves it to the backend. Takes effect before the first use of Keras only.
 
-    It holds 4·K·n·units bytes of pre-activations; a batch adds a few MiB.
+    It holds 4·K·n·units bytes of pre-activations; a batch adds a few MiB, on a GPU up to a few GiB.
     """
 
-    batch = BATCH
+    batch: int = BATCH
 
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 0) -> None:
         if threads:
             use_threads(threads)
         self.game = game
+        if devices() == "gpu":
+            chunk = max(CHUNK_IMAGES, game.images // 100)
+            self.batch = max(1, min(_GPU_FACTOR * self.batch, _GPU_VALUES // (game.spec.widest * chunk)))
         inputs = keras.Input(batch_shape=(self.batch, game.clients), name="shares")
         self._model = keras.Model(inputs, self._layer(first or FirstLayer(game))(inputs), name="utility")
         # TensorFlow is faster without XLA; elsewhere Keras' own choice: JAX would not compile at all without it.

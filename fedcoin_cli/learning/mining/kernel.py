@@ -63,7 +63,8 @@ class KernelEngine:
         self._scale = np.array(game.weights, np.float64) / max(game.weights)
         self._labels, self._sizes, self._first = self._in_blocks(first or FirstLayer(game))
         self._kernels, self._biases = self._upper()
-        self.batch = _TRIED
+        row_bytes = 4 * (self._kernels.shape[1] + self._biases.shape[1] + 1)
+        self.batch: int = max(1, min(_MOST_BATCH, _BATCH_BYTES // row_bytes))
         self.batch = self._measured_batch()
 
     def counts(self, masks: Sequence[int]) -> Counts:
@@ -108,15 +109,15 @@ class KernelEngine:
         return self._threads.over(len(self._labels), len(masks), prepare)
 
     def _measured_batch(self) -> int:
-        """How many coalitions take about `BATCH_S`, as far as their aggregates fit into memory."""
-        masks = [self.game.full] * _TRIED
-        times = []
+        """How many coalitions take about `BATCH_S`, of as many as have room for their aggregates."""
+        masks: list[int] = [self.game.full] * min(self.batch, _TRIED)
+        times: list[float] = []
         for _ in range(_TRIES):
             started = time.perf_counter()
             self.counts(masks)
             times.append(time.perf_counter() - started)
-        row_bytes = 4 * (self._kernels.shape[1] + self._biases.shape[1] + 1)
-        return max(1, int(min(BATCH_S / min(times) * _TRIED, _BATCH_BYTES / row_bytes, _MOST_BATCH)))
+        fitting = int(len(masks) * BATCH_S / min(times))
+        return max(1, min(self.batch, fitting))
 
     def _in_blocks(self, first: FirstLayer) -> tuple[Int32s, Int32s, Floats]:
         """Labels and sizes of the blocks, (blocks,), and pre-activations by weight, (blocks, K, units, LANES)."""
