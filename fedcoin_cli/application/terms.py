@@ -12,12 +12,16 @@ _UNSIGNED = ""
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A round, the settings in force, the FL server's address, and the payments' wanted precision if any."""
+    """A round, the settings in force, the FL server's address, and the payments' wanted precision if any.
+
+    `difficulty_micro` replaces the settings' D (10⁻⁶ percentage points).
+    """
 
     round: Round
     settings: Settings
     server: str
     payment_error_micro: int | None = None
+    difficulty_micro: int | None = None
 
     @property
     def parts_micro(self) -> tuple[int, int, int]:
@@ -29,6 +33,9 @@ class Wanted:
         """The task that `sender` signs as its transaction number `sequence`."""
         files, settings = self.round, self.settings
         train_micro, computation_micro, shapley_micro = self.parts_micro
+        difficulty_micro = self.difficulty_micro
+        if difficulty_micro is None:
+            difficulty_micro = settings.consensus.difficulty_micro
         return Task(
             sender=sender,
             sequence=sequence,
@@ -48,7 +55,7 @@ class Wanted:
             computation_micro=computation_micro,
             shapley_micro=shapley_micro,
             runtime_ms=settings.task.runtime_ms,
-            difficulty_micro=settings.consensus.difficulty_micro,
+            difficulty_micro=difficulty_micro,
             least_rankings=settings.task.least_rankings,
             most_rankings=settings.task.most_rankings,
             payment_error_micro=self.payment_error_micro,

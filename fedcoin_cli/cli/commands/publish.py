@@ -4,6 +4,7 @@ Sending and following is `application.requester`'s business, what is asked for `
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ledger_store.keys import KeyPair
 
 
+AUTO = "auto"
+
+
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     round_dir: Annotated[
@@ -32,7 +36,11 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     runtime: Annotated[str | None, typer.Option(metavar="S", help="Seconds to mine.")] = None,
     attempts: Annotated[str | None, typer.Option(metavar="N", help="Attempts before a refund.")] = None,
     difficulty: Annotated[
-        str | None, typer.Option(metavar="D", help="Greatest distance from the average, percentage points.")
+        str | None,
+        typer.Option(
+            metavar="D|auto",
+            help="Greatest distance from the average, percentage points; auto: learnt from the ledger.",
+        ),
     ] = None,
     payment_error: Annotated[
         str | None,
@@ -71,13 +79,14 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         task__price=price,
         task__runtime=runtime,
         task__attempts=attempts,
-        consensus__difficulty=difficulty,
+        consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
     server = names.address(settings.task.server)
 
     def wanted() -> "Wanted":
-        return _wanted(workspace, round_dir, settings, server, payment_error)
+        asked = _wanted(workspace, round_dir, settings, server, payment_error)
+        return _learnt(call, workspace, asked) if difficulty == AUTO else asked
 
     if dry_run:
         _try(call, workspace, payer, wanted())
@@ -100,6 +109,18 @@ def _wanted(
     return Wanted(files, settings, server, error_micro)
 
 
+def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
+    """The same with the D that the ledger tells."""
+    from fedcoin_cli.application.books import Books
+    from fedcoin_cli.application.retarget import learn_difficulty
+    from ledger_store.amount import format_micro
+
+    with Books.open(workspace) as books:
+        learnt = learn_difficulty(books, len(wanted.round.updates), wanted.settings.task.runtime_ms)
+    call.output.note(f"D is {format_micro(learnt.difficulty_micro)} pp, learnt from task {learnt.task[:12]}")
+    return replace(wanted, difficulty_micro=learnt.difficulty_micro)
+
+
 def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
     from fedcoin_cli.application.books import certified_tip
     from fedcoin_cli.application.trial import check_admissible
@@ -118,6 +139,7 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
         "files": len(task.files),
         "bytes": wanted.round.size_bytes,
         "price": format_micro(task.price_micro),
+        "difficulty": format_micro(task.difficulty_micro),
         "parts": parts,
         "balance": format_micro(state.balances.get(payer.address, 0)),
     }
