@@ -170,7 +170,8 @@ def test_votes_are_those_of_numpy(clients: int) -> None:
         rng.integers(-3, 4, (clients, 150, 5)).astype(np.int32),
         rng.integers(0, 5, 150).astype(np.int32),
     )
-    plain, quick = (ProxyCounts(logits, labels, [1] * clients, threads) for threads in (None, 2))
+    weights = [6000 * (1 + client % 3) for client in range(clients)]
+    plain, quick = (ProxyCounts(logits, labels, weights, threads) for threads in (None, 2))
     assert quick._votes is not None
     walked = orders(SEED, SEED, 0, 9, clients)
     assert (plain.walk(walked) == quick.walk(walked)).all()

@@ -7,6 +7,7 @@ float once the proxy file is written.
 
 from collections.abc import Sequence
 from functools import cached_property
+from math import gcd
 from typing import Any, Final
 
 import numpy as np
@@ -64,6 +65,8 @@ class ProxyCounts:
     ) -> None:
         self.clients = len(logits)
         self.images = len(labels)
+        # A common divisor changes no vote, and equal weights often leave sums that fit into 32 bits.
+        weights = [weight // gcd(*weights) for weight in weights]
         bound = 2 * MAX_LOGIT * sum(weights) + 1
         self._dtype: Any = np.int32 if bound < 1 << 31 else np.int64
         self._offsets, self._leads = _leads(logits, labels, weights, self._dtype)
