@@ -13,7 +13,6 @@ from typing import Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save
 
 from ledger_store.errors import RoundFilesInvalid
 
@@ -119,4 +118,6 @@ class TensorFile:
 
 def write_tensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write tensors as safetensors; equal tensors give equal bytes."""
+    from safetensors.numpy import save  # here: who only reads does without it
+
     path.write_bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
