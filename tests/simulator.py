@@ -13,12 +13,16 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
+
+from ledger_store.transaction import Task, Transfer
 
 LIMIT_MS = 3_600_000
 REAL_EVERY = 100
@@ -33,6 +37,7 @@ class Report:
     virtual_ms: int = 0
     height: int = 0
     head: str = ""
+    steps: tuple[int, ...] = ()
     happened: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
@@ -46,23 +51,28 @@ class Report:
 
 
 def run(
-    seed: int, *, miners: int | None = None, faults: Faults | None = None, real: bool | None = None
+    seed: int,
+    *,
+    miners: int | None = None,
+    faults: Faults | None = None,
+    real: bool | None = None,
+    live: Callable[[World], None] | None = None,
 ) -> Report:
-    """One history: transfers and two tasks under faults for a while, then calm until all is done."""
+    """One history; problems, whatever they are, are in the report. `live` lets it happen."""
     real = seed % REAL_EVERY == REAL_EVERY - 1 if real is None else real
     with stub_signatures(not real):
         world = World(seed, miners, faults, real)
         report = Report(seed, len(world.nodes))
         try:
-            live(world)
+            (live or trouble_and_calm)(world)
             report.problems = world.finish()
         except Exception as error:  # noqa: BLE001 (whatever a node dies of is this history's problem)
             report.problems = [f"error: {type(error).__name__}: {error} {_where(error)}"]
         return tell(world, report)
 
 
-def live(world: World) -> None:
-    """Both phases."""
+def trouble_and_calm(world: World) -> None:
+    """Two tasks and some transfers under faults for a while, then calm until all is done."""
     rng = world.rng
     for node in world.everybody:
         late = world.faults.late and node.index == len(world.nodes) - 1
@@ -70,13 +80,11 @@ def live(world: World) -> None:
             world.count("late starts")
         world.after(rng.randint(20_000, 60_000) if late else rng.randint(0, 500), node.revive)
     for client in (0, 1):
-        world.after(rng.randint(0, 20_000), lambda c=client: world.clients.submit(world.clients.task(c, 1)))
+        world.after(rng.randint(0, 20_000), partial(_ask, world, world.clients.task, client, 1))
     for client in (2, 3):
         for sequence in range(1, rng.randint(1, 4)):
-            world.after(
-                rng.randint(0, 5_000) + 8_000 * sequence,
-                lambda c=client, s=sequence: world.clients.submit(world.clients.transfer(c, s)),
-            )
+            delay = rng.randint(0, 5_000) + 8_000 * sequence
+            world.after(delay, partial(_ask, world, world.clients.transfer, client, sequence))
     trouble_ms = rng.randint(10_000, 60_000)
     world.after(rng.randint(0, trouble_ms), world.backup_logs)
     world.start_faults(trouble_ms)
@@ -86,10 +94,23 @@ def live(world: World) -> None:
     world.run_until(until, lambda: world.now > 30_000 and world.converged())
 
 
+def calm(world: World) -> None:
+    """One task and one transfer while nothing fails but what `world.planned` says; until both are done."""
+    world.heal()
+    world.after(100, partial(_ask, world, world.clients.task, 0, 1))
+    world.after(200, partial(_ask, world, world.clients.transfer, 2, 1))
+    world.run_until(LIMIT_MS, lambda: bool(world.clients.wanted) and world.converged())
+
+
+def _ask(world: World, make: Callable[[int, int], Task | Transfer], client: int, sequence: int) -> None:
+    world.clients.submit(make(client, sequence))
+
+
 def tell(world: World, report: Report) -> Report:
     """Fill in what is counted."""
     state = max((node.ledger.tip.state for node in world.nodes), key=lambda state: state.height)
     report.virtual_ms, report.height, report.head = world.now, state.height, state.head
+    report.steps = tuple(node.steps for node in world.nodes)
     report.happened = world.happened
     report.happened["tasks"] = len(state.tasks)
     report.happened["after view 0"] = sum(block.header.view > 0 for block in world.witness.blocks.values())

@@ -72,7 +72,7 @@ def contradict(node: "Node", to: str, message: Message) -> list[Message]:
     return [message]
 
 
-def unjustified(node: "Node", to: str, message: Message) -> list[Message]:
+def unjustified(node: "Node", _to: str, message: Message) -> list[Message]:
     """With its votes: a fresh block for a later view that nobody has reached."""
     if isinstance(message, Proposal):
         node.notes["seen"] = message.block
@@ -86,7 +86,7 @@ def unjustified(node: "Node", to: str, message: Message) -> list[Message]:
     return _told(node, [_fresh(node, block, message.view + ahead, 7), message])
 
 
-def mutate(node: "Node", to: str, message: Message) -> list[Message]:
+def mutate(node: "Node", _to: str, message: Message) -> list[Message]:
     """Votes, certificates, commits and reveals with something exchanged, unsigned."""
     if node.world.rng.random() > 0.3:
         return [message]
@@ -109,7 +109,7 @@ def mutate(node: "Node", to: str, message: Message) -> list[Message]:
     return [message] if changed is None else _told(node, [changed, message])
 
 
-def withhold_reveal(node: "Node", to: str, message: Message) -> list[Message]:
+def withhold_reveal(node: "Node", _to: str, message: Message) -> list[Message]:
     """It commits and does not reveal."""
     own = isinstance(message, RevealNote) and message.reveal.miner == node.address
     return _told(node, []) if own else [message]
@@ -132,7 +132,7 @@ def two_signatures(node: "Node", to: str, message: Message) -> list[Message]:
     return _told(node, [replace(message, reveal=replace(reveal, signature=signature))])
 
 
-def copy(node: "Node", to: str, message: Message) -> list[Message]:
+def copy(node: "Node", _to: str, message: Message) -> list[Message]:
     """It commits to what somebody else committed to, and later claims that one's reveal as its own."""
     match message:
         case CommitNote() if message.commit.miner != node.address:

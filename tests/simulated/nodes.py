@@ -159,7 +159,7 @@ class Node:
 
     def boot(self) -> None:
         self.life += 1
-        self.crash_at = self.tick_at = None
+        self.crash_at, self.tick_at = self.world.planned.pop(self.index, None), None
         self.clock.boot()
 
         def begin() -> None:
@@ -181,6 +181,8 @@ class Node:
             event()
         except Crash:
             self.die()
+            if self.world.together:
+                self.world.blackout()
         if self.replica is not None:
             self._schedule_tick()
 

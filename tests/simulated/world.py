@@ -103,6 +103,9 @@ class World:
         self.clients = Clients(self)
         self.final: set[str] = set()
         self.tables: dict[str, Table] = {}
+        # Roster index → the step at which this node's first life ends; together: all others' lives as well.
+        self.planned: dict[int, int] = {}
+        self.together = False
         self._idle: dict[tuple[str, int], bool] = {}
         self._blocked: set[tuple[str, str]] = set()
         self.nodes = [Node(self, index) for index in range(roster)]
@@ -288,7 +291,7 @@ class World:
         faults = self.faults
         for every, accident in (
             (faults.crash_every_ms, self._crash_one),
-            (faults.blackout_every_ms, self._blackout),
+            (faults.blackout_every_ms, self.blackout),
             (faults.child_every_ms, self._kill_child),
             (faults.partition_every_ms, self._partition),
         ):
@@ -334,7 +337,7 @@ class World:
             node.ledger.cut(blocks)
             self.count("old ledgers")
 
-    def _blackout(self) -> None:
+    def blackout(self) -> None:
         """Everybody falls at once."""
         self.count("blackouts")
         for node in self.everybody:
