@@ -9,12 +9,10 @@ one. Errors are Euclidean, in percentage points, mean over seeds.
 import argparse
 import json
 import os
-import platform
 import subprocess
 import time
 import venv
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.games import CACHE, Case, exact_counts, real_game
+from benchmarks.machine import machine
 from fedcoin_cli.consensus.rankings import grid_up_to, rows_per_square
 from fedcoin_cli.learning.backend import use_threads
-from fedcoin_cli.learning.mining.engine import UtilityEngine
+from fedcoin_cli.learning.mining.choice import describe, engine_for
 from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
 from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
 from fedcoin_cli.learning.mining.sampling import Mined, Plan, Session, Stakes
@@ -234,7 +233,7 @@ def many_clients(case: Case, runtime_s: float) -> dict[str, Any]:
     sums, denominator = proxy_sums(proxy, SEED, 0)
     weighed_s = time.perf_counter() - started
     public = np.array(sums) / denominator
-    engine = UtilityEngine(game)
+    engine = engine_for(game)
     terms = TableTerms(case.clients, case.test, 0, proxy)
     found, seconds = [], []
     for miner in range(2):
@@ -250,6 +249,7 @@ def many_clients(case: Case, runtime_s: float) -> dict[str, Any]:
     precision = found[0].precision
     return {
         "case": f"{case.split}, K = {case.clients}",
+        "engine": describe(len(os.sched_getaffinity(0))),
         "rankings": [one.rankings for one in found],
         "coalitions_a_second": found[0].rankings * case.clients / seconds[0],
         "seconds": max(seconds),
@@ -260,25 +260,6 @@ def many_clients(case: Case, runtime_s: float) -> dict[str, Any]:
         "apart_pp": float(np.sqrt(np.square(values[0] - values[1]).sum())),
         "largest_value_pp": float(100 / case.test * public.max()),
     }
-
-
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")),
-        platform.machine(),
-    )
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "keras": version("keras"),
-    }
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def measure(*, quick: bool) -> dict[str, Any]:
@@ -332,7 +313,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small case, under a minute")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     options = parser.parse_args()
-    use_threads(os.cpu_count() or 1)
+    use_threads(len(os.sched_getaffinity(0)))
     found = measure(quick=options.quick)
     print(json.dumps(found, indent=1) if options.json else "\n".join(tables(found)))
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -92,17 +93,25 @@ def totals_of(values: npt.NDArray[np.int64], walked: npt.NDArray[np.intp], empty
 
 
 def test_made_proxy_follows_the_models(make_game: Callable[..., Game]) -> None:
-    """The proxy's logits are each client's own model, quantised: alone, p and u agree (up to a rare near tie)."""
+    """Logits are each client's own, equally spread and quantised: alone, p and u agree (up to a rare near tie)."""
     game = make_game(3, 300)
     logits = make_proxy(game)
     assert logits.dtype == np.int32
     assert np.abs(logits).max() == 1 << 20
-    largest = max(np.abs(own_logits(game, client)).max() for client in range(3))
-    np.testing.assert_allclose(
-        logits[1] * (largest / (1 << 20)), own_logits(game, 1), atol=largest / (1 << 20)
-    )
+    np.testing.assert_allclose(logits.std(axis=(1, 2)), logits.std(axis=(1, 2))[0], rtol=1e-4)
+    own = own_logits(game, 1)
+    step = own.std() / logits[1].std()
+    np.testing.assert_allclose(logits[1] * step, own, atol=step)
     alone = ProxyCounts(logits, game.test.labels, game.weights).counts([1, 2, 4])
     assert np.abs(alone - [Reference(game).count(mask) for mask in (1, 2, 4)]).max() <= 1
+
+
+def test_a_client_that_says_nothing(make_game: Callable[..., Game]) -> None:
+    """Logits that are all zero stay zero, beside others as alone."""
+    game = make_game(2)
+    silent = tuple(0 * weight for weight in game.updates[0])
+    assert not make_proxy(replace(game, updates=(silent, game.updates[1])))[0].any()
+    assert not make_proxy(replace(game, updates=(silent, silent))).any()
 
 
 def test_sums_of_the_difference() -> None:

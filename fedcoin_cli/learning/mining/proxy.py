@@ -40,8 +40,13 @@ _ROWS_AT_ONCE: Final = 64
 
 
 def make_proxy(game: Game) -> npt.NDArray[np.int32]:
-    """Integer logits (K, n, classes) of each client's own model, on one common scale with |logit| ≤ 2²⁰."""
+    """Integer logits (K, n, classes) of each client's own model, |logit| ≤ 2²⁰.
+
+    Each client's have the same standard deviation: one that is sure of little it has learnt would else outvote all
+    others, as it does not in an average of weights (on `types` the rest to be sampled is a third smaller so).
+    """
     logits = np.stack([own_logits(game, client) for client in range(game.clients)])
+    logits /= np.maximum(logits.std(axis=(1, 2), keepdims=True), np.finfo(np.float64).tiny)
     largest = float(np.abs(logits).max()) or 1.0
     return np.rint(logits * (MAX_LOGIT / largest)).astype(np.int32)
 
