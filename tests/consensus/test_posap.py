@@ -1,0 +1,639 @@
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from chains import ChainMaker, digest
+from simulated.signatures import second_signature
+
+from fedcoin_cli.application.ports import RosterSigner
+from fedcoin_cli.application.votelog import Record, from_bytes, to_bytes
+from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
+from fedcoin_cli.consensus.posap import (
+    Attempt,
+    CheckMask,
+    CheckTable,
+    Effect,
+    Frozen,
+    Opening,
+    Persist,
+    Posap,
+    Send,
+)
+from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote, fraud_note
+from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal
+
+OPENED_MS = 5_000
+RUNTIME_MS, DELTA_MS = 20_000, 500
+FREEZE_MS, REVEAL_MS = 30_000, 20_000
+Note = CommitNote | RevealNote | FraudNote
+
+
+class Bench:
+    """One attempt of one task for R miners; `machine` is miner 0's, everybody's estimates are at hand."""
+
+    def __init__(self, miners: int = 3, refused: Iterable[int] = (), me: int | None = 0) -> None:
+        self.maker = ChainMaker(miners)
+        self.task = self.maker.task(clients=3)
+        self.addresses = [miner.address for miner in self.maker.miners]
+        self.attempt = Attempt(
+            task=self.task.id,
+            number=1,
+            roster=tuple(self.addresses),
+            refused=frozenset(self.addresses[index] for index in refused),
+            clients=3,
+            runtime_ms=RUNTIME_MS,
+            least_rankings=1,
+            most_rankings=10,
+            delta_ms=DELTA_MS,
+        )
+        self.me = me
+        self.disk: list[bytes] = []
+        self.machine = self._machine()
+
+    def _machine(self) -> Posap:
+        index = self.me or 0
+        signer = RosterSigner(self.maker.miners[index], self.maker.genesis)
+        machine = Posap(self.attempt, None if self.me is None else self.addresses[self.me], signer, OPENED_MS)
+        machine.proxy = no_proxy(3)
+        return machine
+
+    def restart(self) -> None:
+        """Only what was persisted is left."""
+        self.machine = self._machine()
+        records: list[Record] = [from_bytes(data) for data in self.disk]
+        self.machine.restore(record for record in records if not hasattr(record, "height"))
+
+    def do(self, effects: list[Effect]) -> list[Effect]:
+        """Keep what is persisted as the log would; the rest is returned."""
+        self.disk += [to_bytes(effect.record) for effect in effects if isinstance(effect, Persist)]
+        return [effect for effect in effects if not isinstance(effect, Persist)]
+
+    def reveal(self, index: int, **changes: Any) -> Reveal:
+        return self.maker.reveal(self.task, 1, self.maker.miners[index], **changes)
+
+    def commit(self, index: int, reveal: Reveal | None = None) -> Commit:
+        sealed = (reveal or self.reveal(index)).commitment(self.task.id, 1)
+        return self.maker.commit(self.task.id, 1, self.maker.miners[index], sealed)
+
+    def commit_note(self, index: int, reveal: Reveal | None = None) -> CommitNote:
+        return CommitNote(self.task.id, 1, self.commit(index, reveal))
+
+    def reveal_note(self, index: int, **changes: Any) -> RevealNote:
+        return RevealNote(self.task.id, 1, self.reveal(index, **changes))
+
+    def fraud(self, by: int, against: int, mask: int = 5) -> FraudNote:
+        note = fraud_note(self.task.id, 1, self.addresses[against], mask, 3, self.addresses[by])
+        signature = self.maker.miners[by].sign("fraud", self.maker.genesis.id, note.terms())
+        return replace(note, signature=signature)
+
+    def commits(self, *indices: int) -> tuple[Commit, ...]:
+        """Sorted by miner, as in a close."""
+        return tuple(sorted((self.commit(index) for index in indices), key=lambda commit: commit.miner))
+
+    def close(self, *indices: int) -> Close:
+        return Close(self.task.id, 1, self.commits(*indices), None)
+
+    def result(
+        self, *indices: int, frauds: dict[int, int] | None = None, proxy: ProxySums | None = None
+    ) -> Result:
+        """A result with these miners' reveals; its outcome is not this machine's business."""
+        reveals = sorted((self.reveal(index) for index in indices), key=lambda reveal: reveal.miner)
+        marks = sorted((self.addresses[index], mask) for index, mask in (frauds or {}).items())
+        sums = proxy or no_proxy(3)
+        outcome = self.maker.failed(self.task, "OPEN")
+        listed = tuple(FraudMark(*mark) for mark in marks)
+        return Result(self.task.id, 1, tuple(reveals), listed, sums.sums, sums.denominator, outcome)
+
+    def estimate(self) -> Reveal:
+        """Miner 0's own estimate, as it comes from the worker."""
+        return replace(self.reveal(0), signature="")
+
+    def revealing(self, *indices: int) -> "Bench":
+        """Bring the machine to the phase after a close with these miners; nothing is checked yet."""
+        self.do(self.machine.estimated(self.estimate()))
+        self.do(self.machine.closed(self.commits(*indices), OPENED_MS + FREEZE_MS))
+        return self
+
+    def check(self, *indices: int, wrong: tuple[int, ...] = (), follows: bool = True) -> list[Effect]:
+        """Reveals of these miners arrive and the worker answers."""
+        effects: list[Effect] = []
+        for index in indices:
+            effects += self.do(self.machine.receive(self.reveal_note(index)))
+            effects += self.do(self.machine.checked(self.reveal(index), follows, wrong))
+        return effects
+
+    def pass_commit_freeze(self) -> None:
+        self.do(self.machine.tick(OPENED_MS + FREEZE_MS))
+
+    def pass_reveal_freeze(self) -> None:
+        self.do(self.machine.tick(OPENED_MS + FREEZE_MS + REVEAL_MS))
+
+
+# Clocks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runtime_ms", "delta_ms", "freeze_ms", "reveal_ms"),
+    [
+        (0, 100, 10_000, 20_000),
+        (20_000, 500, 30_000, 20_000),
+        (3_600_000, 500, 3_673_500, 723_000),
+        (60_000, 30_000, 151_200, 192_000),
+    ],
+)
+def test_clocks_follow_from_the_terms(runtime_ms: int, delta_ms: int, freeze_ms: int, reveal_ms: int) -> None:
+    """Freeze at RUNTIME + max(10 s, 3Δ + 2 %); reveals max(20 s, 6Δ + 2 × check budget) after the close."""
+    attempt = replace(Bench().attempt, runtime_ms=runtime_ms, delta_ms=delta_ms)
+    assert (attempt.freeze_ms, attempt.reveal_ms) == (freeze_ms, reveal_ms)
+
+
+# Committing ---------------------------------------------------------------------------------------------------------
+
+
+def test_opening_then_commit_are_durable_before_the_commit_is_sent() -> None:
+    """Persist opening, persist COMMIT, send it, in this order; the commit seals the opening and is signed."""
+    bench = Bench()
+    opening, kept, sent = bench.machine.estimated(bench.estimate())
+    assert opening == Persist(Opening(bench.task.id, 1, bench.reveal(0)))
+    assert kept == Persist(bench.commit_note(0))
+    assert sent == Send(bench.commit_note(0))
+
+
+@pytest.mark.parametrize("case", ["twice", "closed", "refused", "observer", "shown by others", "abstains"])
+def test_no_second_and_no_forbidden_commit(case: str) -> None:
+    """One commit an attempt, none after the close, none by whom the attempt refuses or who may have committed."""
+    bench = Bench(refused=[0] if case == "refused" else [], me=None if case == "observer" else 0)
+    if case == "twice":
+        bench.machine.estimated(bench.estimate())
+    if case == "closed":
+        bench.machine.closed(bench.commits(1, 2), OPENED_MS)
+    if case == "shown by others":
+        bench.machine.receive(bench.commit_note(0, bench.reveal(0, salt="ab" * 16)))
+    if case == "abstains":
+        bench.machine.abstain()
+    assert bench.machine.estimated(replace(bench.estimate(), salt="cd" * 16)) == []
+
+
+def test_the_first_valid_commit_of_each_miner_counts_and_is_passed_on_once() -> None:
+    """A second, forged, refused or foreign commit changes nothing and is not relayed."""
+    bench = Bench(4, refused=[3])
+    other = bench.commit_note(1, bench.reveal(1, salt="ab" * 16))
+    good = bench.commit_note(1)
+    forged = replace(
+        bench.commit_note(2), commit=replace(bench.commit(2), signature=bench.commit(1).signature)
+    )
+    assert bench.machine.receive(good) == [Send(good)]
+    for note in (
+        good,
+        other,
+        forged,
+        bench.commit_note(3),
+        replace(bench.commit_note(2), attempt=2),
+        replace(bench.commit_note(2), task=digest("another task")),
+        replace(bench.commit_note(2), commit=replace(bench.commit(2), miner=digest("nobody"))),
+    ):
+        assert bench.machine.receive(note) == []
+    assert bench.machine.commit_of(bench.addresses[1]) == good
+    assert bench.machine.commit_of(bench.addresses[2]) is None
+
+
+# Closing ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_close_is_due_when_all_have_committed() -> None:
+    """With all R commits nobody waits for a clock; refused miners are not waited for."""
+    bench = Bench(4, refused=[3])
+    bench.do(bench.machine.estimated(bench.estimate()))
+    bench.machine.receive(bench.commit_note(1))
+    assert bench.machine.due_close() is None
+    bench.machine.receive(bench.commit_note(2))
+    assert bench.machine.due_close() == bench.commits(0, 1, 2)
+
+
+@pytest.mark.parametrize("held", [(), (1,), (1, 2)])
+def test_a_close_is_due_at_the_freeze_with_what_is_held(held: tuple[int, ...]) -> None:
+    """At RUNTIME + G, not a millisecond sooner; without any commit the close is empty."""
+    bench = Bench(4)
+    for index in held:
+        bench.machine.receive(bench.commit_note(index))
+    assert bench.machine.deadline_ms == OPENED_MS + FREEZE_MS
+    bench.do(bench.machine.tick(OPENED_MS + FREEZE_MS - 1))
+    assert bench.machine.due_close() is None
+    bench.pass_commit_freeze()
+    assert bench.machine.due_close() == bench.commits(*held)
+    assert bench.machine.deadline_ms is None
+
+
+def test_a_late_commit_still_gets_into_the_close() -> None:
+    """The frozen set is what must be in, not all that may be."""
+    bench = Bench(4)
+    bench.pass_commit_freeze()
+    bench.machine.receive(bench.commit_note(2))
+    assert bench.machine.due_close() == bench.commits(2)
+
+
+@pytest.mark.parametrize(
+    ("held", "frozen", "proposed", "accepted"),
+    [
+        ((1, 2, 3), False, (0, 1, 2, 3), True),
+        ((), False, (0, 1, 2, 3), True),
+        ((1, 2), False, (0, 1, 2), False),
+        ((1, 2), True, (0, 1, 2), True),
+        ((1, 2), True, (1, 2), True),
+        ((1, 2), True, (1, 2, 3), True),
+        ((1, 2), True, (1,), False),
+        ((1, 2), True, (), False),
+        ((), True, (), True),
+    ],
+)
+def test_which_fresh_close_gets_a_vote(
+    held: tuple[int, ...], frozen: bool, proposed: tuple[int, ...], accepted: bool
+) -> None:
+    """All R are in, or the freeze passed and nobody of the frozen set is missing."""
+    bench = Bench(4)
+    for index in held:
+        bench.machine.receive(bench.commit_note(index))
+    if frozen:
+        bench.pass_commit_freeze()
+    assert bench.machine.accepts_close(bench.close(*proposed)) is accepted
+
+
+def test_a_close_of_another_attempt_gets_no_vote() -> None:
+    """Task and attempt must be those at work, and the attempt must not be closed already."""
+    bench = Bench()
+    whole = bench.close(0, 1, 2)
+    assert not bench.machine.accepts_close(replace(whole, attempt=2))
+    assert not bench.machine.accepts_close(replace(whole, task=digest("another task")))
+    bench.machine.closed(whole.commits, OPENED_MS)
+    assert not bench.machine.accepts_close(whole)
+
+
+# Frozen sets --------------------------------------------------------------------------------------------------------
+
+
+def test_a_frozen_set_is_durable_with_its_commits_and_never_changes() -> None:
+    """After a restart, hearing nobody, the machine insists on the same miners and can still pack their commits."""
+    bench = Bench(4)
+    bench.do(bench.machine.estimated(bench.estimate()))
+    bench.machine.receive(bench.commit_note(1))
+    bench.pass_commit_freeze()
+    bench.machine.receive(bench.commit_note(2))
+    bench.restart()
+    assert bench.machine.due_close() == bench.commits(0, 1)
+    assert not bench.machine.accepts_close(bench.close(0, 2, 3))
+    assert bench.machine.accepts_close(bench.close(0, 1))
+    assert bench.machine.tick(OPENED_MS + FREEZE_MS) == []
+
+
+def test_frozen_reveals_are_durable_and_checked_anew() -> None:
+    """After a restart a frozen reveal is there without its miner; until its table is checked no result is due."""
+    bench = Bench(4).revealing(0, 1, 2)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(1)
+    bench.pass_reveal_freeze()
+    bench.restart()
+    effects = bench.do(bench.machine.closed(bench.commits(0, 1, 2), OPENED_MS + FREEZE_MS))
+    asked = [effect.reveal for effect in effects if isinstance(effect, CheckTable)]
+    assert asked == [bench.reveal(0), bench.reveal(1)]
+    assert bench.machine.due_result() is None
+    for reveal in asked:
+        bench.do(bench.machine.checked(reveal, True, ()))
+    due = bench.machine.due_result()
+    assert due is not None
+    assert {reveal.miner for reveal in due[0]} == {bench.addresses[0], bench.addresses[1]}
+    assert not bench.machine.accepts_result(bench.result(0))
+    assert bench.machine.accepts_result(bench.result(0, 1))
+
+
+# Revealing ----------------------------------------------------------------------------------------------------------
+
+
+def test_it_reveals_when_the_close_with_its_digest_is_final() -> None:
+    """Not before; then the REVEAL goes out, and the own table is checked like any other."""
+    bench = Bench()
+    said = bench.machine.estimated(bench.estimate())
+    said += bench.machine.tick(OPENED_MS + FREEZE_MS)
+    said += bench.machine.standstill()
+    assert not any(isinstance(effect, Send) and isinstance(effect.message, RevealNote) for effect in said)
+    effects = bench.do(bench.machine.closed(bench.commits(0, 1), OPENED_MS + FREEZE_MS))
+    assert effects == [Send(bench.reveal_note(0)), CheckTable(bench.reveal(0))]
+    assert bench.machine.phase == "revealing"
+
+
+@pytest.mark.parametrize("why", ["left out", "another digest"])
+def test_who_is_left_out_never_reveals(why: str) -> None:
+    """A close without this miner, or with a digest that it did not commit to, gets no reveal of it, ever."""
+    bench = Bench()
+    bench.do(bench.machine.estimated(bench.estimate()))
+    commits = (
+        bench.commits(1, 2) if why == "left out" else (bench.commit(0, bench.reveal(0, salt="ab" * 16)),)
+    )
+    effects = bench.do(bench.machine.closed(commits, OPENED_MS))
+    bench.pass_reveal_freeze()
+    assert effects == []
+    assert bench.machine.standstill() == []
+
+
+def test_an_opening_survives_a_restart() -> None:
+    """Committed, killed, restarted after the close: the same reveal, byte for byte."""
+    bench = Bench()
+    bench.do(bench.machine.estimated(bench.estimate()))
+    bench.restart()
+    assert bench.machine.phase == "committed"
+    assert bench.machine.estimated(replace(bench.estimate(), salt="ab" * 16)) == []
+    effects = bench.do(bench.machine.closed(bench.commits(0, 1), OPENED_MS))
+    assert Send(bench.reveal_note(0)) in effects
+
+
+def test_early_reveals_wait_for_the_close() -> None:
+    """A reveal that overtakes the close is not lost; a forged one in its miner's name does not take its place."""
+    bench = Bench()
+    forged = replace(
+        bench.reveal_note(1), reveal=replace(bench.reveal(1), signature=bench.reveal(2).signature)
+    )
+    assert bench.machine.receive(forged) == []
+    assert bench.machine.receive(bench.reveal_note(1)) == []
+    effects = bench.do(bench.machine.closed(bench.commits(0, 1, 2), OPENED_MS))
+    assert effects == [Send(bench.reveal_note(1)), CheckTable(bench.reveal(1))]
+
+
+def bad_reveals(bench: Bench) -> dict[str, RevealNote]:
+    """Reveals that do not count after a close with miners 0 to 2."""
+    off_grid = bench.reveal(1, rankings=12)
+    return {
+        "another salt": bench.reveal_note(1, salt="ab" * 16),
+        "other sums": bench.reveal_note(1, sums=(1, 2, 3)),
+        "another t": bench.reveal_note(1, rankings=9),
+        "off the grid": RevealNote(bench.task.id, 1, off_grid),
+        "signed by another": replace(
+            bench.reveal_note(1), reveal=replace(bench.reveal(1), signature=bench.reveal(2).signature)
+        ),
+        "a copy under another name": replace(
+            bench.reveal_note(1), reveal=replace(bench.reveal(1), miner=bench.addresses[2])
+        ),
+        "not in the close": bench.reveal_note(3),
+        "nobody on the roster": replace(
+            bench.reveal_note(1), reveal=replace(bench.reveal(1), miner=digest("nobody"))
+        ),
+        "another attempt": replace(bench.reveal_note(1), attempt=2),
+    }
+
+
+@pytest.mark.parametrize("why", bad_reveals(Bench(4)))
+def test_reveals_that_do_not_open_their_commit_are_ignored(why: str) -> None:
+    """Neither kept, nor relayed, nor checked."""
+    bench = Bench(4).revealing(0, 1, 2)
+    assert bench.machine.receive(bad_reveals(bench)[why]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "admitted"),
+    [
+        ({"rankings": 10}, True),
+        ({"rankings": 1}, True),
+        ({"rankings": 11}, False),
+        ({"exact": True, "values": (1, 2, 3)}, True),
+        ({"exact": True, "values": (1, 2, 3), "rankings": 9}, False),
+        ({"sums": (1, 2)}, False),
+        ({"sums": (1, 2, 3, 4)}, False),
+    ],
+)
+def test_which_reveals_an_attempt_admits(change: dict[str, Any], admitted: bool) -> None:
+    """K sums; t on the grid from least to most; an exact estimate claims the most."""
+    bench = Bench()
+    assert bench.attempt.admits(bench.reveal(1, **change)) is admitted
+
+
+# Checking -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reveal_counts_only_after_its_table_was_checked() -> None:
+    """Until the worker has answered, and for ever if the sums do not follow, it is not held."""
+    bench = Bench().revealing(0, 1, 2)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    for index in (1, 2):
+        bench.do(bench.machine.receive(bench.reveal_note(index)))
+    assert bench.machine.due_result() is None
+    assert not bench.machine.accepts_result(bench.result(0, 1, 2))
+    bench.do(bench.machine.checked(bench.reveal(1), True, ()))
+    bench.do(bench.machine.checked(bench.reveal(2), False, ()))
+    bench.pass_reveal_freeze()
+    due = bench.machine.due_result()
+    assert due is not None
+    assert {reveal.miner for reveal in due[0]} == set(bench.addresses[:2])
+    assert not bench.machine.accepts_result(bench.result(0, 1, 2))
+    assert bench.reveal_note(2) not in [
+        effect.message for effect in bench.machine.standstill() if isinstance(effect, Send)
+    ]
+
+
+def test_an_answer_about_a_reveal_that_nobody_asked_about_is_ignored() -> None:
+    """The worker's answer must be about the reveal that is kept, to the last bit."""
+    bench = Bench().revealing(0, 1, 2)
+    bench.do(bench.machine.receive(bench.reveal_note(1)))
+    assert bench.machine.checked(replace(bench.reveal(1), salt="ab" * 16), True, (3,)) == []
+    assert bench.machine.due_result() is None
+
+
+def test_results_are_due_when_all_are_held_or_at_the_reveal_freeze() -> None:
+    """Nobody waits for a clock when every committed reveal is checked; P must be known."""
+    bench = Bench(4).revealing(0, 1)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    assert bench.machine.deadline_ms == OPENED_MS + FREEZE_MS + REVEAL_MS
+    assert bench.machine.due_result() is None
+    bench.check(1)
+    bench.machine.proxy = None
+    assert bench.machine.due_result() is None
+    bench.machine.proxy = ProxySums((1, 2, 3), 7)
+    due = bench.machine.due_result()
+    assert due is not None
+    assert due[1:] == ((), ProxySums((1, 2, 3), 7))
+
+
+def test_a_reveal_signed_twice_cannot_divide_the_voters() -> None:
+    """A liar signs one reveal in two ways and gives each half one: both halves accept a result with either."""
+    bench = Bench().revealing(0, 1, 2)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(1, 2)
+    whole = bench.result(0, 1, 2)
+    terms = bench.reveal(1).terms(bench.task.id, 1)
+    signature = second_signature(bench.maker.miners[1], "reveal", bench.maker.genesis.id, terms)
+    assert signature != bench.reveal(1).signature
+    other = tuple(
+        replace(reveal, signature=signature) if reveal.miner == bench.addresses[1] else reveal
+        for reveal in whole.reveals
+    )
+    assert bench.machine.accepts_result(replace(whole, reveals=other))
+    sums = tuple(replace(reveal, sums=(1, 2, 3)) for reveal in whole.reveals)
+    assert not bench.machine.accepts_result(replace(whole, reveals=sums))
+
+
+@pytest.mark.parametrize(
+    ("checked", "frozen", "proposed", "accepted"),
+    [
+        ((0, 1, 2), False, (0, 1, 2), True),
+        ((0, 1), False, (0, 1), False),
+        ((0, 1), True, (0, 1), True),
+        ((0, 1), True, (0,), False),
+        ((0, 1), True, (0, 1, 2), False),
+        ((0, 1, 2), True, (0, 1), False),
+        ((), True, (), True),
+    ],
+)
+def test_which_fresh_result_gets_a_vote(
+    checked: tuple[int, ...], frozen: bool, proposed: tuple[int, ...], accepted: bool
+) -> None:
+    """Everything in it is held, and all committed are in or the freeze passed and the frozen set is in."""
+    bench = Bench(4).revealing(0, 1, 2)
+    if 0 in checked:
+        bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(*(index for index in checked if index))
+    if frozen:
+        bench.pass_reveal_freeze()
+    assert bench.machine.accepts_result(bench.result(*proposed)) is accepted
+
+
+def test_other_proxy_sums_get_no_vote() -> None:
+    """P is recomputed by every voter."""
+    bench = Bench().revealing(0)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    assert bench.machine.accepts_result(bench.result(0))
+    assert not bench.machine.accepts_result(bench.result(0, proxy=ProxySums((0, 0, 1), 1)))
+
+
+# Frauds -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_false_mask_raises_one_fraud() -> None:
+    """The least wrong mask is told to all, signed; a second look at the table raises no second one."""
+    bench = Bench().revealing(0, 1, 2)
+    note = bench.fraud(by=0, against=1, mask=3)
+    assert bench.check(1, wrong=(6, 3))[-1] == Send(note)
+    assert bench.machine.checked(bench.reveal(1), True, (5,)) == []
+    assert Send(note) in bench.machine.standstill()
+
+
+def test_a_fraud_that_i_raised_must_be_listed() -> None:
+    """A result that includes the false table gets a vote only if its frauds name it."""
+    bench = Bench().revealing(0, 1, 2)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(1, wrong=(3,))
+    bench.check(2)
+    assert not bench.machine.accepts_result(bench.result(0, 1, 2))
+    assert bench.machine.accepts_result(bench.result(0, 1, 2, frauds={1: 3}))
+    due = bench.machine.due_result()
+    assert due is not None
+    assert due[1] == (FraudMark(bench.addresses[1], 3),)
+
+
+def test_anothers_fraud_is_recomputed_before_it_counts() -> None:
+    """It waits for the own answer; accepted, it is relayed and listed; a result waits for pending ones."""
+    bench = Bench().revealing(0, 1, 2)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(1, 2)
+    note = bench.fraud(by=2, against=1)
+    assert bench.machine.receive(note) == [CheckMask(bench.reveal(1), 5)]
+    assert bench.machine.due_result() is None
+    assert bench.machine.mask_checked(bench.addresses[1], 5, True) == [Send(note)]
+    due = bench.machine.due_result()
+    assert due is not None
+    assert due[1] == (FraudMark(bench.addresses[1], 5),)
+    assert bench.machine.accepts_result(bench.result(0, 1, 2, frauds={1: 5}))
+
+
+def test_a_false_accusation_mutes_its_sender() -> None:
+    """It is not relayed, changes nothing, and its sender is not heard again in this attempt; others are."""
+    bench = Bench(4).revealing(0, 1, 2, 3)
+    bench.check(1, 2)
+    bench.machine.receive(bench.fraud(by=3, against=1))
+    assert bench.machine.mask_checked(bench.addresses[1], 5, False) == []
+    assert bench.machine.receive(bench.fraud(by=3, against=2, mask=6)) == []
+    assert bench.machine.receive(bench.fraud(by=2, against=1, mask=6)) == [CheckMask(bench.reveal(1), 6)]
+
+
+def test_a_fraud_about_a_table_that_is_still_on_its_way_waits() -> None:
+    """It is judged when the table has been checked."""
+    bench = Bench().revealing(0, 1, 2)
+    note = bench.fraud(by=2, against=1)
+    assert bench.machine.receive(note) == []
+    assert bench.check(1)[-1] == CheckMask(bench.reveal(1), 5)
+
+
+def test_frauds_that_make_no_sense_are_ignored() -> None:
+    """No such miner in the close, no such mask, a wrong width or signature, a second one by the same miner."""
+    bench = Bench(4).revealing(0, 1, 2)
+    bench.check(1, 2)
+    good = bench.fraud(by=2, against=1)
+    for note in (
+        bench.fraud(by=2, against=3),
+        bench.fraud(by=2, against=1, mask=0),
+        bench.fraud(by=2, against=1, mask=8),
+        replace(good, mask="005"),
+        replace(good, by=digest("nobody")),
+        replace(good, mask="06"),
+        replace(good, attempt=2),
+    ):
+        assert bench.machine.receive(note) == []
+    assert bench.machine.receive(good) != []
+    assert bench.machine.receive(bench.fraud(by=2, against=1, mask=6)) == []
+
+
+def test_a_fraud_that_only_the_result_names_is_judged() -> None:
+    """`consider` orders the recomputation; the vote follows the answer."""
+    bench = Bench().revealing(0, 1, 2)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(1, 2)
+    named = bench.result(0, 1, 2, frauds={1: 6})
+    assert bench.machine.consider(named) == [CheckMask(bench.reveal(1), 6)]
+    assert bench.machine.consider(named) == []
+    assert not bench.machine.accepts_result(named)
+    bench.do(bench.machine.mask_checked(bench.addresses[1], 6, True))
+    assert bench.machine.accepts_result(named)
+
+
+def test_a_fraud_in_a_result_that_does_not_hold_gets_no_vote() -> None:
+    """An honest miner cannot be thrown out by a proposer's word."""
+    bench = Bench().revealing(0, 1, 2)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(1, 2)
+    named = bench.result(0, 1, 2, frauds={1: 6})
+    bench.do(bench.machine.consider(named))
+    bench.do(bench.machine.mask_checked(bench.addresses[1], 6, False))
+    assert not bench.machine.accepts_result(named)
+    assert bench.machine.accepts_result(bench.result(0, 1, 2))
+
+
+# Standstill ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_standstill_repeats_what_a_veto_protects() -> None:
+    """Before the close every commit held, after it every reveal held, with accepted frauds: whoever made them."""
+    bench = Bench()
+    bench.do(bench.machine.estimated(bench.estimate()))
+    bench.machine.receive(bench.commit_note(1))
+    assert bench.machine.standstill() == [Send(bench.commit_note(0)), Send(bench.commit_note(1))]
+    bench.do(bench.machine.closed(bench.commits(0, 1), OPENED_MS))
+    bench.check(1)
+    assert bench.machine.standstill() == [Send(bench.reveal_note(0)), Send(bench.reveal_note(1))]
+
+
+def test_an_observer_follows_and_signs_nothing() -> None:
+    """Without an address of its own it commits, reveals and raises nothing, and still judges."""
+    bench = Bench(me=None)
+    assert bench.machine.estimated(bench.estimate()) == []
+    bench.do(bench.machine.closed(bench.commits(0, 1), OPENED_MS))
+    effects = bench.check(0, 1, wrong=(3,))
+    assert all(not isinstance(e, Send) or isinstance(e.message, RevealNote) for e in effects)
+    due = bench.machine.due_result()
+    assert due is not None
+    assert len(due[1]) == 2
+
+
+def test_nothing_of_an_attempt_is_forgotten_by_its_records() -> None:
+    """Every kind of record survives the vote log's bytes."""
+    bench = Bench(4).revealing(0, 1)
+    bench.check(1)
+    bench.pass_reveal_freeze()
+    kinds = [type(from_bytes(data)) for data in bench.disk]
+    assert kinds == [Opening, CommitNote, RevealNote, Frozen]
