@@ -227,7 +227,7 @@ def _paid(values: Floats) -> Floats:
 def many_clients(case: Case, runtime_s: float) -> dict[str, Any]:
     """One round of two miners, one after the other on all cores: their standard errors, and how far apart they are."""
     game = real_game(case)
-    proxy = ProxyCounts.of(game)
+    proxy = ProxyCounts.of(game, len(os.sched_getaffinity(0)))
     assert proxy is not None
     started = time.perf_counter()
     sums, denominator = proxy_sums(proxy, SEED, 0)

@@ -116,6 +116,19 @@ def test_standard_errors_are_calibrated(clients: int) -> None:
     assert (shares < 0.99).all(), shares
 
 
+@pytest.mark.parametrize("rankings", [1, 5, 14, 19])
+def test_estimates_are_unbiased(rankings: int) -> None:
+    """For whole and partial squares alike the mean over 400 keys is the exact value, up to its own random error."""
+    game = saturating(7)
+    truth = np.array([float(value) for value in shapley(game)])
+    found = [
+        np.array(run(session_of(game, number, rankings)).estimate().sums) / rankings for number in range(400)
+    ]
+    z = (np.mean(found, axis=0) - truth) / (np.std(found, axis=0, ddof=1) / np.sqrt(400))
+    # P(|N| > x) ≤ exp(−x²/2): one false alarm in 100,000 families of seven.
+    assert np.abs(z).max() < sqrt(2 * np.log(7e5))
+
+
 def test_payment_errors_at_the_kink() -> None:
     """Far from 0 the error is the derivative's; a value within two errors of 0 still has a payment that may move."""
     covariance = np.diag([4.0, 4.0, 4.0])
