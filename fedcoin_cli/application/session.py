@@ -188,7 +188,7 @@ class Session:
 
     def _unreachable(self, within_s: float) -> NetworkFailure:
         heard, denied = len(self.line.heard(within_s)), len(self.line.denied)
-        hint = "fedcoin mine starts this workspace's miners; peers.toml says where others listen"
+        hint = "fedcoin mine --detach starts this workspace's miners; peers.toml says where others listen"
         if denied:
             hint = f"{denied} miners do not admit this key: an account needs at least 1 FedCoin"
         message = f"{heard} of {len(self.genesis.roster)} miners reachable, {self.genesis.quorum} are needed"

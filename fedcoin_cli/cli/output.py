@@ -122,6 +122,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     ]
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something, with the noun's plural where there is not one: "1 block", "3 blocks"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _is_number(cell: str) -> bool:
     return re.fullmatch(r"[-+±]?[\d,.]+( ?[%a-zA-Z]{1,3})?|-|", cell) is not None
 

@@ -1,7 +1,6 @@
 """A disk that refuses: full, limited, or failing its fsync. The ledger's bytes stay, the writer stops."""
 
 import errno
-import os
 import platform
 import resource
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from chains import COIN, ChainMaker, key
 from children import FSYNC_CALLS, forbid_fsync, in_child
+from small_disks import fill
 
 from ledger_store.audit import audit
 from ledger_store.errors import ExitCode, StorageFailure
@@ -42,14 +42,6 @@ def prepared(folder: Path) -> ChainFile:
 
 def ledger_bytes(folder: Path) -> dict[str, bytes]:
     return {item.name: item.read_bytes() for item in folder.iterdir() if item.name != "filler"}
-
-
-def fill(folder: Path, free_pages: int) -> Path:
-    """Leave so many pages free on this disk."""
-    filler = folder / "filler"
-    system = os.statvfs(folder)
-    filler.write_bytes(b"x" * ((system.f_bavail - free_pages) * system.f_bsize))
-    return filler
 
 
 @pytest.mark.parametrize("free_pages", range(4))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.output import counted
 
 if TYPE_CHECKING:
     from ledger_store.audit import AuditReport
@@ -44,7 +45,7 @@ def run(
     call.output.answer(_data(path, report, seconds), _lines(path, report, seconds))
     if not report.ok:
         finding = report.findings[0]
-        message = f"{len(report.findings)} findings, the first at height {finding.height}: {finding.code}"
+        message = f"{counted(len(report.findings), 'finding')}, the first at height {finding.height}: {finding.code}"
         hint = (
             "compare it with another miner's ledger: fedcoin audit FILE; fedcoin repair completes a local one"
         )
@@ -92,7 +93,7 @@ def _lines(path: Path, report: "AuditReport", seconds: float) -> list[str]:
         "",
     ]
     if report.ok:
-        return [*lines, f"audit ok: {report.blocks} blocks, level {report.level}{rate}"]
+        return [*lines, f"audit ok: {counted(report.blocks, 'block')}, level {report.level}{rate}"]
     places = ("the tip file" if one.line is None else f"line {one.line}" for one in report.findings)
     return [
         *lines,

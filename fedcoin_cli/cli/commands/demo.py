@@ -168,7 +168,7 @@ def _answer(
     call: Call, workspace: Workspace, published: "Published", audited: "AuditReport", seconds: float
 ) -> None:
     from fedcoin_cli.application.names import Names
-    from fedcoin_cli.cli.output import table
+    from fedcoin_cli.cli.output import counted, table
     from fedcoin_cli.cli.task_lines import task_lines
     from ledger_store.amount import format_micro
     from ledger_store.errors import ConsensusFailure
@@ -192,7 +192,7 @@ def _answer(
         *table(["account", "balance"], sorted(balances.items())),
         "",
         f"ledgers   {miners}, {'byte-identical' if identical else 'not yet equal'}",
-        f"audit ok: {audited.blocks} blocks, level {audited.level}, head {audited.head[:16]}",
+        f"audit ok: {counted(audited.blocks, 'block')}, level {audited.level}, head {audited.head[:16]}",
         f"{seconds:.1f} s in all, {published.seconds:.1f} s from publish to the final block",
     ]
     call.output.answer(data, lines)

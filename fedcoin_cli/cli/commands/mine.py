@@ -92,8 +92,9 @@ def _answer(call: Call, crew: "Crew") -> None:
     from fedcoin_cli.cli.miner_watch import names, outlook
 
     data = {"miners": list(crew.numbers), "started": list(crew.started), "spare": crew.spare}
-    verb = "run" if len(crew.numbers) > 1 else "runs"
-    line = f"{names(crew.numbers)} {verb}; {outlook(crew)}; fedcoin stop ends that"
+    several = len(crew.numbers) > 1
+    line = f"{names(crew.numbers)} {'run' if several else 'runs'}; {outlook(crew)}"
+    line += f"; fedcoin stop stops {'them' if several else 'it'}"
     call.output.answer(data, [line])
 
 

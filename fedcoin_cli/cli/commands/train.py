@@ -58,6 +58,8 @@ def run(
     workspace = call.workspace()
     settings = call.settings(workspace, task__clients=clients)
     # Here, because Keras takes seconds to import: a wrong option should say so at once.
+    if call.output.lively:
+        call.output.note("loading TensorFlow")
     from fedcoin_cli.application.round_making import Recipe, make_round
     from fedcoin_cli.learning.datasets import load
     from fedcoin_cli.learning.model import parse_model
@@ -96,7 +98,7 @@ def run(
         f"test set  {document['images']} images",
         f"files     {size / 1e6:.1f} MB",
         "",
-        "next: fedcoin mine, then fedcoin publish",
+        "next: fedcoin mine --detach, then fedcoin publish",
     ]
     call.output.answer(answer, lines)
 

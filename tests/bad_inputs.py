@@ -1,0 +1,150 @@
+"""Every bad input that a person may give, as a table: what is spoilt, which command then meets it, what it must say."""
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rounds import SHAPES, sign_round
+
+from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.learning.weights import write_update
+
+Spoil = Callable[[Workspace], object]
+CLIENTS, IMAGES = 3, 60
+UPDATE = "client-002.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """One case: a good workspace is spoilt, a command is run, it ends with `code` and says `words`."""
+
+    case: str
+    spoil: Spoil
+    command: tuple[str, ...]
+    code: int
+    words: str
+
+
+def _nothing(_workspace: Workspace) -> None:
+    """The command line alone is wrong."""
+
+
+def _settings(text: str) -> Spoil:
+    return lambda workspace: workspace.settings_file.write_text(text)
+
+
+def _update(edit: Callable[[bytes], bytes | None]) -> Spoil:
+    """Client 2's file is edited (None: removed) and signed as it then is, where it is there."""
+
+    def spoil(workspace: Workspace) -> None:
+        path = workspace.latest_round() / UPDATE
+        content = edit(path.read_bytes())
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(content)
+            _sign(workspace)
+
+    return spoil
+
+
+def _weights(value: float, last: tuple[int, ...] = SHAPES[-1]) -> Spoil:
+    """Client 2 signs weights that are all `value`, with a last tensor of this shape."""
+
+    def spoil(workspace: Workspace) -> None:
+        shapes = (*SHAPES[:-1], last)
+        path = workspace.latest_round() / UPDATE
+        write_update(path, [np.full(shape, value, np.float32) for shape in shapes])
+        _sign(workspace)
+
+    return spoil
+
+
+def _sign(workspace: Workspace) -> None:
+    keys = [workspace.key(client_name(number)) for number in range(1, CLIENTS + 1)]
+    sign_round(workspace.latest_round(), workspace, keys, IMAGES)
+
+
+def _said(edit: Callable[[list[dict[str, Any]]], object]) -> Spoil:
+    """What round.json says of the updates is edited."""
+
+    def spoil(workspace: Workspace) -> None:
+        path = workspace.latest_round() / "round.json"
+        document = json.loads(path.read_text())
+        edit(document["updates"])
+        path.write_text(json.dumps(document))
+
+    return spoil
+
+
+def _promise(_content: bytes) -> bytes:
+    """A header that promises 4 GiB, and nothing behind it."""
+    header = json.dumps({"000": {"dtype": "F32", "shape": [2**30], "data_offsets": [0, 2**32]}}).encode()
+    return len(header).to_bytes(8, "little") + header
+
+
+def _loose(name: str) -> Spoil:
+    return lambda workspace: workspace.key_file(name).chmod(0o644)
+
+
+def _edit(line: bytes) -> Spoil:
+    """Line 2 of every ledger is replaced."""
+
+    def spoil(workspace: Workspace) -> None:
+        for miner in workspace.miners:
+            lines = miner.chain.read_bytes().splitlines(keepends=True)
+            miner.chain.write_bytes(b"".join([*lines[:2], line, *lines[3:]]))
+
+    return spoil
+
+
+PUBLISH = ("publish",)
+_TWICE = "clients 1 and 2 have one address"
+_DAMAGED = b'{"not":"a block"}\n'
+
+CASES = [
+    Bad("a setting out of range", _settings("[task]\nclients = 1\n"), PUBLISH, 3, "task.clients"),
+    Bad("a flag out of range", _nothing, ("publish", "--runtime", "3601"), 2, "task.runtime"),
+    Bad("parts that sum to 1.1", _settings('[payment]\ntrain = "0.8"\n'), PUBLISH, 3, "must sum to 1"),
+    Bad("parts by flag", _nothing, ("publish", "--set", "payment.train=0.8"), 2, "must sum to 1"),
+    Bad("an unknown key", _settings("[task]\nprize = 5\n"), PUBLISH, 3, "task.price"),
+    Bad("an unknown key by flag", _nothing, ("publish", "--set", "task.prize=5"), 2, "task.price"),
+    Bad("settings that are no TOML", _settings("[task\n"), PUBLISH, 3, "not a settings file"),
+    Bad("a missing file", _update(lambda _: None), PUBLISH, 13, UPDATE),
+    Bad("a truncated file", _update(lambda content: content[:-5]), PUBLISH, 13, UPDATE),
+    Bad("an oversized file", _update(_promise), PUBLISH, 13, UPDATE),
+    Bad("a mis-shaped file", _weights(0.5, (99,)), PUBLISH, 13, "client 2"),
+    Bad("a NaN", _weights(np.nan), PUBLISH, 13, "client 2"),
+    Bad("a pickle", _update(lambda _: pickle.dumps([np.zeros(3)])), PUBLISH, 13, "client 2"),
+    Bad("one address", _said(lambda them: them[1].update(client=them[0]["client"])), PUBLISH, 13, _TWICE),
+    Bad(
+        "zero examples",
+        _said(lambda them: them[2].update(examples=0)),
+        PUBLISH,
+        13,
+        "client 3: zero examples",
+    ),
+    Bad(
+        "a price above the balance",
+        _nothing,
+        ("publish", "--price", "2000000"),
+        14,
+        "the balance of 999997.0",
+    ),
+    Bad("a negative price", _nothing, ("publish", "--price", "-1"), 2, "task.price"),
+    Bad("a price in the file", _settings('[task]\nprice = "-1"\n'), PUBLISH, 3, "task.price"),
+    Bad("seven decimals", _nothing, ("publish", "--price", "1.2345678"), 2, "6 decimals"),
+    Bad("paying a negative amount", _nothing, ("pay", "server", "--", "-1"), 2, "-1"),
+    Bad("paying seven decimals", _nothing, ("pay", "server", "1.2345678"), 2, "six decimals"),
+    Bad("a requester's loose key", _loose("requester"), PUBLISH, 9, "chmod 600"),
+    Bad("a payer's loose key", _loose("requester"), ("pay", "server", "1"), 9, "chmod 600"),
+    Bad("a miner's loose key", _loose("miner-1"), ("node", "1"), 9, "chmod 600"),
+    Bad("no miner", _nothing, PUBLISH, 7, "0 of 4 miners reachable, 3 are needed"),
+    Bad("an edited ledger", _edit(_DAMAGED), ("audit",), 5, "height 2"),
+    Bad("its balances", _edit(_DAMAGED), ("balance",), 5, "height 2"),
+    Bad("its miner", _edit(_DAMAGED), ("node", "1"), 5, "height 2"),
+    Bad("its repair", _edit(_DAMAGED), ("repair",), 5, "height 2"),
+]
