@@ -7,7 +7,7 @@ import contextlib
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -164,6 +164,13 @@ def _audit(workspace: Workspace) -> "AuditReport":
     return report
 
 
+def _aligned(balances: Mapping[str, str]) -> list[tuple[str, str]]:
+    from fedcoin_cli.cli.amounts import aligned
+
+    names = sorted(balances)
+    return list(zip(names, aligned([balances[name] for name in names]), strict=True))
+
+
 def _answer(
     call: Call, workspace: Workspace, published: "Published", audited: "AuditReport", seconds: float
 ) -> None:
@@ -189,7 +196,7 @@ def _answer(
     lines = [
         *task_lines(report, names),
         "",
-        *table(["account", "balance"], sorted(balances.items())),
+        *table(["account", "FedCoin"], _aligned(balances)),
         "",
         f"ledgers   {miners}, {'byte-identical' if identical else 'not yet equal'}",
         f"audit ok: {counted(audited.blocks, 'block')}, level {audited.level}, head {audited.head[:16]}",
