@@ -33,6 +33,7 @@ from ledger_store.transaction import Task
 
 SLICE_S = 0.15
 PROGRESS_S = 0.5
+SAVE_S = 5.0
 _READ_BYTES = 2**20
 
 
@@ -110,6 +111,7 @@ class Worker:
         self._problems: dict[str, Problem] = {}
         self._mining: work.Mine | None = None
         self._told_s = 0.0
+        self._saved_s = 0.0
         self._warm: Problem | None = None
 
     def run(self) -> None:
@@ -188,6 +190,7 @@ class Worker:
 
     def _forget(self, task: str) -> None:
         self._problems.pop(task, None)
+        self._memo(task).unlink(missing_ok=True)
         if self._mining is not None and self._mining.task.id == task:
             self._mining = None
         if self._warm is not None and self._warm.task.id == task:
@@ -211,9 +214,14 @@ class Worker:
                 stakes=stakes,
             )
             problem.session = Session(engine, problem.terms, plan)
+            problem.session.memo.restore(self._memo(order.task.id), order.task.images)
         else:
             problem.session.extend(left_s)
-        self._mining = order
+        self._mining, self._saved_s = order, time.monotonic()
+
+    def _memo(self, task: str) -> Path:
+        """Where this miner's counts survive it; named as what the store sweeps when it is a day old."""
+        return self._store.folder / f"counts-{self._config.address[:16]}-{task[:16]}.part"
 
     def _slice(self, order: work.Mine) -> None:
         session = self._problem(order.task).session
@@ -223,6 +231,9 @@ class Worker:
         if progress.finished or now - self._told_s >= PROGRESS_S:
             self._told_s = now
             self._answer(_mined(order, progress))
+        if now - self._saved_s >= SAVE_S:
+            self._saved_s = now
+            session.memo.save(self._memo(order.task.id))
         if progress.finished:
             self._mining = None
             self._finish(order, session)

@@ -1,6 +1,8 @@
-"""Every count that a miner has evaluated, so that no coalition is evaluated twice."""
+"""Every count that a miner has evaluated, so that no coalition is evaluated twice, not even after a crash."""
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -67,3 +69,32 @@ class Memo:
         if self._all is None or self._size < (1 << self.clients) - 1:
             return None
         return self._all[1:].astype(np.int64)
+
+    def save(self, path: Path) -> None:
+        """Keep the counts in a file, at once and only where all masks are few enough to be enumerated.
+
+        A full or read-only disk loses nothing but the file.
+        """
+        if self._all is None:
+            return
+        draft = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            with draft.open("wb") as file:
+                np.save(file, self._all)
+            draft.replace(path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+
+    def restore(self, path: Path, images: int) -> None:
+        """Take over the counts that `save` has left, if there are any and they can be of this game."""
+        if self._all is None:
+            return
+        try:
+            kept = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return
+        if kept.dtype != np.int32 or kept.shape != self._all.shape or kept[0] != _UNKNOWN:
+            return
+        if kept.min() >= _UNKNOWN and kept.max() <= images:
+            self._all = kept
+            self._size = int((kept != _UNKNOWN).sum())
