@@ -35,8 +35,8 @@ def test_a_round_on_mnist_survives_a_killed_miner_and_pays_what_its_table_says(t
         runtime = runtime_of(workspace)
         for number in range(1, MINERS + 1):
             runtime.start(number)
-        for number in range(1, MINERS + 1):
-            wait_until(lambda number=number: bool(events_of(workspace, number, "ready")), PATIENCE_S)
+        everyone = range(1, MINERS + 1)
+        wait_until(lambda: all(events_of(workspace, number, "ready") for number in everyone), PATIENCE_S)
 
         # Long enough that the three others, on however slow a machine, see all coalitions.
         with program("publish", "--runtime", "120", "--json", folder=workspace.root) as publish:
