@@ -3,6 +3,8 @@
 A task may be packed once its files are held and checked here and either all miners say the same or 3Δ have passed.
 """
 
+from dataclasses import dataclass
+
 from fedcoin_cli.application import work
 from fedcoin_cli.application.mempool import Mempool, Pendable
 from fedcoin_cli.application.ports import Ledger, Orders, Ports
@@ -14,6 +16,18 @@ from ledger_store.transaction import Close, Result, Task, Transaction
 
 REASON_MOST = 400
 REFUSALS_KEPT = 1_000
+FILES_PATIENCE_MS = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why a task is not taken; `until_ms` None: for good."""
+
+    reason: str
+    until_ms: int | None
+
+    def holds(self, now_ms: int) -> bool:
+        return self.until_ms is None or now_ms < self.until_ms
 
 
 class Intake:
@@ -28,7 +42,8 @@ class Intake:
         self._orders = orders
         self._checked: set[str] = set()
         self._elsewhere: dict[str, set[str]] = {}
-        self._refused: dict[str, str] = {}
+        self._refused: dict[str, _Refusal] = {}
+        self._moved: dict[str, int] = {}
 
     @property
     def checked(self) -> tuple[str, ...]:
@@ -73,11 +88,7 @@ class Intake:
             self.mempool.task_checked(order.task, self._ports.now_ms())
             self._hurry(order.task)
             return True
-        reason = answer.error[:REASON_MOST]
-        if len(self._refused) < REFUSALS_KEPT:
-            self._refused[answer.task] = reason
-        self.mempool.drop(order.task)
-        self._ports.send(order.task.sender, Receipt(answer.task, reason))
+        self._refuse(order.task, _Refusal(answer.error[:REASON_MOST], None))
         return False
 
     def checked_elsewhere(self, miner: str, tasks: tuple[str, ...]) -> None:
@@ -91,6 +102,7 @@ class Intake:
         """The store holds `digest` now."""
         for task in self.mempool.tasks():
             if digest in task.files:
+                self._moved[task.id] = self._ports.now_ms()
                 self._inspect_if_complete(task)
 
     def applied(self, block: Block) -> None:
@@ -100,19 +112,27 @@ class Intake:
             if isinstance(transaction, Task):
                 self._checked.discard(transaction.id)
                 self._elsewhere.pop(transaction.id, None)
+                self._moved.pop(transaction.id, None)
 
     def standstill(self) -> None:
         """Pass on what is pending; ask again for files that did not come."""
         for transaction in self.mempool:
             self._ports.broadcast(TransactionNote(transaction))
+        now = self._ports.now_ms()
         for task in self.mempool.tasks():
-            if task.id not in self._checked and ("inspect", task.id) not in self._orders:
+            if task.id in self._checked or ("inspect", task.id) in self._orders:
+                continue
+            if now - self._moved.setdefault(task.id, now) < FILES_PATIENCE_MS:
                 self._gather(task, task.sender)
+            else:
+                # It would hold up everything else that its account signs.
+                self._refuse(task, _Refusal("its files never came", now + FILES_PATIENCE_MS))
 
     def _admit(self, transaction: Pendable, sender: str) -> str | None:
         """Take it, or say why not."""
-        if transaction.id in self._refused:
-            return self._refused[transaction.id]
+        refusal = self._refused.get(transaction.id)
+        if refusal is not None and refusal.holds(self._ports.now_ms()):
+            return refusal.reason
         try:
             self.mempool.admit(transaction, self._ledger.tip.state, self._ports.now_ms())
         except PeerFault as error:
@@ -120,6 +140,15 @@ class Intake:
         if isinstance(transaction, Task):
             self._gather(transaction, sender)
         return None
+
+    def _refuse(self, task: Task, refusal: "_Refusal") -> None:
+        """Forget a pending task and tell its account why."""
+        if len(self._refused) >= REFUSALS_KEPT:
+            del self._refused[next(iter(self._refused))]
+        self._refused[task.id] = refusal
+        self._moved.pop(task.id, None)
+        self.mempool.drop(task)
+        self._ports.send(task.sender, Receipt(task.id, refusal.reason))
 
     def _gather(self, task: Task, sender: str) -> None:
         missing = [digest for digest in task.files if not self._ports.has_file(digest)]
