@@ -66,3 +66,5 @@ def test_a_model_that_does_not_fit(shape: list[int], units: int, quiet: Workspac
     said = fedcoin("train", "--model", str(tmp_path / "cnn.json"), folder=quiet.root)
     assert said.code == 3, said.err
     assert "hint:" in said.err
+    # Nothing is left that would count as the newest round.
+    assert not list(quiet.rounds.iterdir())

@@ -3,6 +3,8 @@
 What a round consists of is decided in `application.round_making`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.progress import progress
-from ledger_store.errors import RoundFilesInvalid
+from ledger_store.errors import FedCoinError, RoundFilesInvalid
 
 
 def run(
@@ -76,7 +78,7 @@ def run(
     recipe = Recipe(data, case, count, epochs or 10, seed or 0, settings.task.aggregation, spec)
     folder = workspace.new_round() if output is None else _empty(output)
     total = count * recipe.epochs
-    with progress(call.output, f"training {count} clients", total, "epochs") as step:
+    with progress(call.output, f"training {count} clients", total, "epochs") as step, _emptied(folder):
         document = make_round(
             workspace, folder, recipe, lambda client, epoch: step(client * recipe.epochs + epoch)
         )
@@ -101,6 +103,17 @@ def run(
         "next: fedcoin mine --detach, then fedcoin publish",
     ]
     call.output.answer(answer, lines)
+
+
+@contextmanager
+def _emptied(folder: Path) -> Iterator[None]:
+    """Leave no empty folder behind a recipe that is refused: it would count as the newest round."""
+    try:
+        yield
+    except FedCoinError:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def _empty(folder: Path) -> Path:
