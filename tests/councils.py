@@ -135,6 +135,14 @@ class Assembly:
                 waiting += member.hear(message)
         return count
 
+    def go_on(self, among: Iterable[Member], milliseconds: int) -> None:
+        """Half a second at a time: clocks, standstills, and everything that is said reaches all of `among`."""
+        hearers = list(among)
+        for _ in range(milliseconds // 500):
+            self.now_ms += 500
+            said = [message for member in hearers for message in [*member.tick(), *member.repeat()]]
+            self.converse(hearers, said)
+
     def vote(self, kind: str, voter: int, view: int, block: str | None) -> Vote:
         """A signed vote, whatever the voter's machine thinks."""
         signature = self.signer(voter).sign(kind, {"block": block, "height": 1, "view": view})

@@ -92,8 +92,10 @@ class Recovery:
         self._highest = max(self._highest, recalled.height)
         known = {(vote.height, vote.kind, vote.view, vote.block) for vote in own}
         for vote in recalled.votes:
-            unknown = (vote.height, vote.kind, vote.view, vote.block) not in known
-            self.lost |= vote.height >= height and unknown and self._mine(vote)
+            remembered = (
+                vote.height <= self._decided or (vote.height, vote.kind, vote.view, vote.block) in known
+            )
+            self.lost |= vote.height >= height and not remembered and self._mine(vote)
 
     def ended(self, height: int) -> bool:
         """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there."""

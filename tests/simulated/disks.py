@@ -56,15 +56,14 @@ class MemoryLedger:
 class MemoryLog:
     """The vote log's twin: the same bytes, the same forgetting.
 
-    `signatures` are all that were ever durable here, `on_record` hears of every record.
+    `signatures` are all that were ever durable here.
     """
 
-    def __init__(self, step: Step, on_record: Callable[[Record], None]) -> None:
+    def __init__(self, step: Step) -> None:
         self._rows: list[tuple[int, str, bytes]] = []
         self._decided: tuple[Block, Certificate] | None = None
         self._whole = True
         self._step = step
-        self._on_record = on_record
         self.signatures: set[str] = set()
 
     def append(self, records: list[Record]) -> None:
@@ -74,7 +73,6 @@ class MemoryLog:
             task = "" if isinstance(record, Proposal | Vote | Certified) else record.task
             self._rows.append((height, task, to_bytes(record)))
             self.signatures |= _signatures(record)
-            self._on_record(record)
         self._step()
 
     def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:

@@ -7,18 +7,21 @@ die, or lose their vote log (`world`).
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from simulated.signatures import second_signature
 
+from fedcoin_cli.consensus.estimate import ProxySums
+from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.network.message import Certified, CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import Block, make_block, vote_terms
-from ledger_store.transaction import Commit, commit_terms
+from ledger_store.transaction import Close, Commit, Result, Reveal, Transaction, commit_terms
 
 if TYPE_CHECKING:
     from simulated.nodes import Node
 
 Lie = Callable[["Node", str, Message], list[Message]]
+Item = TypeVar("Item", Commit, Reveal)
 
 
 def other_half(node: "Node", to: str) -> bool:
@@ -74,16 +77,69 @@ def contradict(node: "Node", to: str, message: Message) -> list[Message]:
 
 def unjustified(node: "Node", _to: str, message: Message) -> list[Message]:
     """With its votes: a fresh block for a later view that nobody has reached."""
-    if isinstance(message, Proposal):
-        node.notes["seen"] = message.block
-    block = node.notes.get("seen")
-    if not isinstance(message, Vote) or message.voter != node.index or block is None:
+    if not isinstance(message, Vote) or message.voter != node.index or node.replica is None:
         return [message]
-    council = node.world.genesis.roster
-    ahead = (node.index - message.height - message.view) % len(council)
-    if block.height != message.height or not ahead:
+    seen = node.replica._simplex._at(message.view).proposal
+    ahead = (node.index - message.height - message.view) % len(node.world.genesis.roster)
+    if seen is None or seen.height != message.height or not ahead:
         return [message]
-    return _told(node, [_fresh(node, block, message.view + ahead, 7), message])
+    return _told(node, [_fresh(node, seen.block, message.view + ahead, 7), message])
+
+
+def censor(node: "Node", _to: str, message: Message) -> list[Message]:
+    """Its closes and results leave out the first miner other than itself; its vote is for that block, too."""
+    others: dict[str, Proposal] = node.notes.setdefault("censored", {})
+    match message:
+        case Proposal() if message.proposer == node.index and message.justified < 0:
+            if message.block.id not in others:
+                others[message.block.id] = _censored(node, message)
+            return _told(node, [others[message.block.id]])
+        case Vote(kind="notar", voter=node.index) if message.block in others:
+            return [_vote(node, "notar", message, others[message.block].block.id)]
+    return [message]
+
+
+def _censored(node: "Node", proposal: Proposal) -> Proposal:
+    *rest, last = proposal.block.transactions
+    shorter = _shorter(node, last)
+    if shorter is None:
+        return proposal
+    header = proposal.block.header
+    block = make_block(
+        header.parent,
+        header.height,
+        header.time_ms,
+        header.proposer,
+        header.view,
+        (*rest, shorter),
+        proposal.block.certificate,
+    )
+    changed = replace(proposal, block=block)
+    return replace(changed, signature=_sign(node, "proposal", changed.terms()))
+
+
+def _shorter(node: "Node", transaction: Transaction) -> Transaction | None:
+    """The close or result without its first honest item, the outcome computed anew."""
+    record = node.ledger.tip.state.current
+    if record is None:
+        return None
+    match transaction:
+        case Close():
+            kept = _without_first(node, transaction.commits)
+            return replace(transaction, commits=kept, outcome=None if kept else give_up(record))
+        case Result():
+            reveals = _without_first(node, transaction.reveals)
+            names = {reveal.miner for reveal in reveals}
+            frauds = tuple(fraud for fraud in transaction.frauds if fraud.miner in names)
+            proxy = ProxySums(transaction.proxy_sums, transaction.proxy_denominator)
+            outcome = settle(record, node.world.genesis, reveals, frauds, proxy)
+            return replace(transaction, reveals=reveals, frauds=frauds, outcome=outcome)
+    return None
+
+
+def _without_first(node: "Node", items: tuple[Item, ...]) -> tuple[Item, ...]:
+    victim = next((item for item in items if item.miner != node.address), None)
+    return tuple(item for item in items if item is not victim)
 
 
 def mutate(node: "Node", _to: str, message: Message) -> list[Message]:
@@ -158,6 +214,7 @@ def _told(node: "Node", messages: list[Message]) -> list[Message]:
 
 
 LIES: dict[str, Lie] = {
+    "censor": censor,
     "contradict": contradict,
     "unjustified": unjustified,
     "mutate": mutate,

@@ -12,7 +12,6 @@ from simulated.disks import MemoryLedger, MemoryLog
 from fedcoin_cli.application import work
 from fedcoin_cli.application.ports import RosterSigner
 from fedcoin_cli.application.replica import Replica, reconcile
-from fedcoin_cli.application.votelog import Record
 from fedcoin_cli.network.message import Message
 from ledger_store.block import Block
 
@@ -66,7 +65,7 @@ class Node:
         self.address: str = self.key.address
         self.clock = Clock(world)
         self.ledger = MemoryLedger(world.genesis, self.step, self._appended)
-        self.log = MemoryLog(self.step, self._logged)
+        self.log = MemoryLog(self.step)
         self.backup = self.log.saved()
         self.files: set[str] = set()
         self.replica: Replica | None = None
@@ -140,10 +139,6 @@ class Node:
         if self.behaviour != "twin":
             self.world.appended(self, block)
 
-    def _logged(self, record: Record) -> None:
-        if self.behaviour in (None, "mortal"):
-            self.world.witness.logged(self, record)
-
     def die(self) -> None:
         """Everything in memory is gone; what comes back later does so after up to 20 s."""
         self.replica = None
@@ -184,6 +179,8 @@ class Node:
             if self.world.together:
                 self.world.blackout()
         if self.replica is not None:
+            if self.behaviour is None:
+                self.world.witness.looked(self)
             self._schedule_tick()
 
     def deliver(self, sender: str, message: Message) -> None:

@@ -2,15 +2,14 @@
 
 fork: two final blocks of one height. double: two signatures of an honest miner that contradict each other. unsaved: a
 signature that left before it was durable. early: a reveal before its close was final. omitted: an item that R − q + 1
-honest miners held at their freeze is not in the close or result. accused: an honest miner among the frauds. paid: a
-fraud or a known false table that was paid. ledgers, money, stall: at the end, in `simulator`.
+honest miners held in time is not in the close or result. refrozen: a frozen set that changed. mute: a miner that cannot
+open its own commit. accused: an honest miner among the frauds. paid: a fraud or a known false table that was paid.
+ledgers, money, stall: at the end, in `simulator`.
 """
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from fedcoin_cli.application.votelog import Record
-from fedcoin_cli.consensus.posap import Frozen
+from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import Block
 from ledger_store.state import CLOSED, SETTLED
@@ -31,7 +30,7 @@ class Witness:
         self.problems: list[str] = []
         self.blocks: dict[int, Block] = {}
         self._said: dict[Place, str] = {}
-        self._frozen: dict[Place, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        self._frozen: dict[Place, frozenset[str]] = {}
 
     def problem(self, text: str) -> None:
         self.problems.append(text)
@@ -79,12 +78,18 @@ class Witness:
 
     # What a node keeps
 
-    def logged(self, node: "Node", record: Record) -> None:
-        """An honest node made this durable."""
-        if isinstance(record, Frozen):
-            place = (record.task, record.attempt, record.stage)
-            for miner in record.miners:
-                self._frozen[place][miner].add(node.index)
+    def looked(self, node: "Node") -> None:
+        """After each event, into an honest node's machine."""
+        if node.replica is None or node.replica.taskwork.machine is None or not node.replica.voting:
+            return
+        machine = node.replica.taskwork.machine
+        for stage, miners in machine._frozen.items():
+            place = node.index, machine.attempt.task, machine.attempt.number, stage
+            if self._frozen.setdefault(place, miners) != miners:
+                self.problem(f"refrozen: miner {node.index} has other {stage} than before")
+        own = None if machine._closed is None else machine._closed.get(node.address)
+        if own is not None and node.address not in machine._reveals:
+            self.problem(f"mute: miner {node.index} cannot open its commit")
 
     # What is final
 
@@ -109,11 +114,20 @@ class Witness:
 
     def _complete(self, transaction: Close | Result, stage: str, included: set[str]) -> None:
         roster = self._world.genesis.roster
-        enough = len(roster) - self._world.genesis.quorum + 1
-        for miner, holders in self._frozen[transaction.task, transaction.attempt, stage].items():
-            if miner not in included and len(holders) >= enough:
-                left_out = roster.index(miner)
-                self.problem(f"omitted: {stage} lack miner {left_out}, whom miners {sorted(holders)} held")
+        held = [self._held(node, transaction, stage) for node in self._world.nodes if node.behaviour is None]
+        for miner in set(roster) - included:
+            holders = sum(miner in items for items in held)
+            if holders >= len(roster) - self._world.genesis.quorum + 1:
+                self.problem(f"omitted: {stage} lack miner {roster.index(miner)}, held by {holders}")
+
+    def _held(self, node: "Node", transaction: Close | Result, stage: str) -> frozenset[str]:
+        """What a node had in time: its frozen set, or all that it holds while its clock still runs."""
+        place = node.index, transaction.task, transaction.attempt, stage
+        machine = node.replica.taskwork.machine if node.replica is not None else None
+        if place in self._frozen or not _at_work(machine, transaction, stage):
+            return self._frozen.get(place, frozenset())
+        assert machine is not None
+        return frozenset(machine._commits if stage == "commits" else machine._held)
 
     def _judged(self, result: Result, cheats: set[str]) -> None:
         world = self._world
@@ -126,3 +140,9 @@ class Witness:
             table = world.tables[reveal.table]
             if not table.follows or (table.wrong and world.certain and reveal.miner not in cheats):
                 self.problem(f"paid: the false table of miner {world.genesis.roster.index(reveal.miner)}")
+
+
+def _at_work(machine: Posap | None, transaction: Close | Result, stage: str) -> bool:
+    if machine is None or (machine._closed is None) != (stage == "commits"):
+        return False
+    return (machine.attempt.task, machine.attempt.number) == (transaction.task, transaction.attempt)

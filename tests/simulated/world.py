@@ -434,5 +434,5 @@ def draw_faults(rng: Random, most: int) -> Faults:
         copies=rng.random() < 0.2,
         late=rng.random() < 0.2,
         lazy=rng.choice((0.0, 0.0, 0.3)),
-        behaviours=tuple(rng.choices(BEHAVIOURS, k=rng.randint(0, most))),
+        behaviours=tuple(rng.choices(BEHAVIOURS, k=rng.choice((0, 1, most, most)) if most else 0)),
     )

@@ -1,0 +1,213 @@
+"""Bugs to be caught: each is a patch of the machines that breaks one rule of the protocol.
+
+`PLANTED` maps the rule's name to the patch. The tests prove that traces or a bounded number of simulated histories
+catch each one; the same histories pass without it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from simulated.disks import MemoryLog
+
+from fedcoin_cli.application.replica import Replica
+from fedcoin_cli.application.votelog import Remembered
+from fedcoin_cli.consensus import posap, simplex
+from fedcoin_cli.consensus.posap import Frozen, Opening, Posap
+from fedcoin_cli.consensus.simplex import Simplex
+from fedcoin_cli.network.message import CommitNote, RevealNote, Vote
+from ledger_store.block import vote_terms
+from ledger_store.genesis import Genesis
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def final_after_own_skip(patch: pytest.MonkeyPatch) -> None:
+    """FINAL as if SKIP had never been voted."""
+    right = Simplex._finalise
+
+    def wrong(machine: Any) -> bool:
+        skips = {number: view.own_skip for number, view in machine._views.items()}
+        for view in machine._views.values():
+            view.own_skip = None
+        done = right(machine)
+        for number, skip in skips.items():
+            machine._views[number].own_skip = skip
+        return done
+
+    patch.setattr(Simplex, "_finalise", wrong)
+
+
+def small_quorum(patch: pytest.MonkeyPatch) -> None:
+    """q = 2f + 1 is enough for a certificate."""
+    patch.setattr(Genesis, "quorum", property(lambda genesis: 2 * genesis.faults + 1))
+
+
+def log_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A restarted miner has forgotten what it said."""
+    right = MemoryLog.load
+
+    def wrong(log: MemoryLog) -> Remembered:
+        return Remembered((), right(log).decided)
+
+    patch.setattr(MemoryLog, "load", wrong)
+
+
+def own_votes_not_counted_again(patch: pytest.MonkeyPatch) -> None:
+    """A restarted miner knows its votes, but they are in no tally."""
+    right = Simplex.restore
+
+    def wrong(machine: Any, records: list[Any], now_ms: int) -> None:
+        machine._tally = lambda _: None
+        right(machine, records, now_ms)
+        del machine._tally
+
+    patch.setattr(Simplex, "restore", wrong)
+
+
+def justification_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """Whatever a leader proposes is taken to be justified."""
+    patch.setattr(Simplex, "_justified", lambda *_: True)
+
+
+def sent_before_persisted(patch: pytest.MonkeyPatch) -> None:
+    """A vote leaves, then it is written."""
+
+    def wrong(machine: Any, kind: str, view: int, block: str | None) -> None:
+        signature = machine._signer.sign(kind, vote_terms(machine.height, view, block))
+        vote = Vote(kind, machine.council.me, machine.height, view, block, signature)
+        machine._out += [simplex.Send(vote), simplex.Persist(vote)]
+        machine._keep_own(vote)
+
+    patch.setattr(Simplex, "_vote", wrong)
+
+
+def notarisation_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """FINAL rests on a certificate that is in memory only."""
+    right = Simplex._keep
+
+    def wrong(machine: Any) -> bool:
+        before = len(machine._out)
+        right(machine)
+        del machine._out[before:]
+        return False
+
+    patch.setattr(Simplex, "_keep", wrong)
+
+
+def proposal_rebuilt(patch: pytest.MonkeyPatch) -> None:
+    """A restarted leader packs its view's block anew."""
+    right = Simplex._restore_proposal
+
+    def wrong(machine: Any, proposal: Any) -> None:
+        right(machine, proposal)
+        machine._at(proposal.view).own_proposal = machine._at(proposal.view).proposal = None
+
+    patch.setattr(Simplex, "_restore_proposal", wrong)
+
+
+def no_veto(patch: pytest.MonkeyPatch) -> None:
+    """A fresh block gets a vote whatever it leaves out."""
+    patch.setattr(Replica, "acceptable", lambda *_: True)
+
+
+def veto_on_repeats(patch: pytest.MonkeyPatch) -> None:
+    """A notarised block that comes again is checked locally once more."""
+    right = Simplex._notarise
+
+    def wrong(machine: Any) -> bool:
+        proposal = machine._at(machine.view).proposal
+        if proposal is not None and not machine._judge.acceptable(proposal.block):
+            return False
+        return right(machine)
+
+    patch.setattr(Simplex, "_notarise", wrong)
+
+
+def reveal_before_the_close(patch: pytest.MonkeyPatch) -> None:
+    """A miner reveals as soon as it has committed."""
+    right = Posap.estimated
+
+    def wrong(machine: Any, reveal: Any) -> list[Any]:
+        effects = right(machine, reveal)
+        if effects:
+            attempt = machine.attempt
+            effects.append(posap.Send(RevealNote(attempt.task, attempt.number, machine._opening)))
+        return effects
+
+    patch.setattr(Posap, "estimated", wrong)
+
+
+def frozen_set_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """A restarted miner freezes what it holds then."""
+    _forget(patch, lambda record: isinstance(record, Frozen))
+
+
+def frozen_items_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """A restarted miner insists on commits and reveals that it no longer has."""
+    right = Posap._freeze
+
+    def wrong(machine: Any, stage: str, held: Any) -> None:
+        before = len(machine._out)
+        right(machine, stage, held)
+        machine._out[before:] = [e for e in machine._out[before:] if isinstance(e.record, Frozen)]
+
+    patch.setattr(Posap, "_freeze", wrong)
+
+
+def opening_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """A restarted miner cannot open its commit."""
+    _forget(patch, lambda record: isinstance(record, Opening))
+
+
+def commit_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """A restarted miner commits once more."""
+    _forget(patch, lambda record: isinstance(record, Opening | CommitNote))
+
+
+def counted_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """A reveal is held before its table is here."""
+    right = Posap._take
+
+    def wrong(machine: Any, note: Any) -> None:
+        right(machine, note)
+        machine._held[note.reveal.miner] = note.reveal
+
+    patch.setattr(Posap, "_take", wrong)
+
+
+def _forget(patch: pytest.MonkeyPatch, what: Callable[[Any], bool]) -> None:
+    """Effects that persist `what` are lost on the way to the log."""
+    for name in ("estimated", "tick"):
+        patch.setattr(Posap, name, _without(getattr(Posap, name), what))
+
+
+def _without(right: Callable[..., list[Any]], what: Callable[[Any], bool]) -> Callable[..., list[Any]]:
+    def wrong(*arguments: Any) -> list[Any]:
+        effects = right(*arguments)
+        return [e for e in effects if not (isinstance(e, posap.Persist) and what(e.record))]
+
+    return wrong
+
+
+PLANTED: dict[str, Patch] = {
+    patch.__name__: patch
+    for patch in (
+        final_after_own_skip,
+        small_quorum,
+        log_ignored,
+        own_votes_not_counted_again,
+        justification_unchecked,
+        sent_before_persisted,
+        notarisation_not_persisted,
+        proposal_rebuilt,
+        no_veto,
+        veto_on_repeats,
+        reveal_before_the_close,
+        frozen_set_not_persisted,
+        frozen_items_not_persisted,
+        opening_not_persisted,
+        commit_not_persisted,
+        counted_unchecked,
+    )
+}
