@@ -137,7 +137,8 @@ def test_publishing_until_interrupted(network: Workspace) -> None:
     """--repeat 0 goes on until Ctrl-C, then answers with what was settled; the exit code is a signal's."""
     before = height(network)
     with program("publish", "--repeat", "0", "--price", "1", "--json", folder=network.root) as publishing:
-        wait_until(lambda: height(network) >= before + 6)
+        # The third task is published only after the second was seen to settle.
+        wait_until(lambda: height(network) >= before + 7)
         publishing.send_signal(signal.SIGINT)
         out, err = publishing.communicate(timeout=60)
     assert publishing.returncode == 130, err

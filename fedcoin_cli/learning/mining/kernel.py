@@ -54,6 +54,7 @@ class KernelEngine:
         self.game = game
         self._functions = library()
         self._threads = BlockThreads(threads)
+        self._alone = threads == 1
         tile = self._functions.fedcoin_tile()
         units = [layer.units for layer in game.spec.layers]
         # Above the first layer whole tiles are computed; what is added has weights of zero and is never looked at.
@@ -78,8 +79,8 @@ class KernelEngine:
         clients = self.game.clients
         weighted = member_bits(masks, clients) * self._scale
         shares = weighted / weighted.sum(axis=1, keepdims=True)
-        kernels = shares.astype(np.float32) @ self._kernels
-        biases = weighted.astype(np.float32) @ self._biases
+        kernels = self._mixed(shares.astype(np.float32), self._kernels)
+        biases = self._mixed(weighted.astype(np.float32), self._biases)
         words = mask_words(masks_to_keys(masks, clients), clients)
         widest = int(self._units.max())
 
@@ -107,6 +108,14 @@ class KernelEngine:
             return work
 
         return self._threads.over(len(self._labels), len(masks), prepare)
+
+    def _mixed(self, shares: Floats, parts: Floats) -> Floats:
+        """Shares (masks, K) of parts (K, values).
+
+        With several threads not by BLAS, whose own threads would go on spinning on the cores that the kernel needs.
+        """
+        mixed: Floats = shares @ parts if self._alone else np.einsum("mk,kv->mv", shares, parts)
+        return np.ascontiguousarray(mixed)
 
     def _measured_batch(self) -> int:
         """How many coalitions take about `BATCH_S`, of as many as have room for their aggregates."""
