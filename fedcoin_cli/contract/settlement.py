@@ -5,6 +5,7 @@ begins or, when none is left, the task is refunded.
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from fedcoin_cli.consensus.estimate import Agreement, Estimate, ProxySums, Terms, agree
 from fedcoin_cli.contract.task import attempt_of, check_task
@@ -132,5 +133,7 @@ def _winner(task: str, agreement: Agreement) -> str:
 
 
 def _distance(agreement: Agreement) -> tuple[int, int]:
-    distance = next(item for item in agreement.distances if item.miner == agreement.nearest[0])
-    return distance.numerator, distance.denominator
+    """The least of those that count as nearest: exact estimates tie whatever their distances are."""
+    candidates = (item for item in agreement.distances if item.miner in agreement.nearest)
+    least = min(candidates, key=lambda item: Fraction(item.numerator, item.denominator))
+    return least.numerator, least.denominator
