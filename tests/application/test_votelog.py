@@ -113,7 +113,7 @@ def test_a_log_that_is_ahead_of_its_ledger_forgets_nothing(path: Path, chain: Ch
 
 
 def test_the_log_stays_small(path: Path, chain: ChainMaker) -> None:
-    """1,000 decided heights with their votes leave files no larger than 400 did; SQLite's journal is bounded by 4 MB."""
+    """1,000 decided heights with their votes leave files no larger than 400 did; the journal is bounded by 4 MB."""
     sizes = []
     with closing(VoteLog.create(path, KEY, GENESIS)) as log:
         template, certificate = chain.blocks[0], chain.certificates[0]
