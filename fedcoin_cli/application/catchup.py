@@ -88,8 +88,10 @@ class Recovery:
         """One miner's answer; this miner works at `height` and its log holds the votes `own`."""
         if sender not in self._genesis.roster or sender == self._genesis.roster[self._me]:
             return
+        if len(self._answered) < self._genesis.quorum - 1 and sender not in self._answered:
+            # Of the first answers only: a chain that moves on must not be chased for ever.
+            self._highest = max(self._highest, recalled.height)
         self._answered[sender] = max(recalled.height, self._answered.get(sender, 0))
-        self._highest = max(self._highest, recalled.height)
         known = {(vote.height, vote.kind, vote.view, vote.block) for vote in own}
         for vote in recalled.votes:
             remembered = (
