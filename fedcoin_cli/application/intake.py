@@ -17,6 +17,7 @@ from ledger_store.transaction import Close, Result, Task, Transaction
 REASON_MOST = 400
 REFUSALS_KEPT = 1_000
 FILES_PATIENCE_MS = 600_000
+DEATHS_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,15 @@ class Intake:
             return True
         self._refuse(order.task, _Refusal(answer.error[:REASON_MOST], None))
         return False
+
+    def child_died(self) -> None:
+        """A task may be made to bring down whoever looks at it: after some deaths nobody looks again for a while."""
+        until_ms = self._ports.now_ms() + FILES_PATIENCE_MS
+        for task in self.mempool.tasks():
+            key = ("inspect", task.id)
+            if self._orders.deaths(key) >= DEATHS_MOST:
+                self._orders.done(key)
+                self._refuse(task, _Refusal("its inspection ended the mining process", until_ms))
 
     def checked_elsewhere(self, miner: str, tasks: tuple[str, ...]) -> None:
         """Another miner says that it has checked these tasks."""

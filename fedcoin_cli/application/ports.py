@@ -3,6 +3,7 @@
 `node` provides them over real things; the simulator provides twins in memory.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -90,6 +91,7 @@ class Orders:
         self._ports = ports
         self._open: dict[tuple[str, ...], Order] = {}
         self._sent: set[tuple[str, ...]] = set()
+        self._deaths: Counter[tuple[str, ...]] = Counter()
 
     def __contains__(self, key: tuple[str, ...]) -> bool:
         return key in self._open
@@ -103,12 +105,14 @@ class Orders:
     def done(self, key: tuple[str, ...]) -> Order | None:
         """The order that an answer belongs to; None when it is no longer wanted."""
         self._sent.discard(key)
+        del self._deaths[key]
         return self._open.pop(key, None)
 
     def drop(self, *kinds: str) -> None:
         """Forget the orders of these kinds (the first word of their keys)."""
         self._open = {key: order for key, order in self._open.items() if key[0] not in kinds}
         self._sent &= self._open.keys()
+        self._deaths = Counter({key: count for key, count in self._deaths.items() if key in self._open})
 
     def send_complete(self) -> None:
         """Files have come, perhaps: send what can be carried out now."""
@@ -117,10 +121,14 @@ class Orders:
                 self._sent.add(key)
                 self._ports.order(order)
 
-    def send_again(self) -> None:
-        """The child is new: it knows of nothing."""
+    def child_died(self) -> None:
+        """What it was given has come to nothing: a new child knows of nothing."""
+        self._deaths.update(self._sent)
         self._sent.clear()
-        self.send_complete()
+
+    def deaths(self, key: tuple[str, ...]) -> int:
+        """How many children have died with this order unanswered."""
+        return self._deaths[key]
 
     def unsent(self) -> list[Order]:
         """Those that lack a file."""

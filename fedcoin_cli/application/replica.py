@@ -142,7 +142,9 @@ class Replica:
     def child_restarted(self) -> None:
         """The mining child is new."""
         self.engine = ""
-        self._orders.send_again()
+        self._orders.child_died()
+        self._intake.child_died()
+        self._orders.send_complete()
 
     def tick(self) -> None:
         """Time has passed."""

@@ -11,6 +11,7 @@ from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
 
+from fedcoin_cli.application import work
 from fedcoin_cli.application.replica import EARLY_A_PEER, EARLY_BODIES_A_PEER
 from fedcoin_cli.network.message import (
     Certified,
@@ -379,6 +380,30 @@ def test_a_block_from_the_future_is_not_acceptable() -> None:
         block = make_block(state.head, 2, time_ms, 2, 0, (transfer,), node.ledger.tip.certificate)
         assert replica.valid(block)
         assert replica.acceptable(block) is accepted
+
+
+def test_a_task_that_kills_those_who_look_at_it_is_let_go() -> None:
+    """Three mining children died over its files: it is refused, and the account's other wishes go on."""
+    world = quiet(1, seed=51)
+    node = world.nodes[0]
+    right = world.compute
+
+    def compute(node: Node, order: work.Order) -> None:
+        """Looking at a task's files ends the child."""
+        if isinstance(order, work.Inspect):
+            node.lose_child()
+        else:
+            right(node, order)
+
+    world.compute = compute  # type: ignore[method-assign]  # a child that dies of it
+    task = world.clients.task(0, 1)
+    node.deliver(task.sender, TransactionNote(task))
+    replica = node.replica
+    assert replica is not None
+    until(world, lambda: task.id not in replica._intake.mempool, 60_000)
+    assert node.life > 3
+    pay(world, 1, client=0)
+    until(world, world.converged)
 
 
 # Packing ------------------------------------------------------------------------------------------------------------
