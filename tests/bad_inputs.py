@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rounds import SHAPES, sign_round
 
-from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import write_update
 
 Spoil = Callable[[Workspace], object]

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fedcoin_cli.application.configuration import render
-from fedcoin_cli.application.settings import RULES
+from fedcoin_cli.application.workspace.configuration import render
+from fedcoin_cli.application.workspace.settings import RULES
 from fedcoin_cli.cli.main import verbs
 from fedcoin_cli.cli.manpage import exit_codes, pages
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from shell import PROGRAM, fedcoin
 
-from fedcoin_cli.application.crew import posts
-from fedcoin_cli.application.events import read_events
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.miner.crew import posts
+from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.process import ProcessRuntime
 
 # Generous: machines that run tests have other work, too.

@@ -5,9 +5,9 @@ from typing import Any
 
 from chains import ChainMaker, key
 
-from fedcoin_cli.application.peers import Peer, render_peers
-from fedcoin_cli.application.votelog import VoteLog
-from fedcoin_cli.application.workspace import REQUESTER, SERVER, Workspace, client_name, miner_name
+from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.workspace.peers import Peer, render_peers
+from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace, client_name, miner_name
 from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import give_up, settle
 from ledger_store.canonical import encode

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from simulated.disks import MemoryLog
 
-from fedcoin_cli.application.replica import Replica
-from fedcoin_cli.application.votelog import Remembered
+from fedcoin_cli.application.miner.replica import Replica
+from fedcoin_cli.application.miner.votelog import Remembered
 from fedcoin_cli.consensus import posap, simplex
 from fedcoin_cli.consensus.posap import Frozen, Opening, Posap
 from fedcoin_cli.consensus.simplex import Simplex

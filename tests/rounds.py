@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import TestSet, write_test, write_update
 from ledger_store.canonical import digest
 from ledger_store.keys import KeyPair

@@ -11,10 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcoin_cli.application.configuration import Configuration, FlagError, render
-from fedcoin_cli.application.peers import Peer, render_peers
-from fedcoin_cli.application.votelog import VoteLog
-from fedcoin_cli.application.workspace import (
+from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.workspace.configuration import Configuration, FlagError, render
+from fedcoin_cli.application.workspace.peers import Peer, render_peers
+from fedcoin_cli.application.workspace.workspace import (
     REQUESTER,
     SERVER,
     MinerFolder,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 def amount_micro(text: str, where: str) -> int:
     """Coins as micro-FedCoin; raises `FlagError` naming the option or argument `where`."""
-    from fedcoin_cli.application.configuration import FlagError
+    from fedcoin_cli.application.workspace.configuration import FlagError
     from ledger_store.amount import parse_micro
     from ledger_store.errors import SettingsError
 

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from typing import Self
 
-from fedcoin_cli.application.watch import Progress
+from fedcoin_cli.application.requester.watch import Progress
 from fedcoin_cli.cli.output import Output
 from fedcoin_cli.cli.progress import Step, progress
 

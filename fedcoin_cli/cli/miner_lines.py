@@ -4,8 +4,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from fedcoin_cli.application.crew import News
-from fedcoin_cli.application.names import Names
+from fedcoin_cli.application.miner.crew import News
+from fedcoin_cli.application.workspace.names import Names
 from ledger_store.amount import format_micro
 
 PROGRESS_S = 5.0

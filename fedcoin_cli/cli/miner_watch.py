@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from fedcoin_cli.application.crew import Crew, News
+from fedcoin_cli.application.miner.crew import Crew, News
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.miner_lines import MinerLines
 from fedcoin_cli.cli.output import Output

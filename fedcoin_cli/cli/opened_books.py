@@ -1,6 +1,6 @@
 """The books that a reading command opens, and how it says which they are."""
 
-from fedcoin_cli.application.books import Books
+from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.cli.options import Call
 
 

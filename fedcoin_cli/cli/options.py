@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.output import Output
 from ledger_store.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.configuration import Configuration
-    from fedcoin_cli.application.settings import Settings
+    from fedcoin_cli.application.workspace.configuration import Configuration
+    from fedcoin_cli.application.workspace.settings import Settings
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -49,7 +49,7 @@ class Call:
         `--price 5` says; None means that the option was not given. Raises `SettingsError`.
         """
         # Here, because a command that needs no setting should not pay for the schema.
-        from fedcoin_cli.application.configuration import Given, assignment, load
+        from fedcoin_cli.application.workspace.configuration import Given, assignment, load
 
         given = dict(assignment(text) for text in self.assignments)
         for name, value in flags.items():

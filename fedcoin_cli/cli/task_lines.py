@@ -1,7 +1,7 @@
 """A task and what came of it, as lines for people."""
 
-from fedcoin_cli.application.names import Names
-from fedcoin_cli.application.report import MinerLine, TaskReport
+from fedcoin_cli.application.books.report import MinerLine, TaskReport
+from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.amounts import aligned
 from fedcoin_cli.cli.output import table
 

@@ -4,7 +4,7 @@ import pytest
 from chains import COIN, ChainMaker, build_chain, key
 from places import place
 
-from fedcoin_cli.application.books import Books, certified_tip, claimed_height
+from fedcoin_cli.application.books.books import Books, certified_tip, claimed_height
 from ledger_store.errors import LedgerInvalid, NotFound
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
 

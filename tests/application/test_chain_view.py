@@ -4,7 +4,7 @@ import pytest
 from chains import ChainMaker, build_chain
 from places import refunded_round, settled_round
 
-from fedcoin_cli.application.chain_view import ANSWER_S, ChainView
+from fedcoin_cli.application.requester.chain_view import ANSWER_S, ChainView
 from fedcoin_cli.network.message import Fetch, FinalBlock, Message, Standing, Status
 from ledger_store.chain import start
 from ledger_store.errors import LedgerInvalid

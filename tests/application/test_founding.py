@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.application.configuration import FlagError, Given, load
 from fedcoin_cli.application.founding import Founding
-from fedcoin_cli.application.peers import read_peers
-from fedcoin_cli.application.votelog import VoteLog
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.workspace.configuration import FlagError, Given, load
+from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.errors import Locked, SettingsError
 from ledger_store.jsonl import ChainFile, ChainReader
 

@@ -3,7 +3,7 @@
 from simulated.world import Faults, World
 from simulator import run
 
-from fedcoin_cli.application.intake import FILES_PATIENCE_MS
+from fedcoin_cli.application.miner.intake import FILES_PATIENCE_MS
 from fedcoin_cli.network.message import TransactionNote
 
 

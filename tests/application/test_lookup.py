@@ -4,8 +4,15 @@ import pytest
 from chains import COIN, ChainMaker, key
 from places import place, refunded_round, settled_round
 
-from fedcoin_cli.application.books import Books
-from fedcoin_cli.application.lookup import FoundBlock, FoundTask, FoundTransaction, concerns, find, task_id
+from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.lookup import (
+    FoundBlock,
+    FoundTask,
+    FoundTransaction,
+    concerns,
+    find,
+    task_id,
+)
 from ledger_store.errors import NotFound
 
 

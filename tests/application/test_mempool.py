@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from chains import COIN, ChainMaker, key
 
-from fedcoin_cli.application.mempool import PENDING_AN_ACCOUNT, Mempool, Pendable, fresh_block
+from fedcoin_cli.application.miner.mempool import PENDING_AN_ACCOUNT, Mempool, Pendable, fresh_block
 from ledger_store.canonical import encode
 from ledger_store.errors import InvalidTransaction
 from ledger_store.state import apply

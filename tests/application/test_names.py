@@ -4,7 +4,7 @@ import pytest
 from chains import ChainMaker, key
 from places import place
 
-from fedcoin_cli.application.names import Names
+from fedcoin_cli.application.workspace.names import Names
 from ledger_store.errors import NotFound
 
 

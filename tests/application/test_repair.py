@@ -6,9 +6,9 @@ import pytest
 from chains import ChainMaker, build_chain
 from places import place
 
-from fedcoin_cli.application.repair import Repaired, repair
-from fedcoin_cli.application.votelog import VoteLog
-from fedcoin_cli.application.workspace import MinerFolder, Workspace
+from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.repair.repair import Repaired, repair
+from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from ledger_store.errors import LedgerInvalid, Locked
 from ledger_store.jsonl import CHAIN_NAME, ChainFile, ChainReader
 

@@ -11,8 +11,8 @@ from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
 
-from fedcoin_cli.application import work
-from fedcoin_cli.application.replica import EARLY_A_PEER, EARLY_BODIES_A_PEER
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.replica import EARLY_A_PEER, EARLY_BODIES_A_PEER
 from fedcoin_cli.network.message import (
     Certified,
     CommitNote,

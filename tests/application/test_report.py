@@ -5,7 +5,7 @@ from random import Random
 from chains import ChainMaker
 from places import refunded_round, settled_round
 
-from fedcoin_cli.application.report import distance_points, points, report_of
+from fedcoin_cli.application.books.report import distance_points, points, report_of
 from ledger_store.transaction import Result
 
 

@@ -7,9 +7,9 @@ from places import place
 from rounds import make_round
 from shell import fedcoin
 
-from fedcoin_cli.application.books import Books
-from fedcoin_cli.application.retarget import learn_difficulty, spread_micro
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.retarget import learn_difficulty, spread_micro
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import settle
 from ledger_store.errors import NotFound

@@ -10,8 +10,8 @@ from chains import ChainMaker
 from places import place
 from rounds import SHAPES, make_round, sign_round
 
-from fedcoin_cli.application.round_files import read_round
-from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import write_update
 from ledger_store.errors import RoundFilesInvalid
 from ledger_store.genesis import Bounds

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.application.configuration import FlagError, Given, load, render
-from fedcoin_cli.application.setting_rule import Value
-from fedcoin_cli.application.settings import RULES, Settings
+from fedcoin_cli.application.workspace.configuration import FlagError, Given, load, render
+from fedcoin_cli.application.workspace.setting_rule import Value
+from fedcoin_cli.application.workspace.settings import RULES, Settings
 from ledger_store.errors import ExitCode, SettingsError
 
 

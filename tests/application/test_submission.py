@@ -1,7 +1,7 @@
 import pytest
 from chains import ChainMaker, key
 
-from fedcoin_cli.application.submission import REMIND_EVERY, RESEND_S, Submission
+from fedcoin_cli.application.requester.submission import REMIND_EVERY, RESEND_S, Submission
 
 MINERS = ("a", "b", "c", "d")
 

@@ -6,9 +6,9 @@ from chains import ChainMaker
 from places import place
 from rounds import make_round
 
-from fedcoin_cli.application.configuration import Given, load
-from fedcoin_cli.application.round_files import read_round
-from fedcoin_cli.application.terms import Wanted
+from fedcoin_cli.application.requester.terms import Wanted
+from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.workspace.configuration import Given, load
 
 
 @pytest.mark.parametrize("price", ["0", "0.000001", "1000", "333.333331"])

@@ -1,7 +1,7 @@
 import pytest
 from chains import COIN, ChainMaker, key
 
-from fedcoin_cli.application.trial import check_admissible
+from fedcoin_cli.application.requester.trial import check_admissible
 from ledger_store.errors import ConsensusFailure, FedCoinError, InsufficientFunds, NotFound, SettingsError
 
 FRIEND = key("friend")

@@ -15,7 +15,7 @@ from chains import ChainMaker, build_chain
 from children import in_child
 from simulated.disks import MemoryLog
 
-from fedcoin_cli.application.votelog import Record, VoteLog
+from fedcoin_cli.application.miner.votelog import Record, VoteLog
 from fedcoin_cli.consensus.posap import Frozen, Opening, Started
 from fedcoin_cli.network.message import Certified, CommitNote, Proposal, RevealNote, Vote
 from ledger_store.block import Certificate
@@ -191,7 +191,7 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from chains import build_chain
-from fedcoin_cli.application.votelog import VoteLog
+from fedcoin_cli.application.miner.votelog import VoteLog
 from fedcoin_cli.network.message import Vote
 
 chain = build_chain(miners=1, blocks=1)

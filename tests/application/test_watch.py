@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from chains import ChainMaker
 
-from fedcoin_cli.application.watch import Progress, progress_of, sending
+from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.network.message import Standing
 from fedcoin_cli.network.transfers import Progress as Sent
 from ledger_store.state import TaskRecord

@@ -1,7 +1,7 @@
 import pytest
 from chains import ChainMaker
 
-from fedcoin_cli.application.work import (
+from fedcoin_cli.application.miner.work import (
     Answer,
     Configure,
     Estimated,

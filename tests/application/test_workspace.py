@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.application.workspace import Workspace, client_name, miner_name
+from fedcoin_cli.application.workspace.workspace import Workspace, client_name, miner_name
 from ledger_store.errors import ExitCode, KeyFailure, LedgerInvalid, NotFound, NoWorkspace
 
 

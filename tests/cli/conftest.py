@@ -4,7 +4,7 @@ import pytest
 from chains import COIN, ChainMaker, key
 from places import place, settled_round
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 
 
 @pytest.fixture

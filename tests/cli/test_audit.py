@@ -4,7 +4,7 @@ from pathlib import Path
 from chains import ChainMaker
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.jsonl import CHAIN_NAME
 
 

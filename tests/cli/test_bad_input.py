@@ -18,7 +18,7 @@ from rounds import make_round
 from shell import Said, fedcoin
 from small_disks import fill, small_disk
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.jsonl import ChainFile
 
 ERROR = re.compile(r"error: [^\n]+\n(  [^\n]+\n)?\nhint: [^\n]+\n")

@@ -4,7 +4,7 @@ from chains import ChainMaker, key
 from places import place
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 
 
 def test_all_accounts(workspace: Workspace, maker: ChainMaker) -> None:

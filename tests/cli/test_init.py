@@ -2,7 +2,7 @@ from pathlib import Path
 
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 
 
 def test_init_says_what_counts(tmp_path: Path) -> None:

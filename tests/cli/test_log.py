@@ -1,7 +1,7 @@
 from chains import ChainMaker
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 
 
 def test_every_block_newest_last(workspace: Workspace, maker: ChainMaker) -> None:

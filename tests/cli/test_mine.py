@@ -7,7 +7,7 @@ import pytest
 from live import processes_in, runtime_of, wait_until, watched, workspace_of
 from shell import fedcoin
 
-from fedcoin_cli.application.peers import read_peers
+from fedcoin_cli.application.workspace.peers import read_peers
 
 FEW = ("--clients", "2")
 

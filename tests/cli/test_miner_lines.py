@@ -1,7 +1,7 @@
 import pytest
 
-from fedcoin_cli.application.crew import News
-from fedcoin_cli.application.names import Names
+from fedcoin_cli.application.miner.crew import News
+from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.miner_lines import MinerLines
 
 TASK = "ab" * 32

@@ -9,8 +9,8 @@ import pytest
 from live import events_of, program, wait_until, workspace_of
 from shell import fedcoin
 
-from fedcoin_cli.application.peers import read_peers
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.process import named_process
 
 

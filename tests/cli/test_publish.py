@@ -7,7 +7,7 @@ from places import place
 from rounds import make_round
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import pytest
 from chains import ChainMaker
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 
 
 def task_of(maker: ChainMaker) -> str:

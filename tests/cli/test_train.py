@@ -6,8 +6,8 @@ from chains import ChainMaker
 from places import place
 from shell import fedcoin
 
-from fedcoin_cli.application.round_files import read_round
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.learning.features import Conv
 from fedcoin_cli.learning.model import parse_model
 

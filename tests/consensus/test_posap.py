@@ -6,8 +6,8 @@ import pytest
 from chains import ChainMaker, digest
 from simulated.signatures import second_signature
 
-from fedcoin_cli.application.ports import RosterSigner
-from fedcoin_cli.application.votelog import Record, from_bytes, to_bytes
+from fedcoin_cli.application.miner.ports import RosterSigner
+from fedcoin_cli.application.miner.votelog import Record, from_bytes, to_bytes
 from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.posap import (
     Attempt,

@@ -6,7 +6,7 @@ from pathlib import Path
 from live import processes_in, wait_until, watched
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 
 
 def test_a_whole_round(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from live import events_of, ledgers, program, runtime_of, wait_until, workspace_
 from oracles import shapley
 from shell import fedcoin
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.reference import Reference
 from ledger_store.jsonl import ChainReader

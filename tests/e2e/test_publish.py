@@ -15,11 +15,11 @@ from live import program, runtime_of, wait_until, workspace_of
 from rounds import SHAPES, SIDE, make_round, sign_round
 from shell import Said, fedcoin
 
-from fedcoin_cli.application.configuration import Given, load
-from fedcoin_cli.application.requester import Requester
-from fedcoin_cli.application.round_files import read_round
-from fedcoin_cli.application.terms import Wanted
-from fedcoin_cli.application.workspace import REQUESTER, Workspace, client_name
+from fedcoin_cli.application.requester.requester import Requester
+from fedcoin_cli.application.requester.terms import Wanted
+from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.workspace.configuration import Given, load
+from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, client_name
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.tensorfile import TensorFile
 from fedcoin_cli.learning.weights import write_update

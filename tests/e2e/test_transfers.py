@@ -6,9 +6,9 @@ from pathlib import Path
 
 from live import events_of, ledgers, runtime_of, wait_until, workspace_of
 
-from fedcoin_cli.application.requester import Final, Requester
-from fedcoin_cli.application.session import Patience
-from fedcoin_cli.application.workspace import REQUESTER, SERVER, Workspace
+from fedcoin_cli.application.requester.requester import Final, Requester
+from fedcoin_cli.application.requester.session import Patience
+from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace
 from ledger_store.audit import audit
 
 COIN = 10**6

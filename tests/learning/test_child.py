@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from chains import ChainMaker
 
-from fedcoin_cli.application.child import Child
-from fedcoin_cli.application.work import Answer, Configure, Inspect, Inspected, Ready
+from fedcoin_cli.application.miner.child import Child
+from fedcoin_cli.application.miner.work import Answer, Configure, Inspect, Inspected, Ready
 from fedcoin_cli.network.store import Store
 
 PATIENCE_S = 60.0

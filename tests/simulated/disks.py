@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fedcoin_cli.application.votelog import Record, Remembered, from_bytes, to_bytes
+from fedcoin_cli.application.miner.votelog import Record, Remembered, from_bytes, to_bytes
 from fedcoin_cli.consensus.posap import Opening
 from fedcoin_cli.network.message import Certified, CommitNote, Proposal, Vote
 from ledger_store.block import Block, Certificate

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from simulated.disks import MemoryLedger, MemoryLog
 
-from fedcoin_cli.application import work
-from fedcoin_cli.application.ports import RosterSigner
-from fedcoin_cli.application.replica import Replica, reconcile
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.ports import RosterSigner
+from fedcoin_cli.application.miner.replica import Replica, reconcile
 from fedcoin_cli.network.message import Message
 from ledger_store.block import Block
 

@@ -20,7 +20,7 @@ from simulated.nodes import WALL_MS, Node
 from simulated.signatures import StubKey
 from simulated.witness import Witness
 
-from fedcoin_cli.application import work
+from fedcoin_cli.application.miner import work
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.network.message import Message, Receipt, from_frame, to_frame
 from ledger_store.block import Block

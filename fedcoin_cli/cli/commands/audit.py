@@ -53,7 +53,7 @@ def run(
 
 
 def _path(call: Call, file: Path | None) -> Path:
-    from fedcoin_cli.application.books import ledgers
+    from fedcoin_cli.application.books.books import ledgers
     from ledger_store.jsonl import CHAIN_NAME
 
     if file is None:

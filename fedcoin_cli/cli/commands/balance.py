@@ -23,7 +23,7 @@ def run(
 
     The longest certified ledger of the workspace is read; a price is in escrow until its task ends.
     """
-    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.amounts import aligned
     from fedcoin_cli.cli.opened_books import open_books, source
     from fedcoin_cli.cli.output import table

@@ -21,9 +21,9 @@ def run(
 
     Its price comes back from escrow. Once miners work on a task it can no longer be withdrawn.
     """
-    from fedcoin_cli.application.lookup import task_id
-    from fedcoin_cli.application.requester import Requester
-    from fedcoin_cli.application.workspace import REQUESTER
+    from fedcoin_cli.application.books.lookup import task_id
+    from fedcoin_cli.application.requester.requester import Requester
+    from fedcoin_cli.application.workspace.workspace import REQUESTER
 
     workspace = call.workspace()
     with Requester(workspace, workspace.key(key or REQUESTER)) as requester:

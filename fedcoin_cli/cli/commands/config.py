@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.application.configuration import Configuration, user_file
-from fedcoin_cli.application.settings import RULES
+from fedcoin_cli.application.workspace.configuration import Configuration, user_file
+from fedcoin_cli.application.workspace.settings import RULES
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import table
 from ledger_store.errors import NoWorkspace

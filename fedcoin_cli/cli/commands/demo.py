@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from fedcoin_cli.application.workspace import REQUESTER, Workspace
+from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.options import Call
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.requester import Published
+    from fedcoin_cli.application.requester.requester import Published
     from ledger_store.audit import AuditReport
 
 _CLIENTS, _MINERS = 8, 4
@@ -112,7 +112,7 @@ def _interrupt() -> NoReturn:
 
 
 def _train(call: Call, workspace: Workspace) -> Path:
-    from fedcoin_cli.application.round_making import Recipe, make_round
+    from fedcoin_cli.application.rounds.making import Recipe, make_round
     from fedcoin_cli.cli.progress import progress
     from fedcoin_cli.learning.datasets import load
 
@@ -126,10 +126,10 @@ def _train(call: Call, workspace: Workspace) -> Path:
 
 
 def _publish(call: Call, workspace: Workspace, folder: Path) -> "Published":
-    from fedcoin_cli.application.names import Names
-    from fedcoin_cli.application.requester import Requester
-    from fedcoin_cli.application.round_files import read_round
-    from fedcoin_cli.application.terms import Wanted
+    from fedcoin_cli.application.requester.requester import Requester
+    from fedcoin_cli.application.requester.terms import Wanted
+    from fedcoin_cli.application.rounds.files import read_round
+    from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.following import Bars
 
     settings = call.settings(workspace)
@@ -151,7 +151,7 @@ def _ledgers(workspace: Workspace) -> set[bytes]:
 
 
 def _audit(workspace: Workspace) -> "AuditReport":
-    from fedcoin_cli.application.books import ledgers
+    from fedcoin_cli.application.books.books import ledgers
     from fedcoin_cli.contract.audit import CHECKS
     from ledger_store.audit import audit
     from ledger_store.errors import LedgerInvalid
@@ -174,7 +174,7 @@ def _aligned(balances: Mapping[str, str]) -> list[tuple[str, str]]:
 def _answer(
     call: Call, workspace: Workspace, published: "Published", audited: "AuditReport", seconds: float
 ) -> None:
-    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.output import counted, table
     from fedcoin_cli.cli.task_lines import task_lines
     from ledger_store.amount import format_micro

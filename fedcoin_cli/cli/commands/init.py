@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.workspace import SERVER, Workspace
+from fedcoin_cli.application.workspace.workspace import SERVER, Workspace
 from fedcoin_cli.cli.options import Call
 from ledger_store.amount import format_micro
 from ledger_store.genesis import Genesis

@@ -11,7 +11,7 @@ import typer
 from fedcoin_cli.cli.options import Call
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.workspace.names import Names
     from ledger_store.block import Block
     from ledger_store.transaction import Transaction
 
@@ -29,8 +29,8 @@ def run(
 
     Each with height, time and transactions; `fedcoin show ID` tells more of one block, task or transaction.
     """
-    from fedcoin_cli.application.lookup import concerns
-    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.books.lookup import concerns
+    from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.opened_books import open_books, source
 
     names = Names.of(call.workspace())

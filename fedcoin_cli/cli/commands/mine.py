@@ -14,8 +14,8 @@ from fedcoin_cli.cli.options import Call
 from ledger_store.errors import ConsensusFailure, ExitCode, NotFound
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.crew import Crew
-    from fedcoin_cli.application.workspace import Workspace
+    from fedcoin_cli.application.miner.crew import Crew
+    from fedcoin_cli.application.workspace.workspace import Workspace
     from fedcoin_cli.cli.miner_watch import Watch
 
 
@@ -71,7 +71,7 @@ def make_crew(
     call: Call, workspace: "Workspace", replicas: int | None = None, via: Via = Via.process
 ) -> "Crew":
     """The first `replicas` of the local miners (None: all)."""
-    from fedcoin_cli.application.crew import Crew, posts, share_of_cores
+    from fedcoin_cli.application.miner.crew import Crew, posts, share_of_cores
     from fedcoin_cli.runtime.process import ProcessRuntime
 
     numbers = [miner.number for miner in workspace.miners]

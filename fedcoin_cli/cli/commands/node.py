@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.workspace import MinerFolder
+from fedcoin_cli.application.workspace.workspace import MinerFolder
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import as_known
 from ledger_store.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.node import NodeConfig
+    from fedcoin_cli.application.miner.node import NodeConfig
 
 
 def run(
@@ -30,8 +30,8 @@ def run(
     It votes, mines and checks until Ctrl-C or SIGTERM. What it does stands in miners/N/node.log, one JSON
     object a line. `fedcoin mine` starts all local miners.
     """
-    from fedcoin_cli.application.crew import share_of_cores
-    from fedcoin_cli.application.node import NodeConfig
+    from fedcoin_cli.application.miner.crew import share_of_cores
+    from fedcoin_cli.application.miner.node import NodeConfig
 
     workspace = call.workspace()
     folder = workspace.miner(number)
@@ -45,7 +45,7 @@ def run(
 
 
 def _serve(call: Call, config: "NodeConfig") -> None:
-    from fedcoin_cli.application.node import Node
+    from fedcoin_cli.application.miner.node import Node
     from fedcoin_cli.runtime.process import naming_itself
 
     with Interrupts() as interrupts:
@@ -61,7 +61,7 @@ def _serve(call: Call, config: "NodeConfig") -> None:
 
 def _leave_word(folder: MinerFolder, error: Exception) -> None:
     """Say in the miner's log why it ended, for whoever started it."""
-    from fedcoin_cli.application.events import EventLog
+    from fedcoin_cli.application.miner.events import EventLog
 
     known = as_known(error)
     log = EventLog(folder.log)

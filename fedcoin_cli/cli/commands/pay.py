@@ -22,8 +22,8 @@ def run(
 
     Whoever earned coins can pay with them: --key names the key that signs.
     """
-    from fedcoin_cli.application.names import Names
-    from fedcoin_cli.application.workspace import REQUESTER
+    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.amounts import amount_micro
     from ledger_store.amount import format_micro
 
@@ -32,7 +32,7 @@ def run(
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
     receiver = names.address(to)
 
-    from fedcoin_cli.application.requester import Requester
+    from fedcoin_cli.application.requester.requester import Requester
 
     with Requester(workspace, payer) as requester:
         final = requester.pay(receiver, micro)

@@ -19,7 +19,7 @@ def run(
     It holds integer logits of each client's own model on the test images, and its digest goes into the task. Miners
     use it as a control variate; it is never part of a value.
     """
-    from fedcoin_cli.application.round_making import add_proxy
+    from fedcoin_cli.application.rounds.making import add_proxy
 
     document = add_proxy(round_dir)
     call.output.answer({"round": str(round_dir), "proxy": document["proxy"]}, [f"proxy  {document['proxy']}"])

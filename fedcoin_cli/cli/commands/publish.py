@@ -15,11 +15,11 @@ import typer
 from fedcoin_cli.cli.options import Call
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.names import Names
-    from fedcoin_cli.application.requester import Published, Requester
-    from fedcoin_cli.application.settings import Settings
-    from fedcoin_cli.application.terms import Wanted
-    from fedcoin_cli.application.workspace import Workspace
+    from fedcoin_cli.application.requester.requester import Published, Requester
+    from fedcoin_cli.application.requester.terms import Wanted
+    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.settings import Settings
+    from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.keys import KeyPair
 
 
@@ -67,8 +67,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     certified block that was verified here. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it
     ended. The exit code is 6 when the task was refunded.
     """
-    from fedcoin_cli.application.names import Names
-    from fedcoin_cli.application.workspace import REQUESTER
+    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.workspace import REQUESTER
 
     times = 1 if repeat is None else repeat
     if no_wait and times != 1:
@@ -100,8 +100,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 def _wanted(
     workspace: "Workspace", folder: Path | None, settings: "Settings", server: str, error: str | None
 ) -> "Wanted":
-    from fedcoin_cli.application.round_files import read_round
-    from fedcoin_cli.application.terms import Wanted
+    from fedcoin_cli.application.requester.terms import Wanted
+    from fedcoin_cli.application.rounds.files import read_round
     from fedcoin_cli.cli.amounts import amount_micro
 
     error_micro = None if error is None else amount_micro(error, "--payment-error")
@@ -111,8 +111,8 @@ def _wanted(
 
 def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
     """The same with the D that the ledger tells."""
-    from fedcoin_cli.application.books import Books
-    from fedcoin_cli.application.retarget import learn_difficulty
+    from fedcoin_cli.application.books.books import Books
+    from fedcoin_cli.application.books.retarget import learn_difficulty
     from ledger_store.amount import format_micro
 
     with Books.open(workspace) as books:
@@ -122,8 +122,8 @@ def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
 
 
 def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
-    from fedcoin_cli.application.books import certified_tip
-    from fedcoin_cli.application.trial import check_admissible
+    from fedcoin_cli.application.books.books import certified_tip
+    from fedcoin_cli.application.requester.trial import check_admissible
     from ledger_store.amount import format_micro
     from ledger_store.transaction import sign
 
@@ -153,7 +153,7 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
 
 
 def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
-    from fedcoin_cli.application.requester import Requester
+    from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.cli.following import Bars
 
     with Bars(call.output) as bars, Requester(workspace, payer, bars) as requester:
@@ -172,7 +172,7 @@ def _publish(
     alone: bool,
 ) -> None:
     """Publish one round after the other; with --json and several there is one answer at the end."""
-    from fedcoin_cli.application.requester import Requester
+    from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.cli.following import Bars
 
     done: list[dict[str, object]] = []

@@ -11,7 +11,7 @@ import typer
 from fedcoin_cli.cli.options import Call
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.repair import Repaired
+    from fedcoin_cli.application.repair.repair import Repaired
 
 
 def run(
@@ -27,7 +27,7 @@ def run(
     log. A ledger damaged in the middle is kept as a copy and completed from another one. The miners must be
     stopped.
     """
-    from fedcoin_cli.application.repair import repair
+    from fedcoin_cli.application.repair.repair import repair
 
     repaired = repair(call.workspace(), donor)
     data = {"miners": [_data(one) for one in repaired]}

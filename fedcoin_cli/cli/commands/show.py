@@ -24,8 +24,8 @@ def run(
     A settled task shows values, payments and every miner's estimate. Four characters of an id are enough where
     no other id begins with them.
     """
-    from fedcoin_cli.application.lookup import FoundBlock, FoundTask, find
-    from fedcoin_cli.application.names import Names
+    from fedcoin_cli.application.books.lookup import FoundBlock, FoundTask, find
+    from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.ledger_lines import block_lines, summary
     from fedcoin_cli.cli.opened_books import open_books, source
     from fedcoin_cli.cli.task_lines import task_lines

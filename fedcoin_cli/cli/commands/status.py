@@ -9,7 +9,7 @@ from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import table
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.standing import MinerState
+    from fedcoin_cli.application.requester.standing import MinerState
 
 WAIT_S = 1.5
 
@@ -19,8 +19,8 @@ def run(call: Call) -> None:
 
     It also tells how many miners may be offline, and works when none is up.
     """
-    from fedcoin_cli.application.books import certified_tip
-    from fedcoin_cli.application.standing import ask
+    from fedcoin_cli.application.books.books import certified_tip
+    from fedcoin_cli.application.requester.standing import ask
 
     workspace = call.workspace()
     genesis, height = workspace.genesis(), certified_tip(workspace).height

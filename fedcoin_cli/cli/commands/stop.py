@@ -11,7 +11,7 @@ def run(call: Call) -> None:
 
     Each is asked to end; one that has not ended after five seconds is killed. No ledger is harmed by that.
     """
-    from fedcoin_cli.application.crew import posts
+    from fedcoin_cli.application.miner.crew import posts
     from fedcoin_cli.runtime.base import stop
     from fedcoin_cli.runtime.process import ProcessRuntime
 

@@ -62,7 +62,7 @@ def run(
     # Here, because Keras takes seconds to import: a wrong option should say so at once.
     if call.output.lively:
         call.output.note("loading TensorFlow")
-    from fedcoin_cli.application.round_making import Recipe, make_round
+    from fedcoin_cli.application.rounds.making import Recipe, make_round
     from fedcoin_cli.learning.datasets import load
     from fedcoin_cli.learning.model import parse_model
     from fedcoin_cli.learning.splits import SPLITS

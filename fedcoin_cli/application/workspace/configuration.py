@@ -15,8 +15,8 @@ from pathlib import Path
 
 from platformdirs import user_config_path
 
-from fedcoin_cli.application.setting_rule import Value
-from fedcoin_cli.application.settings import RULES, SECTIONS, Settings
+from fedcoin_cli.application.workspace.setting_rule import Value
+from fedcoin_cli.application.workspace.settings import RULES, SECTIONS, Settings
 from fedcoin_cli.consensus.rankings import grid_up_to
 from ledger_store.errors import ExitCode, SettingsError
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcoin_cli.application.round_files import MODEL_NAME, PROXY_NAME, ROUND_NAME, SCHEMA, TEST_NAME
-from fedcoin_cli.application.workspace import Workspace, client_name
+from fedcoin_cli.application.rounds.files import MODEL_NAME, PROXY_NAME, ROUND_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.datasets import Dataset
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.proxy import make_proxy

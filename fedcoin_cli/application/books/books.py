@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, replay, start
 from ledger_store.errors import FedCoinError, Malformed, NotFound

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
 
-from fedcoin_cli.application.work import Answer, Configure, Order, from_line, to_line
+from fedcoin_cli.application.miner.work import Answer, Configure, Order, from_line, to_line
 from ledger_store.errors import MissingPart
 
 _READ_BYTES = 2**16
@@ -32,7 +32,7 @@ class Child:
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
                 # -P: a random.py in the folder where the miner was started is not the library's
-                [sys.executable, "-P", "-m", "fedcoin_cli.application.worker"],
+                [sys.executable, "-P", "-m", "fedcoin_cli.application.miner.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

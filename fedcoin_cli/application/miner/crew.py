@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedcoin_cli.application.events import read_events
-from fedcoin_cli.application.names import Names
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.base import Post, Runtime, stop
 from ledger_store.errors import ConsensusFailure, FedCoinError, MissingPart
 

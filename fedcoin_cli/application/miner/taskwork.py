@@ -5,9 +5,9 @@ Drives `posap` between chain, peers, vote log and mining child.
 
 from collections.abc import Iterable
 
-from fedcoin_cli.application import work
-from fedcoin_cli.application.ports import Ledger, Log, Orders, Ports
-from fedcoin_cli.application.votelog import Record
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.ports import Ledger, Log, Orders, Ports
+from fedcoin_cli.application.miner.votelog import Record
 from fedcoin_cli.consensus import posap
 from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.posap import Posap

@@ -1,8 +1,8 @@
 """The mining child: the only process of a miner that loads NumPy and, where the C kernel cannot count, TensorFlow.
 
-Run as `python -m fedcoin_cli.application.worker`. It reads orders and writes answers, one line each, and ends when its
-input closes. While it mines it works in short slices and looks for orders between them; everything it knows of a task
-(game, engine, counts) is kept until the task is forgotten.
+Run as `python -m fedcoin_cli.application.miner.worker`. It reads orders and writes answers, one line each, and ends
+when its input closes. While it mines it works in short slices and looks for orders between them; everything it knows of
+a task (game, engine, counts) is kept until the task is forgotten.
 """
 
 import os
@@ -13,8 +13,8 @@ from math import ceil, inf
 from pathlib import Path
 from typing import NoReturn
 
-from fedcoin_cli.application import work
-from fedcoin_cli.application.work import Answer, Order, from_line, to_line
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
 from fedcoin_cli.consensus.posap import CHECK_LEAST_MS
 from fedcoin_cli.learning.mining.admission import refused_update
 from fedcoin_cli.learning.mining.checking import Checker

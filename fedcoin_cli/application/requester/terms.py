@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fedcoin_cli.application.round_files import Round
-from fedcoin_cli.application.settings import Settings
+from fedcoin_cli.application.rounds.files import Round
+from fedcoin_cli.application.workspace.settings import Settings
 from ledger_store.amount import split
 from ledger_store.transaction import Task
 

@@ -11,10 +11,10 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcoin_cli.application.completion import complete, first_altered, holds, unused
-from fedcoin_cli.application.replica import reconcile
-from fedcoin_cli.application.votelog import Remembered, VoteLog
-from fedcoin_cli.application.workspace import MinerFolder, Workspace
+from fedcoin_cli.application.miner.replica import reconcile
+from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
+from fedcoin_cli.application.repair.completion import complete, first_altered, holds, unused
+from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from ledger_store import disk
 from ledger_store.block import Block
 from ledger_store.errors import (

@@ -10,13 +10,13 @@ and what is to persist is durable before anything that follows is sent.
 
 from collections.abc import Iterable
 
-from fedcoin_cli.application import work
-from fedcoin_cli.application.catchup import CatchUp, Recovery
-from fedcoin_cli.application.intake import Intake
-from fedcoin_cli.application.mempool import fresh_block
-from fedcoin_cli.application.ports import Ledger, Log, Orders, Ports
-from fedcoin_cli.application.taskwork import TaskWork
-from fedcoin_cli.application.votelog import Record, Remembered
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.catchup import CatchUp, Recovery
+from fedcoin_cli.application.miner.intake import Intake
+from fedcoin_cli.application.miner.mempool import fresh_block
+from fedcoin_cli.application.miner.ports import Ledger, Log, Orders, Ports
+from fedcoin_cli.application.miner.taskwork import TaskWork
+from fedcoin_cli.application.miner.votelog import Record, Remembered
 from fedcoin_cli.consensus import simplex
 from fedcoin_cli.consensus.simplex import Council, Signer, Simplex
 from fedcoin_cli.contract.settlement import validate

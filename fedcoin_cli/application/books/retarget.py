@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 
-from fedcoin_cli.application.books import Books
+from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.errors import NotFound
 from ledger_store.genesis import Genesis

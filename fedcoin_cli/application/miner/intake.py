@@ -5,9 +5,9 @@ A task may be packed once its files are held and checked here and either all min
 
 from dataclasses import dataclass
 
-from fedcoin_cli.application import work
-from fedcoin_cli.application.mempool import Mempool, Pendable
-from fedcoin_cli.application.ports import Ledger, Orders, Ports
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.mempool import Mempool, Pendable
+from fedcoin_cli.application.miner.ports import Ledger, Orders, Ports
 from fedcoin_cli.network.message import CHECKED_MOST, Receipt, TransactionNote
 from ledger_store.block import Block
 from ledger_store.errors import PeerFault

@@ -3,10 +3,10 @@
 import time
 from dataclasses import dataclass
 
-from fedcoin_cli.application.line import Line
-from fedcoin_cli.application.names import Names
-from fedcoin_cli.application.peers import Peer, read_peers
-from fedcoin_cli.application.workspace import REQUESTER, Workspace
+from fedcoin_cli.application.requester.line import Line
+from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.peers import Peer, read_peers
+from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
 from fedcoin_cli.network.message import Standing
 from ledger_store.errors import KeyFailure
 from ledger_store.keys import KeyPair

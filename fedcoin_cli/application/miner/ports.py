@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from fedcoin_cli.application.votelog import Record
-from fedcoin_cli.application.work import Order, needed_files
+from fedcoin_cli.application.miner.votelog import Record
+from fedcoin_cli.application.miner.work import Order, needed_files
 from fedcoin_cli.network.message import Certified, Message, Vote
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip

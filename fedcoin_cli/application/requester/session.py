@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedcoin_cli.application.books import certified_tip
-from fedcoin_cli.application.chain_view import ChainView
-from fedcoin_cli.application.line import Line
-from fedcoin_cli.application.peers import read_peers
-from fedcoin_cli.application.submission import Submission
-from fedcoin_cli.application.trial import check_admissible
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.books.books import certified_tip
+from fedcoin_cli.application.requester.chain_view import ChainView
+from fedcoin_cli.application.requester.line import Line
+from fedcoin_cli.application.requester.submission import Submission
+from fedcoin_cli.application.requester.trial import check_admissible
+from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.message import Message, Receipt, TransactionNote
 from ledger_store.errors import ConsensusFailure, NetworkFailure, RoundFilesInvalid
 from ledger_store.keys import KeyPair

@@ -5,8 +5,8 @@ Nothing is believed here: a name is what this workspace calls an address.
 
 from collections.abc import Mapping
 
-from fedcoin_cli.application.peers import read_peers
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.errors import FedCoinError, NotFound
 from ledger_store.keys import ADDRESS_LENGTH
 

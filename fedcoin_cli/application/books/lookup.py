@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fedcoin_cli.application.books import Books
-from fedcoin_cli.application.report import TaskReport, report_of
+from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.report import TaskReport, report_of
 from ledger_store.block import Block
 from ledger_store.errors import NotFound
 from ledger_store.state import State, TaskRecord

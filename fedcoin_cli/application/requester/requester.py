@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from fedcoin_cli.application.report import TaskReport, report_of
-from fedcoin_cli.application.session import Make, Patience, Session
-from fedcoin_cli.application.terms import Wanted
-from fedcoin_cli.application.watch import Progress, progress_of, sending
-from fedcoin_cli.application.workspace import Workspace
+from fedcoin_cli.application.books.report import TaskReport, report_of
+from fedcoin_cli.application.requester.session import Make, Patience, Session
+from fedcoin_cli.application.requester.terms import Wanted
+from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Progress as Sent

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from fedcoin_cli.application.peers import Peer
+from fedcoin_cli.application.workspace.peers import Peer
 from fedcoin_cli.network.message import Ask, Message, Standing, from_frame, to_frame
 from fedcoin_cli.network.p2p import P2P
 from ledger_store.errors import Malformed

@@ -13,15 +13,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from fedcoin_cli.application import work
-from fedcoin_cli.application.child import Child
-from fedcoin_cli.application.events import EventLog
-from fedcoin_cli.application.peers import Peer, read_peers
-from fedcoin_cli.application.ports import RosterSigner
-from fedcoin_cli.application.replica import Replica, reconcile
-from fedcoin_cli.application.settings import Settings
-from fedcoin_cli.application.votelog import Remembered, VoteLog
-from fedcoin_cli.application.workspace import MinerFolder, Workspace
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.child import Child
+from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.ports import RosterSigner
+from fedcoin_cli.application.miner.replica import Replica, reconcile
+from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
+from fedcoin_cli.application.workspace.peers import Peer, read_peers
+from fedcoin_cli.application.workspace.settings import Settings
+from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.message import Certified, Message, Vote, from_frame, to_frame

@@ -1,0 +1,1 @@
+"""What a verified ledger says, looked up and reported. Nothing here writes or sends."""

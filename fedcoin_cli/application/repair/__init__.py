@@ -1,0 +1,1 @@
+"""Local ledgers made whole again without losing a byte."""
