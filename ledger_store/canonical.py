@@ -19,7 +19,7 @@ DIGEST_LENGTH = 64
 
 def encode(value: Any) -> bytes:
     """Return the canonical bytes of `value`; raises `Malformed` for a float or any other foreign type."""
-    _check(value, 0)
+    _check(value)
     return _dump(value)
 
 
@@ -27,7 +27,7 @@ def decode(data: bytes) -> Any:
     """Read canonical bytes; raises `Malformed` for anything that `encode` would not have written."""
     try:
         value = _DECODER.decode(data.decode("ascii"))
-        _check(value, 0)
+        _check(value)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not canonical JSON: {error}") from error
     if _dump(value) != data:
@@ -58,23 +58,33 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 _DECODER = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float)
 
 
-def _check(value: Any, depth: int) -> None:
-    if depth > DEPTH_LIMIT:
-        raise Malformed("not canonical JSON: nested too deeply")
-    kind = type(value)
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str or not key.isascii():
-                raise Malformed("not canonical JSON: a key is not ASCII text")
-            _check(item, depth + 1)
-    elif kind is list:
-        for item in value:
-            _check(item, depth + 1)
-    elif kind is str:
-        if not value.isascii():
-            raise Malformed("not canonical JSON: text beyond ASCII")
-    elif kind is int:
-        if not -INTEGER_LIMIT < value < INTEGER_LIMIT:
-            raise Malformed("not canonical JSON: an integer beyond 2**53")
-    elif kind is not bool and value is not None:
-        raise Malformed(f"not canonical JSON: {kind.__name__} has no place here")
+def _check(value: Any) -> None:
+    """Level by level: most of what is encoded is flat, and a call for each leaf is what this would cost."""
+    level = [value]
+    for _ in range(DEPTH_LIMIT + 1):
+        deeper: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is str:
+                if not item.isascii():
+                    raise Malformed("not canonical JSON: text beyond ASCII")
+            elif kind is int:
+                if not -INTEGER_LIMIT < item < INTEGER_LIMIT:
+                    raise Malformed("not canonical JSON: an integer beyond 2**53")
+            elif kind is list:
+                deeper += item
+            elif kind is dict:
+                _check_keys(item)
+                deeper += item.values()
+            elif kind is not bool and item is not None:
+                raise Malformed(f"not canonical JSON: {kind.__name__} has no place here")
+        if not deeper:
+            return
+        level = deeper
+    raise Malformed("not canonical JSON: nested too deeply")
+
+
+def _check_keys(value: dict[Any, Any]) -> None:
+    for key in value:
+        if type(key) is not str or not key.isascii():
+            raise Malformed("not canonical JSON: a key is not ASCII text")

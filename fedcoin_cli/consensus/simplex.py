@@ -24,7 +24,7 @@ The timer of a height runs only once the height is armed: something to decide is
 vote of somebody else arms nothing: a liar could make an idle chain burn views.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -233,8 +233,9 @@ class Simplex:
     @property
     def deadline_ms(self) -> int | None:
         """When `tick` must come at the latest; None: never of its own."""
-        times = [time for time in (self._timeout_at, self._leave_at) if time is not None]
-        return min(times, default=None)
+        if self._timeout_at is None or self._leave_at is None:
+            return self._leave_at if self._timeout_at is None else self._timeout_at
+        return min(self._timeout_at, self._leave_at)
 
     def votes_of(self, miner: int) -> tuple[Vote, ...]:
         """The newest votes of `miner` held at this height, alone or in certificates: the answer to its recall."""
@@ -399,16 +400,15 @@ class Simplex:
 
     def _advance(self) -> list[Effect]:
         """Do everything that the rules allow now, until nothing changes."""
-        steps: tuple[Callable[[], bool], ...] = (
-            self._decide,
-            self._keep,
-            self._finalise,
-            self._leave,
-            self._propose,
-            self._notarise,
-            self._skip,
-        )
-        while not self.decided and any(step() for step in steps):
+        while not self.decided and (
+            self._decide()
+            or self._keep()
+            or self._finalise()
+            or self._leave()
+            or self._propose()
+            or self._notarise()
+            or self._skip()
+        ):
             pass
         out, self._out = self._out, []
         return out
@@ -440,8 +440,9 @@ class Simplex:
         if not self.voting:
             return False
         for number, view in sorted(self._views.items()):
-            free = view.own_final is None and view.own_skip is None
-            if view.notarised is not None and view.notarisation_kept and free:
+            if view.notarised is None or not view.notarisation_kept:
+                continue
+            if view.own_final is None and view.own_skip is None:
                 self._vote("final", number, view.notarised[0])
                 return True
         return False
@@ -558,7 +559,8 @@ class Simplex:
 
     def _best_notarised(self, below: int = VIEW_MAX + 1) -> int:
         """The highest view under `below` with a notarisation held, else −1."""
-        held = (
-            number for number, view in self._views.items() if view.notarised is not None and number < below
-        )
-        return max(held, default=-1)
+        best = -1
+        for number, view in self._views.items():
+            if view.notarised is not None and best < number < below:
+                best = number
+        return best

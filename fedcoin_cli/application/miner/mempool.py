@@ -126,6 +126,8 @@ class Mempool:
 
     def next_ready_ms(self, now_ms: int) -> int | None:
         """When the next task becomes packable, None when nothing waits for that."""
+        if not self._senders:
+            return None
         times = (entry.ready_ms for entries in self._senders.values() for entry in entries.values())
         return min((time for time in times if time is not None and time > now_ms), default=None)
 

@@ -161,13 +161,16 @@ class Replica:
     def deadline_ms(self) -> int:
         """When `tick` must come at the latest."""
         now = self.ports.now_ms()
-        times = [
+        earliest = self._standstill_at
+        for time in (
             self._simplex.deadline_ms,
             self.taskwork.deadline_ms,
             self._intake.mempool.next_ready_ms(now),
             self._applied_ms + self.genesis.bounds.block_interval_ms,
-        ]
-        return min([self._standstill_at, *(time for time in times if time is not None and time > now)])
+        ):
+            if time is not None and now < time < earliest:
+                earliest = time
+        return earliest
 
     @property
     def voting(self) -> bool:
