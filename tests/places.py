@@ -11,7 +11,8 @@ from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Works
 from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import give_up, settle
 from ledger_store.canonical import encode
-from ledger_store.keys import KeyPair, save_key
+from ledger_store.keyfile import save_key
+from ledger_store.keys import KeyPair
 from ledger_store.transaction import Close, Task
 
 

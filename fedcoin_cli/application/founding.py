@@ -26,7 +26,8 @@ from ledger_store import disk
 from ledger_store.canonical import encode
 from ledger_store.genesis import Genesis
 from ledger_store.jsonl import LOCK_NAME, ChainFile
-from ledger_store.keys import KeyPair, save_key
+from ledger_store.keyfile import save_key
+from ledger_store.keys import KeyPair
 
 # In this order they are put in place: a folder is a workspace once it has a genesis file.
 _ENTRIES = ("keys", "miners", "store", "rounds", "peers.toml", "settings.toml", "genesis.json")

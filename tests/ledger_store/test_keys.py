@@ -1,10 +1,7 @@
-from pathlib import Path
-
 import pytest
 from chains import key
 
-from ledger_store.errors import ExitCode, KeyFailure, StorageFailure
-from ledger_store.keys import KeyPair, load_key, save_key, verify, verify_bytes
+from ledger_store.keys import KeyPair, verify, verify_bytes
 
 # RFC 8032, 7.1: secret key, public key, message, signature.
 RFC_8032 = [
@@ -77,62 +74,3 @@ def test_addresses_that_are_no_keys_sign_nothing(address: str) -> None:
 def test_generated_keys_differ() -> None:
     """Fresh keys come from the system's randomness."""
     assert KeyPair.generate().address != KeyPair.generate().address
-
-
-def test_a_key_file_is_private_and_reads_back(tmp_path: Path) -> None:
-    """Mode 0600, and the same key again."""
-    path = tmp_path / "miner-1.key"
-    save_key(path, key("a"))
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert load_key(path).seed == key("a").seed
-
-
-def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
-    """A second key under the same name is refused and the first stays."""
-    path = tmp_path / "it.key"
-    save_key(path, key("a"))
-    with pytest.raises(KeyFailure, match="exists already"):
-        save_key(path, key("b"))
-    assert load_key(path).address == key("a").address
-
-
-def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    """The hint is the command that mends it."""
-    path = tmp_path / "it.key"
-    save_key(path, key("a"))
-    path.chmod(0o640)
-    with pytest.raises(KeyFailure) as refused:
-        load_key(path)
-    assert refused.value.hint == f"chmod 600 {path}"
-    assert refused.value.exit_code == ExitCode.KEY
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"not a key\n",
-        b'{"address":"00","format":1,"seed":"00"}\n',
-        b'{"address":"%s","format":2,"seed":"%s"}\n' % (b"0" * 64, b"0" * 64),
-        b'{"address":"%s","format":1,"seed":"%s"}\n' % (b"0" * 64, b"0" * 64),
-    ],
-)
-def test_a_damaged_key_file_is_refused(tmp_path: Path, data: bytes) -> None:
-    """Garbage, an unknown format, or an address that is not the key's."""
-    path = tmp_path / "it.key"
-    path.write_bytes(data)
-    path.chmod(0o600)
-    with pytest.raises(KeyFailure) as refused:
-        load_key(path)
-    assert refused.value.where == str(path)
-
-
-def test_missing_places_are_named(tmp_path: Path) -> None:
-    """A missing key, a folder in its place and a missing folder each say where."""
-    with pytest.raises(KeyFailure, match="no such key"):
-        load_key(tmp_path / "nobody.key")
-    with pytest.raises(KeyFailure, match="cannot read"):
-        load_key(tmp_path)
-    with pytest.raises(StorageFailure) as refused:
-        save_key(tmp_path / "nowhere" / "it.key", key("a"))
-    assert refused.value.where.endswith("it.key")

@@ -127,7 +127,7 @@ class _Repair:
         path = self._miner.votes
         if not path.exists():
             return None
-        address = self._workspace.key(self._miner.name).address
+        address = self._workspace.address(self._miner.name)
         try:
             with closing(VoteLog(path, address, self._genesis.id)) as log:
                 return log.load()

@@ -22,7 +22,8 @@ from fedcoin_cli.learning.weights import write_proxy, write_test, write_update
 from ledger_store import disk
 from ledger_store.canonical import digest
 from ledger_store.errors import NotFound, RoundFilesInvalid
-from ledger_store.keys import KeyPair, save_key
+from ledger_store.keyfile import save_key
+from ledger_store.keys import KeyPair
 from ledger_store.transaction import update_terms
 
 

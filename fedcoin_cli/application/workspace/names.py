@@ -49,7 +49,7 @@ class Names:
 
 def _address(workspace: Workspace, name: str) -> str | None:
     try:
-        return workspace.key(name).address
+        return workspace.address(name)
     except FedCoinError:
         return None
 

@@ -8,13 +8,14 @@ Only places are decided here: what stands in the files belongs to the modules th
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ledger_store.canonical import decode
 from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
 from ledger_store.genesis import Genesis
-from ledger_store.keys import KeyPair, load_key
+from ledger_store.keyfile import Ask, load_key, read_key
+from ledger_store.keys import KeyPair
 
 REQUESTER, SERVER = "requester", "server"
 """The names of the keys of who publishes tasks and of the FL server that is paid."""
@@ -67,12 +68,13 @@ class MinerFolder:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """A folder with a genesis file in it."""
+    """A folder with a genesis file in it. `ask` gets the passphrase when a sealed key is to be used."""
 
     root: Path
+    ask: Ask | None = field(default=None, compare=False, repr=False)
 
     @classmethod
-    def find(cls, start: Path | None = None) -> "Workspace":
+    def find(cls, start: Path | None = None, ask: Ask | None = None) -> "Workspace":
         """The workspace at `start`, or the nearest one at or above the current folder when none is named.
 
         Raises `NoWorkspace`.
@@ -80,7 +82,7 @@ class Workspace:
         here = (start or Path()).resolve()
         for folder in (here,) if start else (here, *here.parents):
             if (folder / _GENESIS).is_file():
-                return cls(folder)
+                return cls(folder, ask)
         hint = f"fedcoin init{f' {start}' if start else ''} makes one, -C DIR names one"
         raise NoWorkspace("no FedCoin workspace here", where=str(here), hint=hint)
 
@@ -154,7 +156,11 @@ class Workspace:
 
     def key(self, name: str) -> KeyPair:
         """The key of that name; raises `KeyFailure`."""
-        return load_key(self.key_file(name))
+        return load_key(self.key_file(name), self.ask)
+
+    def address(self, name: str) -> str:
+        """The address of the key of that name, which needs no passphrase; raises `KeyFailure`."""
+        return read_key(self.key_file(name)).address
 
     def key_names(self) -> tuple[str, ...]:
         """The names of the keys kept here, sorted."""
