@@ -22,8 +22,8 @@ QUIET_SEED = 6
 
 
 def counted(lines: list[str]) -> dict[str, int]:
-    """The counts in the line before the last one."""
-    counts: dict[str, int] = json.loads(lines[-2].rpartition(" in ")[0])
+    """The counts in the line before the last two."""
+    counts: dict[str, int] = json.loads(lines[-3].rpartition(" in ")[0])
     return counts
 
 

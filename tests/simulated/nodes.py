@@ -94,15 +94,17 @@ class Node:
         return f"{self.world.rng.getrandbits(128):032x}"
 
     def send(self, to: str, message: Message) -> None:
-        if self.truthful:
-            self.world.witness.sent(self, message)
-        self.step()
-        self.world.transmit(self, to, message)
+        self._send([to], message)
 
     def broadcast(self, message: Message) -> None:
-        for address in self.world.genesis.roster:
-            if address != self.address:
-                self.send(address, message)
+        self._send((address for address in self.world.genesis.roster if address != self.address), message)
+
+    def _send(self, addresses: Iterable[str], message: Message) -> None:
+        if self.truthful:
+            self.world.witness.sent(self, message)
+        for address in addresses:
+            self.step()
+            self.world.transmit(self, address, message)
 
     def order(self, order: work.Order) -> None:
         missing = [digest for digest in work.needed_files(order) if digest not in self.files]
