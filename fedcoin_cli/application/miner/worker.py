@@ -16,17 +16,15 @@ from typing import NoReturn
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
 from fedcoin_cli.consensus.posap import CHECK_LEAST_MS
-from fedcoin_cli.learning.mining.admission import refused_update
 from fedcoin_cli.learning.mining.checking import Checker
 from fedcoin_cli.learning.mining.choice import describe, engine_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.precision import Precision
 from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
-from fedcoin_cli.learning.weights import read_update
+from fedcoin_cli.learning.mining.task_game import load_game, refusal
 from fedcoin_cli.network.store import Store
 from ledger_store.errors import Malformed, RoundFilesInvalid
 from ledger_store.transaction import Task
@@ -43,20 +41,13 @@ class Problem:
     def __init__(self, task: Task, store: Store, threads: int) -> None:
         self.task = task
         self._threads = threads
-        files = RoundFiles(
-            model=store.path(task.model),
-            test=store.path(task.test),
-            updates=tuple(store.path(update.digest) for update in task.updates),
-            proxy=None if task.proxy is None else store.path(task.proxy),
-        )
-        weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
-        self.game = Game.load(files, weights, task.empty)
+        self.game = load_game(task, store.path)
         self._first = FirstLayer(self.game)
         self.reference = Reference(self.game, self._first)
-        self.checker = Checker(self.reference)
         self.proxy = ProxyCounts.of(self.game, threads)
         self.terms = TableTerms(task.clients, task.images, task.empty, self.proxy)
         self._engine: Utility | None = None
+        self._checker: Checker | None = None
         self._weighed: tuple[list[int], int] | None = None
         self.session: Session | None = None
         self.own_table: str | None = None
@@ -67,6 +58,13 @@ class Problem:
         if self._engine is None:
             self._engine = engine_for(self.game, self._first, self._threads)
         return self._engine
+
+    @property
+    def checker(self) -> Checker:
+        """What looks for false counts in tables; its intervals serve all of them."""
+        if self._checker is None:
+            self._checker = Checker(self.reference, self.engine, self.proxy)
+        return self._checker
 
     def weighed(self, seed: str) -> tuple[list[int], int]:
         """P and Λ_P under the task's seed (hex)."""
@@ -81,22 +79,6 @@ class Problem:
         sums, denominator = self.weighed(seed)
         public = tuple(total / denominator for total in sums)
         return Stakes(self.task.train_micro, public, self.task.payment_error_micro)
-
-    def refusal(self, baseline: Path | None) -> str | None:
-        """Why this miner will not vote for the task, or None."""
-        if self.game.images != self.task.images:
-            return f"the test set has {self.game.images} images, the task says {self.task.images}"
-        if baseline is not None:
-            lone = Reference(self.game.of_update(read_update(baseline, self.game.spec, owner="the baseline")))
-            lo, hi = lone.interval(1)
-            if not lo <= self.task.empty <= hi:
-                return f"the baseline labels {lo} to {hi} images correctly, the task says {self.task.empty}"
-        refusal = refused_update(self.reference, self.task.id)
-        if refusal is None:
-            return None
-        return (
-            f"client {refusal.client + 1}: its update makes rounding matter ({refusal.interval.width} images)"
-        )
 
 
 class Worker:
@@ -179,7 +161,7 @@ class Worker:
     def _inspect(self, task: Task) -> str | None:
         try:
             problem = self._problem(task)
-            error = problem.refusal(None if task.baseline is None else self._store.path(task.baseline))
+            error = refusal(task, problem.reference, self._store.path)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:

@@ -41,15 +41,27 @@ class Memo:
             return {mask: self._some[mask] for mask in masks}
         return dict(zip(masks, self._all[list(masks)].tolist(), strict=True))
 
-    def differing(self, masks: Sequence[int], counts: npt.NDArray[np.int64], limit: int) -> list[int]:
-        """Of these masks those known here with another count, the largest differences first."""
-        if self._all is None:
-            own = np.array([self._some.get(mask, _UNKNOWN) for mask in masks], np.int64)
-        else:
-            own = self._all[list(masks)].astype(np.int64)
-        gap = np.where(own == _UNKNOWN, 0, np.abs(own - counts))
+    def differing(
+        self,
+        masks: Sequence[int],
+        counts: npt.NDArray[np.int64],
+        weights: npt.NDArray[np.float64],
+        limit: int,
+    ) -> list[int]:
+        """Of these masks those known here with another count, the largest weight × difference first."""
+        own = self._counts(masks)
+        gap = np.where(own == _UNKNOWN, 0, np.abs(own - counts)) * weights
         order = np.argsort(-gap, kind="stable")[:limit]
         return [masks[place] for place in order.tolist() if gap[place]]
+
+    def known(self, masks: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Which of these masks have been evaluated here."""
+        return self._counts(masks) != _UNKNOWN
+
+    def _counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
+        if self._all is None:
+            return np.array([self._some.get(mask, _UNKNOWN) for mask in masks], np.int64)
+        return self._all[list(masks)].astype(np.int64)
 
     def unknown(self, start: int, limit: int) -> tuple[list[int], int]:
         """Up to `limit` unknown masks from `start` on, ascending, and where to look on (2^K: none is left)."""

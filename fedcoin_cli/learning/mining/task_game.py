@@ -1,0 +1,44 @@
+"""From a task on the ledger and its files to a game, and whether miners may admit it.
+
+Where the files lie is the caller's business; what is mined or checked with the game lives elsewhere.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fedcoin_cli.learning.mining.admission import refused_update
+from fedcoin_cli.learning.mining.game import Game, RoundFiles
+from fedcoin_cli.learning.mining.reference import Reference
+from fedcoin_cli.learning.weights import read_update
+from ledger_store.transaction import Task
+
+Locate = Callable[[str], Path]
+"""Where the file of a digest lies."""
+
+
+def load_game(task: Task, locate: Locate) -> Game:
+    """The game that a task describes; raises `RoundFilesInvalid` when a file is not what the model demands."""
+    files = RoundFiles(
+        model=locate(task.model),
+        test=locate(task.test),
+        updates=tuple(locate(update.digest) for update in task.updates),
+        proxy=None if task.proxy is None else locate(task.proxy),
+    )
+    weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
+    return Game.load(files, weights, task.empty)
+
+
+def refusal(task: Task, reference: Reference, locate: Locate) -> str | None:
+    """Why no miner may vote for the task, or None; raises `RoundFilesInvalid` for a baseline that does not fit."""
+    game = reference.game
+    if game.images != task.images:
+        return f"the test set has {game.images} images, the task says {task.images}"
+    if task.baseline is not None:
+        update = read_update(locate(task.baseline), game.spec, owner="the baseline")
+        lo, hi = Reference(game.of_update(update)).interval(1)
+        if not lo <= task.empty <= hi:
+            return f"the baseline labels {lo} to {hi} images correctly, the task says {task.empty}"
+    refused = refused_update(reference, task.id)
+    if refused is None:
+        return None
+    return f"client {refused.client + 1}: its update makes rounding matter ({refused.interval.width} images)"
