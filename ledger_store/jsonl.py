@@ -1,7 +1,8 @@
 """The chain file: line 0 is genesis, line h is block h; beside it the tip file with the last certificate.
 
 `ChainReader` reads without a lock, `ChainFile` is the one writer. Opening checks framing, links and the fold,
-no signature: those were checked before the line was written. `checks` trusts nothing.
+no signature: those were checked before the line was written. `checks` trusts nothing. A long chain is read and
+hashed, and folded from its newest snapshot on only.
 
 Theory of operation. An append stages the new tip file, appends the line, then puts the tip file in its place:
 a full disk is met before the ledger changes, and after a power cut the tip file is never ahead. A torn tail
@@ -10,10 +11,12 @@ over it.
 """
 
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
@@ -24,10 +27,13 @@ from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.errors import BadSignature, LedgerInvalid, Malformed, NotFound, PeerFault, StorageFailure
 from ledger_store.fields import Fields
 from ledger_store.genesis import Genesis
+from ledger_store.snapshot import Snapshot, read_snapshot
 
 CHAIN_NAME, TIP_NAME, LOCK_NAME = "chain.jsonl", "tip.json", "chain.lock"
 # Above the largest genesis (100,000 holders); what is longer is no line of ours and is read in pieces.
 LINE_BYTES_MAX = 16 * 2**20
+# At most so many blocks are folded again when a ledger is opened whose writer kept snapshots: a tenth of a second.
+SNAPSHOT_BLOCKS = 500
 _REMEDY = "fedcoin audit names what was altered; fedcoin repair fetches it again from the other miners"
 
 
@@ -96,7 +102,10 @@ class ChainReader:
         self._tip_path = folder / TIP_NAME
         record = self._read_tip()  # before the chain, which only grows
         self._offsets: list[int] = []
-        self._tip = self._load()
+        self._sha = hashlib.sha256()
+        self._snapshot_height = 0
+        self._before: Tip | None = None
+        self._tip = self._load(snapshots=True)
         self._tip = Tip(self._tip.state, self._certificate(record))
         with disk.refusals(self.path):
             self._handle = os.open(self.path, self._FLAGS)
@@ -105,6 +114,14 @@ class ChainReader:
     def tip(self) -> Tip:
         """The last block's state; its certificate is None at genesis, or when the tip file lacks it."""
         return self._tip
+
+    @property
+    def before(self) -> Tip | None:
+        """The chain without its last block; None at genesis, and where a snapshot spared that block's fold."""
+        if self._before is None:
+            return None
+        height = self._before.height
+        return Tip(self._before.state, self.certificate_of(height) if height else None)
 
     @property
     def height(self) -> int:
@@ -146,10 +163,17 @@ class ChainReader:
         """Where the next line begins, in bytes."""
         return self._offsets[-1]
 
-    def _load(self) -> Tip:
+    def _load(self, *, snapshots: bool) -> Tip:
         """Index and fold the lines; what stands behind `_end` is torn."""
         lines = read_chain(self.path)
         tip = start(self._read_genesis(lines))
+        snapshot = read_snapshot(self.path.parent, tip.genesis) if snapshots else None
+        if snapshot is not None:
+            for _, line in islice(lines, snapshot.state.height):
+                self._index(line)
+            if self._sha.hexdigest() != snapshot.chain:
+                return self._load(snapshots=False)
+            tip, self._snapshot_height = Tip(snapshot.state), snapshot.state.height
         for height, line in lines:
             try:
                 block = _read_block(line)
@@ -158,10 +182,10 @@ class ChainReader:
                     raise self._invalid(height, error) from error
                 break
             try:
-                tip = replay(tip, block)
+                self._before, tip = tip, replay(tip, block)
             except PeerFault as error:
                 raise self._invalid(height, error) from error
-            self._offsets.append(self._end + len(line))
+            self._index(line)
         return tip
 
     def _read_genesis(self, lines: Iterator[tuple[int, bytes]]) -> Genesis:
@@ -170,8 +194,14 @@ class ChainReader:
             genesis = Genesis.from_json(decode(_whole(line)))
         except Malformed as error:
             raise self._invalid(0, error) from error
-        self._offsets = [0, len(line)]
+        self._offsets, self._sha = [0], hashlib.sha256()
+        self._index(line)
         return genesis
+
+    def _index(self, line: bytes) -> None:
+        """The next line that counts."""
+        self._offsets.append(self._end + len(line))
+        self._sha.update(line)
 
     def _read_tip(self) -> TipRecord | None:
         try:
@@ -213,6 +243,7 @@ class ChainFile(ChainReader):
             self.torn = self._move_torn_tail()
             undo.pop_all()
         self._failed = False
+        self._save_snapshot_if_due()
 
     @classmethod
     def create(cls, folder: Path, genesis: Genesis) -> "ChainFile":
@@ -240,8 +271,9 @@ class ChainFile(ChainReader):
         tip = extend(self._tip, block, certificate)
         line = block.line + b"\n"
         self._write(TipRecord(block.height, block.id, certificate), line)
-        self._offsets.append(self._end + len(line))
-        self._tip = tip
+        self._index(line)
+        self._before, self._tip = self._tip, tip
+        self._save_snapshot_if_due()
 
     def certify(self, certificate: Certificate) -> None:
         """Give the tip the certificate that its file lost; raises `BadSignature` when it is not the tip's."""
@@ -266,6 +298,11 @@ class ChainFile(ChainReader):
                 raise
         disk.put_in_place(staged, self._tip_path)
         self._failed = False
+
+    def _save_snapshot_if_due(self) -> None:
+        if self.height - self._snapshot_height >= SNAPSHOT_BLOCKS:
+            Snapshot(self._sha.hexdigest(), self._tip.state).save(self.path.parent)
+            self._snapshot_height = self.height
 
     def _refuse_after_failure(self) -> None:
         if self._failed:

@@ -117,7 +117,7 @@ class Books:
         tip = self._reader.tip
         if tip.height == 0 or tip.certificate is not None:
             return tip
-        return self._folded(tip.height - 1)
+        return self._reader.before or self._folded(tip.height - 1)
 
     def _tip_at(self, height: int) -> Tip:
         if not 0 <= height <= self.height:

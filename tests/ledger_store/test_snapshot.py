@@ -1,0 +1,170 @@
+"""Snapshots: opening a long ledger with one gives what folding every block gives; a bad one changes nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from chains import COIN, ChainMaker, build_chain, key
+
+from ledger_store import jsonl
+from ledger_store.audit import audit
+from ledger_store.block import Block
+from ledger_store.canonical import digest
+from ledger_store.chain import Tip, replay
+from ledger_store.errors import LedgerInvalid
+from ledger_store.jsonl import CHAIN_NAME, SNAPSHOT_BLOCKS, ChainFile, ChainReader
+from ledger_store.snapshot import SNAPSHOT_NAME, Snapshot, read_snapshot
+from ledger_store.state import State
+
+TAIL = 20
+
+
+@pytest.fixture(scope="module")
+def maker() -> ChainMaker:
+    """A chain that is long enough: rounds that pay and one that refunds, transfers, a task at work at the end."""
+    maker = ChainMaker(4)
+    first = maker.add_round()
+    maker.add_round(maker.failed(first, "REFUNDED"), attempts=1)
+    maker.add_transfers(SNAPSHOT_BLOCKS - len(maker.blocks) - 2)
+    last = maker.task()
+    maker.add(last)
+    maker.add(maker.close(last, maker.reveals(last)))
+    maker.add_transfers(TAIL)
+    return maker
+
+
+@pytest.fixture
+def ledger(maker: ChainMaker, ram: Path) -> Path:
+    """The chain up to the height of a snapshot, which opening it for writing makes; then the rest."""
+    (ram / CHAIN_NAME).write_bytes(b"".join(maker.lines()[: SNAPSHOT_BLOCKS + 1]))
+    ChainFile.open_for_writing(ram).close()
+    assert (ram / SNAPSHOT_NAME).exists()
+    maker.write(ram)
+    return ram
+
+
+@pytest.fixture
+def folded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The heights of the blocks that opening a ledger folds."""
+    heights: list[int] = []
+
+    def noted(tip: Tip, block: Block) -> Tip:
+        heights.append(block.height)
+        return replay(tip, block)
+
+    monkeypatch.setattr(jsonl, "replay", noted)
+    return heights
+
+
+def in_order(state: State) -> tuple[list[tuple[str, int]], list[tuple[str, int]], list[str]]:
+    """What equality of mappings does not see."""
+    return list(state.balances.items()), list(state.sequences.items()), list(state.tasks)
+
+
+def test_only_the_rest_is_folded(ledger: Path, maker: ChainMaker, folded: list[int]) -> None:
+    """With a snapshot the tip is the same in every respect, and only the blocks behind it were folded."""
+    with ChainReader(ledger) as reader:
+        assert folded == list(range(SNAPSHOT_BLOCKS + 1, SNAPSHOT_BLOCKS + TAIL + 1))
+        assert reader.tip == maker.tip
+        assert in_order(reader.tip.state) == in_order(maker.tip.state)
+        assert [block.id for block in reader.blocks()] == [block.id for block in maker.blocks]
+        assert reader.before is not None
+        assert reader.before.certificate == maker.certificates[-2]
+
+
+def test_a_missing_one_changes_nothing(ledger: Path, maker: ChainMaker, folded: list[int]) -> None:
+    """Without it every block is folded, and the tip is the same."""
+    (ledger / SNAPSHOT_NAME).unlink()
+    with ChainReader(ledger) as reader:
+        assert len(folded) == len(maker.blocks)
+        assert reader.tip == maker.tip
+
+
+def test_a_damaged_one_is_passed_over(ledger: Path, maker: ChainMaker) -> None:
+    """Cut anywhere, or with any byte of it altered, it is no snapshot."""
+    path = ledger / SNAPSHOT_NAME
+    data = path.read_bytes()
+    places = [*range(0, len(data) - 1, 997), 0, 63, 64, 65, len(data) - 2]
+    for place in places:
+        path.write_bytes(data[:place])
+        assert read_snapshot(ledger, maker.genesis) is None
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert read_snapshot(ledger, maker.genesis) is None
+    with ChainReader(ledger) as reader:
+        assert reader.tip == maker.tip
+
+
+def test_a_foreign_one_is_passed_over(ledger: Path, maker: ChainMaker, folded: list[int]) -> None:
+    """A snapshot of another network, or of another chain of the same network, is not used."""
+    other = ChainMaker(4, supply_micro=10**5 * COIN)
+    Snapshot("0" * 64, other.tip.state).save(ledger)
+    assert read_snapshot(ledger, maker.genesis) is None
+
+    rival = build_chain(4, 5)
+    assert rival.genesis == maker.genesis
+    rival.add(rival.transfer(rival.requester, key("rival").address, COIN))
+    Snapshot(digest(b"".join(rival.lines())), rival.tip.state).save(ledger)
+    assert read_snapshot(ledger, maker.genesis) is not None
+    with ChainReader(ledger) as reader:
+        assert len(folded) == len(maker.blocks)
+        assert reader.tip == maker.tip
+
+
+def test_one_that_makes_money_is_passed_over(ledger: Path, maker: ChainMaker) -> None:
+    """Sealed well but with a coin too much, it is no snapshot."""
+    good = read_snapshot(ledger, maker.genesis)
+    assert good is not None
+    rich = {**good.state.balances, key("thief").address: COIN}
+    Snapshot(good.chain, replace(good.state, balances=rich)).save(ledger)
+    assert read_snapshot(ledger, maker.genesis) is None
+
+
+def test_damage_behind_a_snapshot_is_still_named(ledger: Path) -> None:
+    """A bit that flips in a block which the snapshot covers is found when the ledger is opened, with its height."""
+    path = ledger / CHAIN_NAME
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[100] = lines[100].replace(b'"amount_micro":1000000', b'"amount_micro":1000001')
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(LedgerInvalid, match="height 100"):
+        ChainReader(ledger)
+
+
+def test_a_chain_that_was_cut_is_not_lengthened(ledger: Path, maker: ChainMaker) -> None:
+    """A chain file that ends below the height of the snapshot is what the file says."""
+    (ledger / CHAIN_NAME).write_bytes(b"".join(maker.lines()[:11]))
+    with ChainReader(ledger) as reader:
+        assert reader.height == 10
+
+
+def test_appending_keeps_them(maker: ChainMaker, ram: Path, folded: list[int]) -> None:
+    """A writer that is never closed leaves a snapshot every so many blocks; a refusing disk does not stop it."""
+    (ram / CHAIN_NAME).write_bytes(b"".join(maker.lines()[: SNAPSHOT_BLOCKS - 1]))
+    (ram / SNAPSHOT_NAME).mkdir()
+    writer = ChainFile.open_for_writing(ram)
+    for number in range(SNAPSHOT_BLOCKS - 2, SNAPSHOT_BLOCKS + 1):
+        writer.append(maker.blocks[number], maker.certificates[number])
+    assert writer.height == SNAPSHOT_BLOCKS + 1
+    (ram / SNAPSHOT_NAME).rmdir()
+    writer.close()
+    ChainFile.open_for_writing(ram).close()
+    folded.clear()
+    with ChainReader(ram) as reader:
+        assert folded == []
+        assert reader.before is None
+        assert reader.height == SNAPSHOT_BLOCKS + 1
+
+
+def test_the_audit_does_not_look_at_it(ledger: Path, maker: ChainMaker) -> None:
+    """A snapshot that lies leaves the audit as it is: it folds every block itself."""
+    true = audit(ledger / CHAIN_NAME, 2)
+    good = read_snapshot(ledger, maker.genesis)
+    assert good is not None
+    swapped = dict(good.state.balances)
+    first, second = list(swapped)[:2]
+    swapped[first], swapped[second] = swapped[second], swapped[first]
+    Snapshot(good.chain, replace(good.state, balances=swapped)).save(ledger)
+    lied = read_snapshot(ledger, maker.genesis)
+    assert lied is not None
+    assert lied.state != good.state
+    assert audit(ledger / CHAIN_NAME, 2) == true
+    assert true.ok
