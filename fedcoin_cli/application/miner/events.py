@@ -1,40 +1,85 @@
-"""What a miner tells people: one JSON object a line in its log file, read by `mine`, `status` and the curious."""
+"""What a miner tells people: one JSON object a line in its log file, read by `mine`, `status` and the curious.
+
+The file is of bounded size: when it is full it is copied to `node.log.1`, in the place of the one before, and begins
+anew. It stays the same file, since the mining child and the runtime append to it, too.
+"""
 
 import json
+import os
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+LOG_BYTES_MOST = 4 * 2**20
+
 
 class EventLog:
     """An append-only log of events; a line is written whole or, on a full disk, not at all."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, bytes_most: int = LOG_BYTES_MOST) -> None:
+        self._path, self._bytes_most = path, bytes_most
+        self._full_at = bytes_most
         self._file = path.open("a", buffering=1, encoding="ascii")
 
     def write(self, event: str, **details: Any) -> None:
         """Append one event with the time of day."""
         line = json.dumps({"time": round(time.time(), 3), "event": event, **details})
         with suppress(OSError):  # telling people must never stop a miner; the ledger has its own errors
+            self._make_room()
             self._file.write(line + "\n")
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
+    def _make_room(self) -> None:
+        size = os.fstat(self._file.fileno()).st_size
+        if size < self._full_at:
+            return
+        self._full_at = size + self._bytes_most  # a disk too full for the copy is tried again much later
+        staged = _earlier(self._path).with_name(_earlier(self._path).name + ".new")
+        try:
+            shutil.copyfile(self._path, staged)
+            staged.replace(_earlier(self._path))
+        except OSError:
+            staged.unlink(missing_ok=True)
+            return
+        self._file.truncate(0)
+        self._full_at = self._bytes_most
+
+
+def _earlier(path: Path) -> Path:
+    """Where the lines before a log's first one are."""
+    return path.with_name(path.name + ".1")
+
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
-    """The events after byte `offset` and the offset behind them; an unfinished last line is left for later."""
+    """The events after byte `offset` and the offset behind them; an unfinished last line is left for later.
+
+    When the log has begun anew since, its rest is read where it was put, and then the log from its beginning.
+    """
     try:
         with path.open("rb") as file:
+            missed = b""
+            if os.fstat(file.fileno()).st_size < offset:
+                missed, offset = _rest(_earlier(path), offset), 0
             file.seek(offset)
             data = file.read()
     except FileNotFoundError:
         return [], offset
     whole, _, _ = data.rpartition(b"\n")
-    events = [event for line in whole.split(b"\n") if (event := _read(line)) is not None]
+    lines = [*missed.split(b"\n"), *whole.split(b"\n")]
+    events = [event for line in lines if (event := _read(line)) is not None]
     return events, offset + len(whole) + (1 if whole or data.startswith(b"\n") else 0)
+
+
+def _rest(path: Path, offset: int) -> bytes:
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(offset)
+        return file.read()
+    return b""
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
