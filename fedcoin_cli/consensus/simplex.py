@@ -11,7 +11,8 @@ Theory of operation. Views 0, 1, 2, … have leaders in roster order. In a view 
                                                                                    notarised lower view; a fresh block
                                                                                    needs a skip of every lower view
     proposal of v, valid (and acceptable if fresh)   NOTAR(v), once, current view
-    q NOTAR(v) and the body                          FINAL(v), for past views too  never after own SKIP(v)
+    q NOTAR(v) and the body                          FINAL(v), for past views too  never after own SKIP(v), nor
+                                                                                   own NOTAR(v) of another block
     timer of v fired                                 SKIP(v)                       never with a notarisation of v
                                                                                    or own FINAL(v)
     q SKIP(v)                                        enter v + 1
@@ -24,7 +25,7 @@ The timer of a height runs only once the height is armed: something to decide is
 vote of somebody else arms nothing: a liar could make an idle chain burn views.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -126,9 +127,16 @@ class _View:
     own_final: Vote | None = None
     skip_kept: bool = False
     notarisation_kept: bool = False
+    # Only more than f liars bring about a second notarisation; what a liar said twice counts once.
+    rival: tuple[str, Certificate] | None = None
+    seconds: dict[tuple[str, int], Vote] = field(default_factory=dict)
 
     def own_votes(self) -> list[Vote]:
         return [vote for vote in (self.own_notar, self.own_skip, self.own_final) if vote is not None]
+
+    def agrees(self, block: str) -> bool:
+        """Whether no own vote of this view is for another block: a fork's culprits are named by that."""
+        return all(vote is None or vote.block == block for vote in (self.own_notar, self.own_final))
 
 
 class Simplex:
@@ -245,14 +253,20 @@ class Simplex:
         return tuple(newest[-RECALLED_MOST:])
 
     def evidence(self) -> list[Vote | Certified]:
-        """Every vote and certificate held: what a fork's culprits can be named by."""
-        proofs: list[Vote | Certified] = list(self._all_votes())
-        for view in self._views.values():
-            if view.skipped is not None:
-                proofs.append(Certified("skip", self.height, None, view.skipped, None))
-            if view.notarised is not None:
-                proofs.append(Certified("notar", self.height, *view.notarised, None))
-        return proofs
+        """Every certificate held, and every vote that is in none of them: what a fork's culprits are named by."""
+        proofs = list(self._certificates())
+        certified = {(vote.kind, vote.view, vote.block, vote.voter) for vote in _votes_in(proofs)}
+        seconds = (vote for view in self._views.values() for vote in view.seconds.values())
+        votes = [*self._all_votes(), *seconds]
+        loose = (vote for vote in votes if (vote.kind, vote.view, vote.block, vote.voter) not in certified)
+        return [*proofs, *loose]
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether more happened than view 0 with one block: then what was said is worth keeping."""
+        first = self._views.get(0, _View())
+        blocks = first.notar.keys() | first.final.keys()
+        return bool(first.skip or first.seconds or first.rival or len(blocks) > 1 or self._views.keys() - {0})
 
     def own_votes(self) -> list[Vote]:
         """Every own vote of this height."""
@@ -269,12 +283,17 @@ class Simplex:
 
     def _certified_votes(self) -> Iterator[Vote]:
         """The votes inside certificates: some of them never came alone."""
-        proofs = [proof for proof in self.evidence() if isinstance(proof, Certified)]
+        return _votes_in(self._certificates())
+
+    def _certificates(self) -> Iterator[Certified]:
+        for _, view in sorted(self._views.items()):
+            if view.skipped is not None:
+                yield Certified("skip", self.height, None, view.skipped, None)
+            for notarised in (view.notarised, view.rival):
+                if notarised is not None:
+                    yield Certified("notar", self.height, *notarised, None)
         if self._finals is not None:
-            proofs.append(Certified("final", self.height, *self._finals, None))
-        for proof in proofs:
-            for voter, signature in proof.certificate.signatures:
-                yield Vote(proof.votes, voter, self.height, proof.certificate.view, proof.block, signature)
+            yield Certified("final", self.height, *self._finals, None)
 
     # Messages ---------------------------------------------------------------------------------------------------
 
@@ -327,12 +346,12 @@ class Simplex:
             self._tally(vote)
 
     def _held(self, vote: Vote) -> bool:
-        """A miner's first vote of a kind and view counts; a second one is its fault and is not stored."""
+        """A miner's first vote of a kind and view counts; a second one proves its fault, more are not stored."""
         view = self._at(vote.view)
-        if vote.kind == "skip":
+        if vote.block is None:
             return vote.voter in view.skip
         tally = view.notar if vote.kind == "notar" else view.final
-        return any(vote.voter in signatures for signatures in tally.values())
+        return vote.voter in tally.get(vote.block, ()) or (vote.kind, vote.voter) in view.seconds
 
     def _tally(self, vote: Vote) -> None:
         view = self._at(vote.view)
@@ -345,6 +364,9 @@ class Simplex:
             return
         assert vote.block is not None
         tally = view.notar if vote.kind == "notar" else view.final
+        if any(vote.voter in other for block, other in tally.items() if block != vote.block):
+            view.seconds[vote.kind, vote.voter] = vote
+            return
         signatures = tally.setdefault(vote.block, {})
         signatures[vote.voter] = vote.signature
         if vote.voter == self.council.me or len(signatures) > self.council.faults:
@@ -380,7 +402,8 @@ class Simplex:
     def _known(view: _View, proof: Certified) -> bool:
         if proof.votes == "skip":
             return view.skipped is not None
-        return proof.votes == "notar" and view.notarised is not None and view.notarised[0] == proof.block
+        held = (view.notarised, view.rival) if proof.votes == "notar" else ()
+        return any(notarised is not None and notarised[0] == proof.block for notarised in held)
 
     def _learn_certified(self, proof: Certified) -> None:
         view = self._at(proof.certificate.view)
@@ -392,6 +415,8 @@ class Simplex:
         elif proof.votes == "notar":
             assert proof.block is not None
             view.notarised = view.notarised or (proof.block, proof.certificate)
+            if view.notarised[0] != proof.block:
+                view.rival = view.rival or (proof.block, proof.certificate)
         else:
             assert proof.block is not None
             self._finals = self._finals or (proof.block, proof.certificate)
@@ -442,7 +467,7 @@ class Simplex:
         for number, view in sorted(self._views.items()):
             if view.notarised is None or not view.notarisation_kept:
                 continue
-            if view.own_final is None and view.own_skip is None:
+            if view.own_final is None and view.own_skip is None and view.agrees(view.notarised[0]):
                 self._vote("final", number, view.notarised[0])
                 return True
         return False
@@ -491,6 +516,8 @@ class Simplex:
         view = self._at(self.view)
         proposal = view.proposal
         if proposal is None or view.own_notar is not None or not self.voting:
+            return False
+        if not view.agrees(proposal.block.id):
             return False
         if not self._judge.valid(proposal.block):
             return False
@@ -564,3 +591,10 @@ class Simplex:
             if view.notarised is not None and best < number < below:
                 best = number
         return best
+
+
+def _votes_in(proofs: Iterable[Certified]) -> Iterator[Vote]:
+    """The single votes of certificates."""
+    for proof in proofs:
+        for voter, signature in proof.certificate.signatures:
+            yield Vote(proof.votes, voter, proof.height, proof.certificate.view, proof.block, signature)

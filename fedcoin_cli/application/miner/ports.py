@@ -76,7 +76,7 @@ class Ports(Protocol):
         ...
 
     def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
-        """A height was decided after view 0: keep what was said in it."""
+        """A height was not decided by view 0 alone: keep what was said in it."""
         ...
 
     def connected(self) -> int:

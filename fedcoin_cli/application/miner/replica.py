@@ -364,8 +364,9 @@ class Replica:
             raise LedgerInvalid(
                 f"block {block.height} is final and invalid: {self._validated[block.id]}", hint=hint
             )
-        if block.header.view or certificate.view:
-            self.ports.keep_evidence(block.height, self._simplex.evidence())
+        if self._simplex.disturbed or block.header.view or certificate.view:
+            final = Certified("final", block.height, block.id, certificate, None)
+            self.ports.keep_evidence(block.height, [*self._simplex.evidence(), final])
         current = self.ledger.tip.state.current
         self._log.decide(block, certificate, None if current is None else current.task.id)
         self.ledger.append(block, certificate)

@@ -1,0 +1,101 @@
+"""Accountability: from what miners signed to proofs of guilt (pure).
+
+A fork takes two FINAL quorums at one height, so at least 2q − R miners broke a rule. Each rule here is one that an
+honest miner keeps within a single view, whatever it hears, through crashes and restarts. Two signatures of one miner
+that break it are a proof that anybody can check with the genesis alone:
+
+    NOTAR for two blocks, or FINAL for two        a miner votes once a view
+    FINAL and SKIP                                who has said FINAL never lets the view pass, and the other way round
+    FINAL and NOTAR for different blocks          who has chosen a block makes no other final in that view
+
+Why these suffice. Let FINAL(v, X) and FINAL(w, Y) be quorums, v ≤ w. For v = w the quorums overlap in 2q − R miners.
+Else take the lowest view u > v with a notarisation of some Y ≠ X. While fewer than q miners lie, one of its voters is
+honest and held its justification: Y notarised in some view x < u, by the choice of u not above v, and skip
+certificates of all views between. For x < v a skip certificate of v overlaps the FINAL quorum, for x = v the
+notarisation of Y does: again 2q − R miners each. So the evidence of all honest miners names that many; that of some
+may name fewer. What no rule forbids is never held against anybody: a FINAL in one view and a vote for another block
+in a later view may well be honest.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from fedcoin_cli.network.message import Certified, Vote
+from ledger_store.block import Certificate, vote_terms
+from ledger_store.genesis import Genesis
+from ledger_store.keys import verify
+
+
+@dataclass(frozen=True, slots=True)
+class Guilt:
+    """Two signed votes of roster[`miner`] that no honest miner gives both of."""
+
+    miner: int
+    votes: tuple[Vote, Vote]
+
+    @property
+    def charge(self) -> str:
+        """What the two votes are, in words."""
+        one, other = self.votes
+        kinds = (
+            f"two {one.kind.upper()}s"
+            if one.kind == other.kind
+            else f"{one.kind.upper()} and {other.kind.upper()}"
+        )
+        blocks = "" if None in (one.block, other.block) else " for different blocks"
+        return f"{kinds}{blocks} in view {one.view} of height {one.height}"
+
+
+def guilty(genesis: Genesis, said: Iterable[Vote | Certified]) -> tuple[Guilt, ...]:
+    """Who broke a rule, one proof each, by roster index; what is not rightly signed counts for nothing."""
+    places: dict[tuple[int, int, int], dict[Vote, None]] = {}
+    for vote in votes_in(said):
+        if vote.voter < len(genesis.roster):
+            places.setdefault((vote.voter, vote.height, vote.view), {})[vote] = None
+    found: dict[int, Guilt] = {}
+    for (voter, _, _), votes in sorted(places.items(), key=lambda place: place[0]):
+        proof = None if voter in found else _contradiction(genesis, list(votes))
+        if proof is not None:
+            found[voter] = Guilt(voter, proof)
+    return tuple(found.values())
+
+
+def votes_in(said: Iterable[Vote | Certified]) -> Iterator[Vote]:
+    """Every single vote, those inside certificates too."""
+    for one in said:
+        if isinstance(one, Vote):
+            yield one
+        else:
+            for voter, signature in one.certificate.signatures:
+                yield Vote(one.votes, voter, one.height, one.certificate.view, one.block, signature)
+
+
+def least_culprits(genesis: Genesis) -> int:
+    """2q − R: how many miners at least must have lied for two blocks of one height to become final."""
+    return 2 * genesis.quorum - len(genesis.roster)
+
+
+def final_votes(height: int, block: str, certificate: Certificate) -> Certified:
+    """A block's FINAL certificate as something that was said."""
+    return Certified("final", height, block, certificate, None)
+
+
+def _contradiction(genesis: Genesis, votes: list[Vote]) -> tuple[Vote, Vote] | None:
+    """Two votes of one miner in one view that exclude each other, both rightly signed."""
+    for one, other in combinations(votes, 2):
+        if _exclude(one, other) and _signed(genesis, one) and _signed(genesis, other):
+            return one, other
+    return None
+
+
+def _exclude(one: Vote, other: Vote) -> bool:
+    kinds = {one.kind, other.kind}
+    if "skip" in kinds:
+        return "final" in kinds
+    return one.block != other.block
+
+
+def _signed(genesis: Genesis, vote: Vote) -> bool:
+    terms = vote_terms(vote.height, vote.view, vote.block)
+    return verify(genesis.roster[vote.voter], vote.kind, genesis.id, terms, vote.signature)
