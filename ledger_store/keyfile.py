@@ -118,12 +118,17 @@ def save_key(path: Path, key: KeyPair, passphrase: Passphrase | None = None) -> 
 
 
 def save_record(path: Path, record: KeyRecord, *, replace: bool = False) -> None:
-    """Write a key file with mode 0600, durably and at once; an existing one only when it is to be replaced.
+    """Write a key file; see `write_private`."""
+    write_private(path, record.to_bytes(), replace=replace)
 
-    Raises `KeyFailure` where one stands, `StorageFailure` when the disk refuses; no half of a key stays.
+
+def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
+    """Write a file with mode 0600, durably and at once; an existing one only when it is to be replaced.
+
+    Raises `KeyFailure` where one stands, `StorageFailure` when the disk refuses; no half of it stays.
     """
     with refusals(path):
-        staged = _staged(path, record.to_bytes())
+        staged = _staged(path, data)
         try:
             if replace:
                 staged.replace(path)

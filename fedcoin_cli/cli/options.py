@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.output import Output
+from fedcoin_cli.cli.passphrases import Asker
 from ledger_store.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ class Call:
     folder: Path | None = None
     assignments: tuple[str, ...] = ()
 
-    def workspace(self) -> Workspace:
-        """The workspace that -C names, or the nearest one; raises `NoWorkspace`."""
-        return Workspace.find(self.folder)
+    def workspace(self, passphrase_file: Path | None = None) -> Workspace:
+        """The workspace that -C names, or the nearest one; raises `NoWorkspace`.
+
+        Its sealed keys open with the passphrase in that file; without one a person at the terminal is asked.
+        """
+        return Workspace.find(self.folder, Asker(passphrase_file))
 
     def settings(self, workspace: Workspace, **flags: object) -> "Settings":
         """The settings in force in `workspace`; see `configuration`."""

@@ -19,12 +19,18 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class ProcessRuntime:
-    """The miners of one workspace; `arguments` are added to the command line of each that is started here."""
+    """The miners of one workspace; `arguments` are added to the command line of each that is started here.
 
-    def __init__(self, workspace: Path, posts: Iterable[Post], arguments: Sequence[str] = ()) -> None:
+    `secret` is what each is told on its standard input, a pipe that is closed behind it.
+    """
+
+    def __init__(
+        self, workspace: Path, posts: Iterable[Post], arguments: Sequence[str] = (), secret: bytes = b""
+    ) -> None:
         self._workspace = workspace
         self._posts = {post.number: post for post in posts}
         self._arguments = tuple(arguments)
+        self._secret = secret
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, number: int) -> None:
@@ -32,14 +38,19 @@ class ProcessRuntime:
         # -P: a random.py in the current folder is not the library's. -vv: tracebacks belong into a log.
         program = [sys.executable, "-P", "-m", "fedcoin_cli", "node", str(number), "-vv"]
         with self._posts[number].log.open("ab") as log:
-            self._children[number] = subprocess.Popen(
+            child = subprocess.Popen(
                 [*program, "-C", str(self._workspace), *self._arguments],
                 cwd=self._workspace,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+        self._children[number] = child
+        assert child.stdin is not None
+        # It fits into the pipe: nothing here waits for the child. One that has ended already needs no secret.
+        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+            pipe.write(self._secret)
 
     def alive(self, number: int) -> bool:
         """Whether it runs, whoever started it."""

@@ -13,13 +13,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
+from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
 from fedcoin_cli.application.miner.events import EventLog
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.replica import Replica, reconcile
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
-from fedcoin_cli.application.workspace.peers import Peer, read_peers
+from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.network.admission import Admission
@@ -29,7 +30,6 @@ from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied
 from ledger_store.block import Block
-from ledger_store.disk import put_in_place, refusals, stage
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
 from ledger_store.state import UNFINISHED
@@ -89,7 +89,11 @@ class Node:
         own = self._own_entry(peers)
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
         self._admit_guests()
-        others = [peer for peer in peers if peer.address in self.genesis.roster and peer is not own]
+        others = [
+            peer
+            for peer in listening(workspace.peers_file, self.genesis.roster)
+            if peer.address != own.address
+        ]
         host = self._config.settings.network.bind
         self._p2p = P2P(
             self._key, {p.address: p.messages for p in others}, Door(host, own.port, self._admission)
@@ -130,11 +134,11 @@ class Node:
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
         for peer in peers:
-            if peer.address == self._key.address:
+            if peer.address == self._key.address and peer.host:
                 return peer
         where = str(self._config.workspace.peers_file)
         raise SettingsError(
-            "this miner has no entry among the peers", where=where, hint="add its address and port"
+            "this miner has no entry among the peers", where=where, hint="add its address, host and port"
         )
 
     def __enter__(self) -> Self:
@@ -300,14 +304,8 @@ class Node:
             self._sweep_store()
 
     def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
-        """One file a height, one message frame a line; what an earlier life wrote stays."""
-        folder = self._config.folder.evidence
-        path = folder / f"{height}.jsonl"
-        with refusals(path):
-            folder.mkdir(exist_ok=True)
-            earlier = path.read_bytes().splitlines() if path.exists() else []
-        lines = dict.fromkeys([*earlier, *map(to_frame, proofs)])
-        put_in_place(stage(path, b"".join(line + b"\n" for line in lines)), path)
+        """Into the miner's folder."""
+        keep_evidence(self._config.folder.evidence, height, proofs)
 
     def connected(self) -> int:
         """How many other miners are connected."""

@@ -13,7 +13,7 @@ from fedcoin_cli.application.requester.chain_view import ChainView
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.requester.submission import Submission
 from fedcoin_cli.application.requester.trial import check_admissible
-from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.message import Message, Receipt, TransactionNote
 from ledger_store.errors import ConsensusFailure, NetworkFailure, RoundFilesInvalid
@@ -49,9 +49,7 @@ class Session:
 
     def __init__(self, workspace: Workspace, key: KeyPair, patience: Patience) -> None:
         self.genesis = workspace.genesis()
-        self.peers = [
-            peer for peer in read_peers(workspace.peers_file) if peer.address in self.genesis.roster
-        ]
+        self.peers = listening(workspace.peers_file, self.genesis.roster)
         self.view = ChainView(certified_tip(workspace))
         self.line = Line(key, self.peers)
         self._key, self._patience = key, patience

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.workspace.names import Names
-from fedcoin_cli.application.workspace.peers import Peer, read_peers
+from fedcoin_cli.application.workspace.peers import Peer, listening
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
 from fedcoin_cli.network.message import Standing
 from ledger_store.errors import KeyFailure
@@ -28,9 +28,7 @@ class MinerState:
 def ask(workspace: Workspace, wait_s: float) -> list[MinerState]:
     """Every miner in roster order, after at most `wait_s` seconds; raises `KeyFailure` without any key."""
     genesis, names = workspace.genesis(), Names.of(workspace)
-    peers = {
-        peer.address: peer for peer in read_peers(workspace.peers_file) if peer.address in genesis.roster
-    }
+    peers = {peer.address: peer for peer in listening(workspace.peers_file, genesis.roster)}
     line = Line(_any_key(workspace), peers.values())
     try:
         until_s = time.monotonic() + wait_s
@@ -47,13 +45,14 @@ def ask(workspace: Workspace, wait_s: float) -> list[MinerState]:
 
 def _any_key(workspace: Workspace) -> KeyPair:
     """A key to speak with: the requester's, who holds coins and is let in, else any other."""
-    others = [name for name in workspace.key_names() if name != REQUESTER]
-    for name in (REQUESTER, *others):
+    hint = "fedcoin key new requester makes one"
+    reason = KeyFailure("no key to speak with", where=str(workspace.keys), hint=hint)
+    for name in sorted(workspace.key_names(), key=lambda name: name != REQUESTER):
         try:
             return workspace.key(name)
-        except KeyFailure:
-            continue
-    raise KeyFailure("no key to speak with", where=str(workspace.keys), hint="restore the keys from a backup")
+        except KeyFailure as error:
+            reason = error
+    raise reason
 
 
 def _endpoint(peer: Peer | None) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.passphrases import PassphraseFile
 
 
 def run(
@@ -16,6 +17,7 @@ def run(
     key: Annotated[
         str | None, typer.Option(metavar="NAME", help="The requester's key by its name; default: requester.")
     ] = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Withdraw a task that still waits for others.
 
@@ -25,7 +27,7 @@ def run(
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.application.workspace.workspace import REQUESTER
 
-    workspace = call.workspace()
+    workspace = call.workspace(passphrase_file)
     with Requester(workspace, workspace.key(key or REQUESTER)) as requester:
         requester.connect()
         whole = task_id(requester.state, task)

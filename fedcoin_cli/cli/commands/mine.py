@@ -11,6 +11,7 @@ import typer
 
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.passphrases import PassphraseFile
 from ledger_store.errors import ConsensusFailure, ExitCode, NotFound
 
 if TYPE_CHECKING:
@@ -35,18 +36,20 @@ def run(
         bool, typer.Option("--detach", help="Return when all are ready; fedcoin stop stops them.")
     ] = False,
     once: Annotated[bool, typer.Option("--once", help="Stop when the next task has ended.")] = False,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Start this workspace's miners and watch them.
 
     Miners that run already are left alone, and watched as well. Ctrl-C stops those that were started here, a
-    second Ctrl-C kills them. One that has ended is not started again: `fedcoin mine --detach` does that. With
-    --json every event is a line. With --once the exit code is 6 when the task was refunded.
+    second Ctrl-C kills them. One that has ended is not started again: `fedcoin mine --detach` does that. The
+    passphrase of sealed keys is asked for once; miners get it through a pipe. With --json every event is a line.
+    With --once the exit code is 6 when the task was refunded.
     """
     from fedcoin_cli.cli.miner_watch import Watch
 
     if detach and once:
         raise typer.BadParameter("--detach returns before a task ends: leave out --once")
-    crew = make_crew(call, call.workspace(), replicas, via)
+    crew = make_crew(call, call.workspace(passphrase_file), replicas, via)
     with Interrupts() as interrupts:
         watch = Watch(call.output, crew, interrupts, silent=detach)
         try:
@@ -84,8 +87,24 @@ def make_crew(
     threads = call.settings(workspace).mining.threads or share_of_cores(len(numbers))
     arguments = [word for assignment in call.assignments for word in ("--set", assignment)]
     arguments += ["--threads", str(threads)]
+    secret = _secret(workspace, numbers)
+    if secret:
+        arguments += ["--passphrase-file", "-"]
     runtimes = {Via.process: ProcessRuntime}
-    return Crew(workspace, numbers, runtimes[via](workspace.root, posts(workspace), arguments))
+    return Crew(workspace, numbers, runtimes[via](workspace.root, posts(workspace), arguments, secret))
+
+
+def _secret(workspace: "Workspace", numbers: list[int]) -> bytes:
+    """The line that opens the miners' sealed keys, tried on each; empty when none is sealed."""
+    from fedcoin_cli.application.workspace.keyring import sealed_keys
+
+    sealed = sealed_keys(workspace, [workspace.miner(number).name for number in numbers])
+    if not sealed or workspace.ask is None:
+        return b""
+    passphrase = workspace.ask()
+    for name in sealed:
+        workspace.key(name)
+    return passphrase.words + b"\n"
 
 
 def _answer(call: Call, crew: "Crew") -> None:

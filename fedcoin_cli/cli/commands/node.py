@@ -11,6 +11,7 @@ from fedcoin_cli.application.workspace.workspace import MinerFolder
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import as_known
+from fedcoin_cli.cli.passphrases import PassphraseFile
 from ledger_store.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def run(
         str | None,
         typer.Option(metavar="T", help="Threads for mining; 0 shares the cores among the local miners."),
     ] = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Run one miner in the foreground.
 
@@ -33,7 +35,7 @@ def run(
     from fedcoin_cli.application.miner.crew import share_of_cores
     from fedcoin_cli.application.miner.node import NodeConfig
 
-    workspace = call.workspace()
+    workspace = call.workspace(passphrase_file)
     folder = workspace.miner(number)
     settings = call.settings(workspace, mining__threads=threads)
     threads_each = settings.mining.threads or share_of_cores(len(workspace.miners))

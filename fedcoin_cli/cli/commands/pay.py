@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.passphrases import PassphraseFile
 
 
 def run(
@@ -17,6 +18,7 @@ def run(
     key: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who pays: a key's name; default: requester.")
     ] = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Pay coins to another account and wait until that is final.
 
@@ -27,7 +29,7 @@ def run(
     from fedcoin_cli.cli.amounts import amount_micro
     from ledger_store.amount import format_micro
 
-    workspace = call.workspace()
+    workspace = call.workspace(passphrase_file)
     micro = amount_micro(amount, "AMOUNT")
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
     receiver = names.address(to)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.passphrases import PassphraseFile
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.requester import Published, Requester
@@ -54,6 +55,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     key: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who pays: a key's name; default: requester.")
     ] = None,
+    passphrase_file: PassphraseFile = None,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return once a quorum of miners has the task and its files.")
     ] = False,
@@ -73,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     times = 1 if repeat is None else repeat
     if no_wait and times != 1:
         raise typer.BadParameter("--no-wait does not wait for the round before: leave out --repeat")
-    workspace = call.workspace()
+    workspace = call.workspace(passphrase_file)
     settings = call.settings(
         workspace,
         task__price=price,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import table
+from fedcoin_cli.cli.passphrases import PassphraseFile
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.standing import MinerState
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 WAIT_S = 1.5
 
 
-def run(call: Call) -> None:
+def run(call: Call, passphrase_file: PassphraseFile = None) -> None:
     """Show which miners answer, how far they are and what they do.
 
     It also tells how many miners may be offline, and works when none is up.
@@ -22,7 +23,7 @@ def run(call: Call) -> None:
     from fedcoin_cli.application.books.books import certified_tip
     from fedcoin_cli.application.requester.standing import ask
 
-    workspace = call.workspace()
+    workspace = call.workspace(passphrase_file)
     genesis, height = workspace.genesis(), certified_tip(workspace).height
     miners = ask(workspace, WAIT_S)
     up = sum(one.standing is not None for one in miners)

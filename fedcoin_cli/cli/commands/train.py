@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.passphrases import PassphraseFile
 from fedcoin_cli.cli.progress import progress
 from ledger_store.errors import FedCoinError, RoundFilesInvalid
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     clients: Annotated[str | None, typer.Option(metavar="K", help="How many clients train.")] = None,
     dataset: Annotated[
@@ -51,13 +52,14 @@ def run(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Where; default: the next under rounds/."),
     ] = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Train K simulated clients and write a signed round.
 
     Each client starts from the same initial model, trains on its own part of the data and signs its update for
     this network. The round also gets the proxy file, which lets miners estimate values with far fewer coalitions.
     """
-    workspace = call.workspace()
+    workspace = call.workspace(passphrase_file)
     settings = call.settings(workspace, task__clients=clients)
     # Here, because Keras takes seconds to import: a wrong option should say so at once.
     if call.output.lively:
