@@ -62,12 +62,17 @@ def task_id(state: State, text: str) -> str:
 
 def report_on(books: Books, record: TaskRecord) -> TaskReport:
     """What came of a task, from the block that ended it."""
-    end = None
-    if record.end_height is not None:
-        for transaction in books.block(record.end_height).transactions:
-            if isinstance(transaction, Close | Result) and transaction.task == record.task.id:
-                end = transaction
-    return report_of(record, books.state.genesis, end)
+    return report_of(record, books.state.genesis, end_of(books, record))
+
+
+def end_of(books: Books, record: TaskRecord) -> Close | Result | None:
+    """The close or result that ended a task; None for one that is unfinished or was cancelled."""
+    if record.end_height is None:
+        return None
+    for transaction in books.block(record.end_height).transactions:
+        if isinstance(transaction, Close | Result) and transaction.task == record.task.id:
+            return transaction
+    return None
 
 
 def _matches(books: Books, text: str) -> Iterator[Found]:

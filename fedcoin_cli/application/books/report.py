@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
+from fedcoin_cli.application.books.spread import value_variance
 from fedcoin_cli.consensus.estimate import Agreement, Distance
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.amount import MICRO, format_micro
@@ -48,7 +49,8 @@ class MinerLine:
 class TaskReport:
     """A task and what came of it; `height` is the block that ended it, or the one that holds it so far.
 
-    `total` is the sum of the values, in percentage points like them.
+    `total` is the sum of the values, in percentage points like them; `error` the standard error of each by the spread
+    between the miners (see `spread`), None where nothing tells it.
     """
 
     task: str
@@ -59,6 +61,7 @@ class TaskReport:
     difficulty: str
     clients: tuple[ClientLine, ...]
     total: str | None
+    error: str | None
     server: str
     server_paid: str
     returned: str
@@ -82,6 +85,7 @@ class TaskReport:
             "attempts": self.attempts,
             "price": self.price,
             "shapley": None if None in values else values,
+            "standard_error": self.error,
             "payments": [line.paid for line in self.clients],
             "clients": [line.client for line in self.clients],
             "server": {"address": self.server, "paid": self.server_paid},
@@ -107,6 +111,7 @@ def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) 
         difficulty=format_micro(task.difficulty_micro),
         clients=_clients(task, outcome),
         total=_total(outcome, task),
+        error=_error(end, agreement, task) if isinstance(end, Result) and agreement else None,
         server=task.server,
         server_paid=format_micro(outcome.pay.server if outcome else 0),
         returned=format_micro(outcome.pay.requester if outcome else 0),
@@ -149,6 +154,13 @@ def _total(outcome: Outcome | None, task: Task) -> str | None:
     if outcome is None or outcome.shapley is None:
         return None
     return points(sum(outcome.shapley), outcome.denominator, task.images)
+
+
+def _error(result: Result, agreement: Agreement, task: Task) -> str | None:
+    variance = value_variance(result, agreement) if agreement.counted else None
+    if variance is None:
+        return None
+    return distance_points(variance.numerator, variance.denominator, task.images)
 
 
 def _outcome_distance(outcome: Outcome | None, task: Task) -> str | None:

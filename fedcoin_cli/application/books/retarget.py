@@ -11,6 +11,7 @@ from fractions import Fraction
 from math import isqrt
 
 from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.spread import counted_reveals, ranking_variance
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.errors import NotFound
 from ledger_store.genesis import Genesis
@@ -56,17 +57,11 @@ def spread_micro(record: TaskRecord, reveals: list[Reveal], runtime_ms: int) -> 
     t is what a miner walks in `runtime_ms` at the pace of that task, whose rankings are those of all its attempts.
     """
     total = sum(reveal.rankings for reveal in reveals)
-    average = [Fraction(sum(column), total) for column in zip(*(one.sums for one in reveals), strict=True)]
-    # Σ t_m·|X_m − X̄|² is V·(R − 1) in the mean.
-    spread = sum(
-        reveal.rankings * (Fraction(own, reveal.rankings) - mean) ** 2
-        for reveal in reveals
-        for own, mean in zip(reveal.sums, average, strict=True)
-    )
     count = len(reveals)
     mined_ms = record.attempt * record.task.runtime_ms
     rankings = max(Fraction(total, count) * Fraction(runtime_ms, mined_ms), Fraction(1))
-    squared = spread / (count * rankings) * Fraction(_UNITS, record.task.images) ** 2
+    variance = Fraction(count - 1, count) * ranking_variance(reveals)
+    squared = variance / rankings * Fraction(_UNITS, record.task.images) ** 2
     return isqrt(int(squared)) + 1
 
 
@@ -75,4 +70,4 @@ def _sampled(record: TaskRecord, genesis: Genesis, result: Result) -> list[Revea
     agreement = agreement_of(record, genesis, result)
     if agreement.exact:
         return []
-    return [reveal for reveal in result.reveals if reveal.miner in agreement.counted]
+    return counted_reveals(result, agreement)

@@ -147,10 +147,15 @@ def proxy_sums(proxy: ProxyCounts, seed: bytes, empty: int) -> tuple[list[int], 
     clients = proxy.clients
     if clients <= MAX_TABLE_CLIENTS:
         return exact_numerators(proxy.table[1:], empty, clients), common_denominator(clients)
+    walked = public_rankings(clients, seed)
+    return marginal_sums(walked, proxy.walk(walked), empty), len(walked)
+
+
+def public_rankings(clients: int, seed: bytes) -> Orders:
+    """The rankings of the whole public squares from which φ(p) is estimated above 16 clients, (rankings, K)."""
     per_square = rows_per_square(clients)
     squares = max(LEAST_SQUARES, PUBLIC_COALITIONS // (clients * per_square))
-    walked = orders(seed, PUBLIC_KEY, 0, squares * per_square, clients)
-    return marginal_sums(walked, proxy.walk(walked), empty), squares * per_square
+    return orders(seed, PUBLIC_KEY, 0, squares * per_square, clients)
 
 
 def _leads(

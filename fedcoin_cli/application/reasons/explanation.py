@@ -1,0 +1,210 @@
+"""A client's value and payment in one task, explained: from the ledger alone, and more where tables are kept.
+
+Everything is recomputed from the ledger's own numbers; nothing is asked of anybody. What the coalitions say is in
+`tables`, how it reads on a terminal in `cli.explanation_lines`.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.coins import Share, share_of
+from fedcoin_cli.application.books.lookup import end_of, task_id
+from fedcoin_cli.application.books.report import TaskReport, points, report_of
+from fedcoin_cli.application.reasons.tables import Seen, look_into
+from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.consensus.estimate import Agreement
+from fedcoin_cli.contract.settlement import agreement_of
+from ledger_store.errors import NotFound
+from ledger_store.state import State, TaskRecord
+from ledger_store.transaction import Close, Result, Reveal, Task
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One miner's estimate of this client: its own value in percentage points, None where it does not count.
+
+    `table` is the digest of its counts, `kept` whether they are here.
+    """
+
+    miner: str
+    rankings: int
+    exact: bool
+    value: str | None
+    distance: str | None
+    within: bool
+    table: str
+    kept: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why `client` was paid what it was paid in a task.
+
+    number:       its place among the task's clients, from 1
+    value:        its value in percentage points; None while none is agreed, or when none was
+    rank:         its place by value, from 1
+    error:        the value's standard error, percentage points; `error_from` is "tables", "ledger", "exact" or None
+    paid_error:   the payment's, in coins, where tables tell it
+    share:        the payment step by step; None where nothing was to be shared
+    views:        every miner whose reveal is on the ledger
+    seen:         what the tables say; None without any
+    missing:      digests of tables of which no copy is here
+    """
+
+    ledger: str
+    client: str
+    number: int
+    report: TaskReport
+    value: str | None
+    rank: int | None
+    error: str | None
+    error_from: str | None
+    paid: str
+    paid_error: str | None
+    share: Share | None
+    views: tuple[View, ...]
+    seen: Seen | None
+    missing: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Decimals are texts, so that no reader rounds them."""
+        return {
+            "ledger": self.ledger,
+            "task": self.report.task,
+            "state": self.report.state,
+            "height": self.report.height,
+            "client": self.client,
+            "number": self.number,
+            "clients": len(self.report.clients),
+            "shapley": self.value,
+            "rank": self.rank,
+            "standard_error": self.error,
+            "standard_error_from": self.error_from,
+            "payment": self.paid,
+            "payment_standard_error": self.paid_error,
+            "coins": None if self.share is None else self.share.to_json(),
+            "estimates": [view.to_json() for view in self.views],
+            "difficulty": self.report.difficulty,
+            "winner": self.report.winner,
+            "coalitions": None if self.seen is None else self.seen.to_json(),
+            "missing_tables": list(self.missing),
+        }
+
+
+def explain(books: Books, workspace: Workspace, client: str, task: str | None) -> Explanation:
+    """Explain a client's part in `task` (the beginning of its id), else in the newest of its tasks that has ended.
+
+    Raises `NotFound` for an account that was no client of the task, or of any.
+    """
+    record = _record(books.state, client, task)
+    end = end_of(books, record)
+    index = [update.client for update in record.task.updates].index(client)
+    report = report_of(record, books.state.genesis, end)
+    line = report.clients[index]
+    agreement = agreement_of(record, books.state.genesis, end) if isinstance(end, Result) else None
+    seen: Seen | None = None
+    missing: tuple[str, ...] = ()
+    if isinstance(end, Result) and agreement is not None and agreement.counted:
+        seen, missing = look_into(workspace, record, end, agreement, index)
+    error, source = _error(report, seen)
+    return Explanation(
+        ledger=str(books.path),
+        client=client,
+        number=index + 1,
+        report=report,
+        value=line.shapley,
+        rank=_rank(end, index),
+        error=error,
+        error_from=source,
+        paid=line.paid,
+        paid_error=None if seen is None or line.paid == "0.0" else seen.paid_error,
+        share=_share(record.task, end, agreement, index),
+        views=_views(record.task, end, agreement, report, index, missing),
+        seen=seen,
+        missing=missing,
+    )
+
+
+def _record(state: State, client: str, task: str | None) -> TaskRecord:
+    hint = "fedcoin log --account WHO lists the tasks in which an account was paid"
+    if task is not None:
+        record = state.tasks[task_id(state, task)]
+        if client not in _clients(record):
+            raise NotFound("this account is no client of the task", where=f"task {record.task.id}", hint=hint)
+        return record
+    records = [record for record in state.tasks.values() if client in _clients(record)]
+    if not records:
+        raise NotFound("this account has been a client of no task", where=client, hint=hint)
+    return max(records, key=lambda record: (record.end_height or 0, record.height))
+
+
+def _clients(record: TaskRecord) -> list[str]:
+    return [update.client for update in record.task.updates]
+
+
+def _rank(end: Close | Result | None, index: int) -> int | None:
+    if end is None or end.outcome is None or end.outcome.shapley is None:
+        return None
+    values = end.outcome.shapley
+    return 1 + sum(value > values[index] for value in values)
+
+
+def _error(report: TaskReport, seen: Seen | None) -> tuple[str | None, str | None]:
+    """The best that is known: the tables' whole squares, else the spread between the miners."""
+    if report.exact:
+        return report.error, "exact"
+    if seen is not None and seen.error is not None:
+        return seen.error, "tables"
+    return report.error, None if report.error is None else "ledger"
+
+
+def _share(task: Task, end: Close | Result | None, agreement: Agreement | None, index: int) -> Share | None:
+    """The steps, where TrainPrice was shared among the clients."""
+    if end is None or end.outcome is None or agreement is None or not any(end.outcome.pay.clients):
+        return None
+    share = share_of(task.train_micro, agreement.weights, index)
+    assert share.paid_micro == end.outcome.pay.clients[index]
+    return share
+
+
+def _views(
+    task: Task,
+    end: Close | Result | None,
+    agreement: Agreement | None,
+    report: TaskReport,
+    index: int,
+    missing: tuple[str, ...],
+) -> tuple[View, ...]:
+    if not isinstance(end, Result) or agreement is None:
+        return ()
+    distances = {line.miner: line.distance for line in report.miners}
+    views = []
+    for reveal in end.reveals:
+        value = _own_value(reveal, end, agreement, index) if reveal.miner in agreement.counted else None
+        views.append(
+            View(
+                miner=reveal.miner,
+                rankings=reveal.rankings,
+                exact=reveal.exact,
+                value=None if value is None else points(value.numerator, value.denominator, task.images),
+                distance=distances[reveal.miner],
+                within=reveal.miner in agreement.within,
+                table=reveal.table,
+                kept=reveal.miner in agreement.counted and reveal.table not in missing,
+            )
+        )
+    return tuple(views)
+
+
+def _own_value(reveal: Reveal, result: Result, agreement: Agreement, index: int) -> Fraction:
+    """What one miner's estimate says of a client, in images."""
+    if agreement.exact:
+        assert reveal.values is not None
+        return Fraction(reveal.values[index] * len(agreement.counted), agreement.denominator)
+    public = Fraction(result.proxy_sums[index], result.proxy_denominator)
+    return public + Fraction(reveal.sums[index], reveal.rankings)
