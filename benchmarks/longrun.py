@@ -1,0 +1,247 @@
+"""A network for a long time, one miner after another being killed: does everything end, and does anything grow?
+
+`python -m benchmarks.longrun [--quick] [--json] [--tasks N] [--transfers N]`. Four miner processes; tasks with tiny
+exact games and transfers are published while miners 4, 3, 2, 4, ... are killed (kill -9) and started again all the
+time. Miner 1 lives from the first minute to the last: its memory is a long life's, that of the others what a restart
+brings. At the end every task must be settled, the four ledgers the same bytes, audited to level 3, and every coin
+accounted for. The table compares medians of the first and the last quarter of the run.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import finish, machine
+from benchmarks.network import Miner, network, wait_until
+from benchmarks.payers import Payers
+from benchmarks.tiny import make_tiny_round
+from benchmarks.vitals import Vitals, as_row, vitals
+from fedcoin_cli.application.requester.requester import Requester
+from fedcoin_cli.application.requester.session import Patience
+from fedcoin_cli.application.requester.terms import Wanted
+from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.workspace.configuration import load
+from fedcoin_cli.application.workspace.workspace import SERVER
+from ledger_store.jsonl import ChainReader
+
+MINERS, CLIENTS, PUBLISHERS, PAYERS = 4, 3, 3, 8
+KILL_EVERY_S, LOOK_EVERY_S = 6.0, 5.0
+REJOIN_WITHIN_S = 60.0
+
+
+@dataclass
+class Publishers:
+    """Accounts that publish one task after the other, until `left` tasks were published; each on a thread."""
+
+    crew: Sequence[Miner]
+    left: int
+    keys: Sequence[Any]
+    ends: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> list[threading.Thread]:
+        threads = [threading.Thread(target=self._publish, args=(key,), daemon=True) for key in self.keys]
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _publish(self, key: Any) -> None:
+        workspace = self.crew[0].workspace
+        settings, server = load(workspace.settings_file, environment={}).settings, workspace.address(SERVER)
+        patience = Patience(reach_s=60.0, files_s=900.0, final_s=300.0)
+        with Requester(workspace, key, patience=patience) as requester:
+            while (number := self._next()) is not None:
+                folder = make_tiny_round(workspace, CLIENTS, number)
+                try:
+                    wanted = Wanted(read_round(folder, workspace.genesis()), settings, server)
+                    published = requester.publish(wanted)
+                    assert published.report is not None
+                    self.ends[published.report.state] += 1
+                    self.seconds.append(published.seconds)
+                except Exception as error:  # noqa: BLE001 (whatever it was, the run goes on and says so at the end)
+                    self.errors.append(f"{type(error).__name__}: {error}")
+                    self.ends["error"] += 1
+                shutil.rmtree(folder)
+
+    def _next(self) -> int | None:
+        with self._turn:
+            if not self.left:
+                return None
+            self.left -= 1
+            return self.left
+
+
+class Killer:
+    """Kills one miner after another but the first, starts it again at once, and measures how soon it works again."""
+
+    def __init__(self, crew: Sequence[Miner]) -> None:
+        self._crew = crew
+        self._victims = [miner for miner in reversed(crew) if miner.number != 1]
+        self._due_s = time.monotonic() + KILL_EVERY_S
+        self._waits: dict[int, tuple[float, int]] = {}
+        self.kills = 0
+        self.rejoins_s: list[float] = []
+
+    def turn(self) -> None:
+        now_s = time.monotonic()
+        highest = max(miner.height for miner in self._crew)
+        for miner in self._crew:
+            begun = self._waits.get(miner.number)
+            if begun is not None and miner.height > begun[1]:
+                self.rejoins_s.append(now_s - begun[0])
+                del self._waits[miner.number]
+        if now_s < self._due_s or self._waits:
+            return
+        victim = self._victims[self.kills % len(self._victims)]
+        self._due_s = now_s + KILL_EVERY_S
+        self.kills += 1
+        victim.kill()
+        victim.start()
+        self._waits[victim.number] = time.monotonic(), highest
+
+
+def main() -> None:
+    """Run, check, print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.longrun", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="20 tasks and 300 transfers: about a minute")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--tasks", type=int)
+    parser.add_argument("--transfers", type=int)
+    chosen = parser.parse_args()
+    tasks = chosen.tasks or (20 if chosen.quick else 1_000)
+    transfers = chosen.transfers or (300 if chosen.quick else 10_000)
+    folder = Path(tempfile.mkdtemp(prefix="fedcoin-longrun-"))
+    try:
+        result = long_run(folder, tasks, transfers, _say)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    result["machine"] = machine()
+    finish(result, chosen.json, {"growth": result["growth"]})
+    if not result["sound"]:
+        sys.exit(1)
+
+
+def long_run(folder: Path, tasks: int, transfers: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """The whole of it; everything that is checked is in the result, `sound` says whether all of it is as it must be."""
+    settings = (f"task.clients={CLIENTS}", "task.price=1", "task.runtime=1")
+    with network(folder, MINERS, *settings) as crew:
+        started_s = time.monotonic()
+        payers = Payers(crew, PAYERS + PUBLISHERS, 4, coins=2_000)
+        publishing = [payers.accounts.pop().key for _ in range(PUBLISHERS)]
+        publishers = Publishers(crew, tasks, publishing)
+        threads, killer = publishers.start(), Killer(crew)
+        looks = _live(crew, payers, transfers, publishers, threads, killer, say)
+        payers.close()
+        ended_s = time.monotonic() - started_s
+        heights = _come_together(crew)
+        looks.append({miner.number: look for miner in crew if (look := vitals(miner)) is not None})
+        for miner in crew:
+            miner.stop()
+        result = {
+            "seconds": ended_s,
+            "tasks": dict(publishers.ends),
+            "transfers": len(payers.paid),
+            "blocks": heights,
+            "kills": killer.kills,
+            "rejoin_s_p50": _quantile(killer.rejoins_s, 0.5),
+            "rejoin_s_p99": _quantile(killer.rejoins_s, 0.99),
+            "task_s_p50": _quantile(publishers.seconds, 0.5),
+            "task_s_p99": _quantile(publishers.seconds, 0.99),
+            "errors": publishers.errors[:5],
+            **_verdict(crew),
+            "growth": _growth(looks),
+        }
+    whole = result["tasks"].get("SETTLED", 0) == tasks and result["transfers"] == transfers
+    result["sound"] = whole and result["identical"] and result["audit_ok"] and result["conserved"]
+    return result
+
+
+def _live(
+    crew: Sequence[Miner],
+    payers: Payers,
+    transfers: int,
+    publishers: Publishers,
+    threads: Sequence[threading.Thread],
+    killer: Killer,
+    say: Callable[[str], None],
+) -> list[dict[int, Vitals]]:
+    """Until all is done; transfers are spread over the tasks' time."""
+    looks: list[dict[int, Vitals]] = []
+    all_tasks, look_s = publishers.left, 0.0
+    while any(thread.is_alive() for thread in threads) or len(payers.paid) < transfers:
+        done = sum(publishers.ends.values()) + 1
+        running = any(thread.is_alive() for thread in threads)
+        allowed = transfers * min(done, all_tasks) // all_tasks if running else transfers
+        payers.pump(max(0, allowed - len(payers.paid) - payers.open))
+        killer.turn()
+        if time.monotonic() >= look_s:
+            look_s = time.monotonic() + LOOK_EVERY_S
+            looks.append({miner.number: look for miner in crew if (look := vitals(miner)) is not None})
+            say(f"{dict(publishers.ends)}, {len(payers.paid)} transfers, {killer.kills} kills")
+    return looks
+
+
+def _come_together(crew: Sequence[Miner]) -> int:
+    """Until all ledgers are at one height and stay there."""
+    wait_until(lambda: len({miner.height for miner in crew}) == 1)
+    time.sleep(2.0)
+    wait_until(lambda: len({miner.height for miner in crew}) == 1)
+    return crew[0].height
+
+
+def _verdict(crew: Sequence[Miner]) -> dict[str, Any]:
+    ledgers = {miner.folder.chain.read_bytes() for miner in crew}
+    program = [sys.executable, "-m", "fedcoin_cli", "audit", str(crew[0].folder.chain), "--json"]
+    audit = subprocess.run(program, stdout=subprocess.PIPE, check=False)
+    report = json.loads(audit.stdout)
+    with ChainReader(crew[1].folder.path) as reader:
+        state = reader.tip.state
+    return {
+        "identical": len(ledgers) == 1,
+        "chain_bytes": len(next(iter(ledgers))),
+        "audit_ok": bool(report["ok"]) and report["level"] == 3,
+        "audit_s": float(report["seconds"]),
+        "conserved": state.total_micro == state.genesis.supply_micro and not state.queue,
+    }
+
+
+def _growth(looks: Sequence[dict[int, Vitals]]) -> list[dict[str, Any]]:
+    """Medians of the first and the last quarter, for miner 1 and for those that are killed."""
+    quarter = max(1, len(looks) // 4)
+    rows = []
+    for who, numbers in (("miner 1, never killed", {1}), ("miners 2-4, killed", set(range(2, MINERS + 1)))):
+        parts = [
+            [as_row(look) for each in part for number, look in each.items() if number in numbers]
+            for part in (looks[1 : quarter + 1], looks[-quarter:])
+        ]
+        for name in as_row(next(iter(looks[0].values()))):
+            first, last = (statistics.median(row[name] for row in part) if part else 0 for part in parts)
+            rows.append({"of": f"{who}: {name}", "first quarter": first, "last quarter": last})
+    return rows
+
+
+def _quantile(values: Sequence[float], part: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(part * len(values)))] if values else 0.0
+
+
+def _say(text: str) -> None:
+    if os.isatty(2) or os.environ.get("FEDCOIN_LONGRUN_PROGRESS"):
+        print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
