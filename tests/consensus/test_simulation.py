@@ -1,24 +1,19 @@
 """Many simulated histories of the real replicas: no fork, no stall, no broken property, whatever fails."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pytest
 import simulator
 from planted import PLANTED
-from simulated.world import BEHAVIOURS, Faults, World
+from simulated.world import BEHAVIOURS
 
 SEEDS = 2_000
 PROCESSES = 2
 PROGRAM = Path(simulator.__file__)
-# A quiet round of R miners that settles soon, by seed.
-QUIET_SEED = 6
 
 
 def counted(lines: list[str]) -> dict[str, int]:
@@ -41,39 +36,6 @@ def test_two_thousand_histories_without_fork_or_stall(capsys: pytest.CaptureFixt
     faults += ["late starts", "lost logs", "old logs", "old ledgers", "partitions", "stopped by a partition"]
     ends = ["empty closes", "exact reveals", "frauds", "results OPEN", "results REFUNDED", "results SETTLED"]
     assert [what for what in (*lies, *faults, *ends, "after view 0") if not happened.get(what)] == []
-
-
-def quiet_round(seed: int, miners: int, index: int, step: int, *, together: bool) -> list[str]:
-    """The problems of a quiet round in which one miner, or all at the same moment, fall at that step of its."""
-
-    def live(world: World) -> None:
-        world.planned, world.together = {index: step}, together
-        simulator.calm(world)
-
-    return simulator.run(seed, miners=miners, faults=Faults(), real=False, live=live).problems
-
-
-@pytest.mark.parametrize(("miners", "together"), [(1, False), (2, False), (2, True), (3, False), (3, True)])
-def test_a_crash_at_every_boundary_of_a_round(miners: int, together: bool) -> None:
-    """kill −9 before and after each persist and before each send, of each miner in turn: nothing is said twice."""
-    steps = simulator.run(QUIET_SEED, miners=miners, faults=Faults(), real=False, live=simulator.calm).steps
-    places = [(index, step) for index in range(miners) for step in range(1, steps[index] + 1)]
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(PROCESSES, context) as pool:
-        jobs = [
-            pool.submit(partial(quiet_round, together=together), QUIET_SEED, miners, index, step)
-            for index, step in places
-        ]
-        found = {place: job.result() for place, job in zip(places, jobs, strict=True)}
-    assert {place: problems for place, problems in found.items() if problems} == {}
-    assert len(places) >= 40 * miners
-
-
-@pytest.mark.parametrize("bug", ["log_ignored", "opening_not_persisted", "commit_not_persisted"])
-def test_enumerated_crashes_find_what_a_restart_forgets(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The enumeration can fail: with a bug of persisting planted, some boundary of R = 2 shows it."""
-    PLANTED[bug](monkeypatch)
-    assert any(quiet_round(QUIET_SEED, 2, 0, step, together=False) for step in range(1, 60))
 
 
 def test_a_seed_is_one_history_everywhere() -> None:
