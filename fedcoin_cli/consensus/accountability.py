@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fedcoin_cli.network.message import Certified, Vote
-from ledger_store.block import Certificate, vote_terms
+from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 from ledger_store.keys import verify
 
@@ -74,11 +74,6 @@ def votes_in(said: Iterable[Vote | Certified]) -> Iterator[Vote]:
 def least_culprits(genesis: Genesis) -> int:
     """2q − R: how many miners at least must have lied for two blocks of one height to become final."""
     return 2 * genesis.quorum - len(genesis.roster)
-
-
-def final_votes(height: int, block: str, certificate: Certificate) -> Certified:
-    """A block's FINAL certificate as something that was said."""
-    return Certified("final", height, block, certificate, None)
 
 
 def _contradiction(genesis: Genesis, votes: list[Vote]) -> tuple[Vote, Vote] | None:

@@ -1,0 +1,79 @@
+"""Forks: two certified blocks of one height, who is proven to have brought them about, and the proof as a file.
+
+Who is guilty of what is decided in `consensus.accountability`; here a fork is judged, written and read again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedcoin_cli.application.books.evidence import Said, read_said
+from fedcoin_cli.consensus.accountability import Guilt, guilty, least_culprits
+from fedcoin_cli.network.message import Certified, to_frame
+from ledger_store.canonical import decode, encode
+from ledger_store.disk import put_in_place, refusals, stage
+from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
+from ledger_store.genesis import Genesis
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Two certified blocks of one height; `culprits` are proven, at least `least` have lied."""
+
+    height: int
+    finals: tuple[Certified, Certified]
+    culprits: tuple[Guilt, ...]
+    least: int
+    ignored: tuple[FedCoinError, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether as many are named as must have lied at least."""
+        return len(self.culprits) >= self.least
+
+
+def judge(
+    genesis: Genesis,
+    finals: tuple[Certified, Certified],
+    said: Iterable[Said],
+    ignored: tuple[FedCoinError, ...] = (),
+) -> Fork:
+    """Name the culprits of a fork whose FINAL certificates were verified, from them and what else was `said`."""
+    height = finals[0].height
+    relevant = (one for one in (*finals, *said) if one.height == height)
+    return Fork(height, finals, guilty(genesis, relevant), least_culprits(genesis), ignored)
+
+
+def write_proof(path: Path, genesis: Genesis, fork: Fork) -> None:
+    """Genesis, both FINAL certificates and each culprit's two votes, one a line: whoever has this file can check it.
+
+    Raises `StorageFailure`.
+    """
+    said: list[Said] = [*fork.finals, *(vote for guilt in fork.culprits for vote in guilt.votes)]
+    lines = [encode(genesis.to_json()), *map(to_frame, said)]
+    put_in_place(stage(path, b"".join(line + b"\n" for line in lines)), path)
+
+
+def read_proof(path: Path) -> tuple[Genesis, Fork]:
+    """Read a proof and judge it anew; raises `NotFound`, and `LedgerInvalid` when it proves no fork."""
+    with refusals(path):
+        if not path.is_file():
+            raise NotFound("no such proof", where=str(path), hint="fedcoin compare A B -o FILE writes one")
+        first, *lines = path.read_bytes().splitlines() or [b""]
+    try:
+        genesis = Genesis.from_json(decode(first))
+    except Malformed as error:
+        raise LedgerInvalid(f"this is no proof: {error.message}", where=str(path), hint=_NO_PROOF) from error
+    said = list(read_said(path, lines, 2))
+    finals = [one for one in said if isinstance(one, Certified) and one.votes == "final"]
+    if len(finals) != 2 or finals[0].height != finals[1].height or finals[0].block == finals[1].block:
+        raise LedgerInvalid("two different final blocks are not in it", where=str(path), hint=_NO_PROOF)
+    try:
+        for final in finals:
+            final.certificate.check(genesis, "final", final.height, final.block)
+    except BadSignature as error:
+        raise LedgerInvalid(error.message, where=str(path), hint=_NO_PROOF) from error
+    return genesis, judge(genesis, (finals[0], finals[1]), said)
+
+
+_NO_PROOF = "nobody is to be accused by this file; ask for one made by: fedcoin compare A B -o FILE"
