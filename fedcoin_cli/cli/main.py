@@ -40,6 +40,14 @@ def load(verb: str) -> Any:
     return command(verb, import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").run)
 
 
+def sections(verb: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What a verb's manual page says beyond its help: titled lists of a term and its meaning."""
+    told: list[tuple[str, list[tuple[str, str]]]] = getattr(
+        import_module(f"{_PACKAGE}.{verb.replace('-', '_')}"), "sections", list
+    )()
+    return told
+
+
 class _Verbs(TyperGroup):
     """What is asked without a verb, or with one that does not exist: a group that knows each line of help."""
 

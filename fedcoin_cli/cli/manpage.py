@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from fedcoin_cli.cli.main import PROGRAM, app, load, verbs
+from fedcoin_cli.cli.main import PROGRAM, app, load, sections, verbs
 from fedcoin_cli.cli.options import COMMON_NAMES
 from ledger_store.errors import ExitCode
 
@@ -70,6 +70,8 @@ def _verb(name: str, line: str) -> str:
         lines += _section("ARGUMENTS", _items((_metavar(one), one.help or "") for one in arguments))
     if options:
         lines += _section("OPTIONS", _items(map(_option, options)))
+    for title, items in sections(name):
+        lines += _section(title, _items(items))
     lines += _section("COMMON OPTIONS", [rf"As in \fB{PROGRAM}\fR(1)."])
     lines += _section("EXIT STATUS", [rf"As in \fB{PROGRAM}\fR(1)."])
     purpose = line[0].lower() + line[1:].rstrip(".")

@@ -1,15 +1,17 @@
 """Audit level 3: terms that miners could fulfil, and outcomes that follow from what closes and results hold.
 
 Adds one `Check` to those of `ledger_store`. Whether the revealed sums follow from the tables needs the round's
-files and is level 4, not here.
+files and is level 4 (`learning.audit`); here stands what of the ledger it takes.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fedcoin_cli.contract.settlement import check_settlements
 from ledger_store.checks import Check, Finding, Subject
 from ledger_store.errors import InvalidTransaction
+from ledger_store.task_record import TaskRecord
+from ledger_store.transaction import Result
 
 LEVEL = 3
 
@@ -19,6 +21,23 @@ CODES = {
     "E413": "a result's values, winner or payments do not follow from its reveals",
 }
 _CODE = {"task": "E411", "close": "E412", "result": "E413"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One result on the ledger: its block's height, and its task's record before it."""
+
+    height: int
+    record: TaskRecord
+    result: Result
+
+
+def gather(subject: Subject) -> Iterator[Case]:
+    """The results in a block that passed level 3."""
+    tasks = subject.before.state.tasks
+    for transaction in subject.block.transactions:
+        if isinstance(transaction, Result):
+            yield Case(subject.height, tasks[transaction.task], transaction)
 
 
 def _settlement(subject: Subject) -> Iterator[Finding]:

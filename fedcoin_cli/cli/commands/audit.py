@@ -1,9 +1,12 @@
-"""Verify a ledger offline: form, links, signatures, payments.
+"""Verify a ledger offline: form, links, signatures, payments, and from the files every count.
 
-The checks are `ledger_store.checks` (levels 0 to 2) and `contract.audit` (level 3).
+The checks are `ledger_store.checks` (levels 0 to 2), `contract.audit` (3) and `learning.audit` (4).
 """
 
+import os
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,38 +14,79 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
+from fedcoin_cli.cli.output import counted, dumps
 
 if TYPE_CHECKING:
+    from fedcoin_cli.application.auditing.audit import Find, Plan, Recomputed, Watch
     from ledger_store.audit import AuditReport
+    from ledger_store.checks import Finding
+
+_RECOMPUTE = 4
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     file: Annotated[
         Path | None,
         typer.Argument(metavar="FILE", help="A ledger or its folder; default: the longest here."),
     ] = None,
     level: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=3, help="How deep to look.  [default: 3]")
+        int | None, typer.Option(metavar="N", min=0, max=4, help="How deep to look.  [default: 3]")
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Level 4: counts drawn from each table.  [default: 64]"),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Level 4: recompute every count.")] = False,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--files", metavar="DIR", help="Level 4: more files of rounds, by any name."),
+    ] = None,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Level 4: ask miners for files not here.")] = False,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who fetches: a key's name; default: requester.")
+    ] = None,
+    first: Annotated[
+        int | None, typer.Option("--from", metavar="H", min=1, help="Fold the blocks before H, no more.")
+    ] = None,
+    last: Annotated[int | None, typer.Option("--to", metavar="H", min=0, help="Stop after H.")] = None,
+    jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Cores; default: all.")] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("-o", metavar="FILE", help="Write the report there as JSON, too.")
     ] = None,
 ) -> None:
-    """Verify a ledger offline: form, links, signatures, payments.
+    """Verify a ledger offline: form, links, signatures, payments, and from the files every count.
 
     Level 0 reads every line, 1 follows links and roots, 2 verifies all signatures and certificates and folds
-    the balances, 3 computes every settlement again from what was revealed. Nothing is written and no miner is
-    asked. A ledger cut at the end of a block cannot be told from a shorter one: compare height and head with
-    somebody else's. The exit code is 5 when something is wrong.
+    the balances, 3 computes every settlement again from what was revealed. Level 4 reads the rounds' files and the
+    miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table, P from the proxy,
+    and counts in float64: the heaviest, all on which miners disagree, and a secret sample (or --all).
+
+    What was not checked is listed as skipped. No ledger is written, and without --fetch no miner is asked. A
+    ledger cut at the end of a block cannot be told from a shorter one: compare height and head with somebody
+    else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings.
     """
-    from fedcoin_cli.contract.audit import CHECKS
-    from ledger_store.audit import audit
+    from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger
     from ledger_store.errors import LedgerInvalid
 
+    deep = everything or fetch or sample is not None or bool(files)
+    level = (_RECOMPUTE if deep else 3) if level is None else level
+    if deep and level < _RECOMPUTE:
+        raise typer.BadParameter("--sample, --all, --files and --fetch belong to --level 4")
+    if everything and sample is not None:
+        raise typer.BadParameter("--all leaves nothing to --sample")
+    drawn = None if everything else SAMPLE if sample is None else sample
+    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1)
     path = _path(call, file)
     start_s = time.perf_counter()
-    report = audit(path, 3 if level is None else level, CHECKS)
+    find = _find(call, path, plan, files or [], key, fetch=fetch)
+    with _Bars(call) as watch:
+        report, recomputed = audit_ledger(path, plan, find, watch)
     seconds = time.perf_counter() - start_s
-    call.output.answer(_data(path, report, seconds), _lines(path, report, seconds))
+    data = _data(path, report, recomputed, seconds)
+    call.output.answer(data, _lines(path, report, recomputed, seconds))
+    if report_file is not None:
+        report_file.write_text(dumps({"schema": 1, **data}) + "\n")
     if not report.ok:
         finding = report.findings[0]
         message = f"{counted(len(report.findings), 'finding')}, the first at height {finding.height}: {finding.code}"
@@ -50,6 +94,13 @@ def run(
             "compare it with another miner's ledger: fedcoin audit FILE; fedcoin repair completes a local one"
         )
         raise LedgerInvalid(message, where=str(path), hint=hint)
+
+
+def sections() -> list[tuple[str, list[tuple[str, str]]]]:
+    """The manual page's table of codes."""
+    from fedcoin_cli.application.auditing.codes import codes
+
+    return [("FINDINGS", [(one.code, f"{one.meaning} (level {one.level})") for one in codes()])]
 
 
 def _path(call: Call, file: Path | None) -> Path:
@@ -61,7 +112,91 @@ def _path(call: Call, file: Path | None) -> Path:
     return file / CHAIN_NAME if file.is_dir() else file
 
 
-def _data(path: Path, report: "AuditReport", seconds: float) -> dict[str, object]:
+# Level 4 --------------------------------------------------------------------------------------------------------
+
+
+def _find(
+    call: Call, path: Path, plan: "Plan", folders: list[Path], key: str | None, *, fetch: bool
+) -> "Find":
+    """Where files are looked for; with --fetch those that are not here are brought into the store first."""
+    from fedcoin_cli.application.auditing.evidence import Evidence
+    from ledger_store.errors import NotFound, NoWorkspace
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotFound("no such folder", where=str(folder))
+    if plan.level < _RECOMPUTE:
+        return lambda _: None
+    # Threads share the work already; NumPy's own would only be in their way.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    try:
+        stores = [call.workspace().store]
+    except NoWorkspace:
+        if fetch:
+            raise
+        stores = []
+    find = Evidence(stores, folders).find
+    if fetch:
+        _fetch(call, path, plan, key, find)
+    return find
+
+
+def _fetch(call: Call, path: Path, plan: "Plan", key: str | None, find: "Find") -> None:
+    from fedcoin_cli.application.auditing.audit import read_ledger
+    from fedcoin_cli.application.auditing.lacking import parcels
+    from fedcoin_cli.application.requester.fetching import fetch
+    from fedcoin_cli.application.workspace.workspace import REQUESTER
+    from fedcoin_cli.cli.progress import progress
+
+    workspace = call.workspace()
+    report, results = read_ledger(path, plan)
+    if not report.ok:
+        return  # the audit itself will say what is wrong
+    wanted = parcels(results, workspace.genesis().bounds, find)
+    total = sum(len(parcel.digests) for parcel in wanted)
+    with progress(call.output, "fetching", total, "files") as step:
+        failed = fetch(workspace, workspace.key(key or REQUESTER), wanted, step) if wanted else {}
+    for digest, reason in failed.items():
+        call.output.detail(f"{digest[:16]}: {reason}")
+
+
+class _Bars:
+    """One bar a task, as long as there is one at work."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._stack = ExitStack()
+        self._title = ""
+        self._show: Callable[[int], None] = lambda _: None
+
+    def begin(self, task: str, number: int, of: int) -> None:
+        self._title = f"task {number} of {of} ({task[:12]})"
+        self._stack.close()
+
+    def step(self, done: int, total: int) -> None:
+        from fedcoin_cli.cli.progress import progress
+
+        if done == 0:
+            bar = progress(self._call.output, self._title, total, "coalitions")
+            self._show = self._stack.enter_context(bar)
+        self._show(done)
+
+    def __enter__(self) -> "Watch":
+        from fedcoin_cli.application.auditing.audit import Watch
+
+        return Watch(self.begin, self.step)
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+# Words ----------------------------------------------------------------------------------------------------------
+
+
+def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: float) -> dict[str, object]:
+    names = ("code", "height", "line", "message", "file")
+    done = {name: getattr(recomputed, name) for name in recomputed.__slots__}
     return {
         "ledger": str(path),
         "ok": report.ok,
@@ -70,17 +205,14 @@ def _data(path: Path, report: "AuditReport", seconds: float) -> dict[str, object
         "head": report.head,
         "blocks": report.blocks,
         "certified_to": report.certified_to,
-        "findings": [
-            {"code": one.code, "height": one.height, "line": one.line, "message": one.message}
-            for one in report.findings
-        ],
+        "findings": [{name: getattr(one, name) for name in names} for one in report.findings],
         "skipped": list(report.skipped),
+        **({"recomputed": done} if report.level >= _RECOMPUTE else {}),
         "seconds": Decimal(f"{seconds:.3f}"),
     }
 
 
-def _lines(path: Path, report: "AuditReport", seconds: float) -> list[str]:
-    rate = f", {report.blocks / seconds:.0f} blocks a second" if report.blocks else ""
+def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: float) -> list[str]:
     certified = (
         "not looked at below level 2" if report.certified_to is None else f"to height {report.certified_to}"
     )
@@ -89,16 +221,25 @@ def _lines(path: Path, report: "AuditReport", seconds: float) -> list[str]:
         f"height     {report.height}",
         f"head       {report.head}",
         f"certified  {certified}",
+        *_recomputed_lines(report, recomputed),
         *(f"skipped    {text}" for text in report.skipped),
         "",
     ]
-    if report.ok:
-        return [*lines, f"audit ok: {counted(report.blocks, 'block')}, level {report.level}{rate}"]
-    places = ("the tip file" if one.line is None else f"line {one.line}" for one in report.findings)
+    if not report.ok:
+        return [*lines, *map(_finding_line, report.findings)]
+    rate = f", {report.blocks / seconds:.0f} blocks a second" if report.blocks and report.level < 4 else ""
+    return [*lines, f"audit ok: {counted(report.blocks, 'block')}, level {report.level}{rate}"]
+
+
+def _recomputed_lines(report: "AuditReport", done: "Recomputed") -> list[str]:
+    if report.level < _RECOMPUTE:
+        return []
     return [
-        *lines,
-        *(
-            f"{one.code}  height {one.height}, {place}: {one.message}"
-            for one, place in zip(report.findings, places, strict=True)
-        ),
+        f"recomputed {done.results} of {counted(done.of_results, 'result')}, {done.counts} of {done.of_counts} counts"
     ]
+
+
+def _finding_line(finding: "Finding") -> str:
+    place = "the tip file" if finding.line is None else f"line {finding.line}"
+    file = "" if finding.file is None else f" ({finding.file})"
+    return f"{finding.code}  height {finding.height}, {place}: {finding.message}{file}"

@@ -1,0 +1,112 @@
+"""An audit of any level over a ledger and, from level 4 on, the files of its rounds.
+
+Levels 0 to 3 are the ledger's own (`ledger_store.audit`, `contract.audit`); this module gathers the results that they
+pass, and has each recomputed. Nothing is written here and nobody is asked: files that are not here are named by
+`lacking` and brought by `requester.fetching` before.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedcoin_cli.contract.audit import CHECKS, Case, gather
+from ledger_store.audit import AuditReport, Span, audit
+from ledger_store.checks import Check, Finding, Subject
+
+if TYPE_CHECKING:
+    from fedcoin_cli.learning.audit import Verdict
+
+RECOMPUTATION = 4
+SAMPLE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to audit: the level, and the heights `first` to `last` (None: the end).
+
+    At level 4 `sample` counts are drawn from each table (None: all are recomputed), on `jobs` cores.
+    """
+
+    level: int = 3
+    first: int = 1
+    last: int | None = None
+    sample: int | None = SAMPLE
+    jobs: int = 1
+
+    @property
+    def span(self) -> Span:
+        """The heights."""
+        return Span(self.first, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """What level 4 did: so many of the results, and so many of the counts in their tables."""
+
+    results: int = 0
+    of_results: int = 0
+    counts: int = 0
+    of_counts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Who is told how recomputing goes: `begin` which task of how many, `step` its coalitions done of all."""
+
+    begin: Callable[[str, int, int], None] = lambda _task, _number, _of: None
+    step: Callable[[int, int], None] = lambda _done, _total: None
+
+
+Find = Callable[[str], Path | None]
+
+
+def audit_ledger(
+    path: Path, plan: Plan, find: Find = lambda _: None, watch: Watch | None = None
+) -> tuple[AuditReport, Recomputed]:
+    """Audit a ledger file; raises `NotFound` and `StorageFailure` only.
+
+    `find` says where the file of a digest lies, None for one that is not here.
+    """
+    report, results = read_ledger(path, plan)
+    if plan.level < RECOMPUTATION:
+        return report, Recomputed()
+    if not report.ok:
+        left = "tables and files: what was found in the ledger comes first"
+        return replace(report, skipped=(*report.skipped, left)), Recomputed(0, len(results))
+    return _recompute(report, results, plan, find, watch or Watch())
+
+
+def read_ledger(path: Path, plan: Plan) -> tuple[AuditReport, list[Case]]:
+    """The audit of the ledger alone, and the results in it that a recomputation is to look at."""
+    results: list[Case] = []
+
+    def note(subject: Subject) -> Iterator[Finding]:
+        results.extend(gather(subject))
+        yield from ()
+
+    return audit(path, plan.level, (*CHECKS, Check("results", RECOMPUTATION, note)), plan.span), results
+
+
+def _recompute(
+    report: AuditReport, results: list[Case], plan: Plan, find: Find, watch: Watch
+) -> tuple[AuditReport, Recomputed]:
+    # Here, because NumPy takes longer to import than an audit of a short ledger to run.
+    from fedcoin_cli.learning.audit import Depth, recompute
+
+    tasks: dict[str, list[Case]] = {}
+    for one in results:
+        tasks.setdefault(one.result.task, []).append(one)
+    verdicts: list[Verdict] = []
+    done = 0
+    for number, (task, cases) in enumerate(tasks.items(), 1):
+        watch.begin(task, number, len(tasks))
+        verdict = recompute(cases, find, Depth(plan.sample, plan.jobs), watch.step)
+        done += len(cases) if verdict.recomputed else 0
+        verdicts.append(verdict)
+    found = sorted((one for verdict in verdicts for one in verdict.findings), key=lambda one: one.height)
+    skipped = (text for verdict in verdicts for text in verdict.skipped)
+    counts = Recomputed(
+        done, len(results), sum(one.recomputed for one in verdicts), sum(one.claimed for one in verdicts)
+    )
+    return replace(report, findings=tuple(found), skipped=(*report.skipped, *skipped)), counts

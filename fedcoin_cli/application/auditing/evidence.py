@@ -1,0 +1,34 @@
+"""Where the files of past rounds are found: stores by digest, and folders whose files have any name.
+
+Whether a file holds what its digest says is for whoever reads it to check. Fetching lives in `fetching`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+
+class Evidence:
+    """Files by digest: in `stores` a file's name is its digest, in `folders` (and below) only its bytes tell."""
+
+    def __init__(self, stores: Sequence[Path] = (), folders: Sequence[Path] = ()) -> None:
+        self._stores, self._folders = (*stores, *folders), tuple(folders)
+
+    def find(self, digest: str) -> Path | None:
+        """The file that claims this digest by its name, or else has it by its bytes."""
+        for store in self._stores:
+            if (store / digest).is_file():
+                return store / digest
+        return self._by_content.get(digest)
+
+    @cached_property
+    def _by_content(self) -> dict[str, Path]:
+        """Every file in the folders, hashed once and only when a name did not tell."""
+        found = {}
+        for folder in self._folders:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        found[hashlib.file_digest(file, "sha256").hexdigest()] = path
+        return found

@@ -1,0 +1,92 @@
+"""One settled round for each finding of audit level 4: the ledger is in order, a file or a table is not.
+
+Levels 0 to 3 pass all of them: sums, payments and signatures follow from each other, just not from the files.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from evidenced import Bent, Evidenced, evidenced
+
+# Four clients: a record of a sampled table is one byte of mask and four of count.
+_RECORD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupted:
+    """The ledger file, the store, the height at fault, and the file at fault (None: the ledger alone is)."""
+
+    chain: Path
+    store: Path
+    height: int
+    file: Path | None
+
+
+def corrupted(code: str, folder: Path) -> Corrupted:
+    """The round whose audit must end with this finding."""
+    return _BUILDERS[code](folder)
+
+
+def codes() -> list[str]:
+    """Every code that has a round."""
+    return list(_BUILDERS)
+
+
+def _of(folder: Path, bent: Bent, height: int, file: Callable[[Evidenced], str | None]) -> Corrupted:
+    made = evidenced(folder, bent=bent)
+    digest = file(made)
+    path = None if digest is None else made.store.path(digest)
+    return Corrupted(made.maker.write(folder), made.store.folder, height, path)
+
+
+def _rotten_file(folder: Path) -> Corrupted:
+    found = _of(folder, Bent(), 1, lambda made: made.task.updates[2].digest)
+    assert found.file is not None
+    found.file.chmod(0o644)
+    data = bytearray(found.file.read_bytes())
+    data[-1] ^= 1
+    found.file.write_bytes(data)
+    return found
+
+
+def _too_many_images(folder: Path) -> Corrupted:
+    return _of(folder, Bent(terms={"images": 61}), 1, lambda _: None)
+
+
+def _bent_proxy(folder: Path) -> Corrupted:
+    return _of(folder, Bent(proxy=(24, -24)), 3, lambda made: made.task.proxy)
+
+
+def _missing_record(folder: Path) -> Corrupted:
+    bent = Bent(table=lambda data: data[_RECORD:], sums_follow=False)
+    return _of(folder, bent, 3, lambda made: made.liar.table)
+
+
+def _other_sums(folder: Path) -> Corrupted:
+    return _of(folder, Bent(sums=(10, -10)), 3, lambda made: made.liar.table)
+
+
+def _false_count(folder: Path) -> Corrupted:
+    """The liar's count of its first coalition, with the sums that follow from the lie."""
+    return _of(folder, Bent(table=_other_count), 3, lambda made: made.liar.table)
+
+
+def _other_count(data: bytes) -> bytes:
+    count = data[_RECORD - 1]
+    return data[: _RECORD - 1] + bytes([count + 7 if count < 50 else count - 7]) + data[_RECORD:]
+
+
+def _false_accusation(folder: Path) -> Corrupted:
+    return _of(folder, Bent(accuse=0b1111), 3, lambda made: made.liar.table)
+
+
+_BUILDERS: dict[str, Callable[[Path], Corrupted]] = {
+    "E501": _rotten_file,
+    "E502": _too_many_images,
+    "E503": _bent_proxy,
+    "E504": _missing_record,
+    "E505": _other_sums,
+    "E506": _false_count,
+    "E507": _false_accusation,
+}

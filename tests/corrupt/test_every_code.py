@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+from corrupt import ledgers, rounds, settlements
+
+from fedcoin_cli.application.auditing.audit import Plan, audit_ledger
+from fedcoin_cli.application.auditing.codes import Code, codes
+from fedcoin_cli.application.auditing.evidence import Evidence
+from ledger_store.checks import Finding
+
+
+def test_every_code_has_a_ledger() -> None:
+    """No finding of any level lacks a ledger that triggers it, and none is described twice."""
+    made = [*ledgers.codes(), *settlements.codes(), *rounds.codes()]
+    assert made == [one.code for one in codes()]
+    assert len(set(made)) == len(made)
+
+
+@pytest.mark.parametrize("code", ledgers.codes())
+def test_codes_of_levels_0_to_2(tmp_path: Path, code: str) -> None:
+    """Exactly this finding with height and line; the rest of these ledgers follows from the fold alone."""
+    made = ledgers.corrupted(code)
+    report, _ = audit_ledger(made.write(tmp_path), Plan(2))
+    line = None if code in {"E104", "E206", "E302"} else made.height + 1
+    assert [_place(one) for one in report.findings] == [(code, made.height, line, None)]
+
+
+@pytest.mark.parametrize("code", settlements.codes())
+def test_codes_of_level_3(tmp_path: Path, code: str) -> None:
+    """Exactly this finding with height and line, at level 3 and not below."""
+    path, height = settlements.corrupted(code, tmp_path)
+    report, _ = audit_ledger(path, Plan(3))
+    assert [(one.code, one.height, one.line) for one in report.findings] == [(code, height, height + 1)]
+    assert audit_ledger(path, Plan(2))[0].ok
+
+
+@pytest.mark.parametrize("code", rounds.codes())
+def test_codes_of_level_4(tmp_path: Path, code: str) -> None:
+    """Exactly this finding with height, line and file, at level 4 and not below; nothing of the round is skipped."""
+    made = rounds.corrupted(code, tmp_path)
+    find = Evidence([made.store]).find
+    report, _ = audit_ledger(made.chain, Plan(4, sample=None, jobs=2), find)
+    file = None if made.file is None else str(made.file)
+    assert [_place(one) for one in report.findings] == [(code, made.height, made.height + 1, file)]
+    assert report.findings[0].message
+    assert report.skipped == ()
+    assert audit_ledger(made.chain, Plan(3))[0].ok
+
+
+@pytest.mark.parametrize("one", codes(), ids=lambda one: one.code)
+def test_codes_say_their_level(one: Code) -> None:
+    """The table of codes names for each the level that looks, and says what it means."""
+    levels = {"E1": 0, "E2": 1, "E3": 2, "E5": 4}
+    assert one.level == levels.get(one.code[:2], 3 if one.code > "E410" else 2)
+    assert one.meaning
+
+
+def _place(finding: Finding) -> tuple[str, int, int | None, str | None]:
+    return finding.code, finding.height, finding.line, finding.file
