@@ -18,6 +18,8 @@ from ledger_store.errors import RoundFilesInvalid
 
 MAX_HEADER_BYTES: Final = 1 << 20
 MAX_FILE_BYTES: Final = 2 << 30
+# More than any tensor of a round has; the product of a header's worth of axes takes seconds.
+MAX_AXES: Final = 8
 
 _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "F32": np.dtype("<f4"),
@@ -109,7 +111,9 @@ class TensorFile:
             dtype, shape, (first, last) = _DTYPES[value["dtype"]], value["shape"], value["data_offsets"]
         except (KeyError, TypeError, ValueError) as error:
             self.refuse("a tensor is not described as float32, uint8 or int32 with shape and offsets", error)
-        if not isinstance(shape, list) or any(
+        if not isinstance(shape, list) or len(shape) > MAX_AXES:
+            self.refuse(f"a tensor's shape is no list of at most {MAX_AXES} axes")
+        if any(
             type(number) is not int or not 0 <= number <= MAX_FILE_BYTES for number in (*shape, first, last)
         ):
             self.refuse("a tensor's shape or offsets are not sensible integers")

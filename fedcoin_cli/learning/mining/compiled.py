@@ -1,8 +1,9 @@
 """`kernel.c` as a loaded library: compiled by the system's `cc` on first use, for the very CPU it runs on.
 
-The result lies in the user's cache folder under a name made of everything it depends on. Whatever is missing (a
-compiler, a writable folder) means that there is no library, never an error: others can count as well. What is
-done with the library lives in `kernel`.
+The result lies in the user's cache folder under a name made of everything it depends on. Where somebody has put a
+library of this very source among the system's (a container image without a compiler has one), that is taken; the
+loader picks its flavour for this CPU. Whatever is missing means that there is no library, never an error: others can
+count as well. What is done with the library lives in `kernel`.
 """
 
 import hashlib
@@ -21,6 +22,9 @@ from platformdirs import user_cache_path
 
 SOURCE: Final = Path(__file__).with_name("kernel.c")
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
+INSTALLED: Final = f"libfedcoin-kernel-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
+"""What a library of this source is called among the system's."""
+
 _PATIENCE_S: Final = 120.0
 
 ffi: Final = FFI()
@@ -29,20 +33,23 @@ ffi: Final = FFI()
 @cache
 def library() -> Any:
     """The loaded library, or None where it can neither be found nor made. Any number of processes may ask at once."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
     try:
         source = SOURCE.read_text()
-        path = user_cache_path("fedcoin") / f"kernel-{_key(source, compiler)}.so"
-        if not path.is_file():
-            _compile(compiler, path)
         # The declarations are those of the definitions: every exported function starts in column 0.
         for declaration in re.findall(r"^(?:void|int32_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE):
             ffi.cdef(declaration + ";", override=True)
-        return ffi.dlopen(str(path))
+        compiler = shutil.which("cc")
+        return ffi.dlopen(INSTALLED if compiler is None else str(_compiled(source, compiler)))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _compiled(source: str, compiler: str) -> Path:
+    """Where the library of this source for this CPU lies, made if it does not."""
+    path = user_cache_path("fedcoin") / f"kernel-{_key(source, compiler)}.so"
+    if not path.is_file():
+        _compile(compiler, path)
+    return path
 
 
 def _key(source: str, compiler: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from fedcoin_cli.learning.backend import keras, ops
 from fedcoin_cli.learning.features import Conv, Pool, windows
 from fedcoin_cli.learning.mining.engine import CountsLayer, UtilityEngine
-from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.mining.forward import CHUNK_IMAGES, FirstLayer
 from fedcoin_cli.learning.mining.game import Game
 
 BATCH: Final = 8
@@ -23,16 +23,17 @@ class ConvEngine(UtilityEngine):
     """Counts of the coalitions of a game whose model has a convolutional front."""
 
     batch = BATCH
+    part_images = CHUNK_IMAGES
 
     def _layer(self, first: FirstLayer) -> CountsLayer:
-        return _ConvCounts(self.game, first, self.batch)
+        return _ConvCounts(self.game, first, self.batch, self.part_images)
 
 
 class _ConvCounts(CountsLayer):
     """As `CountsLayer`, with the front between the first convolution and the Dense layers."""
 
-    def __init__(self, game: Game, first: FirstLayer, batch: int) -> None:
-        super().__init__(game, first, batch)
+    def __init__(self, game: Game, first: FirstLayer, batch: int, part_images: int) -> None:
+        super().__init__(game, first, batch, part_images)
         self._front = game.spec.features
         self._stacks = self._stacked_front(game)
 

@@ -9,20 +9,23 @@ Everything is written in `keras.ops` and compiled by `predict_on_batch`, on whic
 special to models with a convolutional front lives in `convnet`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.backend import devices, keras, ops, use_threads
-from fedcoin_cli.learning.mining.forward import CHUNK_IMAGES, FirstLayer
+from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
 
-BATCH: Final = 32
-"""Coalitions evaluated together on a CPU; a chunk of their first layer stays in the cache of a core."""
-_GPU_FACTOR: Final = 16
-"""So many times as many on a GPU, where starting an operation takes longer than a small operation."""
+BATCH: Final = 128
+"""Coalitions evaluated together on a CPU."""
+PART_IMAGES: Final = 64
+"""Images of one label at a time on a CPU: their first layer for a batch stays in the cache of a core."""
+_GPU_FACTOR: Final = 4
+"""So many times as large on a GPU, where starting an operation takes longer than a small operation."""
 _GPU_VALUES: Final = 1 << 28
 """Values of a layer that a GPU holds at a time: 1 GiB."""
 
@@ -39,14 +42,16 @@ class UtilityEngine:
     """
 
     batch: int = BATCH
+    part_images: int = PART_IMAGES
 
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 0) -> None:
         if threads:
             use_threads(threads)
         self.game = game
         if devices() == "gpu":
-            chunk = max(CHUNK_IMAGES, game.images // 100)
-            self.batch = max(1, min(_GPU_FACTOR * self.batch, _GPU_VALUES // (game.spec.widest * chunk)))
+            self.part_images = max(_GPU_FACTOR * self.part_images, game.images // 100)
+            fitting = _GPU_VALUES // (game.spec.widest * self.part_images)
+            self.batch = max(1, min(_GPU_FACTOR * self.batch, fitting))
         inputs = keras.Input(batch_shape=(self.batch, game.clients), name="shares")
         self._model = keras.Model(inputs, self._layer(first or FirstLayer(game))(inputs), name="utility")
         # TensorFlow is faster without XLA; elsewhere Keras' own choice: JAX would not compile at all without it.
@@ -66,25 +71,22 @@ class UtilityEngine:
         return counts
 
     def _layer(self, first: FirstLayer) -> "CountsLayer":
-        return CountsLayer(self.game, first, self.batch)
+        return CountsLayer(self.game, first, self.batch, self.part_images)
 
 
 class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """Shares (batch, K) → counts (batch,) int32."""
 
-    def __init__(self, game: Game, first: FirstLayer, batch: int) -> None:
+    def __init__(self, game: Game, first: FirstLayer, batch: int, part_images: int) -> None:
         super().__init__(name="counts", trainable=False)
         self._batch = batch
         self._above = game.spec.above
+        self._first_values = game.spec.first_values
         self._activation = keras.activations.get(game.spec.first.activation)
         self._activations = [keras.activations.get(layer.activation) for layer in game.spec.above]
-        self._chunks = [
-            (
-                label,
-                len(positions),
-                self.constant(f"first_{index}", first.block(index).reshape(game.clients, -1)),
-            )
-            for index, (label, positions) in enumerate(first.chunks)
+        self._labels = [
+            (label, [self.constant(f"first_{label}_{index}", part) for index, part in enumerate(parts)])
+            for label, parts in _parts(first, part_images)
         ]
         self._upper = self._stacked(game)
 
@@ -116,13 +118,18 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
         ]
         front = self.mix_front(shares)
         counts = ops.zeros((self._batch,), "int32")
-        for label, images, block in self._chunks:
-            values = ops.reshape(ops.matmul(shares, block), (self._batch, -1, images))
-            values = self.through_front(self._activation(values), front)
-            for activation, (kernel, bias) in zip(self._activations, upper, strict=True):
-                values = activation(ops.matmul(kernel, values) + bias)
-            counts += ops.sum(ops.cast(_correct(values, label), "int32"), axis=1)
+        for label, parts in self._labels:
+            logits = ops.concatenate([self._logits(shares, part, front, upper) for part in parts], axis=2)
+            counts += ops.sum(ops.cast(_correct(logits, label), "int32"), axis=1)
         return counts
+
+    def _logits(self, shares: Any, part: Any, front: Any, upper: Sequence[tuple[Any, Any]]) -> Any:
+        """What the aggregates say of some images: (batch, classes, images)."""
+        values = ops.reshape(ops.matmul(shares, part), (self._batch, self._first_values, -1))
+        values = self.through_front(self._activation(values), front)
+        for activation, (kernel, bias) in zip(self._activations, upper, strict=True):
+            values = activation(ops.matmul(kernel, values) + bias)
+        return values
 
     def mix_front(self, shares: Any) -> Any:  # noqa: ARG002 -- for models that have one
         """The aggregates' weights of the front above its first layer."""
@@ -131,6 +138,15 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
     def through_front(self, values: Any, front: Any) -> Any:  # noqa: ARG002 -- as above
         """From the first layer's outputs (batch, units, images) to the Dense layers' inputs, of the same form."""
         return values
+
+
+def _parts(first: FirstLayer, images: int) -> Iterator[tuple[int, list[npt.NDArray[np.float64]]]]:
+    """Each label with its first pre-activations, (K, units · at most `images`) a part."""
+    numbered = enumerate(label for label, _ in first.chunks)
+    for label, chunks in groupby(numbered, key=lambda each: each[1]):
+        whole = np.concatenate([first.block(index) for index, _ in chunks], axis=2)
+        cuts = range(images, whole.shape[2], images)
+        yield label, [part.reshape(len(part), -1) for part in np.split(whole, cuts, axis=2)]
 
 
 def _correct(logits: Any, label: int) -> Any:
