@@ -88,6 +88,6 @@ def _read(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         event: dict[str, Any] = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event

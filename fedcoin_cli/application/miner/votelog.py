@@ -24,9 +24,12 @@ from fedcoin_cli.network.message import (
     to_frame,
 )
 from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode, encode
+from ledger_store.canonical import DIGEST_LENGTH, decode, encode
 from ledger_store.disk import put_in_place, refusals
 from ledger_store.errors import KeyFailure, Malformed, StorageFailure
+from ledger_store.fields import Fields
+from ledger_store.genesis import ROSTER_MAX
+from ledger_store.keys import ADDRESS_LENGTH
 from ledger_store.transaction import read_reveal
 
 Record = Proposal | Vote | Certified | CommitNote | RevealNote | Opening | Frozen | Started
@@ -36,6 +39,8 @@ CREATE TABLE bound (key TEXT NOT NULL, genesis TEXT NOT NULL, whole INTEGER NOT 
 CREATE TABLE said (id INTEGER PRIMARY KEY, height INTEGER NOT NULL, task TEXT NOT NULL, record BLOB NOT NULL);
 CREATE TABLE decided (height INTEGER PRIMARY KEY, frame BLOB NOT NULL);
 """
+# Beside attempt and task, what each of a miner's own records holds.
+_OWN_FIELDS = {"Opening": ("reveal",), "Frozen": ("miners", "stage"), "Started": ("stage", "wall_ms")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,16 +193,21 @@ def to_bytes(record: Record) -> bytes:
 
 
 def from_bytes(data: bytes) -> Record:
-    """Read them back; the log is our own file, so only what `to_bytes` wrote is expected."""
+    """Read them back; raises `Malformed` for anything that `to_bytes` would not have written."""
     value = decode(data)
-    if "type" in value:
+    if type(value) is dict and "type" in value:
         message = from_frame(data)
-        assert isinstance(message, Proposal | Vote | Certified | CommitNote | RevealNote)
+        if not isinstance(message, Proposal | Vote | Certified | CommitNote | RevealNote):
+            raise Malformed(f"record: a {message.kind} is not kept")
         return message
-    ((name, body),) = value.items()
-    place = (body["task"], body["attempt"])
+    name = next(iter(value)) if type(value) is dict and len(value) == 1 else ""
+    if name not in _OWN_FIELDS:
+        raise Malformed("record: neither a message nor one of a miner's own records")
+    fields = Fields(value[name], ("attempt", "task", *_OWN_FIELDS[name]), name)
+    place = fields.hexadecimal("task", DIGEST_LENGTH), fields.integer("attempt", 1)
     if name == "Opening":
-        return Opening(*place, read_reveal(body["reveal"]))
+        return Opening(*place, read_reveal(fields.raw("reveal")))
+    stage = fields.text("stage", 16)
     if name == "Frozen":
-        return Frozen(*place, body["stage"], tuple(body["miners"]))
-    return Started(*place, body["stage"], body["wall_ms"])
+        return Frozen(*place, stage, fields.hexes("miners", ADDRESS_LENGTH, ROSTER_MAX))
+    return Started(*place, stage, fields.integer("wall_ms"))

@@ -99,7 +99,8 @@ def from_file(path: Path, origin: str) -> dict[str, Given]:
         document = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Numbers of thousands of digits and towers of brackets are refused by Python, not by tomllib.
+    except (ValueError, RecursionError) as error:
         hint = "write it as TOML: [section] lines, and key = value below them"
         raise SettingsError(f"not a settings file: {error}", where=str(path), hint=hint) from error
     except OSError as error:

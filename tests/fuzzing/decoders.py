@@ -1,0 +1,234 @@
+"""Every reader of bytes from elsewhere: what it reads, good samples of it, and what it may say of bad ones.
+
+A reader either returns a value or raises its one documented refusal; any other exception is a bug. Readers of files
+are given one in a folder of the caller's.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from chains import ChainMaker, build_chain
+from places import place
+from rounds import SHAPES, make_round, model_json
+
+from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.miner.votelog import from_bytes as read_record
+from fedcoin_cli.application.miner.votelog import to_bytes as write_record
+from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.workspace.configuration import load
+from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.consensus.posap import Frozen, Opening, Started
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.tensorfile import write_tensors
+from fedcoin_cli.learning.weights import TestSet, read_proxy, read_test, read_update, write_proxy, write_test
+from fedcoin_cli.network import pieces
+from fedcoin_cli.network.message import from_frame
+from ledger_store.block import Block, Certificate
+from ledger_store.canonical import decode
+from ledger_store.errors import (
+    FedCoinError,
+    KeyFailure,
+    LedgerInvalid,
+    Malformed,
+    RoundFilesInvalid,
+    SettingsError,
+)
+from ledger_store.genesis import Genesis
+from ledger_store.jsonl import CHAIN_NAME, ChainReader, TipRecord
+from ledger_store.keyfile import load_key, save_key
+from ledger_store.keys import KeyPair
+from ledger_store.transaction import parse_transaction
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "golden"
+CLIENTS = 5
+IMAGES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """`read` takes bytes and gives a value or raises `refusal`; `samples` are what it accepts."""
+
+    name: str
+    read: Callable[[bytes], Any]
+    samples: tuple[bytes, ...]
+    refusal: type[FedCoinError]
+
+
+@cache
+def decoders(folder: Path) -> dict[str, Decoder]:
+    """All of them by name; `folder` is where those that read files write theirs."""
+    found = [*_ledger(), *_network(), *_tables(), *_files(folder), *_workspace(folder)]
+    return {decoder.name: decoder for decoder in found}
+
+
+def _golden(*names: str) -> tuple[bytes, ...]:
+    return tuple((GOLDEN / f"{name}.json").read_bytes().rstrip(b"\n") for name in names)
+
+
+def _ledger() -> Iterable[Decoder]:
+    """What stands in a chain."""
+    blocks = tuple(block.line for block in build_chain(4, 4).blocks)
+    kinds = _golden("transfer", "task", "cancel", "close", "close-failed", "result")
+    yield Decoder("canonical", decode, (*kinds, *blocks), Malformed)
+    yield Decoder("transaction", lambda data: parse_transaction(decode(data)), kinds, Malformed)
+    yield Decoder("block", Block.from_line, (*blocks, *_golden("block-1", "block-4")), Malformed)
+    yield Decoder(
+        "certificate", lambda data: Certificate.from_json(decode(data)), _golden("certificate"), Malformed
+    )
+    yield Decoder("genesis", lambda data: Genesis.from_json(decode(data)), _golden("genesis"), Malformed)
+    yield Decoder("tip", TipRecord.from_bytes, _golden("tip"), Malformed)
+
+
+def _network() -> Iterable[Decoder]:
+    """What comes over sockets, and what a miner keeps of it."""
+    frames = json.loads((GOLDEN / "messages.json").read_bytes())
+    samples = tuple(text.encode("ascii") for text in frames.values())
+    yield Decoder("message", from_frame, samples, Malformed)
+    kept = ('"proposal"', '"notar"', '"skip"', '"final"', '"certified"', '"commit"', '"reveal"')
+    records = (text for text in samples if text.rstrip(b"}").endswith(tuple(map(str.encode, kept))))
+    yield Decoder("record", read_record, (*_records(), *records), Malformed)
+    some: list[pieces.Piece] = [
+        pieces.Offer("ab" * 32, 2**20),
+        pieces.Want("ab" * 32, 2**16),
+        pieces.Chunk("cd" * 32, 2**16, 2**16 + 9, b"123456789"),
+        pieces.Lack("cd" * 32),
+        pieces.Have("ef" * 32),
+    ]
+    yield Decoder("piece", pieces.from_bytes, tuple(map(pieces.to_bytes, some)), Malformed)
+
+
+def _records() -> Iterable[bytes]:
+    maker = ChainMaker(4)
+    task = maker.task()
+    yield write_record(Opening(task.id, 1, maker.reveal(task, 1, maker.miners[0])))
+    yield write_record(Frozen(task.id, 1, "commits", ("ab" * 32,)))
+    yield write_record(Started(task.id, 1, "open", 1_700_000_000_000))
+
+
+def _tables() -> Iterable[Decoder]:
+    """Tables of both kinds, derived as a miner derives them."""
+    terms = TableTerms(CLIENTS, IMAGES, 3)
+    exact = encode_exact(np.arange(1, 2**CLIENTS) % IMAGES)
+    sampled = encode_sampled({mask: mask % IMAGES for mask in range(1, 2**CLIENTS)}, CLIENTS)
+    for name, data, is_exact in (("table", sampled, False), ("exact table", exact, True)):
+        claim = Claim(bytes(32), bytes(range(32)), 100, is_exact)
+
+        def read(data: bytes, claim: Claim = claim) -> object:
+            return derive(data, claim, terms)
+
+        # One that lacks a few records: a walk that is not whole.
+        yield Decoder(name, read, (data, data[: len(data) // 5 * 4]), Malformed)
+
+
+def _at(path: Path, read: Callable[[Path], Any]) -> Callable[[bytes], Any]:
+    """Read bytes that lie in a file."""
+
+    def reading(data: bytes) -> Any:
+        path.write_bytes(data)
+        return read(path)
+
+    return reading
+
+
+def _files(folder: Path) -> Iterable[Decoder]:
+    """A round's files."""
+    model = json.dumps(model_json()).encode()
+    spec = parse_model(model)
+    yield Decoder("model", parse_model, (model, *_more_models()), RoundFilesInvalid)
+    rng = np.random.default_rng(1)
+    path = folder / "sample.safetensors"
+    weights = {f"{n:03d}": rng.standard_normal(s).astype(np.float32) for n, s in enumerate(SHAPES)}
+    write_tensors(path, weights)
+    update = path.read_bytes()
+    yield Decoder("update", _at(path, lambda at: read_update(at, spec)), (update,), RoundFilesInvalid)
+    images, labels = rng.random((9, *spec.input_shape), np.float32), np.arange(9, dtype=np.int32) % 3
+    write_test(path, TestSet(images, labels))
+    test = path.read_bytes()
+    write_test(path, TestSet((images * 255).astype(np.uint8), labels))
+    tests = (test, path.read_bytes())
+    yield Decoder("test set", _at(path, lambda at: read_test(at, spec)), tests, RoundFilesInvalid)
+    write_proxy(path, np.zeros((2, 9, 3), np.int32))
+    proxy = (path.read_bytes(),)
+    yield Decoder("proxy", _at(path, lambda at: read_proxy(at, 2, 9, 3)), proxy, RoundFilesInvalid)
+    yield _round(folder)
+
+
+def _more_models() -> Iterable[bytes]:
+    """Models whose layers are of other kinds, so that their readers are reached."""
+    conv = {"filters": 2, "kernel_size": [3, 3], "strides": 1, "padding": "same", "activation": "relu"}
+    pool = {"pool_size": [2, 2], "padding": "valid", "strides": [2, 2]}
+    for middle in ("Flatten", "GlobalAveragePooling2D"):
+        entries = [
+            ("InputLayer", {"batch_shape": [None, 8, 8, 1]}),
+            ("Conv2D", conv),
+            ("MaxPooling2D", pool),
+            (middle, {}),
+            ("Dense", {"units": 4, "activation": "linear"}),
+            ("ReLU", {}),
+            ("Dense", {"units": 3, "activation": "softmax"}),
+        ]
+        layers = [
+            {"module": "keras.layers", "class_name": name, "config": config} for name, config in entries
+        ]
+        yield json.dumps(
+            {"module": "keras", "class_name": "Sequential", "config": {"layers": layers}}
+        ).encode()
+
+
+def _round(folder: Path) -> Decoder:
+    maker = ChainMaker(1)
+    workspace = place(folder / "round", maker)
+    signed = make_round(workspace, images=IMAGES) / "round.json"
+    sample = signed.read_bytes()
+    return Decoder(
+        "round",
+        _at(signed, lambda at: read_round(at.parent, maker.genesis)),
+        (sample,),
+        RoundFilesInvalid,
+    )
+
+
+def _workspace(folder: Path) -> Iterable[Decoder]:
+    """What a person may have edited."""
+    maker = build_chain(2, 3)
+    made = place(folder / "workspace", maker)
+    peers, settings = folder / "peers.toml", folder / "settings.toml"
+    every = (ROOT.parent / "settings.toml").read_bytes()
+    yield Decoder("peers", _at(peers, read_peers), (made.peers_file.read_bytes(),), SettingsError)
+    yield Decoder(
+        "settings",
+        _at(settings, lambda at: load(at, {}, {})),
+        (b'[task]\nclients = 3\nprice = "5"\nruntime = 15\n[payment]\ntrain = "0.7"\n', every),
+        SettingsError,
+    )
+    yield Decoder("key", _key(folder), (made.key_file("server").read_bytes(),), KeyFailure)
+    yield _chain(folder, maker)
+    log = made.miner_folder(1).path / "node.log"
+    event = b'{"time": 1.5, "event": "task", "task": "ab", "state": "OPEN", "attempt": 1}\n'
+    yield Decoder("events", _at(log, read_events), (event * 3,), Malformed)
+
+
+def _key(folder: Path) -> Callable[[bytes], KeyPair]:
+    path = folder / "fuzzed.key"
+    save_key(path, KeyPair(bytes(32)))  # with the mode that a key has
+    return _at(path, load_key)
+
+
+def _chain(folder: Path, maker: ChainMaker) -> Decoder:
+    home = folder / "chain"
+    maker.write(home)
+    good = (home / CHAIN_NAME).read_bytes()
+
+    def read(data: bytes) -> int:
+        (home / CHAIN_NAME).write_bytes(data)
+        with ChainReader(home) as chain:
+            return chain.height
+
+    return Decoder("chain", read, (good,), LedgerInvalid)
