@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.application.founding import Founding
+from fedcoin_cli.application.founding.founding import Founding, local_founding
 from fedcoin_cli.application.miner.votelog import VoteLog
 from fedcoin_cli.application.workspace.configuration import FlagError, Given, load
 from fedcoin_cli.application.workspace.peers import read_peers
@@ -15,9 +15,8 @@ from ledger_store.jsonl import ChainFile, ChainReader
 def founding(root: Path, **settings: str) -> Founding:
     said = {"task.clients": "3", "network.miners": "4"}
     said |= {key.replace("__", "."): value for key, value in settings.items()}
-    return Founding(
-        root, load(None, {key: Given(value, "flag", key) for key, value in said.items()}, {}), 1000
-    )
+    configuration = load(None, {key: Given(value, "flag", key) for key, value in said.items()}, {})
+    return local_founding(root, configuration, 1000)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -29,7 +29,7 @@ def test_a_dry_run_makes_nothing(tmp_path: Path) -> None:
     """-n tells what would be made or moved and leaves the folder as it was."""
     said = fedcoin("init", "new", "-n", "--clients", "2", folder=tmp_path)
     assert (said.code, list(tmp_path.iterdir())) == (0, [])
-    assert "2 miners and 6 keys" in said.out
+    assert "6 new keys: requester, server, miner-1, miner-2, client-001, client-002" in said.out
 
 
 def test_init_refuses(tmp_path: Path) -> None:

@@ -74,11 +74,12 @@ def _free_port(count: int) -> int:
 
 
 def _found(call: Call, root: Path) -> Workspace:
-    from fedcoin_cli.application.founding import Founding
+    from fedcoin_cli.application.founding.founding import local_founding
 
-    founding = Founding(root, call.configuration(None), time.time_ns() // 10**6)
+    configuration = call.configuration(None)
+    founding = local_founding(root, configuration, time.time_ns() // 10**6)
     genesis = founding.make(force=False)
-    call.output.note(f"init     {len(genesis.roster)} miners, {len(founding.clients)} clients: {root}")
+    call.output.note(f"init     {len(genesis.roster)} miners, {configuration.settings.task.clients} clients: {root}")
     return Workspace(root)
 
 

@@ -1,0 +1,97 @@
+"""Where another chain ended, audited in full: what a successor is founded on, and what its members look at.
+
+What the seam must be is `ledger_store.succession`'s business.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedcoin_cli.application.books.books import ledgers
+from fedcoin_cli.application.founding.plans import read_genesis
+from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.contract.audit import CHECKS
+from ledger_store.amount import format_micro
+from ledger_store.audit import audit
+from ledger_store.checks import Check, Finding, Subject
+from ledger_store.errors import ConsensusFailure, LedgerInvalid
+from ledger_store.genesis import Genesis
+from ledger_store.jsonl import CHAIN_NAME
+from ledger_store.state import State, initial
+from ledger_store.succession import check_seam
+
+_LEVEL = 3
+
+
+def ledger_of(place: Path) -> Path:
+    """The chain file that a person means by a workspace, a ledger's folder or a chain file."""
+    if (place / CHAIN_NAME).is_file():
+        return place / CHAIN_NAME
+    if place.is_dir():
+        return ledgers(Workspace.find(place))[0] / CHAIN_NAME
+    return place
+
+
+def end_of(path: Path, *, refund: bool) -> State:
+    """The state after a ledger's last certified block, every check of an audit passed.
+
+    Raises `LedgerInvalid`, and `ConsensusFailure` for a task that is not finished unless its price may be refunded.
+    """
+    seen = _Ends()
+    report = audit(path, _LEVEL, [*CHECKS, seen.check])
+    if report.findings:
+        finding = report.findings[0]
+        hint = "fedcoin audit tells more; found the successor on a whole ledger"
+        message = f"the old ledger is invalid at height {finding.height}: {finding.code} {finding.message}"
+        raise LedgerInvalid(message, where=str(path), hint=hint)
+    end = seen.at(report.certified_to or 0) or initial(read_genesis(path))
+    if end.queue and not refund:
+        record = end.tasks[end.queue[0]]
+        price = format_micro(record.escrow_micro)
+        message = f"task {record.task.id[:16]} is {record.state}: {price} FedCoin stand in escrow"
+        hint = (
+            "wait for its end; where its miners are gone, --refund gives the price back to who published it"
+        )
+        raise ConsensusFailure(message, where=str(path), hint=hint)
+    return end
+
+
+def seam_findings(genesis: Genesis, path: Path) -> tuple[list[Finding], int]:
+    """What is wrong between a genesis and the ledger before it, and how many blocks that has after the seam.
+
+    A finding about the old ledger itself names its place in the message.
+    """
+    seen = _Ends(genesis.predecessor)
+    report = audit(path, _LEVEL, [*CHECKS, seen.check])
+    if report.findings:
+        first = report.findings[0]
+        where = f"{path}, height {first.height}: {first.code} {first.message}"
+        return [Finding("E207", 0, 1, f"the ledger before it is invalid: {where}")], 0
+    old = initial(read_genesis(path))
+    end = old if old.head == genesis.predecessor else seen.named
+    if end is not None and end.height > (report.certified_to or 0):
+        end = None
+    return list(check_seam(genesis, end)), report.height - end.height if end else 0
+
+
+class _Ends:
+    """States that an audit passes: the last two, and the one after the block that is looked for."""
+
+    def __init__(self, head: str | None = None) -> None:
+        self.named: State | None = None
+        self._head = head
+        self._last: list[State] = []
+
+    @property
+    def check(self) -> Check:
+        """A check that finds nothing and remembers."""
+        return Check("ends", _LEVEL, self._remember)
+
+    def at(self, height: int) -> State | None:
+        """The state at one of the last two heights."""
+        return next((state for state in self._last if state.height == height), None)
+
+    def _remember(self, subject: Subject) -> Iterator[Finding]:
+        self._last = [*self._last[-1:], subject.after]
+        if subject.after.head == self._head:
+            self.named = subject.after
+        return iter(())
