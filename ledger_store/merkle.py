@@ -1,7 +1,14 @@
-"""RFC 6962 Merkle trees: leaves tagged 0x00, nodes 0x01, an odd node is never duplicated."""
+"""RFC 6962 Merkle trees: leaves tagged 0x00, nodes 0x01, an odd node is never duplicated.
+
+A path says on which side each sibling stands instead of the leaf's index and the tree's size: then every byte of it
+counts (several sizes have the same sides), and a leaf is still told from a node by its tag.
+"""
 
 import hashlib
 from collections.abc import Sequence
+
+Step = tuple[bool, bytes]
+"""One level of a path: whether the sibling stands on the left, and its hash."""
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
@@ -14,34 +21,22 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return _node(root(leaves[:middle]), root(leaves[middle:]))
 
 
-def path(leaves: Sequence[bytes], index: int) -> list[bytes]:
+def path(leaves: Sequence[bytes], index: int) -> list[Step]:
     """The audit path of leaf `index` (RFC 6962, 2.1.1), from the leaf's sibling up."""
     if len(leaves) <= 1:
         return []
     middle = _split(len(leaves))
     if index < middle:
-        return [*path(leaves[:middle], index), root(leaves[middle:])]
-    return [*path(leaves[middle:], index - middle), root(leaves[:middle])]
+        return [*path(leaves[:middle], index), (False, root(leaves[middle:]))]
+    return [*path(leaves[middle:], index - middle), (True, root(leaves[:middle]))]
 
 
-def root_from_path(leaf: bytes, index: int, size: int, siblings: Sequence[bytes]) -> bytes | None:
-    """The root that `siblings` lead to from `leaf`, `index` of `size`; None for a path of a wrong length."""
-    if not 0 <= index < size or len(siblings) != len(_sides(index, size)):
-        return None
+def climb(leaf: bytes, steps: Sequence[Step]) -> bytes:
+    """The root to which a path leads from `leaf`."""
     value = _leaf(leaf)
-    for sibling, from_left in zip(siblings, _sides(index, size), strict=True):
-        value = _node(sibling, value) if from_left else _node(value, sibling)
+    for on_left, sibling in steps:
+        value = _node(sibling, value) if on_left else _node(value, sibling)
     return value
-
-
-def _sides(index: int, size: int) -> list[bool]:
-    """For each step up: whether the sibling stands on the left."""
-    if size <= 1:
-        return []
-    middle = _split(size)
-    if index < middle:
-        return [*_sides(index, middle), False]
-    return [*_sides(index - middle, size - middle), True]
 
 
 def _split(size: int) -> int:

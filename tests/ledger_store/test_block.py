@@ -7,7 +7,7 @@ from chains import ChainMaker, build_chain
 from ledger_store.block import VIEW_MAX, Block, Certificate, transaction_root
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import BadSignature, Malformed
-from ledger_store.merkle import path, root_from_path
+from ledger_store.merkle import climb, path
 
 MAKER = build_chain(4, 5)
 BLOCK = MAKER.blocks[3]
@@ -72,7 +72,7 @@ def test_a_transaction_can_be_shown_to_be_in_a_block() -> None:
     transfers = [maker.transfer(maker.requester, maker.server.address, 10_000 + n) for n in range(5)]
     leaves = [encode(transfer.to_json()) for transfer in transfers]
     expected = bytes.fromhex(transaction_root(transfers))
-    assert root_from_path(leaves[3], 3, 5, path(leaves, 3)) == expected
+    assert climb(leaves[3], path(leaves, 3)) == expected
 
 
 CERTIFICATE = MAKER.certificates[3]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_store.merkle import path, root, root_from_path
+from ledger_store.merkle import climb, path, root
 
 # The reference leaves and heads of Certificate Transparency's own tests.
 LEAVES = [
@@ -65,25 +65,30 @@ def test_heads_are_those_of_rfc_6962(size: int) -> None:
 )
 def test_paths_are_those_of_rfc_6962(size: int, index: int, siblings: list[str]) -> None:
     """Reference audit paths, from the leaf's sibling up."""
-    assert [sibling.hex() for sibling in path(LEAVES[:size], index)] == siblings
+    assert [sibling.hex() for _, sibling in path(LEAVES[:size], index)] == siblings
 
 
 @given(SOME_LEAVES, st.data())
 def test_every_path_leads_to_the_root(leaves: list[bytes], data: st.DataObject) -> None:
-    """Inclusion of each leaf can be shown, and of no other leaf at its place."""
+    """Inclusion of each leaf can be shown, and of no other leaf in its place."""
     index = data.draw(st.integers(0, len(leaves) - 1))
-    siblings = path(leaves, index)
-    assert root_from_path(leaves[index], index, len(leaves), siblings) == root(leaves)
-    assert root_from_path(leaves[index] + b"!", index, len(leaves), siblings) != root(leaves)
+    steps = path(leaves, index)
+    assert climb(leaves[index], steps) == root(leaves)
+    assert climb(leaves[index] + b"!", steps) != root(leaves)
 
 
 @given(SOME_LEAVES, st.data())
-def test_a_path_of_a_wrong_length_shows_nothing(leaves: list[bytes], data: st.DataObject) -> None:
-    """One sibling too many or an index outside the tree gives no root."""
+def test_a_changed_path_shows_nothing(leaves: list[bytes], data: st.DataObject) -> None:
+    """One step too many, one too few, or a sibling on the other side leads to no root of this tree."""
     index = data.draw(st.integers(0, len(leaves) - 1))
-    siblings = path(leaves, index)
-    assert root_from_path(leaves[index], index, len(leaves), [*siblings, b"\0" * 32]) is None
-    assert root_from_path(leaves[index], len(leaves), len(leaves), siblings) is None
+    steps = path(leaves, index)
+    assert climb(leaves[index], [*steps, (False, bytes(32))]) != root(leaves)
+    for place, (on_left, sibling) in enumerate(steps):
+        before, after = steps[:place], steps[place + 1 :]
+        assert climb(leaves[index], [*before, *after]) != root(leaves)
+        mirrored = climb(leaves[index], [*before, (not on_left, sibling), *after])
+        twins = sibling == climb(leaves[index], before)
+        assert twins or mirrored != root(leaves)
 
 
 @given(st.lists(st.binary(max_size=4), min_size=1, max_size=20))

@@ -1,0 +1,120 @@
+"""Check a proof of payment; no ledger is needed.
+
+What a proof holds and how it is checked is `ledger_store.inclusion`; `fedcoin show --proof` writes one.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.workspace.names import Names
+    from ledger_store.inclusion import Inclusion
+
+NOT_PROVEN = (
+    "that the amounts follow from what the miners revealed: fedcoin audit computes that from a ledger",
+    "that the coins are still there: later blocks may have spent them",
+    "that there is no second history: for that more than f miners must lie, and both would carry certificates",
+)
+
+
+def run(
+    call: Call,
+    proof: Annotated[Path, typer.Argument(metavar="PROOF", help="The proof's file; - reads it from stdin.")],
+    genesis: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The network's genesis id; default: the workspace's."),
+    ] = None,
+) -> None:
+    """Check a proof of payment; no ledger is needed.
+
+    A proof shows that miners of one network made a transaction final; which network must be known beforehand: the
+    genesis id comes from --genesis, or from the workspace. `fedcoin show --proof ID` writes proofs. The exit code
+    is 5 for a proof that does not hold.
+    """
+    from fedcoin_cli.application.workspace.names import Names
+    from ledger_store.inclusion import read_inclusion
+
+    names = Names({})
+    if genesis is None:
+        workspace = call.workspace()
+        genesis, names = workspace.genesis().id, Names.of(workspace)
+    inclusion = read_inclusion(_read(proof))
+    inclusion.check(genesis)
+    call.output.answer(_data(inclusion), _lines(inclusion, names))
+
+
+def _read(path: Path) -> bytes:
+    from ledger_store.errors import NotFound
+    from ledger_store.inclusion import PROOF_BYTES_MAX
+
+    if str(path) == "-":
+        return sys.stdin.buffer.read(PROOF_BYTES_MAX + 1)
+    try:
+        with path.open("rb") as file:
+            return file.read(PROOF_BYTES_MAX + 1)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        hint = "fedcoin show --proof ID -o FILE writes one"
+        raise NotFound("no such proof", where=str(path), hint=hint) from error
+
+
+def _signers(inclusion: "Inclusion") -> list[str]:
+    return [inclusion.genesis.roster[index] for index, _ in inclusion.certificate.signatures]
+
+
+def _proven(inclusion: "Inclusion") -> str:
+    signers, roster = len(inclusion.certificate.signatures), len(inclusion.genesis.roster)
+    return (
+        f"{signers} of the {roster} miners that this genesis names signed that block {inclusion.header.height}"
+        " is final, and this transaction stands in it"
+    )
+
+
+def _data(inclusion: "Inclusion") -> dict[str, object]:
+    from ledger_store.amount import format_micro
+
+    return {
+        "ok": True,
+        "genesis": inclusion.genesis.id,
+        "network": inclusion.genesis.network,
+        "height": inclusion.header.height,
+        "block": inclusion.header.id,
+        "time_ms": inclusion.header.time_ms,
+        "certified_by": _signers(inclusion),
+        "transaction": inclusion.transaction.to_json(),
+        "payments": [
+            {"purpose": one.purpose, "to": one.to, "amount": format_micro(one.micro)}
+            for one in inclusion.payments()
+        ],
+        "proven": _proven(inclusion),
+        "not_proven": list(NOT_PROVEN),
+    }
+
+
+def _lines(inclusion: "Inclusion", names: "Names") -> list[str]:
+    from fedcoin_cli.cli.amounts import aligned
+    from fedcoin_cli.cli.ledger_lines import date, summary
+    from fedcoin_cli.cli.output import table
+    from ledger_store.amount import format_micro
+
+    payments = inclusion.payments()
+    coins = aligned([format_micro(one.micro) for one in payments])
+    rows = [
+        (one.to, names.known(one.to) or "", one.purpose, amount)
+        for one, amount in zip(payments, coins, strict=True)
+    ]
+    return [
+        f"network      {inclusion.genesis.network}, genesis {inclusion.genesis.id}",
+        f"block        {inclusion.header.height}, {inclusion.header.id}",
+        f"time         {date(inclusion.header.time_ms)}",
+        f"certified    {', '.join(map(names.name, _signers(inclusion)))}",
+        f"transaction  {summary(inclusion.transaction, names)}",
+        "",
+        *([*table(["paid to", "", "as", "FedCoin"], rows), ""] if rows else []),
+        f"proven: {_proven(inclusion)}",
+        *(f"not proven: {text}" for text in NOT_PROVEN),
+    ]

@@ -1,0 +1,127 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from chains import COIN, ChainMaker, key
+
+from ledger_store.errors import PeerFault
+from ledger_store.inclusion import Inclusion, Payment, prove, read_inclusion
+from ledger_store.transaction import Task
+
+
+def paid(miners: int = 1) -> tuple[ChainMaker, Inclusion]:
+    """One of three transfers in a block."""
+    maker = ChainMaker(miners)
+    transfers = [
+        maker.transfer(maker.requester, key(f"friend-{n}").address, (n + 1) * COIN) for n in range(3)
+    ]
+    block = maker.add(*transfers)
+    return maker, prove(maker.genesis, block, maker.certificates[-1], 1, None)
+
+
+def settled(miners: int = 1, clients: int = 2) -> tuple[ChainMaker, Inclusion]:
+    """The result of a task."""
+    maker = ChainMaker(miners)
+    task = maker.add_round(clients=clients)
+    return maker, prove(maker.genesis, maker.blocks[-1], maker.certificates[-1], 0, task)
+
+
+@pytest.mark.parametrize("make", [paid, settled])
+@pytest.mark.parametrize("miners", [1, 4])
+def test_a_proof_survives_its_file(make: Callable[[int], tuple[ChainMaker, Inclusion]], miners: int) -> None:
+    """What was written is read back, verifies under its own genesis id, and its bytes are the same again."""
+    maker, proof = make(miners)
+    read = read_inclusion(proof.to_bytes())
+    assert read == proof
+    assert read.to_bytes() == proof.to_bytes()
+    read.check(maker.genesis.id)
+
+
+def test_what_a_transfer_pays() -> None:
+    """The receiver and the amount that stand in the transaction."""
+    _, proof = paid()
+    assert proof.payments() == [Payment("transfer", key("friend-1").address, 2 * COIN)]
+
+
+def test_what_a_settlement_pays() -> None:
+    """Clients by the task's addresses in their order, then FL server and miners; together the price."""
+    maker, proof = settled(4, 3)
+    payments = proof.payments()
+    assert [one.to for one in payments[:3]] == [key(f"client-{n}").address for n in (1, 2, 3)]
+    assert [one.purpose for one in payments] == ["client 1", "client 2", "client 3", "FL server", "miner"]
+    assert sum(one.micro for one in payments) == 10 * COIN
+    assert payments[4].to == maker.miners[0].address
+
+
+def refused(data: bytes, genesis: str) -> bool:
+    try:
+        read_inclusion(data).check(genesis)
+    except PeerFault:
+        return True
+    return False
+
+
+# A prime stride, so that every kind of field and every bit of a byte is met.
+@pytest.mark.parametrize(("make", "stride"), [(paid, 1), (settled, 11)])
+def test_every_flipped_bit_is_refused(make: Callable[[], tuple[ChainMaker, Inclusion]], stride: int) -> None:
+    """There is no bit of a proof that could be another: all of a transfer's, every eleventh of a settlement's."""
+    maker, proof = make()
+    data = proof.to_bytes()
+    for bit in range(0, 8 * len(data), stride):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        assert refused(bytes(changed), maker.genesis.id), (
+            f"bit {bit} of {data[bit // 8 - 20 : bit // 8 + 20]!r}"
+        )
+
+
+def test_cuts_and_additions_are_refused() -> None:
+    """A proof with bytes missing at the end or added there is none."""
+    maker, proof = paid()
+    data = proof.to_bytes()
+    for changed in (
+        data[:-1],
+        data + b"\n",
+        data + b"x",
+        b"",
+        b"\n",
+        data[: len(data) // 2] + b"\n",
+        data * 2,
+    ):
+        assert refused(changed, maker.genesis.id)
+
+
+def test_another_network_is_refused() -> None:
+    """A perfect proof of a network with the forger's own miners is worth nothing under the genesis that is pinned."""
+    maker, _ = paid()
+    forger = ChainMaker(1, supply_micro=10**9 * COIN)
+    block = forger.add(forger.transfer(forger.requester, key("friend-1").address, 500 * COIN))
+    forged = prove(forger.genesis, block, forger.certificates[-1], 0, None)
+    forged.check(forger.genesis.id)
+    assert refused(forged.to_bytes(), maker.genesis.id)
+
+
+def test_parts_of_other_proofs_are_refused() -> None:
+    """Another task, another block's certificate, a neighbour's path, too few votes: each part belongs to the others."""
+    maker, proof = settled(4)
+    maker.forget()
+    stranger = maker.task(price_micro=20 * COIN, train_micro=17 * COIN)
+    assert isinstance(proof.task, Task)
+    few = replace(proof.certificate, signatures=proof.certificate.signatures[:2])
+    twice = replace(proof.certificate, signatures=proof.certificate.signatures[:2] * 2)
+    for forged in (
+        replace(proof, task=stranger),
+        replace(proof, task=None),
+        replace(proof, task=replace(proof.task, signature="0" * 128)),
+        replace(proof, certificate=maker.certificates[0]),
+        replace(proof, certificate=few),
+        replace(proof, certificate=twice),
+        replace(proof, header=maker.blocks[0].header),
+        replace(proof, path=((True, bytes(32)),)),
+        replace(proof, transaction=maker.blocks[1].transactions[0]),
+    ):
+        assert refused(forged.to_bytes(), maker.genesis.id)
+    other, transfer = paid()
+    neighbour = prove(other.genesis, other.blocks[0], other.certificates[0], 2, None)
+    assert refused(replace(transfer, path=neighbour.path).to_bytes(), other.genesis.id)
+    assert refused(replace(transfer, task=proof.task).to_bytes(), other.genesis.id)
