@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,6 +51,12 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         int | None, typer.Option("--from", metavar="H", min=1, help="Fold the blocks before H, no more.")
     ] = None,
     last: Annotated[int | None, typer.Option("--to", metavar="H", min=0, help="Stop after H.")] = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OLD", help="A successor's: look across the seam at the ledger or workspace before."
+        ),
+    ] = None,
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Cores; default: all.")] = None,
     report_file: Annotated[
         Path | None, typer.Option("-o", metavar="FILE", help="Write the report there as JSON, too.")
@@ -61,6 +68,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     the balances, 3 computes every settlement again from what was revealed. Level 4 reads the rounds' files and the
     miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table, P from the proxy,
     and counts in float64: the heaviest, all on which miners disagree, and a secret sample (or --all).
+
+    With --previous the ledger before a successor's is audited as well: the genesis must name a certified block of
+    it and mint exactly the balances there, what stood in escrow going back to who had put it there.
 
     What was not checked is listed as skipped. No ledger is written, and without --fetch no miner is asked. A
     ledger cut at the end of a block cannot be told from a shorter one: compare height and head with somebody
@@ -82,6 +92,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     find = _find(call, path, plan, files or [], key, fetch=fetch)
     with _Bars(call) as watch:
         report, recomputed = audit_ledger(path, plan, find, watch)
+    if previous is not None and report.ok:
+        report = _across_the_seam(report, path, previous)
     seconds = time.perf_counter() - start_s
     data = _data(path, report, recomputed, seconds)
     call.output.answer(data, _lines(path, report, recomputed, seconds))
@@ -99,8 +111,22 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 def sections() -> list[tuple[str, list[tuple[str, str]]]]:
     """The manual page's table of codes."""
     from fedcoin_cli.application.auditing.codes import codes
+    from ledger_store.succession import SEAM_CODES
 
-    return [("FINDINGS", [(one.code, f"{one.meaning} (level {one.level})") for one in codes()])]
+    findings = [(one.code, f"{one.meaning} (level {one.level})") for one in codes()]
+    findings += [(code, f"{meaning} (--previous)") for code, meaning in SEAM_CODES.items()]
+    return [("FINDINGS", sorted(findings))]
+
+
+def _across_the_seam(report: "AuditReport", path: Path, previous: Path) -> "AuditReport":
+    """The report with what a look at the ledger before it finds."""
+    from fedcoin_cli.application.founding.plans import read_genesis
+    from fedcoin_cli.application.founding.succession import ledger_of, seam_findings
+
+    old = ledger_of(previous)
+    findings, after = seam_findings(read_genesis(path), old)
+    left = [f"{counted(after, 'block')} of {old} after the seam: not carried over"] if after else []
+    return replace(report, findings=tuple(findings), skipped=(*report.skipped, *left))
 
 
 def _path(call: Call, file: Path | None) -> Path:
