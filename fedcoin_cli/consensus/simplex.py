@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.network.message import Certified, Proposal, Vote
 from ledger_store.block import VIEW_MAX, Block, Certificate, vote_terms
 
@@ -162,11 +163,12 @@ class Simplex:
         self._finals: tuple[str, Certificate] | None = None
         self._timeout_at: int | None = None
         self._leave_at: int | None = None
+        self._silent_to = -1
         self._out: list[Effect] = []
 
     # Inputs -----------------------------------------------------------------------------------------------------
 
-    def restore(self, records: list[Proposal | Vote | Certified], now_ms: int) -> None:
+    def restore(self, records: list[Proposal | Vote | Certified | Forgotten], now_ms: int) -> None:
         """Take back own votes, own proposals and notarisations from the log, without sending anything."""
         self._now = now_ms
         for record in records:
@@ -183,8 +185,10 @@ class Simplex:
                     view.skip_kept |= record.votes == "skip"
                     view.notarisation_kept |= record.votes == "notar"
                     self._kept_bodies |= set(self._bodies)
+                case Forgotten():
+                    self._silent_to = max(self._silent_to, record.silent_to(self.height))
         self._out.clear()
-        self.armed = self.armed or bool(records)
+        self.armed = self.armed or any(not isinstance(record, Forgotten) for record in records)
 
     def _restore_proposal(self, proposal: Proposal) -> None:
         view = self._at(proposal.view)
@@ -465,7 +469,7 @@ class Simplex:
         if not self.voting:
             return False
         for number, view in sorted(self._views.items()):
-            if view.notarised is None or not view.notarisation_kept:
+            if view.notarised is None or not view.notarisation_kept or number <= self._silent_to:
                 continue
             if view.own_final is None and view.own_skip is None and view.agrees(view.notarised[0]):
                 self._vote("final", number, view.notarised[0])
@@ -489,7 +493,7 @@ class Simplex:
     def _propose(self) -> bool:
         view = self._at(self.view)
         leads = self.council.leader(self.height, self.view) == self.council.me
-        if not leads or not self.voting or view.own_proposal is not None:
+        if not leads or not self._speaks or view.own_proposal is not None:
             return False
         best = self._best_notarised(self.view)
         block = self._judge.pack(self.view) if best < 0 else self._bodies.get(self._notarised(best)[0])
@@ -515,7 +519,7 @@ class Simplex:
     def _notarise(self) -> bool:
         view = self._at(self.view)
         proposal = view.proposal
-        if proposal is None or view.own_notar is not None or not self.voting:
+        if proposal is None or view.own_notar is not None or not self._speaks:
             return False
         if not view.agrees(proposal.block.id):
             return False
@@ -541,10 +545,15 @@ class Simplex:
         self._timeout_at = self._now + self.council.timeout_ms(self.view)
         view = self._at(self.view)
         done = view.notarised is not None or view.own_final is not None or view.own_skip is not None
-        if done or not self.voting:
+        if done or not self.voting or self.view < self._silent_to:
             return False
         self._vote("skip", self.view, None)
         return True
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether proposals and NOTARs of the present view are this miner's to give."""
+        return self.voting and self.view > self._silent_to
 
     # Small parts ------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Every message between nodes, as a frozen value and as one frame of canonical JSON (at most 1 MiB).
 
-Votes, proposals, commits, reveals and frauds carry Ed25519 signatures of their own; blocks and certificates prove
-themselves; the rest (status, fetch, recall, ask) is only as good as the authenticated connection it came over, and
-nothing that matters is believed from it.
+Votes, proposals, commits, reveals, frauds and reminders carry Ed25519 signatures of their own; blocks and certificates
+prove themselves; the rest (status, fetch, recall, taken, ask) is only as good as the authenticated connection it came
+over, and nothing that matters is believed from it.
 """
 
 from collections.abc import Callable
@@ -244,6 +244,55 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
+class Remind:
+    """A miner that lost its vote log asks another: what have you said, and which votes of mine do you hold?"""
+
+    kind: ClassVar[str] = "remind"
+    nonce: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"nonce": self.nonce}
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """The signed answer: `own` votes at `height` as (kind, view, block), and the votes held of the miner `about`."""
+
+    kind: ClassVar[str] = "reminder"
+    witness: int
+    about: str
+    nonce: str
+    height: int
+    own: tuple[tuple[str, int, str | None], ...]
+    held: tuple[Vote, ...]
+    signature: str
+
+    def terms(self) -> dict[str, Any]:
+        """What the witness signs as `reminder`."""
+        return {
+            "about": self.about,
+            "height": self.height,
+            "held": [[vote.kind, vote.to_json()] for vote in self.held],
+            "nonce": self.nonce,
+            "own": [list(vote) for vote in self.own],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {**self.terms(), "signature": self.signature, "witness": self.witness}
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """To a miner's address: two processes speak with this key at once, and the one with this nonce came second."""
+
+    kind: ClassVar[str] = "taken"
+    nonce: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"nonce": self.nonce}
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A person's tool asks how things stand."""
 
@@ -300,6 +349,9 @@ Message = (
     | FinalBlock
     | Recall
     | Recalled
+    | Remind
+    | Reminder
+    | Taken
     | Ask
     | Standing
 )
@@ -442,12 +494,46 @@ def _read_recall(value: Any) -> Recall:
 
 def _read_recalled(value: Any) -> Recalled:
     reader = Fields(value, ("height", "votes"), "recalled")
-    votes = []
-    for item in reader.array("votes", 4 * VIEW_MAX):
-        if type(item) is not list or len(item) != 2 or item[0] not in VOTE_KINDS:
-            raise Malformed("recalled: votes must hold [kind, vote] pairs")
-        votes.append(_read_vote(item[0])(item[1]))
-    return Recalled(reader.integer("height", 1), tuple(votes))
+    return Recalled(reader.integer("height", 1), _read_votes(reader, "votes"))
+
+
+def _read_votes(reader: Fields, key: str) -> tuple[Vote, ...]:
+    pairs = reader.pairs(key, ("kind", "vote"), 4 * VIEW_MAX)
+    return tuple(_read_vote(pair.choice("kind", VOTE_KINDS))(pair.raw("vote")) for pair in pairs)
+
+
+def _read_remind(value: Any) -> Remind:
+    return Remind(Fields(value, ("nonce",), "remind").hexadecimal("nonce", 32))
+
+
+def _read_taken(value: Any) -> Taken:
+    return Taken(Fields(value, ("nonce",), "taken").hexadecimal("nonce", 32))
+
+
+def _read_reminder(value: Any) -> Reminder:
+    keys = ("about", "height", "held", "nonce", "own", "signature", "witness")
+    reader = Fields(value, keys, "reminder")
+    return Reminder(
+        witness=reader.integer("witness", 0, ROSTER_MAX - 1),
+        about=reader.hexadecimal("about", ADDRESS_LENGTH),
+        nonce=reader.hexadecimal("nonce", 32),
+        height=reader.integer("height", 1),
+        own=tuple(_read_said(item) for item in reader.array("own", 4 * VIEW_MAX)),
+        held=_read_votes(reader, "held"),
+        signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
+    )
+
+
+def _read_said(value: Any) -> tuple[str, int, str | None]:
+    if type(value) is not list or len(value) != 3:
+        raise Malformed("reminder: own must hold [kind, view, block] triples")
+    reader = Fields(
+        dict(zip(("kind", "view", "block"), value, strict=True)), ("kind", "view", "block"), "vote"
+    )
+    kind, block = reader.choice("kind", VOTE_KINDS), reader.optional_hex("block", DIGEST_LENGTH)
+    if (block is None) != (kind == "skip"):
+        raise Malformed(f"{kind}: a block where none belongs, or none")
+    return kind, reader.integer("view", 0, VIEW_MAX), block
 
 
 def _read_ask(value: Any) -> Ask:
@@ -481,6 +567,9 @@ _READERS: dict[str, Callable[[Any], Message]] = {
     "block": _read_block,
     "recall": _read_recall,
     "recalled": _read_recalled,
+    "remind": _read_remind,
+    "reminder": _read_reminder,
+    "taken": _read_taken,
     "ask": _read_ask,
     "standing": _read_standing,
 }
