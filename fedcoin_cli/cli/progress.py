@@ -4,7 +4,7 @@ All of it goes to stderr. What a command answers does not pass through here.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from fedcoin_cli.cli.output import Output
 
@@ -62,3 +62,19 @@ def _lines(output: Output, title: str, total: int, unit: str) -> Step:
             output.detail(f"{title}: {done} of {total} {unit}".rstrip())
 
     return step
+
+
+@contextmanager
+def works(output: Output) -> Iterator[Callable[[str, int, int], None]]:
+    """Show works that follow each other while the block runs: each has a name and so many steps."""
+    with ExitStack() as stack:
+        names: dict[str, Step] = {}
+
+        def told(name: str, step: int, steps: int) -> None:
+            if name not in names:
+                stack.close()
+                output.note(name)
+                names[name] = stack.enter_context(progress(output, name, steps, "steps"))
+            names[name](step)
+
+        yield told

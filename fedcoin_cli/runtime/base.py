@@ -38,12 +38,24 @@ class Runtime(Protocol):
         """How a miner that this object started has ended (negative: by that signal); None: unknown, or it runs."""
         ...
 
+    def last_words(self, number: int) -> str:
+        """Where its program's own output stands: a file, or the command that shows it."""
+        ...
+
     def terminate(self, number: int) -> None:
         """Ask it to end; nothing happens when it does not run."""
         ...
 
     def kill(self, number: int) -> None:
         """End it at once; nothing happens when it does not run."""
+        ...
+
+
+class Stage(Runtime, Protocol):
+    """A runtime that leaves something behind when its miners have ended."""
+
+    def prune(self) -> list[str]:
+        """Remove all that it has left of this workspace, and nothing else; returns what that was."""
         ...
 
 

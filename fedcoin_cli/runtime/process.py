@@ -71,6 +71,10 @@ class ProcessRuntime:
         child = self._children.get(number)
         return None if child is None else child.poll()
 
+    def last_words(self, number: int) -> str:
+        """See `Runtime`."""
+        return str(self._posts[number].log)
+
     def terminate(self, number: int) -> None:
         """See `Runtime`; raises `Locked` when the process belongs to another user."""
         self._signal(number, signal.SIGTERM)

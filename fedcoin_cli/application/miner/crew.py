@@ -125,7 +125,8 @@ class Crew:
         failure = self._failures.pop(news.miner, None)
         if failure is None:
             message = f"miner {news.miner} has ended while starting{_by_signal(news)}"
-            return ConsensusFailure(message, where=str(log), hint="the log's last lines tell why")
+            where = self._runtime.last_words(news.miner)
+            return ConsensusFailure(message, where=where, hint="its last lines tell why")
         message = f"miner {news.miner}: {failure['message']}"
         return _class_of(failure["code"])(message, where=failure["where"], hint=failure["hint"])
 

@@ -117,6 +117,17 @@ class StorageSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerSettings:
+    """How miners run with `mine --via docker` and `--via swarm`."""
+
+    image: str = word("fedcoin", "image of a miner's container")
+    base: str = word("python:3.11-slim-bookworm", "image on which mine --build builds")
+    cpus: Decimal = decimal("0", "processors a container may use; 0 means one more than its mining threads")
+    memory: int = integer(4096, "memory a container may use", 256, 2**20, "MiB")
+    constraint: str = word("", "which nodes of a swarm see the workspace's folder; empty means this one")
+
+
+@dataclass(frozen=True, slots=True)
 class GenesisSettings:
     """What `init` fixes for ever in a new network."""
 
@@ -151,6 +162,7 @@ class Settings:
     payment: PaymentSettings = PaymentSettings()
     mining: MiningSettings = MiningSettings()
     storage: StorageSettings = StorageSettings()
+    containers: ContainerSettings = ContainerSettings()
     genesis: GenesisSettings = GenesisSettings()
 
     @classmethod

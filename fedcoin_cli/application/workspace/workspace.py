@@ -122,6 +122,11 @@ class Workspace:
         return tuple(self.miner_folder(number) for number in _numbered(self._miners))
 
     @property
+    def contained(self) -> Path:
+        """There once miners of this workspace have run in containers."""
+        return self._miners / "contained"
+
+    @property
     def _miners(self) -> Path:
         return self.root / "miners"
 

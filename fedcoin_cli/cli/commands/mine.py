@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.miner.crew import Crew
     from fedcoin_cli.application.workspace.workspace import Workspace
     from fedcoin_cli.cli.miner_watch import Watch
+    from fedcoin_cli.runtime.base import Runtime
 
 
 class Via(StrEnum):
     """Ways to run miners."""
 
     process = "process"
+    docker = "docker"
+    swarm = "swarm"
 
 
 def run(
@@ -31,7 +34,13 @@ def run(
     replicas: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first N local miners; default: all.")
     ] = None,
-    via: Annotated[Via, typer.Option(help="How miners run: a process each.")] = Via.process,
+    via: Annotated[
+        Via, typer.Option(help="How miners run: a process, a Docker container or a Swarm service each.")
+    ] = Via.process,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build the images first that are missing or of other code.")
+    ] = False,
+    gpus: Annotated[str, typer.Option(metavar="N", help="GPUs for each container: a number, or all.")] = "",
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when all are ready; fedcoin stop stops them.")
     ] = False,
@@ -42,14 +51,19 @@ def run(
 
     Miners that run already are left alone, and watched as well. Ctrl-C stops those that were started here, a
     second Ctrl-C kills them. One that has ended is not started again: `fedcoin mine --detach` does that. The
-    passphrase of sealed keys is asked for once; miners get it through a pipe. With --json every event is a line.
-    With --once the exit code is 6 when the task was refunded.
+    passphrase of sealed keys is asked for once; miners get it through a pipe. Containers are watched and stopped
+    like processes; Swarm starts a service again by itself. With --json every event is a line. With --once the
+    exit code is 6 when the task was refunded.
     """
     from fedcoin_cli.cli.miner_watch import Watch
 
     if detach and once:
         raise typer.BadParameter("--detach returns before a task ends: leave out --once")
-    crew = make_crew(call, call.workspace(passphrase_file), replicas, via)
+    _check_container_options(via, build=build, gpus=gpus)
+    workspace = call.workspace(passphrase_file)
+    if build:
+        build_images(call)
+    crew = make_crew(call, workspace, replicas, via, gpus)
     with Interrupts() as interrupts:
         watch = Watch(call.output, crew, interrupts, silent=detach)
         try:
@@ -70,12 +84,33 @@ def run(
         _judge(watch)
 
 
+def _check_container_options(via: Via, *, build: bool, gpus: str) -> None:
+    if via is Via.process and (build or gpus):
+        raise typer.BadParameter("--build and --gpus are for containers: add --via docker")
+    if gpus and not (gpus == "all" or (gpus.isdecimal() and int(gpus) > 0)):
+        raise typer.BadParameter(f"--gpus {gpus}: a number of at least 1, or all")
+    if gpus and via is Via.swarm:
+        raise typer.BadParameter("--gpus: Swarm hands out GPUs by its own settings; use --via docker")
+
+
+def build_images(call: Call) -> None:
+    """Build the images that are not there or are of other code, showing how far that is."""
+    from fedcoin_cli.application.miner.containers import build
+    from fedcoin_cli.cli.progress import works
+
+    with works(call.output) as step:
+        build(call.settings(call.workspace()), lambda name, *done: step(f"building image {name}", *done))
+
+
 def make_crew(
-    call: Call, workspace: "Workspace", replicas: int | None = None, via: Via = Via.process
+    call: Call,
+    workspace: "Workspace",
+    replicas: int | None = None,
+    via: Via = Via.process,
+    gpus: str = "",
 ) -> "Crew":
     """The first `replicas` of the local miners (None: all)."""
-    from fedcoin_cli.application.miner.crew import Crew, posts, share_of_cores
-    from fedcoin_cli.runtime.process import ProcessRuntime
+    from fedcoin_cli.application.miner.crew import Crew, share_of_cores
 
     numbers = [miner.number for miner in workspace.miners]
     if replicas is not None and replicas > len(numbers):
@@ -84,14 +119,26 @@ def make_crew(
         hint = "fedcoin init makes local miners; others' miners run on their own machines"
         raise NotFound("this workspace has no miners", where=str(workspace.root), hint=hint)
     numbers = numbers[:replicas]
-    threads = call.settings(workspace).mining.threads or share_of_cores(len(numbers))
+    settings = call.settings(workspace)
+    threads = settings.mining.threads or share_of_cores(len(numbers))
+    secret = _secret(workspace, numbers)
+    if via is Via.process:
+        return Crew(workspace, numbers, _processes(call, workspace, threads, secret))
+    from fedcoin_cli.application.miner.containers import Contained, Engine
+
+    contained = Contained(workspace, settings, threads, secret, gpus)
+    return Crew(workspace, numbers, contained.runtime(Engine(via)))
+
+
+def _processes(call: Call, workspace: "Workspace", threads: int, secret: bytes) -> "Runtime":
+    from fedcoin_cli.application.miner.crew import posts
+    from fedcoin_cli.runtime.process import ProcessRuntime
+
     arguments = [word for assignment in call.assignments for word in ("--set", assignment)]
     arguments += ["--threads", str(threads)]
-    secret = _secret(workspace, numbers)
     if secret:
         arguments += ["--passphrase-file", "-"]
-    runtimes = {Via.process: ProcessRuntime}
-    return Crew(workspace, numbers, runtimes[via](workspace.root, posts(workspace), arguments, secret))
+    return ProcessRuntime(workspace.root, posts(workspace), arguments, secret)
 
 
 def _secret(workspace: "Workspace", numbers: list[int]) -> bytes:

@@ -3,22 +3,52 @@
 How a miner is found and ended is decided in `runtime`.
 """
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from fedcoin_cli.cli.options import Call
 
+if TYPE_CHECKING:
+    from fedcoin_cli.runtime.base import Runtime
 
-def run(call: Call) -> None:
+
+def run(
+    call: Call,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove this workspace's containers and networks, too, and this project's untagged images.",
+        ),
+    ] = False,
+) -> None:
     """Stop the miners of this workspace that run on this machine.
 
     Each is asked to end; one that has not ended after five seconds is killed. No ledger is harmed by that.
+    Containers are kept for their logs until --prune, which removes nothing of anybody else's.
     """
+    from fedcoin_cli.application.miner.containers import prune as remove
+    from fedcoin_cli.application.miner.containers import stages
     from fedcoin_cli.application.miner.crew import posts
     from fedcoin_cli.runtime.base import stop
     from fedcoin_cli.runtime.process import ProcessRuntime
 
     workspace = call.workspace()
-    runtime = ProcessRuntime(workspace.root, posts(workspace))
-    running = [miner.number for miner in workspace.miners if runtime.alive(miner.number)]
-    killed = stop(runtime, running)
-    lines = [f"miner {number} {'killed' if number in killed else 'stopped'}" for number in running]
-    data = {"stopped": running, "killed": list(killed)}
-    call.output.answer(data, lines or ["no miner of this workspace runs on this machine"])
+    stopped: list[int] = []
+    killed: list[int] = []
+
+    def end(runtime: "Runtime") -> None:
+        running = [miner.number for miner in workspace.miners if runtime.alive(miner.number)]
+        killed.extend(stop(runtime, running))
+        stopped.extend(running)
+
+    end(ProcessRuntime(workspace.root, posts(workspace)))
+    in_containers = stages(workspace, call.settings(workspace))
+    for stage in in_containers:
+        end(stage)
+    removed = remove(workspace, in_containers) if prune else []
+    lines = [f"miner {number} {'killed' if number in killed else 'stopped'}" for number in stopped]
+    data = {"stopped": stopped, "killed": killed, "removed": removed}
+    lines = lines or ["no miner of this workspace runs on this machine"]
+    call.output.answer(data, [*lines, *(f"removed {name}" for name in removed)])
