@@ -3,17 +3,15 @@
 What a round consists of is decided in `application.round_making`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedcoin_cli.cli.new_round import new_round
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 from fedcoin_cli.cli.progress import progress
-from ledger_store.errors import FedCoinError, RoundFilesInvalid
 
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
@@ -78,9 +76,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         data = data.reshaped(spec.input_shape)
     count = settings.task.clients
     recipe = Recipe(data, case, count, epochs or 10, seed or 0, settings.task.aggregation, spec)
-    folder = workspace.new_round() if output is None else _empty(output)
     total = count * recipe.epochs
-    with progress(call.output, f"training {count} clients", total, "epochs") as step, _emptied(folder):
+    title = f"training {count} clients"
+    with new_round(workspace, output) as folder, progress(call.output, title, total, "epochs") as step:
         document = make_round(
             workspace, folder, recipe, lambda client, epoch: step(client * recipe.epochs + epoch)
         )
@@ -105,23 +103,3 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         "next: fedcoin mine --detach, then fedcoin publish",
     ]
     call.output.answer(answer, lines)
-
-
-@contextmanager
-def _emptied(folder: Path) -> Iterator[None]:
-    """Leave no empty folder behind a recipe that is refused: it would count as the newest round."""
-    try:
-        yield
-    except FedCoinError:
-        with suppress(OSError):
-            folder.rmdir()
-        raise
-
-
-def _empty(folder: Path) -> Path:
-    """An empty folder, made when missing; files that stand there are nobody's to overwrite."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        hint = "name another folder, or leave -o out"
-        raise RoundFilesInvalid("this folder is not empty", where=str(folder), hint=hint)
-    return folder

@@ -1,0 +1,87 @@
+"""Gathering signed updates of real clients into the round that `publish` reads.
+
+Every update is checked as a requester's round is: signature, digest, shape, finiteness, one a client. Clients are
+numbered by the names of their update files. `round.json` is written last.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from fedcoin_cli.application.rounds.calling import (
+    CALL_NAME,
+    UPDATE_SUFFIX,
+    read_call,
+    read_signed,
+    write_json,
+)
+from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, Round, read_round
+from fedcoin_cli.application.rounds.making import update_name, write_proxy_of
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.weights import read_update
+from ledger_store.errors import NotFound, RoundFilesInvalid
+from ledger_store.genesis import Genesis
+from ledger_store.transaction import Update
+
+
+def updates_in(places: Iterable[Path]) -> list[Path]:
+    """The signed updates that are named, or lie in the folders that are; sorted by name. Raises `NotFound`."""
+    found: set[Path] = set()
+    for place in places:
+        inside = set(place.glob(f"*{UPDATE_SUFFIX}")) if place.is_dir() else {place}
+        if not inside or not all(path.is_file() for path in inside):
+            hint = f"clients give back NAME{UPDATE_SUFFIX} and its weights: fedcoin update sign"
+            raise NotFound("no signed update here", where=str(place), hint=hint)
+        found |= {path.resolve() for path in inside}
+    return sorted(found, key=lambda path: (path.name, path))
+
+
+def gather(folder: Path, updates: Iterable[Path], genesis: Genesis, *, proxy: bool = True) -> Round:
+    """Make `folder`, which holds a call, a whole round of these updates; raises `RoundFilesInvalid`."""
+    call = read_call(folder / CALL_NAME, genesis)
+    if (folder / ROUND_NAME).exists():
+        hint = "fedcoin round call begins another; a published round stays as it is"
+        raise RoundFilesInvalid("this round is gathered already", where=str(folder), hint=hint)
+    spec = parse_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
+    signed = [(path, *read_signed(path, call, genesis)) for path in updates]
+    _check_clients([(path, update) for path, _, update in signed], genesis)
+    for _, weights, _ in signed:
+        read_update(weights, spec)
+    entries = []
+    for number, (_, weights, update) in enumerate(signed, 1):
+        shutil.copyfile(weights, folder / update_name(number))
+        entries.append(
+            {
+                "file": update_name(number),
+                "digest": update.digest,
+                "client": update.client,
+                "examples": update.examples,
+                "signature": update.signature,
+            }
+        )
+    document = {
+        "schema": SCHEMA,
+        "genesis": call.genesis,
+        "nonce": call.nonce,
+        "model": call.model,
+        "test": call.test,
+        "proxy": write_proxy_of(folder, len(entries)) if proxy else None,
+        "images": call.images,
+        "empty": 0,
+        "aggregation": call.aggregation,
+        "baseline": None,
+        "updates": entries,
+    }
+    write_json(folder / ROUND_NAME, document)
+    return read_round(folder, genesis)
+
+
+def _check_clients(updates: list[tuple[Path, Update]], genesis: Genesis) -> None:
+    if not 2 <= len(updates) <= genesis.bounds.clients:
+        message = f"{len(updates)} updates; a round has 2 to {genesis.bounds.clients}"
+        raise RoundFilesInvalid(message, hint="name more of them, or their folder")
+    seen: dict[str, Path] = {}
+    for path, update in updates:
+        if (other := seen.setdefault(update.client, path)) != path:
+            message = f"{other.name} and {path.name} are one client's"
+            raise RoundFilesInvalid(message, where=str(path), hint="take one update of each client")

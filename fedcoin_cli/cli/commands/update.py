@@ -1,0 +1,51 @@
+"""Sign a client's own weights for a round that somebody publishes.
+
+What is signed is decided in `application.rounds.calling`.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.passphrases import PassphraseFile
+
+
+class Action(StrEnum):
+    """What to do with an update."""
+
+    sign = "sign"
+
+
+def run(
+    call: Call,
+    _action: Annotated[Action, typer.Argument(metavar="sign", help="What to do.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The weights: a .safetensors file, a tensor a weight.")
+    ],
+    examples: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many examples the client trained on.")
+    ],
+    key: Annotated[str, typer.Option(metavar="NAME", help="Who signs and is paid: a key's name.")],
+    call_file: Annotated[
+        Path | None,
+        typer.Option("--call", metavar="FILE", help="The publisher's call.json; default: beside FILE."),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Sign a client's own weights for a round that somebody publishes.
+
+    A client trains on its own host and its data never leave it. It has joined the network before: fedcoin init
+    --join. Two files go back to the publisher: the weights, and NAME.update.json beside
+    them, which names model, test set, round and example count under the client's signature. Where model.json lies
+    beside the call, the weights are checked against it.
+    """
+    from fedcoin_cli.application.rounds.calling import CALL_NAME, sign_update
+
+    workspace = call.workspace(passphrase_file)
+    signer = workspace.key(key)
+    signed = sign_update(file, call_file or file.with_name(CALL_NAME), workspace.genesis(), signer, examples)
+    data = {"update": str(signed), "weights": str(file), "client": signer.address, "examples": examples}
+    call.output.answer(data, [f"signed  {signed}", f"give the publisher this file and {file}"])

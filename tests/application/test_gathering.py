@@ -1,0 +1,196 @@
+"""Real clients' updates: called for, signed on their own hosts, gathered into a round."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from chains import ChainMaker, key
+from places import place
+from rounds import SHAPES, make_round
+
+from fedcoin_cli.application.rounds.calling import CALL_NAME, UpdateCall, make_call, read_call, sign_update
+from fedcoin_cli.application.rounds.files import ROUND_NAME, read_round
+from fedcoin_cli.application.rounds.gathering import gather, updates_in
+from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.learning.weights import write_update
+from ledger_store.errors import FedCoinError, NotFound, RoundFilesInvalid
+from ledger_store.genesis import Genesis
+from ledger_store.keys import KeyPair, verify
+from ledger_store.transaction import update_terms
+
+IMAGES = 60
+CLIENTS = ("bob", "alice", "carol")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A publisher's workspace with one round, whose model and test set the tests call for again."""
+    workspace = place(tmp_path / "net", ChainMaker(1))
+    make_round(workspace, 3, IMAGES)
+    return workspace
+
+
+@pytest.fixture
+def folder(workspace: Workspace) -> Path:
+    """A round that has been called for."""
+    first, folder = workspace.round(1), workspace.new_round()
+    make_call(folder, workspace.genesis(), first / "model.json", first / "test.safetensors", "mean")
+    return folder
+
+
+def host(tmp_path: Path, folder: Path, name: str, *, model: bool = True) -> Path:
+    """A client's own folder with the call, the model, and weights that it has trained."""
+    place = tmp_path / name
+    place.mkdir()
+    for file in (CALL_NAME, "model.json")[: 2 if model else 1]:
+        (place / file).write_bytes((folder / file).read_bytes())
+    draw = np.random.default_rng(sum(name.encode()))
+    write_update(
+        place / f"{name}.safetensors", [draw.normal(size=shape).astype(np.float32) for shape in SHAPES]
+    )
+    return place / f"{name}.safetensors"
+
+
+def signed(tmp_path: Path, folder: Path, genesis: Genesis, name: str, by: KeyPair | None = None) -> Path:
+    """A client's signed update."""
+    weights = host(tmp_path, folder, name)
+    return sign_update(weights, weights.with_name(CALL_NAME), genesis, by or key(name), 10 * len(name))
+
+
+def test_signed_updates_become_a_round(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
+    """What clients sign in their own folders makes a round that a requester's reading accepts, in name order."""
+    genesis = workspace.genesis()
+    updates = [signed(tmp_path, folder, genesis, name) for name in CLIENTS]
+    gather(folder, updates_in(updates), genesis)
+    made = read_round(folder, genesis)
+    assert [update.client for update in made.updates] == [key(name).address for name in sorted(CLIENTS)]
+    assert [update.examples for update in made.updates] == [50, 30, 50]
+    assert (made.images, made.aggregation, made.proxy is not None) == (IMAGES, "mean", True)
+    assert (folder / "client-002.safetensors").read_bytes() == (
+        tmp_path / "bob" / "bob.safetensors"
+    ).read_bytes()
+
+
+def test_what_is_signed_is_what_the_ledger_verifies(
+    tmp_path: Path, workspace: Workspace, folder: Path
+) -> None:
+    """Model, test set, weights, count and nonce under the client's key, as in a task."""
+    genesis = workspace.genesis()
+    document = json.loads(signed(tmp_path, folder, genesis, "alice").read_text())
+    terms = update_terms(
+        document["model"], document["test"], document["digest"], document["examples"], document["nonce"]
+    )
+    assert verify(key("alice").address, "update", genesis.id, terms, document["signature"])
+
+
+def test_two_calls_differ(workspace: Workspace, folder: Path) -> None:
+    """No signature of one round fits another: the nonce is fresh."""
+    again = workspace.new_round()
+    first = workspace.round(1)
+    make_call(again, workspace.genesis(), first / "model.json", first / "test.safetensors", "mean")
+    calls: list[UpdateCall] = [read_call(one / CALL_NAME, workspace.genesis()) for one in (folder, again)]
+    assert calls[0].nonce != calls[1].nonce
+    assert calls[0].model == calls[1].model
+
+
+def test_weights_that_do_not_fit_are_not_signed(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
+    """Beside the model a NaN or another shape is refused before the key is used; a call of another network always."""
+    genesis, weights = workspace.genesis(), host(tmp_path, folder, "alice")
+    for shapes, value in ((SHAPES, np.nan), (((2, 2), *SHAPES[1:]), 0.5)):
+        write_update(weights, [np.full(shape, value, np.float32) for shape in shapes])
+        with pytest.raises(RoundFilesInvalid):
+            sign_update(weights, weights.with_name(CALL_NAME), genesis, key("alice"), 5)
+    with pytest.raises(RoundFilesInvalid, match="another network"):
+        sign_update(weights, weights.with_name(CALL_NAME), ChainMaker(2).genesis, key("alice"), 5)
+    assert not list(weights.parent.glob("*.update.json"))
+
+
+def edited(path: Path, **changes: Any) -> None:
+    """Change fields of a signed update."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"examples": 999}, "does not cover"),
+        ({"client": key("mallory").address}, "does not cover"),
+        ({"digest": "00" * 32}, "does not cover"),
+        ({"signature": "00" * 64}, "does not cover"),
+        ({"nonce": "00" * 16}, "another call"),
+        ({"genesis": "00" * 32}, "another call"),
+        ({"examples": 0}, "examples"),
+        ({"file": "../bob/bob.safetensors"}, "do not lie beside"),
+        ({"file": "nowhere"}, "do not lie beside"),
+        ({"file": ""}, "do not lie beside"),
+        ({"more": 1}, "expected an object"),
+    ],
+)
+def test_an_altered_update_is_refused(
+    tmp_path: Path, workspace: Workspace, folder: Path, changes: dict[str, Any], words: str
+) -> None:
+    """Every field of a signed update is covered; nothing of the round is written."""
+    genesis = workspace.genesis()
+    updates = [signed(tmp_path, folder, genesis, name) for name in CLIENTS]
+    edited(updates[1], **changes)
+    with pytest.raises(RoundFilesInvalid, match=words) as refused:
+        gather(folder, updates, genesis)
+    assert refused.value.where == str(updates[1])
+    assert not (folder / ROUND_NAME).exists()
+    assert not list(folder.glob("client-*"))
+
+
+def test_updates_that_make_no_round(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
+    """One client twice, one client alone, weights changed or without a number: refused before anything is copied."""
+    genesis = workspace.genesis()
+    updates = [signed(tmp_path, folder, genesis, name) for name in CLIENTS]
+    twice = signed(tmp_path, folder, genesis, "twin", by=key("alice"))
+    blind = host(tmp_path, folder, "blind", model=False)
+    write_update(blind, [np.full(shape, np.inf, np.float32) for shape in SHAPES])
+    hostile = sign_update(blind, blind.with_name(CALL_NAME), genesis, key("blind"), 5)
+    cases: list[tuple[list[Path], str]] = [
+        ([*updates, twice], "are one client's"),
+        (updates[:1], "1 updates"),
+        ([*updates, hostile], "not finite"),
+    ]
+    for given, words in cases:
+        with pytest.raises(FedCoinError, match=words):
+            gather(folder, given, genesis)
+    (tmp_path / "bob" / "bob.safetensors").write_bytes(b"else")
+    with pytest.raises(RoundFilesInvalid, match="changed after"):
+        gather(folder, updates, genesis)
+    assert not list(folder.glob("client-*"))
+
+
+def test_a_gathered_round_stays_as_it_is(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
+    """A second gathering is refused: the first may be published already."""
+    genesis = workspace.genesis()
+    updates = [signed(tmp_path, folder, genesis, name) for name in CLIENTS]
+    gather(folder, updates, genesis, proxy=False)
+    before = (folder / ROUND_NAME).read_bytes()
+    with pytest.raises(RoundFilesInvalid, match="gathered already"):
+        gather(folder, updates[:2], genesis)
+    assert (folder / ROUND_NAME).read_bytes() == before
+    assert read_round(folder, genesis).proxy is None
+
+
+def test_updates_are_found_in_folders(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
+    """Files and folders may be mixed; an empty folder or a name without a file is not found."""
+    updates = [signed(tmp_path, folder, workspace.genesis(), name) for name in CLIENTS]
+    assert updates_in([updates[0], updates[1].parent]) == [updates[1].resolve(), updates[0].resolve()]
+    for nothing in (folder, tmp_path / "nobody.update.json"):
+        with pytest.raises(NotFound):
+            updates_in([nothing])
+
+
+@pytest.mark.parametrize("name", ["model.json", "test.safetensors"])
+def test_a_call_for_nothing(workspace: Workspace, name: str) -> None:
+    """A missing or damaged model or test set calls for nothing: no file is written."""
+    first, folder = workspace.round(1), workspace.new_round()
+    for content in (b"", None):
+        (first / name).unlink() if content is None else (first / name).write_bytes(content)
+        with pytest.raises(RoundFilesInvalid):
+            make_call(folder, workspace.genesis(), first / "model.json", first / "test.safetensors", "mean")
+    assert not list(folder.iterdir())
