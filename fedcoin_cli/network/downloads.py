@@ -16,15 +16,18 @@ CONNECT_S = 5.0
 LOOK_S = 1.0
 TURN_S = 0.1
 IDLE_MS = 1000
+# Whoever still wants a file says so again: a wish that nobody renews ends, and with it what came of the file.
+WISH_S = 600.0
 
 
 @dataclass(slots=True)
 class _Entry:
-    """A wanted file; `told` once its failure was reported and no holder has been named since."""
+    """A wanted file, last wished for at `wished_s`; `told` once its failure was reported and no holder named since."""
 
     download: Download
     budget: Budget
     since_s: float
+    wished_s: float
     told: bool = True
     reason: str = "no holder could be reached"
 
@@ -43,6 +46,7 @@ class Downloads:
         for digest in wish.digests:
             entry = self._entries.get(digest) or self._enter(digest, wish.each_bytes, budget, now_s)
             entry.download.add(wish.holders)
+            entry.wished_s = now_s
             if wish.holders:
                 entry.since_s, entry.told = now_s, False
         self._look_s = self._turn_s = 0.0
@@ -88,6 +92,7 @@ class Downloads:
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_S
             self._look()
+            self.forget([d for d, entry in self._entries.items() if now_s - entry.wished_s > WISH_S])
         if now_s >= self._turn_s:
             self._turn_s = now_s + TURN_S
             self._retire(now_s)
@@ -102,7 +107,7 @@ class Downloads:
 
     def _enter(self, digest: str, most_bytes: int, budget: Budget, now_s: float) -> _Entry:
         download = Download(digest, most_bytes, budget, lambda: self._store.partial(digest, self._owner))
-        entry = self._entries[digest] = _Entry(download, budget, now_s)
+        entry = self._entries[digest] = _Entry(download, budget, now_s, now_s)
         return entry
 
     def _follow(self, entry: _Entry, sender: str, size_bytes: int, outcome: Outcome) -> None:

@@ -2,7 +2,7 @@
 
 A file appears under its digest only when it is whole, verified and on the disk, so processes may share the
 folder: two that bring the same file replace it by itself. Unfinished files end in `.part`; those a day old
-are swept away.
+are swept away, and so is whatever else is as old and that nobody names as needed.
 """
 
 import hashlib
@@ -10,14 +10,15 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ledger_store.disk import refusals, sync_folder
 from ledger_store.errors import NotFound
 
 COPY_BYTES = 2**20
-PART_AGE_S = 24 * 3600
+OLD_S = 24 * 3600
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -31,7 +32,7 @@ class Store:
         self.folder = folder
         with refusals(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._sweep()
+            self._sweep(self.folder.glob("*.part"))
 
     def put_file(self, path: Path) -> str:
         """Copy a file in and return its digest; raises `NotFound`.
@@ -76,6 +77,11 @@ class Store:
             with refusals(self.folder / digest):
                 (self.folder / digest).unlink(missing_ok=True)
 
+    def sweep(self, needed: Collection[str]) -> None:
+        """Remove what is a day old, but for the files `needed`."""
+        with refusals(self.folder):
+            self._sweep(path for path in self.folder.iterdir() if path.name not in needed)
+
     def partial(self, digest: str, owner: str) -> "Partial":
         """The unfinished copy of a file that `owner` (one process at a time) is fetching."""
         return Partial(self.folder / digest, self.folder / f"{digest}.{owner}.part")
@@ -97,14 +103,13 @@ class Store:
                 raise
         return sha.hexdigest()
 
-    def _sweep(self) -> None:
-        oldest_s = time.time() - PART_AGE_S
-        for part in self.folder.glob("*.part"):
-            try:
-                if part.stat().st_mtime < oldest_s:
-                    part.unlink()
-            except FileNotFoundError:
-                continue
+    @staticmethod
+    def _sweep(paths: Iterable[Path]) -> None:
+        oldest_s = time.time() - OLD_S
+        for path in paths:
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest_s:
+                    path.unlink()
 
 
 class Partial:

@@ -12,10 +12,12 @@ from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
 
 from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.catchup import PEERS_REMEMBERED
 from fedcoin_cli.application.miner.replica import EARLY_A_PEER, EARLY_BODIES_A_PEER
 from fedcoin_cli.network.message import (
     Certified,
     CommitNote,
+    Fetch,
     FinalBlock,
     Message,
     Proposal,
@@ -23,8 +25,8 @@ from fedcoin_cli.network.message import (
     Vote,
 )
 from ledger_store.block import Certificate, make_block
-from ledger_store.state import OPEN
-from ledger_store.transaction import Result, Task, Transaction
+from ledger_store.state import CANCELLED, OPEN
+from ledger_store.transaction import Cancel, Result, Task, Transaction, sign
 
 HOUR_MS = 3_600_000
 
@@ -468,3 +470,53 @@ def test_what_is_told_about_a_miner_at_work() -> None:
     shown = [phase for phase in phases if phase != "idle"]
     assert shown[:4] == ["files", "mining", "committed", "revealing"]
     assert OPEN not in [record.state for record in world.nodes[0].ledger.tip.state.tasks.values()]
+
+
+# Memory -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_withdrawn_task_is_forgotten_by_all() -> None:
+    """When a queued task is cancelled, its miners' children may forget it, and nothing of it stays in memory."""
+    world = quiet()
+    forgotten: list[str] = []
+    right = world.compute
+
+    def listen(node: Node, order: work.Order) -> None:
+        if isinstance(order, work.Forget):
+            forgotten.append(order.task.id)
+        right(node, order)
+
+    world.compute = listen  # type: ignore[method-assign]  # a tap on the pipes
+    first, second = world.clients.task(0, 1), world.clients.task(1, 1)
+    world.clients.submit(first)
+    until(world, lambda: first.id in world.final)
+    world.clients.submit(second)
+    until(world, lambda: second.id in world.final)
+    key = world.client_keys[1]
+    cancel = sign(Cancel(key.address, 2, "", second.id), key, world.genesis.id)
+    world.clients.submit(cancel)  # type: ignore[arg-type]  # a client insists on it like on the others
+    until(world, world.converged)
+    assert world.nodes[0].ledger.tip.state.tasks[second.id].state == CANCELLED
+    assert set(Counter(forgotten)) == {first.id, second.id}
+    assert Counter(forgotten)[second.id] == len(world.nodes)
+    for node in world.nodes:
+        assert node.replica is not None
+        intake = node.replica._intake
+        assert not intake._given
+        assert not intake._checked
+        assert not intake._elsewhere
+        assert not intake._moved
+
+
+def test_accounts_that_ask_once_are_not_remembered() -> None:
+    """Thousands of accounts that fetch a block and leave take no more memory than the newest thousand."""
+    world = quiet()
+    pay(world)
+    until(world, lambda: bool(height(world)) and world.converged())
+    replica = world.nodes[0].replica
+    assert replica is not None
+    for number in range(5_000):
+        if number % 100 == 0:
+            wait(world, 150)
+        replica.receive(f"{number:064x}", Fetch(1))
+    assert len(replica._catchup._served) <= PEERS_REMEMBERED + 100

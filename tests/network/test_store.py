@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.network.store import PART_AGE_S, Store
+from fedcoin_cli.network.store import OLD_S, Store
 from ledger_store.errors import NotFound, StorageFailure
 
 DATA = b"updates" * 1000
@@ -116,7 +116,7 @@ def test_old_leftovers_are_swept_and_young_ones_kept(tmp_path: Path) -> None:
     store.put_bytes(DATA)
     for owner in ("old", "young"):
         store.partial("0" * 64, owner).close()
-    past_s = time.time() - PART_AGE_S - 60
+    past_s = time.time() - OLD_S - 60
     os.utime(tmp_path / f"{'0' * 64}.old.part", (past_s, past_s))
     os.utime(tmp_path / DIGEST, (past_s, past_s))
     assert names(Store(tmp_path)) == [f"{'0' * 64}.young.part", DIGEST]

@@ -12,6 +12,7 @@ from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 
 ANSWER_INTERVAL_MS = 100
+PEERS_REMEMBERED = 1_000
 
 
 class CatchUp:
@@ -46,7 +47,7 @@ class CatchUp:
                 break
             self._ports.send(sender, FinalBlock(block, certificate))
             following = number + 1
-        self._served[sender] = following, self._ports.now_ms()
+        self._remember(self._served, sender, following)
         self._ports.send(sender, status)
 
     def _may_ask(self, sender: str) -> bool:
@@ -55,13 +56,21 @@ class CatchUp:
         last_height, last_ms = self._asked.get(sender, (-1, 0))
         if height == last_height and now - last_ms < ANSWER_INTERVAL_MS:
             return False
-        self._asked[sender] = height, now
+        self._remember(self._asked, sender, height)
         return True
 
     def _may_serve(self, sender: str, height: int) -> bool:
         """Whoever reads on is served at once; whoever jumps about waits: answers are much longer than questions."""
         following, last_ms = self._served.get(sender, (height, 0))
         return height == following or self._ports.now_ms() - last_ms >= ANSWER_INTERVAL_MS
+
+    def _remember(self, heights: dict[str, tuple[int, int]], sender: str, height: int) -> None:
+        """What is older than the interval decides nothing: accounts come and go, the memory of them does not grow."""
+        now = self._ports.now_ms()
+        heights[sender] = height, now
+        if len(heights) > PEERS_REMEMBERED:
+            for old in [peer for peer, (_, at) in heights.items() if now - at >= ANSWER_INTERVAL_MS]:
+                del heights[old]
 
 
 class Recovery:

@@ -41,6 +41,7 @@ class Intake:
         self._ledger = ledger
         self._ports = ports
         self._orders = orders
+        self._given: dict[str, Task] = {}
         self._checked: set[str] = set()
         self._elsewhere: dict[str, set[str]] = {}
         self._refused: dict[str, _Refusal] = {}
@@ -115,14 +116,17 @@ class Intake:
                 self._moved[task.id] = self._ports.now_ms()
                 self._inspect_if_complete(task)
 
-    def applied(self, block: Block) -> None:
+    def applied(self) -> None:
         """A final block took some transactions and may have made others impossible."""
-        self.mempool.prune(self._ledger.tip.state)
-        for transaction in block.transactions:
-            if isinstance(transaction, Task):
-                self._checked.discard(transaction.id)
-                self._elsewhere.pop(transaction.id, None)
-                self._moved.pop(transaction.id, None)
+        state = self._ledger.tip.state
+        self.mempool.prune(state)
+        pending = {task.id for task in self.mempool.tasks()}
+        self._checked &= pending
+        for memory in (self._elsewhere, self._moved):
+            for task in memory.keys() - pending:
+                del memory[task]
+        for task in self._given.keys() - pending - set(state.queue):
+            self._ports.order(work.Forget(self._given.pop(task)))
 
     def standstill(self) -> None:
         """Pass on what is pending; ask again for files that did not come."""
@@ -171,6 +175,7 @@ class Intake:
     def _inspect_if_complete(self, task: Task) -> None:
         done = task.id in self._checked or ("inspect", task.id) in self._orders
         if not done and all(self._ports.has_file(digest) for digest in task.files):
+            self._given[task.id] = task
             self._orders.give(("inspect", task.id), work.Inspect(task))
 
     def _hurry(self, task: Task) -> None:

@@ -17,6 +17,7 @@ from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
 from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.housekeeping import Housekeeping
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.replica import Replica, reconcile
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
@@ -32,14 +33,14 @@ from fedcoin_cli.network.transfers import Arrived, Failed, Lied
 from ledger_store.block import Block
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
-from ledger_store.state import UNFINISHED
-from ledger_store.transaction import Close, Result, Task
+from ledger_store.transaction import Cancel, Close, Result, Task
 
 GUEST_LEAST_MICRO = 10**6
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 DISK_LEAST_BYTES = 256 * 2**20
 MALFORMED_TOLD_MS = 60_000
+MALFORMED_SENDERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,11 @@ class Node:
         )
         self._stack.callback(self._p2p.close)
         self._store = Store(workspace.store)
+        self._housekeeping = Housekeeping(
+            self._ledger, self._store, self._config.settings.storage.keep_rounds
+        )
+        self._untidy = False
+        self._inspected: dict[str, Task] = {}
         door = Door(host, own.port + 1, self._admission)
         self._blobs = Blobs(self._key, self._store, {p.address: p.files for p in others}, door)
         self._stack.callback(self._blobs.close)
@@ -175,6 +181,9 @@ class Node:
                 self.events.write("file", digest=event.digest, problem=type(event).__name__.lower())
         self._hear_child()
         self._replica.tick()
+        if self._untidy:
+            self._untidy = False
+            self._housekeeping.tidy(self._replica.pending_tasks)
 
     def _take(self, sender: str, frame: bytes) -> None:
         try:
@@ -188,6 +197,8 @@ class Node:
         """Once in a while a sender: a peer must not fill this disk with lines about it."""
         now = self.now_ms()
         if now - self._malformed_told.get(sender, now - MALFORMED_TOLD_MS) >= MALFORMED_TOLD_MS:
+            if len(self._malformed_told) >= MALFORMED_SENDERS:
+                self._malformed_told.clear()
             self._malformed_told[sender] = now
             self.events.write("malformed", peer=sender, reason=error.message)
 
@@ -213,12 +224,19 @@ class Node:
         for answer in self._child.answers():
             self._tell(answer)
             self._replica.answer(answer)
+            if isinstance(answer, work.Inspected):
+                self._inspection_ended(answer)
         if not self._child.alive:
             self._child.close()
             self._child = None
             self._child_restart_at = self.now_ms() + CHILD_RESTART_MS
             self._replica.engine = ""
             self.events.write("worker died", hint="see the lines above; it is started again")
+
+    def _inspection_ended(self, answer: work.Inspected) -> None:
+        task = self._inspected.pop(answer.task, None)
+        if task is not None and answer.error is not None:
+            self._housekeeping.refused(task, self._replica.pending_tasks)
 
     def _tell(self, answer: work.Answer) -> None:
         match answer:
@@ -277,6 +295,10 @@ class Node:
 
     def order(self, order: work.Order) -> None:
         """To the mining child; while there is none the replica gives the order again later."""
+        if isinstance(order, work.Inspect):
+            self._inspected[order.task.id] = order.task
+        elif isinstance(order, work.Forget):
+            self._inspected.pop(order.task.id, None)
         if self._child is not None:
             self._child.order(order)
 
@@ -300,8 +322,7 @@ class Node:
                 record = self._ledger.tip.state.tasks[transaction.task]
                 self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
         self._admit_guests()
-        if any(isinstance(transaction, Result | Close) for transaction in block.transactions):
-            self._sweep_store()
+        self._untidy |= any(isinstance(one, Result | Close | Cancel) for one in block.transactions)
 
     def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
         """Into the miner's folder."""
@@ -320,25 +341,3 @@ class Node:
         rich = [address for address, micro in state.balances.items() if micro >= GUEST_LEAST_MICRO]
         spoke = [address for address in rich if address in state.sequences]
         self._admission.admit([*waiting, *spoke, *rich])
-
-    def _sweep_store(self) -> None:
-        """Remove files and tables of all but the newest finished tasks, and what is unfinished."""
-        state = self._ledger.tip.state
-        finished = sorted(
-            (record for record in state.tasks.values() if record.end_height is not None),
-            key=lambda record: record.end_height or 0,
-        )
-        keep = self._config.settings.storage.keep_rounds
-        old, young = finished[: -keep or None], finished[len(finished) - keep :]
-        needed = {digest for record in young for digest in record.task.files}
-        needed |= {d for r in state.tasks.values() if r.state in UNFINISHED for d in r.task.files}
-        for record in old[-1:]:
-            for digest in (*record.task.files, *self._tables(record.task, record.end_height or 0)):
-                if digest not in needed:
-                    self._store.remove(digest)
-
-    def _tables(self, task: Task, end_height: int) -> list[str]:
-        for transaction in self._ledger.block(end_height).transactions:
-            if isinstance(transaction, Result) and transaction.task == task.id:
-                return [reveal.table for reveal in transaction.reveals]
-        return []

@@ -177,6 +177,11 @@ class Replica:
         """Whether this miner votes, or only observes until its log is known to be whole."""
         return self._simplex.voting
 
+    @property
+    def pending_tasks(self) -> list[Task]:
+        """Tasks that wait for a block."""
+        return self._intake.mempool.tasks()
+
     def standing(self) -> Standing:
         """How things stand here."""
         machine = self.taskwork.machine
@@ -372,7 +377,7 @@ class Replica:
         self.ledger.append(block, certificate)
         self._applied_ms = self.ports.now_ms()
         self._validated.clear()
-        self._intake.applied(block)
+        self._intake.applied()
         self._simplex = self._next_height()
         self.taskwork.follow(self._said)
         self.ports.applied(block)

@@ -1,0 +1,77 @@
+"""Which files of the store are kept: those of unfinished and pending tasks, and of the newest finished ones.
+
+The others go when their task has ended or was refused; what no task names, such as a table of a failed attempt, goes
+when it is a day old. What the ledger says about tasks is read here, nothing is decided.
+"""
+
+import time
+from collections.abc import Iterable
+
+from fedcoin_cli.application.miner.ports import Ledger
+from fedcoin_cli.network.store import Store
+from ledger_store.state import UNFINISHED, State, TaskRecord
+from ledger_store.transaction import Result, Task
+
+SWEEP_EVERY_S = 3_600.0
+# After a start, so many rounds that ended before it are looked at again: it may have come between end and removal.
+LOOK_BACK = 64
+
+
+class Housekeeping:
+    """The store of one miner, of which the files of `keep_rounds` finished tasks are kept."""
+
+    def __init__(self, ledger: Ledger, store: Store, keep_rounds: int) -> None:
+        self._ledger, self._store, self._keep = ledger, store, keep_rounds
+        self._tables: dict[str, tuple[str, ...]] = {}
+        self._removed_to = 0
+        self._swept_s = time.monotonic()
+
+    def tidy(self, pending: Iterable[Task]) -> None:
+        """Tasks have ended: remove what those leave behind that are no longer among the newest."""
+        young, old = self._finished()
+        needed = self._needed(young, pending)
+        for record in old:
+            self._remove({*record.task.files, *self._tables_of(record)} - needed)
+        self._removed_to = max((record.end_height or 0 for record in old), default=self._removed_to)
+        self._tables = {record.task.id: self._tables_of(record) for record in young}
+        now_s = time.monotonic()
+        if now_s - self._swept_s >= SWEEP_EVERY_S:
+            self._swept_s = now_s
+            self._store.sweep(needed)
+
+    def refused(self, task: Task, pending: Iterable[Task]) -> None:
+        """A task's files are no good: they must not fill the disk."""
+        young, _ = self._finished()
+        self._remove(set(task.files) - self._needed(young, pending))
+
+    @property
+    def _state(self) -> State:
+        return self._ledger.tip.state
+
+    def _finished(self) -> tuple[list[TaskRecord], list[TaskRecord]]:
+        """The newest finished tasks, and of the others those whose files may still be here."""
+        ended = [record for record in self._state.tasks.values() if record.end_height is not None]
+        ended.sort(key=lambda record: record.end_height or 0, reverse=True)
+        others = ended[self._keep : self._keep + LOOK_BACK]
+        return ended[: self._keep], [one for one in others if (one.end_height or 0) >= self._removed_to]
+
+    def _needed(self, young: list[TaskRecord], pending: Iterable[Task]) -> set[str]:
+        unfinished = [self._state.tasks[task].task for task in self._state.queue]
+        tasks = [*pending, *unfinished, *(record.task for record in young)]
+        tables = {table for record in young for table in self._tables_of(record)}
+        return tables | {digest for task in tasks for digest in task.files}
+
+    def _tables_of(self, record: TaskRecord) -> tuple[str, ...]:
+        """The tables that a finished task's result names."""
+        assert record.state not in UNFINISHED
+        known = self._tables.get(record.task.id)
+        if known is not None or record.end_height is None:
+            return known or ()
+        results = (
+            one for one in self._ledger.block(record.end_height).transactions if isinstance(one, Result)
+        )
+        return tuple(reveal.table for result in results for reveal in result.reveals)
+
+    def _remove(self, digests: Iterable[str]) -> None:
+        for digest in digests:
+            self._store.remove(digest)

@@ -1,0 +1,134 @@
+"""Which files a miner's store keeps, over a real chain file and a real store."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from chains import ChainMaker, digest, key
+
+from fedcoin_cli.application.miner.housekeeping import SWEEP_EVERY_S, Housekeeping
+from fedcoin_cli.network.store import OLD_S, Store
+from ledger_store.jsonl import ChainFile
+from ledger_store.transaction import Task
+
+KEEP = 2
+
+
+class Place:
+    """A ledger and a store, to which every digest that a task names is put as a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.maker = ChainMaker(4)
+        self.store = Store(folder / "store")
+        (folder / "ledger").mkdir()
+        self.ledger = ChainFile.create(folder / "ledger", self.maker.genesis)
+        self.housekeeping = Housekeeping(self.ledger, self.store, KEEP)
+
+    def put(self, *names: str) -> None:
+        for name in names:
+            (self.store.folder / name).write_bytes(b"content")
+
+    def task(self, number: int) -> Task:
+        """A signed task with a test set of its own, whose files are in the store."""
+        maker = self.maker
+        update = replace(maker.update(1), digest=digest(f"update {number}"))
+        second = replace(maker.update(2), digest=digest(f"second {number}"))
+        test, nonce = digest(f"test {number}"), "0f" * 16
+        signed = []
+        for client, one in ((key("client-1"), update), (key("client-2"), second)):
+            terms = {
+                "examples": one.examples,
+                "model": digest("model"),
+                "nonce": nonce,
+                "test": test,
+                "update": one.digest,
+            }
+            signed.append(replace(one, signature=client.sign("update", maker.genesis.id, terms)))
+        task = maker.task(updates=tuple(signed), test=test)
+        self.put(*task.files)
+        return task
+
+    def round(self, number: int) -> tuple[Task, set[str]]:
+        """A task from its publication to its settlement; its tables are in the store."""
+        maker, task = self.maker, self.task(number)
+        maker.add(task)
+        tables = {miner.address: digest(f"table {number} {miner.address}") for miner in maker.miners}
+        reveals = [
+            maker.reveal(task, 1, miner, table=tables[miner.address])
+            for miner in sorted(maker.miners, key=lambda miner: miner.address)
+        ]
+        self.put(*tables.values())
+        maker.add(maker.close(task, reveals))
+        maker.add(maker.result(task, reveals, maker.settled(task)))
+        self.append()
+        return task, {*task.files, *tables.values()}
+
+    def append(self) -> None:
+        for number in range(self.ledger.height, len(self.maker.blocks)):
+            self.ledger.append(self.maker.blocks[number], self.maker.certificates[number])
+
+    @property
+    def held(self) -> set[str]:
+        return {path.name for path in self.store.folder.iterdir()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def test_the_newest_rounds_stay(place: Place) -> None:
+    """Files and tables of the newest finished tasks stay, those of the one before go; what all name stays."""
+    named = []
+    for number in range(4):
+        named.append(place.round(number)[1])
+        place.housekeeping.tidy([])
+        assert place.held == set().union(*named[-KEEP:])
+
+
+def test_rounds_that_end_together(place: Place) -> None:
+    """Several ends between two looks, as after a catch-up, leave nothing behind; nor does a restart between them."""
+    named = [place.round(number)[1] for number in range(5)]
+    Housekeeping(place.ledger, place.store, KEEP).tidy([])
+    assert place.held == set().union(*named[-KEEP:])
+
+
+def test_pending_and_unfinished_tasks_keep_their_files(place: Place) -> None:
+    """A task that waits for a block, and one at work, keep their files however many end after them."""
+    for number in range(3):
+        place.round(number)
+    waiting = place.task(7)
+    place.maker.forget()
+    working = place.task(8)
+    place.maker.add(working)
+    place.append()
+    place.housekeeping.tidy([waiting])
+    assert set(waiting.files) | set(working.files) <= place.held
+
+
+def test_a_refused_task_leaves_nothing(place: Place) -> None:
+    """Its files go at once, except those that another task needs."""
+    place.round(0)
+    before = place.held
+    bad = place.task(9)
+    assert place.held > before
+    place.housekeeping.refused(bad, [])
+    assert place.held == before
+
+
+def test_what_no_task_names_goes_when_it_is_old(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in a while a day-old file that belongs to no round is removed, a young one is not."""
+    _, named = place.round(0)
+    old, young = digest("a table of a failed attempt"), digest("a table of today")
+    place.put(old, young)
+    past_s = time.time() - OLD_S - 60
+    for name in (*named, old):
+        os.utime(place.store.folder / name, (past_s, past_s))
+    place.housekeeping.tidy([])
+    assert place.held == {*named, old, young}
+    now_s = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now_s + SWEEP_EVERY_S)
+    place.housekeeping.tidy([])
+    assert place.held == {*named, young}
