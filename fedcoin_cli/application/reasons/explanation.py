@@ -12,7 +12,7 @@ from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.coins import Share, share_of
 from fedcoin_cli.application.books.lookup import end_of, task_id
 from fedcoin_cli.application.books.report import TaskReport, points, report_of
-from fedcoin_cli.application.reasons.tables import Seen, look_into
+from fedcoin_cli.application.reasons.tables import Kept, Seen
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement
 from fedcoin_cli.contract.settlement import agreement_of
@@ -110,7 +110,8 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
     seen: Seen | None = None
     missing: tuple[str, ...] = ()
     if isinstance(end, Result) and agreement is not None and agreement.counted:
-        seen, missing = look_into(workspace, record, end, agreement, index)
+        kept = Kept(workspace, record, end, agreement)
+        seen, missing = kept.seen(index) if kept else None, kept.missing
     error, source = _error(report, seen)
     return Explanation(
         ledger=str(books.path),

@@ -4,9 +4,9 @@ Every file is taken only if its bytes have the digest that the ledger names. Not
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from ledger_store.transaction import Result, Task
 
 if TYPE_CHECKING:
     from fedcoin_cli.learning.mining.reasons import Agreed, Joined, Reasons
-    from fedcoin_cli.learning.mining.table import Claim, Table
+    from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms
 
 MOST = 5
 """How many coalitions are named for and against."""
@@ -80,31 +80,98 @@ class Seen:
         return found | {name: [one.to_json() for one in getattr(self, name)] for name in lists}
 
 
-def look_into(
-    workspace: Workspace, record: TaskRecord, result: Result, agreement: Agreement, client: int
-) -> tuple[Seen | None, tuple[str, ...]]:
-    """What the tables say of client number `client` (from 0), and the digests of the tables that are not here."""
-    reveals = counted_reveals(result, agreement)
-    missing = tuple(reveal.table for reveal in reveals if find(workspace, reveal.table) is None)
-    if len(missing) == len(reveals):
-        return None, missing
-    # Here, because a ledger without tables is explained without NumPy.
-    from fedcoin_cli.learning.mining.reasons import reasons
-    from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode
+class Kept:
+    """The tables of a task's counted reveals that are here, and what follows from them.
 
-    task = record.task
-    terms = TableTerms(task.clients, task.images, task.empty)
-    tables = []
-    for reveal in reveals:
-        path = find(workspace, reveal.table)
-        if path is not None:
-            seed, key = bytes.fromhex(record.seed or ""), bytes.fromhex(reveal.miner)
-            table = decode(path.read_bytes(), terms, exact=reveal.exact)
-            tables.append((Claim(seed, key, reveal.rankings, reveal.exact), table))
-    found = reasons(tables, terms, client, MOST, exact=agreement.exact)
-    sure = None if agreement.exact or missing else _agreed(workspace, record, agreement, tables)
-    value = Fraction(agreement.numerators[client], agreement.denominator)
-    return _seen(found, sure, task, client, len(tables), None if missing else value), missing
+    `missing` are the digests of those that are not. Nothing but `missing` may be asked for without any table.
+    """
+
+    def __init__(
+        self, workspace: Workspace, record: TaskRecord, result: Result, agreement: Agreement
+    ) -> None:
+        self._workspace, self._record, self._result, self._agreement = workspace, record, result, agreement
+        reveals = counted_reveals(result, agreement)
+        self._paths = {reveal.table: find(workspace, reveal.table) for reveal in reveals}
+        self._reveals = [reveal for reveal in reveals if self._paths[reveal.table] is not None]
+        self.missing = tuple(reveal.table for reveal in reveals if self._paths[reveal.table] is None)
+
+    def __bool__(self) -> bool:
+        return bool(self._reveals)
+
+    def seen(self, client: int) -> Seen:
+        """What the tables say of client number `client`, from 0."""
+        from fedcoin_cli.learning.mining.reasons import reasons
+
+        task, agreement = self._record.task, self._agreement
+        found = reasons(self._tables, self._terms, client, MOST, exact=agreement.exact)
+        value = Fraction(agreement.numerators[client], agreement.denominator)
+        return _seen(found, self.agreed, task, client, len(self._tables), None if self.missing else value)
+
+    @cached_property
+    def agreed(self) -> "Agreed | None":
+        """How sure the agreed values are; None for exact ones, and where a table or the proxy's files are missing."""
+        from fedcoin_cli.learning.mining.reasons import agreed
+
+        task, agreement = self._record.task, self._agreement
+        terms = self._whole_terms
+        if agreement.exact or self.missing or terms is None:
+            return None
+        return agreed(self._tables, terms, self._seed, self._values, task.train_micro)
+
+    def convergence(self) -> "dict[str, tuple[tuple[int, float], ...]]":
+        """By miner: after how many rankings its estimate lay how many points from the agreed values."""
+        from fedcoin_cli.learning.mining.reasons import convergence
+
+        terms, result = self._whole_terms, self._result
+        if terms is None or self._agreement.exact:
+            return {}
+        public = [total / result.proxy_denominator for total in result.proxy_sums]
+        return {
+            reveal.miner: convergence(claim, table, terms, public, self._values)
+            for reveal, (claim, table) in zip(self._reveals, self._tables, strict=True)
+        }
+
+    @cached_property
+    def _tables(self) -> "list[tuple[Claim, Table]]":
+        # Here, because a ledger without tables is explained without NumPy.
+        from fedcoin_cli.learning.mining.table import Claim, decode
+
+        found = []
+        for reveal in self._reveals:
+            path = self._paths[reveal.table]
+            assert path is not None
+            claim = Claim(self._seed, bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact)
+            found.append((claim, decode(path.read_bytes(), self._terms, exact=reveal.exact)))
+        return found
+
+    @property
+    def _seed(self) -> bytes:
+        return bytes.fromhex(self._record.seed or "")
+
+    @property
+    def _values(self) -> list[float]:
+        return [numerator / self._agreement.denominator for numerator in self._agreement.numerators]
+
+    @property
+    def _terms(self) -> "TableTerms":
+        from fedcoin_cli.learning.mining.table import TableTerms
+
+        task = self._record.task
+        return TableTerms(task.clients, task.images, task.empty)
+
+    @cached_property
+    def _whole_terms(self) -> "TableTerms | None":
+        """With the proxy's counts; None where its files are not here."""
+        from fedcoin_cli.learning.mining.reasons import proxy_of
+
+        task = self._record.task
+        if task.proxy is None:
+            return self._terms
+        model, test, logits = (find(self._workspace, one) for one in (task.model, task.test, task.proxy))
+        if model is None or test is None or logits is None:
+            return None
+        weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
+        return replace(self._terms, proxy=proxy_of(model, test, logits, weights, task.clients))
 
 
 def find(workspace: Workspace, digest: str) -> Path | None:
@@ -124,29 +191,6 @@ def _is(path: Path, digest: str) -> bool:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest
-
-
-def _agreed(
-    workspace: Workspace,
-    record: TaskRecord,
-    agreement: Agreement,
-    tables: "Sequence[tuple[Claim, Table]]",
-) -> "Agreed | None":
-    """How sure the values are; None where the proxy's files are not here."""
-    from fedcoin_cli.learning.mining.reasons import agreed, proxy_of
-    from fedcoin_cli.learning.mining.table import TableTerms
-
-    task, proxy = record.task, None
-    if task.proxy is not None:
-        paths = [find(workspace, digest) for digest in (task.model, task.test, task.proxy)]
-        model, test, logits = paths
-        if model is None or test is None or logits is None:
-            return None
-        weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
-        proxy = proxy_of(model, test, logits, weights, task.clients)
-    values = [numerator / agreement.denominator for numerator in agreement.numerators]
-    terms = TableTerms(task.clients, task.images, task.empty, proxy)
-    return agreed(tables, terms, bytes.fromhex(record.seed or ""), values, task.train_micro)
 
 
 def _seen(

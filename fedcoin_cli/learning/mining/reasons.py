@@ -5,6 +5,7 @@ the value. What an estimate adds to that is the proxy's part, which this module 
 agreed values are is here as well, from whole squares of all miners together.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,7 @@ from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.weights import read_proxy, read_test
 
 _RANKINGS_AT_ONCE: Final = 256
+_POINTS: Final = 64
 
 Integers = npt.NDArray[np.int64]
 
@@ -154,6 +156,26 @@ def agreed(
     )
 
 
+def convergence(
+    claim: Claim, table: Table, terms: TableTerms, public: Sequence[float], values: Sequence[float]
+) -> tuple[tuple[int, float], ...]:
+    """How a miner's estimate came near the agreed values: rankings walked, and the distance then, in points.
+
+    Args:
+        claim: whose rankings, and how many.
+        table: its counts.
+        terms: K, n, u(∅) and the proxy's counts.
+        public: P_j / Λ_P in images, (K,).
+        values: the agreed values in images, (K,).
+    """
+    rest = np.array(values) - np.array(public)
+    marginals = _walk(claim, table, terms, claim.rankings)
+    numbers = np.unique(np.geomspace(1, claim.rankings, _POINTS).astype(np.int64))
+    means = np.cumsum(marginals, axis=0)[numbers - 1] / numbers[:, None]
+    distances = 100 / terms.images * np.sqrt(((means - rest) ** 2).sum(axis=1))
+    return tuple(zip(numbers.tolist(), distances.tolist(), strict=True))
+
+
 def proxy_of(
     model: Path, test: Path, logits: Path, weights: Sequence[int] | None, clients: int
 ) -> ProxyCounts:
@@ -161,7 +183,8 @@ def proxy_of(
     spec = parse_model(model.read_bytes(), where=str(model))
     labels = read_test(test, spec).labels
     found = read_proxy(logits, clients, len(labels), spec.classes)
-    return ProxyCounts(found, labels, weights or (1,) * clients)
+    cores = len(os.sched_getaffinity(0))
+    return ProxyCounts(found, labels, weights or (1,) * clients, cores)
 
 
 def _walked(tables: Sequence[tuple[Claim, Table]], terms: TableTerms, client: int) -> _Seen:
@@ -250,19 +273,31 @@ def _whole_sum(weights: Integers, amounts: Integers) -> int:
     return sum(int(weight) * int(amounts[weights == weight].sum()) for weight in np.unique(weights))
 
 
+def _marginals(claim: Claim, table: Table, terms: TableTerms, start: int, count: int) -> Floats:
+    """Each client's marginal of u − p in rankings from number `start` on, (count, K)."""
+    walked = orders(claim.seed, claim.key, start, count, terms.clients)
+    values = table.counts[table.positions(prefix_keys(walked))]
+    if terms.proxy is not None:
+        values = values - terms.proxy.walk(walked)
+    # p(∅) = u(∅), so a difference starts at 0.
+    return square_means(walked, values, 0 if terms.proxy else terms.empty, 1)
+
+
 def _square_means(claim: Claim, table: Table, terms: TableTerms) -> Floats:
     """Each client's mean marginal of u − p in each whole square of a table's rankings, (squares, K)."""
     per_square = rows_per_square(terms.clients)
-    squares = claim.rankings // per_square
-    parts = [np.empty((0, terms.clients))]
-    for square in range(squares):
-        walked = orders(claim.seed, claim.key, square * per_square, per_square, terms.clients)
-        values = table.counts[table.positions(prefix_keys(walked))]
-        if terms.proxy is not None:
-            values = values - terms.proxy.walk(walked)
-        # p(∅) = u(∅), so a difference starts at 0.
-        parts.append(square_means(walked, values, 0 if terms.proxy else terms.empty, per_square))
-    return np.concatenate(parts)
+    whole = claim.rankings - claim.rankings % per_square
+    means: Floats = _walk(claim, table, terms, whole).reshape(-1, per_square, terms.clients).mean(axis=1)
+    return means
+
+
+def _walk(claim: Claim, table: Table, terms: TableTerms, rankings: int) -> Floats:
+    """The same of the first so many rankings, (rankings, K)."""
+    starts = range(0, rankings, _RANKINGS_AT_ONCE)
+    parts = (
+        _marginals(claim, table, terms, start, min(_RANKINGS_AT_ONCE, rankings - start)) for start in starts
+    )
+    return np.concatenate([np.empty((0, terms.clients)), *parts])
 
 
 def _public_means(proxy: ProxyCounts, seed: bytes, empty: int) -> Floats:

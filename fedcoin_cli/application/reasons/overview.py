@@ -1,0 +1,111 @@
+"""What a report shows of a ledger: its audit, its newest tasks with errors and convergence, balances over blocks.
+
+Plain values, the same for equal ledgers, tables and names: no clock, no path. How they are drawn is the command
+line's work.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.lookup import end_of, task_id
+from fedcoin_cli.application.books.report import TaskReport, report_of
+from fedcoin_cli.application.reasons.tables import Kept
+from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.contract.audit import CHECKS
+from fedcoin_cli.contract.settlement import agreement_of
+from ledger_store.audit import AuditReport, audit
+from ledger_store.genesis import Genesis
+from ledger_store.journal import SUPPLY, entries
+from ledger_store.state import TaskRecord
+from ledger_store.transaction import Result
+
+AUDIT_LEVEL = 3
+
+Walk = tuple[tuple[int, float], ...]
+"""After how many rankings an estimate lay how many percentage points from the agreed values."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPicture:
+    """A task as it is drawn. `errors_pp` and `payment_errors` (micro) are standard errors, one a client, or None.
+
+    `from_tables` tells whether they are the clients' own; otherwise all share the ledger's. `walks` is by miner, empty
+    where tables or the proxy's files are not kept.
+    """
+
+    report: TaskReport
+    errors_pp: tuple[float, ...] | None
+    payment_errors: tuple[float, ...] | None
+    from_tables: bool
+    walks: dict[str, Walk]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """An account's balance in micro-FedCoin: after block `height`, where it changed."""
+
+    account: str
+    steps: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A ledger as it is drawn; `records` are all its tasks, the newest first, `pictures` those shown in full."""
+
+    genesis: Genesis
+    height: int
+    time_ms: int
+    audit: AuditReport
+    records: tuple[TaskReport, ...]
+    pictures: tuple[TaskPicture, ...]
+    balances: tuple[Series, ...]
+
+
+def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: int) -> Overview:
+    """Everything that is drawn of a ledger: the named tasks (beginnings of ids), else the `newest` that ended."""
+    state = books.state
+    records = sorted(state.tasks.values(), key=lambda one: one.end_height or one.height, reverse=True)
+    if tasks:
+        chosen = [state.tasks[task_id(state, task)] for task in tasks]
+    else:
+        chosen = [record for record in records if record.end_height is not None][:newest]
+    return Overview(
+        genesis=state.genesis,
+        height=books.height,
+        time_ms=state.time_ms,
+        audit=audit(books.path, AUDIT_LEVEL, CHECKS),
+        records=tuple(report_of(record, state.genesis, end_of(books, record)) for record in records),
+        pictures=tuple(_picture(books, workspace, record) for record in chosen),
+        balances=_balances(books),
+    )
+
+
+def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPicture:
+    end = end_of(books, record)
+    report = report_of(record, books.state.genesis, end)
+    if not isinstance(end, Result):
+        return TaskPicture(report, None, None, False, {})
+    agreement = agreement_of(record, books.state.genesis, end)
+    kept = Kept(workspace, record, end, agreement)
+    agreed = kept.agreed if kept else None
+    walks = kept.convergence() if kept else {}
+    if agreed is not None:
+        return TaskPicture(report, agreed.values_pp, agreed.payments_micro, True, walks)
+    errors = None if report.error is None else (float(report.error),) * len(report.clients)
+    return TaskPicture(report, errors, None, False, walks)
+
+
+def _balances(books: Books) -> tuple[Series, ...]:
+    """Every account's steps, in the order in which they first held something; the supply is left out."""
+    held: dict[str, list[tuple[int, int]]] = {}
+    for entry in entries(books.state.genesis, books.blocks()):
+        for posting in entry.postings:
+            if posting.account == SUPPLY:
+                continue
+            steps = held.setdefault(posting.account, [])
+            before = steps[-1][1] if steps else 0
+            if steps and steps[-1][0] == entry.height:
+                steps.pop()
+            steps.append((entry.height, before + posting.micro))
+    return tuple(Series(account, tuple(steps)) for account, steps in held.items())

@@ -1,0 +1,49 @@
+"""Write the ledger as one HTML page: values, payments, miners, balances, audit.
+
+What is shown is `application.reasons.overview`'s business, how it looks `cli.report_page`'s.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.output import counted
+
+_NEWEST = 5
+
+
+def run(
+    call: Call,
+    target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID", help="Show this task in full; may be repeated.  [default: the newest five]"
+        ),
+    ] = None,
+) -> None:
+    """Write the ledger as one HTML page: values, payments, miners, balances, audit.
+
+    The page needs no script, fetches nothing, and looks well in light, in dark and on paper. It is made from the
+    ledger, and from tables and round files where this workspace keeps them: error bars and the miners' convergence
+    need those. Equal ledgers, files and names give equal bytes.
+    """
+    from fedcoin_cli.application.reasons.overview import overview
+    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.cli.opened_books import open_books
+    from fedcoin_cli.cli.report_page import page
+    from ledger_store.disk import put_in_place, refusals, stage
+
+    workspace = call.workspace()
+    with open_books(call) as books:
+        view = overview(books, workspace, task or (), _NEWEST)
+    text = page(view, Names.of(workspace)).encode()
+    with refusals(target):
+        put_in_place(stage(target, text), target)
+    shown = [picture.report.task for picture in view.pictures]
+    data = {"file": str(target), "height": view.height, "tasks": shown, "audit_ok": view.audit.ok}
+    verdict = "audit ok" if view.audit.ok else "the audit has findings"
+    line = f"{target}: {counted(len(shown), 'task')} in full, {len(text) / 1e3:.0f} kB, {verdict}"
+    call.output.answer(data, [line])
