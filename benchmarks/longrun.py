@@ -51,6 +51,7 @@ class Publishers:
     ends: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    given_up: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> list[threading.Thread]:
@@ -58,6 +59,12 @@ class Publishers:
         for thread in threads:
             thread.start()
         return threads
+
+    def give_up(self) -> None:
+        """Begin no more."""
+        with self._turn:
+            self.given_up += self.left
+            self.left = 0
 
     def _publish(self, key: Any) -> None:
         workspace = self.crew[0].workspace
@@ -121,12 +128,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--tasks", type=int)
     parser.add_argument("--transfers", type=int)
+    parser.add_argument("--minutes", type=float, default=600, help="publish nothing more after so long")
     chosen = parser.parse_args()
     tasks = chosen.tasks or (20 if chosen.quick else 1_000)
     transfers = chosen.transfers or (300 if chosen.quick else 10_000)
     folder = Path(tempfile.mkdtemp(prefix="fedcoin-longrun-"))
     try:
-        result = long_run(folder, tasks, transfers, _say)
+        result = long_run(folder, tasks, transfers, _say, chosen.minutes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     result["machine"] = machine()
@@ -135,8 +143,13 @@ def main() -> None:
         sys.exit(1)
 
 
-def long_run(folder: Path, tasks: int, transfers: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """The whole of it; everything that is checked is in the result, `sound` says whether all of it is as it must be."""
+def long_run(
+    folder: Path, tasks: int, transfers: int, say: Callable[[str], None], minutes: float = 600
+) -> dict[str, Any]:
+    """The whole of it; everything that is checked is in the result, `sound` says whether all of it is as it must be.
+
+    What was not asked for in time is not missed: `asked` is in the result.
+    """
     settings = (f"task.clients={CLIENTS}", "task.price=1", "task.runtime=1")
     with network(folder, MINERS, *settings) as crew:
         started_s = time.monotonic()
@@ -144,7 +157,9 @@ def long_run(folder: Path, tasks: int, transfers: int, say: Callable[[str], None
         publishing = [payers.accounts.pop().key for _ in range(PUBLISHERS)]
         publishers = Publishers(crew, tasks, publishing)
         threads, killer = publishers.start(), Killer(crew)
-        looks = _live(crew, payers, transfers, publishers, threads, killer, say)
+        until_s = started_s + 60 * minutes
+        looks = _live(crew, payers, transfers, publishers, threads, killer, say, until_s)
+        tasks, transfers = tasks - publishers.given_up, min(transfers, payers.sent)
         payers.close()
         ended_s = time.monotonic() - started_s
         heights = _come_together(crew)
@@ -153,8 +168,9 @@ def long_run(folder: Path, tasks: int, transfers: int, say: Callable[[str], None
             miner.stop()
         result = {
             "seconds": ended_s,
+            "asked": f"{tasks} tasks, {transfers} transfers",
             "tasks": dict(publishers.ends),
-            "transfers": len(payers.paid),
+            "transfers": payers.finished,
             "blocks": heights,
             "kills": killer.kills,
             "rejoin_s_p50": _quantile(killer.rejoins_s, 0.5),
@@ -178,20 +194,23 @@ def _live(
     threads: Sequence[threading.Thread],
     killer: Killer,
     say: Callable[[str], None],
+    until_s: float,
 ) -> list[dict[int, Vitals]]:
     """Until all is done; transfers are spread over the tasks' time."""
     looks: list[dict[int, Vitals]] = []
     all_tasks, look_s = publishers.left, 0.0
-    while any(thread.is_alive() for thread in threads) or len(payers.paid) < transfers:
+    while (running := any(thread.is_alive() for thread in threads)) or payers.finished < transfers:
+        if time.monotonic() > until_s:
+            publishers.give_up()
+            transfers = min(transfers, payers.sent)
         done = sum(publishers.ends.values()) + 1
-        running = any(thread.is_alive() for thread in threads)
         allowed = transfers * min(done, all_tasks) // all_tasks if running else transfers
-        payers.pump(max(0, allowed - len(payers.paid) - payers.open))
+        payers.pump(max(0, allowed - payers.sent))
         killer.turn()
         if time.monotonic() >= look_s:
             look_s = time.monotonic() + LOOK_EVERY_S
             looks.append({miner.number: look for miner in crew if (look := vitals(miner)) is not None})
-            say(f"{dict(publishers.ends)}, {len(payers.paid)} transfers, {killer.kills} kills")
+            say(f"{dict(publishers.ends)}, {payers.finished} transfers, {killer.kills} kills")
     return looks
 
 

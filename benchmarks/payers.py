@@ -79,6 +79,7 @@ class Payers:
     def _fund(self, rich: Account, coins: int) -> None:
         waiting = [account.key.address for account in self.accounts]
         wait_until(lambda: self._fund_turn(rich, waiting, coins))
+        self.paid.clear()
 
     def _fund_turn(self, rich: Account, waiting: list[str], coins: int) -> bool:
         while waiting and len(rich.open) < self._genesis.bounds.transactions_an_account:
@@ -95,9 +96,14 @@ class Payers:
         self._turn(self.accounts)
 
     @property
-    def open(self) -> int:
-        """How many are on their way."""
-        return sum(len(account.open) for account in self.accounts)
+    def finished(self) -> int:
+        """How many are final."""
+        return len(self.paid)
+
+    @property
+    def sent(self) -> int:
+        """How many were sent so far."""
+        return self.finished + sum(len(account.open) for account in self.accounts)
 
     def close(self) -> None:
         """Hang up."""
