@@ -19,9 +19,10 @@ from ledger_store.state import State
 
 def ledgers(workspace: Workspace) -> list[Path]:
     """The folders of the workspace's ledgers, the one that claims to be longest first; raises `NotFound`."""
-    folders = [miner.path for miner in workspace.miners if (miner.path / CHAIN_NAME).is_file()]
+    places = [*(miner.path for miner in workspace.miners), workspace.copy]
+    folders = [folder for folder in places if (folder / CHAIN_NAME).is_file()]
     if not folders:
-        hint = "fedcoin audit FILE reads a ledger from anywhere; miners keep theirs under miners/"
+        hint = "fedcoin sync gets one from the miners; fedcoin audit FILE reads one from anywhere"
         raise NotFound("no ledger in this workspace", where=str(workspace.root), hint=hint)
     return sorted(folders, key=claimed_height, reverse=True)
 

@@ -31,7 +31,7 @@ from ledger_store.keys import KeyPair
 from ledger_store.passphrase import Passphrase
 
 # In this order they are put in place: a folder is a workspace once it has a genesis file.
-_ENTRIES = ("keys", "miners", "store", "rounds", "peers.toml", "settings.toml", "genesis.json")
+_ENTRIES = ("keys", "miners", "copy", "store", "rounds", "peers.toml", "settings.toml", "genesis.json")
 _MINER = re.compile(r"miner-([1-9][0-9]{0,3})")
 
 
@@ -86,8 +86,9 @@ class Founding:
             with tempfile.TemporaryDirectory(prefix=".init-", dir=self.root) as folder:
                 genesis = self._build(Workspace(Path(folder)))
                 self._move_aside()
-                for name in _ENTRIES:
-                    self._put(Path(folder) / name, self.root / name)
+                for entry in map(Path(folder).joinpath, _ENTRIES):
+                    if entry.exists():
+                        self._put(entry, self.root / entry.name)
             disk.sync_folder(self.root)
         return genesis
 
@@ -106,7 +107,6 @@ class Founding:
         new.peers_file.write_text(render_peers(network.peers), "utf-8")
         new.settings_file.write_text(self._settings(network, seats.values()), "utf-8")
         new.genesis_file.write_bytes(encode(genesis.to_json()) + b"\n")
-        (new.root / "miners").mkdir(exist_ok=True)
         return genesis
 
     def _records(self) -> dict[str, KeyRecord]:

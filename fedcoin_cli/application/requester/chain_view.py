@@ -4,9 +4,11 @@ Certificates and settlements are checked here in full, so it does not matter who
 messages out; no socket, no clock of its own.
 """
 
+from collections.abc import Callable
+
 from fedcoin_cli.contract.settlement import validate
 from fedcoin_cli.network.message import Fetch, FinalBlock, Message, Standing, Status
-from ledger_store.block import Block
+from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
 from ledger_store.errors import BadSignature, LedgerInvalid, PeerFault
 from ledger_store.state import State
@@ -16,10 +18,14 @@ ANSWER_S = 1.0
 
 
 class ChainView:
-    """The chain from `tip` on. `placed` maps signed transactions to heights, `ends` tasks to what ended them."""
+    """The chain from `tip` on. `placed` maps signed transactions to heights, `ends` tasks to what ended them.
 
-    def __init__(self, tip: Tip) -> None:
+    `keep` is told every block that was verified, with its certificate.
+    """
+
+    def __init__(self, tip: Tip, keep: Callable[[Block, Certificate], None] = lambda _, __: None) -> None:
         self.tip = tip
+        self._keep = keep
         self.placed: dict[str, int] = {}
         self.ends: dict[str, Close | Result] = {}
         self._claims: dict[str, int] = {}
@@ -84,6 +90,7 @@ class ChainView:
             message = f"block {block.height} is final and does not fit: {error.message}"
             raise LedgerInvalid(message, where=f"height {block.height}", hint=hint) from error
         self.tip = Tip(after, certificate)
+        self._keep(block, certificate)
         self._note(block)
 
     def _note(self, block: Block) -> None:

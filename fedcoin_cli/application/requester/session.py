@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fedcoin_cli.application.books.books import certified_tip
 from fedcoin_cli.application.requester.chain_view import ChainView
+from fedcoin_cli.application.requester.keeping import Copy
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.requester.submission import Submission
 from fedcoin_cli.application.requester.trial import check_admissible
@@ -50,7 +51,8 @@ class Session:
     def __init__(self, workspace: Workspace, key: KeyPair, patience: Patience) -> None:
         self.genesis = workspace.genesis()
         self.peers = listening(workspace.peers_file, self.genesis.roster)
-        self.view = ChainView(certified_tip(workspace))
+        self._copy = Copy.of(workspace, self.genesis)
+        self.view = ChainView(certified_tip(workspace), self._copy.keep)
         self.line = Line(key, self.peers)
         self._key, self._patience = key, patience
         self._where = str(workspace.peers_file)
@@ -63,8 +65,9 @@ class Session:
         return self.view.state
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and the copy of the ledger."""
         self.line.close()
+        self._copy.close()
 
     def connect(self) -> None:
         """Reach a quorum of miners and catch up with what they say now; raises `NetworkFailure`."""

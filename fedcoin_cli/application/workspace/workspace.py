@@ -2,7 +2,7 @@
 
     settings.toml   genesis.json   peers.toml   keys/NAME.key
     miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.pid}
-    store/DIGEST    rounds/N/
+    copy/{chain.jsonl, tip.json}    store/DIGEST    rounds/N/
 
 Only places are decided here: what stands in the files belongs to the modules that read and write them.
 """
@@ -110,6 +110,11 @@ class Workspace:
     def store(self) -> Path:
         """Files by digest, shared by the miners of this host."""
         return self.root / "store"
+
+    @property
+    def copy(self) -> Path:
+        """The ledger as far as a member without a miner has verified it."""
+        return self.root / "copy"
 
     @property
     def rounds(self) -> Path:

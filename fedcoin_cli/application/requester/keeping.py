@@ -1,0 +1,54 @@
+"""The copy of the ledger that a member without a miner keeps: every block that a session has verified, and no other.
+
+It makes such a workspace's own books: balances, explanations, proofs and audits need no miner then. One session at a
+time writes it; another that runs meanwhile goes on without.
+"""
+
+from typing import Self
+
+from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store import disk
+from ledger_store.block import Block, Certificate
+from ledger_store.errors import Locked
+from ledger_store.genesis import Genesis
+from ledger_store.jsonl import CHAIN_NAME, ChainFile
+
+
+class Copy:
+    """The writer of a workspace's copy; without a file it keeps nothing."""
+
+    def __init__(self, file: ChainFile | None = None) -> None:
+        self._file = file
+
+    @classmethod
+    def of(cls, workspace: Workspace, genesis: Genesis) -> Self:
+        """The copy of a workspace without miners; theirs are the ledgers where there are any."""
+        folder = workspace.copy
+        if workspace.miners:
+            return cls()
+        try:
+            with disk.refusals(folder):
+                folder.mkdir(exist_ok=True)
+            if (folder / CHAIN_NAME).exists():
+                return cls(ChainFile.open_for_writing(folder))
+            return cls(ChainFile.create(folder, genesis))
+        except Locked:
+            return cls()
+
+    def keep(self, block: Block, certificate: Certificate) -> None:
+        """Append the next block; what is here already is passed over, or gets the certificate that it lacks.
+
+        Raises `StorageFailure`, and `PeerFault` for a block that no session would have verified.
+        """
+        if self._file is None or block.height > self._file.height + 1:
+            return
+        tip = self._file.tip
+        if block.height == tip.height + 1:
+            self._file.append(block, certificate)
+        elif block.height == tip.height and tip.certificate is None and block.id == tip.state.head:
+            self._file.certify(certificate)
+
+    def close(self) -> None:
+        """Give back the file."""
+        if self._file is not None:
+            self._file.close()

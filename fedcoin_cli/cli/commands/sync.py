@@ -1,0 +1,44 @@
+"""Bring a member's copy of the ledger up to date.
+
+Asking and verifying is `application.requester`'s business.
+"""
+
+from typing import Annotated
+
+import typer
+
+from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.output import counted
+from fedcoin_cli.cli.passphrases import PassphraseFile
+
+
+def run(
+    call: Call,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who asks: a key's name; default: requester.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Bring a member's copy of the ledger up to date.
+
+    For a workspace without miners: final blocks are asked for, verified in full and kept under copy/, so that
+    balance, show, explain and audit work here. Publishing and paying do the same on the way. Miners serve accounts of
+    at least 1 FedCoin, and whoever their peers.toml names.
+    """
+    from fedcoin_cli.application.books.books import certified_tip
+    from fedcoin_cli.application.requester.requester import Requester
+    from fedcoin_cli.application.workspace.workspace import REQUESTER
+
+    workspace = call.workspace(passphrase_file)
+    before = certified_tip(workspace).height
+    with Requester(workspace, workspace.key(key or REQUESTER)) as requester:
+        requester.connect()
+        state = requester.state
+    data = {"height": state.height, "head": state.head, "new": state.height - before}
+    lines = [
+        f"height  {state.height}, {counted(state.height - before, 'block')} of it new",
+        f"head    {state.head}",
+    ]
+    if workspace.miners:
+        call.output.note("this workspace has miners: they keep its ledgers up to date themselves")
+    call.output.answer(data, lines)
