@@ -1,6 +1,10 @@
-"""The twins of chain file and vote log: they keep what was written when their node dies, and lose nothing else."""
+"""The twins of chain file and vote log: they keep what was written when their node dies, and lose nothing else.
+
+Some of the seeds use the real ones instead: `simulated.files`.
+"""
 
 from collections.abc import Callable
+from random import Random
 
 from fedcoin_cli.application.miner.votelog import Record, Remembered, from_bytes, to_bytes
 from fedcoin_cli.consensus.posap import Opening
@@ -48,6 +52,17 @@ class MemoryLedger:
         for block, _ in self._blocks:
             self.tip = replay(self.tip, block)
 
+    def tear(self, _: Random) -> None:
+        """The last line broke while it was written: what opening makes of it is a ledger without that line."""
+        if self._blocks:
+            self.cut(1)
+
+    def reopen(self) -> None:
+        """Nothing was lost."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
     @property
     def lines(self) -> list[bytes]:
         return [block.line for block, _ in self._blocks]
@@ -72,7 +87,7 @@ class MemoryLog:
             height = record.height if isinstance(record, Proposal | Vote | Certified) else 0
             task = "" if isinstance(record, Proposal | Vote | Certified) else record.task
             self._rows.append((height, task, to_bytes(record)))
-            self.signatures |= _signatures(record)
+            self.signatures |= signatures_of(record)
         self._step()
 
     def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:
@@ -106,8 +121,15 @@ class MemoryLog:
         """The file is gone; the node makes a new one that is not whole."""
         self.put_back(([], None, False))
 
+    def reopen(self) -> None:
+        """Nothing was lost."""
 
-def _signatures(record: Record) -> set[str]:
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def signatures_of(record: Record) -> set[str]:
+    """The signatures by which this miner says something in a record."""
     match record:
         case Vote() | Proposal():
             return {record.signature}

@@ -5,9 +5,12 @@ replica at once. Its clocks run a little fast or slow; the monotonic one starts 
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from simulated.disks import MemoryLedger, MemoryLog
+from simulated.files import FileLedger, FileLog
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.ports import RosterSigner
@@ -64,9 +67,8 @@ class Node:
         self.key = world.miner_keys[index]
         self.address: str = self.key.address
         self.clock = Clock(world)
-        self.ledger = MemoryLedger(world.genesis, self.step, self._appended)
-        self.log = MemoryLog(self.step)
-        self.backup = self.log.saved()
+        self.ledger, self.log = self._disk()
+        self.backup: Any = self.log.saved()
         self.files: set[str] = set()
         self.replica: Replica | None = None
         self.life = 0
@@ -76,6 +78,15 @@ class Node:
         self.behaviour: str | None = None
         self.dead = False
         self.notes: dict[str, Any] = {}
+
+    def _disk(self) -> tuple[MemoryLedger | FileLedger, MemoryLog | FileLog]:
+        """Twins in memory, or the real files in the world's folder."""
+        world = self.world
+        if world.folder is None:
+            return MemoryLedger(world.genesis, self.step, self._appended), MemoryLog(self.step)
+        folder = Path(mkdtemp(dir=world.folder))
+        ledger = FileLedger(folder, world.genesis, self.step, self._appended)
+        return ledger, FileLog(folder, self.address, world.genesis.id, self.step, world.accidents)
 
     @property
     def truthful(self) -> bool:
@@ -160,6 +171,8 @@ class Node:
         self.clock.boot()
 
         def begin() -> None:
+            self.ledger.reopen()
+            self.log.reopen()
             remembered = self.log.load()
             reconcile(self.ledger, remembered)
             signer = RosterSigner(self.key, self.world.genesis)

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from simulated.clients import COIN, Clients
 from simulated.liars import LIES
+from simulated.mutations import change_anything
 from simulated.nodes import WALL_MS, Node
 from simulated.signatures import StubKey
 from simulated.witness import Witness
@@ -29,7 +31,7 @@ from ledger_store.keys import KeyPair
 from ledger_store.state import UNFINISHED
 from ledger_store.transaction import Close, Result
 
-# Of these at most f, of the mortal and silent at most R − q: for R = 1..7 the same number.
+# Of these at most f, of the mortal and silent at most R − q: the same number for every R.
 BEHAVIOURS = (
     *LIES,
     "false table",
@@ -44,11 +46,18 @@ BEHAVIOURS = (
 )
 
 
+# A liar that is drawn apart, like everything in `add_accidents`.
+CHANGES = "change anything"
+# Which of a hundred seeds has a large roster.
+LARGE = 50
+
+
 @dataclass(frozen=True)
 class Faults:
     """What the safety phase does; `behaviours` are those of the faulty nodes, others are honest and come back.
 
-    Intervals are means; 0: never.
+    Intervals are means; 0: never. `queue`: how many messages may be under way from one node to another; the oldest
+    is dropped for the next.
     """
 
     loss: float = 0.0
@@ -60,7 +69,9 @@ class Faults:
     partition_every_ms: int = 0
     copies: bool = False
     late: bool = False
+    torn: bool = False
     lazy: float = 0.0
+    queue: int = 0
     behaviours: tuple[str, ...] = ()
 
 
@@ -76,16 +87,24 @@ class World:
     """Everything of one seed."""
 
     def __init__(
-        self, seed: int, miners: int | None = None, faults: Faults | None = None, real: bool = False
+        self,
+        seed: int,
+        miners: int | None = None,
+        faults: Faults | None = None,
+        real: bool = False,
+        folder: Path | None = None,
     ) -> None:
         self.rng = Random(seed)
+        # What happens to files and queues is drawn apart: it changes nothing else of a seed's history.
+        self.accidents = Random(f"accidents of {seed}")
         self.real = real
+        self.folder = folder
         self.now = 0
         self.calm = False
         self.happened: Counter[str] = Counter()
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        roster = miners if miners is not None else seed % 7 + 1
+        roster = miners if miners is not None else miners_of(seed)
         make = (lambda name: KeyPair(sha256(name).digest())) if real else StubKey
         self.miner_keys: list[Any] = [make(f"miner {seed} {index}".encode()) for index in range(roster)]
         self.client_keys: list[Any] = [make(f"client {seed} {index}".encode()) for index in range(4)]
@@ -96,7 +115,9 @@ class World:
             supply=tuple(sorted((key.address, 10_000 * COIN) for key in self.client_keys)),
             delta_ms=self.rng.choice((100, 500, 1_000)),
         )
-        self.faults = faults if faults is not None else draw_faults(self.rng, self.genesis.faults)
+        if faults is None:
+            faults = add_accidents(self.accidents, draw_faults(self.rng, self.genesis.faults))
+        self.faults = faults
         # Whether every check finds a false mask, or each only sometimes.
         self.certain = self.rng.random() < 0.5
         self.witness = Witness(self)
@@ -108,6 +129,7 @@ class World:
         self.together = False
         self._idle: dict[tuple[str, int], bool] = {}
         self._blocked: set[tuple[str, str]] = set()
+        self._ways: dict[tuple[str, str], list[int]] = {}
         self.nodes = [Node(self, index) for index in range(roster)]
         self._at_address = {node.address: [node] for node in self.nodes}
         self._assign()
@@ -157,7 +179,7 @@ class World:
         """A message leaves; liars say something else."""
         if to not in self._at_address or isinstance(message, Receipt):
             return
-        lie = LIES.get(sender.behaviour or "")
+        lie = change_anything if sender.behaviour == CHANGES else LIES.get(sender.behaviour or "")
         for said in [message] if lie is None else lie(sender, to, message):
             self._deliver_later(sender, to, said)
 
@@ -179,7 +201,25 @@ class World:
             message = from_frame(to_frame(message))
         for node in self._at_address[to]:
             for _ in range(copies):
-                self.after(rng.randint(*faults.delay_ms), partial(node.deliver, sender.address, message))
+                self._fly(rng.randint(*faults.delay_ms), sender, node, message)
+
+    def _fly(self, delay: int, sender: Node, node: Node, message: Message) -> None:
+        if not self.faults.queue:
+            self.after(delay, partial(node.deliver, sender.address, message))
+            return
+        way = self._ways.setdefault((sender.address, node.address), [])
+        flight = next(self._order)
+        way.append(flight)
+        if len(way) > self.faults.queue:
+            way.pop(0)
+            self.count("overflowed")
+
+        def arrive() -> None:
+            if flight in way:
+                way.remove(flight)
+                node.deliver(sender.address, message)
+
+        self.after(delay, arrive)
 
     def _other_twins(self, sender: Node, to: str) -> bool:
         """Each twin talks to its half of the roster; the halves differ from time to time."""
@@ -336,6 +376,9 @@ class World:
             blocks = rng.randint(0, min(4, node.ledger.tip.height))
             node.ledger.cut(blocks)
             self.count("old ledgers")
+        elif self.faults.torn and node.ledger.tip.height and self.accidents.random() < 0.5:
+            node.ledger.tear(self.accidents)
+            self.count("torn ledgers")
 
     def blackout(self) -> None:
         """Everybody falls at once."""
@@ -375,11 +418,18 @@ class World:
     def heal(self) -> None:
         """The liveness phase: Δ holds, nobody crashes, all that live are up; liars stay liars."""
         self.calm = True
-        self.faults = replace(self.faults, loss=0.0, duplicate=0.0, delay_ms=(1, self.genesis.delta_ms // 4))
+        delay_ms = (1, self.genesis.delta_ms // 4)
+        self.faults = replace(self.faults, loss=0.0, duplicate=0.0, queue=0, delay_ms=delay_ms)
         self._blocked.clear()
         for node in self.everybody:
             node.crash_at = None
             node.revive()
+
+    def close(self) -> None:
+        """Give back files."""
+        for node in self.everybody:
+            node.ledger.close()
+            node.log.close()
 
     # The end ----------------------------------------------------------------------------------------------------
 
@@ -421,6 +471,11 @@ class World:
         return f"{missing} transactions not final at {self.now} ms; nodes {heights}"
 
 
+def miners_of(seed: int) -> int:
+    """R = 1..7; in every hundredth seed R = 8..20."""
+    return 8 + seed // 100 % 13 if seed % 100 == LARGE else seed % 7 + 1
+
+
 def draw_faults(rng: Random, most: int) -> Faults:
     """Everything at random; at most `most` faulty nodes."""
     return Faults(
@@ -436,3 +491,12 @@ def draw_faults(rng: Random, most: int) -> Faults:
         lazy=rng.choice((0.0, 0.0, 0.3)),
         behaviours=tuple(rng.choices(BEHAVIOURS, k=rng.choice((0, 1, most, most)) if most else 0)),
     )
+
+
+def add_accidents(dice: Random, faults: Faults) -> Faults:
+    """What was added later is drawn from dice of its own, so that the seeds of before keep their histories."""
+    behaviours = tuple(
+        CHANGES if dice.random() < 1 / len(BEHAVIOURS) else behaviour for behaviour in faults.behaviours
+    )
+    torn, queue = dice.random() < 0.5, dice.choice((0, 0, 8))
+    return replace(faults, behaviours=behaviours, torn=torn, queue=queue)
