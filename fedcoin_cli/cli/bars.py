@@ -4,27 +4,32 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 WIDTH = 24
-_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_SURE, _LIKELY, _POSSIBLE, _LOSS = "█", "▓", "░", "▒"
 
 
-def bars(values: Sequence[Decimal | None], width: int = WIDTH) -> list[str]:
-    """One bar a value, on one scale: to the right of the axis what is positive, to the left what is negative.
+def bars(values: Sequence[Decimal], errors: Sequence[Decimal] | None = None, width: int = WIDTH) -> list[str]:
+    """One bar a value, all on one scale around a common zero: ahead of it what is positive, before it what is not.
 
-    Every bar is as wide as the others' scale needs it; None has no bar.
+    A bar is solid; with `errors` (to each side) its uncertain end is shaded, and beyond it what may still be there.
+    What is not zero has at least one character.
     """
-    known = [value for value in values if value is not None]
-    most, least = max([Decimal(0), *known]), min([Decimal(0), *known])
-    span = most - least
-    if not span:
+    off = errors or [Decimal(0)] * len(values)
+    ends = [value + side * error for value, error in zip(values, off, strict=True) for side in (1, -1)]
+    most, least = max([Decimal(0), *ends]), min([Decimal(0), *ends])
+    if most == least:
         return ["" for _ in values]
-    left = round(width * -least / span)
-    return ["" if value is None else _bar(value, span, left, width).rstrip() for value in values]
+    cell, left = (most - least) / width, _cells(-least, (most - least) / width)
+    return [_bar(value, error, cell, left) for value, error in zip(values, off, strict=True)]
 
 
-def _bar(value: Decimal, span: Decimal, left: int, width: int) -> str:
-    eighths = round(8 * width * abs(value) / span)
-    whole, part = divmod(eighths, 8)
-    if value < 0:
-        # Blocks fill from the left, so a bar that grows to the left has whole blocks only.
-        return ("▒" * max(1, min(left, round(eighths / 8)))).rjust(left)
-    return " " * left + "█" * whole + _EIGHTHS[part].strip()
+def _bar(value: Decimal, error: Decimal, cell: Decimal, left: int) -> str:
+    size = max(_cells(abs(value), cell), int(value != 0))
+    unsure = _cells(error, cell)
+    sure, beyond = max(size - unsure, 0), unsure
+    solid, shaded = (_SURE, _LIKELY) if value >= 0 else (_LOSS, _POSSIBLE)
+    drawn = solid * sure + shaded * (size - sure) + _POSSIBLE * beyond
+    return " " * left + drawn if value >= 0 else drawn[:left][::-1].rjust(left)
+
+
+def _cells(amount: Decimal, cell: Decimal) -> int:
+    return int((amount / cell).to_integral_value())

@@ -6,6 +6,7 @@ from typing import Self
 from fedcoin_cli.application.requester.watch import Progress
 from fedcoin_cli.cli.output import Output
 from fedcoin_cli.cli.progress import Step, progress
+from ledger_store.amount import format_micro
 
 
 class Bars:
@@ -15,7 +16,7 @@ class Bars:
         self._output = output
         self._stack = ExitStack()
         self._shown: tuple[str, int] | None = None
-        self._step: Step = lambda _: None
+        self._step: Step | None = None
 
     def __call__(self, now: Progress) -> None:
         """Show this stage's progress, closing the bar of another stage."""
@@ -24,7 +25,8 @@ class Bars:
             self._shown = now.title, now.total
             bar = progress(self._output, now.title, now.total, now.unit)
             self._step = self._stack.enter_context(bar)
-        self._step(now.done)
+        assert self._step is not None
+        self._step(now.done, _note(now))
 
     def __enter__(self) -> Self:
         return self
@@ -36,3 +38,9 @@ class Bars:
         """Take the bar away."""
         self._stack.close()
         self._shown = None
+
+
+def _note(now: Progress) -> str:
+    if now.error_micro is None:
+        return ""
+    return f"payments ± {format_micro(now.error_micro)} at most"

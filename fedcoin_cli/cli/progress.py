@@ -5,11 +5,16 @@ All of it goes to stderr. What a command answers does not pass through here.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 from fedcoin_cli.cli.output import Output
 
-Step = Callable[[int], None]
-"""Tells how much is done, counted from the start: a step may be repeated or skipped."""
+
+class Step(Protocol):
+    """Tells how much is done, counted from the start: a step may be repeated or skipped. `note` stands beside it."""
+
+    def __call__(self, done: int, note: str = "") -> None: ...
+
 
 _LINES = 10
 
@@ -26,7 +31,7 @@ def progress(output: Output, title: str, total: int, unit: str = "") -> Iterator
     elif output.verbosity > 0:
         yield _lines(output, title, total, unit)
     else:
-        yield lambda _: None
+        yield _silent
 
 
 @contextmanager
@@ -44,24 +49,33 @@ def _bar(output: Output, title: str, total: int, unit: str) -> Iterator[Step]:
 
     amount = DownloadColumn() if unit == "B" else MofNCompleteColumn()
     words = TextColumn("{task.description}"), BarColumn(), amount, TextColumn(unit if unit != "B" else "")
+    notes = TextColumn("{task.fields[note]}", style="dim")
     console = Console(stderr=True, no_color=not output.color or None)
-    with Progress(*words, TimeRemainingColumn(), console=console, transient=True) as bars:
-        task = bars.add_task(title, total=total)
-        yield lambda done: bars.update(task, completed=done)
+    with Progress(*words, TimeRemainingColumn(), notes, console=console, transient=True) as bars:
+        task = bars.add_task(title, total=total, note="")
+
+        def step(done: int, note: str = "") -> None:
+            bars.update(task, completed=done, note=note)
+
+        yield step
 
 
 def _lines(output: Output, title: str, total: int, unit: str) -> Step:
     """At most ten lines, one whenever another tenth is done."""
     shown = -1
 
-    def step(done: int) -> None:
+    def step(done: int, note: str = "") -> None:
         nonlocal shown
         tenth = _LINES * done // max(total, 1)
         if tenth > shown:
             shown = tenth
-            output.detail(f"{title}: {done} of {total} {unit}".rstrip())
+            output.detail(f"{title}: {done} of {total} {unit}".rstrip() + (f", {note}" if note else ""))
 
     return step
+
+
+def _silent(done: int, note: str = "") -> None:
+    """Nobody watches."""
 
 
 @contextmanager

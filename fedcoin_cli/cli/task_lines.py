@@ -1,8 +1,11 @@
 """A task and what came of it, as lines for people."""
 
+from decimal import Decimal
+
 from fedcoin_cli.application.books.report import MinerLine, TaskReport
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.amounts import aligned
+from fedcoin_cli.cli.bars import bars
 from fedcoin_cli.cli.output import table
 
 
@@ -24,8 +27,25 @@ def _payments(report: TaskReport, names: Names) -> list[str]:
         rows.append(("returned to the requester", "", report.returned))
     rows.append(("total", report.total or "-", report.price))
     coins = aligned([amount for _, _, amount in rows])
-    shown = [[who, value, amount] for (who, value, _), amount in zip(rows, coins, strict=True)]
-    return table(["paid to", "SV (pp)", "FedCoin"], shown)
+    drawn = [*_bars(report), *[""] * len(rows)]
+    shown = [
+        [who, value, amount, bar] for (who, value, _), amount, bar in zip(rows, coins, drawn, strict=False)
+    ]
+    return [*table(["paid to", "SV (pp)", "FedCoin", ""], shown), *_error(report)]
+
+
+def _bars(report: TaskReport) -> list[str]:
+    """One a client, with two standard errors shaded; none without values."""
+    values = [Decimal(line.shapley) for line in report.clients if line.shapley is not None]
+    return bars(values, [2 * Decimal(report.error or 0)] * len(values))
+
+
+def _error(report: TaskReport) -> list[str]:
+    if report.exact:
+        return ["every SV is exact: all coalitions were evaluated"]
+    if report.error is None:
+        return []
+    return [f"standard error of an SV ± {report.error} pp, by how far apart the miners are"]
 
 
 def _estimates(report: TaskReport, names: Names) -> list[str]:

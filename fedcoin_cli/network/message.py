@@ -307,6 +307,7 @@ class Standing:
     """How things stand at one miner: for progress and `status`, never for decisions.
 
     `phase` is one of starting, idle, files, mining, committed, revealing; `total` is 2^K − 1 for an exact run, else 0.
+    `error_micro` is the largest standard error of a payment by the miner's own rankings; None where none is known.
     """
 
     kind: ClassVar[str] = "standing"
@@ -319,6 +320,7 @@ class Standing:
     total: int
     remaining_ms: int
     peers: int
+    error_micro: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         names = (
@@ -331,6 +333,7 @@ class Standing:
             "total",
             "remaining_ms",
             "peers",
+            "error_micro",
         )
         return {name: getattr(self, name) for name in names}
 
@@ -543,8 +546,10 @@ def _read_ask(value: Any) -> Ask:
 
 def _read_standing(value: Any) -> Standing:
     numbers = ("height", "attempt", "rankings", "evaluated", "total", "remaining_ms", "peers")
-    reader = Fields(value, (*numbers, "task", "phase"), "standing")
+    reader = Fields(value, (*numbers, "task", "phase", "error_micro"), "standing")
+    error = None if reader.raw("error_micro") is None else reader.integer("error_micro")
     return Standing(
+        error_micro=error,
         **{name: reader.integer(name) for name in numbers},
         task=reader.optional_hex("task", DIGEST_LENGTH),
         phase=reader.choice("phase", ("starting", "idle", "files", "mining", "committed", "revealing")),

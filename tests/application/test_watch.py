@@ -40,6 +40,14 @@ def test_mining_by_time_or_by_coalitions(record: TaskRecord) -> None:
     assert progress_of(record, [slow, exact]) == Progress("mining exact values", 5, 7, "coalitions")
 
 
+def test_the_least_sure_miner_is_told(record: TaskRecord) -> None:
+    """While miners mine, the largest of their standard errors is shown; nobody's until one is known."""
+    known = [standing(record, "mining", error_micro=micro) for micro in (None, 70_000, 310_000)]
+    assert progress_of(record, known).error_micro == 310_000
+    assert progress_of(record, [*known, standing(record, "mining", total=7)]).error_micro == 310_000
+    assert progress_of(record, known[:1]).error_micro is None
+
+
 def test_other_stages(record: TaskRecord) -> None:
     """Waiting, collecting and checking have their names; a later attempt is told; another task's miners are not."""
     committed = standing(record, "committed")

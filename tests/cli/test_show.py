@@ -49,3 +49,13 @@ def test_nothing_of_that_id(workspace: Workspace) -> None:
     said = fedcoin("show", "f" * 64, folder=workspace.root)
     assert (said.code, said.out) == (11, "")
     assert "hint: fedcoin log" in said.err
+
+
+def test_values_have_bars_and_an_error(workspace: Workspace, maker: ChainMaker) -> None:
+    """Each client's value has a bar beside it, and below them stands how sure they are, as in the JSON."""
+    said = fedcoin("show", task_of(maker)[:10], folder=workspace.root)
+    rows = [line for line in said.out.splitlines() if line.startswith("client-00")]
+    assert [row.count("█") for row in rows] == [24, 24, 24]
+    error = fedcoin("show", task_of(maker)[:10], "--json", folder=workspace.root).json["standard_error"]
+    assert error == "0.000000"
+    assert f"standard error of an SV ± {error} pp" in said.out

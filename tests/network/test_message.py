@@ -82,7 +82,7 @@ def examples() -> dict[str, Message]:
         "reminder": Reminder(2, KEY, "0f" * 16, 5, (("skip", 0, None), ("notar", 1, ID)), (vote,), SIGNATURE),
         "taken": Taken("0f" * 16),
         "ask": Ask(),
-        "standing": Standing(4, ID, 1, "mining", 20, 300, 1_023, 4_500, 3),
+        "standing": Standing(4, ID, 1, "mining", 20, 300, 1_023, 4_500, 3, 310_000),
         "standing, idle": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3),
     }
 

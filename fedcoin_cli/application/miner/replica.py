@@ -9,6 +9,7 @@ and what is to persist is durable before anything that follows is sent.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.catchup import CatchUp, Recovery
@@ -18,6 +19,7 @@ from fedcoin_cli.application.miner.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.application.miner.taskwork import TaskWork
 from fedcoin_cli.application.miner.votelog import Record, Remembered
 from fedcoin_cli.consensus import simplex
+from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.simplex import Council, Signer, Simplex
 from fedcoin_cli.contract.settlement import validate
 from fedcoin_cli.network.message import (
@@ -31,6 +33,8 @@ from fedcoin_cli.network.message import (
     Proposal,
     Recall,
     Recalled,
+    Remind,
+    Reminder,
     RevealNote,
     Standing,
     Status,
@@ -95,6 +99,7 @@ class Replica:
         self._standstill_at = ports.now_ms()
         # Kept for good: a ledger that was put back from a copy may be heights behind what this miner said.
         self._said, self._decided = list(remembered.records), remembered.decided
+        self._forgotten = [record for record in remembered.records if isinstance(record, Forgotten)]
         decided = 0 if self._decided is None else self._decided[0].height
         self._recovery: Recovery | None = Recovery(
             genesis, me, signer, ledger.tip.height + 1, decided, lost=not remembered.whole
@@ -197,6 +202,7 @@ class Replica:
             total=mined.total if mined is not None and current else 0,
             remaining_ms=self.taskwork.remaining_ms if self._phase() == "mining" else 0,
             peers=self.ports.connected(),
+            error_micro=mined.error_micro if mined is not None and current else None,
         )
 
     def _phase(self) -> str:
@@ -221,6 +227,8 @@ class Replica:
                 self._answer_recall(sender)
             case Recalled():
                 self._on_recalled(sender, message)
+            case Remind():
+                self._remind(sender, message.nonce)
             case _:
                 pass
 
@@ -279,6 +287,17 @@ class Replica:
             self.ports.send(sender, commit)
         votes = self._simplex.votes_of(self.genesis.roster.index(sender))
         self.ports.send(sender, Recalled(self._simplex.height, votes))
+
+    def _remind(self, sender: str, nonce: str) -> None:
+        """Tell a miner without its vote log what it may have said; no word of one that lost its own log."""
+        if self._recovery is not None and self._recovery.lost:
+            return
+        machine, me = self._simplex, self._council.me
+        own = tuple((vote.kind, vote.view, vote.block) for vote in machine.own_votes())
+        held = machine.votes_of(self.genesis.roster.index(sender))
+        reminder = Reminder(me, sender, nonce, machine.height, own, held, "")
+        signature = self._signer.sign("reminder", reminder.terms())
+        self.ports.send(sender, replace(reminder, signature=signature))
 
     def _on_recalled(self, sender: str, recalled: Recalled) -> None:
         if self._recovery is None:
@@ -395,7 +414,7 @@ class Replica:
         machine = Simplex(self._council, height, self._signer, self, now)
         machine.voting = self._recovery is None
         said = (record for record in self._said if isinstance(record, Proposal | Vote | Certified))
-        machine.restore([record for record in said if record.height == height], now)
+        machine.restore([*self._forgotten, *(record for record in said if record.height == height)], now)
         return machine
 
     def _end_recovery_if_due(self) -> None:
@@ -406,7 +425,8 @@ class Replica:
             self._log.mark(whole=True)
         self._recovery = None
         self._simplex.voting = True
-        self.taskwork.may_sign(whole=not recovery.lost)
+        forgotten = max((record.height + 1 for record in self._forgotten), default=-1)
+        self.taskwork.may_sign(self.ledger.tip.height if recovery.lost else forgotten)
 
     # Time -------------------------------------------------------------------------------------------------------
 

@@ -11,12 +11,17 @@ from ledger_store.transaction import Task
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` of `total` in `unit` ("B": bytes); equal titles belong to one bar."""
+    """`done` of `total` in `unit` ("B": bytes); equal titles belong to one bar.
+
+    `error_micro` is the largest standard error of a payment that a miner tells by its own rankings; the agreed values
+    are surer still.
+    """
 
     title: str
     done: int
     total: int
     unit: str
+    error_micro: int | None = None
 
 
 def sending(sent: Collection[Sent]) -> Progress:
@@ -44,9 +49,11 @@ def progress_of(record: TaskRecord, standings: Iterable[Standing]) -> Progress:
 
 
 def _mining(task: Task, mining: Collection[Standing], attempt: str) -> Progress:
+    errors = [one.error_micro for one in mining if one.error_micro is not None]
+    error_micro = max(errors, default=None)
     exact = max((one for one in mining if one.total), key=lambda one: one.evaluated, default=None)
     if exact is not None:
-        return Progress(f"mining exact values{attempt}", exact.evaluated, exact.total, "coalitions")
+        return Progress(f"mining exact values{attempt}", exact.evaluated, exact.total, "coalitions", error_micro)
     left_ms = max(one.remaining_ms for one in mining)
     done_s = max(0, task.runtime_ms - left_ms) // 1000
-    return Progress(f"mining{attempt}", done_s, max(1, task.runtime_ms // 1000), "s")
+    return Progress(f"mining{attempt}", done_s, max(1, task.runtime_ms // 1000), "s", error_micro)

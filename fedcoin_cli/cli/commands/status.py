@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import table
+from ledger_store.amount import format_micro
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
 if TYPE_CHECKING:
@@ -64,4 +65,6 @@ def _row(one: "MinerState") -> list[object]:
             f"{standing.evaluated} of {standing.total}" if standing.total else f"{standing.rankings} rankings"
         )
         doing += f", {done}, {standing.remaining_ms / 1000:.0f} s left"
+        if standing.error_micro is not None:
+            doing += f", payments ± {format_micro(standing.error_micro)}"
     return [one.name, one.endpoint, "up", standing.height, doing]
