@@ -1,0 +1,347 @@
+"""One task on a real game among real replicas in the simulated world, with attackers among its miners.
+
+The replicas, the finality, the mining children (in this process), their tables, checks and settlements are the
+product's own; only sockets, disks and signatures have twins. A `Strategy` lies where a liar can: in what its node says,
+in what its child finds, and in what it answers about others' tables.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from tempfile import mkdtemp
+from typing import Any
+
+from attacking.games import Played, small_game, write_game
+from simulated.clients import COIN
+from simulated.liars import LIES, Lie
+from simulated.nodes import Node
+from simulated.signatures import StubKey, stub_signatures
+from simulated.world import Faults, Table, World
+
+from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner.worker import Worker
+from fedcoin_cli.consensus.estimate import Estimate, ProxySums, Terms, agree
+from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
+from fedcoin_cli.network.store import Store
+from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign, update_terms
+
+LIMIT_MS = 600_000
+PRICE, TRAIN, SERVER, SHAPLEY = 1_000 * COIN, 700 * COIN, 100 * COIN, 200 * COIN
+Estimated = work.Estimated
+Falsify = Callable[["Arena", Node, Estimated, bytes], tuple[Estimated, bytes]]
+"""What an attacker's child claims instead: its answer and its table's bytes."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How an attacker lies; what it leaves out it does honestly.
+
+    `claim` changes its estimate; `say` what its node sends; `accuse` the masks that it calls wrong in others' tables;
+    `world` is one of the simulated world's own ways to lie. One that does not mine has no estimate of its own: if it
+    counts in the end, that is a lie that came through.
+    """
+
+    claim: Falsify | None = None
+    say: Lie | None = None
+    accuse: Callable[[Random, int], tuple[int, ...]] | None = None
+    world: str = ""
+    mines: bool = True
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of an attack's task.
+
+    `told`: how often they lied. `counted`: attackers whose false claim made the average. `omitted`, `accused`: honest
+    miners left out or called frauds; `named`: attackers called so. `gained_micro`: what the attackers were paid;
+    `lost_micro`: what honest parties got less than was due to them.
+    """
+
+    settled: bool
+    told: int
+    counted: int
+    omitted: int
+    accused: int
+    named: int
+    gained_micro: int
+    lost_micro: int
+    problems: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a lie came through, or an honest miner was harmed, or the task never ended."""
+        return bool(self.counted or self.omitted or self.accused or self.problems)
+
+
+class Child(Worker):
+    """A miner's child without a pipe: an order goes in, its answers come out."""
+
+    def __init__(self, store: Store, address: str) -> None:
+        super().__init__(-1, -1)
+        self._said: list[work.Answer] = []
+        self.serve(work.Configure(str(store.folder), address, 1, "balanced"))
+
+    def serve(self, order: work.Order) -> list[work.Answer]:
+        """Carry out an order to its end."""
+        self._serve(order)
+        while self._mining is not None:
+            self._slice(self._mining)
+        said, self._said = self._said, []
+        return [answer for answer in said if not isinstance(answer, work.Mined)]
+
+    def _answer(self, answer: work.Answer) -> None:
+        self._said.append(answer)
+
+
+@cache
+def laid_out(clients: int, seed: int) -> tuple[Store, dict[str, str]]:
+    """A store that holds a game's files, and their digests by name."""
+    folder = Path(mkdtemp(prefix="fedcoin-arena-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    store = Store(folder / "store")
+    paths = write_game(small_game(clients, seed=seed).game, folder / "files")
+    return store, {name: store.put_file(path) for name, path in paths.items()}
+
+
+class Arena(World):
+    """R miners and one task; `attackers` maps roster indices to strategies."""
+
+    def __init__(
+        self, seed: int, miners: int, attackers: dict[int, Strategy], rankings: int = 16, **terms: Any
+    ) -> None:
+        super().__init__(seed, miners, Faults(delay_ms=(1, 20)))
+        self.certain = False  # checks are real here: a mask is found when somebody looks at it
+        self.attackers = attackers
+        self.played: Played = small_game(terms.pop("clients", 8), seed=1)
+        self.store, self.files = laid_out(self.played.clients, 1)
+        self.task = self._task(grid_up_to(rankings), **terms)
+        self.found: dict[str, Estimated] = {}
+        self.false: set[str] = set()
+        self.results: list[Result] = []
+        self.closes: list[Close] = []
+        self._children: dict[str, Child] = {}
+        for node in self.nodes:
+            node.files |= set(self.task.files)
+            strategy = attackers.get(node.index)
+            if strategy is not None:
+                node.behaviour = strategy.world or "attacker"
+                node.dead = node.behaviour == "silent"
+        self.honest = {node.address for node in self.nodes if node.truthful}
+
+    def _task(self, rankings: int, **changes: Any) -> Task:
+        key, game = self.client_keys[0], self.played.game
+        owners = [StubKey(sha256(f"owner {number}".encode()).digest()) for number in range(game.clients)]
+        nonce = f"{self.rng.getrandbits(128):032x}"
+        updates = []
+        for number, owner in enumerate(owners, 1):
+            digest = self.files[f"client-{number:03d}"]
+            terms = update_terms(self.files["model"], self.files["test"], digest, 90, nonce)
+            signature = owner.sign("update", self.genesis.id, terms)
+            updates.append(Update(digest, owner.address, 90, signature))
+        task = Task(
+            sender=key.address,
+            sequence=1,
+            signature="",
+            server=self.client_keys[1].address,
+            nonce=nonce,
+            model=self.files["model"],
+            test=self.files["test"],
+            proxy=self.files["proxy"],
+            baseline=None,
+            updates=tuple(updates),
+            images=game.images,
+            empty=0,
+            aggregation="mean",
+            price_micro=PRICE,
+            train_micro=TRAIN,
+            computation_micro=SERVER,
+            shapley_micro=SHAPLEY,
+            runtime_ms=2_000,
+            difficulty_micro=3_000_000,
+            least_rankings=1,
+            most_rankings=rankings,
+            payment_error_micro=None,
+            attempts=1,
+            sap_rule="winner",
+        )
+        return sign(replace(task, **changes), key, self.genesis.id)
+
+    # Children ---------------------------------------------------------------------------------------------------
+
+    def child(self, node: Node) -> Child:
+        """The node's child; it keeps what it knows over the node's restarts."""
+        if node.address not in self._children:
+            self._children[node.address] = Child(self.store, node.address)
+        return self._children[node.address]
+
+    def compute(self, node: Node, order: work.Order) -> None:
+        """The real child's answers, after a while; attackers' children lie."""
+        if isinstance(order, work.Mine):
+            order = replace(order, deadline_ms=int(time.monotonic() * 1_000) + 3_600_000)
+        life = node.life
+        for answer in self.child(node).serve(order):
+            said = self._said(node, answer)
+            if said is not None:
+                self.after(self.rng.randint(5, 400), partial(node.answer, life, said))
+
+    def _said(self, node: Node, answer: work.Answer) -> work.Answer | None:
+        """What the node hears of its child's answer."""
+        strategy = self.attackers.get(node.index)
+        if isinstance(answer, work.Estimated):
+            claimed = self._estimated(node, answer, strategy)
+            return claimed if strategy is None or strategy.mines else None
+        if isinstance(answer, work.TableVerified) and strategy is not None and strategy.accuse is not None:
+            self.count("lies about others")
+            return replace(answer, follows=True, wrong=strategy.accuse(self.rng, self.played.clients))
+        return answer
+
+    def _estimated(self, node: Node, answer: Estimated, strategy: Strategy | None) -> Estimated:
+        self.found.setdefault(node.address, answer)
+        if strategy is not None and strategy.claim is not None:
+            data = self.store.path(answer.table).read_bytes()
+            answer, data = strategy.claim(self, node, answer, data)
+            answer = replace(answer, table=self.store.put_bytes(data))
+            self.false.add(node.address)
+            self.count("lies about itself")
+        node.files.add(answer.table)
+        self.tables[answer.table] = Table((), True)  # the witness judges simulated tables; here `ended` does
+        return answer
+
+    # The network ------------------------------------------------------------------------------------------------
+
+    def transmit(self, sender: Node, to: str, message: Any) -> None:
+        """What a strategy says instead; else as everywhere."""
+        strategy = self.attackers.get(sender.index)
+        if strategy is None or strategy.say is None or to not in self.honest:
+            super().transmit(sender, to, message)
+            return
+        behaviour, sender.behaviour = sender.behaviour, "arena"
+        LIES["arena"] = strategy.say
+        try:
+            super().transmit(sender, to, message)
+        finally:
+            del LIES["arena"]
+            sender.behaviour = behaviour
+
+    # The end ----------------------------------------------------------------------------------------------------
+
+    def live_through(self) -> None:
+        """From the task's arrival to its end."""
+        for node in self.nodes:
+            node.revive()
+        self.clients.wanted.append(self.task)
+        self.after(100, self._publish)
+        self.run_until(LIMIT_MS, self.over)
+
+    def _publish(self) -> None:
+        from fedcoin_cli.network.message import TransactionNote
+
+        for node in self.nodes:
+            node.deliver(self.task.sender, TransactionNote(self.task))
+        if self.task.id not in self.final:
+            self.after(3_000, self._publish)
+
+    def over(self) -> bool:
+        """Whether every live miner has applied the task's last block."""
+        return self.task.id in self.final and self.converged()
+
+    def ended(self) -> Ended:
+        """Judge the history."""
+        blocks = [self.witness.blocks[height] for height in sorted(self.witness.blocks)]
+        results = [t for block in blocks for t in block.transactions if isinstance(t, Result)]
+        last = results[-1] if results else None
+        problems = tuple(self.finish())
+        told = sum(times for what, times in self.happened.items() if what.startswith("lies"))
+        if last is None:
+            return Ended(False, told, 0, 0, 0, 0, 0, 0, problems or ("no result",))
+        cheats = {fraud.miner for fraud in last.frauds}
+        counted = [reveal for reveal in last.reveals if reveal.miner not in cheats]
+        names = {reveal.miner for reveal in counted}
+        lies = sum(self._is_lie(reveal) for reveal in counted)
+        due = self._due(last, counted)
+        got, liars = self._by_party(last.outcome.pay), {self.nodes[index].address for index in self.attackers}
+        return Ended(
+            settled=last.outcome.state == "SETTLED",
+            told=told,
+            counted=lies,
+            omitted=len(self.honest - names - cheats),
+            accused=len(cheats & self.honest),
+            named=len(cheats - self.honest),
+            gained_micro=sum(got.get(address, 0) for address in liars),
+            lost_micro=sum(max(0, due[who] - got.get(who, 0)) for who in due if who not in liars),
+            problems=problems,
+        )
+
+    def _is_lie(self, reveal: Reveal) -> bool:
+        """Whether what counts is not what this miner's own rankings and true counts give."""
+        own = self.found.get(reveal.miner)
+        true = own is not None and (own.rankings, own.sums) == (reveal.rankings, reveal.sums)
+        seat = self.genesis.roster.index(reveal.miner)
+        idle = seat in self.attackers and not self.attackers[seat].mines
+        return reveal.miner in self.false or idle or not true
+
+    def _due(self, result: Result, counted: list[Reveal]) -> dict[str, int]:
+        """What everybody was due: the outcome of all true estimates, attackers' own included where they count."""
+        true = {reveal.miner for reveal in counted if not self._is_lie(reveal)} | self.honest
+        estimates = [
+            Estimate(miner, found.rankings, found.exact, found.sums, found.values)
+            for miner in self.genesis.roster
+            if miner in true and (found := self.found.get(miner)) is not None
+        ]
+        task = self.task
+        terms = Terms(task.clients, task.images, task.difficulty_micro, self.genesis.faults)
+        agreement = agree(estimates, ProxySums(result.proxy_sums, result.proxy_denominator), terms)
+        if not agreement.within:
+            return {}
+        price = Price(task.train_micro, task.computation_micro, task.shapley_micro)
+        shares = shapley_shares(task.sap_rule, agreement, estimates)
+        return self._by_party(pay_settled(price, agreement.weights, shares))
+
+    def _by_party(self, pay: Pay) -> dict[str, int]:
+        clients = {update.client: micro for update, micro in zip(self.task.updates, pay.clients, strict=True)}
+        return clients | {self.task.server: pay.server, self.task.sender: pay.requester} | dict(pay.miners)
+
+
+@dataclass
+class Tried:
+    """What many histories of one attack came to."""
+
+    attempts: int = 0
+    told: int = 0
+    accepted: int = 0
+    named: int = 0
+    unsettled: int = 0
+    gained_micro: int = 0
+    lost_micro: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def attack(seed: int, miners: int, attackers: dict[int, Strategy], **terms: Any) -> Ended:
+    """One history."""
+    with stub_signatures(True):
+        arena = Arena(seed, miners, attackers, **terms)
+        arena.live_through()
+        return arena.ended()
+
+
+def attacks(
+    strategy: Strategy, attempts: int, miners: int = 4, attackers: int = 1, start: int = 0, **terms: Any
+) -> Tried:
+    """Many histories, seed after seed; the attackers sit elsewhere each time."""
+    tried = Tried()
+    for seed in range(start, start + attempts):
+        seats = Random(seed).sample(range(miners), attackers)
+        ended = attack(seed, miners, dict.fromkeys(seats, strategy), **terms)
+        tried.attempts += 1
+        tried.told += bool(ended.told)
+        tried.accepted += ended.accepted
+        tried.named += ended.named
+        tried.unsettled += not ended.settled
+        tried.gained_micro += ended.gained_micro
+        tried.lost_micro += ended.lost_micro
+        tried.problems += ended.problems
+    return tried
