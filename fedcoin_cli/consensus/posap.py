@@ -104,7 +104,15 @@ class Started:
     wall_ms: int
 
 
-Record = Opening | Frozen | Started | CommitNote | RevealNote
+@dataclass(frozen=True, slots=True)
+class Abstained:
+    """This miner may have committed in this attempt and does not know to what: it observes until the next."""
+
+    task: str
+    attempt: int
+
+
+Record = Opening | Frozen | Started | Abstained | CommitNote | RevealNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +187,8 @@ class Posap:
                     self._early.append(record)
                 case Frozen():
                     self._frozen[record.stage] = frozenset(record.miners)
+                case Abstained():
+                    self.abstain()
                 case Started():
                     pass  # the node turns wall time into `opened_ms` and `closed_ms`
 

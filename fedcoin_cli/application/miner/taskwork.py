@@ -56,6 +56,7 @@ class TaskWork:
         self._orders = orders
         self._closed: tuple[str, int] | None = None
         self._signing = False
+        self._forgotten_to = -1
         self._unsigned: work.Estimated | None = None
 
     # The chain --------------------------------------------------------------------------------------------------
@@ -144,14 +145,14 @@ class TaskWork:
 
     # The mining child -------------------------------------------------------------------------------------------
 
-    def may_sign(self, *, whole: bool) -> None:
-        """The log is known to hold all that this miner said, or (not `whole`) what it said is past.
+    def may_sign(self, forgotten_to: int = -1) -> None:
+        """The log is known to hold all that this miner said, except at heights up to `forgotten_to`.
 
-        Without a whole log it may have committed in the present attempt: it abstains until the next.
+        In an attempt that was at work there it may have committed: it abstains until the next, also after a restart.
         """
         self._signing = True
-        if self.machine is not None and not whole:
-            self.machine.abstain()
+        self._forgotten_to = forgotten_to
+        self._abstain_if_due()
         if self._unsigned is not None:
             self.estimated(self._unsigned)
 
@@ -202,8 +203,9 @@ class TaskWork:
         place = (record.task.id, record.attempt)
         started = self._stage_start(record, OPEN, records)
         self.machine = Posap(attempt_of(record, self._genesis), self._address, self._signer, started)
-        kinds = posap.Opening | posap.Frozen | posap.Started | CommitNote | RevealNote
+        kinds = posap.Opening | posap.Frozen | posap.Started | posap.Abstained | CommitNote | RevealNote
         self.machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == place)
+        self._abstain_if_due()
         if record.task.proxy is None:
             self.machine.proxy = no_proxy(record.task.clients)
         # P first: the result then waits for nothing but the reveals.
@@ -215,6 +217,12 @@ class TaskWork:
             order = work.Mine(record.task, record.attempt, record.seed, deadline)
             self._orders.give(("mine", record.task.id), order)
         self._want_files()
+
+    def _abstain_if_due(self) -> None:
+        machine = self.machine
+        if machine is not None and machine.me is not None and self._ledger.tip.height <= self._forgotten_to:
+            machine.abstain()
+            self._log.append([posap.Abstained(machine.attempt.task, machine.attempt.number)])
 
     def _drop(self) -> None:
         """The attempt is over; what was memoised for its task is kept while another attempt follows."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcoin_cli.consensus.posap import Frozen, Opening, Started
+from fedcoin_cli.consensus.amnesia import Forgotten
+from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
 from fedcoin_cli.network.message import (
     Certified,
     CommitNote,
@@ -23,7 +24,7 @@ from fedcoin_cli.network.message import (
     from_frame,
     to_frame,
 )
-from ledger_store.block import Block, Certificate
+from ledger_store.block import VIEW_MAX, Block, Certificate
 from ledger_store.canonical import DIGEST_LENGTH, decode, encode
 from ledger_store.disk import put_in_place, refusals
 from ledger_store.errors import KeyFailure, Malformed, StorageFailure
@@ -32,7 +33,9 @@ from ledger_store.genesis import ROSTER_MAX
 from ledger_store.keys import ADDRESS_LENGTH
 from ledger_store.transaction import read_reveal
 
-Record = Proposal | Vote | Certified | CommitNote | RevealNote | Opening | Frozen | Started
+Record = (
+    Proposal | Vote | Certified | Forgotten | CommitNote | RevealNote | Opening | Frozen | Started | Abstained
+)
 
 _SCHEMA = """
 CREATE TABLE bound (key TEXT NOT NULL, genesis TEXT NOT NULL, whole INTEGER NOT NULL);
@@ -40,7 +43,12 @@ CREATE TABLE said (id INTEGER PRIMARY KEY, height INTEGER NOT NULL, task TEXT NO
 CREATE TABLE decided (height INTEGER PRIMARY KEY, frame BLOB NOT NULL);
 """
 # Beside attempt and task, what each of a miner's own records holds.
-_OWN_FIELDS = {"Opening": ("reveal",), "Frozen": ("miners", "stage"), "Started": ("stage", "wall_ms")}
+_OWN_FIELDS: dict[str, tuple[str, ...]] = {
+    "Opening": ("reveal",),
+    "Frozen": ("miners", "stage"),
+    "Started": ("stage", "wall_ms"),
+    "Abstained": (),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +102,14 @@ class VoteLog:
 
     def append(self, records: list[Record]) -> None:
         """Make records durable, all or none."""
-        rows = [(*_place(record), to_bytes(record)) for record in records]
         with self._writing() as database:
-            database.executemany("INSERT INTO said (height, task, record) VALUES (?, ?, ?)", rows)
+            _insert(database, records)
+
+    def remind(self, records: list[Record]) -> None:
+        """Add what makes a log that is not whole one that may be relied on, and mark it whole."""
+        with self._writing() as database:
+            _insert(database, records)
+            database.execute("UPDATE bound SET whole = TRUE")
 
     def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:
         """Store the decided block and its certificate; forget this height's votes and all other tasks' records.
@@ -170,10 +183,17 @@ def _told(path: Path, what: str, hint: str = _REMEDY) -> Iterator[None]:
         raise StorageFailure(f"the vote log {what}: {error}", where=str(path), hint=hint) from error
 
 
+def _insert(database: sqlite3.Connection, records: list[Record]) -> None:
+    rows = [(*_place(record), to_bytes(record)) for record in records]
+    database.executemany("INSERT INTO said (height, task, record) VALUES (?, ?, ?)", rows)
+
+
 def _place(record: Record) -> tuple[int, str]:
     """Height for finality's records, task for mining's: what decides when a record may be forgotten."""
     if isinstance(record, Proposal | Vote | Certified):
         return record.height, ""
+    if isinstance(record, Forgotten):
+        return record.height + 1, ""
     return 0, record.task
 
 
@@ -186,6 +206,10 @@ def to_bytes(record: Record) -> bytes:
             body = {"miners": list(record.miners), "stage": record.stage}
         case Started():
             body = {"stage": record.stage, "wall_ms": record.wall_ms}
+        case Abstained():
+            body = {}
+        case Forgotten():
+            return encode({"Forgotten": {"height": record.height, "view": record.view}})
         case _:
             return to_frame(record)
     name = type(record).__name__
@@ -201,12 +225,17 @@ def from_bytes(data: bytes) -> Record:
             raise Malformed(f"record: a {message.kind} is not kept")
         return message
     name = next(iter(value)) if type(value) is dict and len(value) == 1 else ""
+    if name == "Forgotten":
+        forgotten = Fields(value[name], ("height", "view"), name)
+        return Forgotten(forgotten.integer("height", 1), forgotten.integer("view", 0, VIEW_MAX))
     if name not in _OWN_FIELDS:
         raise Malformed("record: neither a message nor one of a miner's own records")
     fields = Fields(value[name], ("attempt", "task", *_OWN_FIELDS[name]), name)
     place = fields.hexadecimal("task", DIGEST_LENGTH), fields.integer("attempt", 1)
     if name == "Opening":
         return Opening(*place, read_reveal(fields.raw("reveal")))
+    if name == "Abstained":
+        return Abstained(*place)
     stage = fields.text("stage", 16)
     if name == "Frozen":
         return Frozen(*place, stage, fields.hexes("miners", ADDRESS_LENGTH, ROSTER_MAX))
