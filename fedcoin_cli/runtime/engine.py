@@ -20,7 +20,8 @@ from ledger_store.errors import FedCoinError, MissingPart, NetworkFailure, Stora
 
 __all__ = ["NotFound", "Place", "connect", "refusals"]
 
-PATIENCE_S = 60
+# Removing a large image takes minutes on a busy disk.
+_PATIENCE_S = 300
 PART, CODE = "io.fedcoin.part", "io.fedcoin.code"
 """Labels of an image: which of this project's it is, and of what code."""
 WORKSPACE, MINER = "io.fedcoin.workspace", "io.fedcoin.miner"
@@ -35,7 +36,7 @@ def connect() -> docker.DockerClient:
     """The engine that DOCKER_HOST names, or the one of this machine; raises `MissingPart`."""
     where = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     try:
-        return docker.from_env(timeout=PATIENCE_S)
+        return docker.from_env(timeout=_PATIENCE_S)
     except DockerException as error:
         hint = "install Docker and start it, or run the miners as processes: fedcoin mine --via process"
         if "Permission denied" in str(error):

@@ -39,24 +39,27 @@ def is_manager(engine: Any = None) -> bool:
 
 
 class SwarmRuntime:
-    """The miners of one workspace as services of `image`; see `Runtime`. `constraint` says on which nodes."""
+    """The miners of one workspace as services of `image`; see `Runtime`. `constraint` says on which nodes.
+
+    Raises `MissingPart` where no engine answers, or one that manages no swarm.
+    """
 
     def __init__(
         self, place: Place, berth: Callable[[int], Berth], image: str, limits: Limits, constraint: str = ""
     ) -> None:
         self._place, self._berth, self._image, self._limits = place, berth, image, limits
         self._engine = connect()
+        if not is_manager(self._engine):
+            hint = "docker swarm init makes a swarm of this machine alone"
+            raise MissingPart("this Docker engine manages no swarm", where="docker info", hint=hint)
         self._constraint = constraint
         self._checked = False
         self._seen_s = 0.0
         self._tasks: dict[int, list[Mapping[str, Any]]] = {}
 
     def start(self, number: int) -> None:
-        """See `Runtime`; raises `MissingPart` where this engine manages no swarm."""
+        """See `Runtime`; raises `MissingPart` or `NetworkFailure`."""
         if not self._checked:
-            if not is_manager(self._engine):
-                hint = "docker swarm init makes a swarm of this machine alone"
-                raise MissingPart("this Docker engine manages no swarm", where="docker info", hint=hint)
             checked(self._engine, self._image)
             self._checked = True
         with refusals(f"miner {number}"):

@@ -1,0 +1,84 @@
+"""Miners as services of a real Swarm of one node."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from containers import build_images, contained, engine_or_skip
+from live import events_of, ledgers, program, wait_until
+from rounds import make_round
+from shell import fedcoin
+
+from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.runtime.engine import MINER, Place
+
+START = ("mine", "--via", "swarm", "--detach", "--json")
+
+
+@pytest.fixture(scope="module")
+def swarm() -> Iterator[Any]:
+    """A Swarm with both images of this code; one that was there before stays."""
+    engine = engine_or_skip()
+    build_images(engine)
+    own = engine.info()["Swarm"]["LocalNodeState"] == "inactive"
+    if own:
+        engine.swarm.init(advertise_addr="127.0.0.1")
+    yield engine
+    if own:
+        engine.swarm.leave(force=True)
+    engine.close()
+
+
+def container_of(engine: Any, workspace: Workspace, number: int) -> Any:
+    """The container in which Swarm runs a miner now."""
+    labels = [*Place(workspace.root).filters["label"], f"{MINER}={number}"]
+    (found,) = engine.containers.list(filters={"label": labels})
+    return found
+
+
+def test_a_round_with_a_restart(tmp_path: Path, swarm: Any) -> None:
+    """A service killed while it mines is started again by Swarm; the round settles and all ledgers are equal.
+
+    Services stop and start again, and a prune leaves nothing of them.
+    """
+    sampled = ("--clients", "3", "--set", "task.runtime=8", "--set", "mining.estimator=balanced")
+    with contained(tmp_path / "net", 4, *sampled) as workspace:
+        make_round(workspace)
+        said = fedcoin(*START, folder=workspace.root)
+        assert said.code == 0, said.err
+        assert len(swarm.secrets.list(filters=Place(workspace.root).filters)) == 4
+        with program("publish", "--json", folder=workspace.root) as publish:
+            wait_until(lambda: len(events_of(workspace, 2, "mined")) > 0)
+            before = container_of(swarm, workspace, 2)
+            before.kill()
+            wait_until(lambda: len(events_of(workspace, 2, "ready")) == 2)
+            assert container_of(swarm, workspace, 2).id != before.id
+            out, err = publish.communicate(timeout=120)
+        assert publish.returncode == 0, err
+        height = json.loads(out)["height"]
+        wait_until(lambda: {ledger.count(b"\n") for ledger in ledgers(workspace)} == {height + 1})
+        assert len(set(ledgers(workspace))) == 1
+        assert fedcoin("status", "--json", folder=workspace.root).json["reachable"] == 4
+
+        stopped = fedcoin("stop", "--json", folder=workspace.root)
+        assert (stopped.json["stopped"], stopped.json["killed"]) == ([1, 2, 3, 4], [])
+        assert fedcoin(*START, folder=workspace.root).json["started"] == [1, 2, 3, 4]
+        pruned = fedcoin("stop", "--prune", "--json", folder=workspace.root)
+        assert pruned.code == 0, pruned.err
+        filters = Place(workspace.root).filters
+        for kind in (swarm.services, swarm.secrets, swarm.configs, swarm.networks):
+            assert kind.list(filters=filters) == []
+
+
+def test_no_swarm(tmp_path: Path) -> None:
+    """An engine that manages no swarm is told apart from no engine at all: exit code 8, and how to make one."""
+    engine = engine_or_skip()
+    if engine.info()["Swarm"].get("ControlAvailable"):
+        pytest.skip("this machine's engine manages a swarm already")
+    with contained(tmp_path / "net", 1, "--clients", "3") as workspace:
+        said = fedcoin(*START, folder=workspace.root)
+        assert said.code == 8
+        assert "error: this Docker engine manages no swarm\n" in said.err
+        assert "docker swarm init" in said.err
