@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from chains import ChainMaker
 from rounds import SHAPES, sign_round
 
+from fedcoin_cli.application.rounds.calling import make_call
+from fedcoin_cli.application.workspace.keyring import make_key, reseal
+from fedcoin_cli.application.workspace.peers import Peer, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import write_update
+from ledger_store.passphrase import Passphrase
 
 Spoil = Callable[[Workspace], object]
 CLIENTS, IMAGES = 3, 60
@@ -90,6 +95,48 @@ def _loose(name: str) -> Spoil:
     return lambda workspace: workspace.key_file(name).chmod(0o644)
 
 
+def _sealed(name: str) -> Spoil:
+    """The key needs a passphrase; another one stands in the file `words`."""
+
+    def spoil(workspace: Workspace) -> None:
+        reseal(workspace, [name], Passphrase(b"the right one"))
+        _secret("words", "a wrong one", 0o600)(workspace)
+
+    return spoil
+
+
+def _secret(name: str, text: str, mode: int) -> Spoil:
+    def spoil(workspace: Workspace) -> None:
+        path = workspace.root / name
+        path.write_text(text)
+        path.chmod(mode)
+
+    return spoil
+
+
+def _stranger(workspace: Workspace) -> None:
+    """Miner 1 has another key than the one on the roster."""
+    workspace.key_file("miner-1").unlink()
+    make_key(workspace, "miner-1")
+
+
+def _roster(*miners: str) -> Spoil:
+    """A roster file that lists these keys."""
+
+    def spoil(workspace: Workspace) -> None:
+        entries = [Peer(f"p{n}", workspace.address(name), "127.0.0.1", 7460) for n, name in enumerate(miners)]
+        (workspace.root / "roster.toml").write_text(render_peers(entries))
+
+    return spoil
+
+
+def _called(workspace: Workspace) -> None:
+    """A call for updates by another network, and weights to be signed for it."""
+    first, folder = workspace.round(1), workspace.new_round()
+    make_call(folder, ChainMaker(1).genesis, first / "model.json", first / "test.safetensors", "mean")
+    (workspace.root / "mine.safetensors").write_bytes((first / UPDATE).read_bytes())
+
+
 def _edit(line: bytes) -> Spoil:
     """Line 2 of every ledger is replaced."""
 
@@ -101,7 +148,16 @@ def _edit(line: bytes) -> Spoil:
     return spoil
 
 
+def _lost_peers(workspace: Workspace) -> None:
+    workspace.peers_file.unlink()
+
+
 PUBLISH = ("publish",)
+PAY = ("pay", "server", "1")
+WORDS = ("--passphrase-file", "words")
+SIGN = ("update", "sign", "mine.safetensors", "--key", "requester")
+FIVE = ("--examples", "5")
+ROSTER = ("init", "new", "--roster", "roster.toml")
 _TWICE = "clients 1 and 2 have one address"
 _DAMAGED = b'{"not":"a block"}\n'
 
@@ -147,4 +203,50 @@ CASES = [
     Bad("its balances", _edit(_DAMAGED), ("balance",), 5, "height 2"),
     Bad("its miner", _edit(_DAMAGED), ("node", "1"), 5, "height 2"),
     Bad("its repair", _edit(_DAMAGED), ("repair",), 5, "height 2"),
+    Bad("its successor", _edit(_DAMAGED), ("init", "new", "--from", "."), 5, "height 2"),
+    Bad("another network's successor", _nothing, ("audit", "--previous", "."), 5, "E207"),
+    Bad("a lost key", lambda workspace: workspace.key_file("requester").unlink(), PAY, 9, "no such key"),
+    Bad("a sealed key and nobody to ask", _sealed("requester"), PAY, 9, "--passphrase-file"),
+    Bad("a wrong passphrase", _sealed("requester"), (*PAY, *WORDS), 9, "does not open"),
+    Bad("a miner's wrong passphrase", _sealed("miner-2"), ("mine", *WORDS), 9, "miner-2.key"),
+    Bad(
+        "a passphrase for all to read",
+        _secret("words", "a", 0o644),
+        ("key", "new", "a", *WORDS),
+        9,
+        "chmod 600",
+    ),
+    Bad(
+        "an empty passphrase", _secret("words", "\n", 0o600), ("key", "new", "a", *WORDS), 9, "no passphrase"
+    ),
+    Bad("a key not on the roster", _stranger, ("node", "1"), 9, "not on the roster"),
+    Bad("one key twice on a roster", _roster("miner-1", "server", "miner-1"), ROSTER, 9, "'p0' and 'p2'"),
+    Bad("an empty roster", _roster(), ROSTER, 3, "no miner in this roster"),
+    Bad("no roster", _nothing, ROSTER, 3, "cannot read the peers"),
+    Bad("a roster and a number", _nothing, (*ROSTER, "--miners", "3"), 2, "leave out --miners"),
+    Bad("joining nothing", _nothing, ("init", "new", "--join", "nowhere"), 11, "no such genesis"),
+    Bad(
+        "joining a settings file",
+        _settings("[task]\n"),
+        ("init", "new", "--join", "settings.toml"),
+        5,
+        "no genesis",
+    ),
+    Bad(
+        "joining without peers",
+        _lost_peers,
+        ("init", "new", "--join", "genesis.json"),
+        3,
+        "cannot read the peers",
+    ),
+    Bad("an example too few", _called, (*SIGN, "--examples", "0"), 2, "--examples"),
+    Bad(
+        "another network's call",
+        _called,
+        (*SIGN, "--examples", "5", "--call", "rounds/2/call.json"),
+        13,
+        "another network",
+    ),
+    Bad("no call", _called, (*SIGN, *FIVE), 13, "call.json"),
+    Bad("nothing to gather", _called, ("round", "gather", "rounds/2"), 11, "no signed update"),
 ]

@@ -62,7 +62,9 @@ class Node:
         self.genesis = workspace.genesis()
         self._key = workspace.key(folder.name)
         if self._key.address not in self.genesis.roster:
-            raise KeyFailure("this key is not on the roster", where=str(workspace.key_file(folder.name)))
+            hint = "restore the key that was there when this network was founded or joined"
+            where = str(workspace.key_file(folder.name))
+            raise KeyFailure("this key is not on the roster", where=where, hint=hint)
         self._stack = ExitStack()
         try:
             self._open()
