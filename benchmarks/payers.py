@@ -14,6 +14,7 @@ from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.network.message import TransactionNote
 from ledger_store.genesis import Genesis
+from ledger_store.jsonl import ChainReader
 from ledger_store.keys import KeyPair
 from ledger_store.transaction import Transfer, sign
 
@@ -74,7 +75,9 @@ class Payers:
         self._tails = [Tail(miner.folder.chain) for miner in crew]
         self._to = workspace.address("server")
         self.accounts = [Account(KeyPair.generate()) for _ in range(accounts)]
-        self._fund(Account(requester), coins)
+        with ChainReader(crew[0].folder.path) as ledger:
+            last = ledger.tip.state.sequences.get(requester.address, 0)
+        self._fund(Account(requester, last + 1), coins)
 
     def _fund(self, rich: Account, coins: int) -> None:
         waiting = [account.key.address for account in self.accounts]
