@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fedcoin_cli.application.miner.crew import Crew, News
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.miner_lines import MinerLines
 from fedcoin_cli.cli.output import Output
 from ledger_store.errors import ConsensusFailure
+
+if TYPE_CHECKING:
+    from fedcoin_cli.cli.live_screen import Screen
 
 _POLL_S = 0.1
 # After a task's end: for requesters to fetch the last block, and for a slow miner to get it.
@@ -18,12 +22,22 @@ _ENDS = frozenset({"SETTLED", "REFUNDED"})
 class Watch:
     """Shows a crew's news: all of it on stdout, or (`silent`) only who is ready, on stderr.
 
-    `task` and `state` are those of the first task that ended while watching, else empty.
+    With a `screen` that is drawn instead. `task` and `state` are those of the first task that ended while watching,
+    else empty.
     """
 
-    def __init__(self, output: Output, crew: Crew, interrupts: Interrupts, *, silent: bool) -> None:
+    def __init__(
+        self,
+        output: Output,
+        crew: Crew,
+        interrupts: Interrupts,
+        *,
+        silent: bool,
+        screen: "Screen | None" = None,
+    ) -> None:
         self.task = self.state = ""
         self._output, self._crew, self._interrupts, self._silent = output, crew, interrupts, silent
+        self._screen = screen
         self._lines = MinerLines(crew.names)
         self._heard: set[int] = set()
         self._over_s = 0.0
@@ -54,6 +68,8 @@ class Watch:
         """
         while not self._interrupts.count and self._crew.alive and not (once and self._is_over()):
             self._tell()
+            if self._screen is not None:
+                self._screen.draw()
             time.sleep(_POLL_S)
         if not self._crew.alive and self._failed:
             hint = "miners/N/node.log tells why; fedcoin mine starts them again"
@@ -77,7 +93,9 @@ class Watch:
 
     def _show(self, news: News) -> None:
         line = self._lines.line(news)
-        if self._silent:
+        if self._screen is not None:
+            self._screen.hear(news)
+        elif self._silent:
             if line and news.event == "ready":
                 self._output.note(line)
         elif line or self._output.as_json:

@@ -1,7 +1,8 @@
-"""Asking all miners of the roster how things stand, for `status`; believed by nobody but the person who reads it."""
+"""Asking all miners how things stand, for `status` and `mine --live`; believed by nobody but who reads it."""
 
 import time
 from dataclasses import dataclass
+from typing import Self
 
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.workspace.names import Names
@@ -25,22 +26,47 @@ class MinerState:
     standing: Standing | None
 
 
+class Standings:
+    """An open line to all miners of a workspace's roster: a context manager. Raises `KeyFailure` without a key."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._genesis, self._names = workspace.genesis(), Names.of(workspace)
+        self._peers = {peer.address: peer for peer in listening(workspace.peers_file, self._genesis.roster)}
+        self._line = Line(_any_key(workspace), self._peers.values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._line.close()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all miners that can be reached have answered lately."""
+        return len(self._line.standings()) == len(self._peers)
+
+    def turn(self) -> None:
+        """Ask and listen for a moment."""
+        self._line.turn(TURN_MS)
+
+    def states(self) -> list[MinerState]:
+        """Every miner in roster order, by what it said in the last seconds."""
+        denied, standings = self._line.denied, self._line.standings()
+        return [
+            MinerState(
+                self._names.name(one), one, _endpoint(self._peers.get(one)), one in denied, standings.get(one)
+            )
+            for one in self._genesis.roster
+        ]
+
+
 def ask(workspace: Workspace, wait_s: float) -> list[MinerState]:
     """Every miner in roster order, after at most `wait_s` seconds; raises `KeyFailure` without any key."""
-    genesis, names = workspace.genesis(), Names.of(workspace)
-    peers = {peer.address: peer for peer in listening(workspace.peers_file, genesis.roster)}
-    line = Line(_any_key(workspace), peers.values())
-    try:
+    with Standings(workspace) as standings:
         until_s = time.monotonic() + wait_s
-        while time.monotonic() < until_s and len(line.standings()) < len(peers):
-            line.turn(TURN_MS)
-        denied, standings = line.denied, line.standings()
-    finally:
-        line.close()
-    return [
-        MinerState(names.name(one), one, _endpoint(peers.get(one)), one in denied, standings.get(one))
-        for one in genesis.roster
-    ]
+        while time.monotonic() < until_s and not standings.complete:
+            standings.turn()
+        return standings.states()
 
 
 def _any_key(workspace: Workspace) -> KeyPair:

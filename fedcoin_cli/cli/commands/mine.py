@@ -4,6 +4,8 @@ Starting and listening is `application.crew`'s business, showing `miner_watch`'s
 `application.node`'s.
 """
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +19,7 @@ from ledger_store.errors import ConsensusFailure, ExitCode, NotFound
 if TYPE_CHECKING:
     from fedcoin_cli.application.miner.crew import Crew
     from fedcoin_cli.application.workspace.workspace import Workspace
+    from fedcoin_cli.cli.live_screen import Screen
     from fedcoin_cli.cli.miner_watch import Watch
     from fedcoin_cli.runtime.base import Runtime
 
@@ -29,7 +32,7 @@ class Via(StrEnum):
     swarm = "swarm"
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     replicas: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first N local miners; default: all.")
@@ -44,6 +47,9 @@ def run(
     detach: Annotated[
         bool, typer.Option("--detach", help="Return when all are ready; fedcoin stop stops them.")
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Draw miners, progress, distances and blocks, four times a second.")
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="Stop when the next task has ended.")] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -57,6 +63,8 @@ def run(
     """
     from fedcoin_cli.cli.miner_watch import Watch
 
+    if live and (detach or call.output.as_json):
+        raise typer.BadParameter("--live draws on a terminal: leave out --detach and --json")
     if detach and once:
         raise typer.BadParameter("--detach returns before a task ends: leave out --once")
     _check_container_options(via, build=build, gpus=gpus)
@@ -64,8 +72,8 @@ def run(
     if build:
         build_images(call)
     crew = make_crew(call, workspace, replicas, via, gpus)
-    with Interrupts() as interrupts:
-        watch = Watch(call.output, crew, interrupts, silent=detach)
+    with Interrupts() as interrupts, _screen(call, workspace, live) as screen:
+        watch = Watch(call.output, crew, interrupts, silent=detach, screen=screen)
         try:
             watch.start()
             watch.wait()
@@ -82,6 +90,15 @@ def run(
         raise typer.Exit(ExitCode.INTERRUPTED)
     if once:
         _judge(watch)
+
+
+def _screen(call: Call, workspace: "Workspace", live: bool) -> "AbstractContextManager[Screen | None]":
+    """What --live draws on; off a terminal its lines are the plain ones."""
+    if not live or not sys.stdout.isatty():
+        return nullcontext()
+    from fedcoin_cli.cli.live_screen import Screen
+
+    return Screen(workspace, color=call.output.color)
 
 
 def _check_container_options(via: Via, *, build: bool, gpus: str) -> None:

@@ -1,0 +1,71 @@
+import io
+from dataclasses import replace
+from typing import Any
+
+from chains import ChainMaker
+from places import settled_round
+from rich.console import Console
+
+from fedcoin_cli.application.books.report import report_of
+from fedcoin_cli.application.miner.crew import News
+from fedcoin_cli.application.requester.standing import MinerState
+from fedcoin_cli.cli.dashboard import BLOCKS, Dashboard
+from fedcoin_cli.network.message import Standing
+from ledger_store.transaction import Result
+
+IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
+
+
+def state(number: int, standing: Standing | None, **changes: Any) -> MinerState:
+    made = MinerState(f"miner-{number}", f"{number:064x}", "tcp://127.0.0.1:7460", False, standing)
+    return replace(made, **changes)
+
+
+def drawn(dashboard: Dashboard) -> list[str]:
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    console.print(dashboard.drawing())
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_miners_at_work() -> None:
+    """A row a miner: height, peers, phase, rankings, coalitions, own error, time left; or why not."""
+    dashboard = Dashboard(3)
+    walking = replace(
+        IDLE, phase="mining", rankings=1_200, evaluated=340, remaining_ms=4_400, error_micro=310_000
+    )
+    exact = replace(IDLE, phase="mining", evaluated=300, total=1_023, remaining_ms=2_000)
+    dashboard.stand([state(1, walking), state(2, exact), state(3, None), state(4, None, denied=True)])
+    head, _, *rows = drawn(dashboard)
+    assert head == "2 of 4 miners up: 3 must be up"
+    assert rows[0].split() == ["miner-1", "7", "3", "mining", "1,200", "340", "0.31", "4", "s"]
+    assert rows[1].split() == ["miner-2", "7", "3", "mining", "300", "of", "1,023", "2", "s", "████········"]
+    assert rows[2].split() == ["miner-3", "down"]
+    assert rows[3].split() == ["miner-4", "refuses", "this", "key"]
+
+
+def test_blocks_are_told_once() -> None:
+    """What all miners say of a block stands there once, and only of the newest few."""
+    dashboard = Dashboard(1)
+    for height in range(1, BLOCKS + 3):
+        for miner in (1, 2):
+            dashboard.hear(News(miner, "block", {"height": height, "transactions": ["task", "close"]}))
+    blocks = [line for line in drawn(dashboard) if line.startswith("block")]
+    assert [line.split()[1] for line in blocks] == [str(height) for height in range(3, BLOCKS + 3)]
+
+
+def test_distances_come_after_the_reveals() -> None:
+    """No distance is shown before a task has ended; then every miner's, the winner's marked."""
+    maker = ChainMaker()
+    task = settled_round(maker)
+    end = maker.blocks[-1].transactions[-1]
+    assert isinstance(end, Result)
+    report = report_of(maker.tip.state.tasks[task.id], maker.genesis, end)
+    dashboard = Dashboard(3)
+    dashboard.stand([state(n, IDLE, address=miner) for n, miner in enumerate(maker.genesis.roster)])
+    dashboard.hear(News(1, "task", {"task": task.id, "state": "CLOSED", "attempt": 1}))
+    assert not any("0.000000" in line for line in drawn(dashboard))
+    dashboard.last = report
+    rows = [line for line in drawn(dashboard) if line.startswith("miner-")]
+    assert all("0.000000" in row for row in rows)
+    assert [row.endswith("✓") for row in rows] == [miner == report.winner for miner in maker.genesis.roster]
