@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ledger_store.bulk import Bulk
 from ledger_store.canonical import decode
 from ledger_store.chain import Tip, start
 from ledger_store.checks import CHECKS, Check, Finding, Subject
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.genesis import Genesis
 from ledger_store.jsonl import TIP_NAME, TipRecord, read_chain, read_tip
+from ledger_store.keys import Verify, verify_bytes
 
 _FOLD_LEVEL = 2
 # How long an append of a live writer may be half in the file.
@@ -53,10 +55,24 @@ class AuditReport:
 
 
 def audit(
-    path: Path, level: int = _FOLD_LEVEL, extra_checks: Sequence[Check] = (), span: Span | None = None
+    path: Path,
+    level: int = _FOLD_LEVEL,
+    extra_checks: Sequence[Check] = (),
+    span: Span | None = None,
+    jobs: int = 1,
 ) -> AuditReport:
-    """Check a chain file up to the first finding; raises `NotFound` and `StorageFailure` only."""
-    return _Audit(path, level, extra_checks, span or Span()).run()
+    """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only."""
+    return _Audit(path, level, extra_checks, span or Span()).run(jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an audit stands."""
+
+    height: int
+    head: str
+    certified_to: int | None
+    tip: Tip
 
 
 class _Audit:
@@ -76,14 +92,21 @@ class _Audit:
         self._tip: Tip | None = None
         self._recorded_id: str | None = None  # of the block at the tip file's height
 
-    def run(self) -> AuditReport:
+    def run(self, jobs: int) -> AuditReport:
         record = self._read_record()  # before the chain, which only grows
         lines = read_chain(self._path, _PATIENCE_S)
         self._begin(next(lines, (0, b""))[1])
-        while not self._findings and self._wants_more and (line := next(lines, None)) is not None:
-            self._step(*line)
-            if isinstance(record, TipRecord) and record.height == self._height:
-                self._recorded_id = self._head
+        failed = self._walk_quickly(lines, record, jobs)
+        if failed is not None:
+            # Somewhere in that batch a signature is false: again from there, one after the other.
+            self._findings.clear()
+            self._height, self._head, self._certified_to = failed.height, failed.head, failed.certified_to
+            self._tip = failed.tip
+            lines = read_chain(self._path, _PATIENCE_S)
+            rest = (line for line in lines if line[0] > failed.height)
+            while self._goes_on and (line := next(rest, None)) is not None:
+                self._step(*line, verify_bytes)
+                self._compare(record)
         if self._findings:
             self._skip_rest(lines)
         elif self._wants_more:
@@ -102,6 +125,40 @@ class _Audit:
             balances=self._tip.state.balances if folded and self._tip else None,
         )
 
+    def _walk_quickly(
+        self, lines: Iterator[tuple[int, bytes]], record: TipRecord | Malformed | None, jobs: int
+    ) -> _Place | None:
+        """Walk the lines; where the first batch with a false signature begins, if one does."""
+        with Bulk[_Place](jobs) as bulk:
+            begun = self._place
+            while self._goes_on and (line := next(lines, None)) is not None:
+                self._step(*line, bulk.collect)
+                self._compare(record)
+                if bulk.full and begun is not None:
+                    bulk.hand_in(begun)
+                    begun = self._place
+                    if (failed := bulk.failed(wait=False)) is not None:
+                        return failed
+            if begun is not None:
+                bulk.hand_in(begun)
+            return bulk.failed(wait=True)
+
+    @property
+    def _place(self) -> _Place | None:
+        """None: there is no chain."""
+        if self._tip is None:
+            return None
+        return _Place(self._height, self._head, self._certified_to, self._tip)
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._findings and self._wants_more
+
+    def _compare(self, record: TipRecord | Malformed | None) -> None:
+        """Note which block stands at the tip file's height."""
+        if isinstance(record, TipRecord) and record.height == self._height:
+            self._recorded_id = self._head
+
     @property
     def _wants_more(self) -> bool:
         return self._span.last is None or self._height < self._span.last
@@ -117,10 +174,10 @@ class _Audit:
         else:
             self._findings.append(Finding("E101", 0, 1, "the line has no end"))
 
-    def _step(self, height: int, raw: bytes) -> None:
+    def _step(self, height: int, raw: bytes, verify: Verify) -> None:
         assert self._tip is not None
         trusted = height < self._span.first
-        subject = Subject(height, raw, self._head, self._tip, trusted)
+        subject = Subject(height, raw, self._head, self._tip, trusted, verify)
         for check in self._checks:
             if trusted and check.level > _FOLD_LEVEL:
                 break

@@ -10,11 +10,11 @@ from functools import cached_property
 from typing import Any
 
 from ledger_store import merkle
-from ledger_store.canonical import decode, encode, tagged_hash
+from ledger_store.canonical import encode, parse, require_same, tagged_hash, write
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import ROSTER_MAX, Genesis
-from ledger_store.keys import SIGNATURE_LENGTH, signed_bytes, verify_bytes
+from ledger_store.keys import SIGNATURE_LENGTH, Verify, signed_bytes, verify_bytes
 from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
 
 VIEW_MAX = 10_000
@@ -33,9 +33,14 @@ class Certificate:
     signatures: tuple[tuple[int, str], ...]
 
     @cached_property
+    def encoded(self) -> bytes:
+        """The canonical bytes."""
+        return encode(self.to_json())
+
+    @cached_property
     def digest(self) -> str:
         """What the next block's header names."""
-        return tagged_hash("certificate", encode(self.to_json()))
+        return tagged_hash("certificate", self.encoded)
 
     def to_json(self) -> dict[str, Any]:
         return {"signatures": [[index, signature] for index, signature in self.signatures], "view": self.view}
@@ -44,28 +49,29 @@ class Certificate:
     def from_json(cls, value: Any) -> "Certificate":
         """Read and check the form; raises `Malformed`."""
         reader = Fields(value, ("signatures", "view"), "certificate")
-        pairs = tuple(
-            (pair.integer("index", 0, ROSTER_MAX - 1), pair.hexadecimal("signature", SIGNATURE_LENGTH))
-            for pair in reader.pairs("signatures", ("index", "signature"), ROSTER_MAX, 1)
-        )
+        pairs = reader.numbered_hexes("signatures", ROSTER_MAX - 1, SIGNATURE_LENGTH, ROSTER_MAX, 1)
         return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=pairs)
 
-    def signers(self, genesis: Genesis, kind: str, height: int, block: str | None) -> tuple[int, ...]:
+    def signers(
+        self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
+    ) -> tuple[int, ...]:
         """The roster indices whose signature covers this vote."""
         message = signed_bytes(kind, genesis.id, vote_terms(height, self.view, block))
         roster = genesis.roster
         return tuple(
             index
             for index, signature in self.signatures
-            if index < len(roster) and verify_bytes(roster[index], message, signature)
+            if index < len(roster) and verify(roster[index], message, signature)
         )
 
-    def check(self, genesis: Genesis, kind: str, height: int, block: str | None) -> None:
+    def check(
+        self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
+    ) -> None:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
         indices = [index for index, _ in self.signatures]
         if len(indices) != genesis.quorum or indices != sorted(set(indices)):
             raise BadSignature(f"a certificate of height {height} takes {genesis.quorum} miners in order")
-        wrong = set(indices) - set(self.signers(genesis, kind, height, block))
+        wrong = set(indices) - set(self.signers(genesis, kind, height, block, verify))
         if wrong:
             raise BadSignature(f"the certificate of height {height}: miner {min(wrong) + 1} did not sign it")
 
@@ -83,9 +89,14 @@ class Header:
     certificate: str | None
 
     @cached_property
+    def encoded(self) -> bytes:
+        """The canonical bytes."""
+        return encode(self.to_json())
+
+    @cached_property
     def id(self) -> str:
         """The block id."""
-        return tagged_hash("block", encode(self.to_json()))
+        return tagged_hash("block", self.encoded)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -142,21 +153,35 @@ class Block:
     @cached_property
     def line(self) -> bytes:
         """The chain file's line without its newline."""
-        return encode(self.to_json())
+        certificate = b"null" if self.certificate is None else self.certificate.encoded
+        transactions = b",".join(transaction.encoded for transaction in self.transactions)
+        header = self.header.encoded
+        return b'{"certificate":%b,"header":%b,"transactions":[%b]}' % (certificate, header, transactions)
 
     @classmethod
     def from_line(cls, line: bytes) -> "Block":
         """Read a chain file's line without its newline; raises `Malformed`."""
-        return cls.from_json(decode(line)).keep_line(line)
+        return cls.read_line(line).covered()
 
     @classmethod
     def from_json(cls, value: Any) -> "Block":
         """Read a block whose header covers its body; raises `Malformed`."""
+        return cls.read(value).covered()
+
+    @classmethod
+    def read_line(cls, line: bytes) -> "Block":
+        """Read the form of a line; whether the header covers the body is left open. Raises `Malformed`.
+
+        Each part is written once: to compare the line, and for the ids and the root that are asked for later.
+        """
+        value = parse(line)
         block = cls.read(value)
-        if block.header.transactions != transaction_root(block.transactions):
-            raise Malformed(f"block {block.height}: the transactions are not the ones its header names")
-        if block.header.certificate != block.certificate_digest:
-            raise Malformed(f"block {block.height}: the certificate is not the one its header names")
+        vars(block.header)["encoded"] = write(value["header"])
+        if block.certificate is not None:
+            vars(block.certificate)["encoded"] = write(value["certificate"])
+        for transaction, item in zip(block.transactions, value["transactions"], strict=True):
+            vars(transaction)["encoded"] = write(item)
+        require_same(block.line, line)
         return block
 
     @classmethod
@@ -175,15 +200,18 @@ class Block:
         """What the header must name."""
         return None if self.certificate is None else self.certificate.digest
 
-    def keep_line(self, line: bytes) -> "Block":
-        """Keep the canonical bytes that it was read from, which `line` would write again."""
-        vars(self)["line"] = line
+    def covered(self) -> "Block":
+        """The block itself, if its header covers its body; raises `Malformed`."""
+        if self.header.transactions != transaction_root(self.transactions):
+            raise Malformed(f"block {self.height}: the transactions are not the ones its header names")
+        if self.header.certificate != self.certificate_digest:
+            raise Malformed(f"block {self.height}: the certificate is not the one its header names")
         return self
 
 
 def transaction_root(transactions: Sequence[Transaction]) -> str:
     """The Merkle root over the canonical bytes of the transactions, as hex."""
-    return merkle.root([encode(transaction.to_json()) for transaction in transactions]).hex()
+    return merkle.root([transaction.encoded for transaction in transactions]).hex()
 
 
 def make_block(

@@ -20,19 +20,40 @@ DIGEST_LENGTH = 64
 def encode(value: Any) -> bytes:
     """Return the canonical bytes of `value`; raises `Malformed` for a float or any other foreign type."""
     _check(value)
-    return _dump(value)
+    return write(value)
 
 
 def decode(data: bytes) -> Any:
     """Read canonical bytes; raises `Malformed` for anything that `encode` would not have written."""
+    value = parse(data)
+    _check(value)
+    require_same(write(value), data)
+    return value
+
+
+def parse(data: bytes) -> Any:
+    """The value alone, for a reader that checks every type and bound itself and compares what it writes.
+
+    Raises `Malformed` for what is no JSON; text beyond ASCII is refused by `write`.
+    """
     try:
-        value = _DECODER.decode(data.decode("ascii"))
-        _check(value)
+        return _DECODER.decode(data.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not canonical JSON: {error}") from error
-    if _dump(value) != data:
+
+
+def write(value: Any) -> bytes:
+    """The bytes of a value that `parse` has given, or of a part of it; no type is checked again."""
+    try:
+        return _ENCODER.encode(value).encode("ascii")
+    except UnicodeEncodeError as error:
+        raise Malformed("not canonical JSON: text beyond ASCII") from error
+
+
+def require_same(written: bytes, data: bytes) -> None:
+    """Raise `Malformed` unless what was read is written with the same bytes."""
+    if written != data:
         raise Malformed("not canonical JSON: the bytes are not the ones this value is written with")
-    return value
 
 
 def digest(data: bytes) -> str:
@@ -43,10 +64,6 @@ def digest(data: bytes) -> str:
 def tagged_hash(tag: str, data: bytes) -> str:
     """SHA-256 over `fedcoin/v1/<tag>`, a zero byte and `data`, as hex."""
     return hashlib.sha256(b"fedcoin/v1/" + tag.encode() + b"\0" + data).hexdigest()
-
-
-def _dump(value: Any) -> bytes:
-    return _ENCODER.encode(value).encode("ascii")
 
 
 def _no_float(text: str) -> Any:

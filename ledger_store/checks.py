@@ -14,6 +14,7 @@ from ledger_store.canonical import decode
 from ledger_store.chain import Tip
 from ledger_store.errors import BadSignature, InvalidTransaction, Malformed
 from ledger_store.genesis import Genesis
+from ledger_store.keys import Verify, verify_bytes
 from ledger_store.state import State, Transition, check_header, check_order
 from ledger_store.transaction import Close, Result
 
@@ -63,7 +64,7 @@ class Subject:
 
     `head` is the id of the block before it. `before` is the chain before it from level 2 on, genesis below.
     `block` and `after` are there once the checks of levels 0 and 2 have passed. `trusted`: nobody asks for its
-    signatures, only for what it does to the state.
+    signatures, only for what it does to the state. `verify` looks at its signatures, at once or later.
     """
 
     height: int
@@ -71,6 +72,7 @@ class Subject:
     head: str
     before: Tip
     trusted: bool = False
+    verify: Verify = verify_bytes
     block: Block = field(init=False)
     after: State = field(init=False)
 
@@ -102,14 +104,18 @@ def _framing(subject: Subject) -> Iterator[Finding]:
 def _form(subject: Subject) -> Iterator[Finding]:
     line = subject.raw[:-1]
     try:
-        value = decode(line)
+        subject.block = Block.read_line(line)
     except Malformed as error:
-        yield subject.finding("E102", error.message)
-        return
+        yield _malformed(subject, line, error)
+
+
+def _malformed(subject: Subject, line: bytes, error: Malformed) -> Finding:
+    """What is no block may not even be canonical."""
     try:
-        subject.block = Block.read(value).keep_line(line)
-    except Malformed as error:
-        yield subject.finding("E103", error.message)
+        decode(line)
+    except Malformed as deeper:
+        return subject.finding("E102", deeper.message)
+    return subject.finding("E103", error.message)
 
 
 def _height(subject: Subject) -> Iterator[Finding]:
@@ -156,7 +162,7 @@ def _certificate(subject: Subject) -> Iterator[Finding]:
     if certificate is None or subject.trusted:
         return
     try:
-        certificate.check(subject.genesis, "final", parent, subject.head)
+        certificate.check(subject.genesis, "final", parent, subject.head, subject.verify)
     except BadSignature as error:
         if certificate.signers(subject.genesis, "final", parent, subject.head):
             yield subject.finding("E301", error.message)
@@ -173,7 +179,7 @@ def _transition(subject: Subject) -> Iterator[Finding]:
         check_header(state, block)
         code = "E402"
         check_order(state, block.transactions)
-        transition = Transition(state, block, trusted=subject.trusted)
+        transition = Transition(state, block, subject.trusted, subject.verify)
         for transaction in block.transactions:
             code = _TRANSITION[transaction.kind]
             transition.execute(transaction)

@@ -75,6 +75,20 @@ class Fields:
             raise self._malformed(key, f"[{', '.join(names)}] pairs")
         return [Fields(dict(zip(names, pair, strict=True)), names, f"{self._what} {key}") for pair in pairs]
 
+    def numbered_hexes(
+        self, key: str, most_number: int, length: int, most: int, least: int = 0
+    ) -> tuple[tuple[int, str], ...]:
+        """An array of least..most pairs of a number from 0 to `most_number` and a hex text of `length` characters."""
+        pairs = []
+        for item in self.array(key, most, least):
+            if type(item) is not list or len(item) != 2:
+                raise self._malformed(key, "pairs of a number and a hexadecimal text")
+            number, text = item
+            if type(number) is not int or not 0 <= number <= most_number:
+                raise self._malformed(key, f"numbered from 0 to {most_number}")
+            pairs.append((number, self._hex(key, text, length)))
+        return tuple(pairs)
+
     def hexes(self, key: str, length: int, most: int, least: int = 0) -> tuple[str, ...]:
         """An array of least..most hex texts of `length` characters."""
         return tuple(self._hex(key, item, length) for item in self.array(key, most, least))

@@ -5,6 +5,7 @@ outcome follows from its reveals is `contract.settlement`'s business.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash
@@ -91,6 +92,11 @@ class Close:
     commits: tuple[Commit, ...]
     outcome: Outcome | None
 
+    @cached_property
+    def encoded(self) -> bytes:
+        """The canonical bytes."""
+        return encode(self.to_json())
+
     def to_json(self) -> dict[str, Any]:
         return {
             "attempt": self.attempt,
@@ -113,6 +119,11 @@ class Result:
     proxy_sums: tuple[int, ...]
     proxy_denominator: int
     outcome: Outcome
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The canonical bytes."""
+        return encode(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,7 @@ from ledger_store.amount import SUPPLY_MAX_MICRO
 from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash
 from ledger_store.fields import Fields
 from ledger_store.genesis import CLIENTS_MAX
-from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, verify
+from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
 
 NONCE_LENGTH = 32
 AGGREGATIONS = ("mean", "fedavg")
@@ -39,9 +39,19 @@ class Signed:
         return {"type": self.kind, "sender": self.sender, "sequence": self.sequence, **self.terms()}
 
     @cached_property
+    def signed_part(self) -> bytes:
+        """The canonical bytes of what is signed."""
+        return encode(self.body)
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The canonical bytes, signature included."""
+        return encode(self.to_json())
+
+    @cached_property
     def id(self) -> str:
         """SHA-256 over a domain tag and the canonical fields without the signature."""
-        return tagged_hash("transaction", encode(self.body))
+        return tagged_hash("transaction", self.signed_part)
 
     def to_json(self) -> dict[str, Any]:
         """The canonical fields with the signature."""
@@ -49,7 +59,8 @@ class Signed:
 
     def verified(self, genesis: str) -> bool:
         """Whether the sender signed exactly these fields for this network."""
-        return verify(self.sender, self.kind, genesis, self.body, self.signature)
+        message = framed(self.kind, genesis, self.signed_part)
+        return verify_bytes(self.sender, message, self.signature)
 
 
 def sign(transaction: T, key: KeyPair, genesis: str) -> T:

@@ -13,7 +13,7 @@ from typing import Any
 from ledger_store.block import Block
 from ledger_store.errors import BadSignature, refuse
 from ledger_store.genesis import Genesis
-from ledger_store.keys import verify
+from ledger_store.keys import Verify, framed, signed_bytes, verify_bytes
 from ledger_store.task_record import (
     CANCELLED,
     CLOSED,
@@ -143,9 +143,10 @@ def check_order(state: State, transactions: Iterable[Transaction]) -> None:
 class Transition:
     """The mutable copy that one block works on; leaders also try pending transactions on one."""
 
-    def __init__(self, state: State, block: Block, trusted: bool) -> None:
+    def __init__(self, state: State, block: Block, trusted: bool, verify: Verify = verify_bytes) -> None:
         self._block = block
         self._trusted = trusted
+        self._verify = verify
         self._genesis = state.genesis
         self._balances = dict(state.balances)
         self._sequences = dict(state.sequences)
@@ -202,7 +203,8 @@ class Transition:
     def _authorise(self, transaction: Transfer | Task | Cancel) -> None:
         expected = self._sequences.get(transaction.sender, 0) + 1
         refuse(transaction.sequence != expected, f"sequence {transaction.sequence} where {expected} is next")
-        self._signed(transaction.sender, transaction.kind, transaction.body, transaction.signature)
+        message = framed(transaction.kind, self._genesis.id, transaction.signed_part)
+        self._require(transaction.sender, transaction.kind, message, transaction.signature)
 
     def _transfer(self, transfer: Transfer) -> None:
         least = self._genesis.bounds.least_transfer_micro
@@ -307,7 +309,11 @@ class Transition:
         self._queue.remove(record.task.id)
 
     def _signed(self, address: str, kind: str, fields: Mapping[str, Any], signature: str) -> None:
-        if not self._trusted and not verify(address, kind, self._genesis.id, fields, signature):
+        if not self._trusted:
+            self._require(address, kind, signed_bytes(kind, self._genesis.id, fields), signature)
+
+    def _require(self, address: str, kind: str, message: bytes, signature: str) -> None:
+        if not self._trusted and not self._verify(address, message, signature):
             raise BadSignature(f"the {kind} of {address[:16]} does not carry its signature")
 
     def _put(self, record: TaskRecord) -> None:

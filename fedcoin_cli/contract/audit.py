@@ -5,9 +5,9 @@ files and is level 4 (`learning.audit`); here stands what of the ledger it takes
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from fedcoin_cli.contract.settlement import check_settlements
+from fedcoin_cli.contract.settlement import check_settlement
 from ledger_store.checks import Check, Finding, Subject
 from ledger_store.errors import InvalidTransaction
 from ledger_store.task_record import TaskRecord
@@ -42,9 +42,8 @@ def gather(subject: Subject) -> Iterator[Case]:
 
 def _settlement(subject: Subject) -> Iterator[Finding]:
     for transaction in subject.block.transactions:
-        alone = replace(subject.block, transactions=(transaction,))
         try:
-            check_settlements(subject.before.state, alone)
+            check_settlement(subject.before.state, transaction)
         except InvalidTransaction as error:
             yield subject.finding(_CODE[transaction.kind], error.message)
 

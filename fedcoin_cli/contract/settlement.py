@@ -16,7 +16,7 @@ from ledger_store.chain import Tip, candidate
 from ledger_store.errors import InvalidTransaction, Malformed
 from ledger_store.genesis import Genesis
 from ledger_store.state import OPEN, REFUNDED, SETTLED, State, TaskRecord, refuse
-from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task
+from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task, Transaction
 
 
 def settle(
@@ -69,16 +69,21 @@ def validate(tip: Tip, block: Block) -> State:
 
 
 def check_settlements(before: State, block: Block) -> None:
-    """Level 3: terms on the grid, and each close's and result's outcome follows from what it holds."""
+    """Level 3 for every transaction of a block; raises `InvalidTransaction`."""
     for transaction in block.transactions:
-        match transaction:
-            case Task():
-                check_task(transaction)
-            case Close() if transaction.outcome is not None:
-                record = before.tasks[transaction.task]
-                refuse(transaction.outcome != give_up(record), "a close whose outcome does not follow")
-            case Result():
-                _check_result(before, transaction)
+        check_settlement(before, transaction)
+
+
+def check_settlement(before: State, transaction: Transaction) -> None:
+    """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds."""
+    match transaction:
+        case Task():
+            check_task(transaction)
+        case Close() if transaction.outcome is not None:
+            record = before.tasks[transaction.task]
+            refuse(transaction.outcome != give_up(record), "a close whose outcome does not follow")
+        case Result():
+            _check_result(before, transaction)
 
 
 def price_of(task: Task) -> Price:

@@ -25,7 +25,7 @@ SAMPLE = 64
 class Plan:
     """What to audit: the level, and the heights `first` to `last` (None: the end).
 
-    At level 4 `sample` counts are drawn from each table (None: all are recomputed), on `jobs` cores.
+    At level 4 `sample` counts are drawn from each table (None: all are recomputed). `jobs` cores do it.
     """
 
     level: int = 3
@@ -85,7 +85,8 @@ def read_ledger(path: Path, plan: Plan) -> tuple[AuditReport, list[Case]]:
         results.extend(gather(subject))
         yield from ()
 
-    return audit(path, plan.level, (*CHECKS, Check("results", RECOMPUTATION, note)), plan.span), results
+    checks = (*CHECKS, Check("results", RECOMPUTATION, note))
+    return audit(path, plan.level, checks, plan.span, plan.jobs), results
 
 
 def _recompute(
