@@ -47,9 +47,14 @@ def describe(threads: int) -> str:
     return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {cores}"
 
 
+def gpu_devices() -> tuple[str, ...]:
+    """The system's doors to a GPU."""
+    return tuple(device for device in _GPU_DEVICES if Path(device).exists())
+
+
 def _gpu() -> bool:
     """Whether Keras sees a GPU."""
-    if not any(Path(device).exists() for device in _GPU_DEVICES):
+    if not gpu_devices():
         return False
     from fedcoin_cli.learning.backend import devices
 

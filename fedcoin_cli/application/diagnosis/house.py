@@ -1,0 +1,147 @@
+"""The workspace: settings, keys' permissions, ports, ledgers, clock and disk. Each check returns one `Finding`."""
+
+import errno
+import os
+import shutil
+import socket
+import statistics
+import tempfile
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
+from fedcoin_cli.application.miner.crew import posts
+from fedcoin_cli.application.workspace.configuration import load
+from fedcoin_cli.application.workspace.peers import Peer, read_peers
+from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.runtime.process import ProcessRuntime
+from ledger_store.errors import ExitCode, FedCoinError, NotFound, SettingsError
+
+CLOCK_AHEAD_MS = 600_000
+"""How far a block's time may lie before a voter's clock (protocol.md, section 3)."""
+_SLOW_FSYNC_MS = 50.0
+_SYNCS = 5
+
+
+def settings(workspace: Workspace) -> Finding:
+    """Whether every setting is known and in range."""
+    try:
+        load(workspace.settings_file, {})
+    except SettingsError as error:
+        return Finding("settings", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS)
+    return Finding("settings", GOOD, str(workspace.settings_file))
+
+
+def keys(workspace: Workspace) -> Finding:
+    """Whether secret keys are closed to other users."""
+    names = workspace.key_names()
+    loose = [name for name in names if workspace.key_file(name).stat().st_mode & 0o077]
+    if loose:
+        hint = f"chmod 600 {' '.join(str(workspace.key_file(name)) for name in loose)}"
+        return Finding("keys", BAD, f"others may read: {', '.join(loose)}", hint, ExitCode.KEY)
+    foreign = [name for name in names if workspace.key_file(name).stat().st_uid != os.getuid()]
+    if foreign and os.getuid():
+        hint = "run fedcoin as their owner, or chown them"
+        return Finding("keys", BAD, f"somebody else owns: {', '.join(foreign)}", hint, ExitCode.KEY)
+    return Finding("keys", GOOD, f"{len(names)} keys, closed to others")
+
+
+def ports(workspace: Workspace) -> Finding:
+    """Whether the local miners' ports are free, or theirs already."""
+    local = {miner.name: miner.number for miner in workspace.miners}
+    runtime = ProcessRuntime(workspace.root, posts(workspace))
+    try:
+        peers = [peer for peer in read_peers(workspace.peers_file) if peer.name in local and peer.host]
+    except SettingsError as error:
+        return Finding("ports", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS)
+    idle = [peer for peer in peers if not runtime.alive(local[peer.name])]
+    taken = [f"{port} ({peer.name})" for peer in idle for port in _taken(peer)]
+    if taken:
+        hint = "end who listens there (ss -ltnp tells), or change port in peers.toml, here and for all others"
+        return Finding("ports", BAD, f"somebody else listens on {', '.join(taken)}", hint, ExitCode.NETWORK)
+    return Finding(
+        "ports", GOOD, f"{2 * len(idle)} free, {2 * (len(peers) - len(idle))} used by running miners"
+    )
+
+
+def ledger(workspace: Workspace) -> Finding:
+    """Whether a ledger can be read, and how far it is certified."""
+    try:
+        with closing(Books.open(workspace)) as books:
+            said = f"{books.path}, certified to height {books.height}"
+            ignored = len(books.ignored)
+    except NotFound:
+        return Finding("ledger", GOOD, "none here: this workspace has no miner")
+    except FedCoinError as error:
+        return Finding("ledger", BAD, error.message, "fedcoin repair", ExitCode.LEDGER)
+    if ignored:
+        return Finding("ledger", BAD, f"{ignored} cannot be read", "fedcoin repair", ExitCode.LEDGER)
+    return Finding("ledger", GOOD, said)
+
+
+def clock(workspace: Workspace) -> Finding:
+    """Whether the time of day fits the newest block here: a voter refuses blocks from far ahead of its clock."""
+    now_ms = time.time_ns() // 10**6
+    try:
+        with closing(Books.open(workspace)) as books:
+            block_ms = books.state.time_ms
+    except FedCoinError:
+        block_ms = workspace.genesis().time_ms
+    said = f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if block_ms > now_ms + CLOCK_AHEAD_MS:
+        behind_s = (block_ms - now_ms) // 1000
+        hint = "set the clock: timedatectl set-ntp true"
+        return Finding("clock", BAD, f"{said}, {behind_s} s behind the newest block", hint, ExitCode.NETWORK)
+    return Finding("clock", GOOD, said)
+
+
+def disk(workspace: Workspace) -> Finding:
+    """Whether there is room for a round's files, and how long a durable write takes."""
+    # Here, because a miner's program loads its sockets with it.
+    from fedcoin_cli.application.miner.node import DISK_LEAST_BYTES
+
+    free = shutil.disk_usage(workspace.root).free
+    try:
+        sync_ms = _sync_ms(workspace.root)
+    except OSError as error:
+        said = f"{workspace.root} cannot be written: {error.strerror}"
+        return Finding("disk", BAD, said, "check free space and permissions", ExitCode.STORAGE)
+    said = f"{free / 1e9:.1f} GB free, a durable write takes {sync_ms:.1f} ms"
+    if free < DISK_LEAST_BYTES:
+        hint = f"free some space: below {DISK_LEAST_BYTES / 1e6:.0f} MB a miner takes no new task"
+        return Finding("disk", BAD, said, hint, ExitCode.STORAGE)
+    if sync_ms > _SLOW_FSYNC_MS:
+        return Finding("disk", NOTE, said, "every vote waits for such a write: a faster disk helps")
+    return Finding("disk", GOOD, said)
+
+
+def _taken(peer: Peer) -> list[int]:
+    """Those of a peer's two ports that cannot be bound on this machine; another machine's address is not judged."""
+    taken = []
+    for port in (peer.port, peer.port + 1):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((peer.host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    taken.append(port)
+    return taken
+
+
+def _sync_ms(folder: Path) -> float:
+    """The median time of a few small durable writes."""
+    times = []
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        for _ in range(_SYNCS):
+            start_s = time.perf_counter()
+            file.write(b"\0" * 4096)
+            os.fsync(file.fileno())
+            times.append(1000 * (time.perf_counter() - start_s))
+    return statistics.median(times)
+
+
+CHECKS = (settings, keys, ports, ledger, clock, disk)

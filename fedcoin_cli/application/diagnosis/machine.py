@@ -1,0 +1,89 @@
+"""The machine: versions, what counts coalitions, Docker. Each check is a function that returns one `Finding`."""
+
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
+from ledger_store.errors import ExitCode, MissingPart
+
+_BASE = ("numpy", "pyzmq", "pynacl", "safetensors", "rich", "typer")
+_TENSORFLOW = ("tensorflow", "tensorflow-cpu")
+_LEAST_PYTHON = (3, 11)
+
+
+def python() -> Finding:
+    """The interpreter, and FedCoin's own version."""
+    said = (
+        f"fedcoin {version('fedcoin')}, Python {platform.python_version()} on {platform.platform(terse=True)}"
+    )
+    if sys.version_info < _LEAST_PYTHON:
+        hint = "FedCoin needs Python 3.11 or newer"
+        return Finding("python", BAD, said, hint, ExitCode.MISSING)
+    return Finding("python", GOOD, said)
+
+
+def packages() -> Finding:
+    """The libraries of the base installation."""
+    found = {name: _version(name) for name in _BASE}
+    missing = [name for name, number in found.items() if number is None]
+    if missing:
+        hint = f"pip install {' '.join(missing)}"
+        return Finding("packages", BAD, f"missing: {', '.join(missing)}", hint, ExitCode.MISSING)
+    return Finding("packages", GOOD, ", ".join(f"{name} {number}" for name, number in found.items()))
+
+
+def backend() -> Finding:
+    """Keras and its TensorFlow: `train` needs them, mining only for models that the C kernel cannot count.
+
+    Neither is imported: that takes seconds.
+    """
+    number = next((known for name in _TENSORFLOW if (known := _version(name)) is not None), None)
+    if number is None or find_spec("keras") is None:
+        hint = "pip install 'fedcoin[mine]' where somebody trains, or for models with convolutions"
+        return Finding("backend", NOTE, "no TensorFlow: values can be mined, models not be trained", hint)
+    return Finding("backend", GOOD, f"TensorFlow {number}, Keras {_version('keras')}")
+
+
+def graphics() -> Finding:
+    """Whether the system shows a GPU; what Keras makes of it is told by a miner when it is ready."""
+    from fedcoin_cli.learning.mining.choice import gpu_devices
+
+    devices = gpu_devices()
+    return Finding("gpu", GOOD, ", ".join(devices) if devices else "none; the C kernel counts on the CPU")
+
+
+def kernel() -> Finding:
+    """The C kernel, compiled now if it never was."""
+    from fedcoin_cli.learning.mining.compiled import library
+
+    if library() is not None:
+        return Finding("kernel", GOOD, "the C kernel is compiled for this CPU")
+    hint = "apt-get install gcc" if shutil.which("cc") is None else "cc does not compile it: try cc --version"
+    said = "no C kernel: Keras counts coalitions, several times slower"
+    return Finding("kernel", NOTE, said, hint)
+
+
+def containers() -> Finding:
+    """The Docker engine, which only `mine --via docker` and `--via swarm` need."""
+    from fedcoin_cli.runtime.engine import connect
+
+    try:
+        engine = connect()
+        said = f"engine {engine.version()['Version']} answers"
+        engine.close()
+    except MissingPart as missing:
+        return Finding("docker", NOTE, f"{missing.message} ({missing.where})", missing.hint)
+    return Finding("docker", GOOD, said)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+CHECKS = (python, packages, backend, graphics, kernel, containers)

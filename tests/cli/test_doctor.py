@@ -1,0 +1,87 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+from chains import ChainMaker
+from live import free_ports
+from places import place, settled_round
+from shell import Said, fedcoin
+
+from fedcoin_cli.application.diagnosis import house
+from fedcoin_cli.application.workspace.workspace import Workspace
+
+
+@pytest.fixture
+def healthy(tmp_path: Path) -> Workspace:
+    """A workspace of two miners on free ports, with a ledger; none runs."""
+    maker = ChainMaker(2)
+    settled_round(maker)
+    return place(tmp_path, maker, port=free_ports(4))
+
+
+def checks(said: Said) -> dict[str, dict[str, str]]:
+    return {one["check"]: one for one in said.json["checks"]}
+
+
+def test_a_healthy_workspace(healthy: Workspace) -> None:
+    """Nothing is in the way: versions, ports, keys, ledger, clock and disk are told, and the exit code is 0."""
+    said = fedcoin("doctor", "--json", folder=healthy.root)
+    found = checks(said)
+    assert (said.code, said.json["ok"]) == (0, True)
+    assert {"python", "packages", "backend", "gpu", "kernel", "docker"} < found.keys()
+    assert found["ports"]["said"].startswith("4 free")
+    assert "certified to height 3" in found["ledger"]["said"]
+    assert not any(one["state"] == "bad" for one in found.values())
+    plain = fedcoin("doctor", folder=healthy.root)
+    assert plain.out.endswith("\nnothing is in the way\n")
+
+
+def test_outside_a_workspace(tmp_path: Path) -> None:
+    """Outside a workspace the machine is checked all the same; a workspace that is named must be one."""
+    said = fedcoin("doctor", "--json", folder=tmp_path)
+    assert said.code == 0
+    assert checks(said)["workspace"]["state"] == "note"
+    assert "keys" not in checks(said)
+    assert fedcoin("doctor", "-C", "nowhere", folder=tmp_path).code == 4
+
+
+def test_what_will_not_work(healthy: Workspace) -> None:
+    """A loose key, a taken port and a setting out of range are each found, with the exit code of the first."""
+    (healthy.root / "settings.toml").write_text('[task]\nprice = "-1"\n')
+    (healthy.keys / "server.key").chmod(0o644)
+    _, port = healthy.peers_file.read_text().split("port = ")[-2:]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", int(port)))
+        other.listen()
+        said = fedcoin("doctor", "--json", folder=healthy.root)
+    found = checks(said)
+    assert [name for name, one in found.items() if one["state"] == "bad"] == ["settings", "keys", "ports"]
+    assert said.code == 3
+    assert port.strip() in found["ports"]["said"]
+    assert str(healthy.keys / "server.key") in found["keys"]["hint"]
+
+
+def test_a_clock_that_is_behind(healthy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock more than ten minutes behind the newest block is bad; up to there it is not."""
+    newest_ms = 1_700_000_003_000
+    monkeypatch.setattr("time.time_ns", lambda: (newest_ms - 599_000) * 10**6)
+    assert house.clock(healthy).state == "ok"
+    monkeypatch.setattr("time.time_ns", lambda: (newest_ms - 601_000) * 10**6)
+    assert house.clock(healthy).state == "bad"
+
+
+def test_a_damaged_ledger(healthy: Workspace) -> None:
+    """When no ledger can be read, that is said, with what repairs it."""
+    for miner in healthy.miners:
+        miner.chain.write_bytes(b"{}\n")
+    found = house.ledger(healthy)
+    assert (found.state, found.hint) == ("bad", "fedcoin repair")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root writes everywhere")
+def test_a_disk_that_refuses(healthy: Workspace) -> None:
+    """A folder that cannot be written is found, and nothing is left behind."""
+    healthy.root.chmod(0o500)
+    assert house.disk(healthy).state == "bad"
+    healthy.root.chmod(0o700)
