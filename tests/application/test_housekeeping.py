@@ -132,3 +132,31 @@ def test_what_no_task_names_goes_when_it_is_old(place: Place, monkeypatch: pytes
     monkeypatch.setattr(time, "monotonic", lambda: now_s + SWEEP_EVERY_S)
     place.housekeeping.tidy([])
     assert place.held == {*named, young}
+
+
+def test_tables_of_failed_attempts_are_kept_as_evidence(place: Place) -> None:
+    """As long as a task is kept, or not even finished, so are the tables that any of its results names."""
+    maker, task = place.maker, place.task(0)
+    maker.add(task)
+    tables: set[str] = set()
+    for attempt in (1, 2):
+        reveals = [
+            maker.reveal(task, attempt, miner, table=digest(f"attempt {attempt} {miner.address}"))
+            for miner in sorted(maker.miners, key=lambda miner: miner.address)
+        ]
+        named = [reveal.table for reveal in reveals]
+        place.put(*named)
+        tables |= set(named)
+        for name in (*named, *task.files):
+            os.utime(place.store.folder / name, (0, 0))
+        maker.add(maker.close(task, reveals, attempt))
+        outcome = maker.failed(task, "OPEN") if attempt == 1 else maker.settled(task)
+        maker.add(maker.result(task, reveals, outcome, attempt))
+        place.append()
+        place.housekeeping._swept_s -= SWEEP_EVERY_S
+        place.housekeeping.tidy([])
+        assert place.held == {*task.files, *tables}
+    for number in range(1, 1 + KEEP):
+        place.round(number)
+    place.housekeeping.tidy([])
+    assert not tables & place.held

@@ -1,7 +1,8 @@
 """Which files of the store are kept: those of unfinished and pending tasks, and of the newest finished ones.
 
-The others go when their task has ended or was refused; what no task names, such as a table of a failed attempt, goes
-when it is a day old. What the ledger says about tasks is read here, nothing is decided.
+Tables of failed attempts are evidence like those of the last. The others go when their task has ended or was refused;
+what no result names, such as a table that was never revealed, goes when it is a day old. What the ledger says about
+tasks is read here, nothing is decided.
 """
 
 import time
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 
 from fedcoin_cli.application.miner.ports import Ledger
 from fedcoin_cli.network.store import Store
-from ledger_store.state import UNFINISHED, State, TaskRecord
+from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Result, Task
 
 SWEEP_EVERY_S = 3_600.0
@@ -56,21 +57,26 @@ class Housekeeping:
         return ended[: self._keep], [one for one in others if (one.end_height or 0) >= self._removed_to]
 
     def _needed(self, young: list[TaskRecord], pending: Iterable[Task]) -> set[str]:
-        unfinished = [self._state.tasks[task].task for task in self._state.queue]
-        tasks = [*pending, *unfinished, *(record.task for record in young)]
-        tables = {table for record in young for table in self._tables_of(record)}
+        kept = [*young, *(self._state.tasks[task] for task in self._state.queue)]
+        tasks = [*pending, *(record.task for record in kept)]
+        tables = {table for record in kept for table in self._tables_of(record)}
         return tables | {digest for task in tasks for digest in task.files}
 
     def _tables_of(self, record: TaskRecord) -> tuple[str, ...]:
-        """The tables that a finished task's result names."""
-        assert record.state not in UNFINISHED
+        """The tables that a task's results name, those of failed attempts too."""
         known = self._tables.get(record.task.id)
-        if known is not None or record.end_height is None:
-            return known or ()
-        results = (
-            one for one in self._ledger.block(record.end_height).transactions if isinstance(one, Result)
+        if known is not None:
+            return known
+        end = record.end_height or self._state.height
+        first = end if record.attempt == 1 and record.end_height else record.opened_height or end
+        blocks = (self._ledger.block(height) for height in range(max(1, first), end + 1))
+        return tuple(
+            reveal.table
+            for block in blocks
+            for one in block.transactions
+            if isinstance(one, Result) and one.task == record.task.id
+            for reveal in one.reveals
         )
-        return tuple(reveal.table for result in results for reveal in result.reveals)
 
     def _remove(self, digests: Iterable[str]) -> None:
         for digest in digests:
