@@ -25,6 +25,7 @@ class Judge:
 
     maker: ChainMaker
     index: int
+    parent: str
     packs: bool = True
     invalid: set[str] = field(default_factory=set)
     refuses: bool = False
@@ -49,10 +50,10 @@ class Judge:
 class Member:
     """One machine, its disk, and what it said."""
 
-    def __init__(self, council: "Assembly", index: int) -> None:
+    def __init__(self, council: "Assembly", index: int, parent: str | None) -> None:
         self.council = council
         self.index = index
-        self.judge = Judge(council.maker, index)
+        self.judge = Judge(council.maker, index, council.maker.genesis.id if parent is None else parent)
         self.disk: list[bytes] = []
         self.said: list[Said] = []
         self.final: tuple[Block, Certificate] | None = None
@@ -110,12 +111,15 @@ class Member:
 
 
 class Assembly:
-    """R machines that decide height 1; the leader of view v is roster index (1 + v) mod R."""
+    """R machines that decide height 1; the leader of view v is roster index (1 + v) mod R.
 
-    def __init__(self, miners: int) -> None:
+    `parent`: the id of the block before, where a trace has an attacker choose it.
+    """
+
+    def __init__(self, miners: int, parent: str | None = None) -> None:
         self.maker = ChainMaker(miners)
         self.now_ms = 1_000_000
-        self.members = [Member(self, index) for index in range(miners)]
+        self.members = [Member(self, index, parent) for index in range(miners)]
 
     def leader(self, view: int) -> Member:
         return self.members[(1 + view) % len(self.members)]

@@ -4,7 +4,9 @@
 catch each one; the same histories pass without it.
 """
 
+import dataclasses
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -176,6 +178,33 @@ def counted_unchecked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Posap, "_take", wrong)
 
 
+class GroundCouncil(simplex.Council):
+    """A council whose leaders follow from the id of the block before."""
+
+    def leader(self, height: int, view: int) -> int:
+        return ground_leader(self.parent, view, self.miners)  # type: ignore[attr-defined]
+
+    __slots__ = ("parent",)
+
+
+def ground_leader(parent: str, view: int, miners: int) -> int:
+    """A leader by lot, drawn from the parent's id: whoever makes the parent can try ids until it likes the lot."""
+    return int(sha256(f"{parent} {view}".encode()).hexdigest(), 16) % miners
+
+
+def leader_from_a_block_id(patch: pytest.MonkeyPatch) -> None:
+    """Who leads is drawn from the id of the block before."""
+    right = Simplex.__init__
+
+    def wrong(machine: Any, council: simplex.Council, height: int, signer: Any, judge: Any, now: int) -> None:
+        fields = {name.name: getattr(council, name.name) for name in dataclasses.fields(council)}
+        ground = GroundCouncil(**fields)
+        object.__setattr__(ground, "parent", judge.parent)
+        right(machine, ground, height, signer, judge, now)
+
+    patch.setattr(Simplex, "__init__", wrong)
+
+
 def _forget(patch: pytest.MonkeyPatch, what: Callable[[Any], bool]) -> None:
     """Effects that persist `what` are lost on the way to the log."""
     for name in ("estimated", "tick"):
@@ -209,5 +238,6 @@ PLANTED: dict[str, Patch] = {
         opening_not_persisted,
         commit_not_persisted,
         counted_unchecked,
+        leader_from_a_block_id,
     )
 }

@@ -3,7 +3,10 @@
 They pass on the right machines and fail on those with the planted bug that they were written for.
 """
 
+import itertools
+
 from councils import Assembly, Member, Said, armed
+from planted import ground_leader
 from simulated.world import Faults, World
 
 from fedcoin_cli.consensus.posap import Posap
@@ -129,6 +132,37 @@ def a_proposal_is_said_once() -> None:
     assert again == {before.block.id}, "another proposal for the same view"
 
 
+def nobody_decides_alone() -> None:
+    """R = 2, cut off from each other: 1 proposes in view 0, 0 skips it; each hears only itself. Then they meet."""
+    council = armed(2)
+    zero, one = council.members
+    for _ in range(20):
+        council.now_ms += T0_MS
+        for member in (zero, one):
+            member.tick()
+    assert zero.final is None, "miner 0 decided alone"
+    assert one.final is None, "miner 1 decided alone"
+    council.go_on([zero, one], LONG_MS)
+    agree([zero, one])
+
+
+def a_ground_parent_gives_nobody_the_next_views() -> None:
+    """R = 4: the liar 1 makes the block before, and tries times of day until a lot by its id gives it six views.
+
+    Then it falls silent. The first view is its by turns, too; the others must not wait for the rest.
+    """
+    liar, views = 1, 6
+    maker = Assembly(4).maker
+    tried = (maker.propose(time_ms=maker.genesis.time_ms + later).id for later in itertools.count())
+    parent = next(id_ for id_ in tried if all(ground_leader(id_, view, 4) == liar for view in range(views)))
+    council = Assembly(4, parent)
+    others = [member for member in council.members if member.index != liar]
+    for member in others:
+        member.arm()
+    council.go_on(others, 50_000)
+    agree(others)
+
+
 def commits_outlive_their_miner_and_all_memory() -> None:
     """R = 4: miner 3 commits and dies, miner 2 is late, the others freeze with 3's commit; then all fall at once.
 
@@ -154,7 +188,43 @@ def commits_outlive_their_miner_and_all_memory() -> None:
     assert world.converged(), "an attempt that nobody can close"
 
 
+def a_frozen_set_outlives_its_miner_and_its_clock() -> None:
+    """R = 4: 0 freezes without 3's commit and falls; its time of day is set back, and now 3's commit comes in time.
+
+    What 0 froze is what it insists on: it must not become another set, later, with other commits.
+    """
+    world = World(3, 4, Faults())
+    world.heal()
+    zero, one, two, three = (node.address for node in world.nodes)
+    everything = {(one, other) for one in world.genesis.roster for other in world.genesis.roster}
+    world.clients.submit(world.clients.task(0, 1))
+    world.run_until(60_000, lambda: len(_machines(world)) == 4)
+    world._blocked |= {way for way in everything if three in way}
+    world.run_until(120_000, lambda: all(len(machine._commits) == 3 for machine in _machines(world)[:3]))
+    world._blocked |= everything
+    world.run_until(300_000, lambda: "commits" in _machines(world)[0]._frozen)
+    frozen = _machines(world)[0]._frozen["commits"]
+    node = world.nodes[0]
+    node.die()
+    node.clock._skew_ms = -60_000
+    world._blocked -= {(zero, one), (one, zero), (zero, two), (two, zero)}
+    world.run_until(world.now + 60_000, lambda: node.replica is not None and node.replica.voting)
+    world._blocked |= everything
+    world._blocked.discard((three, zero))
+    world.run_until(world.now + 120_000, lambda: "commits" in _machines(world)[0]._frozen)
+    world.run_until(world.now + 10_000, lambda: False)
+    assert world.witness.problems == [], world.witness.problems[0]
+    assert _machines(world)[0]._frozen["commits"] == frozen, "another frozen set"
+    world._blocked.clear()
+    world.run_until(world.now + 600_000, world.converged)
+    assert world.converged(), "an attempt that nobody can close"
+
+
 def _machines(world: World) -> list[Posap]:
     """The attempts at work, of nodes that are up."""
     running = [node.replica.taskwork.machine for node in world.nodes if node.replica is not None]
     return [machine for machine in running if machine is not None]
+
+
+# These need stub signatures, like every history of the simulated world.
+IN_THE_WORLD = (commits_outlive_their_miner_and_all_memory, a_frozen_set_outlives_its_miner_and_its_clock)

@@ -1,0 +1,136 @@
+"""The mutation gate: which recorded history catches which planted bug, and the proof that it passes without the bug.
+
+A history is a directed trace (`traces`), a quiet round of two miners with a fall at one step of miner 0, or a round of
+four with one liar among them. `python tests/mutation_gate.py` prints the table.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+import simulator
+import traces
+from planted import PLANTED
+from simulated.signatures import stub_signatures
+from simulated.world import Faults, World
+
+# A quiet round of two miners that settles soon.
+QUIET_SEED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """How a history ended: what it broke, if anything, and how long it was."""
+
+    broke: str
+    length: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A directed history, said line by line."""
+
+    live: Callable[[], None]
+
+    def __str__(self) -> str:
+        return f"trace {self.live.__name__}"
+
+    def run(self) -> Caught:
+        with stub_signatures(self.live in traces.IN_THE_WORLD):
+            try:
+                self.live()
+            except AssertionError as error:
+                return Caught(str(error).splitlines()[0] if str(error) else "an assertion", "directed")
+        return Caught("", "directed")
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """A quiet round of two miners; miner 0 falls at this step, a persist or a send."""
+
+    step: int
+
+    def __str__(self) -> str:
+        return f"R = 2, miner 0 falls at step {self.step}"
+
+    def run(self) -> Caught:
+        def live(world: World) -> None:
+            world.planned = {0: self.step}
+            simulator.calm(world)
+
+        return _told(simulator.run(QUIET_SEED, miners=2, faults=Faults(), real=False, live=live))
+
+
+@dataclass(frozen=True, slots=True)
+class Liar:
+    """A round of four in which nothing fails and one of them lies like this."""
+
+    behaviour: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"R = 4, one liar: {self.behaviour} (seed {self.seed})"
+
+    def run(self) -> Caught:
+        faults = Faults(behaviours=(self.behaviour,))
+        return _told(simulator.run(self.seed, miners=4, faults=faults, real=False, live=simulator.calm))
+
+
+Way = Trace | Fall | Liar
+
+
+def _told(report: simulator.Report) -> Caught:
+    broke = report.problems[0] if report.problems else ""
+    return Caught(broke, f"{sum(report.steps)} steps, R = {report.miners}")
+
+
+CAUGHT_BY: dict[str, Way] = {
+    "final_after_own_skip": Trace(traces.no_final_after_skip),
+    "small_quorum": Trace(traces.nobody_decides_alone),
+    "log_ignored": Fall(10),
+    "own_votes_not_counted_again": Trace(traces.own_votes_count_after_a_restart),
+    "justification_unchecked": Trace(traces.an_unjustified_block_gets_nowhere),
+    "sent_before_persisted": Fall(1),
+    "notarisation_not_persisted": Trace(traces.a_notarisation_survives_the_fall_of_those_who_rest_on_it),
+    "proposal_rebuilt": Trace(traces.a_proposal_is_said_once),
+    "no_veto": Liar("censor", 0),
+    "veto_on_repeats": Trace(traces.a_repeated_block_needs_no_second_look),
+    "reveal_before_the_close": Fall(1),
+    "frozen_set_not_persisted": Trace(traces.a_frozen_set_outlives_its_miner_and_its_clock),
+    "frozen_items_not_persisted": Trace(traces.commits_outlive_their_miner_and_all_memory),
+    "opening_not_persisted": Fall(39),
+    "commit_not_persisted": Fall(1),
+    "counted_unchecked": Liar("wrong sums", 0),
+    "leader_from_a_block_id": Trace(traces.a_ground_parent_gives_nobody_the_next_views),
+}
+
+
+@contextmanager
+def planted(bug: str) -> Iterator[None]:
+    """The machines with this bug."""
+    with pytest.MonkeyPatch.context() as patch:
+        PLANTED[bug](patch)
+        yield
+
+
+def main() -> int:
+    """The table; 1 when a bug goes through, or a history fails without its bug."""
+    failed = False
+    sys.stdout.write(
+        "| planted bug | caught by | length | what broke | without the bug |\n|---|---|---|---|---|\n"
+    )
+    for bug, way in CAUGHT_BY.items():
+        right = way.run()
+        with planted(bug):
+            caught = way.run()
+        verdict = "passes" if not right.broke else f"**fails: {right.broke}**"
+        broke = caught.broke or "**nothing: it goes through**"
+        sys.stdout.write(f"| {bug.replace('_', ' ')} | {way} | {caught.length} | {broke} | {verdict} |\n")
+        failed = failed or bool(right.broke) or not caught.broke
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
