@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from shell import PROGRAM, Said, fedcoin
 
+from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.keyfile import read_key
 
@@ -156,7 +157,7 @@ def test_nobody_to_ask(tmp_path: Path, words: Path) -> None:
 def test_refusals(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
     """Exit code, one line that names the culprit, a hint; no key is made or changed."""
     for name in ("a", "loose-key"):
-        fedcoin("key", "new", name, folder=tmp_path)
+        make_key(Workspace(tmp_path), name)
     (tmp_path / "keys" / "loose-key.key").chmod(0o644)
     for name, text in (("loose", "secret"), ("empty", "")):
         (tmp_path / name).write_text(text)

@@ -187,7 +187,7 @@ def _readable(genesis: Genesis) -> Genesis:
 def _bind_address(host: str) -> str:
     """Where to listen so that others reach this host by that name; a name says nothing of interfaces."""
     try:
-        ip_address(host.strip("[]"))
+        ip_address(host)
     except ValueError:
         return "0.0.0.0"  # noqa: S104 -- whoever connects must prove an admitted key
     return host

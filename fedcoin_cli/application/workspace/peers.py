@@ -94,5 +94,5 @@ def _is_address(text: str) -> bool:
 
 
 def _is_host(text: str) -> bool:
-    """A name or an address as endpoints write it; IPv6 in brackets."""
-    return re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", text) is not None
+    """A name or an IPv4 address; the transport speaks no IPv6."""
+    return re.fullmatch(r"[A-Za-z0-9._-]+", text) is not None

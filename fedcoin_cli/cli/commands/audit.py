@@ -16,9 +16,11 @@ import typer
 
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted, dumps
+from fedcoin_cli.cli.passphrases import PassphraseFile
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.auditing.audit import Find, Plan, Recomputed, Watch
+    from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.audit import AuditReport
     from ledger_store.checks import Finding
 
@@ -47,6 +49,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     key: Annotated[
         str | None, typer.Option(metavar="NAME", help="Who fetches: a key's name; default: requester.")
     ] = None,
+    passphrase_file: PassphraseFile = None,
     first: Annotated[
         int | None, typer.Option("--from", metavar="H", min=1, help="Fold the blocks before H, no more.")
     ] = None,
@@ -89,7 +92,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1)
     path = _path(call, file)
     start_s = time.perf_counter()
-    find = _find(call, path, plan, files or [], key, fetch=fetch)
+    find = _find(call, plan, files or [])
+    if fetch:
+        _fetch(call, call.workspace(passphrase_file), path, plan, key, find)
     with _Bars(call) as watch:
         report, recomputed = audit_ledger(path, plan, find, watch)
     if previous is not None and report.ok:
@@ -141,10 +146,8 @@ def _path(call: Call, file: Path | None) -> Path:
 # Level 4 --------------------------------------------------------------------------------------------------------
 
 
-def _find(
-    call: Call, path: Path, plan: "Plan", folders: list[Path], key: str | None, *, fetch: bool
-) -> "Find":
-    """Where files are looked for; with --fetch those that are not here are brought into the store first."""
+def _find(call: Call, plan: "Plan", folders: list[Path]) -> "Find":
+    """Where files are looked for."""
     from fedcoin_cli.application.auditing.evidence import Evidence
     from ledger_store.errors import NotFound, NoWorkspace
 
@@ -159,23 +162,20 @@ def _find(
     try:
         stores = [call.workspace().store]
     except NoWorkspace:
-        if fetch:
-            raise
         stores = []
-    find = Evidence(stores, folders).find
-    if fetch:
-        _fetch(call, path, plan, key, find)
-    return find
+    return Evidence(stores, folders).find
 
 
-def _fetch(call: Call, path: Path, plan: "Plan", key: str | None, find: "Find") -> None:
+def _fetch(
+    call: Call, workspace: "Workspace", path: Path, plan: "Plan", key: str | None, find: "Find"
+) -> None:
+    """Bring files that are not here into the store."""
     from fedcoin_cli.application.auditing.audit import read_ledger
     from fedcoin_cli.application.auditing.lacking import parcels
     from fedcoin_cli.application.requester.fetching import fetch
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.progress import progress
 
-    workspace = call.workspace()
     report, results = read_ledger(path, plan)
     if not report.ok:
         return  # the audit itself will say what is wrong
