@@ -45,7 +45,11 @@ __all__ = ["deterministic", "devices", "keras", "ops", "use_threads"]
 
 def devices() -> str:
     """What the backend computes on: "gpu" or "cpu"."""
-    return "gpu" if any(name.startswith("gpu") for name in keras.distribution.list_devices()) else "cpu"
+    if keras.backend.backend() == "torch":  # Keras cannot list PyTorch's devices
+        found: bool = import_module("torch").accelerator.is_available()
+    else:
+        found = any(name.startswith("gpu") for name in keras.distribution.list_devices())
+    return "gpu" if found else "cpu"
 
 
 def _full_precision() -> None:

@@ -20,7 +20,7 @@ from fedcoin_cli.learning.mining.checking import Checker
 from fedcoin_cli.learning.mining.choice import describe, engine_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.precision import Precision
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
+from fedcoin_cli.learning.mining.proxy import ProxyCounts, PublicValues, public_values
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
@@ -48,7 +48,7 @@ class Problem:
         self.terms = TableTerms(task.clients, task.images, task.empty, self.proxy)
         self._engine: Utility | None = None
         self._checker: Checker | None = None
-        self._weighed: tuple[list[int], int] | None = None
+        self._public: PublicValues | None = None
         self.session: Session | None = None
         self.own_table: str | None = None
 
@@ -66,19 +66,19 @@ class Problem:
             self._checker = Checker(self.reference, self.engine, self.proxy)
         return self._checker
 
-    def weighed(self, seed: str) -> tuple[list[int], int]:
-        """P and Λ_P under the task's seed (hex)."""
+    def public(self, seed: str) -> PublicValues:
+        """What everybody computes of φ(p) under the task's seed (hex)."""
         if self.proxy is None:
-            return [0] * self.game.clients, 1
-        if self._weighed is None:
-            self._weighed = proxy_sums(self.proxy, bytes.fromhex(seed), self.task.empty)
-        return self._weighed
+            return PublicValues([0] * self.game.clients, 1, None)
+        if self._public is None:
+            self._public = public_values(self.proxy, bytes.fromhex(seed), self.task.empty)
+        return self._public
 
     def stakes(self, seed: str) -> Stakes:
         """What the task's values are worth."""
-        sums, denominator = self.weighed(seed)
-        public = tuple(total / denominator for total in sums)
-        return Stakes(self.task.train_micro, public, self.task.payment_error_micro)
+        public = self.public(seed)
+        values = tuple(total / public.denominator for total in public.sums)
+        return Stakes(self.task.train_micro, values, self.task.payment_error_micro, public.squares)
 
 
 class Worker:
@@ -139,8 +139,8 @@ class Worker:
             case work.Mine():
                 self._begin(order)
             case work.Weigh():
-                sums, denominator = self._problem(order.task).weighed(order.seed)
-                self._answer(work.Weighed(order.task.id, tuple(sums), denominator))
+                public = self._problem(order.task).public(order.seed)
+                self._answer(work.Weighed(order.task.id, tuple(public.sums), public.denominator))
             case work.VerifyTable():
                 self._answer(self._verify_table(order))
             case work.VerifyMask():

@@ -12,8 +12,8 @@ import numpy as np
 from fedcoin_cli.learning.backend import keras, ops
 from fedcoin_cli.learning.features import Conv, Pool, windows
 from fedcoin_cli.learning.mining.engine import CountsLayer, UtilityEngine
-from fedcoin_cli.learning.mining.forward import CHUNK_IMAGES, FirstLayer
-from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.mining.game import CHUNK_IMAGES, Game
 
 BATCH: Final = 8
 """Coalitions evaluated together: the windows of a chunk of images take some ten MiB each."""

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.features import Conv, Feature, Pair, Pool, windows
-from fedcoin_cli.learning.mining.game import Floats, Game
+from fedcoin_cli.learning.mining.game import CHUNK_IMAGES, Floats, Game
 from fedcoin_cli.learning.model import ModelSpec
 
 MAX_CACHED_BYTES: Final = 1 << 30
-CHUNK_IMAGES: Final = 256
 
 ACTIVATIONS: Final[Mapping[str, Callable[[Floats], Floats]]] = {
     "linear": lambda values: values,

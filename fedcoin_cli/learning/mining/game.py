@@ -12,12 +12,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.model import ModelSpec, parse_model
+from fedcoin_cli.learning.model import MAX_MODEL_BYTES, ModelSpec, parse_model
 from fedcoin_cli.learning.weights import TestSet, Weights, read_proxy, read_test, read_update
 from ledger_store.errors import RoundFilesInvalid
 
 MAX_ACTIVATION_BYTES: Final = 6 << 30
 """Pre-activations of all clients on all images, float32: what mining a game holds in memory."""
+MAX_WINDOW_BYTES: Final = 4 << 30
+"""What a convolution or pooling lays out at once, in float64, of a chunk of images."""
+CHUNK_IMAGES: Final = 256
 MAX_COALITION_FLOP: Final = 20 * 10**9
 """The work of one coalition, first layer excepted; MNIST with the seed's model takes 0.026·10⁹."""
 MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
@@ -108,6 +111,8 @@ def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> No
         message = (
             f"{clients} clients with layers of {spec.widest} units on {images} images need too much memory"
         )
+    elif 8 * min(images, max(CHUNK_IMAGES, images // 100)) * spec.laid_out > MAX_WINDOW_BYTES:
+        message = f"the windows of a layer hold {spec.laid_out} values an image: that needs too much memory"
     elif images * spec.flop_above > MAX_COALITION_FLOP:
         message = f"one coalition of this model on {images} images takes too much work"
     elif 2 * clients * images * spec.first.inputs * spec.first_values > MAX_FIRST_LAYER_FLOP:
@@ -119,6 +124,7 @@ def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> No
 
 def _text(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(MAX_MODEL_BYTES + 1)  # one more than is taken: never a whole file of any size
     except OSError as error:
         raise RoundFilesInvalid("the model description cannot be read", where=str(path)) from error

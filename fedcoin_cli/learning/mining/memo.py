@@ -56,7 +56,8 @@ class Memo:
 
     def known(self, masks: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Which of these masks have been evaluated here."""
-        return self._counts(masks) != _UNKNOWN
+        known: npt.NDArray[np.bool_] = self._counts(masks) != _UNKNOWN
+        return known
 
     def _counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
         if self._all is None:

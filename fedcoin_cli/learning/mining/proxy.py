@@ -6,6 +6,7 @@ float once the proxy file is written.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from math import gcd
 from typing import Any, Final
@@ -18,6 +19,7 @@ from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
 from fedcoin_cli.learning.mining.forward import own_logits
 from fedcoin_cli.learning.mining.game import Game, member_bits
+from fedcoin_cli.learning.mining.precision import Floats, square_means
 from fedcoin_cli.learning.mining.votes import Votes
 from fedcoin_cli.learning.mining.walks import (
     Counts,
@@ -139,16 +141,36 @@ class ProxyCounts:
             yield self._offsets[:, :, images], np.ascontiguousarray(self._leads[:, :, images])
 
 
-def proxy_sums(proxy: ProxyCounts, seed: bytes, empty: int) -> tuple[list[int], int]:
-    """(P, Λ_P) of a task: Λ·φ_j(p) and Λ up to 16 clients, sums over whole public squares and their number above.
+@dataclass(frozen=True, slots=True)
+class PublicValues:
+    """What everybody computes of φ(p): P and Λ_P, and where they come from.
 
-    `seed` is the task's (32 bytes), `empty` is u(∅), which p shares.
+    Up to 16 clients they are Λ·φ_j(p) and Λ, above sums over whole public squares and the number of their rankings.
+    `squares` holds the mean marginals in each square, in images, (squares, K); None where φ(p) is exact.
     """
+
+    sums: list[int]
+    denominator: int
+    squares: Floats | None
+
+
+def public_values(proxy: ProxyCounts, seed: bytes, empty: int) -> PublicValues:
+    """φ(p) of a task. `seed` is the task's (32 bytes), `empty` is u(∅), which p shares."""
     clients = proxy.clients
     if clients <= MAX_TABLE_CLIENTS:
-        return exact_numerators(proxy.table[1:], empty, clients), common_denominator(clients)
+        return PublicValues(
+            exact_numerators(proxy.table[1:], empty, clients), common_denominator(clients), None
+        )
     walked = public_rankings(clients, seed)
-    return marginal_sums(walked, proxy.walk(walked), empty), len(walked)
+    values = proxy.walk(walked)
+    squares = square_means(walked, values, empty, rows_per_square(clients))
+    return PublicValues(marginal_sums(walked, values, empty), len(walked), squares)
+
+
+def proxy_sums(proxy: ProxyCounts, seed: bytes, empty: int) -> tuple[list[int], int]:
+    """(P, Λ_P) of a task, as they stand in its result."""
+    public = public_values(proxy, seed, empty)
+    return public.sums, public.denominator
 
 
 def public_rankings(clients: int, seed: bytes) -> Orders:

@@ -18,8 +18,15 @@ import numpy.typing as npt
 
 from fedcoin_cli.consensus.rankings import rows_per_square
 from fedcoin_cli.learning.mining.exact import common_denominator
-from fedcoin_cli.learning.mining.precision import LEAST_SQUARES, Floats, payment_errors, square_means
-from fedcoin_cli.learning.mining.proxy import MAX_TABLE_CLIENTS, ProxyCounts, public_rankings
+from fedcoin_cli.learning.mining.precision import (
+    LEAST_SQUARES,
+    Floats,
+    covariance_of_mean,
+    payment_errors,
+    square_means,
+    widening,
+)
+from fedcoin_cli.learning.mining.proxy import ProxyCounts, public_values
 from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms
 from fedcoin_cli.learning.mining.walks import Keys, keys_to_masks, orders, prefix_keys
 from fedcoin_cli.learning.model import parse_model
@@ -140,14 +147,15 @@ def agreed(
         train_micro: what the clients share.
 
     Returns:
-        None before two whole squares.
+        None before `LEAST_SQUARES` whole squares.
     """
     squares = np.concatenate([_square_means(claim, table, terms) for claim, table in tables])
     if len(squares) < LEAST_SQUARES:
         return None
-    covariance = _covariance_of_mean(squares)
-    if terms.proxy is not None and terms.clients > MAX_TABLE_CLIENTS:
-        covariance += _covariance_of_mean(_public_means(terms.proxy, seed, terms.empty))
+    covariance = widening(len(squares)) ** 2 * covariance_of_mean(squares)
+    public = None if terms.proxy is None else public_values(terms.proxy, seed, terms.empty).squares
+    if public is not None:
+        covariance += widening(len(public)) ** 2 * covariance_of_mean(public)
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     return Agreed(
         squares=len(squares),
@@ -298,14 +306,3 @@ def _walk(claim: Claim, table: Table, terms: TableTerms, rankings: int) -> Float
         _marginals(claim, table, terms, start, min(_RANKINGS_AT_ONCE, rankings - start)) for start in starts
     )
     return np.concatenate([np.empty((0, terms.clients)), *parts])
-
-
-def _public_means(proxy: ProxyCounts, seed: bytes, empty: int) -> Floats:
-    """Each client's mean marginal of p in each public square, (squares, K)."""
-    walked = public_rankings(proxy.clients, seed)
-    return square_means(walked, proxy.walk(walked), empty, rows_per_square(proxy.clients))
-
-
-def _covariance_of_mean(squares: Floats) -> Floats:
-    covariance: Floats = np.cov(squares, rowvar=False) / len(squares)
-    return covariance

@@ -8,7 +8,7 @@ module of the room that looks at a clock.
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to, prefixes, ranking, rows_per_square
 from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.mining.memo import Memo
-from fedcoin_cli.learning.mining.precision import Precision, Spread, square_means
+from fedcoin_cli.learning.mining.precision import Floats, Precision, Spread, square_means
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
 from fedcoin_cli.learning.mining.walks import Counts, Orders, marginal_sums, orders
 
@@ -46,12 +46,14 @@ class Utility(Protocol):
 class Stakes:
     """What values are worth: TrainPrice, φ(p) of each client in images (zeros without a proxy), and payment-error.
 
-    With `error_micro` walking ends as soon as every payment is known to that, at 95% and however often one looks.
+    `public_squares` is what φ(p) is the mean of, (squares, K), where it is not exact. With `error_micro` walking ends
+    as soon as every payment is known to that, at 95% and however often one looks.
     """
 
     train_micro: int
     public: tuple[float, ...]
     error_micro: int | None = None
+    public_squares: Floats | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Plan:
 class Progress:
     """Where a session stands: whole rankings walked, distinct coalitions evaluated, how many exactness needs.
 
-    `precision` is that of the rankings walked; None without stakes, before two whole squares, and once all is known.
+    `precision` is that of the rankings walked; None without stakes, before four whole squares, and once all is known.
     """
 
     rankings: int
@@ -88,7 +90,7 @@ class Progress:
 class Mined:
     """An estimate with its proof: N_j over t rankings, E_j if exact, and the table's bytes.
 
-    `precision` is None for an exact one, without stakes and before two whole squares.
+    `precision` is None for an exact one, without stakes and before four whole squares.
     """
 
     rankings: int
@@ -302,4 +304,5 @@ class Session:
 
 
 def _spread(terms: TableTerms, stakes: Stakes) -> Spread:
-    return Spread(terms.images, np.array(stakes.public, np.float64), stakes.train_micro)
+    public = np.array(stakes.public, np.float64)
+    return Spread(terms.images, public, stakes.train_micro, stakes.public_squares)
