@@ -267,7 +267,7 @@ def test_spread_in_parts() -> None:
 
 
 def test_public_squares_are_part_of_the_error() -> None:
-    """Where φ(p) comes from squares, errors and bounds allow for both: over 300 draws the truth is within two errors."""
+    """Where φ(p) comes from squares, errors and bounds allow for both, over 300 draws."""
     rng = np.random.default_rng(2)
     truth, within, held = np.array([50.0, 30.0, 20.0]), [], []
     for _ in range(300):
