@@ -11,6 +11,8 @@ from typing import Any, Final
 
 MAX_FILTERS: Final = 1 << 12
 MAX_FEATURES: Final = 1 << 20
+# Windows are walked one place after the other.
+MAX_WINDOW: Final = 1 << 12
 
 Image = tuple[int, int, int]
 """Rows, columns and channels of one image."""
@@ -56,6 +58,11 @@ class Conv:
         return prod(self.kernel) * self.shape[2]
 
     @property
+    def laid_out(self) -> int:
+        """How many values all windows of an image hold together."""
+        return self.inputs * prod(self.output_shape[:2])
+
+    @property
     def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
         kernel = (*self.kernel, self.shape[2], self.filters)
         return (kernel, (self.filters,)) if self.use_bias else (kernel,)
@@ -77,6 +84,11 @@ class Pool:
             for size, width, stride in zip(self.shape, self.size, self.strides, strict=False)
         )
         return rows, columns, self.shape[2]
+
+    @property
+    def laid_out(self) -> int:
+        """How many values all windows of an image hold together."""
+        return prod(self.size) * prod(self.output_shape)
 
     @property
     def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -116,6 +128,9 @@ def read_feature(class_name: str, config: Mapping[str, object], shape: Image) ->
             feature = Pool(shape, shape[:2], shape[:2], largest=False)
         case _:
             return None
+    window = feature.kernel if isinstance(feature, Conv) else feature.size
+    if prod(window) > MAX_WINDOW:
+        raise ValueError(f"a {class_name} layer's window has more than {MAX_WINDOW} places")
     if min(feature.output_shape) < 1 or prod(feature.output_shape) > MAX_FEATURES:
         raise ValueError(f"a {class_name} layer leaves nothing of the image, or too much")
     return feature

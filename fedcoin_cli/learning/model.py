@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
-from fedcoin_cli.learning.features import Conv, Feature, read_feature
+from fedcoin_cli.learning.features import Conv, Feature, Pool, read_feature
 from ledger_store.errors import RoundFilesInvalid
 
 MAX_MODEL_BYTES: Final = 1 << 20
@@ -93,7 +93,13 @@ class ModelSpec:
     def flop_above(self) -> int:
         """The work of an image in the layers above the first."""
         convolved = sum(2 * conv.inputs * prod(conv.output_shape) for conv in self.convolutions[1:])
+        convolved += sum(feature.laid_out for feature in self.features if isinstance(feature, Pool))
         return convolved + sum(2 * layer.inputs * layer.units for layer in self.above)
+
+    @property
+    def laid_out(self) -> int:
+        """The most values that the windows of a convolution or pooling hold together, for an image."""
+        return max((feature.laid_out for feature in self.features), default=0)
 
     @property
     def convolutions(self) -> tuple[Conv, ...]:
