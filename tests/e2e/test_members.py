@@ -78,72 +78,93 @@ def balance(folder: Path, who: str) -> Decimal:
     return Decimal(say(folder, "balance", who, "--json").json["balances"][0]["balance"])
 
 
+def meet(tmp_path: Path, miners: list[Path], clients: list[Path], words: tuple[str, str]) -> None:
+    """Three miners and two clients on hosts of their own become one network, which runs.
+
+    The second miner's and the first client's keys are sealed.
+    """
+    port, roster = free_ports(2), tmp_path / "roster.toml"
+    seals: list[tuple[str, ...]] = [(), words, ()]
+    entries = [
+        entry(folder, host, port, *seal) for folder, host, seal in zip(miners, HOSTS, seals, strict=True)
+    ]
+    roster.write_text("\n".join(entries))  # an empty line between any two
+    say(miners[0], "init", "--roster", str(roster))
+    for folder, seal in zip(clients, (words, ()), strict=True):
+        folder.mkdir()
+        say(folder, "init", "--join", str(miners[0] / "genesis.json"), *seal)
+    for folder, seal in zip(miners, seals, strict=True):
+        if folder is not miners[0]:
+            say(folder, "init", "--join", str(miners[0] / "genesis.json"))
+        say(folder, "mine", "--detach", *seal)
+
+
+def told(root: Path, secret: bytes) -> list[str]:
+    """The processes of a host whose command line or environment tells a secret; there must be some to look at."""
+    running = processes_in(root)
+    assert running
+    places = [Path(f"/proc/{pid}/{file}") for pid in running for file in ("cmdline", "environ")]
+    return [str(place) for place in places if secret in place.read_bytes()]
+
+
+def settle(founder: Path, clients: list[Path], source: Path, words: tuple[str, str]) -> dict[str, Decimal]:
+    """Clients sign on their hosts, the founder publishes; returns who was paid what."""
+    trained = learnt(source)
+    model, test = str(trained / "model.json"), str(trained / "test.safetensors")
+    call = Path(say(founder, "round", "call", "--model", model, "--test", test, "--json").json["round"])
+    weights = [trained / f"client-00{number}.safetensors" for number in (1, 2)]
+    signed = [client(clients[0], call, weights[0], *words), client(clients[1], call, weights[1])]
+    say(founder, "round", "gather", *map(str, signed))
+    published = say(founder, "publish", "--price", "100", *QUICK, "--json").json
+    assert published["state"] == "SETTLED"
+    return dict(zip(published["clients"], map(Decimal, published["payments"]), strict=True))
+
+
 def test_strangers_share_a_network_and_its_successor(tmp_path: Path, words: tuple[str, str]) -> None:
     """Three hosts join one network, clients sign on theirs, a round settles, a new roster takes the money over.
 
-    Keys of one miner and one client are sealed. The client reads its payment from its own verified copy, and spends it
-    on the successor chain, where a host mines that was not there before. The seam is audited from both sides.
+    Keys of one miner and one client are sealed. The client reads, explains and proves its payment from its own verified
+    copy, and spends it on the successor chain, where a host mines that was not there before. The seam is audited from
+    both sides.
     """
-    founder, ben, cleo, dan = miners = [tmp_path / name for name in ("founder", "ben", "cleo", "dan")]
+    founder, _, cleo, dan = miners = [tmp_path / name for name in ("founder", "ben", "cleo", "dan")]
     alice, bob = clients = [tmp_path / name for name in ("alice", "bob")]
-    port = free_ports(4)
-    with hosts(*miners, *(tmp_path / f"{one.name}-2" for one in miners)):
-        entries = [
-            entry(founder, HOSTS[0], port),
-            entry(ben, HOSTS[1], port, *words),
-            entry(cleo, HOSTS[2], port),
-        ]
-        roster = tmp_path / "roster.toml"
-        roster.write_text("\n".join(entries))
-        say(founder, "init", "--roster", str(roster))
-        genesis = founder / "genesis.json"
-        for folder in (ben, cleo):
-            say(folder, "init", "--join", str(genesis))
-        for folder in clients:
-            folder.mkdir()
-            say(folder, "init", "--join", str(genesis), *(words if folder is alice else ()))
-        say(founder, "mine", "--detach")
-        say(ben, "mine", "--detach", *words)
-        say(cleo, "mine", "--detach")
-
-        # A round of two real clients.
-        trained = learnt(tmp_path / "source")
-        model, test = str(trained / "model.json"), str(trained / "test.safetensors")
-        call = Path(say(founder, "round", "call", "--model", model, "--test", test, "--json").json["round"])
-        weights = [trained / f"client-00{number}.safetensors" for number in (1, 2)]
-        signed = [client(alice, call, weights[0], *words), client(bob, call, weights[1])]
-        say(founder, "round", "gather", *map(str, signed))
-        published = say(founder, "publish", "--price", "100", *QUICK, "--json").json
-        assert published["state"] == "SETTLED"
+    new, cleo_2, alice_2 = later = [tmp_path / f"{name}-2" for name in ("founder", "cleo", "alice")]
+    with hosts(*miners, *later):
+        meet(tmp_path, miners[:3], clients, words)
+        assert not told(miners[1], Path(words[1]).read_bytes().strip())
+        paid = settle(founder, clients, tmp_path / "source", words)
         addresses = [Workspace(folder).address("requester") for folder in clients]
-        paid = dict(zip(published["clients"], map(Decimal, published["payments"]), strict=True))
         assert set(paid) == set(addresses)
         assert sum(paid.values()) > 0
 
-        # Clients need coins to be served; alice then reads what she was paid in her own copy.
+        # Clients need coins to be served.
         say(founder, "pay", addresses[0], "5")
         synced = say(alice, "sync", *words, "--json").json
+        assert synced["height"] == say(founder, "balance", "--json").json["height"]
         assert balance(alice, "requester") == paid[addresses[0]] + 5
         assert "audit ok" in say(alice, "audit").out
-        assert synced["height"] == say(founder, "balance", "--json").json["height"]
+        task = say(alice, "explain", "requester", "--json").json["task"]
+        say(alice, "show", task, "--proof", "-o", "proof.json")
+        assert addresses[0] in say(bob, "verify", str(alice / "proof.json"), "--json").out
 
         # ben leaves, dan comes.
-        for folder in (founder, ben, cleo):
+        for folder in miners[:3]:
             say(folder, "stop")
-        second = free_ports(2)
-        late = [entry(dan, HOSTS[1], second), *(entries[0], entries[2])]
-        roster.write_text("\n".join(late))
-        new = tmp_path / "founder-2"
+        roster = tmp_path / "roster.toml"
+        entries = roster.read_text().split("\n\n")
+        roster.write_text("\n".join([entry(dan, HOSTS[1], free_ports(2)), entries[0], entries[2]]))
         say(tmp_path, "init", str(new), "--from", str(founder), "--roster", str(roster))
         say(dan, "init", "--join", str(new / "genesis.json"))
-        for folder in (cleo, alice):
-            say(tmp_path, "init", f"{folder}-2", "--join", str(new / "genesis.json"), "--from", str(folder))
-        for folder in (new, dan, tmp_path / "cleo-2"):
+        for old, folder in ((cleo, cleo_2), (alice, alice_2)):
+            say(tmp_path, "init", str(folder), "--join", str(new / "genesis.json"), "--from", str(old))
+        running = (new, dan, cleo_2)
+        for folder in running:
             say(folder, "mine", "--detach")
         before = balance(new, "server")
-        say(tmp_path / "alice-2", "pay", Workspace(new).address("server"), "4", *words)
+        say(alice_2, "pay", Workspace(new).address("server"), "4", *words)
         wait_until(lambda: balance(new, "server") == before + 4)
         assert "audit ok" in say(new, "audit", "--previous", str(founder)).out
-        assert "audit ok" in say(tmp_path / "alice-2", "audit", "--previous", str(alice)).out
-        for folder in (new, dan, tmp_path / "cleo-2"):
+        assert "audit ok" in say(alice_2, "audit", "--previous", str(alice)).out
+        for folder in running:
             say(folder, "stop")
