@@ -6,10 +6,12 @@ in what its child finds, and in what it answers about others' tables.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from hashlib import sha256
+from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
@@ -31,6 +33,7 @@ from fedcoin_cli.network.store import Store
 from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign, update_terms
 
 LIMIT_MS = 600_000
+A_JOB = 10
 PRICE, TRAIN, SERVER, SHAPLEY = 1_000 * COIN, 700 * COIN, 100 * COIN, 200 * COIN
 Estimated = work.Estimated
 Falsify = Callable[["Arena", Node, Estimated, bytes], tuple[Estimated, bytes]]
@@ -317,7 +320,43 @@ class Tried:
     unsettled: int = 0
     gained_micro: int = 0
     lost_micro: int = 0
+    omitted: int = 0
+    accused: int = 0
     problems: list[str] = field(default_factory=list)
+
+    def add(self, ended: Ended) -> None:
+        """One more history."""
+        self.attempts += 1
+        self.told += bool(ended.told)
+        self.accepted += ended.accepted
+        self.named += ended.named
+        self.unsettled += not ended.settled
+        self.gained_micro += ended.gained_micro
+        self.lost_micro += ended.lost_micro
+        self.omitted += ended.omitted
+        self.accused += ended.accused
+        self.problems += ended.problems
+
+    def merge(self, other: "Tried") -> None:
+        """The histories of another, too."""
+        for part in fields(self):
+            setattr(self, part.name, getattr(self, part.name) + getattr(other, part.name))
+
+
+def side_by_side(names: Sequence[str], attempts: int, processes: int = 2, **terms: Any) -> dict[str, Tried]:
+    """So many histories of each named strategy, on several cores."""
+    from attacking.strategies import STRATEGIES  # it is made of what this module defines
+
+    found = {name: Tried() for name in names}
+    with ProcessPoolExecutor(processes, get_context("fork")) as pool:
+        jobs = [
+            (name, pool.submit(attacks, STRATEGIES[name], min(A_JOB, attempts - start), start=start, **terms))
+            for name in names
+            for start in range(0, attempts, A_JOB)
+        ]
+        for name, job in jobs:
+            found[name].merge(job.result())
+    return found
 
 
 def attack(seed: int, miners: int, attackers: dict[int, Strategy], **terms: Any) -> Ended:
@@ -335,13 +374,5 @@ def attacks(
     tried = Tried()
     for seed in range(start, start + attempts):
         seats = Random(seed).sample(range(miners), attackers)
-        ended = attack(seed, miners, dict.fromkeys(seats, strategy), **terms)
-        tried.attempts += 1
-        tried.told += bool(ended.told)
-        tried.accepted += ended.accepted
-        tried.named += ended.named
-        tried.unsettled += not ended.settled
-        tried.gained_micro += ended.gained_micro
-        tried.lost_micro += ended.lost_micro
-        tried.problems += ended.problems
+        tried.add(attack(seed, miners, dict.fromkeys(seats, strategy), **terms))
     return tried

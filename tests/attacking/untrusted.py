@@ -1,7 +1,7 @@
 """Hostile model descriptions and tensor files: each promises, nests or hides more than a miner may give to it.
 
-`PYTHONPATH=tests python -m attacking.untrusted [FOLDER]` refuses all of them in this one process and prints, as JSON, how many were
-refused, how long the longest took and how much memory the process took at most beyond what it had before.
+`PYTHONPATH=tests python -m attacking.untrusted [FOLDER]` refuses all of them in this one process and prints, as JSON,
+how many were refused, how long the longest took and how much memory the process took at most beyond what it had before.
 """
 
 import json
