@@ -1,4 +1,4 @@
-"""Make a workspace: of a new network, of one that others founded, or of a successor.
+"""Make a workspace: of a new network, or of one that exists.
 
 What a workspace consists of is decided in `application.founding`.
 """
@@ -64,7 +64,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only tell what would be made.")] = False,
 ) -> None:
-    """Make a workspace: of a new network, of one that others founded, or of a successor.
+    """Make a workspace: of a new network, or of one that exists.
 
     Alone it founds a network of R local miners: the keys are requester (who holds the supply), server (the FL
     server that is paid), one a miner and one a client. The genesis fixes the miners and the supply for ever;

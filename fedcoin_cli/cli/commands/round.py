@@ -1,4 +1,4 @@
-"""Call for real clients' updates, and gather what they signed into a round.
+"""Call for real clients' updates, and gather them into a round.
 
 What a call and a round consist of is decided in `application.rounds`.
 """
@@ -43,7 +43,7 @@ def run(
         bool, typer.Option("--no-proxy", help="gather: leave out the proxy; mining is slower without.")
     ] = False,
 ) -> None:
-    """Call for real clients' updates, and gather what they signed into a round.
+    """Call for real clients' updates, and gather them into a round.
 
     call fixes model and test set and writes call.json: give it and model.json to the clients, who train and run
     fedcoin update sign. gather takes what they give back, checks every signature and every number, and writes the
