@@ -6,6 +6,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 
 from fedcoin_cli.application.workspace.configuration import render
@@ -16,6 +17,7 @@ from fedcoin_cli.cli.manpage import exit_codes, pages
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@cache
 def generated() -> dict[Path, str]:
     """The text of every generated file by its path."""
     found = {ROOT / "man" / name: text for name, text in pages().items()}
@@ -27,7 +29,7 @@ def generated() -> dict[Path, str]:
 
 
 def stale() -> list[Path]:
-    """Manual pages of commands that are gone."""
+    """Manual pages of commands that are gone; those of sections 5 and 7 are written by hand but for the settings'."""
     return [path for path in (ROOT / "man").glob("*.1") if path not in generated()]
 
 

@@ -1,4 +1,4 @@
-"""Manual pages of section 1, generated from the commands: `fedcoin.1` and one `fedcoin-VERB.1` each.
+"""Manual pages generated from the commands and the settings: `fedcoin.1`, `fedcoin-VERB.1`, `fedcoin-settings.5`.
 
 Nothing is written by hand that a command already says: the text is the help, the exit codes are the enum.
 Pages use the man macros, so `man`, `groff -man` and `mandoc` all set them.
@@ -10,16 +10,33 @@ from typing import Any
 
 import typer
 
+from fedcoin_cli.application.workspace.setting_rule import Rule
+from fedcoin_cli.application.workspace.settings import RULES, SECTIONS
 from fedcoin_cli.cli.main import PROGRAM, app, load, sections, verbs
 from fedcoin_cli.cli.options import COMMON_NAMES
 from ledger_store.errors import ExitCode
 
+_PAGES = tuple(f"{PROGRAM}-{name}" for name in ("settings(5)", "chain(5)", "protocol(7)"))
+_SETTINGS = """
+Settings are written in TOML, one table a section. Names are in kebab-case, decimals are best written as texts, so
+that no reader rounds them. A value comes from a flag, else from an environment variable, else from the workspace's
+file, else from the user's, else it is the default; fedcoin config show --origin tells which. An unknown name is an
+error.
+
+What consensus depends on is copied into genesis by init or into a task by publish: a changed file never changes an
+old block. Any command takes --set SECTION.KEY=VALUE.
+"""
+_SETTINGS_FILES = (
+    ("settings.toml", "in the workspace: what holds in it"),
+    ("~/.config/fedcoin/settings.toml", "the user's, for all workspaces; fedcoin config path tells where"),
+)
 _FILES = (
     ("settings.toml", "the workspace's settings; fedcoin config show lists them all"),
     ("genesis.json", "what the network fixes for ever"),
     ("peers.toml", "where the miners listen"),
     ("keys/NAME.key", "secret keys, readable by their owner only"),
     ("miners/I/chain.jsonl", "the ledger of miner I: line h is block h"),
+    ("copy/chain.jsonl", "the same as far as a member without a miner has verified it"),
     ("rounds/N/", "the files of round N"),
 )
 _ENVIRONMENT = (
@@ -31,6 +48,7 @@ _ENVIRONMENT = (
 def pages() -> dict[str, str]:
     """Every page's text by its file name."""
     found = {f"{PROGRAM}.1": _overview()}
+    found[f"{PROGRAM}-settings.5"] = _settings()
     return found | {f"{PROGRAM}-{name}.1": _verb(name, line) for name, line in verbs().items()}
 
 
@@ -50,7 +68,7 @@ def _overview() -> str:
         *_section("EXIT STATUS", _items(exit_codes())),
         *_section("FILES", _items(_FILES)),
         *_section("ENVIRONMENT", _items(_ENVIRONMENT)),
-        *_see_also(f"{PROGRAM}-{name}" for name in verbs()),
+        *_see_also([*(f"{PROGRAM}-{name}(1)" for name in verbs()), *_PAGES]),
     ]
     return _page(PROGRAM, "Shapley-value payments for federated learning", body)
 
@@ -75,13 +93,32 @@ def _verb(name: str, line: str) -> str:
     lines += _section("COMMON OPTIONS", [rf"As in \fB{PROGRAM}\fR(1)."])
     lines += _section("EXIT STATUS", [rf"As in \fB{PROGRAM}\fR(1)."])
     purpose = line[0].lower() + line[1:].rstrip(".")
-    return _page(f"{PROGRAM}-{name}", purpose, [*lines, *_see_also([PROGRAM])])
+    return _page(f"{PROGRAM}-{name}", purpose, [*lines, *_see_also([f"{PROGRAM}(1)"])])
 
 
-def _page(name: str, line: str, body: Iterable[str]) -> str:
+def _settings() -> str:
+    body = [
+        *_section("DESCRIPTION", _prose(_SETTINGS)),
+        *_section("FILES", _items(_SETTINGS_FILES)),
+    ]
+    for section in SECTIONS:
+        rules = (rule for key, rule in RULES.items() if key.startswith(f"{section}."))
+        body += [f".SH [{section}]", *_items((rule.key.partition(".")[2], _setting(rule)) for rule in rules)]
+    body += _see_also([f"{PROGRAM}(1)", f"{PROGRAM}-config(1)", *_PAGES[1:]])
+    return _page(f"{PROGRAM}-settings", "what can be set, where, and what it means", body, section=5)
+
+
+def _setting(rule: Rule) -> str:
+    """What a setting is and may be, its default, and the variable that sets it."""
+    default = "empty" if not str(rule.default) else str(rule.default)
+    variable = f"{PROGRAM}_{rule.key}".upper().replace(".", "_").replace("-", "_")
+    return f"{rule.line[0].upper()}{rule.line[1:]}. Default: {default}. Variable: {variable}."
+
+
+def _page(name: str, line: str, body: Iterable[str], section: int = 1) -> str:
     head = [
-        r".\" Generated from the commands by `make man`; do not edit.",
-        f'.TH "{name.upper()}" "1" "" "FedCoin" "FedCoin manual"',
+        r".\" Generated from the program by `make man`; do not edit.",
+        f'.TH "{name.upper()}" "{section}" "" "FedCoin" "FedCoin manual"',
         ".SH NAME",
         rf"{_plain(name)} \- {_plain(line)}",
     ]
@@ -123,10 +160,14 @@ def _metavar(parameter: Any) -> str:
 
 
 def _see_also(names: Iterable[str]) -> list[str]:
-    return _section("SEE ALSO", [", ".join(rf"\fB{_plain(name)}\fR(1)" for name in names)])
+    """Pages by name and section, as "fedcoin(1)"."""
+    parts = (name.partition("(") for name in names)
+    return _section("SEE ALSO", [", ".join(rf"\fB{_plain(name)}\fR({number}" for name, _, number in parts)])
 
 
 def _plain(text: str) -> str:
     """Text without meaning to the formatter: backslashes, hyphens and leading dots stay what they are."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-")
+    # Formatters read ASCII; other letters go by their code points.
+    escaped = "".join(one if one.isascii() else rf"\[u{ord(one):04X}]" for one in escaped)
     return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped
