@@ -70,6 +70,7 @@ class Node:
         self.ledger, self.log = self._disk()
         self.backup: Any = self.log.saved()
         self.files: set[str] = set()
+        self.room = True
         self.replica: Replica | None = None
         self.life = 0
         self.steps = 0
@@ -124,6 +125,9 @@ class Node:
 
     def has_file(self, digest: str) -> bool:
         return digest in self.files
+
+    def has_room(self) -> bool:
+        return self.room
 
     def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
         wanted = list(holders)

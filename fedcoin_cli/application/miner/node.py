@@ -39,6 +39,7 @@ GUEST_LEAST_MICRO = 10**6
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 DISK_LEAST_BYTES = 256 * 2**20
+DISK_LOW_TOLD_MS = 60_000
 MALFORMED_TOLD_MS = 60_000
 MALFORMED_SENDERS = 1_000
 
@@ -83,6 +84,7 @@ class Node:
         reconcile(self._ledger, remembered)
         self._stopping = False
         self._malformed_told: dict[str, int] = {}
+        self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -308,10 +310,18 @@ class Node:
         """Whether the store holds it."""
         return self._store.has(digest)
 
+    def has_room(self) -> bool:
+        """Whether the disk has room for another task's files and tables; told when it has not."""
+        if shutil.disk_usage(self._store.folder).free >= DISK_LEAST_BYTES:
+            return True
+        if self.now_ms() - self._disk_low_told_ms >= DISK_LOW_TOLD_MS:
+            self._disk_low_told_ms = self.now_ms()
+            self.events.write("disk low", hint="free some space: no new task is accepted here")
+        return False
+
     def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
         """Get files by digest from any holder; refused while the disk is nearly full."""
-        if shutil.disk_usage(self._store.folder).free < DISK_LEAST_BYTES:
-            self.events.write("disk low", hint="free some space: no new task is accepted here")
+        if not self.has_room():
             return
         self._blobs.want(list(digests), each_bytes=most_bytes, all_bytes=most_bytes, holders=list(holders))
 

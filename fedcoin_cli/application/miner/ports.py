@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedcoin_cli.application.miner.votelog import Record
-from fedcoin_cli.application.miner.work import Order, needed_files
+from fedcoin_cli.application.miner.work import Inspect, Order, needed_files
 from fedcoin_cli.network.message import Certified, Message, Vote
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
@@ -67,6 +67,10 @@ class Ports(Protocol):
         """Whether the store holds it."""
         ...
 
+    def has_room(self) -> bool:
+        """Whether the disk has room for another task's files and tables."""
+        ...
+
     def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
         """Get files by digest from any holder; `file_arrived` follows for each."""
         ...
@@ -117,9 +121,14 @@ class Orders:
     def send_complete(self) -> None:
         """Files have come, perhaps: send what can be carried out now."""
         for key, order in self._open.items():
-            if key not in self._sent and all(map(self._ports.has_file, needed_files(order))):
+            if key not in self._sent and self._may_go(order):
                 self._sent.add(key)
                 self._ports.order(order)
+
+    def _may_go(self, order: Order) -> bool:
+        """Without room on the disk no task is inspected, so that this miner votes for no new one; work goes on."""
+        room = not isinstance(order, Inspect) or self._ports.has_room()
+        return room and all(map(self._ports.has_file, needed_files(order)))
 
     def child_died(self) -> None:
         """What it was given has come to nothing: a new child knows of nothing."""

@@ -125,10 +125,10 @@ class TaskWork:
 
     def standstill(self) -> None:
         """Say again what others may lack; ask again for files and tables that did not come."""
+        self._orders.send_complete()  # there may be room on the disk again
         if self.machine is None:
             return
         self._run(self.machine.standstill())
-        self._orders.send_complete()
         self._want_files()
 
     @property
