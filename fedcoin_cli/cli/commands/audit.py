@@ -1,4 +1,4 @@
-"""Verify a ledger offline: form, links, signatures, payments, and from the files every count.
+"""Verify a ledger offline, from its form to every payment.
 
 The checks are `ledger_store.checks` (levels 0 to 2), `contract.audit` (3) and `learning.audit` (4).
 """
@@ -65,7 +65,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         Path | None, typer.Option("-o", metavar="FILE", help="Write the report there as JSON, too.")
     ] = None,
 ) -> None:
-    """Verify a ledger offline: form, links, signatures, payments, and from the files every count.
+    """Verify a ledger offline, from its form to every payment.
 
     Level 0 reads every line, 1 follows links and roots, 2 verifies all signatures and certificates and folds
     the balances, 3 computes every settlement again from what was revealed. Level 4 reads the rounds' files and the

@@ -1,4 +1,4 @@
-"""Compare two ledgers: the same, or where they differ and whose fault it is.
+"""Compare two ledgers: where they differ, and whose fault it is.
 
 Reading and deciding are `application.books.comparison`'s.
 """
@@ -34,7 +34,7 @@ def run(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the proof of a fork here.")
     ] = None,
 ) -> None:
-    """Compare two ledgers: the same, or where they differ and whose fault it is.
+    """Compare two ledgers: where they differ, and whose fault it is.
 
     Equal ledgers, and one that is the beginning of the other, are exit code 0. Where both hold a final block of
     one height and the blocks differ, the ledgers have forked: exit code 5. Miners are then named only with two

@@ -1,4 +1,4 @@
-"""Check this machine and workspace: versions, kernel, Docker, keys, ports, clock, disk.
+"""Check this machine and workspace for what stands in the way.
 
 What is checked is `application.diagnosis`' business.
 """
@@ -18,7 +18,7 @@ _MARKS = {"ok": "✓", "note": "–", "bad": "✗"}
 
 
 def run(call: Call) -> None:
-    """Check this machine and workspace: versions, kernel, Docker, keys, ports, clock, disk.
+    """Check this machine and workspace for what stands in the way.
 
     Nothing is changed and no miner is asked; `fedcoin status` asks them, `fedcoin audit` verifies the ledger. What
     lacks but is not needed by everybody is a note. The exit code is that of the first thing that will not work.

@@ -1,4 +1,4 @@
-"""Explain a client's value and payment, down to coalitions and single coins.
+"""Explain a client's value and payment, down to single coins.
 
 What is explained is `application.reasons`' business, how it reads `cli.explanation_lines`'.
 """
@@ -18,7 +18,7 @@ def run(
         typer.Option(metavar="ID", help="The beginning of the task's id; default: its newest that ended."),
     ] = None,
 ) -> None:
-    """Explain a client's value and payment, down to coalitions and single coins.
+    """Explain a client's value and payment, down to single coins.
 
     Shows the value with its error, the coalitions that decided it, how the price became these coins step by step,
     which miners agreed at what distance, and how to check all of it. Everything is computed here from the ledger

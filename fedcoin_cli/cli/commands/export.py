@@ -1,4 +1,4 @@
-"""Write the books as CSV, JSON, Beancount or hledger, every coin from genesis to today.
+"""Write the books as CSV, JSON, Beancount or hledger.
 
 The entries are `ledger_store.journal`'s, the formats `ledger_store.export`'s.
 """
@@ -30,7 +30,7 @@ def run(
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: standard output."),
     ] = None,
 ) -> None:
-    """Write the books as CSV, JSON, Beancount or hledger, every coin from genesis to today.
+    """Write the books as CSV, JSON, Beancount or hledger.
 
     Every transaction that moved coins is an entry whose postings sum to zero, prices in escrow included. The two
     journals assert every account's balance at the end: `bean-check FILE` and `hledger check --strict -f FILE` verify

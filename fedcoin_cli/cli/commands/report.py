@@ -1,4 +1,4 @@
-"""Write the ledger as one HTML page: values, payments, miners, balances, audit.
+"""Write the ledger as one HTML page, with pictures.
 
 What is shown is `application.reasons.overview`'s business, how it looks `cli.report_page`'s.
 """
@@ -24,7 +24,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Write the ledger as one HTML page: values, payments, miners, balances, audit.
+    """Write the ledger as one HTML page, with pictures.
 
     The page needs no script, fetches nothing, and looks well in light, in dark and on paper. It is made from the
     ledger, and from tables and round files where this workspace keeps them: error bars and the miners' convergence
