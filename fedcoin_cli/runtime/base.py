@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-PATIENCE_S = 5.0
 _POLL_S = 0.05
 
 
@@ -24,7 +23,12 @@ class Post:
 
 
 class Runtime(Protocol):
-    """Miners by number, wherever they run. Miners that someone else started are seen, too."""
+    """Miners by number, wherever they run. Miners that someone else started are seen, too.
+
+    A miner that is asked to end has `patience_s` seconds before it is killed.
+    """
+
+    patience_s: float
 
     def start(self, number: int) -> None:
         """Start a miner that does not run; returns at once, whether or not it will come up."""
@@ -63,9 +67,8 @@ def stop(
     runtime: Runtime,
     numbers: Iterable[int],
     hurry: Callable[[], bool] = lambda: False,
-    patience_s: float = PATIENCE_S,
 ) -> tuple[int, ...]:
-    """Ask miners to end and wait; those that still run after `patience_s`, or as soon as `hurry()`, are killed.
+    """Ask miners to end and wait; those that still run after its patience, or as soon as `hurry()`, are killed.
 
     Returns the numbers of those that had to be killed; when it returns none of them runs any more.
     """
@@ -73,7 +76,7 @@ def stop(
     killed: set[int] = set()
     for number in left:
         runtime.terminate(number)
-    until_s = time.monotonic() + patience_s
+    until_s = time.monotonic() + runtime.patience_s
     while left := {number for number in left if runtime.alive(number)}:
         if hurry() or time.monotonic() >= until_s:
             for number in left - killed:

@@ -12,7 +12,7 @@ from typing import Any
 from docker.types import DeviceRequest, EndpointConfig, Mount
 
 from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits, hand_over, packed, user_of
-from fedcoin_cli.runtime.engine import MINER, NotFound, Place, connect, refusals
+from fedcoin_cli.runtime.engine import MINER, NotFound, Place, connect, refusals, unless_gone
 from fedcoin_cli.runtime.images import checked
 
 _FRESH_S = 0.2
@@ -22,6 +22,8 @@ _SIGNALLED = 128
 
 class DockerRuntime:
     """The miners of one workspace in containers of `image`; see `Runtime`."""
+
+    patience_s = 10.0
 
     def __init__(self, place: Place, berth: Callable[[int], Berth], image: str, limits: Limits) -> None:
         self._place, self._berth, self._image, self._limits = place, berth, image, limits
@@ -105,7 +107,7 @@ class DockerRuntime:
         self._seen_s = 0.0
         if not self.alive(number):
             return
-        with refusals(f"miner {number}"), suppress(NotFound):
+        with refusals(f"miner {number}"), unless_gone():
             container = self._engine.containers.get(self._place.name(number))
             if container.status == "paused":
                 container.unpause()
@@ -115,11 +117,10 @@ class DockerRuntime:
 
     def _network(self) -> str:
         """The workspace's own network; made when there is none."""
-        if not self._engine.networks.list(names=[f"^{self._place.stem}$"], filters=self._place.filters):
-            self._engine.networks.create(
-                self._place.stem, driver="bridge", check_duplicate=True, labels=self._place.labels
-            )
-        return self._place.stem
+        name = self._place.stem
+        if name not in [one.name for one in self._engine.networks.list(filters=self._place.filters)]:
+            self._engine.networks.create(name, driver="bridge", labels=self._place.labels)
+        return name
 
     def _remove(self, number: int) -> None:
         """What is left of an earlier life."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 
 import docker
@@ -56,6 +57,16 @@ def refusals(doing: str) -> Iterator[None]:
         raise MissingPart(
             f"{doing}: the Docker engine does not answer", where=str(error), hint=hint
         ) from error
+
+
+@contextmanager
+def unless_gone() -> Iterator[None]:
+    """What is no longer there, or has just ended by itself, is no failure of who wants to end it."""
+    try:
+        yield
+    except APIError as error:
+        if error.status_code not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
+            raise
 
 
 def _known(doing: str, reason: str) -> FedCoinError:

@@ -24,6 +24,8 @@ class ProcessRuntime:
     `secret` is what each is told on its standard input, a pipe that is closed behind it.
     """
 
+    patience_s = 5.0
+
     def __init__(
         self, workspace: Path, posts: Iterable[Post], arguments: Sequence[str] = (), secret: bytes = b""
     ) -> None:

@@ -20,14 +20,16 @@ from docker.types import (
 )
 
 from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits, hand_over, user_of
-from fedcoin_cli.runtime.engine import MINER, NotFound, Place, connect, refusals
+from fedcoin_cli.runtime.engine import MINER, NotFound, Place, connect, refusals, unless_gone
 from fedcoin_cli.runtime.images import checked
 from ledger_store.errors import MissingPart
 
 _FRESH_S = 0.5
 _LIVING = frozenset({"new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"})
+# Between two lives a service may have no task for a moment.
+_BETWEEN_S = 5.0
 _SECOND_NS = 10**9
-_GRACE_S = 5
+_GRACE_S = 10
 # Who cannot start at all shall not be started for ever.
 _RESTARTS, _WINDOW_S = 10, 120
 
@@ -44,6 +46,9 @@ class SwarmRuntime:
     Raises `MissingPart` where no engine answers, or one that manages no swarm.
     """
 
+    # A swarm's managers take their time to order and to notice.
+    patience_s = 20.0
+
     def __init__(
         self, place: Place, berth: Callable[[int], Berth], image: str, limits: Limits, constraint: str = ""
     ) -> None:
@@ -56,6 +61,8 @@ class SwarmRuntime:
         self._checked = False
         self._seen_s = 0.0
         self._tasks: dict[int, list[Mapping[str, Any]]] = {}
+        self._wanted: set[int] = set()
+        self._alive_s: dict[int, float] = {}
 
     def start(self, number: int) -> None:
         """See `Runtime`; raises `MissingPart` or `NetworkFailure`."""
@@ -63,14 +70,18 @@ class SwarmRuntime:
             checked(self._engine, self._image)
             self._checked = True
         with refusals(f"miner {number}"):
-            self._network()
+            network = self._network()
             self._remove(number)
-            self._make(number, self._berth(number))
-        self._seen_s = 0.0
+            self._make(number, self._berth(number), network)
+        self._seen_s, self._alive_s[number] = 0.0, time.monotonic()
 
     def alive(self, number: int) -> bool:
-        """See `Runtime`: one that Swarm is about to start again is alive."""
-        return any(task["Status"]["State"] in _LIVING for task in self._tasks_of(number))
+        """See `Runtime`: one that Swarm is about to start, or to start again, is alive."""
+        now_s = time.monotonic()
+        if any(task["Status"]["State"] in _LIVING for task in self._tasks_of(number)):
+            self._alive_s[number] = now_s
+            return True
+        return number in self._wanted and now_s - self._alive_s.get(number, -_BETWEEN_S) < _BETWEEN_S
 
     def exit_code(self, number: int) -> int | None:
         """See `Runtime`."""
@@ -90,7 +101,7 @@ class SwarmRuntime:
         service = {"label": f"com.docker.swarm.service.name={self._place.name(number)}"}
         with refusals(f"miner {number}"):
             for container in self._engine.containers.list(filters=service):
-                with suppress(NotFound):
+                with unless_gone():
                     container.kill()
 
     def last_words(self, number: int) -> str:
@@ -126,16 +137,20 @@ class SwarmRuntime:
                 numbers = {one["ID"]: int(one["Spec"]["Labels"][MINER]) for one in services}
                 found = self._engine.api.tasks(filters={"service": list(numbers)}) if numbers else []
             self._tasks = {number: [] for number in numbers.values()}
+            self._wanted = {
+                numbers[one["ID"]] for one in services if one["Spec"]["Mode"]["Replicated"]["Replicas"]
+            }
             for task in found:
                 self._tasks[numbers[task["ServiceID"]]].append(task)
             self._seen_s = now_s
         return self._tasks.get(number, [])
 
-    def _network(self) -> None:
-        if not self._engine.networks.list(names=[f"^{self._place.stem}-swarm$"]):
-            self._engine.networks.create(
-                f"{self._place.stem}-swarm", driver="overlay", attachable=True, labels=self._place.labels
-            )
+    def _network(self) -> str:
+        """The workspace's own network in the swarm; made when there is none."""
+        name = f"{self._place.stem}-swarm"
+        if name not in [one.name for one in self._engine.networks.list(filters=self._place.filters)]:
+            self._engine.networks.create(name, driver="overlay", attachable=True, labels=self._place.labels)
+        return name
 
     def _remove(self, number: int) -> None:
         """What is left of an earlier life; secrets and configs can be replaced only when nobody uses them."""
@@ -146,7 +161,7 @@ class SwarmRuntime:
             for one in kind.list(filters=mine):
                 one.remove()
 
-    def _make(self, number: int, berth: Berth) -> None:
+    def _make(self, number: int, berth: Berth, network: str) -> None:
         user = user_of(self._place.root)
         for folder in berth.folders.values():
             hand_over(folder, user)
@@ -157,7 +172,6 @@ class SwarmRuntime:
         ports = [
             {"TargetPort": PORT + n, "PublishedPort": berth.port + n, "PublishMode": "host"} for n in (0, 1)
         ]
-        alias = NetworkAttachmentConfig(f"{self._place.stem}-swarm", aliases=[f"miner-{number}"])
         self._engine.services.create(
             self._image,
             args=list(berth.command),
@@ -166,7 +180,7 @@ class SwarmRuntime:
             labels=labels,
             container_labels=labels,
             user=f"{user[0]}:{user[1]}",
-            networks=[alias],
+            networks=[NetworkAttachmentConfig(network, aliases=[f"miner-{number}"])],
             endpoint_spec=EndpointSpec(mode="dnsrr", ports=ports),
             mounts=mounts,
             secrets=secrets,

@@ -1,6 +1,7 @@
 """Miners in real containers of a real engine."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,17 +125,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
         ledger = workspace.miner(4).path
         ledger.rename(tmp_path / "own")
         with small_disk(ledger, kib=512) as disk:
-            for path in (tmp_path / "own").iterdir():
-                path.rename(disk / path.name) if path.is_dir() else (disk / path.name).write_bytes(
-                    path.read_bytes()
-                )
+            shutil.copytree(tmp_path / "own", disk, dirs_exist_ok=True)
             start(workspace)
             filler = fill(disk, 0)
             done = fedcoin("publish", "--json", folder=workspace.root)
             assert done.code == 0, done.err
             wait_until(lambda: not runs(workspace, 4))
             assert container_of(workspace, 4).attrs["State"]["ExitCode"] == 12
-            assert b"the disk refused" in container_of(workspace, 4).logs()
+            assert b"disk is full" in container_of(workspace, 4).logs()
 
             filler.unlink()
             assert start(workspace).json["started"] == [4]

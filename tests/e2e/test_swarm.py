@@ -38,6 +38,19 @@ def container_of(engine: Any, workspace: Workspace, number: int) -> Any:
     return found
 
 
+# First: afterwards there is a swarm until the file's end.
+def test_no_swarm(tmp_path: Path) -> None:
+    """An engine that manages no swarm is told apart from no engine at all: exit code 8, and how to make one."""
+    engine = engine_or_skip()
+    if engine.info()["Swarm"].get("ControlAvailable"):
+        pytest.skip("this machine's engine manages a swarm already")
+    with contained(tmp_path / "net", 1, "--clients", "3") as workspace:
+        said = fedcoin(*START, folder=workspace.root)
+        assert said.code == 8
+        assert "error: this Docker engine manages no swarm\n" in said.err
+        assert "docker swarm init" in said.err
+
+
 def test_a_round_with_a_restart(tmp_path: Path, swarm: Any) -> None:
     """A service killed while it mines is started again by Swarm; the round settles and all ledgers are equal.
 
@@ -63,22 +76,13 @@ def test_a_round_with_a_restart(tmp_path: Path, swarm: Any) -> None:
         assert fedcoin("status", "--json", folder=workspace.root).json["reachable"] == 4
 
         stopped = fedcoin("stop", "--json", folder=workspace.root)
+        assert stopped.code == 0, stopped.err
         assert (stopped.json["stopped"], stopped.json["killed"]) == ([1, 2, 3, 4], [])
-        assert fedcoin(*START, folder=workspace.root).json["started"] == [1, 2, 3, 4]
+        again = fedcoin(*START, folder=workspace.root)
+        assert again.code == 0, again.err
+        assert again.json["started"] == [1, 2, 3, 4]
         pruned = fedcoin("stop", "--prune", "--json", folder=workspace.root)
         assert pruned.code == 0, pruned.err
         filters = Place(workspace.root).filters
         for kind in (swarm.services, swarm.secrets, swarm.configs, swarm.networks):
             assert kind.list(filters=filters) == []
-
-
-def test_no_swarm(tmp_path: Path) -> None:
-    """An engine that manages no swarm is told apart from no engine at all: exit code 8, and how to make one."""
-    engine = engine_or_skip()
-    if engine.info()["Swarm"].get("ControlAvailable"):
-        pytest.skip("this machine's engine manages a swarm already")
-    with contained(tmp_path / "net", 1, "--clients", "3") as workspace:
-        said = fedcoin(*START, folder=workspace.root)
-        assert said.code == 8
-        assert "error: this Docker engine manages no swarm\n" in said.err
-        assert "docker swarm init" in said.err

@@ -53,7 +53,9 @@ def test_a_process_is_found_by_its_file(tmp_path: Path) -> None:
 def test_one_that_does_not_listen_is_killed(tmp_path: Path, patience_s: float, hurry: bool) -> None:
     """After the patience, or at once when there is no time, a miner that ignores the request is killed."""
     with named(tmp_path / "node.pid", DEAF) as process:
-        assert stop(runtime(tmp_path), [1], lambda: hurry, patience_s) == (1,)
+        miners = runtime(tmp_path)
+        miners.patience_s = patience_s
+        assert stop(miners, [1], lambda: hurry) == (1,)
         assert process.wait() == -signal.SIGKILL
 
 

@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Stop the miners of this workspace that run on this machine.
 
-    Each is asked to end; one that has not ended after five seconds is killed. No ledger is harmed by that.
+    Each is asked to end; one that has not ended after some seconds is killed. No ledger is harmed by that.
     Containers are kept for their logs until --prune, which removes nothing of anybody else's.
     """
     from fedcoin_cli.application.miner.containers import prune as remove
