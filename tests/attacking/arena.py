@@ -345,18 +345,22 @@ class Tried:
 
 def side_by_side(names: Sequence[str], attempts: int, processes: int = 2, **terms: Any) -> dict[str, Tried]:
     """So many histories of each named strategy, on several cores."""
-    from attacking.strategies import STRATEGIES  # it is made of what this module defines
-
     found = {name: Tried() for name in names}
     with ProcessPoolExecutor(processes, get_context("fork")) as pool:
         jobs = [
-            (name, pool.submit(attacks, STRATEGIES[name], min(A_JOB, attempts - start), start=start, **terms))
+            (name, pool.submit(_job, name, min(A_JOB, attempts - start), start, terms))
             for name in names
             for start in range(0, attempts, A_JOB)
         ]
         for name, job in jobs:
             found[name].merge(job.result())
     return found
+
+
+def _job(name: str, attempts: int, start: int, terms: dict[str, Any]) -> Tried:
+    from attacking.strategies import STRATEGIES  # they are made of what this module defines
+
+    return attacks(STRATEGIES[name], attempts, start=start, **terms)
 
 
 def attack(seed: int, miners: int, attackers: dict[int, Strategy], **terms: Any) -> Ended:

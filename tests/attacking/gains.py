@@ -4,7 +4,7 @@ Everything here is arithmetic on true counts: no miner is simulated, the outcome
 gain is measured against what the same party gets when it is honest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
@@ -17,6 +17,7 @@ from attacking.strategies import favouring
 
 from fedcoin_cli.consensus.estimate import Agreement, Estimate, ProxySums, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.incentive.payment import shapley_shares
 from fedcoin_cli.learning.mining.admission import refused_update
 from fedcoin_cli.learning.mining.checking import Checker, heavy_masks
 from fedcoin_cli.learning.mining.choice import engine_for
@@ -32,6 +33,7 @@ COIN = 10**6
 TRAIN, SHAPLEY = 700 * COIN, 200 * COIN
 DIFFICULTY_MICRO = 1_500_000
 OPTIONS = 24
+MOST_RANKINGS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,25 +143,48 @@ def _best_choice(
     return min(product(_grid(rankings), repeat=len(walked)), key=nearest)
 
 
+def alone_exact(bench: Bench, miners: int, schemers: int, rankings: int, trials: int) -> Gain:
+    """Some miners share one computation of all coalitions and each reveals it as its own; the others sample.
+
+    Above f of them, only they count and share SapPrice; below, each still weighs as much as the most rankings.
+    """
+    clients, empty = bench.played.clients, bench.played.game.empty
+    values = tuple(exact_numerators(bench.played.counts[1:], empty, clients))
+    most, taken = grid_up_to(MOST_RANKINGS), 0
+    for trial in range(trials):
+        seed = _bytes("exact", trial)
+        claims = []
+        for miner in range(miners):
+            count = most if miner < schemers else rankings
+            claim = _estimate(miner, count, bench.sums(seed, _bytes("key", trial, miner), count))
+            claims.append(replace(claim, exact=True, values=values) if miner < schemers else claim)
+        agreement = bench.agreement(claims, miners)
+        shares = shapley_shares("winner", agreement, claims)
+        own = {f"{miner:064x}" for miner in range(schemers)}
+        paid = split(SHAPLEY, [weight for _, weight in shares])
+        taken += sum(micro for (miner, _), micro in zip(shares, paid, strict=True) if miner in own)
+    gained = taken // trials - SHAPLEY * schemers // miners
+    return Gain(trials, taken / trials / SHAPLEY, gained, max(0, gained))
+
+
 # Tables that nobody looked at closely enough ----------------------------------------------------------------------
 
 
-def false_tables(
-    bench: Bench, miners: int, rankings: int, share: float, trials: int, *, step: int, partners: int = 0
-) -> Gain:
-    """A miner moves a share of its table's counts by `step` images, for its accomplice, the last client; others check.
+def false_tables(bench: Bench, miners: int, rankings: int, masks: int, trials: int, *, step: int) -> Gain:
+    """Two: one moves so many of its counts by `step` images, for its friend, the last client; the other looks away.
 
-    `partners`: other miners who look away. Caught, it is paid nothing; what an honest miner may expect is lost then.
+    The rankings of all keys are public: it falsifies only masks that no honest miner evaluates for itself, so that
+    nothing but secret draws can find them. Caught, it is paid nothing: what an honest miner may expect is lost.
     """
-    rng, checker = Random(f"{share} {miners}"), bench.checker()
+    rng, checker = Random(f"{masks} {miners}"), bench.checker()
     escaped, gained, lost = 0, 0, 0
     for trial in range(trials):
         seed = _bytes("tables", trial)
-        keys = [_bytes("key", trial, miner) for miner in range(miners)]
-        claims = [_estimate(m, rankings, bench.sums(seed, keys[m], rankings)) for m in range(miners)]
-        table, forged = _forged(bench, Claim(seed, keys[0], rankings, False), share, step, rng)
-        checkers = range(1 + partners, miners)
-        if any(_finds(bench, checker, table, Claim(seed, keys[m], rankings, False)) for m in checkers):
+        owns = [Claim(seed, _bytes("key", trial, miner), rankings, False) for miner in range(miners)]
+        claims = [_estimate(m, rankings, bench.sums(seed, own.key, rankings)) for m, own in enumerate(owns)]
+        honest = [_true_table(bench, own) for own in owns[2:]]
+        table, forged = _forged(bench, owns[0], masks, step, rng, set().union(*honest))
+        if any(_finds(bench, checker, table, known) for known in honest):
             gained -= SHAPLEY // miners
             continue
         escaped += 1
@@ -178,20 +203,20 @@ def _true_table(bench: Bench, claim: Claim) -> dict[int, int]:
 
 
 def _forged(
-    bench: Bench, claim: Claim, share: float, step: int, rng: Random
+    bench: Bench, claim: Claim, masks: int, step: int, rng: Random, seen: Collection[int] = ()
 ) -> tuple[Table, tuple[int, ...]]:
+    """A table with so many false counts, none of them heavy and none of them seen by others, and its sums."""
     true = _true_table(bench, claim)
     table = decode(encode_sampled(true, bench.played.clients), bench.terms, exact=False)
-    masks = sorted(set(true) - set(heavy_masks(bench.played.clients)))
-    chosen = rng.sample(masks, max(1, round(share * len(masks)))) if share else []
-    friend = bench.played.clients - 1
+    free = sorted(set(true) - set(heavy_masks(bench.played.clients)) - set(seen))
+    chosen, friend = rng.sample(free, min(masks, len(free))), bench.played.clients - 1
     data = encode_sampled(true | favouring(friend, chosen, table, bench.terms, step), bench.played.clients)
     return decode(data, bench.terms, exact=False), derive(data, claim, bench.terms).sums
 
 
-def _finds(bench: Bench, checker: Checker, table: Table, own: Claim) -> bool:
-    """Whether a miner that walked its own rankings finds a false mask."""
-    memo, known = Memo(bench.played.clients), _true_table(bench, own)
+def _finds(bench: Bench, checker: Checker, table: Table, known: dict[int, int]) -> bool:
+    """Whether a miner that has evaluated `known` finds a false mask."""
+    memo = Memo(bench.played.clients)
     memo.store(list(known), np.array(list(known.values()), np.int64))
     return bool(checker.wrong_masks(table, memo, 600.0))
 
@@ -201,7 +226,8 @@ def detected(bench: Bench, rankings: int, share: float, step: int, trials: int) 
     rng, checker, found = Random(f"detected {share}"), bench.checker(), 0
     for trial in range(trials):
         claim = Claim(_bytes("drawn", trial), _bytes("liar", trial), rankings, exact=False)
-        table, _ = _forged(bench, claim, share, step, rng)
+        masks = round(share * len(_true_table(bench, claim)))
+        table, _ = _forged(bench, claim, masks, step, rng)
         found += bool(checker.wrong_masks(table, None, 600.0))
     return found
 

@@ -67,7 +67,7 @@ def measure(*, full: bool) -> list[Row]:
         whole.merge(tried)
     measured = (
         f"{whole.accepted} of {whole.attempts} accepted, {whole.omitted} honest estimates left out, {whole.accused} "
-        f"honest accused, {whole.lost_micro / 10**6:.2f} coins lost to honest parties, {len(whole.problems)} other problems"
+        f"honest accused, {whole.lost_micro / 10**6:.2f} coins lost to others, {len(whole.problems)} other problems"
     )
     held = not (whole.accepted or whole.omitted or whole.accused or whole.lost_micro or whole.problems)
     return [
