@@ -90,7 +90,7 @@ class Replica:
         me = genesis.roster.index(address)
         self._council = Council(len(genesis.roster), me, genesis.delta_ms, genesis.quorum, genesis.faults)
         self._orders = Orders(ports)
-        self._intake = Intake(genesis, address, ledger, ports, self._orders)
+        self._intake = Intake(genesis, address, ledger, ports, self._orders, self._leader)
         self.taskwork = TaskWork(genesis, address, signer, ledger, log, ports, self._orders)
         self._catchup = CatchUp(ledger, ports)
         self._validated: dict[str, str | None] = {}
@@ -205,6 +205,10 @@ class Replica:
             error_micro=mined.error_micro if mined is not None and current else None,
         )
 
+    def _leader(self) -> str:
+        """Who proposes in the present view."""
+        return self.genesis.roster[self._council.leader(self._simplex.height, self._simplex.view)]
+
     def _phase(self) -> str:
         if not self.engine:
             return "starting"
@@ -248,7 +252,10 @@ class Replica:
     def _on_finality(self, sender: str, message: Proposal | Vote | Certified) -> None:
         height = self._simplex.height
         if message.height < height:
-            self._catchup.serve(sender, message.height, self._status())
+            # What is said of the last height when it is just decided was on its way: the rest of it comes, too.
+            fresh = self.ports.now_ms() < self._applied_ms + self.genesis.delta_ms
+            if message.height < height - 1 or not fresh:
+                self._catchup.serve(sender, message.height, self._status())
         elif message.height > height:
             if message.height == height + 1:
                 self._keep_early(sender, message)
@@ -289,10 +296,11 @@ class Replica:
         self.ports.send(sender, Recalled(self._simplex.height, votes))
 
     def _remind(self, sender: str, nonce: str) -> None:
-        """Tell a miner without its vote log what it may have said; no word of one that lost its own log."""
-        if self._recovery is not None and self._recovery.lost:
-            return
+        """Tell a miner without its vote log what it may have said; no word of one whose own memory has gaps here."""
         machine, me = self._simplex, self._council.me
+        gaps = any(record.silent_to(machine.height) >= 0 for record in self._forgotten)
+        if gaps or (self._recovery is not None and self._recovery.lost):
+            return
         own = tuple((vote.kind, vote.view, vote.block) for vote in machine.own_votes())
         held = machine.votes_of(self.genesis.roster.index(sender))
         reminder = Reminder(me, sender, nonce, machine.height, own, held, "")
