@@ -21,7 +21,14 @@ from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import ConsensusFailure, FedCoinError, KeyFailure, LedgerInvalid, Locked
+from ledger_store.errors import (
+    ConsensusFailure,
+    FedCoinError,
+    KeyFailure,
+    LedgerInvalid,
+    Locked,
+    SettingsError,
+)
 from ledger_store.genesis import Genesis
 from ledger_store.jsonl import ChainFile, ChainReader
 from ledger_store.keyfile import read_key
@@ -182,6 +189,31 @@ def test_a_successor_carries_money_and_keys_over(tmp_path: Path, old: Workspace)
     for name in old.key_names():
         assert new.key_file(name).read_bytes() == old.key_file(name).read_bytes()
     assert seam_findings(genesis, old.miner(2).chain) == ([], 0)
+
+
+def test_a_successor_in_the_old_place(tmp_path: Path, old: Workspace) -> None:
+    """Forced, the old workspace is moved aside whole, and its keys go on in the new one."""
+    keys = {name: old.key_file(name).read_bytes() for name in old.key_names()}
+    chain = old.miner(1).chain.read_bytes()
+    end = end_of(ledger_of(old.root), refund=False)
+    configuration = load(None, {}, {})
+    plan = Local(Beginning.after(end, NOW_MS), configuration.settings, 0)
+    genesis = Founding(old.root, configuration, plan, old=old).make(force=True)
+    before = Workspace(old.root / "previous-1")
+    assert {name: before.key_file(name).read_bytes() for name in before.key_names()} == keys
+    assert {name: old.key_file(name).read_bytes() for name in old.key_names()} == keys
+    assert before.miner(1).chain.read_bytes() == chain
+    assert seam_findings(genesis, ledger_of(before.root)) == ([], 0)
+
+
+def test_keys_at_the_place_of_a_successor_are_not_mixed_in(tmp_path: Path, old: Workspace) -> None:
+    """A folder with keys of its own is no place for the old workspace's keys: it is refused, or moved aside."""
+    new = Workspace(tmp_path / "new")
+    address = make_key(new, "requester")
+    with pytest.raises(SettingsError, match="stands here already"):
+        succeed(old, new.root)
+    assert new.address("requester") == address
+    assert not new.genesis_file.exists()
 
 
 def test_an_unfinished_task_holds_a_successor_up(tmp_path: Path) -> None:

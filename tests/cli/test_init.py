@@ -43,6 +43,21 @@ def test_init_refuses(tmp_path: Path) -> None:
     assert "--force" in again.err
 
 
+def test_a_successor_goes_on_with_the_old_settings(tmp_path: Path) -> None:
+    """What stood in the old settings.toml stands in the new one, unless the command line says otherwise."""
+    fedcoin(
+        "init", "old", "--miners", "3", "--set", "network.port=9000", "--set", "task.price=5", folder=tmp_path
+    )
+    said = fedcoin("init", "new", "--from", "old", "--set", "task.price=7", "--json", folder=tmp_path)
+    assert said.code == 0, said.err
+    old, new = Workspace(tmp_path / "old"), Workspace(tmp_path / "new")
+    assert said.json["predecessor"] == old.genesis().id
+    assert new.genesis().roster == old.genesis().roster
+    assert new.peers_file.read_bytes() == old.peers_file.read_bytes()
+    shown = fedcoin("config", "show", "--json", "-C", "new", folder=tmp_path).json["settings"]
+    assert (shown["network.port"], shown["task.price"]) == (9000, 7)
+
+
 def test_init_keeps_what_was_said(tmp_path: Path) -> None:
     """Settings given to init stand in the new settings.toml; those left out follow the user's and the defaults."""
     fedcoin("init", "--clients", "2", "--set", "task.price=5", folder=tmp_path)

@@ -140,10 +140,11 @@ class Founding:
         return {name: record for name, record in {**records, **seated}.items() if name not in here}
 
     def _settings(self, network: Network, local: Iterable[str]) -> str:
-        """What was said on the command line, what was counted by, and where local miners of others listen."""
-        settings = self.configuration.settings
-        said = {key for key, one in self.configuration.given.items() if one.origin == "flag"}
-        values = {key: settings.value(key) for key in said | {"task.clients"}}
+        """What was said on the command line and in the old workspace, what was counted by, and where to listen."""
+        settings, given = self.configuration.settings, self.configuration.given
+        said = {key for key, one in given.items() if one.origin == "flag"}
+        carried = {key for key, one in given.items() if one.origin == "workspace"}
+        values = {key: settings.value(key) for key in said | carried | {"task.clients"}}
         values["network.miners"] = len(network.genesis.roster)
         if not isinstance(self.plan, Local) and "network.bind" not in said:
             hosts = {peer.host for peer in network.peers if peer.address in set(local)}

@@ -49,7 +49,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         typer.Option(
             "--from",
             metavar="OLD",
-            help="Succeed this workspace's network: balances and keys are carried over.",
+            help="Succeed this workspace's network: balances, keys and settings go along.",
         ),
     ] = None,
     refund: Annotated[
@@ -81,9 +81,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from fedcoin_cli.application.founding.founding import Founding
 
     _check_options(join=join, roster=roster, peers=peers, miners=miners, old=old, refund=refund)
-    configuration = call.configuration(None, task__clients=clients, network__miners=miners)
     root = (directory or call.folder or Path()).resolve()
     brought = _workspace_of(old)
+    settings = brought.settings_file if brought else None
+    configuration = call.configuration(settings, task__clients=clients, network__miners=miners)
     if join is not None:
         plan = _joined(join, peers, old)
     else:
