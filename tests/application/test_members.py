@@ -191,7 +191,7 @@ def test_a_successor_carries_money_and_keys_over(tmp_path: Path, old: Workspace)
     assert seam_findings(genesis, old.miner(2).chain) == ([], 0)
 
 
-def test_a_successor_in_the_old_place(tmp_path: Path, old: Workspace) -> None:
+def test_a_successor_in_the_old_place(old: Workspace) -> None:
     """Forced, the old workspace is moved aside whole, and its keys go on in the new one."""
     keys = {name: old.key_file(name).read_bytes() for name in old.key_names()}
     chain = old.miner(1).chain.read_bytes()
