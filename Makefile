@@ -27,9 +27,10 @@ check: $(RUN) $(DEV)
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# Writes every generated file: man pages, settings.toml, the tables in README.md. A test compares them.
+# Writes every generated file: man pages, settings.toml, docs/errors.md, the tables in README.md. Tests compare them.
 man: $(RUN) $(DEV)
 	$(BIN)/python tests/generated.py
+	$(BIN)/python tests/errors_page.py
 
 simulate: $(RUN) $(DEV)
 	$(BIN)/python tests/simulator.py --seeds $(SEEDS) --start $(START)

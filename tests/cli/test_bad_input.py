@@ -9,12 +9,10 @@ import sys
 import venv
 from pathlib import Path
 
+import errors_page
 import pytest
-from bad_inputs import CASES, CLIENTS, IMAGES, Bad
-from chains import ChainMaker
+from bad_inputs import CASES, Bad
 from live import free_ports, program, wait_until, workspace_of
-from places import place
-from rounds import make_round
 from shell import Said, fedcoin
 from small_disks import fill, small_disk
 
@@ -30,11 +28,7 @@ NO_MINERS = ("tensorflow", "keras", "scikit_learn", "sklearn")
 @pytest.fixture
 def network(tmp_path: Path) -> Workspace:
     """Four miners, of whom none runs, with three blocks and one good round of three clients."""
-    maker = ChainMaker(4)
-    maker.add_transfers(3)
-    workspace = place(tmp_path, maker, clients=CLIENTS, port=free_ports(8))
-    make_round(workspace, CLIENTS, IMAGES)
-    return workspace
+    return errors_page.network(tmp_path, free_ports(8))
 
 
 def ledger_bytes(workspace: Workspace) -> list[bytes]:
@@ -51,11 +45,13 @@ def refused(said: Said, code: int, words: str) -> None:
 
 @pytest.mark.parametrize("bad", CASES, ids=lambda bad: bad.case.replace(" ", "-"))
 def test_bad_input(network: Workspace, bad: Bad) -> None:
-    """The case's exit code, one line that names the culprit, a hint; the ledgers' bytes are as before."""
+    """Exit code, one line that names the culprit, a hint, as docs/errors.md has it; the ledgers are as before."""
     bad.spoil(network)
     before = ledger_bytes(network)
-    refused(fedcoin(*bad.command, folder=network.root), bad.code, bad.words)
+    said = fedcoin(*bad.command, folder=network.root)
+    refused(said, bad.code, bad.words)
     assert ledger_bytes(network) == before
+    assert errors_page.entry(bad, said.err, network.root) in errors_page.page(), "run `make man`"
 
 
 def test_fewer_miners_than_a_quorum(tmp_path: Path) -> None:

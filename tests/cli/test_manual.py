@@ -6,7 +6,9 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import errors_page
 import pytest
+from bad_inputs import CASES
 from generated import ROOT
 
 from fedcoin_cli.application.workspace.settings import RULES
@@ -96,3 +98,9 @@ def test_the_commands_print_the_id(tmp_path: Path) -> None:
     command = ["sh", "-c", example("command")]
     said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert said.split()[0] == example("ids")[:64]
+
+
+def test_every_error_has_its_entry() -> None:
+    """docs/errors.md has exactly one entry for each kind of bad input; that each is true is seen where they are run."""
+    cases = [f"{bad.case[0].upper()}{bad.case[1:]}" for bad in CASES]
+    assert sorted(re.findall(r"^### (.*)$", errors_page.page(), re.MULTILINE)) == sorted(cases)
