@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 VALUES, HIDDEN, CLASSES = 12, 10, 6
 EXAMPLES, STEPS, RATE = 90, 80, 0.4
-EXACT_CLIENTS = 10
+REFERENCE_LABELS = 1 << 19
 SPEC = ModelSpec((VALUES,), (Dense(VALUES, HIDDEN, "relu", True), Dense(HIDDEN, CLASSES, "linear", True)))
 MODEL_JSON: dict[str, Any] = {
     "module": "keras",
@@ -82,7 +82,7 @@ def small_game(clients: int = 8, images: int = 300, seed: int = 1) -> Played:
 def play(game: Game) -> Played:
     """Count every coalition: in float64, or where that would take seconds as miners do."""
     masks = range(1, 1 << game.clients)
-    if game.clients > EXACT_CLIENTS:
+    if len(masks) * game.images > REFERENCE_LABELS:
         return Played(game, np.concatenate([[game.empty], engine_for(game).counts(masks)]))
     intervals = Reference(game).intervals(masks)
     return Played(game, np.array([game.empty, *(bounds.count for bounds in intervals)], np.int64))

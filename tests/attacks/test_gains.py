@@ -1,0 +1,59 @@
+"""What can be gained within the rules, in coins, and that lies do not pay."""
+
+import numpy as np
+import pytest
+from attacking.gains import Bench, alone_exact, choosing_t, choosing_the_task, copied_update, false_tables
+from attacking.games import small_game
+from attacking.suite import PAPER, by_the_paper
+
+COIN = 10**6
+SHAPLEY, TRAIN = 200 * COIN, 700 * COIN
+
+
+@pytest.fixture(scope="module")
+def bench() -> Bench:
+    return Bench(small_game())
+
+
+def test_what_the_bench_computes_is_what_miners_would(bench: Bench) -> None:
+    """Sums of many rankings come to the exact values of u − p: gains are measured on true estimates."""
+    sums = bench.sums(bytes(32), bytes(range(32)), 4_000)
+    assert np.abs(sums[-1] / 4_000 - bench.truth).max() < 0.5
+
+
+def test_false_tables_do_not_pay() -> None:
+    """Even where no honest miner evaluates the false masks and a partner looks away, more is lost than won."""
+    gain = false_tables(Bench(small_game(16)), 4, 1_000, 4, 8, step=6)
+    assert gain.gained_micro < -SHAPLEY // 8
+
+
+def test_choosing_t_wins_little(bench: Bench) -> None:
+    """A miner that knows the exact values and picks its t wins more often than one in four, and far from always."""
+    gain = choosing_t(bench, 4, 1, 60, 200)
+    assert 0 < gain.gained_micro < SHAPLEY // 4
+
+
+def test_whoever_is_exact_alone_takes_all(bench: Bench) -> None:
+    """Two of four that share one exact computation take the whole SapPrice: said plainly, not prevented."""
+    assert alone_exact(bench, 4, 2, 60, 3).gained_micro == SHAPLEY // 2
+
+
+def test_foreseeing_the_seed_is_worth_something(bench: Bench) -> None:
+    """A requester that picks the best of 40 tasks gains coins for its friend, and fewer when miners walk more."""
+    few, many = (choosing_the_task(bench, 4, rankings, 40, 4) for rankings in (8, 200))
+    assert 0 < many.gained_micro < few.gained_micro < TRAIN // 50
+
+
+def test_a_copied_update_shares_its_value() -> None:
+    """A weak client that hands in a strong one's update is paid about as much as that one; the others lose it."""
+    gain = copied_update(small_game(), 7, 0)
+    assert gain.gained_micro > 20 * COIN
+    assert gain.lost_micro >= gain.gained_micro - 1
+
+
+def test_every_lie_about_estimates_is_tried_on_the_paper_too() -> None:
+    """The table's right half is computed: a copier comes through in all tries and costs the SapPrice."""
+    row = by_the_paper("copier", 5)
+    assert row is not None
+    assert (row["accepted"], row["loss"]) == (5, SHAPLEY)
+    assert len(PAPER) >= 10
