@@ -37,8 +37,7 @@ from fedcoin_cli.application.workspace.workspace import SERVER
 from ledger_store.jsonl import ChainReader
 
 MINERS, CLIENTS, PUBLISHERS, PAYERS = 4, 3, 3, 8
-KILL_EVERY_S, LOOK_EVERY_S = 6.0, 5.0
-REJOIN_WITHIN_S = 60.0
+LOOK_EVERY_S = 5.0
 
 
 @dataclass
@@ -95,10 +94,10 @@ class Publishers:
 class Killer:
     """Kills one miner after another but the first, starts it again at once, and measures how soon it works again."""
 
-    def __init__(self, crew: Sequence[Miner]) -> None:
-        self._crew = crew
+    def __init__(self, crew: Sequence[Miner], every_s: float) -> None:
+        self._crew, self._every_s = crew, every_s
         self._victims = [miner for miner in reversed(crew) if miner.number != 1]
-        self._due_s = time.monotonic() + KILL_EVERY_S
+        self._due_s = time.monotonic() + every_s
         self._waits: dict[int, tuple[float, int]] = {}
         self.kills = 0
         self.rejoins_s: list[float] = []
@@ -114,7 +113,7 @@ class Killer:
         if now_s < self._due_s or self._waits:
             return
         victim = self._victims[self.kills % len(self._victims)]
-        self._due_s = now_s + KILL_EVERY_S
+        self._due_s = now_s + self._every_s
         self.kills += 1
         victim.kill()
         victim.start()
@@ -144,7 +143,12 @@ def main() -> None:
 
 
 def long_run(
-    folder: Path, tasks: int, transfers: int, say: Callable[[str], None], minutes: float = 600
+    folder: Path,
+    tasks: int,
+    transfers: int,
+    say: Callable[[str], None] = lambda _: None,
+    minutes: float = 600.0,
+    kill_every_s: float = 6.0,
 ) -> dict[str, Any]:
     """The whole of it; everything that is checked is in the result, `sound` says whether all of it is as it must be.
 
@@ -156,7 +160,7 @@ def long_run(
         payers = Payers(crew, PAYERS + PUBLISHERS, 4, coins=2_000)
         publishing = [payers.accounts.pop().key for _ in range(PUBLISHERS)]
         publishers = Publishers(crew, tasks, publishing)
-        threads, killer = publishers.start(), Killer(crew)
+        threads, killer = publishers.start(), Killer(crew, kill_every_s)
         until_s = started_s + 60 * minutes
         looks = _live(crew, payers, transfers, publishers, threads, killer, say, until_s)
         tasks, transfers = tasks - publishers.given_up, min(transfers, payers.sent)

@@ -31,7 +31,7 @@ def vitals(miner: Miner) -> Vitals | None:
     with contextlib.suppress(OSError):
         return Vitals(
             rss=_rss_kib(pid),
-            child_rss=sum(_rss_kib(child) for child in _children(pid)),
+            child_rss=sum(_rss_kib(child) for child in children(pid)),
             handles=len(list(Path(f"/proc/{pid}/fd").iterdir())),
             votes=sum(_files(folder.path, "votes.sqlite*")) // 1024,
             log=sum(_files(folder.path, "node.log*")) // 1024,
@@ -49,7 +49,7 @@ def as_row(one: Vitals) -> dict[str, Any]:
 
 def cpu_s(pid: int) -> float:
     """Processor time of a process and of those of its children that have not ended."""
-    return sum(_own_cpu_s(each) for each in (pid, *_children(pid)))
+    return sum(_own_cpu_s(each) for each in (pid, *children(pid)))
 
 
 def _own_cpu_s(pid: int) -> float:
@@ -64,7 +64,8 @@ def _rss_kib(pid: int) -> int:
     return 0
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Its child processes."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(word) for task in tasks for word in task.read_text().split()]
 

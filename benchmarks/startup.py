@@ -1,0 +1,70 @@
+"""How long opening a ledger takes as the chain grows, with and without its snapshot.
+
+`python -m benchmarks.startup [--quick] [--json]`. What every start of a miner does before it may vote, and `balance`,
+`pay` and `publish` before they answer. A tenth of the blocks are rounds of three clients, the rest transfers to 100
+accounts. Processor time of this process, medians of five; `without` is what opening cost before there were snapshots.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import finish, machine
+from ledger_store.jsonl import ChainFile, ChainReader
+from ledger_store.snapshot import SNAPSHOT_NAME
+
+SIZES, QUICK_SIZES, TURNS = (1_000, 10_000), (300, 1_000), 5
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short chains: a few seconds")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    chosen = parser.parse_args()
+    rows = [_row(blocks) for blocks in (QUICK_SIZES if chosen.quick else SIZES)]
+    finish({"opening": rows, "machine": machine()}, chosen.json, {"opening": rows})
+
+
+def _row(blocks: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        size = _write(folder, blocks)
+        snapshot = folder / SNAPSHOT_NAME
+        without = statistics.median(_open_s(folder) for _ in range(TURNS))
+        ChainFile.open_for_writing(folder).close()
+        return {
+            "blocks": blocks,
+            "chain MiB": size / 2**20,
+            "without ms": 1e3 * without,
+            "with ms": 1e3 * statistics.median(_open_s(folder) for _ in range(TURNS)),
+            "snapshot KiB": snapshot.stat().st_size / 1024 if snapshot.exists() else 0,
+        }
+
+
+def _open_s(folder: Path) -> float:
+    begun_s = time.process_time()
+    ChainReader(folder).close()
+    return time.process_time() - begun_s
+
+
+def _write(folder: Path, blocks: int) -> int:
+    """A valid chain; returns its bytes."""
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    from chains import COIN, ChainMaker, key
+
+    maker = ChainMaker(4)
+    friends = [key(f"friend-{number}").address for number in range(100)]
+    while len(maker.blocks) < blocks:
+        maker.add_round()
+        for _ in range(7):
+            maker.add(maker.transfer(maker.requester, friends[len(maker.blocks) % 100], COIN))
+    return maker.write(folder).stat().st_size
+
+
+if __name__ == "__main__":
+    main()
