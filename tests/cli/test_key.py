@@ -2,10 +2,12 @@
 
 import os
 import pty
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from live import free_ports, processes_in
 from shell import PROGRAM, Said, fedcoin
 
 from fedcoin_cli.application.workspace.keyring import make_key
@@ -124,6 +126,25 @@ def test_prompts_at_a_terminal(tmp_path: Path) -> None:
     assert (tmp_path / "keys" / "a.key").read_bytes() == sealed
     code, shown = typed("key", "passwd", "a", "--remove", folder=tmp_path, answers=["one two"])
     assert code == 0, shown
+
+
+def test_mine_asks_once_and_hands_it_on(tmp_path: Path) -> None:
+    """At a terminal one question starts sealed miners that stay; a wrong answer starts none and names the key."""
+    root = tmp_path / "net"
+    root.mkdir()
+    port = f"network.port={free_ports(4)}"
+    founded = ("init", "--miners", "2", "--clients", "2", "--protect", "--set", port)
+    assert typed(*founded, folder=root, answers=["one two", "one two"])[0] == 0
+    mine = ("mine", "--detach", "-C", str(root))
+    code, shown = typed(*mine, folder=root, answers=["one too"])
+    assert (code, "miner-1.key" in shown, processes_in(root)) == (9, True, [])
+    try:
+        code, shown = typed(*mine, folder=root, answers=["one two"])
+        assert (code, shown.count("passphrase: ")) == (0, 1), shown
+        assert fedcoin("stop", "--json", folder=root).json["stopped"] == [1, 2]
+    finally:
+        for pid in processes_in(root):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_nobody_to_ask(tmp_path: Path, words: Path) -> None:
