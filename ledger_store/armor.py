@@ -13,7 +13,6 @@ refused, whatever around it (quotes, blank lines) may have changed on the way.
 """
 
 import base64
-import binascii
 import hashlib
 
 from ledger_store.errors import Malformed
@@ -46,7 +45,7 @@ def dearmored(text: str) -> tuple[str, KeyRecord]:
         raise Malformed("the block lacks its name, its key or its checksum")
     try:
         line = base64.b64decode("".join(body[:-1]), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # not base64, or not even ASCII
         raise Malformed("the block is no base64: was it cut or retyped?") from error
     if body[-1][1:] != _checksum(names[0], line):
         raise Malformed("the checksum does not match: was the block cut or retyped?")

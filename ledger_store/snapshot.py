@@ -58,7 +58,7 @@ def read_snapshot(folder: Path, genesis: Genesis) -> Snapshot | None:
             return None
         state = _from_json(value["state"], genesis)
         return Snapshot(value["chain"], state) if state.total_micro == genesis.supply_micro else None
-    except (OSError, ValueError, LookupError, TypeError, Malformed):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, Malformed):
         return None
 
 

@@ -18,7 +18,14 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="fedcoin-fuzz-", dir=_MEMORY)
 DECODERS = decoders(Path(_FOLDER.name))
 INPUTS, AT_ONCE = 10_000, 200
 # Those that read whole files, or a whole chain, are slower: fewer here, all with `python -m benchmarks.fuzz`.
-SLOW = {"round": 1_000, "chain": 1_000, "settings": 2_000}
+SLOW = {
+    "round": 1_000,
+    "chain": 1_000,
+    "settings": 2_000,
+    "fork proof": 2_000,
+    "signed update": 2_000,
+    "snapshot": 2_000,
+}
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),

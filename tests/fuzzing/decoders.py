@@ -6,7 +6,7 @@ are given one in a folder of the caller's.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,16 @@ from chains import ChainMaker, build_chain
 from places import place
 from rounds import SHAPES, make_round, model_json
 
+from fedcoin_cli.application.books.evidence import read_evidence
+from fedcoin_cli.application.books.forks import read_proof
+from fedcoin_cli.application.founding.plans import read_roster
 from fedcoin_cli.application.miner.events import read_events
 from fedcoin_cli.application.miner.votelog import from_bytes as read_record
 from fedcoin_cli.application.miner.votelog import to_bytes as write_record
+from fedcoin_cli.application.rounds.calling import UpdateCall, read_call, read_signed, sign_update
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.workspace.configuration import load
+from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.consensus.posap import Frozen, Opening, Started
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
@@ -28,9 +33,10 @@ from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.tensorfile import write_tensors
 from fedcoin_cli.learning.weights import TestSet, read_proxy, read_test, read_update, write_proxy, write_test
 from fedcoin_cli.network import pieces
-from fedcoin_cli.network.message import from_frame
+from fedcoin_cli.network.message import Certified, from_frame, to_frame
+from ledger_store.armor import armored
 from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode
+from ledger_store.canonical import decode, digest, encode
 from ledger_store.errors import (
     FedCoinError,
     KeyFailure,
@@ -40,9 +46,12 @@ from ledger_store.errors import (
     SettingsError,
 )
 from ledger_store.genesis import Genesis
+from ledger_store.inclusion import prove, read_inclusion
 from ledger_store.jsonl import CHAIN_NAME, ChainReader, TipRecord
-from ledger_store.keyfile import load_key, save_key
+from ledger_store.keyfile import KeyRecord, load_key, save_key
 from ledger_store.keys import KeyPair
+from ledger_store.passphrase import Sealed
+from ledger_store.snapshot import SNAPSHOT_NAME, Snapshot, read_snapshot
 from ledger_store.transaction import parse_transaction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,7 +73,7 @@ class Decoder:
 @cache
 def decoders(folder: Path) -> dict[str, Decoder]:
     """All of them by name; `folder` is where those that read files write theirs."""
-    found = [*_ledger(), *_network(), *_tables(), *_files(folder), *_workspace(folder)]
+    found = [*_ledger(), *_network(), *_tables(), *_files(folder), *_workspace(folder), *_papers(folder)]
     return {decoder.name: decoder for decoder in found}
 
 
@@ -232,3 +241,58 @@ def _chain(folder: Path, maker: ChainMaker) -> Decoder:
             return chain.height
 
     return Decoder("chain", read, (good,), LedgerInvalid)
+
+
+def _papers(folder: Path) -> Iterable[Decoder]:
+    """What people hand to each other: evidence, proofs, exported keys, rosters, calls and signed updates."""
+    maker = build_chain(4, 4)
+    block, certificate = maker.blocks[3], maker.certificates[3]
+    proof = prove(maker.genesis, block, certificate, 0, None).to_bytes()
+    yield Decoder("inclusion", read_inclusion, (proof,), Malformed)
+    rivals = [maker.propose(time_ms=maker.genesis.time_ms + later) for later in (10_000, 20_000)]
+    finals = [Certified("final", each.height, each.id, maker.certify(each), None) for each in rivals]
+    said = b"".join(to_frame(one) + b"\n" for one in finals)
+    home = folder / "evidence"
+    home.mkdir(exist_ok=True)
+    height = rivals[0].height
+    evidence = _at(home / f"{height}.jsonl", lambda _: read_evidence(home, height))
+    yield Decoder("evidence", evidence, (said,), LedgerInvalid)
+    fork = encode(maker.genesis.to_json()) + b"\n" + said
+    yield Decoder("fork proof", _at(folder / "fork", read_proof), (fork,), LedgerInvalid)
+    yield _snapshot(folder, maker)
+    armor = armored("requester", KeyRecord.of(maker.requester)).encode()
+    sealed = armored("sealed", KeyRecord(maker.server.address, Sealed("ab" * 16, 3, 2**26, "cd" * 72)))
+    samples = (armor, sealed.encode())
+    yield Decoder("exported key", lambda data: read_armor(data, "here"), samples, KeyFailure)
+    roster = (place(folder / "roster", maker).peers_file.read_bytes(),)
+    yield Decoder("roster", _at(folder / "roster.toml", read_roster), roster, FedCoinError)
+    yield from _called(folder, maker)
+
+
+def _snapshot(folder: Path, maker: ChainMaker) -> Decoder:
+    """A snapshot whose seal is right, whatever is in it: who can write it can seal it."""
+    home = folder / "snapshot"
+    home.mkdir(exist_ok=True)
+    Snapshot("ab" * 32, maker.tip.state).save(home)
+    body = (home / SNAPSHOT_NAME).read_bytes().partition(b"\n")[2].removesuffix(b"\n")
+
+    def read(data: bytes) -> object:
+        (home / SNAPSHOT_NAME).write_bytes(digest(data).encode() + b"\n" + data + b"\n")
+        return read_snapshot(home, maker.genesis)
+
+    return Decoder("snapshot", read, (body,), Malformed)
+
+
+def _called(folder: Path, maker: ChainMaker) -> Iterable[Decoder]:
+    weights = folder / "weights.safetensors"
+    write_tensors(weights, {"000": np.zeros((2, 2), np.float32)})
+    call = UpdateCall(maker.genesis.id, "ab" * 16, "cd" * 32, "ef" * 32, 60, "mean")
+    path = folder / "call.json"
+    path.write_text(json.dumps({"schema": 1, **asdict(call)}))
+    calls = (path.read_bytes(),)
+    yield Decoder("call", _at(path, lambda at: read_call(at, maker.genesis)), calls, RoundFilesInvalid)
+    path.write_bytes(calls[0])
+    signed = sign_update(weights, path, maker.genesis, maker.server, 10)
+    updates = (signed.read_bytes(),)
+    read = _at(signed, lambda at: read_signed(at, call, maker.genesis))
+    yield Decoder("signed update", read, updates, RoundFilesInvalid)
