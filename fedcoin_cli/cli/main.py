@@ -5,7 +5,8 @@ needs no command's imports and `fedcoin balance` loads none of the others.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,14 @@ _PACKAGE = "fedcoin_cli.cli.commands"
 _USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 
 
+class Shell(StrEnum):
+    """Shells that can complete commands."""
+
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
 @cache
 def verbs() -> dict[str, str]:
     """Every command's name and line of help: the main path in its order, then the others by name."""
@@ -37,7 +46,13 @@ def verbs() -> dict[str, str]:
 
 def load(verb: str) -> Any:
     """The whole command of a verb, its module imported now."""
-    return command(verb, import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").run)
+    return command(verb, function(verb))
+
+
+def function(verb: str) -> Callable[..., None]:
+    """The function `run(call, …)` of a verb, its module imported now."""
+    run: Callable[..., None] = import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").run
+    return run
 
 
 def sections(verb: str) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -68,6 +83,14 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(shell: Shell | None) -> None:
+    if shell is not None:
+        from fedcoin_cli.cli.completion import script
+
+        typer.echo(script(shell.value), nl=False)
+        raise typer.Exit
+
+
 app = typer.Typer(cls=_Verbs, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
@@ -82,6 +105,15 @@ def program(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
+    __: Annotated[
+        Shell | None,
+        typer.Option(
+            "--show-completion",
+            callback=_show_completion,
+            is_eager=True,
+            help="Print a completion script; put it where your shell looks for one.",
+        ),
+    ] = None,
 ) -> None:
     """Shapley-value payments for federated learning, agreed by independent miners on a plain-file ledger.
 

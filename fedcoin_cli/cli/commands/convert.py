@@ -1,4 +1,4 @@
-"""Convert a client's weights from .npz, .keras or .h5 to the safetensors that a round takes.
+"""Convert a client's weights to what a round takes.
 
 What is read and refused is decided in `learning.conversion`.
 """
@@ -24,12 +24,12 @@ def run(
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: FILE.safetensors."),
     ] = None,
 ) -> None:
-    """Convert a client's weights from .npz, .keras or .h5 to the safetensors that a round takes.
+    """Convert a client's weights to what a round takes.
 
-    A client does this on its own host before fedcoin update sign; miners read nothing but safetensors. No pickle is
-    opened, and no layer or code that a file names is made: the weights are read into the round's own model. The
-    arrays of a .npz are taken by their numbers (arr_0, arr_1, ...), else as they stand in the file. Keras' files
-    need Keras.
+    From NumPy's .npz, Keras' .keras, .weights.h5 and older .h5 to safetensors. A client does this on its own host
+    before fedcoin update sign; miners read nothing but safetensors. No pickle is opened, and no layer or code that a
+    file names is made: the weights are read into the round's own model. The arrays of a .npz are taken by their
+    numbers (arr_0, arr_1, ...), else as they stand in the file. Keras' files need Keras.
     """
     from fedcoin_cli.learning.conversion import convert
 
