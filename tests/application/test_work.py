@@ -36,8 +36,8 @@ VALUES: list[Order | Answer] = [
     Inspect(task),
     Mine(task, 2, SEED, 2**52),
     Weigh(task, SEED),
-    VerifyTable(task, 1, SEED, reveal),
-    VerifyTable(task, 1, SEED, exact),
+    VerifyTable(task, 1, SEED, reveal, 5_000),
+    VerifyTable(task, 1, SEED, exact, 5_000),
     VerifyMask(task, 1, reveal, HUGE + 5),
     Forget(task),
     Ready("tensorflow (keras 3), 2 threads"),
@@ -76,6 +76,6 @@ def test_orders_name_the_files_that_they_need() -> None:
         needed_files(Mine(task, 1, SEED, 0)) == needed_files(Inspect(task)) == needed_files(Weigh(task, SEED))
     )
     assert needed_files(Inspect(task)) == task.files
-    table, mask = VerifyTable(task, 1, SEED, reveal), VerifyMask(task, 1, reveal, 3)
+    table, mask = VerifyTable(task, 1, SEED, reveal, 5_000), VerifyMask(task, 1, reveal, 3)
     assert needed_files(table) == needed_files(mask) == (*task.files, reveal.table)
     assert needed_files(Forget(task)) == needed_files(Configure("", "", 1, "auto")) == ()

@@ -135,6 +135,18 @@ def test_the_budget_ends_the_draws(reference: Reference, counts: dict[int, int])
     assert checker.wrong_masks(lie, memo, 0.5) == (77,)
 
 
+def test_short_budgets_still_draw_some(make_game: Callable[..., Game]) -> None:
+    """With many tables to check each gets little time: draws come in batches that begin small and double."""
+    reference = Reference(make_game(12, 20))
+    engine = Engine(dict.fromkeys(range(1, 1 << 12), 10))
+    table = decode(encode_exact(np.full((1 << 12) - 1, 10)), TableTerms(12, 20, 0), exact=True)
+    asked: list[int] = []
+    checker = Checker(cast("Reference", _Everything(reference)), engine, clock=lambda: float(len(asked)))
+    engine.asked = asked
+    assert checker.wrong_masks(table, None, 100.0) == ()
+    assert len(asked) == 64 + 128
+
+
 def test_draws_go_where_the_money_is(make_game: Callable[..., Game]) -> None:
     """In a large table small and large coalitions, each of which weighs much, are drawn far more often than others."""
     reference = Reference(make_game(14, 20))

@@ -281,7 +281,10 @@ class TaskWork:
         record = self._ledger.tip.state.current
         assert record is not None
         assert record.seed is not None
-        order = work.VerifyTable(record.task, record.attempt, record.seed, reveal)
+        assert self.machine is not None
+        # All tables share what checks may take: the reveal freeze waits no longer for many than for one.
+        budget_ms = self.machine.attempt.check_budget_ms // max(1, len(self._genesis.roster) - 1)
+        order = work.VerifyTable(record.task, record.attempt, record.seed, reveal, budget_ms)
         self._orders.give(("table", record.task.id, str(record.attempt), reveal.miner), order)
         self._want_table(record.task, reveal)
 

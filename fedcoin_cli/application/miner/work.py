@@ -48,12 +48,13 @@ class Weigh:
 
 @dataclass(frozen=True, slots=True)
 class VerifyTable:
-    """Derive a reveal's sums from its table; recompute masks against [lo, hi] of 2ε."""
+    """Derive a reveal's sums from its table; recompute masks against [lo, hi] of 2ε for about `budget_ms`."""
 
     task: Task
     attempt: int
     seed: str
     reveal: Reveal
+    budget_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from typing import NoReturn
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
-from fedcoin_cli.consensus.posap import CHECK_LEAST_MS
 from fedcoin_cli.learning.mining.checking import Checker
 from fedcoin_cli.learning.mining.choice import describe, engine_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
@@ -243,9 +242,8 @@ class Worker:
             return work.TableVerified(*place, False, ())
         if reveal.table == problem.own_table:
             return work.TableVerified(*place, True, ())  # the very counts that were evaluated here
-        budget_s = max(CHECK_LEAST_MS, order.task.runtime_ms // 10) / 1000
         own = None if problem.session is None else problem.session.memo
-        wrong = problem.checker.wrong_masks(table, own, budget_s)
+        wrong = problem.checker.wrong_masks(table, own, order.budget_ms / 1000)
         return work.TableVerified(*place, True, wrong)
 
     def _verify_mask(self, order: work.VerifyMask) -> work.MaskVerified:

@@ -2,8 +2,8 @@
 
 First the masks on which this table and the own counts disagree, then those that weigh most in the sums (full
 coalition, singletons, co-singletons), then secret draws, as long as the budget lasts. Drawn masks are counted by the
-miner's own engine, about five times as fast as the reference, which then judges those whose counts differ. One reference
-serves all tables of a task; its intervals are remembered, for the heavy masks are the same in all of them.
+miner's own engine, about five times as fast as the reference, which then judges those whose counts differ. One
+reference serves all tables of a task; its intervals are remembered, for the heavy masks are the same in all of them.
 """
 
 import time
@@ -26,7 +26,8 @@ DRAWS: Final = 1024
 MOST_DISAGREEMENTS: Final = 256
 
 _BATCH: Final = 16
-_SCREENED: Final = 512
+# Each batch of draws is twice the one before: a short budget is kept to, and few calls use up a long one.
+_SCREENED_FIRST: Final = 64
 # Asking the proxy about more masks than this would take longer than counting those that are drawn.
 _PROXY_MASKS: Final = 1 << 16
 
@@ -68,12 +69,12 @@ class Checker:
         if wrong:
             return wrong
         drawn = self._drawn(table, masks, weights, own)
-        for start in range(0, len(drawn), _SCREENED):
-            if self._clock() >= until:
-                break
-            wrong = self._judged(table, self._suspicious(table, drawn[start : start + _SCREENED]), until)
+        start, size = 0, _SCREENED_FIRST
+        while start < len(drawn) and self._clock() < until:
+            wrong = self._judged(table, self._suspicious(table, drawn[start : start + size]), until)
             if wrong:
                 return wrong
+            start, size = start + size, 2 * size
         return ()
 
     def is_wrong(self, table: Table, mask: int) -> bool:
