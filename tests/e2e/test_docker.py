@@ -1,23 +1,27 @@
 """Miners in real containers of a real engine."""
 
 import json
+import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import base, build_images, contained, container_of, engine_or_skip, layers_kept, runs
+from containers import base, build_images, contained, container_of, engine_or_skip, forget, layers_kept, runs
 from docker.errors import ImageNotFound
-from live import events_of, ledgers, program, wait_until, workspace_of
+from live import PATIENCE_S, events_of, free_ports, ledgers, program, wait_until, workspace_of
 from rounds import make_round
 from shell import Said, fedcoin
 from small_disks import fill, small_disk
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.runtime.berth import user_of
 from fedcoin_cli.runtime.engine import CODE, Place
 
+ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--clients", "3", "--set", "task.runtime=1")
 START = ("mine", "--via", "docker", "--detach", "--json")
 
@@ -114,7 +118,10 @@ def test_what_a_container_may(tmp_path: Path) -> None:
         host = miner.attrs["HostConfig"]
         assert (host["Memory"], host["CapDrop"], host["PidsLimit"]) == (4096 * 2**20, ["ALL"], 512)
         assert fedcoin("balance", "--json", folder=workspace.root).code == 0
-        wait_until(lambda: container_of(workspace, 1).attrs["State"]["Health"]["Status"] == "healthy")
+        health = miner.image.attrs["Config"]["Healthcheck"]["Test"]
+        assert health[0] == "CMD"
+        assert miner.exec_run(health[1:]).exit_code == 0
+        assert miner.exec_run([*health[1:-1], health[-1].replace("7460", "7462")]).exit_code != 0
 
 
 @pytest.mark.usefixtures("engine")
@@ -217,6 +224,90 @@ def test_prune(tmp_path: Path, engine: Any) -> None:
         stranger.remove()
         network.remove()
         engine.images.remove(foreign)
+
+
+def test_two_hosts(tmp_path: Path, engine: Any) -> None:
+    """Two owners on two hosts, each a network of containers of its own, share one ledger and settle a round.
+
+    Both hosts are this machine: they reach each other through its ports alone, never from container to container.
+    """
+    street = engine.networks.create("fedcoin-test-street")
+    street.reload()
+    here = street.attrs["IPAM"]["Config"][0]["Gateway"]
+    port, owners = free_ports(4), [Workspace(tmp_path / name) for name in ("ann", "ben")]
+    try:
+        for number, owner in enumerate(owners):
+            owner.root.mkdir()
+            assert fedcoin("key", "new", "miner-1", folder=owner.root).code == 0
+            at = f"{here}:{port + 2 * number}"
+            entry = fedcoin("key", "show", "miner-1", "--at", at, folder=owner.root).out
+            with (tmp_path / "roster.toml").open("a") as roster:
+                roster.write(entry.replace("[miner-1]", f"[{owner.root.name}]") + "\n")
+        ann, ben = owners
+        assert fedcoin("init", "--roster", "../roster.toml", "--clients", "2", folder=ann.root).code == 0
+        assert fedcoin("init", "--join", "../ann/genesis.json", folder=ben.root).code == 0
+        starting = [program(*START, folder=owner.root) for owner in owners]
+        with starting[0] as first, starting[1] as second:
+            for process in (first, second):
+                assert process.wait(PATIENCE_S) == 0, process.communicate()[1]
+        networks = {
+            name for owner in owners for name in container_of(owner, 1).attrs["NetworkSettings"]["Networks"]
+        }
+        assert networks == {Place(owner.root).stem for owner in owners}
+        for name in ("client-001", "client-002"):
+            assert fedcoin("key", "new", name, folder=ann.root).code == 0
+        make_round(ann, 2)
+        done = fedcoin("publish", "--json", "--runtime", "1", folder=ann.root)
+        assert done.code == 0, done.err
+        wait_until(lambda: ledgers(ann) == ledgers(ben))
+    finally:
+        for owner in owners:
+            forget(owner)
+        street.remove()
+
+
+def test_compose(tmp_path: Path, engine: Any) -> None:
+    """The compose file alone, without the program: four miners come up, a round settles, all ledgers are equal."""
+    compose = _compose()
+    with workspace_of(tmp_path / "net", 4, *FEW, "--set", "network.port=7460") as workspace:
+        make_round(workspace)
+        owner = user_of(workspace.root)
+        _give(workspace.root, owner)
+        words = {"WORKSPACE": str(workspace.root), "OWNER": f"{owner[0]}:{owner[1]}"}
+        command = [*compose, "-p", "fedcoin-test", "-f", str(ROOT / "docker" / "compose.yaml")]
+
+        def run(*arguments: str) -> str:
+            done = subprocess.run(
+                [*command, *arguments], env=os.environ | words, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        try:
+            run("up", "-d")
+            wait_until(lambda: all(events_of(workspace, number, "ready") for number in (1, 2, 3, 4)))
+            said = json.loads(run("run", "--rm", "-T", "lw", "publish", "--json"))
+            assert said["state"] == "SETTLED"
+            wait_until(lambda: equal(workspace, said["height"]))
+        finally:
+            run("down")
+        assert not engine.containers.list(all=True, filters={"name": "fedcoin-test"})
+
+
+def _compose() -> list[str]:
+    """How this machine calls compose."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if (
+            shutil.which(words[0])
+            and not subprocess.run([*words, "version"], capture_output=True, check=False).returncode
+        ):
+            return words
+    pytest.skip("miners in containers by compose: there is no compose here (Debian: docker-compose)")
+
+
+def _give(root: Path, owner: tuple[int, int]) -> None:
+    for path in (root, *root.rglob("*")):
+        os.chown(path, *owner)
 
 
 def test_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
