@@ -1,12 +1,15 @@
 """Networks of several people: rosters, joining, successors."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chains import COIN, ChainMaker, key
+from live import free_ports
 from places import place, settled_round
 
+from fedcoin_cli.application.diagnosis.house import ports
 from fedcoin_cli.application.founding.founding import Founding
 from fedcoin_cli.application.founding.plans import (
     LEAST_SHAPLEY_MICRO_A_SECOND,
@@ -19,7 +22,7 @@ from fedcoin_cli.application.founding.plans import (
 from fedcoin_cli.application.founding.succession import end_of, ledger_of, seam_findings
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.keyring import make_key
-from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
+from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.errors import (
     ConsensusFailure,
@@ -118,6 +121,31 @@ def test_members_listen_where_the_others_reach_them(tmp_path: Path, host: str, b
     roster.write_text(render_peers([Peer("me", make_key(again, "miner-1"), host, 7460)]))
     found(again.root, Invited(beginning(), roster), network__bind="192.0.2.1")
     assert load(again.settings_file, {}, {}).settings.network.bind == "192.0.2.1"
+
+
+def test_guests_listen_nowhere(tmp_path: Path) -> None:
+    """Who stands in the peers file with an address alone is nobody to connect to; nor is a stranger with a host."""
+    miner, guest = Peer("a", key("a").address, "10.0.0.1", 7460), Peer("g", key("g").address, "", 0)
+    stranger = Peer("s", key("s").address, "10.0.0.2", 7460)
+    path = tmp_path / "peers.toml"
+    path.write_text(render_peers([guest, miner, stranger]))
+    assert read_peers(path) == (guest, miner, stranger)
+    assert listening(path, [miner.address, guest.address]) == (miner,)
+
+
+def test_doctor_knows_a_miner_by_its_key(tmp_path: Path) -> None:
+    """A port that somebody else took is found, whatever the roster calls the local miner."""
+    port = free_ports(2)
+    folder = Workspace(tmp_path / "net")
+    (tmp_path / "roster.toml").write_text(
+        render_peers([Peer("anna", make_key(folder, "miner-1"), "127.0.0.1", port)])
+    )
+    found(folder.root, Invited(beginning(), tmp_path / "roster.toml"))
+    assert ports(folder).said.startswith("2 free")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        assert str(port) in ports(folder).said
 
 
 def test_wrong_rosters(tmp_path: Path) -> None:

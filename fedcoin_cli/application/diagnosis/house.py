@@ -15,6 +15,7 @@ from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
 from fedcoin_cli.application.miner.crew import posts
 from fedcoin_cli.application.workspace.configuration import load
+from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import Peer, read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.process import ProcessRuntime
@@ -51,14 +52,15 @@ def keys(workspace: Workspace) -> Finding:
 
 def ports(workspace: Workspace) -> Finding:
     """Whether the local miners' ports are free, or theirs already."""
-    local = {miner.name: miner.number for miner in workspace.miners}
+    local, names = {miner.name: miner.number for miner in workspace.miners}, Names.of(workspace)
     runtime = ProcessRuntime(workspace.root, posts(workspace))
     try:
-        peers = [peer for peer in read_peers(workspace.peers_file) if peer.name in local and peer.host]
+        known = [(names.name(peer.address), peer) for peer in read_peers(workspace.peers_file) if peer.host]
     except SettingsError as error:
         return Finding("ports", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS)
-    idle = [peer for peer in peers if not runtime.alive(local[peer.name])]
-    taken = [f"{port} ({peer.name})" for peer in idle for port in _taken(peer)]
+    peers = [(name, peer) for name, peer in known if name in local]
+    idle = [(name, peer) for name, peer in peers if not runtime.alive(local[name])]
+    taken = [f"{port} ({name})" for name, peer in idle for port in _taken(peer)]
     if taken:
         hint = "end who listens there (ss -ltnp tells), or change port in peers.toml, here and for all others"
         return Finding("ports", BAD, f"somebody else listens on {', '.join(taken)}", hint, ExitCode.NETWORK)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.store import Store
@@ -41,7 +41,7 @@ def fetch(
     reached, `StorageFailure` when the disk refuses.
     """
     store = Store(workspace.store)
-    peers = [peer for peer in read_peers(workspace.peers_file) if peer.address in workspace.genesis().roster]
+    peers = listening(workspace.peers_file, workspace.genesis().roster)
     blobs = Blobs(key, store, {peer.address: peer.files for peer in peers if peer.address != key.address})
     try:
         return _Fetching(blobs, [peer.address for peer in peers]).run(parcels, step)
