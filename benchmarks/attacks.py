@@ -18,7 +18,7 @@ from benchmarks.machine import finish, machine
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 from attacking.games import Played, small_game
-from attacking.suite import handed_in, miners, schemes, tables
+from attacking.suite import handed_in, miners, pairs, schemes, tables
 from attacking.untrusted import refuse_all
 
 COIN = 10**6
@@ -34,6 +34,7 @@ def main() -> None:
     tries, trials = (5, 80) if chosen.quick else (100, 800)
     rows = [
         *miners(tries),
+        *pairs(max(2, tries // 10)),
         *handed_in(20 * tries),
         *schemes(_mnist() if chosen.mnist else small_game(), trials),
         *tables(trials // 4),

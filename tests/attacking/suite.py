@@ -5,11 +5,13 @@ than honest ones in their place. `paper` is the same attack on Algorithms 1 and 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import numpy as np
 from attacking import paper, requesters
-from attacking.arena import side_by_side
+from attacking.arena import Strategy, Tried, attack, side_by_side
 from attacking.gains import (
     Bench,
     Gain,
@@ -23,7 +25,7 @@ from attacking.gains import (
     scaled_update,
 )
 from attacking.games import Played, small_game
-from attacking.strategies import STRATEGIES
+from attacking.strategies import STRATEGIES, no_mask
 
 Row = dict[str, Any]
 PAPER: dict[str, tuple[paper.Lie, bool]] = {
@@ -54,6 +56,19 @@ def miners(attempts: int) -> Iterator[Row]:
             "loss": tried.lost_micro // tried.attempts,
             "paper": by_the_paper(name, 50),
         }
+
+
+def pairs(attempts: int) -> Iterator[Row]:
+    """Two of R: one falsifies a twentieth of its table for its friend, both find every table right."""
+    liar, partner = replace(STRATEGIES["fabricated 5%"], accuse=no_mask), Strategy(accuse=no_mask)
+    for number in range(4, 11):
+        tried = Tried()
+        for seed in range(attempts):
+            first, second = Random(seed).sample(range(number), 2)
+            tried.add(attack(seed, number, {first: liar, second: partner}))
+        name = f"colluding pair, 5% fabricated, R = {number}"
+        loss = tried.lost_micro // attempts
+        yield {"name": name, "attempts": attempts, "accepted": tried.accepted, "loss": loss, "paper": None}
 
 
 def by_the_paper(name: str, trials: int) -> Row | None:

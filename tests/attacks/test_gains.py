@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from attacking.gains import Bench, alone_exact, choosing_t, choosing_the_task, copied_update, false_tables
 from attacking.games import small_game
-from attacking.suite import PAPER, by_the_paper
+from attacking.suite import PAPER, by_the_paper, pairs
 
 COIN = 10**6
 SHAPLEY, TRAIN = 200 * COIN, 700 * COIN
@@ -25,6 +25,12 @@ def test_false_tables_do_not_pay() -> None:
     """Even where no honest miner evaluates the false masks and a partner looks away, more is lost than won."""
     gain = false_tables(Bench(small_game(16)), 4, 1_000, 4, 8, step=6)
     assert gain.gained_micro < -SHAPLEY // 8
+
+
+def test_a_partner_that_looks_away_hides_nothing() -> None:
+    """Two of four that find each other's tables right: the honest ones name the liar, and nobody loses a coin."""
+    row = next(pairs(1))  # R = 4
+    assert (row["accepted"], row["loss"]) == (0, 0)
 
 
 def test_choosing_t_wins_little(bench: Bench) -> None:
