@@ -14,7 +14,7 @@ from ledger_store.canonical import encode, parse, require_same, tagged_hash, wri
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import ROSTER_MAX, Genesis
-from ledger_store.keys import SIGNATURE_LENGTH, Verify, signed_bytes, verify_bytes
+from ledger_store.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
 from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
 
 VIEW_MAX = 10_000
@@ -56,7 +56,7 @@ class Certificate:
         self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
     ) -> tuple[int, ...]:
         """The roster indices whose signature covers this vote."""
-        message = signed_bytes(kind, genesis.id, vote_terms(height, self.view, block))
+        message = framed(kind, genesis.id, write(vote_terms(height, self.view, block)))
         roster = genesis.roster
         return tuple(
             index

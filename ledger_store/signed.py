@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
 from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash
+from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash, write
 from ledger_store.fields import Fields
 from ledger_store.genesis import CLIENTS_MAX
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
@@ -40,8 +40,8 @@ class Signed:
 
     @cached_property
     def signed_part(self) -> bytes:
-        """The canonical bytes of what is signed."""
-        return encode(self.body)
+        """The canonical bytes of what is signed; whoever signs or reads a transaction has checked its types."""
+        return write(self.body)
 
     @cached_property
     def encoded(self) -> bytes:

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ledger_store.block import Block
+from ledger_store.canonical import write
 from ledger_store.errors import BadSignature, refuse
 from ledger_store.genesis import Genesis
-from ledger_store.keys import Verify, framed, signed_bytes, verify_bytes
+from ledger_store.keys import Verify, framed, verify_bytes
 from ledger_store.task_record import (
     CANCELLED,
     CLOSED,
@@ -86,7 +87,7 @@ class State:
     @property
     def total_micro(self) -> int:
         """Balances and escrow together: always the supply."""
-        return sum(self.balances.values()) + sum(self.tasks[task].escrow_micro for task in self.queue)
+        return sum(self.balances.values()) + _escrow_micro(self.tasks, self.queue)
 
 
 def initial(genesis: Genesis) -> State:
@@ -150,6 +151,8 @@ class Transition:
         self._verify = verify
         self._genesis = state.genesis
         self._balances = dict(state.balances)
+        self._minted = 0
+        self._escrow_before_micro = _escrow_micro(state.tasks, state.queue)
         self._sequences = dict(state.sequences)
         self._tasks = dict(state.tasks)
         self._queue = list(state.queue)
@@ -187,19 +190,20 @@ class Transition:
                 refused=self._withheld,
             )
             self._withheld = frozenset()
-        after = State(
+        # Balances are only told apart from before: adding all of them up at every block would cost more than the rest.
+        escrow_micro = _escrow_micro(self._tasks, self._queue)
+        assert self._minted + escrow_micro == self._escrow_before_micro, "money is conserved"
+        return State(
             self._genesis,
             header.height,
             header.id,
             header.time_ms,
-            {address: micro for address, micro in self._balances.items() if micro},
+            self._balances,
             self._sequences,
             self._tasks,
             tuple(self._queue),
             self._withheld,
         )
-        assert after.total_micro == self._genesis.supply_micro, "money is conserved"
-        return after
 
     def _authorise(self, transaction: Transfer | Task | Cancel) -> None:
         expected = self._sequences.get(transaction.sender, 0) + 1
@@ -311,7 +315,7 @@ class Transition:
 
     def _signed(self, address: str, kind: str, fields: Mapping[str, Any], signature: str) -> None:
         if not self._trusted:
-            self._require(address, kind, signed_bytes(kind, self._genesis.id, fields), signature)
+            self._require(address, kind, framed(kind, self._genesis.id, write(fields)), signature)
 
     def _require(self, address: str, kind: str, message: bytes, signature: str) -> None:
         if not self._trusted and not self._verify(address, message, signature):
@@ -323,7 +327,20 @@ class Transition:
     def _debit(self, address: str, micro: int) -> None:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")
-        self._balances[address] = balance - micro
+        self._set(address, balance - micro)
+        self._minted -= micro
 
     def _credit(self, address: str, micro: int) -> None:
-        self._balances[address] = self._balances.get(address, 0) + micro
+        self._set(address, self._balances.get(address, 0) + micro)
+        self._minted += micro
+
+    def _set(self, address: str, micro: int) -> None:
+        """Accounts without coins are not listed."""
+        if micro:
+            self._balances[address] = micro
+        else:
+            self._balances.pop(address, None)
+
+
+def _escrow_micro(tasks: Mapping[str, TaskRecord], queue: Iterable[str]) -> int:
+    return sum(tasks[task].escrow_micro for task in queue)
