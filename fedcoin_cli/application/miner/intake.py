@@ -3,6 +3,7 @@
 A task may be packed once its files are held and checked here and either all miners say the same or 3Δ have passed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedcoin_cli.application.miner import work
@@ -32,15 +33,24 @@ class _Refusal:
 
 
 class Intake:
-    """Pending transactions and the files that tasks among them need."""
+    """Pending transactions and the files that tasks among them need; `leader` says who proposes next."""
 
-    def __init__(self, genesis: Genesis, address: str, ledger: Ledger, ports: Ports, orders: Orders) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        address: str,
+        ledger: Ledger,
+        ports: Ports,
+        orders: Orders,
+        leader: Callable[[], str],
+    ) -> None:
         self.mempool = Mempool(genesis.delta_ms)
         self._genesis = genesis
         self._address = address
         self._ledger = ledger
         self._ports = ports
         self._orders = orders
+        self._leader = leader
         self._given: dict[str, Task] = {}
         self._checked: set[str] = set()
         self._elsewhere: dict[str, set[str]] = {}
@@ -65,7 +75,7 @@ class Intake:
         if sender not in self._genesis.roster:
             self._ports.send(sender, Receipt(transaction.id, error))
         if error is None and not known:
-            self._ports.broadcast(TransactionNote(transaction))
+            self._pass_on(sender, transaction)
 
     def learn(self, block: Block, sender: str) -> None:
         """A proposal is gossip too: its tasks' files must be fetched and checked before the vote.
@@ -141,6 +151,17 @@ class Intake:
             else:
                 # It would hold up everything else that its account signs.
                 self._refuse(task, _Refusal("its files never came", now + FILES_PATIENCE_MS))
+
+    def _pass_on(self, sender: str, transaction: Pendable) -> None:
+        """A task to all, whose files take time; the rest to who proposes next: all hear at standstill what still waits.
+
+        Told to everybody by everybody, a transfer among R miners would be R² messages.
+        """
+        note, leader = TransactionNote(transaction), self._leader()
+        if isinstance(transaction, Task):
+            self._ports.broadcast(note)
+        elif leader not in {self._address, sender}:
+            self._ports.send(leader, note)
 
     def _admit(self, transaction: Pendable, sender: str) -> str | None:
         """Take it, or say why not."""
