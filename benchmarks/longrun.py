@@ -80,6 +80,7 @@ class Publishers:
                     self.seconds.append(published.seconds)
                 except Exception as error:  # noqa: BLE001 (whatever it was, the run goes on and says so at the end)
                     self.errors.append(f"{type(error).__name__}: {error}")
+                    _say(self.errors[-1])
                     self.ends["error"] += 1
                 shutil.rmtree(folder)
 

@@ -10,7 +10,7 @@ nothing in it blocks.
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
@@ -91,9 +91,12 @@ class P2P:
             if door is not None:
                 self._gate = _Gate(self._context, key, door, limits)
                 self._gate.refuse_a_stranger(key.address)
+            # libzmq 4.3.5 aborts the process when a peer dies whose frames fill the pipe in here while something goes
+            # out to it. A client may be slow to look and knows whom it called: its pipes are longer.
+            wide = limits if door is not None else replace(limits, pipe_frames=limits.waiting_frames)
             for address, endpoint in peers.items():
                 if address != key.address:
-                    self._links[address] = _Link(self._context, key, address, endpoint, limits)
+                    self._links[address] = _Link(self._context, key, address, endpoint, wide)
         except BaseException:
             self.close()
             raise
