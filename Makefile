@@ -38,6 +38,7 @@ simulate: $(RUN) $(DEV)
 release: check
 	@git log -1 --format='commit %h'
 	$(MAKE) simulate SEEDS=100000 START=0
+	$(BIN)/python -m benchmarks.audit
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("FedCoin needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

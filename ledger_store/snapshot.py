@@ -21,7 +21,7 @@ from ledger_store.transaction import Commit
 
 SNAPSHOT_NAME = "snapshot.json"
 # One more than the last whenever the fold, or what a state holds, changes its meaning.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ class Transition:
         refuse(mine >= bounds.unfinished_an_account, "this account has an unfinished task")
         refuse(len(self._queue) >= bounds.unfinished, "too many unfinished tasks")
         self._debit(task.sender, task.price_micro)
-        self._tasks[task.id] = TaskRecord(task, self._block.height)
+        self._tasks[task.id] = TaskRecord(task.lean(), self._block.height)
         self._queue.append(task.id)
 
     def _cancel(self, cancel: Cancel) -> None:
@@ -310,7 +310,8 @@ class Transition:
         self._credit(task.sender, pay.requester)
 
     def _end(self, record: TaskRecord, state: str) -> None:
-        self._put(replace(record, state=state, end_height=self._block.height))
+        # What was sealed stands in the close; an ended task is remembered for ever.
+        self._put(replace(record, state=state, end_height=self._block.height, commits=()))
         self._queue.remove(record.task.id)
 
     def _signed(self, address: str, kind: str, fields: Mapping[str, Any], signature: str) -> None:
