@@ -68,6 +68,7 @@ def test_a_round_with_faults(tmp_path: Path, engine: Any) -> None:
     with contained(tmp_path / "net", 4, *sampled) as workspace:
         make_round(workspace)
         start(workspace)
+        assert events_of(workspace, 1, "ready")[0]["engine"].startswith("C kernel")
         network = engine.networks.get(Place(workspace.root).stem)
         with program("publish", "--json", folder=workspace.root) as publish:
             wait_until(lambda: len(events_of(workspace, 3, "mined")) > 0)
