@@ -12,8 +12,9 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-$(MINE)
 DEV := $(VENV)/.installed-dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test check man simulate release clean
+.PHONY: demo test check man lock simulate release clean
 
 demo: $(RUN)
 	$(BIN)/fedcoin demo
@@ -32,6 +33,13 @@ man: $(RUN) $(DEV)
 	$(BIN)/python tests/generated.py
 	$(BIN)/python tests/errors_page.py
 
+# What the images install: the newest versions that pyproject.toml admits, each file with its hash.
+lock: $(BIN)/python
+	$(PIP) uv
+	$(LOCK) pyproject.toml -o docker/lw.lock
+	$(LOCK) pyproject.toml --extra mine-cpu -c docker/lw.lock -o docker/full.lock
+	echo 'setuptools>=77' | $(LOCK) - -o docker/build.lock
+
 simulate: $(RUN) $(DEV)
 	$(BIN)/python tests/simulator.py --seeds $(SEEDS) --start $(START)
 
@@ -41,6 +49,7 @@ release: check
 	$(BIN)/python -m benchmarks.fuzz --runs 200000
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m benchmarks.containers
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("FedCoin needs Python 3.11 or newer" if sys.version_info < (3, 11) else 0)'

@@ -230,7 +230,7 @@ def test_prune(tmp_path: Path, engine: Any) -> None:
 def test_two_hosts(tmp_path: Path, engine: Any) -> None:
     """Two owners on two hosts, each a network of containers of its own, share one ledger and settle a round.
 
-    Both hosts are this machine: they reach each other through its ports alone, never from container to container.
+    One of the two stands still for a while. Both hosts are this machine: they reach each other through its ports alone, never from container to container.
     """
     street = engine.networks.create("fedcoin-test-street")
     street.reload()
@@ -258,8 +258,12 @@ def test_two_hosts(tmp_path: Path, engine: Any) -> None:
         for name in ("client-001", "client-002"):
             assert fedcoin("key", "new", name, folder=ann.root).code == 0
         make_round(ann, 2)
-        done = fedcoin("publish", "--json", "--runtime", "1", folder=ann.root)
-        assert done.code == 0, done.err
+        with program("publish", "--json", "--runtime", "1", folder=ann.root) as publish:
+            wait_until(lambda: len(events_of(ann, 1, "block")) > 0)
+            container_of(ben, 1).pause()
+            time.sleep(3)
+            container_of(ben, 1).unpause()
+            assert publish.wait(PATIENCE_S) == 0, publish.communicate()[1]
         wait_until(lambda: ledgers(ann) == ledgers(ben))
     finally:
         for owner in owners:
