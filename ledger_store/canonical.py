@@ -71,7 +71,8 @@ def _no_float(text: str) -> Any:
 
 
 # All text is ASCII by then; `ensure_ascii` would escape DEL, which RFC 8785 does not.
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+# No look-out for circles: what was parsed has none, and `_check` ends at its depth.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 _DECODER = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float)
 
 

@@ -27,9 +27,9 @@ UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
 class TaskRecord:
     """A task and where it stands.
 
-    `seed` is fixed when it opens. `commits` are those of the last close, until the task has ended. `verified` pairs miners with t in roster
-    order: the estimates of the last attempt that had any, for the refund. `frauds` may not commit again in this task,
-    `refused` are who withheld a reveal in the task before.
+    `seed` is fixed when it opens. `commits` are those of the last close, until the task has ended. `verified` pairs
+    miners with t in roster order: the estimates of the last attempt that had any, for the refund. `frauds` may not
+    commit again in this task, `refused` are who withheld a reveal in the task before.
     """
 
     task: Task
