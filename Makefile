@@ -49,6 +49,8 @@ release: check
 	$(BIN)/python -m benchmarks.fuzz --runs 200000
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.audit
+	$(BIN)/python -m benchmarks.longrun
+	$(BIN)/python -m benchmarks.load
 	$(BIN)/python -m benchmarks.containers
 
 $(BIN)/python:

@@ -1,4 +1,4 @@
-"""A short sample of the long run (`python -m benchmarks.longrun`): real miners, killed and started again all the time."""
+"""A short sample of `python -m benchmarks.longrun`: real miners, killed and started again all the time."""
 
 from pathlib import Path
 
