@@ -61,7 +61,10 @@ def _error(one: Explanation) -> str:
                 f" ± {one.error} (one standard error, from {one.seen.squares} balanced squares of rankings)"
             )
         case "ledger":
-            return f" ± {one.error} (one standard error, from how far apart the miners are: a rough one)"
+            more = "; the proxy's own comes on top" if one.report.error_shared else ""
+            return (
+                f" ± {one.error} (one standard error, from how far apart the miners are: a rough one{more})"
+            )
     return ""
 
 

@@ -115,7 +115,11 @@ def _errors(picture: TaskPicture) -> str:
         return "One estimate alone: the ledger tells no error."
     if picture.from_tables:
         return "Whiskers: two standard errors, from the whole squares of all miners’ rankings."
-    return "Whiskers: two standard errors of all values alike, from how far apart the miners are; tables tell more."
+    more = " The proxy’s own error comes on top." if picture.report.error_shared else ""
+    return (
+        "Whiskers: two standard errors of all values alike, from how far apart the miners are; tables tell more."
+        + more
+    )
 
 
 def _payments(picture: TaskPicture, names: Names) -> str:

@@ -45,7 +45,13 @@ def _error(report: TaskReport) -> list[str]:
         return ["every SV is exact: all coalitions were evaluated"]
     if report.error is None:
         return []
-    return [f"standard error of an SV ± {report.error} pp, by how far apart the miners are"]
+    line = f"standard error of an SV ± {report.error} pp, by how far apart the miners are"
+    if not report.error_shared:
+        return [line]
+    return [
+        line,
+        "the proxy's own error, the same for all miners, comes on top: fedcoin explain CLIENT tells it",
+    ]
 
 
 def _estimates(report: TaskReport, names: Names) -> list[str]:

@@ -1,7 +1,10 @@
+from collections.abc import Callable
 from fractions import Fraction
 from hashlib import sha256
 from itertools import permutations
+from math import sqrt
 from pathlib import Path
+from statistics import variance
 
 import pytest
 from mined import MinedRound
@@ -11,7 +14,7 @@ from places import refunded_round
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.report import points
 from fedcoin_cli.application.reasons.explanation import Explanation, explain
-from fedcoin_cli.consensus.rankings import ranking
+from fedcoin_cli.consensus.rankings import prefixes, ranking, rows_per_square
 from fedcoin_cli.learning.mining.sampling import Estimator
 from ledger_store.amount import parse_micro
 from ledger_store.errors import NotFound
@@ -163,3 +166,49 @@ def test_refunded_and_unknown(tmp_path: Path) -> None:
 def pp(made: MinedRound, images: Fraction) -> str:
     """Images in percentage points, as the tool writes them."""
     return points(images.numerator, images.denominator, made.task.images)
+
+
+def squares_by_hand(
+    seed: bytes, key: bytes, rankings: int, worth: Callable[[list[int]], list[int]], clients: int
+) -> list[list[float]]:
+    """Each client's mean marginal in each whole square of a key's rankings, walked one by one."""
+    per_square, found = rows_per_square(clients), []
+    for first in range(0, rankings - rankings % per_square, per_square):
+        orders = [ranking(seed, key, first + row, clients) for row in range(per_square)]
+        sums = [0] * clients
+        for order in orders:
+            values = worth(prefixes(order))
+            for client, after, before in zip(order, values, [0, *values[:-1]], strict=True):
+                sums[client] += after - before
+        found.append([total / per_square for total in sums])
+    return found
+
+
+@pytest.mark.parametrize(("clients", "rankings"), [(4, 39), (17, 149)])
+def test_errors_are_those_of_whole_squares(tmp_path: Path, clients: int, rankings: int) -> None:
+    """An error is the spread between whole squares, above 16 clients that of the proxy's public ones, too."""
+    made = MinedRound(tmp_path, clients=clients, miners=2, rankings=rankings)
+    proxy, counts = made.proxy, made.counts
+    assert proxy is not None
+
+    def difference(masks: list[int]) -> list[int]:
+        return [counts[mask] - other for mask, other in zip(masks, proxy.counts(masks).tolist(), strict=True)]
+
+    keys = [bytes.fromhex(miner.address) for miner in made.maker.miners]
+    own = [one for key in keys for one in squares_by_hand(made.seed, key, rankings, difference, clients)]
+    per_square = rows_per_square(clients)
+    public_rankings = per_square * (50_000 // (clients * per_square)) if clients > 16 else 0
+    public = squares_by_hand(
+        made.seed, bytes(32), public_rankings, lambda masks: proxy.counts(masks).tolist(), clients
+    )
+    for client in range(clients):
+        # The spread of few squares is an estimate, too: a mean of n lies about the truth as Student's t.
+        parts = [
+            variance(one[client] for one in squares) / len(squares) * (len(squares) - 1) / (len(squares) - 3)
+            for squares in (own, public)
+            if squares
+        ]
+        error = explained(made, client).error
+        assert error is not None
+        assert float(error) == pytest.approx(100 / made.task.images * sqrt(sum(parts)), abs=2e-6)
+    assert explained(made, 0).report.error_shared == (clients > 16)

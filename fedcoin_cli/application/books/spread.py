@@ -2,13 +2,14 @@
 
 Every miner's rankings are draws of its own, so the spread between miners tells how much one ranking says. Few miners
 tell little about one client, so all clients are taken together: one error for all of them, their root mean square.
-What all estimates share is not in it: above 16 clients the proxy's values are estimates, too.
+What all estimates share is not in it: above 16 clients the proxy's values are estimates, too, and often the larger
+part of the error. Only the proxy's file tells that part (`reasons`); here it is at least known to be missing.
 """
 
 from collections.abc import Sequence
 from fractions import Fraction
 
-from fedcoin_cli.consensus.estimate import Agreement
+from fedcoin_cli.consensus.estimate import Agreement, exact_denominator
 from ledger_store.transaction import Result, Reveal
 
 
@@ -37,6 +38,12 @@ def value_variance(result: Result, agreement: Agreement) -> Fraction | None:
         return None
     rankings = sum(reveal.rankings for reveal in reveals)
     return ranking_variance(reveals) / (rankings * len(result.proxy_sums))
+
+
+def shares_an_error(result: Result, agreement: Agreement) -> bool:
+    """Whether all estimates share an error that their spread does not show: proxy sums that are estimates."""
+    exact = exact_denominator(len(result.proxy_sums)) == result.proxy_denominator
+    return any(result.proxy_sums) and not exact and not agreement.exact
 
 
 def counted_reveals(result: Result, agreement: Agreement) -> list[Reveal]:
