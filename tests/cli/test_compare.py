@@ -155,3 +155,18 @@ def test_no_ledger(tmp_path: Path) -> None:
     said = compare(tmp_path, write(chain(4), tmp_path / "one"), "nowhere")
     assert said.code == 11
     assert "nowhere" in said.err
+
+
+def test_a_fork_is_proven_without_ledgers(tmp_path: Path) -> None:
+    """What -o wrote convinces who knows the genesis id; of another network, or with a vote less, it does not accuse."""
+    maker = chain(6)
+    one, other = write(maker, tmp_path / "one"), write(chain(5, "foe"), tmp_path / "other")
+    assert compare(tmp_path, one, other, "-o", "proof").code == 5
+    network = ("--genesis", maker.genesis.id)
+    said = fedcoin("verify", "proof", "--json", *network, folder=tmp_path)
+    assert said.code == 0, said.err
+    assert len(said.json["fork"]["culprits"]) == 3
+    assert fedcoin("verify", "proof", "--genesis", "0" * 64, folder=tmp_path).code == 5
+    lines = (tmp_path / "proof").read_bytes().splitlines(keepends=True)
+    (tmp_path / "proof").write_bytes(b"".join([*lines[:2], *lines[3:]]))
+    assert fedcoin("verify", "proof", *network, folder=tmp_path).code == 5

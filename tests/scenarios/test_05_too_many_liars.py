@@ -250,7 +250,7 @@ def test_a_fork_from_files_with_real_signatures(tmp_path: Path, miners: int) -> 
     assert found.fork.complete
     assert {guilt.miner for guilt in found.fork.culprits} == {guilt.miner for guilt in fork.culprits}
     write_proof(tmp_path / "proof", world.genesis, found.fork)
-    genesis, again = read_proof(tmp_path / "proof")
+    genesis, again = read_proof((tmp_path / "proof").read_bytes(), "proof")
     assert genesis == world.genesis
     assert again.culprits == found.fork.culprits
 

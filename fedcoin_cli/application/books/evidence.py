@@ -49,14 +49,14 @@ def read_evidence(folder: Path, height: int) -> list[Said]:
         if not path.exists():
             return []
         data = path.read_bytes()
-    said = list(read_said(path, data.splitlines(), 1))
+    said = list(read_said(str(path), data.splitlines(), 1))
     if any(one.height != height for one in said):
         raise LedgerInvalid(f"evidence of another height than {height}", where=str(path), hint=_REMEDY)
     return said
 
 
-def read_said(path: Path, lines: Iterable[bytes], first: int) -> Iterator[Said]:
-    """The votes and certificates in `lines`, of which the first is line `first` of `path`; raises `LedgerInvalid`."""
+def read_said(file: str, lines: Iterable[bytes], first: int) -> Iterator[Said]:
+    """The votes and certificates in `lines`, of which the first is line `first` of `file`; raises `LedgerInvalid`."""
     for number, line in enumerate(lines, first):
         message = None
         reason = "neither a vote nor a certificate"
@@ -65,7 +65,7 @@ def read_said(path: Path, lines: Iterable[bytes], first: int) -> Iterator[Said]:
         except Malformed as error:
             reason = error.message
         if not isinstance(message, Vote | Certified):
-            where = f"{path}, line {number}"
+            where = f"{file}, line {number}"
             raise LedgerInvalid(f"this is no evidence: {reason}", where=where, hint=_REMEDY)
         yield message
 

@@ -11,8 +11,8 @@ from fedcoin_cli.application.books.evidence import Said, read_said
 from fedcoin_cli.consensus.accountability import Guilt, guilty, least_culprits
 from fedcoin_cli.network.message import Certified, to_frame
 from ledger_store.canonical import decode, encode
-from ledger_store.disk import put_in_place, refusals, stage
-from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
+from ledger_store.disk import put_in_place, stage
+from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
 from ledger_store.genesis import Genesis
 
 
@@ -54,25 +54,32 @@ def write_proof(path: Path, genesis: Genesis, fork: Fork) -> None:
     put_in_place(stage(path, b"".join(line + b"\n" for line in lines)), path)
 
 
-def read_proof(path: Path) -> tuple[Genesis, Fork]:
-    """Read a proof and judge it anew; raises `NotFound`, and `LedgerInvalid` when it proves no fork."""
-    with refusals(path):
-        if not path.is_file():
-            raise NotFound("no such proof", where=str(path), hint="fedcoin compare A B -o FILE writes one")
-        first, *lines = path.read_bytes().splitlines() or [b""]
+def looks_like_a_fork(data: bytes) -> bool:
+    """Whether these bytes begin as a fork's proof does; whether they prove anything is another question."""
+    first, _, rest = data.partition(b"\n")
+    try:
+        Genesis.from_json(decode(first))
+    except Malformed:
+        return False
+    return bool(rest)
+
+
+def read_proof(data: bytes, where: str) -> tuple[Genesis, Fork]:
+    """Read a proof that stands at `where` and judge it anew; raises `LedgerInvalid` when it proves no fork."""
+    first, *lines = data.splitlines() or [b""]
     try:
         genesis = Genesis.from_json(decode(first))
     except Malformed as error:
-        raise LedgerInvalid(f"this is no proof: {error.message}", where=str(path), hint=_NO_PROOF) from error
-    said = list(read_said(path, lines, 2))
+        raise LedgerInvalid(f"this is no proof: {error.message}", where=where, hint=_NO_PROOF) from error
+    said = list(read_said(where, lines, 2))
     finals = [one for one in said if isinstance(one, Certified) and one.votes == "final"]
     if len(finals) != 2 or finals[0].height != finals[1].height or finals[0].block == finals[1].block:
-        raise LedgerInvalid("two different final blocks are not in it", where=str(path), hint=_NO_PROOF)
+        raise LedgerInvalid("two different final blocks are not in it", where=where, hint=_NO_PROOF)
     try:
         for final in finals:
             final.certificate.check(genesis, "final", final.height, final.block)
     except BadSignature as error:
-        raise LedgerInvalid(error.message, where=str(path), hint=_NO_PROOF) from error
+        raise LedgerInvalid(error.message, where=where, hint=_NO_PROOF) from error
     return genesis, judge(genesis, (finals[0], finals[1]), said)
 
 

@@ -4,7 +4,6 @@ Reading and deciding are `application.books.comparison`'s.
 """
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,18 +11,13 @@ import typer
 
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.cli.fork_lines import fork_data, fork_lines
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
 from ledger_store.errors import LedgerInvalid, NoWorkspace
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.books.comparison import Comparison
-    from fedcoin_cli.application.books.forks import Fork
-    from ledger_store.genesis import Genesis
-
-_MORE = (
-    "the other miners' folders hold more evidence: copy their evidence/*.jsonl beside one of these ledgers"
-)
 
 
 def run(
@@ -66,42 +60,6 @@ def _refuse(found: "Comparison") -> None:
         message = f"the blocks of height {found.common + 1} differ, and not both are certified"
         lacking = " and ".join(str(path) for path in found.uncertified)
         raise LedgerInvalid(message, where=lacking, hint="put the miner's tip.json beside this ledger")
-
-
-def fork_data(fork: "Fork", genesis: "Genesis", names: Names) -> dict[str, object]:
-    """A fork for --json."""
-    return {
-        "height": fork.height,
-        "blocks": [final.block for final in fork.finals],
-        "views": [final.certificate.view for final in fork.finals],
-        "least": fork.least,
-        "complete": fork.complete,
-        "culprits": [
-            {
-                "miner": genesis.roster[guilt.miner],
-                "name": names.known(genesis.roster[guilt.miner]),
-                "charge": guilt.charge,
-                "votes": [[vote.kind, vote.to_json()] for vote in guilt.votes],
-            }
-            for guilt in fork.culprits
-        ],
-    }
-
-
-def fork_lines(fork: "Fork", genesis: "Genesis", names: Names) -> Iterator[str]:
-    """A fork in sentences."""
-    for final in fork.finals:
-        signers = ", ".join(names.name(genesis.roster[index]) for index, _ in final.certificate.signatures)
-        yield f"block {final.block} is final by view {final.certificate.view}, signed by {signers}"
-    yield ""
-    for guilt in fork.culprits:
-        yield f"{names.name(genesis.roster[guilt.miner])} lied: it signed {guilt.charge}"
-    missing = fork.least - len(fork.culprits)
-    if missing > 0:
-        proven = "" if not fork.culprits else f"{counted(missing, 'culprit')} of at least {fork.least} "
-        yield f"{proven or 'the culprits '}cannot be determined from what is here, at least {fork.least} miners lied:"
-        yield "what was said in the views between the two certificates is in neither side's evidence"
-        yield _MORE
 
 
 def _data(found: "Comparison", names: Names) -> dict[str, object]:

@@ -33,9 +33,11 @@ def run(
     """Check a proof of payment; no ledger is needed.
 
     A proof shows that miners of one network made a transaction final; which network must be known beforehand: the
-    genesis id comes from --genesis, or from the workspace. `fedcoin show --proof ID` writes proofs. The exit code
-    is 5 for a proof that does not hold.
+    genesis id comes from --genesis, or from the workspace. `fedcoin show --proof ID` writes proofs. The proof of a
+    fork that `fedcoin compare -o` writes is checked as well: who is named in it has lied. The exit code is 5 for a
+    proof that does not hold.
     """
+    from fedcoin_cli.application.books.forks import looks_like_a_fork
     from fedcoin_cli.application.workspace.names import Names
     from ledger_store.inclusion import read_inclusion
 
@@ -43,9 +45,27 @@ def run(
     if genesis is None:
         workspace = call.workspace()
         genesis, names = workspace.genesis().id, Names.of(workspace)
-    inclusion = read_inclusion(_read(proof))
+    data = _read(proof)
+    if looks_like_a_fork(data):
+        _verify_fork(call, data, str(proof), genesis, names)
+        return
+    inclusion = read_inclusion(data)
     inclusion.check(genesis)
     call.output.answer(_data(inclusion), _lines(inclusion, names))
+
+
+def _verify_fork(call: Call, data: bytes, where: str, genesis: str, names: "Names") -> None:
+    from fedcoin_cli.application.books.forks import read_proof
+    from fedcoin_cli.cli.fork_lines import fork_data, fork_lines
+    from ledger_store.errors import LedgerInvalid
+
+    network, fork = read_proof(data, where)
+    if network.id != genesis:
+        hint = "name the network that you mean: --genesis ID"
+        raise LedgerInvalid("the proof is of another network", where=where, hint=hint)
+    lines = [f"the network {network.network} has forked at height {fork.height}: two final blocks"]
+    answer = {"ok": True, "genesis": network.id, "fork": fork_data(fork, network, names)}
+    call.output.answer(answer, [*lines, *fork_lines(fork, network, names)])
 
 
 def _read(path: Path) -> bytes:
