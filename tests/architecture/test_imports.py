@@ -1,7 +1,9 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from evidenced import evidenced
 
 from fedcoin_cli.cli.main import verbs
 
@@ -39,3 +41,12 @@ def test_the_frame_is_light() -> None:
 def test_help_loads_no_tensorflow(verb: str) -> None:
     """The help of every command, so each command's own imports, comes without TensorFlow, NumPy or Docker."""
     assert not loaded(f"from fedcoin_cli.cli.main import load; load({verb!r})") & HEAVY
+
+
+def test_an_auditor_needs_no_keras(tmp_path: Path) -> None:
+    """Level 4 recomputes counts with NumPy alone: no Keras, no safetensors, no socket."""
+    made = evidenced(tmp_path)
+    ledger, store = made.maker.write(tmp_path / "ledger"), made.store.folder
+    command = ["audit", str(ledger), "--all", "--files", str(store), "-q"]
+    modules = loaded(f"from fedcoin_cli.cli.main import main; assert main({command!r}) == 0")
+    assert modules & HEAVY == {"numpy"}
