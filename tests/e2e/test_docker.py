@@ -230,7 +230,8 @@ def test_prune(tmp_path: Path, engine: Any) -> None:
 def test_two_hosts(tmp_path: Path, engine: Any) -> None:
     """Two owners on two hosts, each a network of containers of its own, share one ledger and settle a round.
 
-    One of the two stands still for a while. Both hosts are this machine: they reach each other through its ports alone, never from container to container.
+    One of the two stands still for a while. Both hosts are this machine: they reach each other through its ports
+    alone, never from container to container.
     """
     street = engine.networks.create("fedcoin-test-street")
     street.reload()
