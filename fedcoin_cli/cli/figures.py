@@ -101,10 +101,13 @@ def _walks(
 
 def balances_figure(series: list[tuple[Series, str]], height: int, label: str) -> str:
     """Balances over blocks, each series with its class; in coins."""
-    across = svg.Scale(0, max(height, 1), 90, WIDTH - 16)
+    # One more than the height: what the last block leaves can be seen, too.
+    across = svg.Scale(0, height + 1, 90, WIDTH - 16)
     known = [micro / MICRO for one, _ in series for _, micro in one.steps]
     up = svg.Scale(min(0.0, *known), max(1e-6, *known) * 1.05, 214, 10)
-    marks = svg.bottom_axis(across, 10, 214, svg.short) + svg.left_axis(up, 90, across.end, svg.short)
+    marks = svg.bottom_axis(across, 10, 214, svg.short, whole=True) + svg.left_axis(
+        up, 90, across.end, svg.short
+    )
     marks += [svg.text((across.start + across.end) / 2, 244, "block", "middle", "tick")]
     for one, kind in series:
         points = [(across(at), up(micro / MICRO)) for at, micro in one.steps]

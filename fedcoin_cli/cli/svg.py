@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
 
+_NEAR = 1e-9
 Points = Iterable[tuple[float, float]]
 
 
@@ -93,10 +94,14 @@ def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") 
     return f'<text{shown} x="{_n(x)}" y="{_n(y)}" text-anchor="{anchor}" dy="0.35em">{escape(words)}</text>'
 
 
-def bottom_axis(scale: Scale, top: float, y: float, label: Callable[[float], str]) -> list[str]:
-    """Vertical grid lines from `top` to y, with their values below."""
+def bottom_axis(
+    scale: Scale, top: float, y: float, label: Callable[[float], str], *, whole: bool = False
+) -> list[str]:
+    """Vertical grid lines from `top` to y, with their values below; `whole`: at whole numbers only."""
     marks = []
     for tick in scale.ticks():
+        if whole and abs(tick - round(tick)) > _NEAR:
+            continue
         x = scale(tick)
         marks += [rule(x, top, x, y, "axis" if tick == 0 else "grid")]
         marks += [text(x, y + 12, label(tick), "middle", "tick")]
