@@ -258,7 +258,7 @@ def _papers(folder: Path) -> Iterable[Decoder]:
     evidence = _at(home / f"{height}.jsonl", lambda _: read_evidence(home, height))
     yield Decoder("evidence", evidence, (said,), LedgerInvalid)
     fork = encode(maker.genesis.to_json()) + b"\n" + said
-    yield Decoder("fork proof", _at(folder / "fork", read_proof), (fork,), LedgerInvalid)
+    yield Decoder("fork proof", lambda data: read_proof(data, "here"), (fork,), LedgerInvalid)
     yield _snapshot(folder, maker)
     armor = armored("requester", KeyRecord.of(maker.requester)).encode()
     sealed = armored("sealed", KeyRecord(maker.server.address, Sealed("ab" * 16, 3, 2**26, "cd" * 72)))
