@@ -87,6 +87,10 @@ class Connections:
         connection = self._newest.get(address)
         return None if connection is None else connection.identity
 
+    def identities_of(self, address: str) -> list[bytes]:
+        """The routing identities of every open connection that has spoken for `address`."""
+        return [connection.identity for connection in self._open.values() if connection.address == address]
+
     def __len__(self) -> int:
         return len(self._open)
 

@@ -7,6 +7,7 @@ waits is bounded and the oldest goes first; whoever needs certainty sends again.
 nothing in it blocks.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -120,6 +121,14 @@ class P2P:
             link.send(frame)
             return True
         return self._gate is not None and self._gate.send(address, frame)
+
+    def answer_each(self, address: str, frame: bytes) -> int:
+        """Say something once on every connection here that speaks for `address`; how many there are."""
+        return 0 if self._gate is None else self._gate.answer_each(address, frame)
+
+    def inbound(self, address: str) -> int:
+        """How many connections here speak for `address`: a peer has one, its twin another."""
+        return 0 if self._gate is None else self._gate.inbound(address)
 
     def broadcast(self, frame: bytes) -> None:
         """Queue a frame for every peer."""
@@ -345,6 +354,16 @@ class _Gate:
         outbox.push(frame)
         outbox.drain(lambda waiting: self._try_send(address, waiting))
         return True
+
+    def answer_each(self, address: str, frame: bytes) -> int:
+        identities = self._connections.identities_of(address)
+        for identity in identities:
+            with contextlib.suppress(zmq.ZMQError):  # gone, or full: there will be another occasion
+                self._socket.send_multipart([identity, frame], zmq.NOBLOCK)
+        return len(identities)
+
+    def inbound(self, address: str) -> int:
+        return len(self._connections.identities_of(address))
 
     def is_connected(self, address: str) -> bool:
         return self._connections.identity_of(address) is not None

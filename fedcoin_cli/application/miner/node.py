@@ -20,13 +20,14 @@ from fedcoin_cli.application.miner.events import EventLog
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.replica import Replica, reconcile
+from fedcoin_cli.application.miner.twins import Twins
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
-from fedcoin_cli.network.message import Certified, Message, Vote, from_frame, to_frame
+from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote, from_frame, to_frame
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied
@@ -117,6 +118,8 @@ class Node:
         self._child_restart_at = 0
         self._start_child()
         self._stack.callback(self._end_child)
+        nonce = secrets.token_hex(16)
+        self._twins = Twins(nonce, self.genesis.faults)
         self._replica = Replica(
             self.genesis,
             self._key.address,
@@ -125,7 +128,7 @@ class Node:
             log,
             remembered,
             self,
-            secrets.token_hex(16),
+            nonce,
         )
         self.events.write("started", height=self._ledger.height, port=own.port, address=self._key.address)
 
@@ -139,7 +142,10 @@ class Node:
         self._stack.callback(log.close)
         remembered = log.load()
         if not remembered.whole:
-            self.events.write("votes lost", hint="this miner observes until others have moved on")
+            self.events.write(
+                "votes lost",
+                hint="it observes until others have moved on; where all are needed: fedcoin repair --forget-log",
+            )
         return log, remembered
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
@@ -195,7 +201,26 @@ class Node:
         except Malformed as error:
             self._tell_malformed(sender, error)
             return
+        match message:
+            case Status() if sender in self.genesis.roster:
+                self._meet(sender, message.nonce)
+            case Recall() if self._twins.contested(sender, self.now_ms()) and self._p2p.inbound(sender) > 1:
+                return  # whoever of the two came second must not vote
+            case Taken() if sender in self.genesis.roster:
+                self._hear_taken(sender, message.nonce)
         self._replica.receive(sender, message)
+
+    def _meet(self, sender: str, nonce: str) -> None:
+        """A heartbeat: if two processes speak with one key, tell both which came second."""
+        second = self._twins.heard(sender, nonce, self.now_ms())
+        if second is not None:
+            self._p2p.answer_each(sender, to_frame(Taken(second)))
+
+    def _hear_taken(self, sender: str, nonce: str) -> None:
+        if self._twins.accused(sender, nonce):
+            where = str(self._config.workspace.key_file(self._config.folder.name))
+            hint = "one process a key: stop the other one, wherever it runs, or leave this one off"
+            raise KeyFailure("another process already mines with this key", where=where, hint=hint)
 
     def _tell_malformed(self, sender: str, error: Malformed) -> None:
         """Once in a while a sender: a peer must not fill this disk with lines about it."""
