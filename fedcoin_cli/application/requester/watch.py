@@ -53,7 +53,9 @@ def _mining(task: Task, mining: Collection[Standing], attempt: str) -> Progress:
     error_micro = max(errors, default=None)
     exact = max((one for one in mining if one.total), key=lambda one: one.evaluated, default=None)
     if exact is not None:
-        return Progress(f"mining exact values{attempt}", exact.evaluated, exact.total, "coalitions", error_micro)
+        return Progress(
+            f"mining exact values{attempt}", exact.evaluated, exact.total, "coalitions", error_micro
+        )
     left_ms = max(one.remaining_ms for one in mining)
     done_s = max(0, task.runtime_ms - left_ms) // 1000
     return Progress(f"mining{attempt}", done_s, max(1, task.runtime_ms // 1000), "s", error_micro)

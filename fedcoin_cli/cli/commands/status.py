@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import table
-from ledger_store.amount import format_micro
 from fedcoin_cli.cli.passphrases import PassphraseFile
+from ledger_store.amount import format_micro
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.standing import MinerState
