@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import finish, machine
-from benchmarks.network import network
+from benchmarks.network import end_tidily, network
 from benchmarks.vitals import children, cpu_s
 
 MINUTES = 60
@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--miners", type=int, default=4)
     chosen = parser.parse_args()
+    end_tidily()
     folder = Path(tempfile.mkdtemp(prefix="fedcoin-idle-"))
     try:
         with network(folder, chosen.miners, "task.clients=2") as crew:

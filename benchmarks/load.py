@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import finish, machine
-from benchmarks.network import Miner, network
+from benchmarks.network import Miner, end_tidily, network
 from benchmarks.payers import Payers, final_at
 from benchmarks.vitals import cpu_s
 
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--miners", default="1,4,7", help="which numbers of miners; empty: only the curve")
     chosen = parser.parse_args()
+    end_tidily()
     rows: list[dict[str, Any]] = []
     for miners in [int(text) for text in chosen.miners.split(",") if text]:
         folder = Path(tempfile.mkdtemp(prefix="fedcoin-load-"))

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import finish, machine
-from benchmarks.network import Miner, network, wait_until
+from benchmarks.network import Miner, end_tidily, network, wait_until
 from benchmarks.payers import Payers
 from benchmarks.tiny import make_tiny_round
 from benchmarks.vitals import Vitals, as_row, vitals
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--transfers", type=int)
     parser.add_argument("--minutes", type=float, default=600, help="publish nothing more after so long")
     chosen = parser.parse_args()
+    end_tidily()
     tasks = chosen.tasks or (20 if chosen.quick else 1_000)
     transfers = chosen.transfers or (300 if chosen.quick else 10_000)
     folder = Path(tempfile.mkdtemp(prefix="fedcoin-longrun-"))

@@ -105,6 +105,11 @@ def _free_ports(count: int) -> int:
             return first
 
 
+def end_tidily() -> None:
+    """Let SIGTERM, which `timeout` sends, unwind this program: what it has started ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 def wait_until(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
     """Wait for what must come true."""
     until_s = time.monotonic() + within_s
