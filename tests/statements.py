@@ -47,6 +47,8 @@ class Statements:
                 yield self._vote(message)
             case Recalled():
                 yield from map(self._vote, message.votes)
+                if message.commit is not None:
+                    yield from self._signed(message.commit)
             case Certified():
                 yield from self._certificate(message)
             case Proposal():

@@ -233,14 +233,19 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The answer: the answering miner's working height and the asker's votes it holds there."""
+    """The answer: the answering miner's working height, the asker's votes it holds there, and its commit at work."""
 
     kind: ClassVar[str] = "recalled"
     height: int
     votes: tuple[Vote, ...]
+    commit: CommitNote | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"height": self.height, "votes": [[vote.kind, vote.to_json()] for vote in self.votes]}
+        return {
+            "commit": None if self.commit is None else self.commit.to_json(),
+            "height": self.height,
+            "votes": [[vote.kind, vote.to_json()] for vote in self.votes],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -496,8 +501,13 @@ def _read_recall(value: Any) -> Recall:
 
 
 def _read_recalled(value: Any) -> Recalled:
-    reader = Fields(value, ("height", "votes"), "recalled")
-    return Recalled(reader.integer("height", 1), _read_votes(reader, "votes"))
+    reader = Fields(value, ("commit", "height", "votes"), "recalled")
+    commit = reader.raw("commit")
+    return Recalled(
+        reader.integer("height", 1),
+        _read_votes(reader, "votes"),
+        None if commit is None else _read_commit(commit),
+    )
 
 
 def _read_votes(reader: Fields, key: str) -> tuple[Vote, ...]:

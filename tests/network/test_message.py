@@ -78,6 +78,7 @@ def examples() -> dict[str, Message]:
         "block": FinalBlock(BLOCK, chain.certificates[3]),
         "recall": Recall(),
         "recalled": Recalled(5, (vote, replace(vote, kind="skip", block=None))),
+        "recalled, with a commit": Recalled(5, (), CommitNote(task.id, 2, Commit(KEY, ID, SIGNATURE))),
         "remind": Remind("0f" * 16),
         "reminder": Reminder(2, KEY, "0f" * 16, 5, (("skip", 0, None), ("notar", 1, ID)), (vote,), SIGNATURE),
         "taken": Taken("0f" * 16),

@@ -77,19 +77,29 @@ class Recovery:
     """No vote before the log is known to hold everything that this miner ever said and might contradict.
 
     Up to the height that the log saw decided, its votes are forgotten: a ledger that is behind it catches up first.
-    q − 1 others must have told which votes of this miner they hold. A log that lacks one of them, or that was missing
+    q − 1 others must have told which votes of this miner they hold; until `patient_until_ms` all of them: what an old
+    log lacks may be known to one alone. A log that lacks one of them, or that was missing
     (`lost`), is no base for voting: the miner observes until a height that nobody can have reached before. With its
     fault counted among the f, one of those that answered works at least at the height before this miner's.
     """
 
     def __init__(
-        self, genesis: Genesis, me: int, signer: Signer, height: int, decided: int, *, lost: bool
+        self,
+        genesis: Genesis,
+        me: int,
+        signer: Signer,
+        height: int,
+        decided: int,
+        patient_until_ms: int,
+        *,
+        lost: bool,
     ) -> None:
         self._genesis = genesis
         self._me = me
         self._signer = signer
         self._highest = height
         self._decided = decided
+        self._patient_until_ms = patient_until_ms
         self.lost = lost
         self._answered: dict[str, int] = {}
 
@@ -108,10 +118,15 @@ class Recovery:
             )
             self.lost |= vote.height >= height and not remembered and self._mine(vote)
 
-    def ended(self, height: int) -> bool:
+    def ended(self, height: int, now_ms: int) -> bool:
         """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there."""
         answers = sum(told >= height for told in self._answered.values())
         if answers < self._genesis.quorum - 1 or height <= self._decided:
+            return False
+        if answers < len(self._genesis.roster) - 1 and now_ms < self._patient_until_ms:
+            return False
+        # Who works higher tells nothing of this height, which is decided when more than f do: catch up first.
+        if sum(told > height for told in self._answered.values()) > self._genesis.faults:
             return False
         # One height above the highest that was told may have been decided by this miner alone before it fell.
         return not self.lost or height > self._highest + 1

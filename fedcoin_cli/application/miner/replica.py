@@ -101,8 +101,9 @@ class Replica:
         self._said, self._decided = list(remembered.records), remembered.decided
         self._forgotten = [record for record in remembered.records if isinstance(record, Forgotten)]
         decided = 0 if self._decided is None else self._decided[0].height
+        height, patient_until_ms = ledger.tip.height + 1, ports.now_ms() + STANDSTILL_MOST_MS
         self._recovery: Recovery | None = Recovery(
-            genesis, me, signer, ledger.tip.height + 1, decided, lost=not remembered.whole
+            genesis, me, signer, height, decided, patient_until_ms, lost=not remembered.whole
         )
         self._simplex = self._next_height()
         self.taskwork.follow(self._said)
@@ -290,10 +291,8 @@ class Replica:
     def _answer_recall(self, sender: str) -> None:
         """What this miner holds of the asker's: its commit in the present attempt, its votes at the present height."""
         commit = None if self.taskwork.machine is None else self.taskwork.machine.commit_of(sender)
-        if commit is not None:
-            self.ports.send(sender, commit)
         votes = self._simplex.votes_of(self.genesis.roster.index(sender))
-        self.ports.send(sender, Recalled(self._simplex.height, votes))
+        self.ports.send(sender, Recalled(self._simplex.height, votes, commit))
 
     def _remind(self, sender: str, nonce: str) -> None:
         """Tell a miner without its vote log what it may have said; no word of one whose own memory has gaps here."""
@@ -310,6 +309,8 @@ class Replica:
     def _on_recalled(self, sender: str, recalled: Recalled) -> None:
         if self._recovery is None:
             return
+        if recalled.commit is not None:
+            self.taskwork.receive(recalled.commit)
         whole = not self._recovery.lost
         own = [*self._simplex.own_votes(), *(record for record in self._said if isinstance(record, Vote))]
         self._recovery.recalled(sender, recalled, self._simplex.height, own)
@@ -427,7 +428,7 @@ class Replica:
 
     def _end_recovery_if_due(self) -> None:
         recovery = self._recovery
-        if recovery is None or not recovery.ended(self._simplex.height):
+        if recovery is None or not recovery.ended(self._simplex.height, self.ports.now_ms()):
             return
         if recovery.lost:
             self._log.mark(whole=True)
@@ -449,6 +450,7 @@ class Replica:
 
     def _standstill(self) -> None:
         """Say again what others may lack: ZeroMQ is treated as lossy."""
+        self._end_recovery_if_due()
         if self._recovery is not None:
             self.ports.broadcast(Recall())
         if self._catchup.uncertified:
