@@ -46,6 +46,8 @@ simulate: $(RUN) $(DEV)
 release: check
 	@git log -1 --format='commit %h'
 	$(MAKE) simulate SEEDS=100000 START=0
+	$(BIN)/python tests/mutation_gate.py
+	$(BIN)/python tests/scenarios --full
 	$(BIN)/python -m benchmarks.fuzz --runs 200000
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.audit
