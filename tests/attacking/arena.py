@@ -14,7 +14,7 @@ from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from attacking.games import Played, small_game, write_game
@@ -34,10 +34,12 @@ from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, s
 
 LIMIT_MS = 600_000
 A_JOB = 10
+CLIENTS = 8
 PRICE, TRAIN, SERVER, SHAPLEY = 1_000 * COIN, 700 * COIN, 100 * COIN, 200 * COIN
 Estimated = work.Estimated
 Falsify = Callable[["Arena", Node, Estimated, bytes], tuple[Estimated, bytes]]
 """What an attacker's child claims instead: its answer and its table's bytes."""
+_FOLDERS: list[TemporaryDirectory[str]] = []  # removed when the process that made them ends
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ class Child(Worker):
 @cache
 def laid_out(clients: int, seed: int) -> tuple[Store, dict[str, str]]:
     """A store that holds a game's files, and their digests by name."""
-    folder = Path(mkdtemp(prefix="fedcoin-arena-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    kept = TemporaryDirectory(prefix="fedcoin-arena-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    _FOLDERS.append(kept)
+    folder = Path(kept.name)
     store = Store(folder / "store")
     paths = write_game(small_game(clients, seed=seed).game, folder / "files")
     return store, {name: store.put_file(path) for name, path in paths.items()}
@@ -119,7 +123,7 @@ class Arena(World):
         super().__init__(seed, miners, Faults(delay_ms=(1, 20)))
         self.certain = False  # checks are real here: a mask is found when somebody looks at it
         self.attackers = attackers
-        self.played: Played = small_game(terms.pop("clients", 8), seed=1)
+        self.played: Played = small_game(terms.pop("clients", CLIENTS), seed=1)
         self.store, self.files = laid_out(self.played.clients, 1)
         self.task = self._task(grid_up_to(rankings), **terms)
         self.found: dict[str, Estimated] = {}
@@ -346,6 +350,7 @@ class Tried:
 def side_by_side(names: Sequence[str], attempts: int, processes: int = 2, **terms: Any) -> dict[str, Tried]:
     """So many histories of each named strategy, on several cores."""
     found = {name: Tried() for name in names}
+    laid_out(terms.get("clients", CLIENTS), 1)  # before there are several processes: they share it
     with ProcessPoolExecutor(processes, get_context("fork")) as pool:
         jobs = [
             (name, pool.submit(_job, name, min(A_JOB, attempts - start), start, terms))
