@@ -11,7 +11,8 @@ class Limits:
 
     `frame_bytes` is the largest frame taken. `pipe_frames` is what ZeroMQ may hold a peer and direction; it
     is kept small because ZeroMQ drops the newest, while `waiting_frames` / `waiting_bytes` of ours drop the
-    oldest. A peer may send `burst_frames` at once and `frames_per_s` for ever.
+    oldest. `inbound_frames`, when not 0, is what it may hold on the way in instead. A peer may send
+    `burst_frames` at once and `frames_per_s` for ever.
     """
 
     frame_bytes: int
@@ -20,6 +21,7 @@ class Limits:
     waiting_bytes: int
     frames_per_s: int
     burst_frames: int
+    inbound_frames: int = 0
 
 
 class Bucket:

@@ -93,8 +93,8 @@ class P2P:
                 self._gate = _Gate(self._context, key, door, limits)
                 self._gate.refuse_a_stranger(key.address)
             # libzmq 4.3.5 aborts the process when a peer dies whose frames fill the pipe in here while something goes
-            # out to it. A client may be slow to look and knows whom it called: its pipes are longer.
-            wide = limits if door is not None else replace(limits, pipe_frames=limits.waiting_frames)
+            # out to it. A client may be slow to look and knows whom it called: its inbound pipes are longer.
+            wide = limits if door is not None else replace(limits, inbound_frames=limits.waiting_frames)
             for address, endpoint in peers.items():
                 if address != key.address:
                     self._links[address] = _Link(self._context, key, address, endpoint, wide)
@@ -488,7 +488,7 @@ def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits
     options = {
         zmq.LINGER: 0,
         zmq.SNDHWM: limits.pipe_frames,
-        zmq.RCVHWM: limits.pipe_frames,
+        zmq.RCVHWM: limits.inbound_frames or limits.pipe_frames,
         zmq.IMMEDIATE: 1,
         zmq.RECONNECT_IVL: RECONNECT_MS[0],
         zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
