@@ -6,9 +6,9 @@ Some of the seeds use the real ones instead: `simulated.files`.
 from collections.abc import Callable
 from random import Random
 
-from fedcoin_cli.application.miner.votelog import Record, Remembered, from_bytes, to_bytes
+from fedcoin_cli.application.miner.votelog import Record, Remembered, _place, from_bytes, to_bytes
 from fedcoin_cli.consensus.posap import Opening
-from fedcoin_cli.network.message import Certified, CommitNote, Proposal, Vote
+from fedcoin_cli.network.message import CommitNote, Proposal, Vote
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.genesis import Genesis
@@ -84,9 +84,7 @@ class MemoryLog:
     def append(self, records: list[Record]) -> None:
         self._step()
         for record in records:
-            height = record.height if isinstance(record, Proposal | Vote | Certified) else 0
-            task = "" if isinstance(record, Proposal | Vote | Certified) else record.task
-            self._rows.append((height, task, to_bytes(record)))
+            self._rows.append((*_place(record), to_bytes(record)))
             self.signatures |= signatures_of(record)
         self._step()
 
