@@ -2,13 +2,14 @@ from collections import Counter
 from functools import partial
 from itertools import product
 
+from simulated.disks import MemoryLog
 from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
 
 from fedcoin_cli.application.miner.votelog import to_bytes
 from fedcoin_cli.application.repair.reminding import plan
-from fedcoin_cli.consensus.amnesia import Forgotten, recollect
+from fedcoin_cli.consensus.amnesia import Forgotten, VoteTerms, recollect
 from fedcoin_cli.network.message import Message, Remind, Reminder
 
 X, Y = "a" * 64, "b" * 64
@@ -21,13 +22,13 @@ NONCE = "0f" * 16
 
 def test_views_that_others_let_pass_are_let_pass() -> None:
     """Three miners, q = 3: where both others skipped, SKIP is said anew, and the silence ends with the next view."""
-    others = [[("skip", 0, None), ("notar", 0, X)], [("skip", 0, None)]]
+    others: list[list[VoteTerms]] = [[("skip", 0, None), ("notar", 0, X)], [("skip", 0, None)]]
     assert recollect(3, others, []) == ([("skip", 0, None)], 1)
 
 
 def test_a_block_that_may_have_been_made_final_is_notarised_and_not_skipped() -> None:
     """Both others chose X in view 0: a FINAL for it may be out, so NOTAR of X is said and nothing else."""
-    others = [[("notar", 0, X), ("skip", 0, None)], [("notar", 0, X)]]
+    others: list[list[VoteTerms]] = [[("notar", 0, X), ("skip", 0, None)], [("notar", 0, X)]]
     assert recollect(3, others, []) == ([("notar", 0, X)], 1)
     assert recollect(3, others, [("notar", 0, X)]) == ([], 1)
 
@@ -126,7 +127,7 @@ class Loss:
             if isinstance(message, Reminder):
                 reminders.append(message)
 
-        self.world.transmit = listen  # type: ignore[method-assign]  # what is said while it is asked
+        self.world.transmit = listen  # type: ignore[assignment, method-assign]  # what is said while it is asked
         for other in others:
             other.deliver(node.address, Remind(NONCE))
         self.world.transmit = right  # type: ignore[method-assign]  # whole again
@@ -137,6 +138,7 @@ class Loss:
         forgotten, votes = plan(self.world.genesis, node.key, height, reminders, known)
         rows = [(forgotten.height + 1, "", to_bytes(forgotten))]
         rows += [(vote.height, "", to_bytes(vote)) for vote in (*known, *votes)]
+        assert isinstance(node.log, MemoryLog)
         node.log.put_back((rows, None, True))
         node.log.signatures |= {vote.signature for vote in (*known, *votes)}
         self.reminded["times"] += 1

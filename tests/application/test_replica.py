@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from simulated.disks import MemoryLog
 from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
@@ -288,6 +289,7 @@ def test_a_lost_tip_file_is_fetched_from_a_peer() -> None:
     node = world.nodes[0]
     node.die()
     node.ledger.cut(0)
+    assert isinstance(node.log, MemoryLog)
     node.log.put_back(([], None, True))
     assert node.ledger.tip.certificate is None
     until(world, lambda: node.replica is not None and node.ledger.tip.certificate is not None, 60_000)

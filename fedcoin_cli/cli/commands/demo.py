@@ -79,7 +79,9 @@ def _found(call: Call, root: Path) -> Workspace:
     configuration = call.configuration(None)
     founding = local_founding(root, configuration, time.time_ns() // 10**6)
     genesis = founding.make(force=False)
-    call.output.note(f"init     {len(genesis.roster)} miners, {configuration.settings.task.clients} clients: {root}")
+    call.output.note(
+        f"init     {len(genesis.roster)} miners, {configuration.settings.task.clients} clients: {root}"
+    )
     return Workspace(root)
 
 
