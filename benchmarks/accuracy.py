@@ -25,7 +25,7 @@ from fedcoin_cli.consensus.rankings import grid_up_to, rows_per_square
 from fedcoin_cli.learning.backend import use_threads
 from fedcoin_cli.learning.mining.choice import describe, engine_for
 from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
+from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums, public_values
 from fedcoin_cli.learning.mining.sampling import Mined, Plan, Session, Stakes
 from fedcoin_cli.learning.mining.table import TableTerms
 from fedcoin_cli.learning.mining.walks import Counts, marginal_sums, orders, prefix_keys
@@ -230,14 +230,14 @@ def many_clients(case: Case, runtime_s: float) -> dict[str, Any]:
     proxy = ProxyCounts.of(game, len(os.sched_getaffinity(0)))
     assert proxy is not None
     started = time.perf_counter()
-    sums, denominator = proxy_sums(proxy, SEED, 0)
+    weighed = public_values(proxy, SEED, 0)
     weighed_s = time.perf_counter() - started
-    public = np.array(sums) / denominator
+    public = np.array(weighed.sums) / weighed.denominator
     engine = engine_for(game)
     terms = TableTerms(case.clients, case.test, 0, proxy)
     found, seconds = [], []
     for miner in range(2):
-        stakes = Stakes(TRAIN_MICRO, tuple(public.tolist()))
+        stakes = Stakes(TRAIN_MICRO, tuple(public.tolist()), public_squares=weighed.squares)
         most = grid_up_to(1_000_000)
         session = Session(engine, terms, Plan(SEED, key(miner), 1, most, runtime_s, "auto", stakes))
         started = time.perf_counter()
