@@ -203,9 +203,11 @@ def calibrated(bench: Bench, squares: int, runs: int) -> dict[str, Any]:
     """The share of values and payments within two of their standard errors."""
     truth = _paid(bench.truth)
     within: list[list[float]] = []
+    walked = 0
     for seed in range(runs):
         mined = bench.mined(seed, grid_up_to(squares * rows_per_square(bench.case.clients)))
         assert mined.precision is not None
+        walked = mined.precision.squares
         values, paid = bench.values(mined), _paid(bench.values(mined))
         within.append(
             [
@@ -214,8 +216,7 @@ def calibrated(bench: Bench, squares: int, runs: int) -> dict[str, Any]:
             ]
         )
     shares = np.mean(within, axis=0)
-    squares = mined.precision.squares
-    return {"squares": squares, "runs": runs, "values": float(shares[0]), "payments": float(shares[1])}
+    return {"squares": walked, "runs": runs, "values": float(shares[0]), "payments": float(shares[1])}
 
 
 def _paid(values: Floats) -> Floats:
