@@ -65,7 +65,7 @@ class Miner:
     def ready(self, times: int = 1) -> bool:
         """Whether its mining child has said so as often."""
         events, _ = read_events(self.folder.log)
-        return sum(event["event"] == "ready" for event in events) >= times
+        return [event["event"] for event in events].count("ready") >= times
 
 
 @contextmanager
