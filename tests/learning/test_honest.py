@@ -54,7 +54,7 @@ def test_honest_tables_are_never_accused(reference: Reference, kind: Kind) -> No
         pytest.skip("no C compiler here")
     game = reference.game
     masks = list(range(1, 1 << CLIENTS))
-    engine = engine_for(game, threads=1, kind=kind)
+    engine = engine_for(game, kind=kind)
     counts = engine.counts(masks)
     assert counts[-1] > IMAGES // 2
     intervals = reference.intervals(masks)

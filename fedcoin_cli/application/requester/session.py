@@ -161,28 +161,28 @@ class Session:
     def _judge(self, submission: Submission, waited_s: float) -> None:
         """Raise when this will not become final, or not soon."""
         is_task, name = isinstance(submission.transaction, Task), submission.transaction.id
-        if (
-            is_task
-            and (reason := submission.files_refusal) is not None
-            and not self._is_final_after_all(name)
-        ):
-            raise RoundFilesInvalid(
-                f"the miners refuse the round: {reason}", hint="fedcoin train makes another"
-            )
-        reason = submission.refusal or submission.files_refusal
-        if reason is not None and waited_s > self._patience.refusal_s:
+        files_reason = submission.files_refusal if is_task else None
+        reason = (
+            submission.refusal or submission.files_refusal if waited_s > self._patience.refusal_s else None
+        )
+        if (files_reason or reason) and self._is_placed_after_all(submission):
+            return
+        if files_reason is not None:
+            hint = "fedcoin train makes another"
+            raise RoundFilesInvalid(f"the miners refuse the round: {files_reason}", hint=hint)
+        if reason is not None:
             hint = "another transaction of this account may be pending; try again, or see fedcoin status"
             raise ConsensusFailure(f"the miners refuse it: {reason}", hint=hint)
         if waited_s > (self._patience.files_s if is_task else self._patience.final_s):
             hint = f"it may still become final: fedcoin show {name[:16]}; fedcoin status shows the miners"
             raise ConsensusFailure(f"not final after {waited_s:.0f} s", where=name, hint=hint)
 
-    def _is_final_after_all(self, transaction: str) -> bool:
-        """Miners also refuse what stands in a block already: look once more before blaming the files."""
+    def _is_placed_after_all(self, submission: Submission) -> bool:
+        """Miners also refuse what stands in a block already, and may say so before the block is here: look again."""
         until_s = time.monotonic() + LOOK_AGAIN_S
-        while time.monotonic() < until_s and transaction not in self.view.placed:
+        while time.monotonic() < until_s and self._last_number < submission.transaction.sequence:
             self.turn()
-        return transaction in self.view.placed
+        return self._last_number >= submission.transaction.sequence
 
     def _reachable(self, within_s: float) -> bool:
         return len(self.line.heard(within_s)) >= self.genesis.quorum
