@@ -52,11 +52,12 @@ def test_one_may_die(tmp_path: Path) -> None:
 
 def test_a_refund_is_told(tmp_path: Path) -> None:
     """When the task that --once waits for is refunded the exit code is 6, naming the task."""
-    with workspace_of(tmp_path / "net", 2, *FEW, "--set", "mining.estimator=balanced") as workspace:
-        make_round(workspace)
+    # A single ranking each of 720, and no distance allowed: nobody is near enough.
+    sampled = ("--clients", "6", "--set", "task.runtime=1", "--set", "mining.estimator=balanced")
+    with workspace_of(tmp_path / "net", 2, *sampled) as workspace:
+        make_round(workspace, 6)
         with watched("mine", "--once", folder=workspace.root) as mine:
             until_ready(mine, 2)
-            # A single ranking each, and no distance allowed: nobody is near enough.
             strict = ("--difficulty", "0", "--attempts", "1", "--set", "task.most-rankings=1")
             published = fedcoin("publish", "--json", *strict, folder=workspace.root)
             assert published.code == 6, published.err

@@ -56,6 +56,7 @@ class _Fetching:
         self._blobs, self._holders = blobs, holders
         self._waiting: set[str] = set()
         self._failed: dict[str, str] = {}
+        self._denied: set[str] = set()
 
     def run(self, parcels: Iterable[Parcel], step: Callable[[int], None]) -> dict[str, str]:
         for parcel in parcels:
@@ -65,6 +66,8 @@ class _Fetching:
         total, heard_s = len(self._waiting), time.monotonic()
         while self._waiting and time.monotonic() - heard_s < SILENCE_S:
             select.select([self._blobs.fileno()], [], [], TURN_S)
+            # A denied connection is made anew, and for a while nobody knows any more that it was denied.
+            self._denied |= {peer for peer, state in self._blobs.peers().items() if state.denied}
             if self._settle():
                 heard_s = time.monotonic()
                 step(total - len(self._waiting))
@@ -89,6 +92,7 @@ class _Fetching:
 
     def _unreachable(self) -> NetworkFailure:
         hint = "fedcoin status shows which miners answer"
-        if denied := sum(state.denied for state in self._blobs.peers().values()):
-            hint = f"{denied} miners do not admit this key: they admit accounts of 1 FedCoin and their peers file"
+        if self._denied:
+            admitted = "they admit accounts of 1 FedCoin and their peers file"
+            hint = f"{len(self._denied)} miners do not admit this key: {admitted}"
         return NetworkFailure("no miner can be reached for files", hint=hint)
