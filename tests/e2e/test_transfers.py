@@ -7,9 +7,10 @@ from pathlib import Path
 from live import events_of, ledgers, runtime_of, wait_until, workspace_of
 
 from fedcoin_cli.application.requester.requester import Final, Requester
-from fedcoin_cli.application.requester.session import Patience
+from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace
 from ledger_store.audit import audit
+from ledger_store.transaction import Transfer
 
 COIN = 10**6
 MINERS = 4
@@ -55,3 +56,16 @@ def test_payments_survive_a_killed_miner(tmp_path: Path) -> None:
         # The tip file with the last certificate follows the last line.
         wait_until(lambda: audit(workspace.miner(MINERS).chain, 2).certified_to == second.height)
         assert audit(workspace.miner(MINERS).chain, 2).ok
+
+
+def test_a_number_that_is_used_already_is_no_refusal(tmp_path: Path) -> None:
+    """Miners that are a block ahead refuse what stands in it: whoever has not heard of the block looks again."""
+    with workspace_of(tmp_path / "net", 1, "--clients", "2") as workspace:
+        runtime_of(workspace).start(1)
+        key, to = workspace.key(REQUESTER), workspace.key(SERVER).address
+        late = Session(workspace, key, Patience(reach_s=60.0, refusal_s=0.0))
+        late.connect()
+        paid = pay(workspace, 5)
+        assert late.submit(lambda number: Transfer(key.address, number, "", to, 5 * COIN)) == paid.transaction
+        assert late.view.placed == {paid.transaction: paid.height}
+        late.close()
