@@ -15,6 +15,7 @@ from simulated.disks import MemoryLog
 from fedcoin_cli.application.miner.replica import Replica
 from fedcoin_cli.application.miner.votelog import Remembered
 from fedcoin_cli.consensus import posap, simplex
+from fedcoin_cli.consensus.council import Council
 from fedcoin_cli.consensus.posap import Frozen, Opening, Posap
 from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.network.message import CommitNote, RevealNote, Vote
@@ -29,12 +30,12 @@ def final_after_own_skip(patch: pytest.MonkeyPatch) -> None:
     right = Simplex._finalise
 
     def wrong(machine: Any) -> bool:
-        skips = {number: view.own_skip for number, view in machine._views.items()}
+        skips = {number: view.skip for number, view in machine._views.items()}
         for view in machine._views.values():
-            view.own_skip = None
+            view.skip = None
         done = right(machine)
         for number, skip in skips.items():
-            machine._views[number].own_skip = skip
+            machine._views[number].skip = skip
         return done
 
     patch.setattr(Simplex, "_finalise", wrong)
@@ -60,9 +61,9 @@ def own_votes_not_counted_again(patch: pytest.MonkeyPatch) -> None:
     right = Simplex.restore
 
     def wrong(machine: Any, records: list[Any], now_ms: int) -> None:
-        machine._tally = lambda _: None
+        machine.ballots.count = lambda _: None
         right(machine, records, now_ms)
-        del machine._tally
+        del machine.ballots.count
 
     patch.setattr(Simplex, "restore", wrong)
 
@@ -178,7 +179,7 @@ def counted_unchecked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Posap, "_take", wrong)
 
 
-class GroundCouncil(simplex.Council):
+class GroundCouncil(Council):
     """A council whose leaders follow from the id of the block before."""
 
     def leader(self, height: int, view: int) -> int:
@@ -196,7 +197,7 @@ def leader_from_a_block_id(patch: pytest.MonkeyPatch) -> None:
     """Who leads is drawn from the id of the block before."""
     right = Simplex.__init__
 
-    def wrong(machine: Any, council: simplex.Council, height: int, signer: Any, judge: Any, now: int) -> None:
+    def wrong(machine: Any, council: Council, height: int, signer: Any, judge: Any, now: int) -> None:
         fields = {name.name: getattr(council, name.name) for name in dataclasses.fields(council)}
         ground = GroundCouncil(**fields)
         object.__setattr__(ground, "parent", judge.parent)

@@ -67,8 +67,7 @@ def votes_in(said: Iterable[Vote | Certified]) -> Iterator[Vote]:
         if isinstance(one, Vote):
             yield one
         else:
-            for voter, signature in one.certificate.signatures:
-                yield Vote(one.votes, voter, one.height, one.certificate.view, one.block, signature)
+            yield from one.single_votes()
 
 
 def least_culprits(genesis: Genesis) -> int:

@@ -21,9 +21,9 @@ out, whoever proposes.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.consensus.estimate import ProxySums
 from fedcoin_cli.consensus.rankings import on_grid
-from fedcoin_cli.consensus.simplex import Signer
 from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote, fraud_note
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 

@@ -5,7 +5,7 @@ prove themselves; the rest (status, fetch, recall, taken, ask) is only as good a
 over, and nothing that matters is believed from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -111,6 +111,11 @@ class Certified:
             "height": self.height,
             "votes": self.votes,
         }
+
+    def single_votes(self) -> Iterator[Vote]:
+        """The votes that it is made of."""
+        for voter, signature in self.certificate.signatures:
+            yield Vote(self.votes, voter, self.height, self.certificate.view, self.block, signature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,9 +346,9 @@ def test_votes_of_strangers_do_not_count() -> None:
     assert replica is not None
     vote = Vote("skip", 1, 1, 0, None, world.nodes[1].key.sign("skip", world.genesis.id, _skip_terms()))
     node.deliver(world.client_keys[0].address, vote)
-    assert replica._simplex.votes_of(1) == ()
+    assert replica._simplex.ballots.votes_of(1) == ()
     node.deliver(world.nodes[1].address, vote)
-    assert replica._simplex.votes_of(1) == (vote,)
+    assert replica._simplex.ballots.votes_of(1) == (vote,)
 
 
 def _skip_terms() -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_second_votes_and_rival_notarisations_are_kept_as_evidence() -> None:
     assert (before, member.machine.disturbed) == (False, True)
     twice = [council.vote("final", 1, 0, block.id) for block in (one, other)]
     member.hear(*twice, council.vote("final", 1, 0, X))
-    evidence = member.machine.evidence()
+    evidence = member.machine.ballots.evidence()
     assert {replace(first, body=None), replace(second, body=None), *twice} <= set(evidence)
     assert sum(isinstance(said, Vote) and said.voter == 1 for said in evidence) == 2
     assert [guilt.miner for guilt in guilty(council.maker.genesis, evidence)] == [1, 2, 3]

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 from councils import DELTA_MS, Assembly, Said, armed, view_of
 
-from fedcoin_cli.consensus.simplex import RECALLED_MOST, TIMEOUT_MAX_MS, Council
+from fedcoin_cli.consensus.ballots import RECALLED_MOST
+from fedcoin_cli.consensus.council import TIMEOUT_MAX_MS, Council
 from fedcoin_cli.network.message import Certified, Proposal, Vote
 
 T0_MS = 4 * DELTA_MS + 1_000
@@ -339,8 +340,8 @@ def test_a_miners_second_vote_of_a_view_does_not_count() -> None:
         council.vote("notar", 0, 0, first.id),
         council.vote("notar", 2, 65, first.id),
     )
-    assert [m.machine.votes_of(1) for m in (member,)] == [(good,)]
-    assert all(member.machine.votes_of(voter) == () for voter in (0, 2, 3))
+    assert [m.machine.ballots.votes_of(1) for m in (member,)] == [(good,)]
+    assert all(member.machine.ballots.votes_of(voter) == () for voter in (0, 2, 3))
 
 
 @pytest.mark.parametrize("voters", [(0, 1), (0, 1, 2, 3), (0, 2, 1), (1, 1, 2), (1, 2, 2)])
@@ -389,10 +390,11 @@ def test_the_answer_to_a_recall_holds_votes_that_came_in_certificates() -> None:
         Certified("notar", 1, block.id, council.certificate("notar", 3, block.id, (1, 2, 3)), block),
         council.vote("skip", 1, 4, None),
     )
-    shown = [(vote.kind, vote.view) for vote in member.machine.votes_of(1)]
+    shown = [(vote.kind, vote.view) for vote in member.machine.ballots.votes_of(1)]
     assert shown == [("skip", 0), ("notar", 3), ("skip", 4)]
     assert all(
-        vote == council.vote(vote.kind, 1, vote.view, vote.block) for vote in member.machine.votes_of(1)
+        vote == council.vote(vote.kind, 1, vote.view, vote.block)
+        for vote in member.machine.ballots.votes_of(1)
     )
     assert RECALLED_MOST == 1_000
 
@@ -406,7 +408,7 @@ def test_evidence_holds_every_vote_and_certificate() -> None:
     skip = Certified("skip", 1, None, council.skips(0)[0], None)
     vote = council.vote("skip", 3, 1, None)
     member.hear(notar, skip, vote)
-    evidence = member.machine.evidence()
+    evidence = member.machine.ballots.evidence()
     assert {skip, replace(notar, body=None), vote} <= set(evidence)
 
 

@@ -227,7 +227,9 @@ def replayed_elsewhere(messages: list[Message]) -> list[str]:
         say_all(world, messages)
         heights = [node.ledger.tip.height for node in world.nodes]
         pending = [len(node.replica._intake.mempool) for node in world.nodes if node.replica is not None]
-        votes = [list(node.replica._simplex._all_votes()) for node in world.nodes if node.replica is not None]
+        votes = [
+            list(node.replica._simplex.ballots.all()) for node in world.nodes if node.replica is not None
+        ]
         problems = list(world.witness.problems)
     changed = {"heights": any(heights), "pending": any(pending), "votes": any(votes)}
     return problems + [what for what, has in changed.items() if has]

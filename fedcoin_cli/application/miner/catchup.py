@@ -6,7 +6,7 @@ Nothing is believed for who says it: a block comes with its certificate and is c
 from collections.abc import Iterable
 
 from fedcoin_cli.application.miner.ports import Ledger, Ports
-from fedcoin_cli.consensus.simplex import Signer
+from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.network.message import BLOCKS_A_FETCH, Fetch, FinalBlock, Recalled, Status, Vote
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis

@@ -20,7 +20,8 @@ from fedcoin_cli.application.miner.taskwork import TaskWork
 from fedcoin_cli.application.miner.votelog import Record, Remembered
 from fedcoin_cli.consensus import simplex
 from fedcoin_cli.consensus.amnesia import Forgotten
-from fedcoin_cli.consensus.simplex import Council, Signer, Simplex
+from fedcoin_cli.consensus.council import Council, Signer
+from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.contract.settlement import validate
 from fedcoin_cli.network.message import (
     Ask,
@@ -291,7 +292,7 @@ class Replica:
     def _answer_recall(self, sender: str) -> None:
         """What this miner holds of the asker's: its commit in the present attempt, its votes at the present height."""
         commit = None if self.taskwork.machine is None else self.taskwork.machine.commit_of(sender)
-        votes = self._simplex.votes_of(self.genesis.roster.index(sender))
+        votes = self._simplex.ballots.votes_of(self.genesis.roster.index(sender))
         self.ports.send(sender, Recalled(self._simplex.height, votes, commit))
 
     def _remind(self, sender: str, nonce: str) -> None:
@@ -301,7 +302,7 @@ class Replica:
         if gaps or (self._recovery is not None and self._recovery.lost):
             return
         own = tuple((vote.kind, vote.view, vote.block) for vote in machine.own_votes())
-        held = machine.votes_of(self.genesis.roster.index(sender))
+        held = machine.ballots.votes_of(self.genesis.roster.index(sender))
         reminder = Reminder(me, sender, nonce, machine.height, own, held, "")
         signature = self._signer.sign("reminder", reminder.terms())
         self.ports.send(sender, replace(reminder, signature=signature))
@@ -399,7 +400,7 @@ class Replica:
             )
         if self._simplex.disturbed or block.header.view or certificate.view:
             final = Certified("final", block.height, block.id, certificate, None)
-            self.ports.keep_evidence(block.height, [*self._simplex.evidence(), final])
+            self.ports.keep_evidence(block.height, [*self._simplex.ballots.evidence(), final])
         current = self.ledger.tip.state.current
         self._log.decide(block, certificate, None if current is None else current.task.id)
         self.ledger.append(block, certificate)

@@ -9,9 +9,9 @@ from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.application.miner.votelog import Record
 from fedcoin_cli.consensus import posap
+from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.posap import Posap
-from fedcoin_cli.consensus.simplex import Signer
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.contract.task import attempt_of
 from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote

@@ -1,0 +1,196 @@
+"""Ballots: what was voted at one height, counted by view and block, and the certificates that q votes make (pure).
+
+Everything here has a valid signature: votes from elsewhere and certificates are checked once, when they come in. A
+miner's first vote of a kind and view counts. A second one for another block proves its fault; it is kept as evidence
+and counts for nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from fedcoin_cli.consensus.council import Council, Signer
+from fedcoin_cli.network.message import Certified, Vote
+from ledger_store.block import VIEW_MAX, Certificate, vote_terms
+
+RECALLED_MOST = 1_000
+
+
+@dataclass
+class Ballot:
+    """The votes of one view: signatures by voter, for NOTAR and FINAL by block as well."""
+
+    notar: dict[str, dict[int, str]] = field(default_factory=dict)
+    skip: dict[int, str] = field(default_factory=dict)
+    final: dict[str, dict[int, str]] = field(default_factory=dict)
+    notarised: tuple[str, Certificate] | None = None
+    skipped: Certificate | None = None
+    # Only more than f liars bring about a second notarisation; what a liar said twice counts once.
+    rival: tuple[str, Certificate] | None = None
+    seconds: dict[tuple[str, int], Vote] = field(default_factory=dict)
+
+    def tally(self, kind: str) -> dict[str, dict[int, str]]:
+        """The signatures for each block."""
+        return self.notar if kind == "notar" else self.final
+
+
+class Ballots:
+    """All votes of one height.
+
+    `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known.
+    """
+
+    def __init__(self, council: Council, height: int, signer: Signer) -> None:
+        self.height = height
+        self.stirred = False
+        self.views: dict[int, Ballot] = {}
+        self.final: tuple[str, Certificate] | None = None
+        self._council = council
+        self._signer = signer
+
+    def at(self, view: int) -> Ballot:
+        """The ballot of a view, empty if nothing was voted."""
+        return self.views.setdefault(view, Ballot())
+
+    # Taking in --------------------------------------------------------------------------------------------------
+
+    def hear(self, vote: Vote) -> None:
+        """A vote from elsewhere; what does not verify is ignored."""
+        if not 0 <= vote.voter < self._council.miners or vote.voter == self._council.me or self._held(vote):
+            return
+        terms = vote_terms(self.height, vote.view, vote.block)
+        if self._signer.verify(vote.voter, vote.kind, terms, vote.signature):
+            self.count(vote)
+
+    def count(self, vote: Vote) -> None:
+        """A vote that is known to be signed; q equal ones become a certificate."""
+        ballot = self.at(vote.view)
+        if vote.block is None:
+            signatures = ballot.skip
+        else:
+            tally = ballot.tally(vote.kind)
+            if any(vote.voter in other for block, other in tally.items() if block != vote.block):
+                ballot.seconds[vote.kind, vote.voter] = vote
+                return
+            signatures = tally.setdefault(vote.block, {})
+        signatures[vote.voter] = vote.signature
+        self.stirred |= len(signatures) > self._council.faults
+        if len(signatures) >= self._council.quorum:
+            chosen = sorted(signatures.items())[: self._council.quorum]
+            self.learn(
+                Certified(vote.kind, self.height, vote.block, Certificate(vote.view, tuple(chosen)), None)
+            )
+
+    def learn(self, proof: Certified) -> None:
+        """A certificate that is known to be signed; the first of a view stands."""
+        ballot = self.at(proof.certificate.view)
+        self.stirred = True
+        if proof.block is None:
+            ballot.skipped = ballot.skipped or proof.certificate
+            return
+        named = proof.block, proof.certificate
+        if proof.votes == "final":
+            self.final = self.final or named
+        elif ballot.notarised is None:
+            ballot.notarised = named
+        elif ballot.notarised[0] != proof.block:
+            ballot.rival = ballot.rival or named
+
+    def _held(self, vote: Vote) -> bool:
+        ballot = self.at(vote.view)
+        if vote.block is None:
+            return vote.voter in ballot.skip
+        held = ballot.tally(vote.kind).get(vote.block, ())
+        return vote.voter in held or (vote.kind, vote.voter) in ballot.seconds
+
+    # Questions --------------------------------------------------------------------------------------------------
+
+    def proves(self, proof: Certified) -> bool:
+        """Exactly q distinct miners in order signed this vote; what is held already is not checked again."""
+        certificate = proof.certificate
+        ballot = self.views.get(certificate.view)
+        if ballot is not None and _known(ballot, proof):
+            return True
+        indices = [index for index, _ in certificate.signatures]
+        if (
+            len(indices) != self._council.quorum
+            or indices != sorted(set(indices))
+            or indices[-1] >= self._council.miners
+        ):
+            return False
+        terms = vote_terms(self.height, certificate.view, proof.block)
+        verify = self._signer.verify
+        return all(
+            verify(index, proof.votes, terms, signature) for index, signature in certificate.signatures
+        )
+
+    def certifies(self, block: str) -> bool:
+        """Whether a certificate names this block."""
+        return any(named is not None and named[0] == block for named in (self.final, *self._notarised()))
+
+    def best_notarised(self, below: int = VIEW_MAX + 1) -> int:
+        """The highest view under `below` with a notarisation held, else −1."""
+        views = (view for view, ballot in self.views.items() if ballot.notarised is not None and view < below)
+        return max(views, default=-1)
+
+    def notarised(self, view: int) -> tuple[str, Certificate]:
+        """The block of a view that has a notarisation, and that."""
+        notarised = self.views[view].notarised
+        assert notarised is not None
+        return notarised
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether more happened than view 0 with one block: then what was said is worth keeping."""
+        first = self.views.get(0, Ballot())
+        blocks = first.notar.keys() | first.final.keys()
+        return bool(first.skip or first.seconds or first.rival or len(blocks) > 1 or self.views.keys() - {0})
+
+    def votes_of(self, miner: int) -> tuple[Vote, ...]:
+        """The newest votes of `miner`, alone or in certificates: the answer to its recall."""
+        votes = {
+            (vote.view, vote.kind, vote.block): vote
+            for vote in [*self._in_certificates(), *self.all()]
+            if vote.voter == miner
+        }
+        return tuple(sorted(votes.values(), key=lambda vote: vote.view)[-RECALLED_MOST:])
+
+    def evidence(self) -> list[Vote | Certified]:
+        """Every certificate held, and every vote that is in none of them: what a fork's culprits are named by."""
+        certified = {(vote.kind, vote.view, vote.block, vote.voter) for vote in self._in_certificates()}
+        seconds = (vote for ballot in self.views.values() for vote in ballot.seconds.values())
+        votes = [*self.all(), *seconds]
+        loose = (vote for vote in votes if (vote.kind, vote.view, vote.block, vote.voter) not in certified)
+        return [*self._certificates(), *loose]
+
+    def all(self) -> Iterator[Vote]:
+        """Every vote that counts; some are in certificates only, and not here."""
+        for view, ballot in sorted(self.views.items()):
+            for voter, signature in ballot.skip.items():
+                yield Vote("skip", voter, self.height, view, None, signature)
+            for kind in ("notar", "final"):
+                for block, signatures in ballot.tally(kind).items():
+                    for voter, signature in signatures.items():
+                        yield Vote(kind, voter, self.height, view, block, signature)
+
+    def _in_certificates(self) -> Iterator[Vote]:
+        return (vote for proof in self._certificates() for vote in proof.single_votes())
+
+    def _certificates(self) -> Iterator[Certified]:
+        for _, ballot in sorted(self.views.items()):
+            if ballot.skipped is not None:
+                yield Certified("skip", self.height, None, ballot.skipped, None)
+            for notarised in (ballot.notarised, ballot.rival):
+                if notarised is not None:
+                    yield Certified("notar", self.height, *notarised, None)
+        if self.final is not None:
+            yield Certified("final", self.height, *self.final, None)
+
+    def _notarised(self) -> Iterator[tuple[str, Certificate] | None]:
+        return (ballot.notarised for ballot in self.views.values())
+
+
+def _known(ballot: Ballot, proof: Certified) -> bool:
+    if proof.votes == "skip":
+        return ballot.skipped is not None
+    held = (ballot.notarised, ballot.rival) if proof.votes == "notar" else ()
+    return any(notarised is not None and notarised[0] == proof.block for notarised in held)

@@ -1,0 +1,39 @@
+"""Who decides and how they sign: the roster's size, the quorum, the order of leaders, the length of a view (pure)."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+TIMEOUT_MAX_MS = 100_000
+
+
+class Signer(Protocol):
+    """Signatures of this miner and of the roster; stubs in most simulations, Ed25519 otherwise."""
+
+    def sign(self, kind: str, terms: dict[str, object]) -> str:
+        """This miner's signature."""
+        ...
+
+    def verify(self, miner: int, kind: str, terms: dict[str, object], signature: str) -> bool:
+        """Whether roster[miner] signed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Council:
+    """Who decides: R miners, this one's index, the quorum, the bound on message delay."""
+
+    miners: int
+    me: int
+    delta_ms: int
+    quorum: int
+    faults: int
+    validation_ms: int = 1_000
+
+    def leader(self, height: int, view: int) -> int:
+        """Roster order, nobody else: a leader derived from a block id could be ground."""
+        return (height + view) % self.miners
+
+    def timeout_ms(self, view: int) -> int:
+        """T_v = min(100 s, T0 · 1.5^v), T0 = 4Δ + the time that validation takes."""
+        start = 4 * self.delta_ms + self.validation_ms
+        return min(TIMEOUT_MAX_MS, start * 3**view // 2**view) if view < 40 else TIMEOUT_MAX_MS
