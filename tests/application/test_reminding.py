@@ -165,3 +165,36 @@ def test_a_reminded_miner_contradicts_nothing_and_the_chain_goes_on() -> None:
     assert reminded["times"] >= SEEDS
     assert reminded["known"]
     assert reminded["votes"]
+
+
+def test_whoever_may_have_committed_before_its_loss_abstains_through_later_falls() -> None:
+    """A log is lost while a task is mined: no commit in this attempt, nor after a fall some heights later."""
+    with stub_signatures(True):
+        loss = Loss(2)
+        world = loss.world
+        for node in world.nodes:
+            node.revive()
+        world.clients.submit(world.clients.task(0, 1))
+        victim = world.nodes[1]
+        world.run_until(60_000, lambda: _mining(victim))
+        loss._lose(victim)
+        world.run_until(world.now + 10_000, lambda: _mining(victim) and victim.ledger.tip.height >= 1)
+        for number in range(1, 5):
+            loss._pay(number)
+            world.run_until(world.now + 3_000, lambda: False)
+        assert victim.ledger.tip.height >= 4
+        for _ in range(2):
+            assert victim.replica is not None
+            machine = victim.replica.taskwork.machine
+            assert machine is not None
+            assert (machine.attempt.number, machine.phase, machine.me) == (1, "mining", None)
+            victim.die()
+            victim.revive()
+            world.run_until(world.now + 2_000, lambda: False)
+        world.heal()
+        world.run_until(world.now + 600_000, world.converged)
+        assert world.finish() == []
+
+
+def _mining(node: Node) -> bool:
+    return node.replica is not None and node.replica.taskwork.machine is not None

@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from chains import ChainMaker, build_chain
@@ -16,7 +17,8 @@ from children import in_child
 from simulated.disks import MemoryLog
 
 from fedcoin_cli.application.miner.votelog import Record, VoteLog
-from fedcoin_cli.consensus.posap import Frozen, Opening, Started
+from fedcoin_cli.consensus.amnesia import Forgotten
+from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
 from fedcoin_cli.network.message import Certified, CommitNote, Proposal, RevealNote, Vote
 from ledger_store.block import Certificate
 from ledger_store.errors import KeyFailure, StorageFailure
@@ -61,7 +63,14 @@ def one_of_each(chain: ChainMaker) -> list[Record]:
         Opening(TASK, 1, reveal),
         frozen(TASK),
         Started(TASK, 1, "OPEN", 1_700_000_000_000),
+        Abstained(TASK, 1),
+        Forgotten(4, 1),
     ]
+
+
+def test_there_is_one_of_each(chain: ChainMaker) -> None:
+    """A new kind of record is tested below, or this says so."""
+    assert {type(record) for record in one_of_each(chain)} == set(get_args(Record))
 
 
 def test_every_record_comes_back_in_order(path: Path, chain: ChainMaker) -> None:

@@ -10,6 +10,7 @@ from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.votelog import Record, from_bytes, to_bytes
 from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.posap import (
+    Abstained,
     Attempt,
     CheckMask,
     CheckTable,
@@ -209,6 +210,18 @@ def test_a_close_is_due_when_all_have_committed() -> None:
     assert bench.machine.due_close() is None
     bench.machine.receive(bench.commit_note(2))
     assert bench.machine.due_close() == bench.commits(0, 1, 2)
+
+
+def test_who_abstains_gives_no_commit_and_still_closes_with_the_others() -> None:
+    """A log that says so after a restart: an estimate stays unsaid, the others' commits count."""
+    bench = Bench()
+    bench.disk.append(to_bytes(Abstained(bench.task.id, 1)))
+    bench.restart()
+    assert bench.do(bench.machine.estimated(bench.estimate())) == []
+    for index in (1, 2):
+        bench.machine.receive(bench.commit_note(index))
+    bench.pass_commit_freeze()
+    assert bench.machine.due_close() == bench.commits(1, 2)
 
 
 @pytest.mark.parametrize("held", [(), (1,), (1, 2)])
