@@ -22,8 +22,8 @@ from zmq.utils.monitor import parse_monitor_message
 
 from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
 from fedcoin_cli.network.connections import Connections
+from fedcoin_cli.network.frame import FRAME_MAX_BYTES
 from fedcoin_cli.network.limits import Bucket, Limits, Outbox
-from fedcoin_cli.network.message import FRAME_MAX_BYTES
 from ledger_store.errors import NetworkFailure
 from ledger_store.keys import KeyPair
 

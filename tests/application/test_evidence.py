@@ -6,7 +6,8 @@ from councils import Assembly
 
 from fedcoin_cli.application.books import evidence
 from fedcoin_cli.application.books.evidence import heights_kept, keep_evidence, read_evidence
-from fedcoin_cli.network.message import Certified, Recall, to_frame
+from fedcoin_cli.network.frame import to_frame
+from fedcoin_cli.network.message import Certified, Recall
 from ledger_store.errors import LedgerInvalid
 
 BLOCK = "a" * 64

@@ -17,7 +17,8 @@ from fuzzing.mutations import mutated
 
 from fedcoin_cli.network import pieces
 from fedcoin_cli.network.admission import transport_public, transport_secret
-from fedcoin_cli.network.message import Ask, Fetch, FraudNote, Status, to_frame
+from fedcoin_cli.network.frame import to_frame
+from fedcoin_cli.network.message import Ask, Fetch, FraudNote, Status
 from ledger_store.keys import KeyPair
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "messages.json"

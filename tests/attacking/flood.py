@@ -12,7 +12,8 @@ from simulated.mutations import mutant, sign_again
 from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 
-from fedcoin_cli.network.message import Message, RevealNote, fraud_note, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Message, RevealNote, fraud_note
 from ledger_store.errors import Malformed
 
 A_MESSAGE = 60

@@ -20,7 +20,8 @@ from scenarios.rows import quantile
 from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, miner_name
-from fedcoin_cli.network.message import Ask, Standing, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Ask, Standing
 from fedcoin_cli.network.p2p import P2P
 from ledger_store.jsonl import ChainReader
 from ledger_store.keys import KeyPair

@@ -33,7 +33,8 @@ from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.tensorfile import write_tensors
 from fedcoin_cli.learning.weights import TestSet, read_proxy, read_test, read_update, write_proxy, write_test
 from fedcoin_cli.network import pieces
-from fedcoin_cli.network.message import Certified, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Certified
 from ledger_store.armor import armored
 from ledger_store.block import Block, Certificate
 from ledger_store.canonical import decode, digest, encode

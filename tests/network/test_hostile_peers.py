@@ -12,7 +12,7 @@ from peers import HOST, Village, closing, gather, village
 
 from fedcoin_cli.network.admission import transport_public, transport_secret
 from fedcoin_cli.network.connections import GUESTS_MOST
-from fedcoin_cli.network.message import FRAME_MAX_BYTES
+from fedcoin_cli.network.frame import FRAME_MAX_BYTES
 from fedcoin_cli.network.p2p import P2P
 from ledger_store.keys import KeyPair
 

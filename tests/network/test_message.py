@@ -10,9 +10,9 @@ from chains import COIN, ChainMaker, build_chain, digest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedcoin_cli.network.frame import FRAME_MAX_BYTES, from_frame, to_frame
 from fedcoin_cli.network.message import (
     CHECKED_MOST,
-    FRAME_MAX_BYTES,
     VOTE_KINDS,
     Ask,
     Certified,
@@ -34,8 +34,6 @@ from fedcoin_cli.network.message import (
     TransactionNote,
     Vote,
     fraud_note,
-    from_frame,
-    to_frame,
 )
 from ledger_store.block import VIEW_MAX, Certificate
 from ledger_store.canonical import encode

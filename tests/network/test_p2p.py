@@ -13,7 +13,7 @@ from peers import HOST, closing, connect, free_port, gather, village
 
 from fedcoin_cli.network import p2p
 from fedcoin_cli.network.admission import Admission
-from fedcoin_cli.network.message import FRAME_MAX_BYTES
+from fedcoin_cli.network.frame import FRAME_MAX_BYTES
 from fedcoin_cli.network.p2p import MESSAGES, P2P, Door
 from ledger_store.errors import ExitCode, NetworkFailure
 from ledger_store.keys import KeyPair

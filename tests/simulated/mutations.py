@@ -1,21 +1,14 @@
 """A liar that changes anything: one value somewhere in a message, and signs again what it may sign.
 
-What is no message any more a real peer refuses as bytes (`network.message`); the rest reaches the machines.
+What is no message any more a real peer refuses as bytes (`network.frame`); the rest reaches the machines.
 """
 
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from fedcoin_cli.network.message import (
-    CommitNote,
-    Message,
-    Proposal,
-    RevealNote,
-    Vote,
-    from_frame,
-    to_frame,
-)
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import vote_terms
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import Malformed

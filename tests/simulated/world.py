@@ -24,7 +24,8 @@ from simulated.witness import Witness
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.network.message import Message, Receipt, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Message, Receipt
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.keys import KeyPair

@@ -7,7 +7,8 @@ it travels. Which of it proves anything is decided in `consensus.accountability`
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fedcoin_cli.network.message import Certified, Vote, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Certified, Vote
 from ledger_store.disk import put_in_place, refusals, stage
 from ledger_store.errors import LedgerInvalid, Malformed
 

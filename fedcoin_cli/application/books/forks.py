@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fedcoin_cli.application.books.evidence import Said, read_said
 from fedcoin_cli.consensus.accountability import Guilt, guilty, least_culprits
-from fedcoin_cli.network.message import Certified, to_frame
+from fedcoin_cli.network.frame import to_frame
+from fedcoin_cli.network.message import Certified
 from ledger_store.canonical import decode, encode
 from ledger_store.disk import put_in_place, stage
 from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed

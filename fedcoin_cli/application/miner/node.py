@@ -27,7 +27,8 @@ from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
-from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied

@@ -14,16 +14,8 @@ from typing import Any
 
 from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
-from fedcoin_cli.network.message import (
-    Certified,
-    CommitNote,
-    FinalBlock,
-    Proposal,
-    RevealNote,
-    Vote,
-    from_frame,
-    to_frame,
-)
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Certified, CommitNote, FinalBlock, Proposal, RevealNote, Vote
 from ledger_store.block import VIEW_MAX, Block, Certificate
 from ledger_store.canonical import DIGEST_LENGTH, decode, encode
 from ledger_store.disk import put_in_place, refusals

@@ -16,7 +16,8 @@ from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.consensus.amnesia import Forgotten, recollect
 from fedcoin_cli.network.admission import Admission
-from fedcoin_cli.network.message import Remind, Reminder, Vote, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Remind, Reminder, Vote
 from fedcoin_cli.network.p2p import P2P, Door
 from ledger_store.block import vote_terms
 from ledger_store.errors import Malformed, NetworkFailure, NotFound, SettingsError

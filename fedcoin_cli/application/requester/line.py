@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterable
 
 from fedcoin_cli.application.workspace.peers import Peer
-from fedcoin_cli.network.message import Ask, Message, Standing, from_frame, to_frame
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Ask, Message, Standing
 from fedcoin_cli.network.p2p import P2P
 from ledger_store.errors import Malformed
 from ledger_store.keys import KeyPair
