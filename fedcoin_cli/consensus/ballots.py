@@ -127,6 +127,11 @@ class Ballots:
         """Whether a certificate names this block."""
         return any(named is not None and named[0] == block for named in (self.final, *self._notarised()))
 
+    def has_skipped(self, view: int) -> bool:
+        """Whether the skip certificate of a view is held."""
+        ballot = self.views.get(view)
+        return ballot is not None and ballot.skipped is not None
+
     def best_notarised(self, below: int = VIEW_MAX + 1) -> int:
         """The highest view under `below` with a notarisation held, else −1."""
         views = (view for view, ballot in self.views.items() if ballot.notarised is not None and view < below)
@@ -140,10 +145,14 @@ class Ballots:
 
     @property
     def disturbed(self) -> bool:
-        """Whether more happened than view 0 with one block: then what was said is worth keeping."""
+        """Whether more happened than view 0 with one block: then what was said is worth keeping.
+
+        SKIPs of f miners do not count: a liar could have everything kept, and so nothing for long.
+        """
         first = self.views.get(0, Ballot())
         blocks = first.notar.keys() | first.final.keys()
-        return bool(first.skip or first.seconds or first.rival or len(blocks) > 1 or self.views.keys() - {0})
+        skipped = first.skipped is not None or len(first.skip) > self._council.faults
+        return bool(skipped or first.seconds or first.rival or len(blocks) > 1 or self.views.keys() - {0})
 
     def votes_of(self, miner: int) -> tuple[Vote, ...]:
         """The newest votes of `miner`, alone or in certificates: the answer to its recall."""

@@ -35,6 +35,8 @@ from fedcoin_cli.network.message import Certified, Proposal, Vote
 from ledger_store.block import Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64
+# A proposal must fit into a frame however long a height goes on; standstills bring the certificates before these.
+SKIPS_CARRIED = 64
 
 
 class Judge(Protocol):
@@ -88,7 +90,8 @@ class _View:
     skip: Vote | None = None
     final: Vote | None = None
     skip_kept: bool = False
-    notarisation_kept: bool = False
+    certificate_kept: bool = False
+    notarisation_kept: bool = False  # with its block
 
     def votes(self) -> list[Vote]:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
@@ -140,9 +143,10 @@ class Simplex:
                 case Certified():
                     self._learn(record)
                     view = self._at(record.certificate.view)
-                    view.skip_kept |= record.votes == "skip"
-                    view.notarisation_kept |= record.votes == "notar"
                     self._kept_bodies |= set(self._bodies)
+                    view.skip_kept |= record.votes == "skip"
+                    view.certificate_kept |= record.votes == "notar"
+                    view.notarisation_kept |= record.votes == "notar" and record.block in self._kept_bodies
                 case Forgotten():
                     self._silent_to = max(self._silent_to, record.silent_to(self.height))
         self._out.clear()
@@ -219,6 +223,14 @@ class Simplex:
         """Whether more happened than view 0 with one block: then what was said is worth keeping."""
         return self.view > 0 or self.ballots.disturbed
 
+    def is_led(self, proposal: Proposal) -> bool:
+        """Whether the leader of its view signed this proposal."""
+        leader = self.council.leader(proposal.height, proposal.view)
+        terms = proposal.terms()
+        return proposal.proposer == leader and self._signer.verify(
+            leader, "proposal", terms, proposal.signature
+        )
+
     def own_votes(self) -> list[Vote]:
         """Every own vote of this height."""
         return [vote for view in self._views.values() for vote in view.votes()]
@@ -227,9 +239,7 @@ class Simplex:
 
     def _on_proposal(self, proposal: Proposal) -> None:
         number = proposal.view
-        if proposal.proposer != self.council.leader(self.height, number) or not self._signed(proposal):
-            return
-        if not self._justified(proposal):
+        if not self.is_led(proposal) or not self._justified(proposal):
             return
         view = self._at(number)
         if view.proposal is None:
@@ -242,12 +252,15 @@ class Simplex:
     def _justified(self, proposal: Proposal) -> bool:
         """The block repeats the named notarisation, or is fresh; every view between was skipped."""
         best, number = proposal.justified, proposal.view
-        if not -1 <= best < number or len(proposal.skips) != number - best - 1:
+        first = number - len(proposal.skips)
+        if not -1 <= best < number or first <= best:
             return False
         fresh = best == -1
         if fresh != (proposal.notarisation is None) or (fresh and proposal.block.header.view != number):
             return False
-        for skipped, certificate in zip(range(best + 1, number), proposal.skips, strict=True):
+        if not all(self.ballots.has_skipped(view) for view in range(best + 1, first)):
+            return False
+        for skipped, certificate in zip(range(first, number), proposal.skips, strict=True):
             proof = Certified("skip", self.height, None, certificate, None)
             if certificate.view != skipped or not self.ballots.proves(proof):
                 return False
@@ -290,7 +303,11 @@ class Simplex:
         return True
 
     def _keep(self) -> bool:
-        """Certificates must survive a crash of all: without them no later leader could justify its proposal."""
+        """Certificates must survive a crash of all: without them no later leader could justify its proposal.
+
+        A notarisation also without its block: whoever leaves a view on it says neither SKIP nor NOTAR there later on,
+        and the others may need just this certificate.
+        """
         for number, ballot in self.ballots.views.items():
             view = self._at(number)
             if ballot.skipped is not None and not view.skip_kept:
@@ -299,9 +316,11 @@ class Simplex:
             if ballot.notarised is not None and not view.notarisation_kept:
                 block, certificate = ballot.notarised
                 body = None if block in self._kept_bodies else self._bodies.get(block)
-                if body is not None or block in self._kept_bodies:
-                    view.notarisation_kept = True
+                view.notarisation_kept = body is not None or block in self._kept_bodies
+                if view.notarisation_kept:
                     self._kept_bodies.add(block)
+                if view.notarisation_kept or not view.certificate_kept:
+                    view.certificate_kept = True
                     self._out.append(Persist(Certified("notar", self.height, block, certificate, body)))
         return False
 
@@ -347,7 +366,7 @@ class Simplex:
             block=block,
             justified=best,
             notarisation=None if best < 0 else self.ballots.notarised(best)[1],
-            skips=tuple(skip for skip in skips if skip is not None),
+            skips=tuple(skip for skip in skips if skip is not None)[-SKIPS_CARRIED:],
             signature="",
         )
         proposal = replace(proposal, signature=self._signer.sign("proposal", proposal.terms()))
@@ -422,9 +441,6 @@ class Simplex:
         self.view = number
         self._timeout_at = None
         self._leave_at = None
-
-    def _signed(self, proposal: Proposal) -> bool:
-        return self._signer.verify(proposal.proposer, "proposal", proposal.terms(), proposal.signature)
 
     def _at(self, number: int) -> _View:
         return self._views.setdefault(number, _View())

@@ -79,8 +79,9 @@ class Recovery:
     Up to the height that the log saw decided, its votes are forgotten: a ledger that is behind it catches up first.
     q − 1 others must have told which votes of this miner they hold; until `patient_until_ms` all of them: what an old
     log lacks may be known to one alone. A log that lacks one of them, or that was missing
-    (`lost`), is no base for voting: the miner observes until a height that nobody can have reached before. With its
-    fault counted among the f, one of those that answered works at least at the height before this miner's.
+    (`lost`), is no base for voting: the miner observes until a height that it cannot have reached before. With its
+    fault counted among the f, of any q − 1 that answer one works at least at the height before that where this miner
+    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back.
     """
 
     def __init__(
@@ -97,19 +98,19 @@ class Recovery:
         self._genesis = genesis
         self._me = me
         self._signer = signer
-        self._highest = height
+        self._began = height
         self._decided = decided
         self._patient_until_ms = patient_until_ms
         self.lost = lost
+        self._first: dict[str, int] = {}
         self._answered: dict[str, int] = {}
 
     def recalled(self, sender: str, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
         """One miner's answer; this miner works at `height` and its log holds the votes `own`."""
         if sender not in self._genesis.roster or sender == self._genesis.roster[self._me]:
             return
-        if len(self._answered) < self._genesis.quorum - 1 and sender not in self._answered:
-            # Of the first answers only: a chain that moves on must not be chased for ever.
-            self._highest = max(self._highest, recalled.height)
+        # The first answer: a chain that moves on must not be chased for ever.
+        self._first.setdefault(sender, recalled.height)
         self._answered[sender] = max(recalled.height, self._answered.get(sender, 0))
         known = {(vote.height, vote.kind, vote.view, vote.block) for vote in own}
         for vote in recalled.votes:
@@ -128,8 +129,9 @@ class Recovery:
         # Who works higher tells nothing of this height, which is decided when more than f do: catch up first.
         if sum(told > height for told in self._answered.values()) > self._genesis.faults:
             return False
-        # One height above the highest that was told may have been decided by this miner alone before it fell.
-        return not self.lost or height > self._highest + 1
+        # One height above may have been decided by this miner alone before it fell.
+        below = sum(told + 1 < height for told in self._first.values())
+        return not self.lost or (below >= self._genesis.quorum - 1 and height > self._began + 1)
 
     def _mine(self, vote: Vote) -> bool:
         terms = vote_terms(vote.height, vote.view, vote.block)

@@ -86,7 +86,11 @@ class Intake:
             if isinstance(transaction, Close | Result) or transaction.id in self.mempool:
                 continue
             rival = self.mempool.at(transaction.sender, transaction.sequence)
-            if rival is not None and transaction.verified(self._genesis.id):
+            if (
+                rival is not None
+                and not self._is_refused(transaction)
+                and transaction.verified(self._genesis.id)
+            ):
                 self.mempool.drop(rival)
             self._admit(transaction, sender)
 
@@ -165,9 +169,8 @@ class Intake:
 
     def _admit(self, transaction: Pendable, sender: str) -> str | None:
         """Take it, or say why not."""
-        refusal = self._refused.get(transaction.id)
-        if refusal is not None and refusal.holds(self._ports.now_ms()):
-            return refusal.reason
+        if self._is_refused(transaction):
+            return self._refused[transaction.id].reason
         try:
             self.mempool.admit(transaction, self._ledger.tip.state, self._ports.now_ms())
         except PeerFault as error:
@@ -176,12 +179,18 @@ class Intake:
             self._gather(transaction, sender)
         return None
 
+    def _is_refused(self, transaction: Pendable) -> bool:
+        refusal = self._refused.get(transaction.id)
+        return refusal is not None and refusal.holds(self._ports.now_ms())
+
     def _refuse(self, task: Task, refusal: "_Refusal") -> None:
         """Forget a pending task and tell its account why."""
         if len(self._refused) >= REFUSALS_KEPT:
             del self._refused[next(iter(self._refused))]
         self._refused[task.id] = refusal
         self._moved.pop(task.id, None)
+        if self._given.pop(task.id, None) is not None:
+            self._ports.order(work.Forget(task))
         self.mempool.drop(task)
         self._ports.send(task.sender, Receipt(task.id, refusal.reason))
 
@@ -194,8 +203,12 @@ class Intake:
         self._inspect_if_complete(task)
 
     def _inspect_if_complete(self, task: Task) -> None:
-        done = task.id in self._checked or ("inspect", task.id) in self._orders
-        if not done and all(self._ports.has_file(digest) for digest in task.files):
+        if task.id in self._checked:  # it was pending before
+            self.mempool.task_checked(task, self._ports.now_ms())
+            self._hurry(task)
+        elif ("inspect", task.id) not in self._orders and all(
+            self._ports.has_file(digest) for digest in task.files
+        ):
             self._given[task.id] = task
             self._orders.give(("inspect", task.id), work.Inspect(task))
 

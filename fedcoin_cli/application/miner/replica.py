@@ -263,7 +263,7 @@ class Replica:
                 self._keep_early(sender, message)
             self._catchup.heard(sender, message.height - 1)
         else:
-            if isinstance(message, Proposal):
+            if isinstance(message, Proposal) and self._simplex.is_led(message):
                 self._intake.learn(message.block, sender)
             self._run(self._simplex.receive(message, self.ports.now_ms()))
 
