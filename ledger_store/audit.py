@@ -34,12 +34,14 @@ class Span:
 class AuditReport:
     """What an audit saw.
 
-    `height` and `head` are those of the last block that passed; `blocks` says how many did. Below level 2 no
-    certificate is verified and nothing folded: `certified_to` and `balances` (address → micro) are None, the
-    balances also after a finding. `skipped` says in words what was not checked.
+    `height` and `head` are those of the last block that passed; `blocks` says how many were asked for and did.
+    `genesis` is what all of it rests on: whether that is the network that somebody means is theirs to know. None: the
+    first line is no genesis. Below level 2 no certificate is verified and nothing folded: `certified_to` and `balances`
+    (address → micro) are None, the balances also after a finding. `skipped` says in words what was not checked.
     """
 
     level: int
+    genesis: Genesis | None
     height: int
     head: str
     certified_to: int | None
@@ -60,9 +62,13 @@ def audit(
     extra_checks: Sequence[Check] = (),
     span: Span | None = None,
     jobs: int = 1,
+    genesis: str | None = None,
 ) -> AuditReport:
-    """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only."""
-    return _Audit(path, level, extra_checks, span or Span()).run(jobs)
+    """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
+
+    `genesis`: the id of the network that this must be; None: any.
+    """
+    return _Audit(path, level, extra_checks, span or Span(), genesis).run(jobs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,11 @@ class _Place:
 class _Audit:
     """One pass: where it stands and what it found. Below level 2 the tip stays at genesis."""
 
-    def __init__(self, path: Path, level: int, extra_checks: Sequence[Check], span: Span) -> None:
+    def __init__(
+        self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: str | None
+    ) -> None:
         self._path = path
+        self._expected = expected
         self._level = level
         self._span = span
         self._checks = [check for check in (*CHECKS, *extra_checks) if check.level <= level]
@@ -116,10 +125,11 @@ class _Audit:
         folded = self._tip is not None and self._level >= _FOLD_LEVEL and not self._findings
         return AuditReport(
             level=self._level,
+            genesis=None if self._tip is None else self._tip.genesis,
             height=self._height,
             head=self._head,
             certified_to=self._certified_to,
-            blocks=self._height,
+            blocks=max(0, self._height - self._span.first + 1),
             findings=tuple(self._findings),
             skipped=tuple(self._skipped),
             balances=self._tip.state.balances if folded and self._tip else None,
@@ -169,10 +179,13 @@ class _Audit:
         except Malformed as error:
             self._findings.append(Finding("E100", 0, 1, error.message))
             return
-        if line.endswith(b"\n"):
-            self._tip, self._head = start(genesis), genesis.id
-        else:
+        if not line.endswith(b"\n"):
             self._findings.append(Finding("E101", 0, 1, "the line has no end"))
+            return
+        self._tip, self._head = start(genesis), genesis.id
+        if self._expected not in {None, genesis.id}:
+            reason = f"this is {genesis.network!r}, genesis {genesis.id}, and not {self._expected}"
+            self._findings.append(Finding("E105", 0, 1, reason))
 
     def _step(self, height: int, raw: bytes, verify: Verify) -> None:
         assert self._tip is not None
@@ -186,7 +199,9 @@ class _Audit:
                 return
         self._height, self._head = height, subject.block.id
         if self._level >= _FOLD_LEVEL:
-            self._tip, self._certified_to = Tip(subject.after), height - 1
+            self._tip = Tip(subject.after)
+            if not trusted:
+                self._certified_to = height - 1
 
     def _skip_rest(self, lines: Iterator[tuple[int, bytes]]) -> None:
         """Say how much stands behind the finding."""

@@ -24,6 +24,7 @@ CODES = {
     "E102": "a line is not canonical JSON",
     "E103": "a line is no block",
     "E104": "the tip file is no tip file",
+    "E105": "the genesis is not that of the network that it must be",
     "E201": "a block has a wrong height",
     "E202": "a block's transactions are not the ones its header names",
     "E203": "a block's certificate is not the one its header names",

@@ -94,6 +94,7 @@ CAUGHT_BY: dict[str, Way] = {
     "justification_unchecked": Trace(traces.an_unjustified_block_gets_nowhere),
     "sent_before_persisted": Fall(1),
     "notarisation_not_persisted": Trace(traces.a_notarisation_survives_the_fall_of_those_who_rest_on_it),
+    "bare_notarisation_not_persisted": Trace(traces.a_notarisation_without_its_block_survives_a_fall),
     "proposal_rebuilt": Trace(traces.a_proposal_is_said_once),
     "no_veto": Liar("censor", 0),
     "veto_on_repeats": Trace(traces.a_repeated_block_needs_no_second_look),

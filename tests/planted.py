@@ -18,7 +18,7 @@ from fedcoin_cli.consensus import posap, simplex
 from fedcoin_cli.consensus.council import Council
 from fedcoin_cli.consensus.posap import Frozen, Opening, Posap
 from fedcoin_cli.consensus.simplex import Simplex
-from fedcoin_cli.network.message import CommitNote, RevealNote, Vote
+from fedcoin_cli.network.message import Certified, CommitNote, RevealNote, Vote
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 
@@ -96,6 +96,24 @@ def notarisation_not_persisted(patch: pytest.MonkeyPatch) -> None:
         return False
 
     patch.setattr(Simplex, "_keep", wrong)
+
+
+def bare_notarisation_not_persisted(patch: pytest.MonkeyPatch) -> None:
+    """A view is left on a certificate whose block is unknown here, and nothing of it is written."""
+    right = Simplex._keep
+
+    def wrong(machine: Any) -> bool:
+        before = len(machine._out)
+        right(machine)
+        kept = [effect for effect in machine._out[before:] if not _is_bare(machine, effect.record)]
+        machine._out[before:] = kept
+        return False
+
+    patch.setattr(Simplex, "_keep", wrong)
+
+
+def _is_bare(machine: Any, record: Any) -> bool:
+    return isinstance(record, Certified) and record.votes == "notar" and record.block not in machine._bodies
 
 
 def proposal_rebuilt(patch: pytest.MonkeyPatch) -> None:
@@ -230,6 +248,7 @@ PLANTED: dict[str, Patch] = {
         justification_unchecked,
         sent_before_persisted,
         notarisation_not_persisted,
+        bare_notarisation_not_persisted,
         proposal_rebuilt,
         no_veto,
         veto_on_repeats,

@@ -68,6 +68,28 @@ def a_notarisation_survives_the_fall_of_those_who_rest_on_it() -> None:
     agree([zero, two, three])
 
 
+def a_notarisation_without_its_block_survives_a_fall() -> None:
+    """R = 4: only 3 hears the dead leader's NOTAR, and never its block; it has left the view when it falls.
+
+    0 and 2 have said SKIP there, 3 will say nothing there any more: its certificate is all that can bring a decision.
+    """
+    council = armed(4)
+    zero, leader, two, three = council.members
+    proposal = first_proposal(council)
+    for member in (zero, two):
+        member.hear(proposal)
+    three.hear(*votes(leader, "notar"), *votes(zero, "notar"), *votes(two, "notar"))
+    zero.hear(*votes(two, "notar"))
+    two.hear(*votes(zero, "notar"))
+    for _ in range(14):  # nothing that 3 says gets out
+        council.now_ms += 500
+        three.tick()
+    assert three.kinds() == [("skip", 1)]
+    three.restart()
+    council.go_on([zero, two, three], LONG_MS)
+    agree([zero, two, three])
+
+
 def a_repeated_block_needs_no_second_look() -> None:
     """R = 4: the liar 1 notarises late and falls silent; 3 has skipped and could never accept the block itself."""
     council = armed(4)

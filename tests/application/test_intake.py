@@ -1,10 +1,15 @@
 """Intake over real replicas in the simulated world."""
 
+from simulated.nodes import Node
 from simulated.world import Faults, World
 from simulator import run
 
+from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.intake import FILES_PATIENCE_MS
-from fedcoin_cli.network.message import TransactionNote
+from fedcoin_cli.application.miner.replica import Replica
+from fedcoin_cli.network.message import Proposal, TransactionNote
+from ledger_store.block import make_block
+from ledger_store.transaction import Task
 
 
 def test_a_task_whose_files_never_come_gives_its_sequence_free() -> None:
@@ -48,3 +53,82 @@ def test_without_room_on_the_disk_no_task_is_voted_for() -> None:
 
     report = run(1, miners=4, faults=Faults(), real=False, live=live)
     assert report.problems == []
+
+
+def test_proposals_that_nobody_signed_move_nothing() -> None:
+    """A liar shows a block with an older task of the same number: the pending one stays, and is packed."""
+
+    def live(world: World) -> None:
+        world.heal()
+        older, task = world.clients.task(0, 1), world.clients.task(0, 1)
+        world.clients.submit(task)
+        honest = world.nodes[:3]
+        world.run_until(60_000, lambda: all(_checked(node, task) for node in honest))
+        assert world.nodes[0].ledger.tip.height == 0
+        for node in honest:
+            node.deliver(world.genesis.roster[3], _unsigned(world, older))
+            assert task in _replica(node)._intake.mempool.tasks()
+        world.nodes[3].die()
+        world.nodes[3].dead = True
+        world.run_until(world.now + 30_000, lambda: task.id in world.final)
+        assert task.id in world.final
+        world.nodes[3].dead = False
+        world.nodes[3].revive()
+        world.run_until(world.now + 600_000, world.converged)
+
+    assert run(11, miners=4, faults=Faults(), real=False, live=live).problems == []
+
+
+def test_a_task_that_comes_back_is_ready_although_nobody_looks_again() -> None:
+    """Its files were found good before a rival took its place for a while: nothing else would make it ready."""
+
+    def live(world: World) -> None:
+        world.heal()
+        task = world.clients.task(0, 1)
+        world.clients.submit(task)
+        world.run_until(60_000, lambda: all(_checked(node, task) for node in world.nodes))
+        for node in world.nodes:
+            intake = _replica(node)._intake
+            intake.mempool.drop(task)
+            intake._admit(task, task.sender)
+            assert intake.mempool.armed
+        world.run_until(world.now + 30_000, lambda: task.id in world.final)
+        assert task.id in world.final
+        world.run_until(world.now + 600_000, world.converged)
+
+    assert run(11, miners=4, faults=Faults(), real=False, live=live).problems == []
+
+
+def test_what_is_refused_is_forgotten() -> None:
+    """A task that its inspection refuses leaves nothing behind, here or in the mining child."""
+
+    def live(world: World) -> None:
+        world.heal()
+        task = world.clients.task(0, 1)
+        world.clients.submit(task)
+        world.run_until(60_000, lambda: task.id in _replica(world.nodes[0])._intake._given)
+        replica = _replica(world.nodes[0])
+        assert task.id in replica._intake._given
+        orders: list[work.Order] = []
+        replica.ports.order = orders.append  # type: ignore[method-assign]
+        replica._orders.give(("inspect", task.id), work.Inspect(task))
+        replica.answer(work.Inspected(task.id, "no good"))
+        assert task.id not in replica._intake._given
+        assert work.Forget(task) in orders
+
+    problems = run(11, miners=4, faults=Faults(), real=False, live=live).problems
+    assert [problem for problem in problems if problem.startswith("error")] == []
+
+
+def _replica(node: Node) -> Replica:
+    assert node.replica is not None
+    return node.replica
+
+
+def _checked(node: Node, task: Task) -> bool:
+    return node.replica is not None and node.replica._intake.has_checked(task.id)
+
+
+def _unsigned(world: World, task: Task) -> Proposal:
+    block = make_block(world.genesis.id, 1, 5, 3, 0, [task], None)
+    return Proposal(3, 0, block, -1, None, (), "00" * 64)

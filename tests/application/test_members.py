@@ -19,7 +19,7 @@ from fedcoin_cli.application.founding.plans import (
     Local,
     Plan,
 )
-from fedcoin_cli.application.founding.succession import end_of, ledger_of, seam_findings
+from fedcoin_cli.application.founding.succession import Seam, end_of, ledger_of, look_across
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers, render_peers
@@ -216,7 +216,7 @@ def test_a_successor_carries_money_and_keys_over(tmp_path: Path, old: Workspace)
     assert [miner.number for miner in new.miners] == [1, 2, 3]
     for name in old.key_names():
         assert new.key_file(name).read_bytes() == old.key_file(name).read_bytes()
-    assert seam_findings(genesis, old.miner(2).chain) == ([], 0)
+    assert look_across(genesis, old.miner(2).chain) == Seam(())
 
 
 def test_a_successor_in_the_old_place(old: Workspace) -> None:
@@ -231,7 +231,7 @@ def test_a_successor_in_the_old_place(old: Workspace) -> None:
     assert {name: before.key_file(name).read_bytes() for name in before.key_names()} == keys
     assert {name: old.key_file(name).read_bytes() for name in old.key_names()} == keys
     assert before.miner(1).chain.read_bytes() == chain
-    assert seam_findings(genesis, ledger_of(before.root)) == ([], 0)
+    assert look_across(genesis, ledger_of(before.root)) == Seam(())
 
 
 def test_keys_at_the_place_of_a_successor_are_not_mixed_in(tmp_path: Path, old: Workspace) -> None:
@@ -253,7 +253,7 @@ def test_an_unfinished_task_holds_a_successor_up(tmp_path: Path) -> None:
         succeed(old, tmp_path / "new", network__miners="2")
     genesis = succeed(old, tmp_path / "new", refund=True, network__miners="2")
     assert dict(genesis.supply) == inherited(maker.tip.state) == {maker.requester.address: 10**6 * COIN}
-    assert seam_findings(genesis, old.miner(1).chain) == ([], 0)
+    assert look_across(genesis, old.miner(1).chain) == Seam(())
 
 
 def test_running_miners_are_not_succeeded(tmp_path: Path, old: Workspace) -> None:
@@ -289,12 +289,12 @@ def test_the_seam_is_looked_at_from_both_sides(tmp_path: Path, old: Workspace) -
     settled_round(longer)
     longer.add(longer.transfer(longer.requester, key("client-1").address, 5 * COIN))
     longer.add_transfers(2)
-    assert seam_findings(genesis, longer.write(tmp_path / "longer")) == ([], 2)
+    assert look_across(genesis, longer.write(tmp_path / "longer")) == Seam((), after=2)
     alone = tmp_path / "copy.jsonl"
     alone.write_bytes(old.miner(1).chain.read_bytes())
     other = ChainMaker(3).write(tmp_path / "other")
     for path in (alone, other):
-        assert [finding.code for finding in seam_findings(genesis, path)[0]] == ["E207"]
+        assert [finding.code for finding in look_across(genesis, path).findings] == ["E207"]
 
 
 def test_a_chain_without_blocks_has_a_successor(tmp_path: Path) -> None:
@@ -303,4 +303,4 @@ def test_a_chain_without_blocks_has_a_successor(tmp_path: Path) -> None:
     old = place(tmp_path / "old", maker)
     genesis = succeed(old, tmp_path / "new", network__miners="1")
     assert genesis.predecessor == maker.genesis.id
-    assert seam_findings(genesis, old.miner(1).chain) == ([], 0)
+    assert look_across(genesis, old.miner(1).chain) == Seam(())

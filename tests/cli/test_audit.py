@@ -1,10 +1,12 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from chains import ChainMaker
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.chain import start
 from ledger_store.jsonl import CHAIN_NAME
 
 
@@ -29,10 +31,59 @@ def test_a_copy_elsewhere(workspace: Workspace, tmp_path: Path) -> None:
     for place in (elsewhere, elsewhere / CHAIN_NAME):
         data = fedcoin("audit", str(place), "--json", folder=elsewhere).json
         assert (data["ok"], data["height"], data["certified_to"]) == (True, 4, 3)
-        assert len(data["skipped"]) == 1
+        assert ["certificate of height 4" in text for text in data["skipped"]] == [True, False]
     (elsewhere / CHAIN_NAME).rename(elsewhere / "other.jsonl")
     assert fedcoin("audit", "other.jsonl", folder=elsewhere).code == 0
     assert fedcoin("audit", "nothing.jsonl", folder=elsewhere).code == 11
+
+
+def test_another_network(workspace: Workspace, maker: ChainMaker, tmp_path: Path) -> None:
+    """A perfect ledger is worth its genesis: it is named, asked for, and a ledger of another is no answer."""
+    other = ChainMaker(3)
+    other.add_transfers(3)
+    path = other.write(tmp_path / "other")
+    mine, theirs = maker.genesis.id, other.genesis.id
+    said = fedcoin("audit", str(path), "--json", folder=workspace.root)
+    assert (said.code, said.json["genesis"], said.json["network"]) == (0, theirs, other.genesis.network)
+    assert [theirs in text for text in said.json["skipped"]] == [True]
+    assert fedcoin("audit", str(path), "--genesis", theirs, "--json", folder=workspace.root).json["skipped"] == []
+    refused = fedcoin("audit", str(path), "--genesis", mine, "--json", folder=workspace.root)
+    assert (refused.code, refused.json["findings"][0]["code"], refused.json["blocks"]) == (5, "E105", 0)
+    assert f"genesis {mine}" in fedcoin("audit", folder=workspace.root).out
+
+
+def test_a_ledger_of_another_network_is_none_of_the_workspace(workspace: Workspace, maker: ChainMaker) -> None:
+    """A longer one in the workspace's own folder is passed over, and found by an audit."""
+    other = ChainMaker(3)
+    other.add_transfers(9)
+    other.write(workspace.copy)
+    said = fedcoin("log", "--json", folder=workspace.root)
+    assert said.code == 0
+    assert [block["height"] for block in said.json["blocks"]] == list(range(1, maker.tip.height + 1))
+    assert fedcoin("audit", "--json", folder=workspace.root).json["findings"][0]["code"] == "E105"
+
+
+def test_what_follows_an_older_chain_is_open_without_it(tmp_path: Path) -> None:
+    """A genesis that names a predecessor mints what an audit of this ledger alone cannot check."""
+    maker = ChainMaker(2)
+    maker.genesis = replace(maker.genesis, predecessor="ab" * 32)
+    maker.tip = start(maker.genesis)
+    maker.add_transfers(2)
+    path = maker.write(tmp_path / "next")
+    data = fedcoin("audit", str(path), "--genesis", maker.genesis.id, "--json", folder=tmp_path).json
+    assert [text for text in data["skipped"] if "ab" * 32 in text]
+
+
+def test_heights_that_are_not_there(workspace: Workspace) -> None:
+    """Beyond the end nothing was audited, and that is no success; one block is one block."""
+    assert fedcoin("audit", "--from", "5", folder=workspace.root).code == 11
+    data = fedcoin("audit", "--from", "4", "--json", folder=workspace.root).json
+    assert (data["blocks"], data["certified_to"], data["height"]) == (1, 4, 4)
+
+
+def test_a_report_file_needs_its_folder(workspace: Workspace) -> None:
+    """Said at once, not after a long audit."""
+    assert fedcoin("audit", "-o", "nowhere/report.json", folder=workspace.root).code == 11
 
 
 def test_an_edited_ledger(workspace: Workspace, maker: ChainMaker) -> None:

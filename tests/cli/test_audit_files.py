@@ -50,7 +50,8 @@ def test_files_by_any_name(made: Evidenced, tmp_path: Path) -> None:
     for number, path in enumerate(sorted(made.store.folder.iterdir())):
         shutil.copy(path, tmp_path / "files" / "below" / f"file-{number}.bin")
     ledger = str(made.maker.write(tmp_path / "ledger"))
-    data = fedcoin("audit", ledger, "--all", "--files", "files", "--json", folder=tmp_path).json
+    network = ("--genesis", made.maker.genesis.id)
+    data = fedcoin("audit", ledger, *network, "--all", "--files", "files", "--json", folder=tmp_path).json
     assert (data["ok"], data["skipped"], data["recomputed"]["results"]) == (True, [], 1)
 
 

@@ -5,6 +5,7 @@ from councils import DELTA_MS, Assembly, Said, armed, view_of
 
 from fedcoin_cli.consensus.ballots import RECALLED_MOST
 from fedcoin_cli.consensus.council import TIMEOUT_MAX_MS, Council
+from fedcoin_cli.consensus.simplex import SKIPS_CARRIED
 from fedcoin_cli.network.message import Certified, Proposal, Vote
 
 T0_MS = 4 * DELTA_MS + 1_000
@@ -294,6 +295,24 @@ def test_unjustified_proposals_are_ignored(why: str) -> None:
     assert said == []
     assert member.machine.view < 2
     assert not any(b'"type":"proposal"' in record for record in member.disk)
+
+
+def test_a_proposal_of_a_long_height_leaves_out_what_standstills_brought() -> None:
+    """It carries the last skip certificates only, and counts with those who hold the ones before."""
+    council = Assembly(4)
+    view = SKIPS_CARRIED + 5
+    leader, other, late = council.leader(view), council.leader(view + 1), council.leader(view + 2)
+    proofs = [Certified("skip", 1, None, skip, None) for skip in council.skips(*range(view))]
+    for member in (leader, other):
+        member.hear(*proofs)
+    late.hear(*proofs[2:4])
+    proposal = [message for message in leader.said if isinstance(message, Proposal)][-1]
+    assert [skip.view for skip in proposal.skips] == list(range(5, view))
+    assert ("notar", view) in [(said.kind, view_of(said)) for said in other.hear(proposal)]
+    late.hear(proposal)
+    assert late.machine.view == 0
+    late.hear(*proofs[:5], proposal)
+    assert ("notar", view) in late.kinds()
 
 
 def test_a_justified_proposal_of_a_higher_view_is_jumped_to() -> None:

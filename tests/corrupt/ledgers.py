@@ -17,11 +17,12 @@ from ledger_store.transaction import Close
 
 @dataclass(frozen=True, slots=True)
 class Corrupted:
-    """The two files' bytes, and the height that was altered."""
+    """The two files' bytes, the height that was altered, and the network that is meant where that matters."""
 
     height: int
     chain: bytes
     tip: bytes
+    genesis: str | None = None
 
     def write(self, folder: Path) -> Path:
         """Write both; returns the chain file."""
@@ -64,6 +65,11 @@ def _certified(maker: ChainMaker, block: Block) -> Corrupted:
     maker.force(block)
     maker.force(maker.propose(maker.transfer(maker.requester, maker.server.address, COIN)))
     return Corrupted(height, b"".join(maker.lines()), maker.tip_bytes())
+
+
+def _other_network() -> Corrupted:
+    maker = build_chain(4, 6)
+    return Corrupted(0, b"".join(maker.lines()), maker.tip_bytes(), ChainMaker(5).genesis.id)
 
 
 def _no_certificate() -> Corrupted:
@@ -169,6 +175,7 @@ _BUILDERS: dict[str, Callable[[], Corrupted]] = {
     "E102": lambda: _replaced(4, b'"height":4', b'"height": 4'),
     "E103": lambda: _replaced(4, b'"height":4', b'"height":0'),
     "E104": lambda: _tip(b'{"height":6}\n'),
+    "E105": _other_network,
     "E201": lambda: _replaced(4, b'"height":4', b'"height":5'),
     "E202": lambda: _replaced(4, b'"amount_micro":1000000', b'"amount_micro":9000000'),
     "E203": lambda: _replaced(4, b'"signatures":[[0,', b'"signatures":[[3,'),

@@ -49,7 +49,7 @@ def test_every_code_has_a_ledger() -> None:
 def test_each_corruption_is_found(tmp_path: Path, code: str) -> None:
     """Exactly this finding, at the height that was altered, with its line; what hangs on it is skipped."""
     ledger = corrupted(code)
-    report = audit(ledger.write(tmp_path))
+    report = audit(ledger.write(tmp_path), genesis=ledger.genesis)
     assert [finding.code for finding in report.findings] == [code]
     finding = report.findings[0]
     assert finding.height == ledger.height
@@ -66,8 +66,9 @@ def test_each_corruption_is_found(tmp_path: Path, code: str) -> None:
 def test_a_finding_belongs_to_a_level(tmp_path: Path, code: str) -> None:
     """A lower level than the finding's does not see it: levels do what they say."""
     level = {"E1": 0, "E2": 1, "E3": 2, "E4": 2}[code[:2]]
-    path = corrupted(code).write(tmp_path)
-    assert not audit(path, level).ok
+    ledger = corrupted(code)
+    path = ledger.write(tmp_path)
+    assert not audit(path, level, genesis=ledger.genesis).ok
     if level:
         assert audit(path, level - 1).ok
 

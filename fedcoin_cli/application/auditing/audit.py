@@ -25,7 +25,8 @@ SAMPLE = 64
 class Plan:
     """What to audit: the level, and the heights `first` to `last` (None: the end).
 
-    At level 4 `sample` counts are drawn from each table (None: all are recomputed). `jobs` cores do it.
+    At level 4 `sample` counts are drawn from each table (None: all are recomputed). `jobs` cores do it. `genesis` is
+    the id of the network that the ledger must be of (None: any).
     """
 
     level: int = 3
@@ -33,6 +34,7 @@ class Plan:
     last: int | None = None
     sample: int | None = SAMPLE
     jobs: int = 1
+    genesis: str | None = None
 
     @property
     def span(self) -> Span:
@@ -79,14 +81,15 @@ def audit_ledger(
 
 def read_ledger(path: Path, plan: Plan) -> tuple[AuditReport, list[Case]]:
     """The audit of the ledger alone, and the results in it that a recomputation is to look at."""
-    results: list[Case] = []
+    results: dict[int, list[Case]] = {}  # by height: a batch with a false signature is walked twice
 
     def note(subject: Subject) -> Iterator[Finding]:
-        results.extend(gather(subject))
+        results[subject.height] = list(gather(subject))
         yield from ()
 
     checks = (*CHECKS, Check("results", RECOMPUTATION, note))
-    return audit(path, plan.level, checks, plan.span, plan.jobs), results
+    report = audit(path, plan.level, checks, plan.span, plan.jobs, plan.genesis)
+    return report, [case for cases in results.values() for case in cases]
 
 
 def _recompute(

@@ -12,7 +12,7 @@ from typing import Self
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, replay, start
-from ledger_store.errors import FedCoinError, Malformed, NotFound
+from ledger_store.errors import FedCoinError, LedgerInvalid, Malformed, NotFound
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainReader, read_chain, read_tip
 from ledger_store.state import State
 
@@ -49,17 +49,18 @@ class Books:
 
     @classmethod
     def open(cls, workspace: Workspace) -> "Books":
-        """The longest certified ledger of `workspace`.
+        """The longest certified ledger of `workspace`, of its network.
 
         Raises `NotFound` when there is no ledger, and what is wrong with the first when none can be read.
         """
         best: Books | None = None
         ignored: list[FedCoinError] = []
+        genesis = workspace.genesis().id
         for folder in ledgers(workspace):
             if best is not None and claimed_height(folder) <= best.height:
                 break
             try:
-                books = cls(ChainReader(folder))
+                books = cls(_reader_of(folder, genesis))
             except FedCoinError as error:
                 ignored.append(error)
                 continue
@@ -130,6 +131,19 @@ class Books:
         for number in range(1, height + 1):
             tip = replay(tip, self._reader.block(number))
         return Tip(tip.state, self._reader.certificate_of(height) if height else None)
+
+
+def _reader_of(folder: Path, genesis: str) -> ChainReader:
+    """A ledger's reader; raises `LedgerInvalid` for one of another network than this genesis names."""
+    reader = ChainReader(folder)
+    found = reader.tip.genesis
+    if found.id != genesis:
+        reader.close()
+        hint = "move it away; fedcoin audit FILE reads a ledger of any network"
+        raise LedgerInvalid(
+            f"a ledger of another network, {found.network}", where=str(reader.path), hint=hint
+        )
+    return reader
 
 
 def certified_tip(workspace: Workspace) -> Tip:

@@ -4,6 +4,7 @@ What the seam must be is `ledger_store.succession`'s business.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.books.books import ledgers
@@ -55,22 +56,40 @@ def end_of(path: Path, *, refund: bool) -> State:
     return end
 
 
-def seam_findings(genesis: Genesis, path: Path) -> tuple[list[Finding], int]:
-    """What is wrong between a genesis and the ledger before it, and how many blocks that has after the seam.
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """What a look across a seam saw: what is wrong, what was not checked, how many old blocks come after it.
 
     A finding about the old ledger itself names its place in the message.
     """
+
+    findings: tuple[Finding, ...]
+    skipped: tuple[str, ...] = ()
+    after: int = 0
+
+
+def look_across(genesis: Genesis, path: Path) -> Seam:
+    """Audit the ledger before a genesis, and compare its end with what the genesis mints."""
     seen = _Ends(genesis.predecessor)
     report = audit(path, _LEVEL, [*CHECKS, seen.check])
     if report.findings:
         first = report.findings[0]
         where = f"{path}, height {first.height}: {first.code} {first.message}"
-        return [Finding("E207", 0, 1, f"the ledger before it is invalid: {where}")], 0
+        return Seam((Finding("E207", 0, 1, f"the ledger before it is invalid: {where}"),))
     old = initial(read_genesis(path))
     end = old if old.head == genesis.predecessor else seen.named
     if end is not None and end.height > (report.certified_to or 0):
         end = None
-    return list(check_seam(genesis, end)), report.height - end.height if end else 0
+    skipped = [*report.skipped, *unseen_seam(report.genesis)]
+    after = report.height - end.height if end else 0
+    return Seam(tuple(check_seam(genesis, end)), tuple(f"{path}: {text}" for text in skipped), after)
+
+
+def unseen_seam(genesis: Genesis | None) -> list[str]:
+    """What an audit of a successor alone has to leave open."""
+    if genesis is None or genesis.predecessor is None:
+        return []
+    return [f"what the genesis mints: it follows a chain that ended with block {genesis.predecessor}"]
 
 
 class _Ends:

@@ -60,6 +60,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
             metavar="OLD", help="A successor's: look across the seam at the ledger or workspace before."
         ),
     ] = None,
+    genesis: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="The network's genesis id; default, without FILE: the workspace's."),
+    ] = None,
     jobs: Annotated[int | None, typer.Option(metavar="N", min=1, help="Cores; default: all.")] = None,
     report_file: Annotated[
         Path | None, typer.Option("-o", metavar="FILE", help="Write the report there as JSON, too.")
@@ -75,12 +79,13 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     With --previous the ledger before a successor's is audited as well: the genesis must name a certified block of
     it and mint exactly the balances there, what stood in escrow going back to who had put it there.
 
-    What was not checked is listed as skipped. No ledger is written, and without --fetch no miner is asked. A
-    ledger cut at the end of a block cannot be told from a shorter one: compare height and head with somebody
+    What was not checked is listed as skipped. No ledger is written, and without --fetch no miner is asked. All
+    rests on the genesis: anybody can make a perfect ledger of another network, so know the id of the one that you
+    mean. A ledger cut at the end of a block cannot be told from a shorter one: compare height and head with somebody
     else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings.
     """
     from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger
-    from ledger_store.errors import LedgerInvalid
+    from ledger_store.errors import LedgerInvalid, NotFound
 
     deep = everything or fetch or sample is not None or bool(files)
     level = (_RECOMPUTE if deep else 3) if level is None else level
@@ -88,8 +93,11 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         raise typer.BadParameter("--sample, --all, --files and --fetch belong to --level 4")
     if everything and sample is not None:
         raise typer.BadParameter("--all leaves nothing to --sample")
+    if report_file is not None and not report_file.absolute().parent.is_dir():
+        raise NotFound("no such folder", where=str(report_file.parent))
     drawn = None if everything else SAMPLE if sample is None else sample
-    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1)
+    meant = genesis or (_genesis_here(call) if file is None else None)
+    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant)
     path = _path(call, file)
     start_s = time.perf_counter()
     find = _find(call, plan, files or [])
@@ -97,8 +105,13 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         _fetch(call, call.workspace(passphrase_file), path, plan, key, find)
     with _Bars(call) as watch:
         report, recomputed = audit_ledger(path, plan, find, watch)
-    if previous is not None and report.ok:
-        report = _across_the_seam(report, path, previous)
+    if report.ok and plan.first > max(report.height, 1):
+        raise NotFound(
+            f"the ledger ends at height {report.height}", where=str(path), hint="choose a lower --from"
+        )
+    if report.ok:
+        report = _across_the_seam(report, previous)
+        report = replace(report, skipped=(*report.skipped, *_open_question(call, report, plan)))
     seconds = time.perf_counter() - start_s
     data = _data(path, report, recomputed, seconds)
     call.output.answer(data, _lines(path, report, recomputed, seconds))
@@ -123,15 +136,35 @@ def sections() -> list[tuple[str, list[tuple[str, str]]]]:
     return [("FINDINGS", sorted(findings))]
 
 
-def _across_the_seam(report: "AuditReport", path: Path, previous: Path) -> "AuditReport":
-    """The report with what a look at the ledger before it finds."""
-    from fedcoin_cli.application.founding.plans import read_genesis
-    from fedcoin_cli.application.founding.succession import ledger_of, seam_findings
+def _across_the_seam(report: "AuditReport", previous: Path | None) -> "AuditReport":
+    """The report with what a look at the ledger before it finds, or that nobody looked."""
+    from fedcoin_cli.application.founding.succession import ledger_of, look_across, unseen_seam
 
+    assert report.genesis is not None
+    if previous is None:
+        return replace(report, skipped=(*report.skipped, *unseen_seam(report.genesis)))
     old = ledger_of(previous)
-    findings, after = seam_findings(read_genesis(path), old)
-    left = [f"{counted(after, 'block')} of {old} after the seam: not carried over"] if after else []
-    return replace(report, findings=tuple(findings), skipped=(*report.skipped, *left))
+    seam = look_across(report.genesis, old)
+    left = [f"{counted(seam.after, 'block')} of {old} after the seam: not carried over"] if seam.after else []
+    return replace(report, findings=seam.findings, skipped=(*report.skipped, *seam.skipped, *left))
+
+
+def _genesis_here(call: Call) -> str | None:
+    """The id of the network whose workspace this is."""
+    from ledger_store.errors import NoWorkspace
+
+    try:
+        return call.workspace().genesis().id
+    except NoWorkspace:
+        return None
+
+
+def _open_question(call: Call, report: "AuditReport", plan: "Plan") -> list[str]:
+    """Which network somebody means, only they know."""
+    found = "" if report.genesis is None else report.genesis.id
+    if found in {plan.genesis, _genesis_here(call)}:
+        return []
+    return [f"whether {found} is the network that you mean: --genesis ID tells"]
 
 
 def _path(call: Call, file: Path | None) -> Path:
@@ -225,6 +258,8 @@ def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: 
     done = {name: getattr(recomputed, name) for name in recomputed.__slots__}
     return {
         "ledger": str(path),
+        "network": None if report.genesis is None else report.genesis.network,
+        "genesis": None if report.genesis is None else report.genesis.id,
         "ok": report.ok,
         "level": report.level,
         "height": report.height,
@@ -242,8 +277,10 @@ def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds:
     certified = (
         "not looked at below level 2" if report.certified_to is None else f"to height {report.certified_to}"
     )
+    genesis = "none" if report.genesis is None else f"{report.genesis.network}, genesis {report.genesis.id}"
     lines = [
         f"ledger     {path}",
+        f"network    {genesis}",
         f"height     {report.height}",
         f"head       {report.head}",
         f"certified  {certified}",

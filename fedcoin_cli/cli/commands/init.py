@@ -159,12 +159,12 @@ def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, 
 
 def _joined(genesis: Path, peers: Path | None, old: Path | None) -> "Plan":
     from fedcoin_cli.application.founding.plans import Joined, read_genesis
-    from fedcoin_cli.application.founding.succession import ledger_of, seam_findings
+    from fedcoin_cli.application.founding.succession import ledger_of, look_across
     from ledger_store.errors import LedgerInvalid
 
     if old is not None:
         ledger = ledger_of(old)
-        findings, _ = seam_findings(read_genesis(genesis), ledger)
+        findings = look_across(read_genesis(genesis), ledger).findings
         if findings:
             hint = "ask its founder; bring OLD up to date first, where its ledger ends before the seam"
             message = f"this network does not follow from {ledger}: {findings[0].message}"
