@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger_store.bulk import Bulk
-from ledger_store.canonical import decode
 from ledger_store.chain import Tip, start
 from ledger_store.checks import CHECKS, Check, Finding, Subject
 from ledger_store.errors import BadSignature, Malformed
@@ -175,7 +174,7 @@ class _Audit:
 
     def _begin(self, line: bytes) -> None:
         try:
-            genesis = Genesis.from_json(decode(line.removesuffix(b"\n")))
+            genesis = Genesis.from_line(line.removesuffix(b"\n"))
         except Malformed as error:
             self._findings.append(Finding("E100", 0, 1, error.message))
             return

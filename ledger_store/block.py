@@ -13,7 +13,7 @@ from ledger_store import merkle
 from ledger_store.canonical import encode, parse, require_same, tagged_hash, write
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.fields import Fields
-from ledger_store.genesis import ROSTER_MAX, Genesis
+from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, Genesis
 from ledger_store.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
 from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
 
@@ -174,6 +174,8 @@ class Block:
 
         Each part is written once: to compare the line, and for the ids and the root that are asked for later.
         """
+        if len(line) > BLOCK_BYTES_MAX:
+            raise Malformed("the line is longer than any block may be")
         value = parse(line)
         block = cls.read(value)
         vars(block.header)["encoded"] = write(value["header"])

@@ -23,8 +23,14 @@ def encode(value: Any) -> bytes:
     return write(value)
 
 
-def decode(data: bytes) -> Any:
-    """Read canonical bytes; raises `Malformed` for anything that `encode` would not have written."""
+def decode(data: bytes, most_values: int | None = None) -> Any:
+    """Read canonical bytes; raises `Malformed` for anything that `encode` would not have written.
+
+    `most_values`: what may hold more values is refused before memory is taken for them.
+    """
+    # A value begins the text, or stands behind one of these.
+    if most_values is not None and sum(map(data.count, (b",", b"[", b"{"))) >= most_values:
+        raise Malformed(f"more than {most_values} values")
     value = parse(data)
     _check(value)
     require_same(write(value), data)

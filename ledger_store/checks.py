@@ -13,7 +13,7 @@ from ledger_store.block import Block, transaction_root
 from ledger_store.canonical import decode
 from ledger_store.chain import Tip
 from ledger_store.errors import BadSignature, InvalidTransaction, Malformed
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import BLOCK_BYTES_MAX, Genesis
 from ledger_store.keys import Verify, verify_bytes
 from ledger_store.state import State, Transition, check_header, check_order
 from ledger_store.transaction import Close, Result
@@ -111,9 +111,10 @@ def _form(subject: Subject) -> Iterator[Finding]:
 
 
 def _malformed(subject: Subject, line: bytes, error: Malformed) -> Finding:
-    """What is no block may not even be canonical."""
+    """What is no block may not even be canonical; of what is too long for a block nobody asks."""
     try:
-        decode(line)
+        if len(line) <= BLOCK_BYTES_MAX:
+            decode(line)
     except Malformed as deeper:
         return subject.finding("E102", deeper.message)
     return subject.finding("E103", error.message)

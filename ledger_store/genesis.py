@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.canonical import INTEGER_LIMIT, encode, tagged_hash
+from ledger_store.canonical import INTEGER_LIMIT, decode, encode, tagged_hash
 from ledger_store.errors import Malformed
 from ledger_store.fields import Fields
 from ledger_store.keys import ADDRESS_LENGTH
@@ -18,6 +18,13 @@ from ledger_store.keys import ADDRESS_LENGTH
 FORMAT = 1
 ROSTER_MAX = 64
 CLIENTS_MAX = 1_000
+HOLDERS_MAX = 100_000
+BLOCK_BYTES_MAX = 512 * 1024
+LOGIT_MAX = 2**20
+WEIGHT_MAX = 1_000_000
+# A holder takes at most 86 bytes and 3 values, a miner 67 and 1; beside them stand less than 2 KiB and 50 values.
+GENESIS_BYTES_MAX = 9 * 2**20
+GENESIS_VALUES_MAX = 3 * HOLDERS_MAX + 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,8 @@ class Bounds:
     images: int = 1_000_000
     rankings: int = 1_000_000
     examples: int = 2**31 - 1
-    proxy_logit: int = 2**20
-    weight: int = 1_000_000
+    proxy_logit: int = LOGIT_MAX
+    weight: int = WEIGHT_MAX
     files_bytes: int = 2 * 2**30
     unfinished_an_account: int = 1
     unfinished: int = 64
@@ -40,13 +47,21 @@ class Bounds:
     least_transfer_micro: int = 10_000
     transactions_an_account: int = 8
     transactions_a_block: int = 1_000
-    block_bytes: int = 512 * 1024
+    block_bytes: int = BLOCK_BYTES_MAX
     block_interval_ms: int = 200
 
 
 _BOUND_NAMES = tuple(field.name for field in fields(Bounds))
-# What the wire format and the masks are made for; a network may choose less.
-_BOUND_MOST = {"clients": CLIENTS_MAX, "transactions_a_block": 1_000, "block_bytes": 512 * 1024}
+# What the wire format, the masks and the arithmetic are made for; a network may choose less.
+_BOUND_MOST = {
+    "clients": CLIENTS_MAX,
+    "rankings": 1_000_000,
+    "examples": 2**31 - 1,
+    "transactions_a_block": 1_000,
+    "block_bytes": BLOCK_BYTES_MAX,
+}
+# Part of the format, but the same everywhere: the readers of weights and logits apply these, whatever the network.
+_BOUND_FIXED = {"proxy_logit": LOGIT_MAX, "weight": WEIGHT_MAX}
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,13 @@ class Genesis:
         }
 
     @classmethod
+    def from_line(cls, line: bytes) -> "Genesis":
+        """Read a chain file's first line without its newline; raises `Malformed`."""
+        if len(line) > GENESIS_BYTES_MAX:
+            raise Malformed(f"more than the {GENESIS_BYTES_MAX} bytes that a genesis takes at most")
+        return cls.from_json(decode(line, GENESIS_VALUES_MAX))
+
+    @classmethod
     def from_json(cls, value: Any) -> "Genesis":
         """Read and check; raises `Malformed`."""
         keys = ("bounds", "delta_ms", "format", "network", "predecessor", "roster", "supply", "time_ms")
@@ -104,7 +126,7 @@ class Genesis:
         roster = reader.hexes("roster", ADDRESS_LENGTH, ROSTER_MAX, 1)
         supply = tuple(
             (pair.hexadecimal("address", ADDRESS_LENGTH), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
-            for pair in reader.pairs("supply", ("address", "micro"), 100_000, 1)
+            for pair in reader.pairs("supply", ("address", "micro"), HOLDERS_MAX, 1)
         )
         if len(set(roster)) != len(roster):
             raise Malformed("genesis: two miners share one key")
@@ -119,8 +141,12 @@ class Genesis:
             roster=roster,
             supply=supply,
             delta_ms=reader.integer("delta_ms", 1, 60_000),
-            bounds=Bounds(
-                **{n: bounds.integer(n, 0, _BOUND_MOST.get(n, INTEGER_LIMIT - 1)) for n in _BOUND_NAMES}
-            ),
+            bounds=Bounds(**{name: _read_bound(bounds, name) for name in _BOUND_NAMES}),
             predecessor=reader.optional_hex("predecessor", 64),
         )
+
+
+def _read_bound(bounds: Fields, name: str) -> int:
+    if name in _BOUND_FIXED:
+        return bounds.integer(name, _BOUND_FIXED[name], _BOUND_FIXED[name])
+    return bounds.integer(name, 0, _BOUND_MOST.get(name, INTEGER_LIMIT - 1))

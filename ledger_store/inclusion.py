@@ -14,13 +14,15 @@ from ledger_store.block import Block, Certificate, Header
 from ledger_store.canonical import DIGEST_LENGTH, decode, encode
 from ledger_store.errors import BadSignature, InvalidTransaction, Malformed, refuse
 from ledger_store.fields import Fields
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import BLOCK_BYTES_MAX, GENESIS_BYTES_MAX, GENESIS_VALUES_MAX, Genesis
 from ledger_store.outcome import Outcome
 from ledger_store.transaction import Close, Result, Signed, Task, Transaction, Transfer, parse_transaction
 
 FORMAT = 1
-# A genesis of 100,000 holders, and what a block may hold beside it.
-PROOF_BYTES_MAX = 16 * 2**20
+# A genesis, and beside it parts of two blocks: a task, and what ended it with header, path and certificate.
+PROOF_BYTES_MAX = GENESIS_BYTES_MAX + 2 * BLOCK_BYTES_MAX
+# No transaction holds more than one value in two bytes.
+_VALUES_MAX = GENESIS_VALUES_MAX + BLOCK_BYTES_MAX
 
 _PATH_MOST = 64
 _KEYS = ("certificate", "format", "genesis", "header", "path", "task", "transaction")
@@ -114,7 +116,7 @@ def read_inclusion(data: bytes) -> Inclusion:
     """Read a proof file's bytes, strictly; raises `Malformed`."""
     if len(data) > PROOF_BYTES_MAX or not data.endswith(b"\n"):
         raise Malformed("a proof is one line, newline included")
-    reader = Fields(decode(data[:-1]), _KEYS, "proof")
+    reader = Fields(decode(data[:-1], _VALUES_MAX), _KEYS, "proof")
     reader.integer("format", FORMAT, FORMAT)
     task = None if reader.raw("task") is None else parse_transaction(reader.raw("task"))
     if not isinstance(task, Task | None):

@@ -7,7 +7,9 @@ from fedcoin_cli.consensus.posap import Attempt
 from fedcoin_cli.consensus.rankings import on_grid
 from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord, eligible_refusals, refuse
-from ledger_store.transaction import Task
+from ledger_store.transaction import Reveal, Task
+
+_COUNT_BYTES = 4
 
 
 def check_task(task: Task) -> None:
@@ -15,6 +17,17 @@ def check_task(task: Task) -> None:
     refuse(task.baseline is None and task.empty != 0, "without a baseline the empty coalition is worth 0")
     refuse(not on_grid(task.least_rankings), f"{task.least_rankings} least rankings are not on the grid")
     refuse(not on_grid(task.most_rankings), f"{task.most_rankings} most rankings are not on the grid")
+
+
+def most_table_bytes(task: Task, reveal: Reveal) -> int:
+    """The most that a table of this reveal can weigh, an exact one also the least.
+
+    That is all counts, or the masks that t rankings visit with theirs.
+    """
+    coalitions = (1 << task.clients) - 1
+    if reveal.exact:
+        return _COUNT_BYTES * coalitions
+    return min(reveal.rankings * task.clients, coalitions) * ((task.clients + 7) // 8 + _COUNT_BYTES)
 
 
 def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:

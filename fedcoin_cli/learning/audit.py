@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fedcoin_cli.contract.audit import Case
+from fedcoin_cli.contract.task import most_table_bytes
 from fedcoin_cli.learning.mining.checking import claims, heavy_masks
 from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Interval, Reference
@@ -52,10 +53,16 @@ class Depth:
 
 @dataclass(slots=True)
 class Verdict:
-    """What was found in one task; `recomputed` of `claimed` counts were looked at, the rest is in `skipped`."""
+    """What was found in one task; what was not looked at is in `skipped`.
+
+    `results` had all their tables read; `tables` of `of_tables` were, and `recomputed` of the `claimed` counts in them.
+    """
 
     findings: list[Finding] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    results: int = 0
+    tables: int = 0
+    of_tables: int = 0
     recomputed: int = 0
     claimed: int = 0
 
@@ -93,7 +100,8 @@ class _Recomputation:
         self._find = find
         self._record = cases[0].record
         self._task: Task = self._record.task
-        self._verdict = Verdict()
+        self._verdict = Verdict(of_tables=sum(len(case.result.reveals) for case in cases))
+        self._unread: set[int] = set()  # heights of results of which a table was not read
 
     def run(self) -> Verdict:
         if not self._files_are_good():
@@ -113,6 +121,7 @@ class _Recomputation:
         self._check_counts(reference, list(self._held()))
         for case in self._cases:
             self._check_frauds(reference, case)
+        self._verdict.results = sum(case.height not in self._unread for case in self._cases)
         return self._verdict
 
     # Files and sums ---------------------------------------------------------------------------------------------
@@ -164,10 +173,23 @@ class _Recomputation:
                     yield held
 
     def _read(self, case: Case, reveal: Reveal) -> _Held | None:
+        held = self._read_if_good(case, reveal)
+        if held is None:
+            self._unread.add(case.height)
+        else:
+            self._verdict.tables += 1
+        return held
+
+    def _read_if_good(self, case: Case, reveal: Reveal) -> _Held | None:
         path = self._find(reveal.table)
         if path is None:
             place = f"the table of {reveal.miner[:16]} at height {case.height}"
             self._skip(f"{place}: {reveal.table[:16]} is not here")
+            return None
+        size, most = path.stat().st_size, most_table_bytes(self._task, reveal)
+        if size > most or (reveal.exact and size < most):
+            message = f"{reveal.miner[:16]}: a file of {size} bytes is no table of what was revealed"
+            self._accuse("E504", case.height, message, path)
             return None
         if not self._is_whole(reveal.table):
             self._accuse_file(reveal.table, case.height)

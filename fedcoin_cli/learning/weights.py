@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.model import ModelSpec
 from fedcoin_cli.learning.tensorfile import TensorFile, write_tensors
+from ledger_store.genesis import LOGIT_MAX, WEIGHT_MAX
 
-MAX_WEIGHT: Final = 1e6
+# Every genesis promises these two.
+MAX_WEIGHT: Final = WEIGHT_MAX
+MAX_LOGIT: Final = LOGIT_MAX
 MAX_PIXEL: Final = 1e6
 MAX_IMAGES: Final = 1_000_000
-MAX_LOGIT: Final = 1 << 20
 
 Weights = tuple[npt.NDArray[np.float32], ...]
 

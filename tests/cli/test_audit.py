@@ -46,13 +46,18 @@ def test_another_network(workspace: Workspace, maker: ChainMaker, tmp_path: Path
     said = fedcoin("audit", str(path), "--json", folder=workspace.root)
     assert (said.code, said.json["genesis"], said.json["network"]) == (0, theirs, other.genesis.network)
     assert [theirs in text for text in said.json["skipped"]] == [True]
-    assert fedcoin("audit", str(path), "--genesis", theirs, "--json", folder=workspace.root).json["skipped"] == []
+    assert (
+        fedcoin("audit", str(path), "--genesis", theirs, "--json", folder=workspace.root).json["skipped"]
+        == []
+    )
     refused = fedcoin("audit", str(path), "--genesis", mine, "--json", folder=workspace.root)
     assert (refused.code, refused.json["findings"][0]["code"], refused.json["blocks"]) == (5, "E105", 0)
     assert f"genesis {mine}" in fedcoin("audit", folder=workspace.root).out
 
 
-def test_a_ledger_of_another_network_is_none_of_the_workspace(workspace: Workspace, maker: ChainMaker) -> None:
+def test_a_ledger_of_another_network_is_none_of_the_workspace(
+    workspace: Workspace, maker: ChainMaker
+) -> None:
     """A longer one in the workspace's own folder is passed over, and found by an audit."""
     other = ChainMaker(3)
     other.add_transfers(9)

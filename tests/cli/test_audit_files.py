@@ -36,7 +36,7 @@ def test_everything_is_recomputed_from_the_store(workspace: Workspace) -> None:
     data = fedcoin("audit", "--all", "--jobs", "2", "--json", folder=workspace.root).json
     assert (data["ok"], data["level"], data["skipped"]) == (True, 4, [])
     done = data["recomputed"]
-    assert (done["results"], done["of_results"]) == (1, 1)
+    assert (done["results"], done["of_results"], done["tables"], done["of_tables"]) == (1, 1, 2, 2)
     assert done["counts"] == done["of_counts"] > 20
     said = fedcoin("audit", "--sample", "0", "-v", folder=workspace.root)
     assert said.code == 0
@@ -61,6 +61,8 @@ def test_what_is_not_here_is_skipped_by_name(workspace: Workspace, made: Evidenc
     data = fedcoin("audit", "--all", "--json", folder=workspace.root).json
     assert data["ok"]
     assert made.liar.table[:16] in data["skipped"][0]
+    done = data["recomputed"]
+    assert (done["results"], done["of_results"], done["tables"], done["of_tables"]) == (0, 1, 1, 2)
     (workspace.store / made.task.test).unlink()
     data = fedcoin("audit", "--level", "4", "--json", folder=workspace.root).json
     assert data["ok"]

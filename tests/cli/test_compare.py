@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from chains import ChainMaker, key
 from shell import Said, fedcoin
 
@@ -66,6 +67,42 @@ def test_a_beginning(tmp_path: Path) -> None:
         assert "not certified" not in said.out
     (tmp_path / "short" / TIP_NAME).unlink()
     assert f"not certified here: the last block of {short}" in compare(tmp_path, short, long).out
+
+
+def test_a_line_that_is_being_written_is_told(tmp_path: Path) -> None:
+    """What stands before it is compared, and how many bytes are no block yet is said, also in JSON."""
+    one, other = write(chain(5), tmp_path / "one"), write(chain(5), tmp_path / "other")
+    with (tmp_path / "other" / CHAIN_NAME).open("ab") as file:
+        file.write(b'{"payment":"forged"}')
+    said = compare(tmp_path, one, other)
+    assert said.code == 0, said.err
+    assert f"{other}/{CHAIN_NAME}: 20 bytes behind height 5 are no block" in said.out
+    assert f"{one}/{CHAIN_NAME}: " not in said.out
+    ledgers = compare(tmp_path, one, other, "--json").json["ledgers"]
+    assert [ledger["trailing_bytes"] for ledger in ledgers] == [0, 20]
+
+
+@pytest.mark.parametrize("behind", [b"", b"\n"])
+def test_a_line_without_an_end_hides_no_blocks(tmp_path: Path, behind: bytes) -> None:
+    """A piece too long to be an append is damage, at the end as in the middle: exit code 5, its height is named."""
+    maker = chain(6)
+    one, other = write(maker, tmp_path / "one"), write(maker, tmp_path / "other")
+    lines = maker.lines()
+    rest = behind + b"".join(lines[4:]) if behind else b""
+    (tmp_path / "other" / CHAIN_NAME).write_bytes(b"".join(lines[:4]) + b"x" * (17 * 2**20) + rest)
+    said = compare(tmp_path, one, other)
+    assert (said.code, said.out) == (5, "")
+    assert "error: the ledger is damaged at height 4: " in said.err
+
+
+def test_a_genesis_without_an_end_is_damage(tmp_path: Path) -> None:
+    """Line 1 is never appended: no live writer leaves it unfinished."""
+    maker = ChainMaker(4)
+    one, other = write(maker, tmp_path / "one"), write(maker, tmp_path / "other")
+    (tmp_path / "other" / CHAIN_NAME).write_bytes(maker.lines()[0].rstrip())
+    said = compare(tmp_path, one, other)
+    assert (said.code, said.out) == (5, "")
+    assert "error: the ledger is damaged at height 0: " in said.err
 
 
 def test_a_fork_in_one_view_needs_no_evidence(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from chains import ChainMaker, digest
 
-from fedcoin_cli.contract.task import attempt_of, check_task
+from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes
 from ledger_store.errors import InvalidTransaction
 from ledger_store.state import TaskRecord
 
@@ -41,3 +41,14 @@ def test_an_attempt_fixes_what_the_chain_says() -> None:
     assert attempt.expected == {second, fourth}
     assert (attempt.runtime_ms, attempt.delta_ms) == (task.runtime_ms, maker.genesis.delta_ms)
     assert (attempt.least_rankings, attempt.most_rankings) == (task.least_rankings, task.most_rankings)
+
+
+@pytest.mark.parametrize(
+    ("clients", "rankings", "exact", "most"),
+    [(3, 1, False, 3 * 5), (3, 10, False, 7 * 5), (9, 10, False, 90 * 6), (3, 10, True, 7 * 4)],
+)
+def test_how_much_a_table_weighs_at_most(clients: int, rankings: int, exact: bool, most: int) -> None:
+    """A record for each coalition that the rankings visit, none twice; of exact values all counts alone."""
+    wide = maker.task(clients=clients)
+    reveal = maker.reveal(wide, 1, maker.miners[0], rankings=rankings, exact=exact)
+    assert most_table_bytes(wide, reveal) == most

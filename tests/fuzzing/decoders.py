@@ -92,7 +92,7 @@ def _ledger() -> Iterable[Decoder]:
     yield Decoder(
         "certificate", lambda data: Certificate.from_json(decode(data)), _golden("certificate"), Malformed
     )
-    yield Decoder("genesis", lambda data: Genesis.from_json(decode(data)), _golden("genesis"), Malformed)
+    yield Decoder("genesis", Genesis.from_line, _golden("genesis"), Malformed)
     yield Decoder("tip", TipRecord.from_bytes, _golden("tip"), Malformed)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from chains import ChainMaker, build_chain
 from corrupt.ledgers import codes, corrupted
+from memory import peak_bytes
 
 from ledger_store.audit import audit
 from ledger_store.canonical import encode
@@ -71,6 +72,26 @@ def test_a_finding_belongs_to_a_level(tmp_path: Path, code: str) -> None:
     assert not audit(path, level, genesis=ledger.genesis).ok
     if level:
         assert audit(path, level - 1).ok
+
+
+def test_a_line_longer_than_any_block_is_none(tmp_path: Path) -> None:
+    """It ends the audit as no block, whatever stands in it, without memory for what it means."""
+    path = build_chain(4, 5).write(tmp_path)
+    with path.open("ab") as chain:
+        chain.write(b"[" + b"[]," * 10**6 + b"[]]\n")
+    reports = []
+    assert peak_bytes(lambda: reports.append(audit(path))) < 32 * 2**20
+    assert [(one.code, one.height) for one in reports[0].findings] == [("E103", 6)]
+
+
+def test_a_tip_file_larger_than_any_is_none(tmp_path: Path) -> None:
+    """A file of zeros that takes no room on the disk takes none in memory."""
+    path = build_chain(4, 5).write(tmp_path)
+    with (tmp_path / TIP_NAME).open("r+b") as tip:
+        tip.truncate(256 * 2**20)
+    reports = []
+    assert peak_bytes(lambda: reports.append(audit(path))) < 32 * 2**20
+    assert [(one.code, one.height) for one in reports[0].findings] == [("E104", 5)]
 
 
 def test_an_audit_writes_nothing(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@ from typing import Any
 
 import pytest
 from chains import ChainMaker, build_chain
+from memory import peak_bytes
 
 from ledger_store.block import VIEW_MAX, Block, Certificate, transaction_root
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import BadSignature, Malformed
+from ledger_store.genesis import BLOCK_BYTES_MAX
 from ledger_store.merkle import climb, path
 
 MAKER = build_chain(4, 5)
@@ -24,6 +26,17 @@ def test_a_block_reads_back() -> None:
         assert again == block
         assert again.id == block.id
         assert encode(again.to_json()) == block.line == again.line
+
+
+def test_a_line_longer_than_any_block_costs_nothing() -> None:
+    """No network may have such a block: the line is refused before memory is taken for what it means."""
+    line = b"[" + b"[]," * (BLOCK_BYTES_MAX // 3 + 1) + b"[]]"
+
+    def read() -> None:
+        with pytest.raises(Malformed, match="longer"):
+            Block.from_line(line)
+
+    assert peak_bytes(read) < 2**20
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@ from typing import Any
 
 import pytest
 from chains import ChainMaker, key
+from memory import peak_bytes
 
+from ledger_store.amount import SUPPLY_MAX_MICRO
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import Malformed
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
 
 
 def good() -> dict[str, Any]:
@@ -83,14 +85,58 @@ def test_a_bad_field_is_refused(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("bound", "value"),
-    [("clients", 1_001), ("transactions_a_block", 1_001), ("block_bytes", 524_289), ("images", -1)],
+    [
+        ("clients", 1_001),
+        ("transactions_a_block", 1_001),
+        ("block_bytes", 524_289),
+        ("rankings", 1_000_001),
+        ("examples", 2**31),
+        ("images", -1),
+    ],
 )
 def test_a_network_cannot_exceed_the_format(bound: str, value: int) -> None:
-    """Bounds beyond what masks, blocks and frames are made for are refused."""
+    """Bounds beyond what masks, blocks, frames and sums are made for are refused."""
     changed = good()
     changed["bounds"][bound] = value
     with pytest.raises(Malformed):
         Genesis.from_json(changed)
+
+
+@pytest.mark.parametrize("bound", ["proxy_logit", "weight"])
+@pytest.mark.parametrize("step", [-1, 1])
+def test_what_every_network_shares_cannot_be_chosen(bound: str, step: int) -> None:
+    """A genesis does not promise another bound on weights and logits than the one that miners apply."""
+    changed = good()
+    changed["bounds"][bound] += step
+    with pytest.raises(Malformed, match=bound):
+        Genesis.from_json(changed)
+
+
+def test_the_largest_genesis_is_read() -> None:
+    """64 miners and 100,000 holders fit, however the coins are spread among them."""
+    micro = SUPPLY_MAX_MICRO // 100_000
+    largest = Genesis(
+        network="x" * 64,
+        time_ms=2**53 - 1,
+        roster=tuple(f"{number:064x}" for number in range(64)),
+        supply=tuple((f"{number:064x}", micro) for number in range(100_000)),
+        delta_ms=60_000,
+        predecessor="ab" * 32,
+    )
+    line = encode(largest.to_json())
+    assert Genesis.from_line(line) == largest
+    assert len(line) + 100_000 * (16 - len(str(micro))) <= GENESIS_BYTES_MAX
+
+
+@pytest.mark.parametrize("line", [b"[" + b"[]," * 10**6 + b"[]]", b'"' + b"x" * GENESIS_BYTES_MAX + b'"'])
+def test_what_no_genesis_is_as_large_as_costs_nothing(line: bytes) -> None:
+    """Too many bytes or too many values are refused before memory is taken for what they mean."""
+
+    def read() -> None:
+        with pytest.raises(Malformed, match="more"):
+            Genesis.from_line(line)
+
+    assert peak_bytes(read) < 2**20
 
 
 @pytest.mark.parametrize("value", [None, [], {}, {"format": 1}])

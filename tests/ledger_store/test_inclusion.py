@@ -3,10 +3,12 @@ from dataclasses import replace
 
 import pytest
 from chains import COIN, ChainMaker, key
+from memory import peak_bytes
 
-from ledger_store.errors import PeerFault
-from ledger_store.inclusion import Inclusion, Payment, prove, read_inclusion
-from ledger_store.transaction import Task
+from ledger_store.amount import SUPPLY_MAX_MICRO
+from ledger_store.errors import Malformed, PeerFault
+from ledger_store.inclusion import PROOF_BYTES_MAX, Inclusion, Payment, prove, read_inclusion
+from ledger_store.transaction import Result, Task
 
 
 def paid(miners: int = 1) -> tuple[ChainMaker, Inclusion]:
@@ -89,6 +91,40 @@ def test_cuts_and_additions_are_refused() -> None:
         data * 2,
     ):
         assert refused(changed, maker.genesis.id)
+
+
+def test_the_largest_proof_is_read() -> None:
+    """Of a network of 64 miners and 100,000 holders, for a settlement that fills a block."""
+    maker, proof = settled(4, 1_000)
+    micro = SUPPLY_MAX_MICRO // 100_000
+    supply = tuple((f"{number:064x}", micro) for number in range(100_000))
+    roster = tuple(f"{number:064x}" for number in range(64))
+    signatures = tuple((index, "ab" * 64) for index in range(64))
+    assert isinstance(proof.transaction, Result)
+    reveal = replace(proof.transaction.reveals[0], sums=tuple(range(10**12, 10**12 + 1_000)))
+    largest = replace(
+        proof,
+        genesis=replace(maker.genesis, roster=roster, supply=supply),
+        certificate=replace(proof.certificate, signatures=signatures),
+        transaction=replace(proof.transaction, reveals=(reveal,) * 28),
+        path=((False, bytes(32)),) * 64,
+    )
+    assert len(largest.transaction.encoded) > 450_000
+    assert read_inclusion(largest.to_bytes()) == largest
+
+
+@pytest.mark.parametrize("item", [b"[],", b"[[[[]]]],", b'{"a":0},'])
+def test_what_no_proof_is_as_large_as_costs_little(item: bytes) -> None:
+    """Too many values are refused before memory is taken for them."""
+    data = b"[" + item * (9 * 2**20 // len(item)) + b"0]\n"
+
+    def read() -> None:
+        with pytest.raises(Malformed, match="more"):
+            read_inclusion(data)
+
+    assert peak_bytes(read) < 16 * 2**20
+    with pytest.raises(Malformed, match="one line"):
+        read_inclusion(b" " * PROOF_BYTES_MAX + b"\n")
 
 
 def test_another_network_is_refused() -> None:

@@ -12,6 +12,8 @@ import pytest
 from chains import COIN, ChainMaker, build_chain, key
 from children import in_child
 
+from ledger_store.block import VIEW_MAX, Certificate
+from ledger_store.canonical import encode
 from ledger_store.errors import (
     BadSignature,
     ExitCode,
@@ -21,7 +23,17 @@ from ledger_store.errors import (
     NotFound,
     StorageFailure,
 )
-from ledger_store.jsonl import CHAIN_NAME, LOCK_NAME, TIP_NAME, ChainFile, ChainReader, read_chain
+from ledger_store.genesis import ROSTER_MAX
+from ledger_store.jsonl import (
+    CHAIN_NAME,
+    LOCK_NAME,
+    TIP_NAME,
+    ChainFile,
+    ChainReader,
+    TipRecord,
+    read_chain,
+    read_tip,
+)
 
 
 def written(folder: Path, maker: ChainMaker) -> ChainFile:
@@ -192,6 +204,14 @@ def test_a_crash_before_the_tip_file_loses_no_block(tmp_path: Path) -> None:
         assert (file.height, file.tip.certificate) == (4, None)
         file.certify(maker.certificates[-1])
     assert not staged.exists()
+
+
+def test_the_largest_tip_file_is_read(tmp_path: Path) -> None:
+    """One of 64 miners fits, at the last height that can be written."""
+    signatures = tuple((index, "ab" * 64) for index in range(ROSTER_MAX))
+    record = TipRecord(2**53 - 1, "cd" * 32, Certificate(VIEW_MAX, signatures))
+    (tmp_path / TIP_NAME).write_bytes(encode(record.to_json()) + b"\n")
+    assert read_tip(tmp_path / TIP_NAME) == record
 
 
 def spoil(folder: Path, height: int, line: bytes) -> None:

@@ -44,10 +44,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What level 4 did: so many of the results, and so many of the counts in their tables."""
+    """What level 4 did: so many of the results with all their tables, of the tables, of the counts in those."""
 
     results: int = 0
     of_results: int = 0
+    tables: int = 0
+    of_tables: int = 0
     counts: int = 0
     of_counts: int = 0
 
@@ -75,7 +77,7 @@ def audit_ledger(
         return report, Recomputed()
     if not report.ok:
         left = "tables and files: what was found in the ledger comes first"
-        return replace(report, skipped=(*report.skipped, left)), Recomputed(0, len(results))
+        return replace(report, skipped=(*report.skipped, left)), Recomputed(of_results=len(results))
     return _recompute(report, results, plan, find, watch or Watch())
 
 
@@ -102,15 +104,17 @@ def _recompute(
     for one in results:
         tasks.setdefault(one.result.task, []).append(one)
     verdicts: list[Verdict] = []
-    done = 0
     for number, (task, cases) in enumerate(tasks.items(), 1):
         watch.begin(task, number, len(tasks))
-        verdict = recompute(cases, find, Depth(plan.sample, plan.jobs), watch.step)
-        done += len(cases) if verdict.recomputed else 0
-        verdicts.append(verdict)
+        verdicts.append(recompute(cases, find, Depth(plan.sample, plan.jobs), watch.step))
     found = sorted((one for verdict in verdicts for one in verdict.findings), key=lambda one: one.height)
     skipped = (text for verdict in verdicts for text in verdict.skipped)
     counts = Recomputed(
-        done, len(results), sum(one.recomputed for one in verdicts), sum(one.claimed for one in verdicts)
+        results=sum(one.results for one in verdicts),
+        of_results=len(results),
+        tables=sum(one.tables for one in verdicts),
+        of_tables=sum(one.of_tables for one in verdicts),
+        counts=sum(one.recomputed for one in verdicts),
+        of_counts=sum(one.claimed for one in verdicts),
     )
     return replace(report, findings=tuple(found), skipped=(*report.skipped, *skipped)), counts

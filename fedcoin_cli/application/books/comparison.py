@@ -16,21 +16,25 @@ from fedcoin_cli.application.books.forks import Fork, judge
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.message import Certified
 from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode
 from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, read_chain, read_tip
+from ledger_store.jsonl import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME, read_chain, read_tip
 
 EVIDENCE_NAME = "evidence"
 _REMEDY = "fedcoin audit FILE tells what was altered"
+_ENDLESS = "the line has no end"
 
 
 class Side:
-    """One of two ledgers: its blocks' ids, and the folders in which evidence may lie."""
+    """One of two ledgers: its blocks' ids, and the folders in which evidence may lie.
+
+    `trailing_bytes` stand behind the last block without an end: a live writer's append, or what a fall has left of one.
+    """
 
     def __init__(self, path: Path, evidence: Sequence[Path]) -> None:
         self.path = path
         self._folders = evidence
+        self.trailing_bytes = 0
         lines = read_chain(path)
         self.genesis = self._read_genesis(next(lines, (0, b""))[1])
         self.ids = [self.genesis.id, *self._read_ids(lines)]
@@ -85,7 +89,9 @@ class Side:
 
     def _read_genesis(self, line: bytes) -> Genesis:
         try:
-            return Genesis.from_json(decode(line.removesuffix(b"\n")))
+            if not line.endswith(b"\n"):
+                raise Malformed(_ENDLESS)
+            return Genesis.from_line(line[:-1])
         except Malformed as error:
             raise self._invalid(0, error.message) from error
 
@@ -93,7 +99,10 @@ class Side:
         parent = self.genesis.id
         for height, line in lines:
             if not line.endswith(b"\n"):
-                return  # torn, or being written
+                if len(line) >= LINE_BYTES_MAX:
+                    raise self._invalid(height, _ENDLESS)
+                self.trailing_bytes = len(line)
+                return  # the file ends here
             header = self._parsed(height, line).header
             if (header.height, header.parent) != (height, parent):
                 raise self._invalid(height, "the block does not follow the one before it")

@@ -11,7 +11,7 @@ from fedcoin_cli.application.books.evidence import Said, read_said
 from fedcoin_cli.consensus.accountability import Guilt, guilty, least_culprits
 from fedcoin_cli.network.frame import to_frame
 from fedcoin_cli.network.message import Certified
-from ledger_store.canonical import decode, encode
+from ledger_store.canonical import encode
 from ledger_store.disk import put_in_place, stage
 from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
 from ledger_store.genesis import Genesis
@@ -59,7 +59,7 @@ def looks_like_a_fork(data: bytes) -> bool:
     """Whether these bytes begin as a fork's proof does; whether they prove anything is another question."""
     first, _, rest = data.partition(b"\n")
     try:
-        Genesis.from_json(decode(first))
+        Genesis.from_line(first)
     except Malformed:
         return False
     return bool(rest)
@@ -69,7 +69,7 @@ def read_proof(data: bytes, where: str) -> tuple[Genesis, Fork]:
     """Read a proof that stands at `where` and judge it anew; raises `LedgerInvalid` when it proves no fork."""
     first, *lines = data.splitlines() or [b""]
     try:
-        genesis = Genesis.from_json(decode(first))
+        genesis = Genesis.from_line(first)
     except Malformed as error:
         raise LedgerInvalid(f"this is no proof: {error.message}", where=where, hint=_NO_PROOF) from error
     said = list(read_said(where, lines, 2))

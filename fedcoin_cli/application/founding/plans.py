@@ -13,7 +13,6 @@ from fedcoin_cli.application.workspace.peers import Peer, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, client_name, miner_name
 from fedcoin_cli.network.admission import transport_public
-from ledger_store.canonical import decode
 from ledger_store.errors import KeyFailure, LedgerInvalid, Malformed, NotFound, SettingsError
 from ledger_store.genesis import ROSTER_MAX, Bounds, Genesis
 from ledger_store.state import State
@@ -190,7 +189,7 @@ def read_genesis(path: Path) -> Genesis:
     try:
         with path.open("rb") as file:
             line = file.readline(_GENESIS_BYTES_MOST)
-        return Genesis.from_json(decode(line.removesuffix(b"\n")))
+        return Genesis.from_line(line.removesuffix(b"\n"))
     except FileNotFoundError as error:
         raise NotFound("no such genesis file", where=str(path), hint=hint) from error
     except OSError as error:

@@ -13,7 +13,7 @@ from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.contract.settlement import give_up, settle
-from fedcoin_cli.contract.task import attempt_of
+from fedcoin_cli.contract.task import attempt_of, most_table_bytes
 from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
 from ledger_store.genesis import Bounds, Genesis
 from ledger_store.state import CLOSED, OPEN, TaskRecord
@@ -23,13 +23,11 @@ _KINDS = ("mine", "weigh", "table", "mask")
 
 
 def table_bytes(task: Task, reveal: Reveal, bounds: Bounds) -> int:
-    """The most that a table of this reveal can weigh: all counts, or the masks that t rankings visit with theirs.
+    """The most that is fetched for a table of this reveal.
 
     A liar may claim exact values for 1,000 clients: never more than a task's files may weigh.
     """
-    entry = 4 + (task.clients + 7) // 8
-    most = 4 * ((1 << task.clients) - 1) if reveal.exact else reveal.rankings * task.clients * entry
-    return min(most, bounds.files_bytes)
+    return min(most_table_bytes(task, reveal), bounds.files_bytes)
 
 
 class TaskWork:

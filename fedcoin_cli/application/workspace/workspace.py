@@ -11,7 +11,6 @@ import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ledger_store.canonical import decode
 from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
 from ledger_store.genesis import Genesis
 from ledger_store.keyfile import Ask, load_key, read_key
@@ -150,7 +149,7 @@ class Workspace:
     def genesis(self) -> Genesis:
         """The network's genesis; raises `LedgerInvalid` when the file is damaged."""
         try:
-            return Genesis.from_json(decode(self.genesis_file.read_bytes().rstrip(b"\n")))
+            return Genesis.from_line(self.genesis_file.read_bytes().rstrip(b"\n"))
         except (Malformed, OSError) as error:
             hint = "restore it from a backup or from another member: it never changes"
             reason = error.message if isinstance(error, FedCoinError) else error.strerror

@@ -297,9 +297,9 @@ def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds:
 def _recomputed_lines(report: "AuditReport", done: "Recomputed") -> list[str]:
     if report.level < _RECOMPUTE:
         return []
-    return [
-        f"recomputed {done.results} of {counted(done.of_results, 'result')}, {done.counts} of {done.of_counts} counts"
-    ]
+    results, tables = counted(done.of_results, "result"), counted(done.of_tables, "table")
+    whole = f"{done.results} of {results}, {done.tables} of {tables}"
+    return [f"recomputed {whole}, {done.counts} of the {done.of_counts} counts in them"]
 
 
 def _finding_line(finding: "Finding") -> str:

@@ -17,7 +17,7 @@ from fedcoin_cli.cli.output import counted
 from ledger_store.errors import LedgerInvalid, NoWorkspace
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.books.comparison import Comparison
+    from fedcoin_cli.application.books.comparison import Comparison, Side
 
 
 def run(
@@ -68,7 +68,10 @@ def _data(found: "Comparison", names: Names) -> dict[str, object]:
         "relation": found.relation,
         "common": found.common,
         "head": found.sides[0].ids[found.common],
-        "ledgers": [{"ledger": str(side.path), "height": side.height} for side in found.sides],
+        "ledgers": [
+            {"ledger": str(side.path), "height": side.height, "trailing_bytes": side.trailing_bytes}
+            for side in found.sides
+        ],
         "uncertified": [str(path) for path in found.uncertified],
         "fork": None if fork is None else fork_data(fork, found.sides[0].genesis, names),
     }
@@ -93,7 +96,13 @@ def _lines(found: "Comparison", names: Names) -> list[str]:
             lines.append(f"the ledgers fork at height {found.common + 1}: two final blocks")
     if found.fork is not None:
         lines += fork_lines(found.fork, found.sides[0].genesis, names)
-    return [*lines, *(f"not certified here: the last block of {path}" for path in found.uncertified)]
+    lines += [f"not certified here: the last block of {path}" for path in found.uncertified]
+    return [*lines, *(_trailing(side) for side in found.sides if side.trailing_bytes)]
+
+
+def _trailing(side: "Side") -> str:
+    verb = "is" if side.trailing_bytes == 1 else "are"
+    return f"{side.path}: {counted(side.trailing_bytes, 'byte')} behind height {side.height} {verb} no block"
 
 
 def _names(call: Call, *places: Path) -> Names:
