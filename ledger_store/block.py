@@ -13,7 +13,7 @@ from ledger_store import merkle
 from ledger_store.canonical import encode, parse, require_same, tagged_hash, write
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.fields import Fields
-from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, Genesis
+from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, TIME_MAX_MS, Genesis
 from ledger_store.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
 from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
 
@@ -117,7 +117,7 @@ class Header:
         return cls(
             height=reader.integer("height", 1),
             parent=reader.hexadecimal("parent", DIGEST_LENGTH),
-            time_ms=reader.integer("time_ms"),
+            time_ms=reader.integer("time_ms", 0, TIME_MAX_MS),
             proposer=reader.integer("proposer", 0, ROSTER_MAX - 1),
             view=reader.integer("view", 0, VIEW_MAX),
             transactions=reader.hexadecimal("transactions", DIGEST_LENGTH),

@@ -97,6 +97,15 @@ class Fields:
         """An integer of any size, written as a decimal string."""
         return self._big(key, self._value[key])
 
+    def denominator(self, key: str) -> int:
+        """The same, at least 1."""
+        return self._positive(key, self.big(key))
+
+    def fraction(self, key: str) -> tuple[int, int]:
+        """Two integers of any size, the second at least 1."""
+        numerator, denominator = self.bigs(key, 2)
+        return numerator, self._positive(key, denominator)
+
     def bigs(self, key: str, count: int) -> tuple[int, ...]:
         """Exactly `count` integers of any size, each a decimal string."""
         return tuple(self._big(key, item) for item in self.array(key, count, count))
@@ -117,6 +126,11 @@ class Fields:
         if type(value) is not str or len(value) > 1024 or not _DECIMAL.fullmatch(value) or value == "-0":
             raise self._malformed(key, "an integer as a decimal string")
         return int(value)
+
+    def _positive(self, key: str, value: int) -> int:
+        if value < 1:
+            raise self._malformed(key, "over a denominator of at least 1")
+        return value
 
     def _malformed(self, key: str, expected: str) -> Malformed:
         return Malformed(f"{self._what}: {key} must be {expected}")

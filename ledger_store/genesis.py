@@ -22,6 +22,8 @@ HOLDERS_MAX = 100_000
 BLOCK_BYTES_MAX = 512 * 1024
 LOGIT_MAX = 2**20
 WEIGHT_MAX = 1_000_000
+# The end of 9999-12-30: calendars count to the day after, where a journal asserts its balances.
+TIME_MAX_MS = 253_402_214_399_999
 # A holder takes at most 86 bytes and 3 values, a miner 67 and 1; beside them stand less than 2 KiB and 50 values.
 GENESIS_BYTES_MAX = 9 * 2**20
 GENESIS_VALUES_MAX = 3 * HOLDERS_MAX + 200
@@ -137,7 +139,7 @@ class Genesis:
             raise Malformed("genesis: the supply is beyond 2**53 - 1 micro")
         return cls(
             network=reader.text("network", 64),
-            time_ms=reader.integer("time_ms"),
+            time_ms=reader.integer("time_ms", 0, TIME_MAX_MS),
             roster=roster,
             supply=supply,
             delta_ms=reader.integer("delta_ms", 1, 60_000),

@@ -83,12 +83,11 @@ def read_outcome(value: Any) -> Outcome:
     shapley = None
     if reader.raw("shapley") is not None:
         shapley = reader.bigs("shapley", len(reader.array("shapley", CLIENTS_MAX, 1)))
-    distance = None if reader.raw("distance") is None else reader.bigs("distance", 2)
     return Outcome(
         state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
         winner=reader.optional_hex("winner", ADDRESS_LENGTH),
-        distance=None if distance is None else (distance[0], distance[1]),
+        distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,
-        denominator=reader.big("denominator"),
+        denominator=reader.denominator("denominator"),
         pay=_read_pay(reader.raw("pay")),
     )

@@ -203,6 +203,6 @@ def read_result(value: Any) -> Result:
         reveals=tuple(read_reveal(item, clients) for item in reader.array("reveals", ROSTER_MAX)),
         frauds=tuple(_read_fraud(item, clients) for item in reader.array("frauds", ROSTER_MAX)),
         proxy_sums=reader.bigs("proxy_sums", clients),
-        proxy_denominator=reader.big("proxy_denominator"),
+        proxy_denominator=reader.denominator("proxy_denominator"),
         outcome=read_outcome(reader.raw("outcome")),
     )

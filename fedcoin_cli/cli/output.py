@@ -23,6 +23,8 @@ SCHEMA = 1
 _DISK = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG}
 )
+# Control characters but the tab, what turns the direction of text, and halves of surrogate pairs.
+_UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r'"\\u0000([-0-9.]+)"')
 
 
@@ -44,7 +46,7 @@ class Output:
         if self.as_json:
             _print(sys.stdout, dumps({"schema": SCHEMA, **data}))
         else:
-            _print(sys.stdout, *lines)
+            _print(sys.stdout, *map(visible, lines))
 
     def event(self, data: Mapping[str, object], line: str) -> None:
         """One of a stream of answers, written at once: a JSON object a line, or a plain line."""
@@ -53,16 +55,16 @@ class Output:
     def note(self, text: str) -> None:
         """Something good to know, on stderr unless -q."""
         if self.verbosity >= 0:
-            _print(sys.stderr, text)
+            _print(sys.stderr, visible(text))
 
     def detail(self, text: str) -> None:
         """Something for those who asked with -v, on stderr."""
         if self.verbosity > 0:
-            _print(sys.stderr, text)
+            _print(sys.stderr, visible(text))
 
     def warn(self, text: str) -> None:
         """Something that should not be overlooked, on stderr even with -q."""
-        _print(sys.stderr, f"{self.paint('warning:', sys.stderr, fg='yellow')} {text}")
+        _print(sys.stderr, f"{self.paint('warning:', sys.stderr, fg='yellow')} {visible(text)}")
 
     def failure(self, error: Exception) -> ExitCode:
         """Print what went wrong, where, and what to do; the exit code that belongs to it."""
@@ -78,11 +80,12 @@ class Output:
 
     def complain(self, message: str, where: str = "", hint: str = "") -> None:
         """An error as people read it: what, where, an empty line, what to do."""
-        _print(sys.stderr, f"{self.paint('error:', sys.stderr, fg='red')} {' '.join(message.split())}")
+        said = visible(" ".join(message.split()))
+        _print(sys.stderr, f"{self.paint('error:', sys.stderr, fg='red')} {said}")
         if where:
-            _print(sys.stderr, f"  {where}")
+            _print(sys.stderr, f"  {visible(where)}")
         if hint:
-            _print(sys.stderr, "", f"{self.paint('hint:', sys.stderr, fg='cyan')} {hint}")
+            _print(sys.stderr, "", f"{self.paint('hint:', sys.stderr, fg='cyan')} {visible(hint)}")
 
     def paint(self, text: str, stream: TextIO, **style: Any) -> str:
         """`text` in colour when the stream is a terminal and neither --no-color nor NO_COLOR is set."""
@@ -137,6 +140,13 @@ def _marked(value: object) -> str:
     raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
+def visible(text: str) -> str:
+    """One line as it may meet a terminal: a file's name or a peer's words must not move the cursor or forge a line."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def _print(stream: TextIO, *lines: str) -> None:
-    stream.write("".join(f"{line}\n" for line in lines))
+    text = "".join(f"{line}\n" for line in lines)
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,9 @@ from chains import ChainMaker, key
 from places import place
 
 from fedcoin_cli.application.workspace.names import Names
-from ledger_store.errors import NotFound
+from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.errors import KeyFailure, NotFound, SettingsError
 
 
 def test_names_both_ways(tmp_path: Path) -> None:
@@ -29,3 +32,22 @@ def test_nobody_of_that_name(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="'client-001'") as caught:
         Names.of(workspace).address("client-001")
     assert "client-002" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b[2Jminer-1", "miner-1\nproven: all", "=1+1", "-1", "a b", "Käthe", "a" * 65, ""]
+)
+def test_names_that_a_terminal_or_a_spreadsheet_would_obey(tmp_path: Path, name: str) -> None:
+    """A peers file may be a stranger's: such a name refuses the file; a key's file of that name is no key."""
+    workspace = Workspace(tmp_path)
+    workspace.peers_file.write_text(f'[{json.dumps(name)}]\naddress = "{"ab" * 32}"\n')
+    with pytest.raises(SettingsError) as refusal:
+        read_peers(workspace.peers_file)
+    assert refusal.value.where == str(workspace.peers_file)
+    assert refusal.value.hint
+    with pytest.raises(KeyFailure):
+        workspace.key_file(name)
+    workspace.keys.mkdir()
+    if name and "/" not in name:
+        (workspace.keys / f"{name}.key").write_text("")
+    assert workspace.key_names() == ()

@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,34 @@ def test_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
     """Ctrl-C is 130 without a traceback."""
     assert outcome(KeyboardInterrupt()) == ExitCode.INTERRUPTED
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "hostile", ["a\nb", "a\x1b[2Jb", "a\rb", "a\x9bb", "a\u202eb", "a\u2028b", "a\udcffb", "a\x00b"]
+)
+def test_what_a_terminal_would_obey_is_shown(capsys: pytest.CaptureFixture[str], hostile: str) -> None:
+    """In the answer, beside it, and in errors: one line stays one, and the characters can be seen."""
+    output = Output(verbosity=1)
+    output.answer({}, [hostile])
+    for say in (output.note, output.detail, output.warn):
+        say(hostile)
+    output.complain("no", hostile, hostile)
+    said = capsys.readouterr()
+    shown = hostile.encode("unicode_escape").decode()
+    assert said.out == f"{shown}\n"
+    assert said.err == f"{shown}\n{shown}\nwarning: {shown}\nerror: no\n  {shown}\n\nhint: {shown}\n"
+
+
+def test_letters_that_an_encoding_lacks_are_no_error() -> None:
+    """A stdout that knows ASCII only gets the rest escaped."""
+    program = "from fedcoin_cli.cli.output import Output; Output().answer({}, ['φ = 1 ± 0'])"
+    said = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert said.stdout == b"\\u03c6 = 1 \\xb1 0\n"
 
 
 def test_columns_are_aligned() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from chains import ChainMaker
 from mined import MinedRound
-from places import refunded_round
+from places import place, refunded_round
 from shell import fedcoin
 
 from fedcoin_cli.application.books.books import Books
@@ -146,6 +147,17 @@ def test_a_damaged_ledger_is_said_to_be_one(made: MinedRound, view: Overview, tm
     assert "Audit failed." in text
     assert "Audit passed." not in text
     tree(text)
+
+
+def test_findings_are_exit_code_5(tmp_path: Path) -> None:
+    """The page is written and says so, and a script that only looks at the exit code knows, too."""
+    maker = ChainMaker(2)
+    maker.add_round()
+    workspace = place(tmp_path / "workspace", maker)
+    said = fedcoin("report", "-o", "page.html", "--json", folder=workspace.root)
+    assert (said.code, said.json["audit_ok"]) == (5, False)
+    assert "E413" in said.err
+    assert "Audit failed." in (workspace.root / "page.html").read_text()
 
 
 def test_names_are_words(view: Overview, made: MinedRound) -> None:

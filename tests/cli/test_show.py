@@ -1,8 +1,14 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
-from chains import ChainMaker
+from chains import COIN, ChainMaker, build_chain
+from places import place
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.block import Certificate
+from ledger_store.transaction import Transfer
 
 
 def task_of(maker: ChainMaker) -> str:
@@ -49,6 +55,28 @@ def test_nothing_of_that_id(workspace: Workspace) -> None:
     said = fedcoin("show", "f" * 64, folder=workspace.root)
     assert (said.code, said.out) == (11, "")
     assert "hint: fedcoin log" in said.err
+
+
+def test_a_number_that_no_height_has(workspace: Workspace) -> None:
+    """Not found, however long it is."""
+    assert fedcoin("show", "9" * 5_000, folder=workspace.root).code == 11
+
+
+def test_no_proof_of_what_nobody_signed(tmp_path: Path) -> None:
+    """Books believe what stands in a folder; a proof is checked before it is handed out."""
+    maker = build_chain(4, 2)
+    forged = Certificate(0, tuple((index, "00" * 64) for index in range(maker.genesis.quorum)))
+    paid = [transaction for block in maker.blocks for transaction in block.transactions]
+    for _ in range(2):
+        transfer = maker.transfer(maker.requester, maker.server.address, COIN)
+        paid.append(replace(transfer, signature="11" * 64))
+        maker.force(maker.propose(paid[-1]), forged)
+    workspace = place(tmp_path / "workspace", maker)
+    good, bad = (transfer.id for transfer in (paid[0], paid[2]) if isinstance(transfer, Transfer))
+    said = fedcoin("show", bad, "--proof", "-o", "proof.json", folder=workspace.root)
+    assert said.code == 5
+    assert not (workspace.root / "proof.json").exists()
+    assert fedcoin("show", good, "--proof", folder=workspace.root).code == 0
 
 
 def test_values_have_bars_and_an_error(workspace: Workspace, maker: ChainMaker) -> None:

@@ -46,6 +46,7 @@ def test_a_line_longer_than_any_block_costs_nothing() -> None:
         ("height", True),
         ("parent", None),
         ("time_ms", -1),
+        ("time_ms", 253_402_214_400_000),
         ("proposer", 64),
         ("view", VIEW_MAX + 1),
         ("transactions", "00" * 32),

@@ -8,7 +8,7 @@ from memory import peak_bytes
 from ledger_store.amount import SUPPLY_MAX_MICRO
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import Malformed
-from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
+from ledger_store.genesis import GENESIS_BYTES_MAX, TIME_MAX_MS, Genesis
 
 
 def good() -> dict[str, Any]:
@@ -61,6 +61,7 @@ ADDRESS = key("x").address
         ("network", "a\x1b[2J"),
         ("time_ms", -1),
         ("time_ms", True),
+        ("time_ms", TIME_MAX_MS + 1),
         ("roster", []),
         ("roster", [ADDRESS, ADDRESS]),
         ("roster", [ADDRESS.upper()]),
@@ -117,7 +118,7 @@ def test_the_largest_genesis_is_read() -> None:
     micro = SUPPLY_MAX_MICRO // 100_000
     largest = Genesis(
         network="x" * 64,
-        time_ms=2**53 - 1,
+        time_ms=TIME_MAX_MS,
         roster=tuple(f"{number:064x}" for number in range(64)),
         supply=tuple((f"{number:064x}", micro) for number in range(100_000)),
         delta_ms=60_000,

@@ -11,6 +11,7 @@ from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Cancel, Close, Pay, Result, Task, Transaction, Transfer
 
 PREFIX_LEAST = 4
+HEIGHT_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ Found = FoundTask | FoundBlock | FoundTransaction
 
 def find(books: Books, text: str) -> Found:
     """What `text` names; raises `NotFound`, also for a beginning that several ids share."""
-    if text.isdecimal() and int(text) <= books.height:
+    if text.isdecimal() and len(text) <= HEIGHT_DIGITS and int(text) <= books.height:
         return _block(books, books.block(int(text)))
     found = list(_matches(books, text)) if len(text) >= PREFIX_LEAST else []
     if len(found) == 1:

@@ -2,7 +2,7 @@
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import FoundBlock, FoundTask, find
-from ledger_store.errors import NotFound
+from ledger_store.errors import LedgerInvalid, NotFound, PeerFault
 from ledger_store.inclusion import Inclusion, prove
 from ledger_store.transaction import Cancel, Close, Result, Task, Transaction
 
@@ -26,7 +26,15 @@ def _proof(books: Books, name: str, height: int) -> Inclusion:
     task = None
     if isinstance(transaction, Close | Result):
         task = books.state.tasks[transaction.task].task
-    return prove(books.state.genesis, block, certificate, index, task)
+    proof = prove(books.state.genesis, block, certificate, index, task)
+    try:
+        proof.check(books.state.genesis.id)
+    except PeerFault as error:
+        hint = "fedcoin audit names what was altered: nobody verified this ledger when it was opened"
+        raise LedgerInvalid(
+            f"there is no proof in it: {error.message}", where=str(books.path), hint=hint
+        ) from error
+    return proof
 
 
 def _concerns(transaction: Transaction, name: str) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fedcoin_cli.application.workspace.workspace import NAMES, is_name
 from ledger_store.errors import SettingsError
 from ledger_store.keys import ADDRESS_LENGTH
 
@@ -74,6 +75,8 @@ def parse_endpoint(name: str, address: str, text: str) -> Peer:
 
 
 def _peer(path: Path, name: str, entry: Any) -> Peer:
+    if not is_name(name):
+        raise SettingsError(f"{name!r} is not a peer's name", where=str(path), hint=NAMES)
     match entry:
         case {"address": str(address), "host": str(host), "port": int(port), **rest} if (
             not rest

@@ -8,6 +8,7 @@ Only places are decided here: what stands in the files belongs to the modules th
 """
 
 import contextlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from ledger_store.keys import KeyPair
 REQUESTER, SERVER = "requester", "server"
 """The names of the keys of who publishes tasks and of the FL server that is paid."""
 
+NAMES = "a name has 1 to 64 letters, digits, - and _, for example miner-1"
 _GENESIS = "genesis.json"
 
 
@@ -156,11 +158,9 @@ class Workspace:
             raise LedgerInvalid(f"{reason}", where=str(self.genesis_file), hint=hint) from error
 
     def key_file(self, name: str) -> Path:
-        """Where the key of that name is kept; raises `KeyFailure` for a name that is a path."""
-        if not name or name != Path(name).name or name in {".", ".."}:
-            raise KeyFailure(
-                f"{name!r} is not a key's name", where=str(self.keys), hint="for example: requester"
-            )
+        """Where the key of that name is kept; raises `KeyFailure` for what is no name."""
+        if not is_name(name):
+            raise KeyFailure(f"{name!r} is not a key's name", where=str(self.keys), hint=NAMES)
         return self.keys / f"{name}.key"
 
     def key(self, name: str) -> KeyPair:
@@ -172,8 +172,8 @@ class Workspace:
         return read_key(self.key_file(name)).address
 
     def key_names(self) -> tuple[str, ...]:
-        """The names of the keys kept here, sorted."""
-        return tuple(sorted(path.stem for path in self.keys.glob("*.key")))
+        """The names of the keys kept here, sorted; a file by another name is no key of ours."""
+        return tuple(sorted(path.stem for path in self.keys.glob("*.key") if is_name(path.stem)))
 
     def round(self, number: int) -> Path:
         """The folder of round `number`, whether or not it exists."""
@@ -193,6 +193,11 @@ class Workspace:
             with contextlib.suppress(FileExistsError):
                 path.mkdir()
                 return path
+
+
+def is_name(text: str) -> bool:
+    """Whether a key or a peer may be called this: names come from strangers, and go to terminals and spreadsheets."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text) is not None
 
 
 def miner_name(number: int) -> str:

@@ -138,7 +138,7 @@ def _show(call: Call, folder: Workspace, names: tuple[str, ...], at: str | None)
         peer = parse_endpoint(name, record.address, at)
     except ValueError as error:
         raise typer.BadParameter(f"--at {at}: {error}") from error
-    call.output.answer(data | {"host": peer.host, "port": peer.port}, [render_peer(peer).strip()])
+    call.output.answer(data | {"host": peer.host, "port": peer.port}, render_peer(peer).strip().splitlines())
 
 
 def _passwd(

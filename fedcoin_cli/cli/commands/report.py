@@ -28,13 +28,15 @@ def run(
 
     The page needs no script, fetches nothing, and looks well in light, in dark and on paper. It is made from the
     ledger, and from tables and round files where this workspace keeps them: error bars and the miners' convergence
-    need those. Equal ledgers, files and names give equal bytes.
+    need those. Equal ledgers, files and names give equal bytes. The exit code is 5 when its audit has findings; the
+    page is written all the same, and says so.
     """
     from fedcoin_cli.application.reasons.overview import overview
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.opened_books import open_books
     from fedcoin_cli.cli.report_page import page
     from ledger_store.disk import put_in_place, refusals, stage
+    from ledger_store.errors import LedgerInvalid
 
     workspace = call.workspace()
     with open_books(call) as books:
@@ -47,3 +49,9 @@ def run(
     verdict = "audit ok" if view.audit.ok else "the audit has findings"
     line = f"{target}: {counted(len(shown), 'task')} in full, {len(text) / 1e3:.0f} kB, {verdict}"
     call.output.answer(data, [line])
+    if not view.audit.ok:
+        found = view.audit.findings[0]
+        message = f"the audit of this ledger has findings, the first at height {found.height}: {found.code}"
+        raise LedgerInvalid(
+            message, where=str(target), hint="fedcoin audit tells more; the page shows it, too"
+        )
