@@ -21,6 +21,7 @@ from benchmarks.machine import finish, machine
 from benchmarks.network import Miner, end_tidily, network
 from benchmarks.payers import Payers, final_at
 from benchmarks.vitals import cpu_s
+from fedcoin_cli.network.message import VOTE_KINDS
 
 ALONE, FULL = (1, 1), (32, 8)
 ROSTERS = (1, 2, 3, 4, 7, 10, 20, 35, 50)
@@ -108,7 +109,7 @@ def _simulated(miners: int, blocks: int) -> dict[str, Any]:
     return {
         "miners": miners,
         "messages a block": sum(kinds.values()) / blocks,
-        "votes": kinds.get("vote", 0) / blocks,
+        "votes": sum(kinds.get(kind, 0) for kind in VOTE_KINDS) / blocks,
         "R squared": miners * miners,
         "simulated ms a block": sorted(waits)[len(waits) // 2],
     }
