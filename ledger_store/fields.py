@@ -102,8 +102,10 @@ class Fields:
         return self._positive(key, self.big(key))
 
     def fraction(self, key: str) -> tuple[int, int]:
-        """Two integers of any size, the second at least 1."""
+        """Two integers of any size, the first at least 0, the second at least 1."""
         numerator, denominator = self.bigs(key, 2)
+        if numerator < 0:
+            raise self._malformed(key, "at least 0")
         return numerator, self._positive(key, denominator)
 
     def bigs(self, key: str, count: int) -> tuple[int, ...]:

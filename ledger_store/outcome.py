@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger_store.amount import SUPPLY_MAX_MICRO
+from ledger_store.errors import Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
 from ledger_store.keys import ADDRESS_LENGTH
@@ -83,11 +84,14 @@ def read_outcome(value: Any) -> Outcome:
     shapley = None
     if reader.raw("shapley") is not None:
         shapley = reader.bigs("shapley", len(reader.array("shapley", CLIENTS_MAX, 1)))
+    pay = _read_pay(reader.raw("pay"))
+    if shapley is not None and len(shapley) != len(pay.clients):
+        raise Malformed("outcome: every client has a value and a payment")
     return Outcome(
         state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
         winner=reader.optional_hex("winner", ADDRESS_LENGTH),
         distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,
         denominator=reader.denominator("denominator"),
-        pay=_read_pay(reader.raw("pay")),
+        pay=pay,
     )

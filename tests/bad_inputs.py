@@ -152,6 +152,13 @@ def _lost_peers(workspace: Workspace) -> None:
     workspace.peers_file.unlink()
 
 
+def _odd_peer(workspace: Workspace) -> None:
+    """A stranger's peers file: a name that a spreadsheet would compute, and one that a terminal would obey."""
+    with workspace.peers_file.open("a") as file:
+        for name in ("=1+1", r"\u001b[2Jminer-1\nproven: all"):
+            file.write(f'\n["{name}"]\naddress = "{"ab" * 32}"\n')
+
+
 PUBLISH = ("publish",)
 PAY = ("pay", "server", "1")
 WORDS = ("--passphrase-file", "words")
@@ -238,6 +245,13 @@ CASES = [
         ("init", "new", "--join", "genesis.json"),
         3,
         "cannot read the peers",
+    ),
+    Bad(
+        "joining peers with odd names",
+        _odd_peer,
+        ("init", "new", "--join", "genesis.json"),
+        3,
+        "is not a peer's name",
     ),
     Bad("an example too few", _called, (*SIGN, "--examples", "0"), 2, "--examples"),
     Bad(

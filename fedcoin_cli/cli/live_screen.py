@@ -18,6 +18,7 @@ from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.dashboard import Dashboard
 from fedcoin_cli.cli.miner_lines import MinerLines
+from fedcoin_cli.cli.output import visible
 from fedcoin_cli.cli.task_lines import task_lines
 from ledger_store.errors import FedCoinError
 
@@ -52,7 +53,7 @@ class Screen:
         self._dashboard.hear(news)
         line = self._lines.line(news)
         if line and news.event in _TOLD:
-            self._live.console.print(line)
+            self._live.console.print(visible(line), markup=False)
         if news.event == "task" and news.details["state"] in {"SETTLED", "REFUNDED"}:
             self._end(news.details["task"])
 

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from fedcoin_cli.cli.options import HELP_OPTIONS, abandon_stdout, answer_help, command
-from fedcoin_cli.cli.output import Output
+from fedcoin_cli.cli.output import Output, let_print
 from ledger_store.errors import ExitCode
 
 PROGRAM = "fedcoin"
@@ -125,6 +125,7 @@ def program(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
+    let_print(sys.stdout)
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in verbs() else None
     name = f"{PROGRAM} {verb}" if verb else PROGRAM

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from io import TextIOWrapper
 from typing import Any, TextIO
 
 import typer
@@ -70,7 +71,8 @@ class Output:
         """Print what went wrong, where, and what to do; the exit code that belongs to it."""
         known = as_known(error)
         if self.verbosity > 1:
-            _print(sys.stderr, "".join(traceback.format_exception(error)).rstrip())
+            told = "".join(traceback.format_exception(error)).rstrip()
+            _print(sys.stderr, *map(visible, told.split("\n")))
         if known is None:
             hint = "this is a bug in fedcoin: run the command again with -vv and report what it prints"
             self.complain(f"{type(error).__name__}: {error}", hint=hint)
@@ -145,8 +147,12 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def let_print(stream: TextIO) -> None:
+    """Letters that the stream's encoding lacks are printed escaped from now on, whoever prints."""
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def _print(stream: TextIO, *lines: str) -> None:
-    text = "".join(f"{line}\n" for line in lines)
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.write("".join(f"{line}\n" for line in lines))
     stream.flush()

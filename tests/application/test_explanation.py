@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import variance
 
 import pytest
+from chains import ChainMaker, key
 from mined import MinedRound
 from oracles import shapley
-from places import refunded_round
+from places import place, refunded_round
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.report import points
@@ -17,7 +18,7 @@ from fedcoin_cli.application.reasons.explanation import Explanation, explain
 from fedcoin_cli.consensus.rankings import prefixes, ranking, rows_per_square
 from fedcoin_cli.learning.mining.sampling import Estimator
 from ledger_store.amount import parse_micro
-from ledger_store.errors import NotFound
+from ledger_store.errors import LedgerInvalid, NotFound
 
 
 def explained(made: MinedRound, client: int, task: str | None = None) -> Explanation:
@@ -212,3 +213,13 @@ def test_errors_are_those_of_whole_squares(tmp_path: Path, clients: int, ranking
         assert error is not None
         assert float(error) == pytest.approx(100 / made.task.images * sqrt(sum(parts)), abs=2e-6)
     assert explained(made, 0).report.error_shared == (clients > 16)
+
+
+def test_what_does_not_follow_is_not_explained(tmp_path: Path) -> None:
+    """Payments that a quorum certified and no reveal gives are an invalid ledger; the hint is to audit it."""
+    maker = ChainMaker()
+    maker.add_round()
+    workspace = place(tmp_path, maker)
+    with Books.open(workspace) as books, pytest.raises(LedgerInvalid, match="does not follow") as caught:
+        explain(books, workspace, key("client-1").address, None)
+    assert "fedcoin audit" in caught.value.hint

@@ -160,7 +160,18 @@ def test_wrong_rosters(tmp_path: Path) -> None:
         (tmp_path / "roster.toml").write_text(render_peers(peers))
         with pytest.raises(FedCoinError, match=words):
             found(tmp_path / "net", Invited(beginning(), tmp_path / "roster.toml"))
-    assert [path.name for path in (tmp_path / "net").iterdir()] == []
+    assert not (tmp_path / "net").exists()
+
+
+def test_odd_names_are_refused_before_anything_is_made(tmp_path: Path) -> None:
+    """A stranger's peers file whose names a terminal would obey: not even a folder is there afterwards."""
+    roster, folders = invite(tmp_path)
+    found(folders[0].root, Invited(beginning(), roster))
+    peers = tmp_path / "theirs.toml"
+    peers.write_text(roster.read_text() + f'\n["\\u001b[2J"]\naddress = "{"ab" * 32}"\n')
+    with pytest.raises(SettingsError, match="is not a peer's name"):
+        found(tmp_path / "new", Joined(folders[0].genesis_file, peers))
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_miner_that_is_not_on_the_roster(tmp_path: Path) -> None:

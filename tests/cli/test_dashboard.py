@@ -1,15 +1,18 @@
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
 from chains import ChainMaker
-from places import settled_round
+from places import place, settled_round
 from rich.console import Console
 
 from fedcoin_cli.application.books.report import report_of
 from fedcoin_cli.application.miner.crew import News
 from fedcoin_cli.application.requester.standing import MinerState
 from fedcoin_cli.cli.dashboard import BLOCKS, Dashboard
+from fedcoin_cli.cli.live_screen import Screen
 from fedcoin_cli.network.message import Standing
 from ledger_store.transaction import Result
 
@@ -42,6 +45,13 @@ def test_miners_at_work() -> None:
     assert rows[1].split() == ["miner-2", "7", "3", "mining", "300", "of", "1,023", "2", "s", "████········"]
     assert rows[2].split() == ["miner-3", "down"]
     assert rows[3].split() == ["miner-4", "refuses", "this", "key"]
+
+
+def test_trouble_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A message above the drawing is text: no markup is read in it, and no terminal obeys it."""
+    screen = Screen(place(tmp_path, ChainMaker(1)), color=True)
+    screen.hear(News(1, "failed", {"error": "[/x] [red]a\x1b[2Jb"}))
+    assert "failed  error [/x] [red]a\\x1b[2Jb" in capsys.readouterr().out
 
 
 def test_blocks_are_told_once() -> None:

@@ -54,6 +54,15 @@ def typed(*arguments: str, folder: Path, answers: list[str]) -> tuple[int, str]:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
 
 
+def test_a_key_that_nobody_can_name_is_told(tmp_path: Path) -> None:
+    """It may hold money: list says that it passes it over, and why."""
+    assert fedcoin("key", "new", "mine", folder=tmp_path).code == 0
+    (tmp_path / "keys" / "mine.key").rename(tmp_path / "keys" / "my key.key")
+    said = fedcoin("key", "list", "--json", folder=tmp_path)
+    assert (said.code, said.json["keys"]) == (0, [])
+    assert "my key.key is passed over" in said.err
+
+
 def test_a_key_needs_no_network(tmp_path: Path) -> None:
     """new makes a key in an empty folder, show prints its address and what a founder needs, list shows it."""
     said = fedcoin("key", "new", "miner-1", "--json", folder=tmp_path)

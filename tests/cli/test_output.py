@@ -111,16 +111,24 @@ def test_what_a_terminal_would_obey_is_shown(capsys: pytest.CaptureFixture[str],
     assert said.err == f"{shown}\n{shown}\nwarning: {shown}\nerror: no\n  {shown}\n\nhint: {shown}\n"
 
 
-def test_letters_that_an_encoding_lacks_are_no_error() -> None:
-    """A stdout that knows ASCII only gets the rest escaped."""
-    program = "from fedcoin_cli.cli.output import Output; Output().answer({}, ['φ = 1 ± 0'])"
+def test_a_traceback_is_lines_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    """-vv shows the traceback line by line, and in it nothing that a terminal would obey."""
+    assert outcome(KeyFailure("a\x1b[2Jb\rc"), "-vv") == ExitCode.KEY
+    said = capsys.readouterr().err
+    assert said.splitlines()[0] == "Traceback (most recent call last):"
+    assert "KeyFailure: a\\x1b[2Jb\\rc\n" in said
+
+
+def test_whoever_prints_may_print_anything() -> None:
+    """What does not pass through `Output` (help, exports, drawings) meets a stdout that refuses no letter, either."""
+    program = "from fedcoin_cli.cli.main import main; main(['--version']); print('φ ± 0')"
     said = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
         stdout=subprocess.PIPE,
         check=True,
     )
-    assert said.stdout == b"\\u03c6 = 1 \\xb1 0\n"
+    assert said.stdout.endswith(b"\n\\u03c6 \\xb1 0\n")
 
 
 def test_columns_are_aligned() -> None:

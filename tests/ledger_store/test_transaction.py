@@ -98,6 +98,8 @@ def test_an_unknown_or_missing_field_is_refused(kind: str) -> None:
         ("result", ("outcome", "denominator"), "0"),
         ("result", ("outcome", "denominator"), "-3"),
         ("result", ("outcome", "distance"), ["1", "0"]),
+        ("result", ("outcome", "distance"), ["-1", "100"]),
+        ("result", ("outcome", "shapley"), ["1", "2"]),
         ("result", ("outcome",), None),
         ("result", ("outcome", "distance"), ["1"]),
         ("result", ("outcome", "shapley"), []),

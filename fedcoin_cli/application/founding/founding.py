@@ -79,12 +79,20 @@ class Founding:
                 os.close(disk.lock(miner.path / LOCK_NAME))
 
     def make(self, *, force: bool) -> Genesis:
-        """Make the workspace; raises what `check` and the plan raise, `KeyFailure` and `StorageFailure`."""
+        """Make the workspace; raises what `check` and the plan raise, `KeyFailure` and `StorageFailure`.
+
+        Whatever is refused is refused before the first file is made.
+        """
         self.check(force=force)
+        records = self._records()
+        addresses = {name: record.address for name, record in records.items()}
+        network = self.plan.network(addresses)
+        genesis = _readable(network.genesis)
+        seats = self._seats(addresses, genesis.roster)
         with disk.refusals(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".init-", dir=self.root) as folder:
-                genesis = self._build(Workspace(Path(folder)))
+                self._build(Workspace(Path(folder)), network, records, seats)
                 self._move_aside()
                 for entry in map(Path(folder).joinpath, _ENTRIES):
                     if entry.exists():
@@ -92,22 +100,18 @@ class Founding:
             disk.sync_folder(self.root)
         return genesis
 
-    def _build(self, new: Workspace) -> Genesis:
+    def _build(
+        self, new: Workspace, network: Network, records: Mapping[str, KeyRecord], seats: Mapping[int, str]
+    ) -> None:
         for folder in (new.keys, new.store, new.rounds):
             folder.mkdir(mode=0o700)
-        records = self._records()
-        addresses = {name: record.address for name, record in records.items()}
-        network = self.plan.network(addresses)
-        genesis = _readable(network.genesis)
-        seats = self._seats(addresses, genesis.roster)
         for name, record in self._new_files(records, seats).items():
             restore_key(new, name, record)
         for number, address in seats.items():
-            _empty_ledger(new.miner_folder(number), address, genesis)
+            _empty_ledger(new.miner_folder(number), address, network.genesis)
         new.peers_file.write_text(render_peers(network.peers), "utf-8")
         new.settings_file.write_text(self._settings(network, seats.values()), "utf-8")
-        new.genesis_file.write_bytes(encode(genesis.to_json()) + b"\n")
-        return genesis
+        new.genesis_file.write_bytes(encode(network.genesis.to_json()) + b"\n")
 
     def _records(self) -> dict[str, KeyRecord]:
         """All keys of the new workspace by name: those that are kept, and fresh ones where the plan lacks any."""

@@ -16,7 +16,7 @@ from fedcoin_cli.application.reasons.tables import Kept, Seen
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement
 from fedcoin_cli.contract.settlement import agreement_of
-from ledger_store.errors import NotFound
+from ledger_store.errors import LedgerInvalid, NotFound
 from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 
@@ -99,7 +99,8 @@ class Explanation:
 def explain(books: Books, workspace: Workspace, client: str, task: str | None) -> Explanation:
     """Explain a client's part in `task` (the beginning of its id), else in the newest of its tasks that has ended.
 
-    Raises `NotFound` for an account that was no client of the task, or of any.
+    Raises `NotFound` for an account that was no client of the task, or of any, and `LedgerInvalid` for a payment that
+    does not follow from what was revealed.
     """
     record = _record(books.state, client, task)
     end = end_of(books, record)
@@ -169,7 +170,11 @@ def _share(task: Task, end: Close | Result | None, agreement: Agreement | None, 
     if end is None or end.outcome is None or agreement is None or not any(end.outcome.pay.clients):
         return None
     share = share_of(task.train_micro, agreement.weights, index)
-    assert share.paid_micro == end.outcome.pay.clients[index]
+    if share.paid_micro != end.outcome.pay.clients[index]:
+        hint = "fedcoin audit tells more"
+        raise LedgerInvalid(
+            "this payment does not follow from what was revealed", where=f"task {task.id}", hint=hint
+        )
     return share
 
 

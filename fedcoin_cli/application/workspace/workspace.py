@@ -20,7 +20,7 @@ from ledger_store.keys import KeyPair
 REQUESTER, SERVER = "requester", "server"
 """The names of the keys of who publishes tasks and of the FL server that is paid."""
 
-NAMES = "a name has 1 to 64 letters, digits, - and _, for example miner-1"
+NAMES = "a name begins with a letter or digit and has 1 to 64 letters, digits, - and _, for example miner-1"
 _GENESIS = "genesis.json"
 
 
@@ -172,8 +172,12 @@ class Workspace:
         return read_key(self.key_file(name)).address
 
     def key_names(self) -> tuple[str, ...]:
-        """The names of the keys kept here, sorted; a file by another name is no key of ours."""
+        """The names of the keys kept here, sorted."""
         return tuple(sorted(path.stem for path in self.keys.glob("*.key") if is_name(path.stem)))
+
+    def odd_keys(self) -> tuple[Path, ...]:
+        """Files of keys whose names are none: nothing here can use them until they are renamed."""
+        return tuple(sorted(path for path in self.keys.glob("*.key") if not is_name(path.stem)))
 
     def round(self, number: int) -> Path:
         """The folder of round `number`, whether or not it exists."""

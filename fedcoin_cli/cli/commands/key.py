@@ -110,9 +110,12 @@ def _new(call: Call, folder: Workspace, names: tuple[str, ...], *, protect: bool
 
 
 def _list(call: Call, folder: Workspace) -> None:
+    from fedcoin_cli.application.workspace.workspace import NAMES
     from ledger_store.keyfile import read_key
 
     rows, data = [], []
+    for path in folder.odd_keys():
+        call.output.warn(f"{path} is passed over: {NAMES}")
     for name in folder.key_names():
         try:
             record = read_key(folder.key_file(name))
