@@ -11,15 +11,21 @@ from ledger_store.journal import ESCROW
 
 WIDTH = 860.0
 _ROW, _BAR, _NAMES, _GAP = 22.0, 12.0, 150.0, 90.0
+# Percentage points beyond those of any score: what a ledger may hold where more than f miners lied is drawn up to here.
+_EDGE = 1e6
 # A whisker is two standard errors to each side: 95 of 100 values lie within.
 _ERRORS = 2.0
+
+
+def _drawn(points: str | None) -> float:
+    return max(-_EDGE, min(_EDGE, float(points or 0)))
 
 
 def values_figure(picture: TaskPicture, names: Names) -> str:
     """Each client's value with its error, beside what it was paid."""
     lines = picture.report.clients
-    values = [float(one.shapley or 0) for one in lines]
-    errors = [_ERRORS * one for one in picture.errors_pp or (0.0,) * len(lines)]
+    values = [_drawn(one.shapley) for one in lines]
+    errors = [min(_EDGE, _ERRORS * one) for one in picture.errors_pp or (0.0,) * len(lines)]
     paid = [float(one.paid) for one in lines]
     middle = _NAMES + (WIDTH - _NAMES) * 0.56
     ends = [value + side * error for value, error in zip(values, errors, strict=True) for side in (1, -1)]
@@ -47,7 +53,7 @@ def distances_figure(picture: TaskPicture, names: Names) -> str:
     """How far each miner's estimate lies from the average, and D."""
     report = picture.report
     lines = sorted(report.miners, key=lambda one: names.name(one.miner))
-    most = [float(report.difficulty), *(float(one.distance or 0) for one in lines)]
+    most = [_drawn(report.difficulty), *(_drawn(one.distance) for one in lines)]
     scale = svg.linear(most, _NAMES, WIDTH - _GAP)
     top, bottom = 34.0, 34.0 + _ROW * len(lines)
     marks = svg.bottom_axis(scale, top - 6, bottom, svg.short)
@@ -59,9 +65,9 @@ def distances_figure(picture: TaskPicture, names: Names) -> str:
             f"{who}: {one.distance or 'does not count'}, {'exact' if one.exact else one.rankings} rankings"
         )
         marks += [svg.text(_NAMES - 10, y, who, "end")]
-        marks += [svg.bar(scale(0), scale(float(one.distance or 0)), y, _BAR, kind, about)]
+        marks += [svg.bar(scale(0), scale(_drawn(one.distance)), y, _BAR, kind, about)]
         marks += [svg.text(WIDTH, y, _points(one.distance, 4), "end", "number")]
-    x = scale(float(report.difficulty))
+    x = scale(_drawn(report.difficulty))
     marks += [svg.rule(x, top - 8, x, bottom, "limit"), svg.text(x, top - 16, "D", "middle", "limit-name")]
     return svg.figure(WIDTH, bottom + 24, marks, "Each miner's distance from the average, and D")
 

@@ -1,5 +1,6 @@
 import re
 from decimal import Decimal
+from operator import attrgetter
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,6 +15,8 @@ from fedcoin_cli.application.reasons.overview import Overview, overview
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.report_page import page
 from fedcoin_cli.cli.svg import Scale
+from fedcoin_cli.consensus.estimate import no_proxy
+from fedcoin_cli.contract.settlement import settle
 
 HTML, SVG = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/2000/svg}"
 
@@ -158,6 +161,24 @@ def test_findings_are_exit_code_5(tmp_path: Path) -> None:
     assert (said.code, said.json["audit_ok"]) == (5, False)
     assert "E413" in said.err
     assert "Audit failed." in (workspace.root / "page.html").read_text()
+
+
+def test_values_that_no_score_can_be(tmp_path: Path) -> None:
+    """Sums of 300 digits that a corrupt quorum certified follow from its reveals: the page is written all the same."""
+    maker = ChainMaker(4)
+    task = maker.task(difficulty_micro=2**53 - 1)
+    maker.add(task)
+    far = tuple((-1) ** client * 10**320 for client in range(task.clients))
+    reveals = sorted(
+        (maker.reveal(task, 1, miner, sums=far) for miner in maker.miners), key=attrgetter("miner")
+    )
+    maker.add(maker.close(task, reveals))
+    record = maker.tip.state.tasks[task.id]
+    maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, (), no_proxy(task.clients))))
+    workspace = place(tmp_path / "workspace", maker)
+    said = fedcoin("report", "-o", "page.html", folder=workspace.root)
+    assert said.code == 0, said.err
+    tree((workspace.root / "page.html").read_text())
 
 
 def test_names_are_words(view: Overview, made: MinedRound) -> None:
