@@ -98,7 +98,7 @@ class Killer:
     def __init__(self, crew: Sequence[Miner], every_s: float) -> None:
         self._crew, self._every_s = crew, every_s
         self._victims = [miner for miner in reversed(crew) if miner.number != 1]
-        self._due_s = time.monotonic() + every_s
+        self._due_s = time.monotonic()
         self._waits: dict[int, tuple[float, int]] = {}
         self.kills = 0
         self.rejoins_s: list[float] = []
