@@ -186,6 +186,12 @@ class Task(Signed):
         return {**plain, "updates": [update.to_json() for update in self.updates]}
 
 
+def sign_update(call: Task, weights: str, examples: int, key: KeyPair, genesis: str) -> Update:
+    """A client's answer to a call: its weights by digest and its example count, under its signature."""
+    signature = key.sign("update", genesis, update_terms(call.call, weights, examples))
+    return Update(weights, key.address, examples, signature)
+
+
 UNCALLED = frozenset({"updates", "proxy", "sequence", "signature"})
 """What no client signs of a task: the others' updates, what is made of all of them, and the requester's own hand."""
 CALLED = tuple(field.name for field in fields(Task) if field.name not in UNCALLED)

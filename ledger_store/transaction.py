@@ -39,6 +39,7 @@ from ledger_store.signed import (
     read_task,
     read_transfer,
     sign,
+    sign_update,
     update_terms,
 )
 
@@ -69,6 +70,7 @@ __all__ = [
     "read_commit",
     "read_reveal",
     "sign",
+    "sign_update",
     "update_terms",
 ]
 

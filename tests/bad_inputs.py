@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from chains import ChainMaker
-from rounds import SHAPES, sign_round
+from rounds import SHAPES, write_round
 
 from fedcoin_cli.application.rounds.calling import make_call
 from fedcoin_cli.application.workspace.keyring import make_key, reseal
@@ -70,7 +70,7 @@ def _weights(value: float, last: tuple[int, ...] = SHAPES[-1]) -> Spoil:
 
 def _sign(workspace: Workspace) -> None:
     keys = [workspace.key(client_name(number)) for number in range(1, CLIENTS + 1)]
-    sign_round(workspace.latest_round(), workspace, keys, IMAGES)
+    write_round(workspace.latest_round(), workspace, keys, IMAGES)
 
 
 def _said(edit: Callable[[list[dict[str, Any]]], object]) -> Spoil:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from chains import ChainMaker
 from places import place
-from rounds import SHAPES, make_round, sign_round
+from rounds import SHAPES, make_round, write_round
 
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
@@ -40,7 +40,7 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 
 def sign_again(workspace: Workspace, folder: Path, **changes: Any) -> None:
     keys = [workspace.key(client_name(number)) for number in range(1, CLIENTS + 1)]
-    sign_round(folder, workspace, keys, IMAGES, **changes)
+    write_round(folder, workspace, keys, IMAGES, **changes)
 
 
 def refused(workspace: Workspace, folder: Path) -> RoundFilesInvalid:
@@ -121,7 +121,7 @@ def test_two_clients_with_one_address(workspace: Workspace, folder: Path) -> Non
     change(folder, lambda doc: doc["updates"][1].update(client=doc["updates"][0]["client"]))
     assert "clients 1 and 2 have one address" in refused(workspace, folder).message
     one = workspace.key(client_name(1))
-    sign_round(folder, workspace, [one, one, workspace.key(client_name(3))], IMAGES)
+    write_round(folder, workspace, [one, one, workspace.key(client_name(3))], IMAGES)
     assert "clients 1 and 2 have one address" in refused(workspace, folder).message
 
 
