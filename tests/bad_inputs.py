@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from chains import ChainMaker
-from rounds import SHAPES, write_round
+from rounds import SHAPES, default_terms, write_round
 
 from fedcoin_cli.application.rounds.calling import make_call
 from fedcoin_cli.application.workspace.keyring import make_key, reseal
@@ -133,7 +133,9 @@ def _roster(*miners: str) -> Spoil:
 def _called(workspace: Workspace) -> None:
     """A call for updates by another network, and weights to be signed for it."""
     first, folder = workspace.round(1), workspace.new_round()
-    make_call(folder, ChainMaker(1).genesis, first / "model.json", first / "test.safetensors", "mean")
+    maker = ChainMaker(1)
+    files = first / "model.json", first / "test.safetensors"
+    make_call(folder, maker.genesis, files, default_terms(maker), maker.requester.address, (2, 20))
     (workspace.root / "mine.safetensors").write_bytes((first / UPDATE).read_bytes())
 
 

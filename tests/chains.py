@@ -66,7 +66,7 @@ def answered(task: Task, genesis: str, clients: Iterable[KeyPair] = ()) -> Task:
 
 @cache
 def _clients() -> tuple[KeyPair, ...]:
-    return tuple(key(f"client-{number}") for number in range(1, 129))
+    return tuple(key(f"client-{number}") for number in range(1, 1_001))
 
 
 class ChainMaker:

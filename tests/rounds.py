@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from chains import ChainMaker
 
 from fedcoin_cli.application.rounds.files import SCHEMA
+from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import TestSet, write_test, write_update
 from ledger_store.canonical import digest
@@ -33,6 +36,11 @@ def make_round(workspace: Workspace, clients: int = 3, images: int = 60, seed: i
         folder, workspace, [workspace.key(client_name(number + 1)) for number in range(clients)], images
     )
     return folder
+
+
+def default_terms(maker: ChainMaker) -> Terms:
+    """What the default settings ask for."""
+    return Terms(load(None, {}, {}).settings, maker.server.address)
 
 
 def write_round(

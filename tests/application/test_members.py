@@ -260,7 +260,7 @@ def test_an_unfinished_task_holds_a_successor_up(tmp_path: Path) -> None:
     maker = ChainMaker(2)
     maker.add(maker.task())
     old = place(tmp_path / "old", maker)
-    with pytest.raises(ConsensusFailure, match=r"10\.0* FedCoin stand in escrow"):
+    with pytest.raises(ConsensusFailure, match=r"11\.0* FedCoin stand in escrow"):
         succeed(old, tmp_path / "new", network__miners="2")
     genesis = succeed(old, tmp_path / "new", refund=True, network__miners="2")
     assert dict(genesis.supply) == inherited(maker.tip.state) == {maker.requester.address: 10**6 * COIN}

@@ -10,6 +10,7 @@ from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.configuration import Given, load
+from ledger_store.keys import verify
 
 
 @pytest.mark.parametrize("price", ["0", "0.000001", "1000", "333.333331"])
@@ -32,4 +33,10 @@ def test_terms_come_from_settings_and_round(tmp_path: Path, price: str) -> None:
     assert task.price_micro == int(Decimal(price) * 10**6)
     assert abs(task.train_micro * 10 - task.price_micro * 7) < 10
     assert (task.difficulty_micro, task.runtime_ms, task.sap_rule) == (250_000, 2_500, "shared")
-    assert (task.payment_error_micro, task.images, task.updates) == (500_000, files.images, files.updates)
+    assert (task.payment_error_micro, task.images, task.clients) == (
+        500_000,
+        files.images,
+        len(files.updates),
+    )
+    for update in task.updates:  # simulated clients sign now, for these very terms
+        assert verify(update.client, "update", maker.genesis.id, task.update_terms(update), update.signature)

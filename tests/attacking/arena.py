@@ -142,7 +142,9 @@ class Arena(World):
 
     def _task(self, rankings: int, **changes: Any) -> Task:
         key, game = self.client_keys[0], self.played.game
-        owners = [StubKey(sha256(f"owner {number}".encode()).digest()) for number in range(game.clients)]
+        owners: list[Any] = [
+            StubKey(sha256(f"owner {number}".encode()).digest()) for number in range(game.clients)
+        ]
         nonce = f"{self.rng.getrandbits(128):032x}"
         updates = [
             Update(self.files[f"client-{number:03d}"], owner.address, 90, TO_SIGN)

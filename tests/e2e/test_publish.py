@@ -180,9 +180,9 @@ def test_handing_over_and_cancelling(network: Workspace) -> None:
     assert say(network, "show", waiting, "--json").json["state"] == CANCELLED
 
 
-def asked(network: Workspace, **terms: str) -> Wanted:
+def asked(network: Workspace, **changes: str) -> Wanted:
     """The round of many clients, to be sampled without end."""
-    given = {f"task.{key}": value for key, value in terms.items()}
+    given = {f"task.{key}": value for key, value in changes.items()}
     given |= {"task.most-rankings": str(grid_up_to(10**6))}
     settings = load(None, {key: Given(value, "flag", key) for key, value in given.items()}, {}).settings
     terms = Terms(settings, network.key("server").address)

@@ -31,16 +31,17 @@ def check_admissible(state: State, transaction: Transfer | Task | Cancel) -> Non
 
 
 def _check_funds(state: State, transaction: Transfer | Task | Cancel) -> None:
+    deposit, needed_micro = "", 0
     match transaction:
         case Transfer():
             needed_micro = transaction.amount_micro
         case Task():
-            needed_micro = transaction.price_micro + state.genesis.bounds.task_deposit_micro
-        case Cancel():
-            needed_micro = 0
+            deposit_micro = state.genesis.bounds.task_deposit_micro
+            needed_micro = transaction.price_micro + deposit_micro
+            deposit = f", of which {format_micro(deposit_micro)} is a deposit," if deposit_micro else ""
     balance_micro = state.balances.get(transaction.sender, 0)
     if balance_micro < needed_micro:
-        message = f"{format_micro(needed_micro)} FedCoin exceed the balance of {format_micro(balance_micro)}"
+        message = f"{format_micro(needed_micro)} FedCoin{deposit} exceed the balance of {format_micro(balance_micro)}"
         hint = "fedcoin balance shows all accounts of this workspace"
         raise InsufficientFunds(message, where=f"account {transaction.sender}", hint=hint)
 
