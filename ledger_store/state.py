@@ -66,7 +66,7 @@ __all__ = [
 class State:
     """Everything that the chain up to `head` says; treat the mappings as frozen.
 
-    `withheld` are the miners that the next task's commits refuse: they committed and did not reveal.
+    `withheld` are the miners that the next task's commits refuse: they are known to have withheld their reveals.
     """
 
     genesis: Genesis
@@ -274,7 +274,18 @@ class Transition:
         good = tuple((reveal.miner, reveal.rankings) for reveal in honest)
         record = replace(record, frauds=record.frauds | set(cheats), verified=good or record.verified)
         self._conclude(record, result.outcome)
-        self._withheld |= frozenset(committed) - frozenset(miners)
+        if honest:
+            self._bar(frozenset(committed) - frozenset(miners))
+
+    def _bar(self, silent: frozenset[str]) -> None:
+        """Who committed and did not reveal, beside somebody whose reveal all could verify, is out of the next task.
+
+        More than f who are silent are no liars but a network, disk or bound that failed: then nobody is known to have
+        withheld anything. So no sequence of results bars more than f.
+        """
+        withheld = self._withheld | silent
+        if len(withheld) <= self._genesis.faults:
+            self._withheld = withheld
 
     def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
         current = self._tasks[self._queue[0]] if self._queue else None
