@@ -65,13 +65,14 @@ def run(
     faults: Faults | None = None,
     real: bool | None = None,
     files: bool | None = None,
+    walls: float | None = None,
     live: Callable[[World], None] | None = None,
 ) -> Report:
-    """One history; problems, whatever they are, are in the report. `live` lets it happen."""
+    """One history; problems, whatever they are, are in the report. `live` lets it happen, `walls` puts them up."""
     real = seed % REAL_EVERY == REAL_EVERY - 1 if real is None else real
     on_files = seed % FILES_EVERY == FILES_EVERY - 1 if files is None else files
     with stub_signatures(not real), no_collections(), folder_for(on_files) as folder:
-        world = World(seed, miners, faults, real, folder)
+        world = World(seed, miners, faults, real, folder, walls)
         report = Report(seed, len(world.nodes))
         try:
             (live or trouble_and_calm)(world)
@@ -154,16 +155,16 @@ def _where(error: Exception) -> str:
     return f"({frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name})"
 
 
-def histories(start: int, seeds: int, processes: int = 2) -> Iterator[Report]:
+def histories(start: int, seeds: int, processes: int = 2, walls: float | None = None) -> Iterator[Report]:
     """Histories start .. start + seeds − 1 on several cores, in seed order."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context) as pool:
-        yield from pool.map(run, range(start, start + seeds), chunksize=20)
+        yield from pool.map(partial(run, walls=walls), range(start, start + seeds), chunksize=20)
 
 
-def run_many(start: int, seeds: int, processes: int = 2) -> list[Report]:
+def run_many(start: int, seeds: int, processes: int = 2, walls: float | None = None) -> list[Report]:
     """The same, all at once."""
-    return list(histories(start, seeds, processes))
+    return list(histories(start, seeds, processes, walls))
 
 
 @dataclass
@@ -238,9 +239,10 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--every", type=int, default=1_000, help="tell the counts after so many seeds")
+    parser.add_argument("--walls", type=float, help="how likely a miner never gets a table from another")
     arguments = parser.parse_args()
     began, counts, version = time.monotonic(), Summary(), commit()
-    for report in histories(arguments.start, arguments.seeds, arguments.processes):
+    for report in histories(arguments.start, arguments.seeds, arguments.processes, arguments.walls):
         counts.add(report)
         for problem in report.problems:
             print(f"seed {report.seed} (R = {report.miners}): {problem}", flush=True)

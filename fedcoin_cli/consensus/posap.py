@@ -16,13 +16,23 @@ changed, and with it the commits or reveals themselves: if all miners fall at on
 down, those that insist on the item must still have it. A close that lacks one of its miners, or a result that lacks one
 of its reveals (frauds excepted), gets no vote of this miner while it is fresh. That is why nobody in time can be left
 out, whoever proposes.
+
+A way out of CLOSED. Each miner may hold what others never get: a table behind a broken line, a full disk, a bound. So
+two more clocks run from when this process first saw CLOSED. After the first, at which an attempt of honest miners that
+can reach each other is long over, this miner has abandoned the attempt: it vetoes no omission any more and accepts a
+result without reveals, which says that the attempt failed. What a result includes it still must hold. As a leader it
+then packs what it holds; after the second clock, if that was tried in vain, nothing. That ends for sure: every honest
+clock passes both. From then on an honest leader's second result is the empty one, q honest miners accept that, and the
+leaders go round: at view 0 of each height, and within a height among the even views, of which less than all leaders
+are liars, because f < R / 2. Both clocks stand still while the process is down: after a night off all tables are
+checked again before anybody loses patience.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from fedcoin_cli.consensus.council import Signer
-from fedcoin_cli.consensus.estimate import ProxySums
+from fedcoin_cli.consensus.council import Signer, timeout_ms
+from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.rankings import on_grid
 from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote, fraud_note
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
@@ -30,6 +40,7 @@ from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, c
 FREEZE_LEAST_MS = 10_000
 REVEAL_LEAST_MS = 20_000
 CHECK_LEAST_MS = 5_000
+ABANDONED, GIVEN_UP = "abandoned", "given up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,21 @@ class Attempt:
         """Reveals freeze this long after CLOSED."""
         return max(REVEAL_LEAST_MS, 6 * self.delta_ms + 2 * self.check_budget_ms)
 
+    @property
+    def abandon_ms(self) -> int:
+        """The veto of omissions ends this long after CLOSED: no liar may bring that about.
+
+        That is twice the reveal freeze, and twice as long as f liars that lead in a row can hold up a height: once
+        where a result is due, and once more where view f is odd and something else was packed there.
+        """
+        faults = (len(self.roster) - 1) // 3
+        return 2 * (self.reveal_ms + sum(timeout_ms(self.delta_ms, view) for view in range(faults + 1)))
+
+    @property
+    def give_up_ms(self) -> int:
+        """Then leaders whose own holdings were refused propose that the attempt failed."""
+        return 2 * self.abandon_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -86,7 +112,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What was held when a clock ran out; `stage` is commits or reveals."""
+    """What was held when a clock ran out; `stage` is commits or reveals, abandoned or given up (then of nobody)."""
 
     task: str
     attempt: int
@@ -172,6 +198,9 @@ class Posap:
         self._muted: set[str] = set()
         self._early: list[RevealNote] = []
         self._out: list[Effect] = []
+        # When this process first saw CLOSED, and whether what it held since it abandoned was proposed.
+        self._watched_ms: int | None = None
+        self._tried = False
 
     # Inputs -----------------------------------------------------------------------------------------------------
 
@@ -283,7 +312,16 @@ class Posap:
         if self.closed_ms is not None and now_ms >= self.closed_ms + self.attempt.reveal_ms:
             reveals = {miner: RevealNote(task, number, reveal) for miner, reveal in self._held.items()}
             self._freeze("reveals", reveals)
+        if self._closed is not None and self._watched_ms is None:
+            self._watched_ms = now_ms
+        for stage, at_ms in self._patience():
+            if now_ms >= at_ms:
+                self._freeze(stage, {})
         return self._effects()
+
+    def packed(self, result: Result) -> None:
+        """A proposal of this miner holds this result."""
+        self._tried |= bool(result.reveals) and ABANDONED in self._frozen
 
     def standstill(self) -> list[Effect]:
         """Everything that others may lack: a veto holds only if what it protects can be had."""
@@ -318,9 +356,10 @@ class Posap:
         """When the next freeze is due."""
         if self._closed is None:
             return None if "commits" in self._frozen else self.opened_ms + self.attempt.freeze_ms
-        if "reveals" in self._frozen or self.closed_ms is None:
-            return None
-        return self.closed_ms + self.attempt.reveal_ms
+        due = [at_ms for stage, at_ms in self._patience() if stage not in self._frozen]
+        if "reveals" not in self._frozen and self.closed_ms is not None:
+            due.append(self.closed_ms + self.attempt.reveal_ms)
+        return min(due, default=None)
 
     def due_close(self) -> tuple[Commit, ...] | None:
         """The commits to pack, sorted by miner, or None while a close is not due."""
@@ -332,13 +371,15 @@ class Posap:
 
     def due_result(self) -> tuple[tuple[Reveal, ...], tuple[FraudMark, ...], ProxySums] | None:
         """Reveals and frauds to pack, sorted by miner, with P; or None while a result is not due."""
+        if self._closed is None:
+            return None
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
-        if self._closed is None or self.proxy is None or pending:
+        ready = bool(self._held) and self.proxy is not None and not pending
+        if self._fails(ready):
+            return (), (), no_proxy(self.attempt.clients)
+        if not ready or not self._complete():
             return None
-        frozen = self._frozen.get("reveals")
-        overdue = frozen is not None and frozen - self._frauds.keys() <= self._held.keys()
-        if not (overdue or self._closed.keys() <= self._held.keys()):
-            return None
+        assert self.proxy is not None
         reveals = tuple(self._held[miner] for miner in sorted(self._held))
         frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
         return reveals, frauds, self.proxy
@@ -358,6 +399,9 @@ class Posap:
         """Local check of a fresh result; see the module's text and protocol section 6."""
         if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
             return False
+        frozen, abandoned = self._frozen.get("reveals"), ABANDONED in self._frozen
+        if not result.reveals:
+            return abandoned or frozen == frozenset()
         if self.proxy != ProxySums(result.proxy_sums, result.proxy_denominator):
             return False
         listed = {fraud.miner for fraud in result.frauds}
@@ -368,8 +412,8 @@ class Posap:
         included = {reveal.miner for reveal in result.reveals}
         if (self._raised.keys() & included) - listed:
             return False
-        frozen = self._frozen.get("reveals")
-        return self._closed.keys() <= included or (frozen is not None and frozen - listed <= included)
+        complete = self._closed.keys() <= included or (frozen is not None and frozen - listed <= included)
+        return complete or abandoned
 
     # Gossip -----------------------------------------------------------------------------------------------------
 
@@ -466,6 +510,34 @@ class Posap:
         note = replace(note, signature=self._signer.sign("fraud", note.terms()))
         self._raised[miner] = note
         self._accept(note, miner, mask)
+
+    # The end of patience ----------------------------------------------------------------------------------------
+
+    def _patience(self) -> Iterable[tuple[str, int]]:
+        """When the last two clocks run out."""
+        began = self._watched_ms
+        if began is None:
+            return ()
+        return ((ABANDONED, began + self.attempt.abandon_ms), (GIVEN_UP, began + self.attempt.give_up_ms))
+
+    def _complete(self) -> bool:
+        """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt."""
+        assert self._closed is not None
+        frozen = self._frozen.get("reveals")
+        if self._closed.keys() <= self._held.keys():
+            return True
+        if frozen is not None and frozen - self._frauds.keys() <= self._held.keys():
+            return True
+        # Who has abandoned and then restarted checks the tables again first.
+        began = self._watched_ms
+        patient = began is None or self._now < began + self.attempt.reveal_ms
+        return ABANDONED in self._frozen and not patient
+
+    def _fails(self, ready: bool) -> bool:
+        """Whether a result without reveals is to be packed: nobody was in time, or nothing else is left to try."""
+        if not self._held and self._frozen.get("reveals") == frozenset():
+            return True
+        return GIVEN_UP in self._frozen and (self._tried or not ready)
 
     # Small parts ------------------------------------------------------------------------------------------------
 

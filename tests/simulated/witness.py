@@ -9,7 +9,7 @@ ledgers, money, stall: at the end, in `simulator`.
 
 from typing import TYPE_CHECKING, Any
 
-from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.consensus.posap import ABANDONED, Posap
 from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import Block
 from ledger_store.state import CLOSED, SETTLED
@@ -121,9 +121,14 @@ class Witness:
                 self.problem(f"omitted: {stage} lack miner {roster.index(miner)}, held by {holders}")
 
     def _held(self, node: "Node", transaction: Close | Result, stage: str) -> frozenset[str]:
-        """What a node had in time: its frozen set, or all that it holds while its clock still runs."""
+        """What a node had in time: its frozen set, or all that it holds while its clock still runs.
+
+        Who has abandoned the attempt insists on nothing.
+        """
         place = node.index, transaction.task, transaction.attempt, stage
         machine = node.replica.taskwork.machine if node.replica is not None else None
+        if stage == "reveals" and ((*place[:3], ABANDONED) in self._frozen or _abandons(machine)):
+            return frozenset()
         if place in self._frozen or not _at_work(machine, transaction, stage):
             return self._frozen.get(place, frozenset())
         assert machine is not None
@@ -140,6 +145,10 @@ class Witness:
             table = world.tables[reveal.table]
             if not table.follows or (table.wrong and world.certain and reveal.miner not in cheats):
                 self.problem(f"paid: the false table of miner {world.genesis.roster.index(reveal.miner)}")
+
+
+def _abandons(machine: Posap | None) -> bool:
+    return machine is not None and ABANDONED in machine._frozen
 
 
 def _at_work(machine: Posap | None, transaction: Close | Result, stage: str) -> bool:

@@ -94,6 +94,11 @@ class TaskWork:
         outcome = settle(record, self._genesis, reveals, frauds, proxy)
         return Result(record.task.id, record.attempt, reveals, frauds, proxy.sums, proxy.denominator, outcome)
 
+    def packed(self, transaction: Close | Result) -> None:
+        """A proposal of this miner holds it."""
+        if self.machine is not None and isinstance(transaction, Result):
+            self.machine.packed(transaction)
+
     @property
     def is_due(self) -> bool:
         """Whether there is such a close or result, without making it."""
