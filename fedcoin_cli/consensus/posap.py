@@ -21,11 +21,12 @@ A way out of CLOSED. Each miner may hold what others never get: a table behind a
 two more clocks run from when this process first saw CLOSED. After the first, at which an attempt of honest miners that
 can reach each other is long over, this miner has abandoned the attempt: it vetoes no omission any more and accepts a
 result without reveals, which says that the attempt failed. What a result includes it still must hold. As a leader it
-then packs what it holds; after the second clock, if that was tried in vain, nothing. That ends for sure: every honest
-clock passes both. From then on an honest leader's second result is the empty one, q honest miners accept that, and the
-leaders go round: at view 0 of each height, and within a height among the even views, of which less than all leaders
-are liars, because f < R / 2. Both clocks stand still while the process is down: after a night off all tables are
-checked again before anybody loses patience.
+then packs what it holds, after the second clock nothing. That ends for sure: every honest clock passes both. From then
+on q miners accept the result of every honest leader, for all propose that same one. An honest leader packs it in each
+even view, and in an odd one unless it has something else, which then becomes final and begins a height: view 0, an even
+one, goes round all leaders height by height, and the even views of one height go round R or R / 2 of them, more than f.
+Both clocks stand still while this miner is down or sees fewer than q: after a night off, or a long partition, all
+tables are fetched and checked again before anybody loses patience.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -97,7 +98,7 @@ class Attempt:
 
     @property
     def give_up_ms(self) -> int:
-        """Then leaders whose own holdings were refused propose that the attempt failed."""
+        """Then leaders propose that the attempt failed, whatever they hold."""
         return 2 * self.abandon_ms
 
 
@@ -198,9 +199,8 @@ class Posap:
         self._muted: set[str] = set()
         self._early: list[RevealNote] = []
         self._out: list[Effect] = []
-        # When this process first saw CLOSED, and whether what it held since it abandoned was proposed.
+        # When this process first saw CLOSED, plus the time since then in which it saw fewer than q miners.
         self._watched_ms: int | None = None
-        self._tried = False
 
     # Inputs -----------------------------------------------------------------------------------------------------
 
@@ -302,9 +302,9 @@ class Posap:
                 self._out.append(CheckMask(held, fraud.mask))
         return self._effects()
 
-    def tick(self, now_ms: int) -> list[Effect]:
-        """Time has passed: freeze what must be frozen."""
-        self._now = now_ms
+    def tick(self, now_ms: int, *, together: bool = True) -> list[Effect]:
+        """Time has passed: freeze what must be frozen. `together`: q miners are in sight."""
+        passed_ms, self._now = now_ms - self._now, now_ms
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
             commits = {miner: CommitNote(task, number, commit) for miner, commit in self._commits.items()}
@@ -314,14 +314,12 @@ class Posap:
             self._freeze("reveals", reveals)
         if self._closed is not None and self._watched_ms is None:
             self._watched_ms = now_ms
+        elif self._watched_ms is not None and not together:
+            self._watched_ms += passed_ms
         for stage, at_ms in self._patience():
             if now_ms >= at_ms:
                 self._freeze(stage, {})
         return self._effects()
-
-    def packed(self, result: Result) -> None:
-        """A proposal of this miner holds this result."""
-        self._tried |= bool(result.reveals) and ABANDONED in self._frozen
 
     def standstill(self) -> list[Effect]:
         """Everything that others may lack: a veto holds only if what it protects can be had."""
@@ -373,13 +371,12 @@ class Posap:
         """Reveals and frauds to pack, sorted by miner, with P; or None while a result is not due."""
         if self._closed is None:
             return None
-        pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
-        ready = bool(self._held) and self.proxy is not None and not pending
-        if self._fails(ready):
+        nobody = not self._held and self._frozen.get("reveals") == frozenset()
+        if nobody or GIVEN_UP in self._frozen:
             return (), (), no_proxy(self.attempt.clients)
-        if not ready or not self._complete():
+        pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
+        if not self._held or self.proxy is None or pending or not self._complete():
             return None
-        assert self.proxy is not None
         reveals = tuple(self._held[miner] for miner in sorted(self._held))
         frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
         return reveals, frauds, self.proxy
@@ -532,12 +529,6 @@ class Posap:
         began = self._watched_ms
         patient = began is None or self._now < began + self.attempt.reveal_ms
         return ABANDONED in self._frozen and not patient
-
-    def _fails(self, ready: bool) -> bool:
-        """Whether a result without reveals is to be packed: nobody was in time, or nothing else is left to try."""
-        if not self._held and self._frozen.get("reveals") == frozenset():
-            return True
-        return GIVEN_UP in self._frozen and (self._tried or not ready)
 
     # Small parts ------------------------------------------------------------------------------------------------
 

@@ -356,11 +356,9 @@ class Simplex:
         if not leads or not self._speaks or view.own_proposal is not None:
             return False
         best = self.ballots.best_notarised(below=self.view)
-        skips = [self.ballots.at(number).skipped for number in range(best + 1, self.view)]
-        if None in skips:
-            return False
         block = self._judge.pack(self.view) if best < 0 else self._bodies.get(self.ballots.notarised(best)[0])
-        if block is None:
+        skips = [self.ballots.at(number).skipped for number in range(best + 1, self.view)]
+        if block is None or None in skips:
             return False
         proposal = Proposal(
             proposer=self.council.me,

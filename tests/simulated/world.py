@@ -49,6 +49,8 @@ BEHAVIOURS = (
 
 # A liar that is drawn apart, like everything in `add_accidents`.
 CHANGES = "change anything"
+# How many of the ways between two miners no table ever takes.
+WALLS = (0.3, 0.6, 1.0)
 # Which of a hundred seeds has a large roster.
 LARGE = 50
 
@@ -122,7 +124,7 @@ class World:
         masons = Random(f"walls of {seed}")
         if faults is None:
             faults = add_accidents(self.accidents, draw_faults(self.rng, self.genesis.faults))
-            faults = replace(faults, walls=masons.choice((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 0.6, 1.0)))
+            faults = replace(faults, walls=masons.choice(WALLS) if masons.random() < 1 / 16 else 0.0)
         if walls is not None:
             faults = replace(faults, walls=walls)
         self.faults = faults

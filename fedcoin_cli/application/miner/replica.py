@@ -359,7 +359,6 @@ class Replica:
                 packed += self._intake.mempool.pack(state, now, tasks=True, room_bytes=room)
         if due is not None and (certain or not packed):
             packed.append(due)
-            self.taskwork.packed(due)
         if not packed:
             return None
         return fresh_block(state, self.ledger.tip.certificate, view, packed, self.ports.wall_ms())

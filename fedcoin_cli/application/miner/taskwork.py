@@ -94,11 +94,6 @@ class TaskWork:
         outcome = settle(record, self._genesis, reveals, frauds, proxy)
         return Result(record.task.id, record.attempt, reveals, frauds, proxy.sums, proxy.denominator, outcome)
 
-    def packed(self, transaction: Close | Result) -> None:
-        """A proposal of this miner holds it."""
-        if self.machine is not None and isinstance(transaction, Result):
-            self.machine.packed(transaction)
-
     @property
     def is_due(self) -> bool:
         """Whether there is such a close or result, without making it."""
@@ -124,7 +119,8 @@ class TaskWork:
     def tick(self) -> None:
         """Time has passed."""
         if self.machine is not None:
-            self._run(self.machine.tick(self._ports.now_ms()))
+            alone = self.machine.closed_ms is not None and self._ports.connected() + 1 < self._genesis.quorum
+            self._run(self.machine.tick(self._ports.now_ms(), together=not alone))
 
     def standstill(self) -> None:
         """Say again what others may lack; ask again for files and tables that did not come."""
