@@ -41,7 +41,7 @@ from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, c
 FREEZE_LEAST_MS = 10_000
 REVEAL_LEAST_MS = 20_000
 CHECK_LEAST_MS = 5_000
-ABANDONED, GIVEN_UP = "abandoned", "given up"
+REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,16 +309,14 @@ class Posap:
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
             commits = {miner: CommitNote(task, number, commit) for miner, commit in self._commits.items()}
             self._freeze("commits", commits)
-        if self.closed_ms is not None and now_ms >= self.closed_ms + self.attempt.reveal_ms:
-            reveals = {miner: RevealNote(task, number, reveal) for miner, reveal in self._held.items()}
-            self._freeze("reveals", reveals)
         if self._closed is not None and self._watched_ms is None:
             self._watched_ms = now_ms
         elif self._watched_ms is not None and not together:
             self._watched_ms += passed_ms
-        for stage, at_ms in self._patience():
+        for stage, at_ms in self._last_clocks():
+            held = self._held if stage == REVEALS else {}
             if now_ms >= at_ms:
-                self._freeze(stage, {})
+                self._freeze(stage, {m: RevealNote(task, number, reveal) for m, reveal in held.items()})
         return self._effects()
 
     def standstill(self) -> list[Effect]:
@@ -354,10 +352,7 @@ class Posap:
         """When the next freeze is due."""
         if self._closed is None:
             return None if "commits" in self._frozen else self.opened_ms + self.attempt.freeze_ms
-        due = [at_ms for stage, at_ms in self._patience() if stage not in self._frozen]
-        if "reveals" not in self._frozen and self.closed_ms is not None:
-            due.append(self.closed_ms + self.attempt.reveal_ms)
-        return min(due, default=None)
+        return min((at_ms for stage, at_ms in self._last_clocks() if stage not in self._frozen), default=None)
 
     def due_close(self) -> tuple[Commit, ...] | None:
         """The commits to pack, sorted by miner, or None while a close is not due."""
@@ -371,7 +366,7 @@ class Posap:
         """Reveals and frauds to pack, sorted by miner, with P; or None while a result is not due."""
         if self._closed is None:
             return None
-        nobody = not self._held and self._frozen.get("reveals") == frozenset()
+        nobody = not self._held and self._frozen.get(REVEALS) == frozenset()
         if nobody or GIVEN_UP in self._frozen:
             return (), (), no_proxy(self.attempt.clients)
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
@@ -396,7 +391,7 @@ class Posap:
         """Local check of a fresh result; see the module's text and protocol section 6."""
         if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
             return False
-        frozen, abandoned = self._frozen.get("reveals"), ABANDONED in self._frozen
+        frozen, abandoned = self._frozen.get(REVEALS), ABANDONED in self._frozen
         if not result.reveals:
             return abandoned or frozen == frozenset()
         if self.proxy != ProxySums(result.proxy_sums, result.proxy_denominator):
@@ -510,17 +505,22 @@ class Posap:
 
     # The end of patience ----------------------------------------------------------------------------------------
 
-    def _patience(self) -> Iterable[tuple[str, int]]:
-        """When the last two clocks run out."""
-        began = self._watched_ms
-        if began is None:
+    def _last_clocks(self) -> Iterable[tuple[str, int]]:
+        """When reveals freeze, after a restart not before they could be checked again; when patience ends."""
+        began, attempt = self._watched_ms, self.attempt
+        if began is None or self.closed_ms is None:
             return ()
-        return ((ABANDONED, began + self.attempt.abandon_ms), (GIVEN_UP, began + self.attempt.give_up_ms))
+        reveals_ms = max(self.closed_ms + attempt.reveal_ms, began + attempt.check_budget_ms)
+        return (
+            (REVEALS, reveals_ms),
+            (ABANDONED, began + attempt.abandon_ms),
+            (GIVEN_UP, began + attempt.give_up_ms),
+        )
 
     def _complete(self) -> bool:
         """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt."""
         assert self._closed is not None
-        frozen = self._frozen.get("reveals")
+        frozen = self._frozen.get(REVEALS)
         if self._closed.keys() <= self._held.keys():
             return True
         if frozen is not None and frozen - self._frauds.keys() <= self._held.keys():

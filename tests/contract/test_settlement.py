@@ -130,7 +130,7 @@ def test_clients_without_positive_value_earn_nothing() -> None:
 
 @pytest.mark.parametrize(("sums", "paid"), [((-30, 31), TRAIN), ((-30, 30), 0), ((-30, 29), 0)])
 def test_trainprice_returns_where_all_together_gained_nothing(sums: tuple[int, int], paid: int) -> None:
-    """Values sum to u(full) − u(∅): at 0 and below nobody is paid for a gain that is none, one image above somebody is."""
+    """Values sum to u(full) − u(∅): at 0 and below nobody is paid for a gain that is none, one image more pays."""
     pay = settled(record(1), 1, reveal(1, 0, 1, sums)).pay
     assert pay == Pay((0, paid), COMPUTATION, ((address(1, 0), SHAPLEY),), TRAIN - paid)
 

@@ -419,7 +419,7 @@ def test_withholding_in_an_attempt_that_failed_counts_at_the_tasks_end() -> None
 
 @pytest.mark.parametrize("shown", [0, 1, 2])
 def test_failures_of_others_bar_nobody(shown: int) -> None:
-    """Where no reveal could be verified, or more than f are missing, nobody is known to have withheld: all may commit."""
+    """Where no reveal could be verified, or more than f are missing, nobody is known to have withheld: all commit."""
     maker, task, reveals = closed()
     outcome = maker.settled(task) if shown else maker.failed(task, "OPEN")
     maker.add(maker.result(task, reveals[:shown], outcome))
