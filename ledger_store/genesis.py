@@ -42,6 +42,7 @@ class Bounds:
     proxy_logit: int = LOGIT_MAX
     weight: int = WEIGHT_MAX
     files_bytes: int = 2 * 2**30
+    table_bytes: int = 256 * 2**20
     unfinished_an_account: int = 1
     unfinished: int = 64
     least_difficulty_micro: int = 0

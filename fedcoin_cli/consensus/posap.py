@@ -46,7 +46,7 @@ REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the chain fixes: the task, a, who may commit (roster order), K, RUNTIME and Δ."""
+    """What the chain fixes: the task, a, who may commit (roster order), K, RUNTIME, Δ, whether values may be exact."""
 
     task: str
     number: int
@@ -57,13 +57,14 @@ class Attempt:
     least_rankings: int
     most_rankings: int
     delta_ms: int
+    exact: bool = True
 
     def admits(self, reveal: Reveal) -> bool:
         """K sums, and t on the grid between least and most; an exact estimate claims the most."""
         if len(reveal.sums) != self.clients or not on_grid(reveal.rankings):
             return False
         if reveal.exact:
-            return reveal.rankings == self.most_rankings
+            return self.exact and reveal.rankings == self.most_rankings
         return self.least_rankings <= reveal.rankings <= self.most_rankings
 
     @property

@@ -78,7 +78,7 @@ def check_settlement(before: State, transaction: Transaction) -> None:
     """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds."""
     match transaction:
         case Task():
-            check_task(transaction)
+            check_task(transaction, before.genesis)
         case Close() if transaction.outcome is not None:
             record = before.tasks[transaction.task]
             refuse(transaction.outcome != give_up(record), "a close whose outcome does not follow")

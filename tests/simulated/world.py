@@ -309,7 +309,7 @@ class World:
         """Honest sums of t rankings around a common truth, or exact values; liars' tables are false."""
         rng, task = self.rng, order.task
         exact = rng.random() < 0.3
-        rankings = task.most_rankings if exact else grid_up_to(rng.randint(10, 200))
+        rankings = order.most_rankings if exact else grid_up_to(rng.randint(10, 200))
         sums = tuple(rankings * (10 * client + 5) + rng.randint(-2, 2) for client in range(task.clients))
         values = tuple(6 * (10 * client + 5) + rng.randint(-1, 1) for client in range(task.clients))
         table = f"{rng.getrandbits(256):064x}"
