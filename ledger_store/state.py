@@ -15,6 +15,7 @@ from ledger_store.canonical import write
 from ledger_store.errors import BadSignature, refuse
 from ledger_store.genesis import Genesis
 from ledger_store.keys import Verify, framed, verify_bytes
+from ledger_store.layered import Layered
 from ledger_store.task_record import (
     CANCELLED,
     CLOSED,
@@ -143,18 +144,18 @@ def check_order(state: State, transactions: Iterable[Transaction]) -> None:
 
 
 class Transition:
-    """The mutable copy that one block works on; leaders also try pending transactions on one."""
+    """The editable view that one block works on; leaders also try pending transactions on one."""
 
     def __init__(self, state: State, block: Block, trusted: bool, verify: Verify = verify_bytes) -> None:
         self._block = block
         self._trusted = trusted
         self._verify = verify
         self._genesis = state.genesis
-        self._balances = dict(state.balances)
+        self._balances = Layered(state.balances)
         self._minted = 0
         self._escrow_before_micro = _escrow_micro(state.tasks, state.queue)
-        self._sequences = dict(state.sequences)
-        self._tasks = dict(state.tasks)
+        self._sequences = Layered(state.sequences)
+        self._tasks = Layered(state.tasks)
         self._queue = list(state.queue)
         self._withheld = state.withheld
 
@@ -198,9 +199,9 @@ class Transition:
             header.height,
             header.id,
             header.time_ms,
-            self._balances,
-            self._sequences,
-            self._tasks,
+            self._balances.settled(),
+            self._sequences.settled(),
+            self._tasks.settled(),
             tuple(self._queue),
             self._withheld,
         )

@@ -419,7 +419,7 @@ def test_the_answer_to_a_recall_holds_votes_that_came_in_certificates() -> None:
 
 
 def test_evidence_holds_every_vote_and_certificate() -> None:
-    """What a fork's culprits are named by: both certificates of a view and single votes of views up to the last such."""
+    """What a fork's culprits are named by: both certificates of a view and single votes of views up to it."""
     council = Assembly(4)
     member = council.members[0]
     block = council.block()
