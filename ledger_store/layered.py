@@ -1,8 +1,8 @@
 """A mapping in two layers: a base that many states share, and on top what has changed since.
 
-So a block, or a trial of a pending transaction, copies what changed lately and not all accounts. When the top has grown,
-the next state gets a new base: one copy of everything in `TOP_MOST` changes. Keys come in a dict's order: that of their
-coming, whatever the layers are; who goes and comes back is last.
+So a block, or a trial of a pending transaction, copies what changed lately and not all accounts. When the top has
+grown, the next state gets a new base: one copy of everything in `TOP_MOST` changes. Keys come in a dict's order, that of
+their coming, whatever the layers are; who goes and comes back is last.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
@@ -20,13 +20,16 @@ class Layered(MutableMapping[str, V]):
 
     def __init__(self, base: Mapping[str, V]) -> None:
         """An editable view of `base`, which stays as it is."""
-        self._changed: dict[str, V]
+        self._base = base
+        self._changed: dict[str, V] = {}
         # Keys that are no more at their place in the base, or not at all.
-        self._gone: set[str]
-        if isinstance(base, Layered):
-            self._base, self._changed, self._gone = base._base, base._changed.copy(), base._gone.copy()
-        else:
-            self._base, self._changed, self._gone = base, {}, set()
+        self._gone: set[str] = set()
+
+    def edited(self) -> "Layered[V]":
+        """An editable copy: of the top, over the same base."""
+        other = Layered(self._base)
+        other._changed, other._gone = self._changed.copy(), self._gone.copy()
+        return other
 
     def settled(self) -> Mapping[str, V]:
         """The same for keeps: itself, or all in one piece when the top has grown."""
@@ -67,3 +70,8 @@ class Layered(MutableMapping[str, V]):
 
     def _appended(self) -> Iterator[str]:
         return (key for key in self._changed if key not in self._base or key in self._gone)
+
+
+def editable(mapping: Mapping[str, V]) -> Layered[V]:
+    """What a block may change without changing `mapping`."""
+    return mapping.edited() if isinstance(mapping, Layered) else Layered(mapping)

@@ -15,7 +15,7 @@ from ledger_store.canonical import write
 from ledger_store.errors import BadSignature, refuse
 from ledger_store.genesis import Genesis
 from ledger_store.keys import Verify, framed, verify_bytes
-from ledger_store.layered import Layered
+from ledger_store.layered import editable
 from ledger_store.task_record import (
     CANCELLED,
     CLOSED,
@@ -151,11 +151,11 @@ class Transition:
         self._trusted = trusted
         self._verify = verify
         self._genesis = state.genesis
-        self._balances = Layered(state.balances)
+        self._balances = editable(state.balances)
         self._minted = 0
         self._escrow_before_micro = _escrow_micro(state.tasks, state.queue)
-        self._sequences = Layered(state.sequences)
-        self._tasks = Layered(state.tasks)
+        self._sequences = editable(state.sequences)
+        self._tasks = editable(state.tasks)
         self._queue = list(state.queue)
         self._withheld = state.withheld
 
@@ -340,6 +340,13 @@ class Transition:
     def _debit(self, address: str, micro: int) -> None:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")
+        least = self._genesis.bounds.least_transfer_micro
+        left = balance - micro
+        # Who could leave a micro behind could make an account of each: a successor's genesis has to name them all.
+        refuse(
+            0 < left < least and micro > 0,
+            f"{left} micro would be left, less than the least transfer: pay all",
+        )
         self._set(address, balance - micro)
         self._minted -= micro
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_store import layered
-from ledger_store.layered import Layered
+from ledger_store.layered import editable
 from ledger_store.state import Transition
 
 keys = st.sampled_from("abcdefgh")
@@ -18,7 +18,7 @@ def test_it_is_a_dict_in_all_but_its_copies(
     base: dict[str, int], changes: list[tuple[str, int | None] | str], most: int
 ) -> None:
     """Whatever is set and deleted, in whatever layers: values, length and order are a dict's, and no layer changes."""
-    expected, now = dict(base), Layered(base)
+    expected, now = dict(base), editable(base)
     kept: list[tuple[Mapping[str, int], dict[str, int]]] = [(base, dict(base))]
     before, layered.TOP_MOST = layered.TOP_MOST, most
     try:
@@ -26,7 +26,7 @@ def test_it_is_a_dict_in_all_but_its_copies(
             if isinstance(change, str):
                 settled = now.settled()
                 kept.append((settled, dict(expected)))
-                now = Layered(settled)
+                now = editable(settled)
             elif change[1] is None:
                 assert now.pop(change[0], None) == expected.pop(change[0], None)
             else:

@@ -392,6 +392,26 @@ def test_who_withholds_a_reveal_is_refused_in_the_next_task_only() -> None:
     maker.add(maker.close(third, maker.reveals(third)))
 
 
+@pytest.mark.parametrize(("left", "admitted"), [(0, True), (1, False), (9_999, False), (10_000, True)])
+def test_dust_costs_what_it_holds(left: int, admitted: bool) -> None:
+    """Who pays leaves nothing or at least the least transfer: n accounts take n times that, not n micro.
+
+    So it is for a task's price; who has less than that already may still ask for values without pay.
+    """
+    maker = funded("a")
+    account = key("a")
+    spent = balance(maker.tip.state, account.address) - left
+    payment = maker.transfer(account, FRIEND.address, spent, 1)
+    parts = {"price_micro": spent, "train_micro": spent, "computation_micro": 0, "shapley_micro": 0}
+    task = maker.task(account, sequence=1, **parts)
+    if not admitted:
+        refused(maker, payment, match="less than the least transfer")
+        refused(maker, task, match="less than the least transfer")
+        return
+    maker.add(payment)
+    assert balance(maker.tip.state, account.address) == left
+
+
 def test_withholding_is_remembered_until_a_task_opens() -> None:
     """Neither the end of the task nor blocks without tasks, however many, give a miner back what it lost."""
     maker, task, reveals = closed()
