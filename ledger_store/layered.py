@@ -1,8 +1,8 @@
 """A mapping in two layers: a base that many states share, and on top what has changed since.
 
 So a block, or a trial of a pending transaction, copies what changed lately and not all accounts. When the top has
-grown, the next state gets a new base: one copy of everything in `TOP_MOST` changes. Keys come in a dict's order, that of
-their coming, whatever the layers are; who goes and comes back is last.
+grown, the next state gets a new base: one copy of everything in `TOP_MOST` changes. Keys come in a dict's order, that
+of their coming, whatever the layers are; who goes and comes back is last.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
