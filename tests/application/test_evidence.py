@@ -80,6 +80,7 @@ def test_what_nobody_signed_is_not_worth_keeping(council: Assembly) -> None:
     """A vote with a false signature changes nothing, nor do true ones of f miners that prove nothing."""
     assert not heard(Vote("notar", 2, 7, 3, BLOCK, "00" * 64)).disturbed
     assert not heard(Vote("skip", 2, 7, 0, None, "00" * 64)).disturbed
+    assert heard(Vote("notar", 2, 7, 3, BLOCK, "00" * 64)).views == {}
     alone = said_at(council, "notar", 3, 7, BLOCK)
     other = said_at(council, "notar", 2, 7, "b" * 64)
     late = council.signer(3).sign("notar", vote_terms(7, 3, BLOCK))

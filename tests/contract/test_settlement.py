@@ -461,6 +461,25 @@ def test_without_a_proxy_p_is_nothing(closed: Closed, sums: tuple[int, ...], den
         validate(chain.tip, chain.propose(bent))
 
 
+@pytest.mark.parametrize(
+    ("sums", "denominator", "valid"), [((0, 0, 0), 1, True), ((0, 0, 1), 1, False), ((0, 0, 0), 7, False)]
+)
+def test_a_result_without_reveals_has_no_p(sums: tuple[int, ...], denominator: int, valid: bool) -> None:
+    """Also where the task has a proxy: miners that agree on a failure need no P, so there is one such result."""
+    chain = ChainMaker(4)
+    work = chain.task(clients=3, attempts=2, proxy=digest("proxy"))
+    chain.add(work)
+    chain.add(chain.close(work, chain.reveals(work)))
+    outcome = settle(chain.tip.state.tasks[work.id], chain.genesis, [], [], no_proxy(3))
+    empty = replace(chain.result(work, [], outcome), proxy_sums=sums, proxy_denominator=denominator)
+    if valid:
+        after = validate(chain.tip, chain.propose(empty)).tasks[work.id]
+        assert (after.state, after.attempt, after.escrow_micro) == (OPEN, 2, work.price_micro)
+        return
+    with pytest.raises(InvalidTransaction, match="proxy sums without"):
+        validate(chain.tip, chain.propose(empty))
+
+
 def test_a_close_without_commits_leads_to_what_follows() -> None:
     """The next attempt opens; a close that claims something else is refused."""
     chain = ChainMaker(4)
