@@ -26,12 +26,12 @@ from ledger_store.canonical import decode, encode
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.errors import BadSignature, LedgerInvalid, Malformed, NotFound, PeerFault, StorageFailure
 from ledger_store.fields import Fields
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
 from ledger_store.snapshot import Snapshot, read_snapshot
 
 CHAIN_NAME, TIP_NAME, LOCK_NAME = "chain.jsonl", "tip.json", "chain.lock"
-# Above the largest genesis (100,000 holders); what is longer is no line of ours and is read in pieces.
-LINE_BYTES_MAX = 16 * 2**20
+# The largest genesis and its newline fit; what is longer is no line of ours and is read in pieces.
+LINE_BYTES_MAX = GENESIS_BYTES_MAX + 2**20
 # 64 signatures of 136 bytes, and 200 bytes beside them, are 8,904.
 TIP_BYTES_MAX = 16 * 1024
 # At most so many blocks are folded again when a ledger is opened whose writer kept snapshots: a tenth of a second.

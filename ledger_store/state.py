@@ -15,6 +15,7 @@ from ledger_store.canonical import write
 from ledger_store.errors import BadSignature, refuse
 from ledger_store.genesis import Genesis
 from ledger_store.keys import Verify, framed, verify_bytes
+from ledger_store.layered import editable
 from ledger_store.task_record import (
     CANCELLED,
     CLOSED,
@@ -68,8 +69,8 @@ __all__ = [
 class State:
     """Everything that the chain up to `head` says; treat the mappings as frozen.
 
-    `withheld` are the miners that the next task's commits refuse: they committed and did not reveal. `served` are the
-    requesters and nonces of all tasks that were ever opened: a call serves once.
+    `withheld` are the miners that the next task's commits refuse: they are known to have withheld their reveals.
+    `served` are the requesters and nonces of all tasks that were ever opened: a call serves once.
     """
 
     genesis: Genesis
@@ -147,18 +148,18 @@ def check_order(state: State, transactions: Iterable[Transaction]) -> None:
 
 
 class Transition:
-    """The mutable copy that one block works on; leaders also try pending transactions on one."""
+    """The editable view that one block works on; leaders also try pending transactions on one."""
 
     def __init__(self, state: State, block: Block, trusted: bool, verify: Verify = verify_bytes) -> None:
         self._block = block
         self._trusted = trusted
         self._verify = verify
         self._genesis = state.genesis
-        self._balances = dict(state.balances)
+        self._balances = editable(state.balances)
         self._minted = 0
         self._escrow_before_micro = _escrow_micro(state.tasks, state.queue)
-        self._sequences = dict(state.sequences)
-        self._tasks = dict(state.tasks)
+        self._sequences = editable(state.sequences)
+        self._tasks = editable(state.tasks)
         self._queue = list(state.queue)
         self._withheld = state.withheld
         self._served = state.served
@@ -204,9 +205,9 @@ class Transition:
             header.height,
             header.id,
             header.time_ms,
-            self._balances,
-            self._sequences,
-            self._tasks,
+            self._balances.settled(),
+            self._sequences.settled(),
+            self._tasks.settled(),
             tuple(self._queue),
             self._withheld,
             self._served,
@@ -290,7 +291,18 @@ class Transition:
         good = tuple((reveal.miner, reveal.rankings) for reveal in honest)
         record = replace(record, frauds=record.frauds | set(cheats), verified=good or record.verified)
         self._conclude(record, result.outcome)
-        self._withheld |= frozenset(committed) - frozenset(miners)
+        if honest:
+            self._bar(frozenset(committed) - frozenset(miners))
+
+    def _bar(self, silent: frozenset[str]) -> None:
+        """Who committed and did not reveal, beside somebody whose reveal all could verify, is out of the next task.
+
+        More than f who are silent are no liars but a network, disk or bound that failed: then nobody is known to have
+        withheld anything. So no sequence of results bars more than f.
+        """
+        withheld = self._withheld | silent
+        if len(withheld) <= self._genesis.faults:
+            self._withheld = withheld
 
     def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
         current = self._tasks[self._queue[0]] if self._queue else None
@@ -349,6 +361,12 @@ class Transition:
     def _require_balance(self, address: str, micro: int) -> int:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")
+        least, left = self._genesis.bounds.least_transfer_micro, balance - micro
+        # Who could leave a micro behind could make an account of each: a successor's genesis has to name them all.
+        refuse(
+            0 < left < least and micro > 0,
+            f"{left} micro would be left, less than the least transfer: pay all",
+        )
         return balance
 
     def _credit(self, address: str, micro: int) -> None:

@@ -104,6 +104,9 @@ CAUGHT_BY: dict[str, Way] = {
     "opening_not_persisted": Fall(39),
     "commit_not_persisted": Fall(1),
     "counted_unchecked": Liar("wrong sums", 0),
+    "no_abandon_clock": Trace(traces.tables_that_nobody_gets_end_the_attempt),
+    "abandoned_at_once": Liar("censor", 0),
+    "never_given_up": Trace(traces.tables_that_nobody_gets_end_the_attempt),
     "leader_from_a_block_id": Trace(traces.a_ground_parent_gives_nobody_the_next_views),
 }
 

@@ -396,6 +396,107 @@ def test_who_withholds_a_reveal_is_refused_in_the_next_task_only() -> None:
     maker.add(maker.close(third, maker.reveals(third)))
 
 
+@pytest.mark.parametrize(("left", "admitted"), [(0, True), (1, False), (9_999, False), (10_000, True)])
+def test_dust_costs_what_it_holds(left: int, admitted: bool) -> None:
+    """Who pays leaves nothing or at least the least transfer: n accounts take n times that, not n micro.
+
+    So it is for a task's price; who has less than that already may still ask for values without pay.
+    """
+    maker = funded("a")
+    account = key("a")
+    spent = balance(maker.tip.state, account.address) - left
+    payment = maker.transfer(account, FRIEND.address, spent, 1)
+    parts = {"price_micro": spent, "train_micro": spent, "computation_micro": 0, "shapley_micro": 0}
+    task = maker.task(account, sequence=1, **parts)
+    if not admitted:
+        refused(maker, payment, match="less than the least transfer")
+        refused(maker, task, match="less than the least transfer")
+        return
+    maker.add(payment)
+    assert balance(maker.tip.state, account.address) == left
+
+
+def test_withholding_is_remembered_until_a_task_opens() -> None:
+    """Neither the end of the task nor blocks without tasks, however many, give a miner back what it lost."""
+    maker, task, reveals = closed()
+    silent = reveals[2].miner
+    maker.add(maker.result(task, [one for one in reveals if one.miner != silent], maker.settled(task)))
+    for _ in range(3):
+        maker.add(maker.transfer(maker.requester, maker.server.address, COIN))
+        assert maker.tip.state.withheld == {silent}
+    second = maker.task()
+    maker.add(second)
+    refused(maker, maker.close(second, maker.reveals(second)), match="refused here")
+
+
+def test_withholding_in_an_attempt_that_failed_counts_at_the_tasks_end() -> None:
+    """Who withheld in attempt 1 and revealed in attempt 2 is out of the next task."""
+    maker, task, reveals = closed()
+    silent = reveals[2].miner
+    shown = [reveal for reveal in reveals if reveal.miner != silent]
+    maker.add(maker.result(task, shown, maker.failed(task, "OPEN")))
+    again = maker.reveals(task, 2)
+    maker.add(maker.close(task, again, 2))
+    maker.add(maker.result(task, again, maker.settled(task), 2))
+    assert maker.tip.state.withheld == {silent}
+
+
+@pytest.mark.parametrize("shown", [0, 1, 2])
+def test_failures_of_others_bar_nobody(shown: int) -> None:
+    """Where no reveal could be verified, or more than f are missing, nobody is known to have withheld: all commit."""
+    maker, task, reveals = closed()
+    outcome = maker.settled(task) if shown else maker.failed(task, "OPEN")
+    maker.add(maker.result(task, reveals[:shown], outcome))
+    if not shown:
+        again = maker.reveals(task, 2)
+        maker.add(maker.close(task, again, 2))
+        maker.add(maker.result(task, again, maker.settled(task), 2))
+    assert maker.tip.state.withheld == frozenset()
+    second = maker.task()
+    maker.add(second)
+    maker.add(maker.close(second, maker.reveals(second)))
+
+
+def test_a_fraud_shows_nobody_that_others_withheld() -> None:
+    """A result whose only reveals are frauds bars nobody: who lies may also have kept the others' tables away."""
+    maker, task, reveals = closed()
+    marks = [FraudMark(reveal.miner, 3) for reveal in reveals[:3]]
+    maker.add(maker.result(task, reveals[:3], maker.failed(task, "OPEN"), frauds=marks))
+    assert maker.tip.state.withheld == frozenset()
+
+
+def test_never_more_than_f_are_barred() -> None:
+    """Another miner is silent in each attempt: the second name would be more than f, and one of two is honest."""
+    maker, task, reveals = closed()
+    for attempt, silent in ((1, 2), (2, 3)):
+        shown = [reveal for index, reveal in enumerate(reveals) if index != silent]
+        outcome = maker.failed(task, "OPEN") if attempt == 1 else maker.settled(task)
+        maker.add(maker.result(task, shown, outcome, attempt))
+        if attempt == 1:
+            reveals = maker.reveals(task, 2)
+            maker.add(maker.close(task, reveals, 2))
+    assert maker.tip.state.withheld == {reveals[2].miner}
+    assert len(maker.tip.state.withheld) <= maker.genesis.faults
+
+
+def test_frauds_are_remembered_through_all_attempts_and_after_the_end() -> None:
+    """A fraud of attempt 1 is refused in attempt 3 as well, and stands in the record when the task has ended."""
+    maker, task, reveals = closed()
+    first, second = reveals[1].miner, reveals[3].miner
+    maker.add(maker.result(task, reveals, maker.failed(task, "OPEN"), frauds=[FraudMark(first, 3)]))
+    again = [reveal for reveal in maker.reveals(task, 2) if reveal.miner != first]
+    maker.add(maker.close(task, again, 2))
+    maker.add(maker.result(task, again, maker.failed(task, "OPEN"), 2, frauds=[FraudMark(second, 5)]))
+    third = maker.reveals(task, 3)
+    refused(maker, maker.close(task, [one for one in third if one.miner != second], 3), match="refused here")
+    refused(maker, maker.close(task, [one for one in third if one.miner != first], 3), match="refused here")
+    rest = [reveal for reveal in third if reveal.miner not in (first, second)]
+    maker.add(maker.close(task, rest, 3))
+    assert maker.tip.state.tasks[task.id].frauds == {first, second}
+    maker.add(maker.result(task, rest, maker.settled(task), 3))
+    assert maker.tip.state.tasks[task.id].frauds == {first, second}
+
+
 def test_a_close_out_of_place_is_refused() -> None:
     """No task at work, another task, another attempt, or one that is closed already."""
     maker = ChainMaker(4)

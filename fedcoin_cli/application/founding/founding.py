@@ -24,7 +24,7 @@ from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace, 
 from ledger_store import disk
 from ledger_store.canonical import encode
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import HOLDERS_MAX, Genesis
 from ledger_store.jsonl import LOCK_NAME, ChainFile
 from ledger_store.keyfile import KeyRecord, read_key
 from ledger_store.keys import KeyPair
@@ -185,7 +185,9 @@ def _readable(genesis: Genesis) -> Genesis:
     try:
         return Genesis.from_json(genesis.to_json())
     except Malformed as error:
-        hint = "a network has at most 100,000 accounts at its start and 2**53 - 1 micro-FedCoin in all"
+        hint = (
+            f"a network has at most {HOLDERS_MAX:,} accounts at its start and 2**53 - 1 micro-FedCoin in all"
+        )
         raise SettingsError(f"this cannot be a genesis: {error.message}", hint=hint) from error
 
 

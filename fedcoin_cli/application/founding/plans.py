@@ -14,7 +14,7 @@ from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, client_name, miner_name
 from fedcoin_cli.network.admission import transport_public
 from ledger_store.errors import KeyFailure, LedgerInvalid, Malformed, NotFound, SettingsError
-from ledger_store.genesis import ROSTER_MAX, Bounds, Genesis
+from ledger_store.genesis import GENESIS_BYTES_MAX, ROSTER_MAX, Bounds, Genesis
 from ledger_store.state import State
 from ledger_store.succession import inherited
 
@@ -22,7 +22,6 @@ LEAST_SHAPLEY_MICRO_A_SECOND = 10_000
 LEAST_SHAPLEY_MICRO = 10_000
 """What invited miners ask at least: 0.01 FedCoin a second of RUNTIME; nobody mines for strangers for nothing."""
 
-_GENESIS_BYTES_MOST = 16 * 2**20
 _NAME_MOST = 64
 
 
@@ -191,7 +190,7 @@ def read_genesis(path: Path) -> Genesis:
     hint = "ask a member for the genesis.json of the network"
     try:
         with path.open("rb") as file:
-            line = file.readline(_GENESIS_BYTES_MOST)
+            line = file.readline(GENESIS_BYTES_MAX + 2)
         return Genesis.from_line(line.removesuffix(b"\n"))
     except FileNotFoundError as error:
         raise NotFound("no such genesis file", where=str(path), hint=hint) from error

@@ -22,7 +22,7 @@ def check_admissible(state: State, transaction: Transfer | Task | Cancel) -> Non
         _check_cancel(state, transaction)
     try:
         if isinstance(transaction, Task):
-            check_task(transaction)
+            check_task(transaction, state.genesis)
         empty = make_block(state.head, state.height + 1, state.time_ms, 0, 0, (), None)
         Transition(state, empty, trusted=False).execute(transaction)
     except PeerFault as error:
