@@ -1,12 +1,13 @@
 """What guests with one coin each can do to a network, and to the people who pay on it meanwhile.
 
-`python -m benchmarks.siege [--minutes M] [--guests N] [--kind NAME ...] [--each] [--json]`. Four miner processes; honest
-accounts pay at a steady rate, each payment over connections of its own: at first alone, then while the guests throw all
-kinds at all miners, or those that are named. `--each` gives every kind a network of its own. A payment's time runs from
-when it was due until the payer holds the certified block with it, so whoever must wait for a turn is counted; it is lost
-when no such block comes within a minute. Memory and disk are the largest of any miner when the guests come, half-way and
-in the end. Agreement is the time from a block's own time of day to its being final at a quorum, by the miners' logs. Who
-attacks is `tests/attacking/guests.py`; it meets the miners that this program has started, and nobody else.
+`python -m benchmarks.siege [--minutes M] [--guests N] [--kind NAME ...] [--each] [--json]`. Four miner processes;
+honest accounts pay at a steady rate, each payment over connections of its own: at first alone, then while the guests
+throw all kinds at all miners, or those that are named. `--each` gives every kind a network of its own. A payment's time
+runs from when it was due until the payer holds the certified block with it, so whoever must wait for a turn is counted;
+it is lost when no such block comes within a minute. Memory and disk are the largest of any miner when the guests come,
+half-way and in the end. Agreement is the time from a block's own time of day to its being final at a quorum, by the
+miners' logs. Who attacks is `tests/attacking/guests.py`; it meets the miners that this program has started, and nobody
+else.
 """
 
 import argparse
@@ -39,10 +40,10 @@ from ledger_store.jsonl import ChainReader
 from ledger_store.keys import KeyPair
 from ledger_store.transaction import Transfer
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from attacking.guests import KINDS, Orders
 
+ROOT = Path(__file__).resolve().parents[1]
 MINERS, PAYERS, EVERY_S, LOOK_EVERY_S = 4, 12, 1.0, 1.0
 AMOUNT_MICRO = 10_000
 PATIENCE = Patience(reach_s=60.0, silence_s=60.0, refusal_s=60.0, final_s=60.0)
@@ -117,8 +118,14 @@ class Watch:
         """The largest miner at the look `begun`, half-way to the last, and at the last, in MiB."""
         places = (begun, (begun + len(self.looks) - 1) // 2, len(self.looks) - 1)
         memory = [max((one.rss for one in self.looks[at]), default=0) / 1024 for at in places]
-        disk = [max((one.store + one.log + one.votes for one in self.looks[at]), default=0) / 1024 for at in places]
-        return {name: " → ".join(f"{mib:.1f}" for mib in values) for name, values in (("RSS MiB", memory), ("disk MiB", disk))}
+        disk = [
+            max((one.store + one.log + one.votes for one in self.looks[at]), default=0) / 1024
+            for at in places
+        ]
+        return {
+            name: " → ".join(f"{mib:.1f}" for mib in values)
+            for name, values in (("RSS MiB", memory), ("disk MiB", disk))
+        }
 
 
 def siege(
@@ -246,7 +253,9 @@ def main() -> None:
     parser.add_argument("--guests", type=int, default=3)
     parser.add_argument("--kind", action="append", choices=list(KINDS), help="only this one; may be repeated")
     parser.add_argument("--each", action="store_true", help="every kind on a network of its own")
-    parser.add_argument("--port", type=int, help="the first of the miners' eight ports; free ones if not given")
+    parser.add_argument(
+        "--port", type=int, help="the first of the miners' eight ports; free ones if not given"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     end_tidily()
@@ -261,7 +270,9 @@ def main() -> None:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     rows = [plain(result) for result in results]
-    finish({"siege": rows, "machine": machine()}, chosen.json, {"siege": [shown(result) for result in results]})
+    finish(
+        {"siege": rows, "machine": machine()}, chosen.json, {"siege": [shown(result) for result in results]}
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from planted_rules import PLANTED_RULES
 from simulated.disks import MemoryLog
 
 from fedcoin_cli.application.miner.replica import Replica
@@ -260,4 +261,4 @@ PLANTED: dict[str, Patch] = {
         counted_unchecked,
         leader_from_a_block_id,
     )
-}
+} | PLANTED_RULES

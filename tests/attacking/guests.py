@@ -24,7 +24,7 @@ from attacking.besiege import frauds, giants, nonsense, uploads
 from fedcoin_cli.network import pieces
 from fedcoin_cli.network.admission import transport_public, transport_secret
 from fedcoin_cli.network.frame import to_frame
-from fedcoin_cli.network.message import VOTE_KINDS, Ask, Fetch, Recall, Status, TransactionNote, Vote
+from fedcoin_cli.network.message import VOTE_KINDS, Ask, Fetch, Message, Recall, Status, TransactionNote, Vote
 from ledger_store.keys import KeyPair
 from ledger_store.transaction import Task, Transfer, Update, sign
 
@@ -183,7 +183,7 @@ def transfers(target: Target) -> Iterator[bool]:
 
 def small(target: Target) -> Iterator[bool]:
     """Questions and claims of a few bytes."""
-    claims = [Ask(), Recall(), Fetch(2**40), Status(1, "0" * 32), Status(2**40, "f" * 32)]
+    claims: list[Message] = [Ask(), Recall(), Fetch(2**40), Status(1, "0" * 32), Status(2**40, "f" * 32)]
     yield from map(target.throw, cycle([to_frame(claim) for claim in claims]))
 
 
@@ -251,7 +251,9 @@ def half_open(target: Target) -> Iterator[bool]:
         yield True
 
 
-def _frames(made: Callable[[Random], Iterator[bytes]], channel: int = 0) -> Callable[[Target], Iterator[bool]]:
+def _frames(
+    made: Callable[[Random], Iterator[bytes]], channel: int = 0
+) -> Callable[[Target], Iterator[bool]]:
     def thrown(target: Target) -> Iterator[bool]:
         for frame in made(target.random):
             yield target.throw(frame, channel)
