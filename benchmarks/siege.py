@@ -45,6 +45,8 @@ from attacking.guests import KINDS, Orders
 
 ROOT = Path(__file__).resolve().parents[1]
 MINERS, PAYERS, EVERY_S, LOOK_EVERY_S = 4, 12, 1.0, 1.0
+# All kinds at their full pace would be more than a machine of two cores can throw.
+PACE_OF_MANY = 0.25
 AMOUNT_MICRO = 10_000
 PATIENCE = Patience(reach_s=60.0, silence_s=60.0, refusal_s=60.0, final_s=60.0)
 
@@ -193,7 +195,8 @@ def _guests(
             stack.enter_context(enemy)
             stack.callback(enemy.kill)
             assert enemy.stdin is not None
-            orders = Orders(key.seed.hex(), workspace.genesis().id, miners, list(kinds), seconds)
+            pace = 1.0 if len(kinds) == 1 else PACE_OF_MANY
+            orders = Orders(key.seed.hex(), workspace.genesis().id, miners, list(kinds), seconds, pace)
             enemy.stdin.write(orders.line() + "\n")
             enemy.stdin.flush()
             enemies.append(enemy)

@@ -37,13 +37,17 @@ FILE_BYTES = 2**18
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a guest is to do: its key's seed, the network, miners as [address, host, port], which kinds, how long."""
+    """What a guest is to do: its key's seed, the network, miners as [address, host, port], which kinds, how long.
+
+    `pace` is the share of every kind's own pace.
+    """
 
     seed: str
     genesis: str
     miners: list[tuple[str, str, int]]
     kinds: list[str]
     seconds: float
+    pace: float = 1.0
 
     def line(self) -> str:
         """As JSON."""
@@ -251,6 +255,12 @@ def half_open(target: Target) -> Iterator[bool]:
         yield True
 
 
+def giant(target: Target) -> Iterator[bool]:
+    """Frames of 100 MiB, over a connection and a thread of their own: encrypting one takes a while."""
+    own = replace(target, context=zmq.Context())
+    yield from map(own.throw, giants(target.random))
+
+
 def _frames(
     made: Callable[[Random], Iterator[bytes]], channel: int = 0
 ) -> Callable[[Target], Iterator[bool]]:
@@ -280,7 +290,7 @@ KINDS: dict[str, Kind] = {
     "fetches": Kind(fetches, 50),
     "frauds": Kind(_frames(frauds), 100),
     "nonsense": Kind(_frames(nonsense), 50),
-    "giants": Kind(_frames(giants), 0.5),
+    "giants": Kind(giant, 0.1),
     "churn": Kind(churn, 10),
     "half-open": Kind(half_open, 10),
 }
@@ -313,7 +323,7 @@ def attack(orders: Orders) -> dict[str, int]:
     now_s = time.monotonic()
     until_s = now_s + orders.seconds
     dues = [
-        Due(name, KINDS[name].throws(target), 1 / KINDS[name].per_s, now_s)
+        Due(name, KINDS[name].throws(target), 1 / (orders.pace * KINDS[name].per_s), now_s)
         for name in orders.kinds
         for target in targets
     ]

@@ -1,0 +1,93 @@
+"""Values at the very edge of what the fold and the readers admit, and those one beyond."""
+
+from typing import Any
+
+import pytest
+from chains import COIN, ChainMaker, key
+
+from fedcoin_cli.contract.settlement import give_up
+from ledger_store.amount import SUPPLY_MAX_MICRO
+from ledger_store.block import make_block
+from ledger_store.errors import InvalidTransaction, Malformed
+from ledger_store.genesis import Bounds
+from ledger_store.outcome import read_outcome
+from ledger_store.state import apply
+from ledger_store.transaction import Close
+
+
+def test_each_view_has_the_next_miner_as_its_leader() -> None:
+    """The turn goes up with the view as with the height: the same block by the miner before is out of turn."""
+    maker = ChainMaker()
+    maker.add(maker.transfer(maker.requester, key("friend").address, COIN), view=1)
+    block = maker.propose(maker.transfer(maker.requester, key("friend").address, COIN), view=1)
+    assert block.header.proposer == (block.height + 1) % 4
+    apply(maker.tip.state, block)
+    before = make_block(
+        maker.head,
+        block.height,
+        block.header.time_ms,
+        (block.height - 1) % 4,
+        1,
+        block.transactions,
+        maker.certificates[-1],
+    )
+    with pytest.raises(InvalidTransaction, match="out of turn"):
+        apply(maker.tip.state, before)
+
+
+def test_a_block_may_be_just_as_long_as_it_may_be() -> None:
+    """Genesis says how many transactions a block has at most: so many are admitted, one more is not."""
+    maker = ChainMaker(bounds=Bounds(transactions_a_block=2))
+    one, two, three = (
+        maker.transfer(maker.requester, key("friend").address, COIN, number) for number in (1, 2, 3)
+    )
+    apply(maker.tip.state, maker.propose(one, two))
+    with pytest.raises(InvalidTransaction, match="too long"):
+        apply(maker.tip.state, maker.propose(one, two, three))
+
+
+def test_who_has_nothing_pays_nothing() -> None:
+    """An account that was never paid cannot even afford a task of one micro."""
+    maker = ChainMaker()
+    poor = key("poor")
+    task = maker.task(poor, price_micro=1, train_micro=1, computation_micro=0, shapley_micro=0)
+    with pytest.raises(InvalidTransaction, match="a balance of 0 micro does not cover 1"):
+        apply(maker.tip.state, maker.propose(task))
+
+
+def test_commits_are_forgotten_when_their_attempt_is_over() -> None:
+    """A closed attempt's commits stand in the task's record until its result, whatever that is; then none do."""
+    maker = ChainMaker()
+    task = maker.task()
+    maker.add(task)
+    reveals = maker.reveals(task)
+    maker.add(maker.close(task, reveals))
+    assert len(maker.tip.state.tasks[task.id].commits) == 4
+    failed = maker.result(task, [], give_up(maker.tip.state.tasks[task.id]))
+    maker.add(failed)
+    assert maker.tip.state.tasks[task.id].commits == ()
+    assert maker.tip.state.tasks[task.id].attempt == 2
+    for number in (2, 3):
+        maker.add(Close(task.id, number, (), give_up(maker.tip.state.tasks[task.id])))
+    assert maker.tip.state.tasks[task.id].commits == ()
+    other = ChainMaker()
+    settled = other.add_round()
+    assert other.tip.state.tasks[settled.id].commits == ()
+
+
+def _paying(part: str, micro: int) -> dict[str, Any]:
+    """An outcome in which one amount is this."""
+    maker = ChainMaker()
+    outcome = maker.settled(maker.task()).to_json()
+    amounts = {"clients": [micro, 0, 0], "miners": [[maker.miners[0].address, micro]]}
+    return {**outcome, "pay": {**outcome["pay"], part: amounts.get(part, micro)}}
+
+
+@pytest.mark.parametrize("part", ["clients", "miners", "server", "requester"])
+def test_no_payment_is_more_than_all_coins_there_can_be(part: str) -> None:
+    """Each amount of an outcome is from nothing to the greatest supply; nobody is paid more, or less than nothing."""
+    for micro in (0, SUPPLY_MAX_MICRO):
+        read_outcome(_paying(part, micro))
+    for micro in (-1, SUPPLY_MAX_MICRO + 1):
+        with pytest.raises(Malformed, match=part.removesuffix("s")):
+            read_outcome(_paying(part, micro))
