@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 from chains import ChainMaker, build_chain
 from places import refunded_round, settled_round
-from rule_traces import a_failed_attempt_ends_nothing
 
 from fedcoin_cli.application.requester.chain_view import ANSWER_S, ChainView
 from fedcoin_cli.network.message import Fetch, FinalBlock, Message, Standing, Status
@@ -33,11 +32,6 @@ def test_it_follows_certified_blocks() -> None:
     assert view.state == maker.tip.state
     assert view.placed == {task.id: 1, other.id: 4}
     assert view.ends == {task.id: maker.blocks[2].transactions[0], other.id: maker.blocks[4].transactions[0]}
-
-
-def test_an_attempt_that_failed_is_not_the_end() -> None:
-    """Two attempts end without a commit and the third settles: only its result is what ended the task."""
-    a_failed_attempt_ends_nothing()
 
 
 def test_a_block_without_a_quorum_is_ignored() -> None:
