@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import finish, machine
-from benchmarks.network import Miner, end_tidily, network
+from benchmarks.network import Miner, end_tidily, network, wait_until
 from benchmarks.payers import Payers, final_at
 from benchmarks.vitals import Vitals, vitals
 from fedcoin_cli.application.requester.session import Patience, Session
@@ -47,8 +47,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MINERS, PAYERS, EVERY_S, LOOK_EVERY_S = 4, 12, 1.0, 1.0
 # All kinds at their full pace would be more than a machine of two cores can throw.
 PACE_OF_MANY = 0.25
-AMOUNT_MICRO = 10_000
-PATIENCE = Patience(reach_s=60.0, silence_s=60.0, refusal_s=60.0, final_s=60.0)
+AMOUNT_MICRO, LOST_S = 10_000, 60.0
+PATIENCE = Patience(reach_s=LOST_S, silence_s=LOST_S, refusal_s=LOST_S, final_s=LOST_S)
 
 
 @dataclass
@@ -88,6 +88,9 @@ class Honest:
     def _live(self, key: KeyPair) -> None:
         while (order := self._due.get()) is not None:
             due_s, waits = order
+            if time.monotonic() - due_s > LOST_S:
+                waits.lost["nobody was free to pay within a minute"] += 1
+                continue
             try:
                 self._pay(key)
             except FedCoinError as error:
@@ -154,6 +157,7 @@ def siege(
             "quiet": quiet,
             "siege": during,
             "ended": watch.ended,
+            "identical": _identical(crew),
             **watch.row(begun),
             "blocks": _blocks(crew, height),
         }
@@ -203,6 +207,14 @@ def _guests(
         yield enemies
 
 
+def _identical(crew: Sequence[Miner]) -> bool:
+    """Whether all ledgers come to be the same bytes."""
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: len({miner.folder.chain.read_bytes() for miner in crew}) == 1)
+        return True
+    return False
+
+
 def _blocks(crew: Sequence[Miner], height: int) -> dict[str, Any]:
     """Of the blocks before and after `height`: how long agreement took, and how many were not of the first view."""
     final = final_at(crew, crew[0].workspace.genesis().quorum)
@@ -235,6 +247,7 @@ def shown(result: dict[str, Any]) -> dict[str, Any]:
         "RSS MiB": result["RSS MiB"],
         "disk MiB": result["disk MiB"],
         "ended": result["ended"],
+        "one ledger": "yes" if result["identical"] else "NO",
     }
 
 

@@ -105,6 +105,12 @@ class _Silent(ast.NodeTransformer):
             node.args = []
         return node
 
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.targets[0]) == "hint":
+            node.value = ast.Constant("")
+        return node
+
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         if isinstance(node.exc, ast.Call):
             node.exc.args, node.exc.keywords = [], []
