@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +78,13 @@ class Honest:
         """One payment."""
         self._due.put((due_s, waits))
 
-    def end(self) -> None:
+    def end(self, meanwhile: Callable[[], None]) -> None:
         """Wait for all that were ordered."""
         for _ in self._threads:
             self._due.put(None)
-        for thread in self._threads:
-            thread.join()
+        while any(thread.is_alive() for thread in self._threads):
+            meanwhile()
+            time.sleep(LOOK_EVERY_S)
 
     def _live(self, key: KeyPair) -> None:
         while (order := self._due.get()) is not None:
@@ -111,11 +112,13 @@ class Watch:
     crew: Sequence[Miner]
     looks: list[list[Vitals]] = field(default_factory=list)
     ended: int = 0
+    words: Counter[str] = field(default_factory=Counter)
 
     def look(self) -> None:
         for miner in self.crew:
             if miner.pid is None:
                 self.ended += 1
+                self.words[_last_words(miner)] += 1
                 miner.start()
         self.looks.append([one for miner in self.crew if (one := vitals(miner)) is not None])
 
@@ -149,7 +152,7 @@ def siege(
             for enemy in enemies:
                 said, _ = enemy.communicate(timeout=120)
                 thrown.update(json.loads(said))
-        honest.end()
+        honest.end(watch.look)
         watch.look()
         return {
             "kinds": ", ".join(kinds) if len(kinds) < len(KINDS) else "all",
@@ -157,6 +160,7 @@ def siege(
             "quiet": quiet,
             "siege": during,
             "ended": watch.ended,
+            "last words": dict(watch.words),
             "identical": _identical(crew),
             **watch.row(begun),
             "blocks": _blocks(crew, height),
@@ -205,6 +209,12 @@ def _guests(
             enemy.stdin.flush()
             enemies.append(enemy)
         yield enemies
+
+
+def _last_words(miner: Miner) -> str:
+    """The last line of its log that is no event."""
+    lines = miner.folder.log.read_text("utf-8", "replace").splitlines()
+    return next((line for line in reversed(lines) if line and not line.startswith("{")), "nothing")
 
 
 def _identical(crew: Sequence[Miner]) -> bool:
