@@ -11,7 +11,7 @@ from fedcoin_cli.learning.mining.checking import DRAWS, MOST_DISAGREEMENTS, Chec
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.memo import Memo
 from fedcoin_cli.learning.mining.proxy import ProxyCounts
-from fedcoin_cli.learning.mining.reference import Interval, Reference
+from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Interval, Reference
 from fedcoin_cli.learning.mining.table import Table, TableTerms, decode, encode_exact, encode_sampled
 
 CLIENTS, IMAGES = 14, 200
@@ -27,10 +27,12 @@ class Known:
     def __init__(self, game: Game, truth: Sequence[int]) -> None:
         self.game, self._truth = game, truth
         self.judged: list[int] = []
+        self.factors: set[int] = set()
         self.counted: list[int] = []
 
-    def intervals(self, masks: Sequence[int], _factor: int = 1) -> list[Interval]:
+    def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
         self.judged += masks
+        self.factors.add(factor)
         return [Interval(count, count, count) for count in (self._truth[mask - 1] for mask in masks)]
 
     def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
@@ -103,10 +105,11 @@ def test_a_lie_behind_a_hundred_errors_of_ones_own_is_judged(game: Game) -> None
 
 
 def test_half_of_the_draws_go_by_weight(game: Game) -> None:
-    """Where no count stands out, only the other half of the draws is made: all different."""
+    """Where no count stands out, only the other half of the draws is made, all different; 2ε is what accuses."""
     truth = [100] * len(MASKS)
     known = Known(game, truth)
     assert checker(known).wrong_masks(table(truth), None, 60) == ()
+    assert known.factors == {RAISE_FACTOR}
     assert len(known.counted) == len(set(known.counted)) == DRAWS // 2
 
 

@@ -12,7 +12,11 @@ from ledger_store.errors import InvalidTransaction, Malformed
 from ledger_store.genesis import Bounds
 from ledger_store.outcome import read_outcome
 from ledger_store.state import apply
+from ledger_store.task_record import check_terms, result_bytes
 from ledger_store.transaction import Close
+
+# Miners, clients, most rankings; sums of up to most × 1,000 images have so many digits, and a sign, quotes and a comma.
+SIZES = [(1, 2, 10, 5_306), (4, 3, 10, 8_552), (10, 12, 9_535, 16_736)]
 
 
 def test_each_view_has_the_next_miner_as_its_leader() -> None:
@@ -73,6 +77,21 @@ def test_commits_are_forgotten_when_their_attempt_is_over() -> None:
     other = ChainMaker()
     settled = other.add_round()
     assert other.tip.state.tasks[settled.id].commits == ()
+
+
+def test_terms_at_their_bounds_are_admitted() -> None:
+    """As many attempts as genesis allows, and least rankings that are the most: a task; one attempt more: none."""
+    maker = ChainMaker(bounds=Bounds(attempts=4))
+    check_terms(maker.task(attempts=4, least_rankings=10, most_rankings=10), maker.genesis)
+    with pytest.raises(InvalidTransaction, match="attempts are bounded by 4"):
+        check_terms(maker.task(attempts=5), maker.genesis)
+
+
+@pytest.mark.parametrize(("miners", "clients", "most", "size"), SIZES)
+def test_all_miners_reckon_alike_with_the_result(miners: int, clients: int, most: int, size: int) -> None:
+    """How large a result may become decides which tasks are admitted: one byte of difference would be a fork."""
+    maker = ChainMaker(miners)
+    assert result_bytes(maker.task(clients=clients, most_rankings=most), maker.genesis) == size
 
 
 def _paying(part: str, micro: int) -> dict[str, Any]:
