@@ -148,16 +148,20 @@ def rankings_are_the_protocols() -> None:
 
 
 class Attempted:
-    """One attempt of a task of four miners; the machine is miner 0's, the others' messages are made here."""
+    """One attempt of a task of four miners; the machine is miner 0's, the others' messages are made here.
 
-    def __init__(self) -> None:
+    An observer's machine has no key.
+    """
+
+    def __init__(self, clients: int = 3, *, observes: bool = False) -> None:
         self.maker = ChainMaker()
-        self.task = self.maker.task(least_rankings=2, most_rankings=24)
+        self.clients = clients
+        self.task = self.maker.task(clients=clients, least_rankings=2, most_rankings=24)
         self.roster = tuple(miner.address for miner in self.maker.miners)
-        attempt = Attempt(self.task.id, 1, self.roster, frozenset(), 3, RUNTIME_MS, 2, 24, 500)
+        attempt = Attempt(self.task.id, 1, self.roster, frozenset(), clients, RUNTIME_MS, 2, 24, 500)
         signer = RosterSigner(self.maker.miners[0], self.maker.genesis)
-        self.machine = Posap(attempt, self.roster[0], signer, 0)
-        self.machine.proxy = no_proxy(3)
+        self.machine = Posap(attempt, None if observes else self.roster[0], signer, 0)
+        self.machine.proxy = no_proxy(clients)
 
     def reveal(self, miner: int, **changes: Any) -> Reveal:
         return self.maker.reveal(self.task, 1, self.maker.miners[miner], **changes)
@@ -184,7 +188,7 @@ class Attempted:
             self.machine.checked(self.reveal(miner), True, ())
 
     def accusation(self, by: int, against: int, mask: int = 5) -> FraudNote:
-        note = fraud_note(self.task.id, 1, self.roster[against], mask, 3, self.roster[by])
+        note = fraud_note(self.task.id, 1, self.roster[against], mask, self.clients, self.roster[by])
         return replace(
             note, signature=self.maker.miners[by].sign("fraud", self.maker.genesis.id, note.terms())
         )
