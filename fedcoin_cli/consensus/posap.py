@@ -157,7 +157,6 @@ class Posap:
         self.closed_ms: int | None = None
         self.proxy: ProxySums | None = None
         self._signer = signer
-        self._now = now_ms
         self._opening: Reveal | None = None
         self._commits: dict[str, Commit] = {}
         self._frozen: dict[str, frozenset[str]] = {}
@@ -275,7 +274,6 @@ class Posap:
 
     def tick(self, now_ms: int) -> list[Effect]:
         """Time has passed: freeze what must be frozen."""
-        self._now = now_ms
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
             commits = {miner: CommitNote(task, number, commit) for miner, commit in self._commits.items()}

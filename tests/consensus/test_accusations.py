@@ -6,7 +6,7 @@ import pytest
 from rule_traces import CLOSED_MS, Attempted
 
 from fedcoin_cli.consensus.estimate import no_proxy
-from fedcoin_cli.consensus.posap import CheckMask, CheckTable, Frozen, Persist, Send
+from fedcoin_cli.consensus.posap import CheckMask, CheckTable, Frozen, Persist, Posap, Send
 from fedcoin_cli.network.message import RevealNote
 from ledger_store.transaction import FraudMark, Result
 
@@ -151,3 +151,14 @@ def test_reveals_freeze_when_their_time_is_over() -> None:
         assert machine.tick(now_ms) == []
     frozen = machine.tick(until_ms)[-1]
     assert frozen == Persist(Frozen(attempted.task.id, 1, "reveals", tuple(sorted(attempted.roster[:3]))))
+
+
+def test_no_result_before_the_proxys_sums_are_here() -> None:
+    """All reveals are here and right; a new machine knows no P yet, and without it nothing follows from them."""
+    attempted = Attempted()
+    machine = attempted.machine
+    machine.proxy = Posap(machine.attempt, None, machine._signer, 0).proxy
+    attempted.closed(0, 1, 2).held(0, 1, 2)
+    assert machine.due_result() is None
+    machine.proxy = no_proxy(attempted.clients)
+    assert machine.due_result() is not None
