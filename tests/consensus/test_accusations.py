@@ -99,7 +99,8 @@ def test_what_i_raise_i_say_again_and_believe_of_others() -> None:
     sent = machine.checked(attempted.reveal(1), True, (6, 5))
     own = attempted.accusation(by=0, against=1, mask=5)
     assert sent == [Send(own)]
-    assert machine.standstill().count(Send(own)) == 1
+    revealed = [RevealNote(attempted.task.id, 1, attempted.reveal(miner)) for miner in (0, 1)]
+    assert machine.standstill() == [*map(Send, revealed), Send(own)]
     assert machine.receive(attempted.accusation(by=3, against=1)) == []
     attempted.held(2)
     assert machine.receive(attempted.accusation(by=3, against=2)) == [CheckMask(attempted.reveal(2), 5)]
@@ -132,15 +133,19 @@ def test_only_a_result_of_the_closed_attempt_gets_a_vote() -> None:
 
 
 def test_an_early_reveal_counts_only_with_its_signature() -> None:
-    """Reveals that come before the close are kept, the first of each miner; a forged one never is."""
+    """Reveals that come before the close are kept, the first of each miner; a forged one is not, nor in the way."""
     attempted = Attempted()
-    good, forged = (RevealNote(attempted.task.id, 1, attempted.reveal(miner)) for miner in (1, 2))
-    forged = replace(forged, reveal=replace(forged.reveal, signature=good.reveal.signature))
-    for note in (good, good, forged):
+    one, two, three = (RevealNote(attempted.task.id, 1, attempted.reveal(miner)) for miner in (1, 2, 3))
+    forged = [
+        replace(note, reveal=replace(note.reveal, signature=one.reveal.signature)) for note in (two, three)
+    ]
+    for note in (one, one, *forged, two):
         assert attempted.machine.receive(note) == []
-    commits = tuple(attempted.commit(miner) for miner in range(3))
+    assert len(attempted.machine._early) == 2, "what a flood says again takes memory"
+    commits = tuple(attempted.commit(miner) for miner in range(4))
     effects = attempted.machine.closed(commits, CLOSED_MS)
-    assert [effect.reveal for effect in effects if isinstance(effect, CheckTable)] == [good.reveal]
+    checked = [effect.reveal for effect in effects if isinstance(effect, CheckTable)]
+    assert checked == [one.reveal, two.reveal]
 
 
 def test_reveals_freeze_when_their_time_is_over() -> None:
