@@ -27,6 +27,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = ROOT / "mutants"
+SAID = MADE / "said.log"
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 # Any few will do to have all of them made and the tests' coverage taken.
 FIRST = "ledger_store.state.x_initial*"
@@ -164,10 +165,13 @@ def mutants() -> list[Mutant]:
 def run(names: Sequence[str], children: int, until_s: float) -> None:
     """Let mutmut run these until the time is over; what has ended by then is noted."""
     program = [str(Path(sys.executable).with_name("mutmut")), "run", "--max-children", str(children), *names]
-    process = subprocess.Popen(program, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    MADE.mkdir(exist_ok=True)
+    with SAID.open("wb") as said:
+        process = subprocess.Popen(program, cwd=ROOT, stdout=said, stderr=said, start_new_session=True)
     with process:
         try:
-            process.wait(max(1.0, until_s - time.monotonic()))
+            if process.wait(max(1.0, until_s - time.monotonic())):
+                sys.exit(f"mutmut failed; what it said is in {SAID}")
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
@@ -208,9 +212,11 @@ def _wanted(mutant: Mutant, modules: Sequence[str]) -> bool:
 def judge(modules: Sequence[str]) -> int:
     """The table and the unexplained; how many these are."""
     known, rows, unexplained = explained(), dict[str, Counter[str]](), list[Change]()
+    gone = set(known)
     for mutant in mutants():
         if not _wanted(mutant, modules):
             continue
+        gone.discard(mutant.change())
         row = rows.setdefault(mutant.module, Counter())
         row["mutants"] += 1
         if mutant.is_words():
@@ -229,6 +235,9 @@ def judge(modules: Sequence[str]) -> int:
         sys.stdout.write(f"| {module} | {' | '.join(str(row[name]) for name in names)} |\n")
     for change in unexplained:
         sys.stdout.write(f'\n[[survivor]]\n{change}\nreason = ""\n')
+    if not modules:
+        for change in gone:
+            sys.stdout.write(f"\nno mutant any more, to be taken out of the file:\n{change}\n")
     sys.stdout.write(f"\n{len(unexplained)} unexplained survivors\n")
     return len(unexplained)
 
