@@ -31,7 +31,7 @@ SAID = MADE / "said.log"
 EXPLAINED = Path(__file__).with_name("survivors.toml")
 # Any few will do to have all of them made and the tests' coverage taken.
 FIRST = "ledger_store.state.x_initial*"
-AT_ONCE = 200
+AT_ONCE = 1_000
 AROUND = 48
 STOP_S = 60.0
 # What mutmut notes of a run: pytest's own codes, and how a process ended.
