@@ -72,7 +72,7 @@ class Mutant:
 
     def change(self) -> Change:
         """The lines that differ."""
-        right, wrong = (ast.unparse(tree).splitlines()[1:] for tree in self._trees())
+        right, wrong = (ast.unparse(tree).splitlines() for tree in self._trees())
         lines = list(difflib.ndiff(_undecorated(right), _undecorated(wrong)))
         was, becomes = _close_up(*("\n".join(x[2:].strip() for x in lines if x[0] == sign) for sign in "-+"))
         words = self.name.rpartition(".")[2].rpartition("__mutmut_")[0].split("ǁ")

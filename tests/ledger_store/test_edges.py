@@ -7,9 +7,11 @@ from chains import COIN, ChainMaker, key
 
 from fedcoin_cli.contract.settlement import give_up
 from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.block import make_block
+from ledger_store.block import VIEW_MAX, Certificate, Header, make_block
 from ledger_store.errors import InvalidTransaction, Malformed
-from ledger_store.genesis import Bounds
+from ledger_store.fields import Fields
+from ledger_store.genesis import ROSTER_MAX, Bounds
+from ledger_store.keys import SIGNATURE_LENGTH
 from ledger_store.outcome import read_outcome
 from ledger_store.state import apply
 from ledger_store.task_record import check_terms, result_bytes
@@ -110,3 +112,49 @@ def test_no_payment_is_more_than_all_coins_there_can_be(part: str) -> None:
     for micro in (-1, SUPPLY_MAX_MICRO + 1):
         with pytest.raises(Malformed, match=part.removesuffix("s")):
             read_outcome(_paying(part, micro))
+
+
+# Forms ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("view", [0, VIEW_MAX])
+@pytest.mark.parametrize("voter", [0, ROSTER_MAX - 1])
+def test_a_certificate_holds_any_view_and_any_miner(view: int, voter: int) -> None:
+    """One signature is enough for its form, of the first miner or of the last that a roster can have."""
+    value = {"signatures": [[voter, "0" * SIGNATURE_LENGTH]], "view": view}
+    assert Certificate.from_json(value).signatures == ((voter, "0" * SIGNATURE_LENGTH),)
+    for spoilt in ({"view": VIEW_MAX + 1}, {"signatures": [[ROSTER_MAX, "0" * SIGNATURE_LENGTH]]}):
+        with pytest.raises(Malformed):
+            Certificate.from_json({**value, **spoilt})
+
+
+def test_a_header_holds_the_first_moment_and_the_last_miner() -> None:
+    """Time 0 and the greatest roster index are read, one more is not."""
+    maker = ChainMaker()
+    maker.add_transfers(1)
+    value = maker.blocks[0].header.to_json()
+    edge = {**value, "time_ms": 0, "proposer": ROSTER_MAX - 1}
+    header = Header.from_json(edge)
+    assert (header.time_ms, header.proposer) == (0, ROSTER_MAX - 1)
+    with pytest.raises(Malformed, match="proposer"):
+        Header.from_json({**edge, "proposer": ROSTER_MAX})
+
+
+def test_a_fraction_may_be_nothing() -> None:
+    """0 over 1 is a distance; a negative one is none, and neither is one over nothing."""
+    assert Fields({"it": ["0", "1"]}, ["it"], "test").fraction("it") == (0, 1)
+    for wrong in (["-1", "1"], ["1", "0"], ["1", "-1"]):
+        with pytest.raises(Malformed):
+            Fields({"it": wrong}, ["it"], "test").fraction("it")
+
+
+def test_numbered_texts_go_up_to_their_number() -> None:
+    """From 0 to the greatest number, at least none unless more are asked for."""
+    assert Fields({"it": [[0, "ab"], [9, "cd"]]}, ["it"], "test").numbered_hexes("it", 9, 2, 2) == (
+        (0, "ab"),
+        (9, "cd"),
+    )
+    assert Fields({"it": []}, ["it"], "test").numbered_hexes("it", 9, 2, 2) == ()
+    for wrong in ([[10, "ab"]], [[-1, "ab"]], [[True, "ab"]]):
+        with pytest.raises(Malformed):
+            Fields({"it": wrong}, ["it"], "test").numbered_hexes("it", 9, 2, 2)
