@@ -1,5 +1,6 @@
 """Values at the very edge of what the fold and the readers admit, and those one beyond."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,10 +8,10 @@ from chains import COIN, ChainMaker, key
 
 from fedcoin_cli.contract.settlement import give_up
 from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.block import VIEW_MAX, Certificate, Header, make_block
+from ledger_store.block import VIEW_MAX, Block, Certificate, Header, make_block
 from ledger_store.errors import InvalidTransaction, Malformed
 from ledger_store.fields import Fields
-from ledger_store.genesis import ROSTER_MAX, Bounds
+from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, Bounds
 from ledger_store.keys import SIGNATURE_LENGTH
 from ledger_store.outcome import read_outcome
 from ledger_store.state import apply
@@ -81,12 +82,78 @@ def test_commits_are_forgotten_when_their_attempt_is_over() -> None:
     assert other.tip.state.tasks[settled.id].commits == ()
 
 
-def test_terms_at_their_bounds_are_admitted() -> None:
-    """As many attempts as genesis allows, and least rankings that are the most: a task; one attempt more: none."""
-    maker = ChainMaker(bounds=Bounds(attempts=4))
-    check_terms(maker.task(attempts=4, least_rankings=10, most_rankings=10), maker.genesis)
-    with pytest.raises(InvalidTransaction, match="attempts are bounded by 4"):
-        check_terms(maker.task(attempts=5), maker.genesis)
+NARROW = Bounds(
+    clients=4,
+    images=500,
+    runtime_ms=5_500,
+    attempts=4,
+    rankings=20,
+    examples=100,
+    least_difficulty_micro=7,
+    least_shapley_price_micro_a_second=3,
+)
+TERMS = {
+    "images": 500,
+    "empty": 0,
+    "price_micro": 100,
+    "train_micro": 0,
+    "computation_micro": 0,
+    "shapley_micro": 100,
+    "runtime_ms": 5_500,
+    "difficulty_micro": 7,
+    "most_rankings": 20,
+}
+
+
+@pytest.mark.parametrize(
+    ("at", "beyond"),
+    [
+        ({"clients": 2}, {"clients": 1}),
+        ({"clients": 4}, {"clients": 5}),
+        ({"images": 1}, {"images": 0}),
+        ({"images": 500}, {"images": 501}),
+        ({"empty": 500}, {"empty": 501}),
+        ({"runtime_ms": 5_500}, {"runtime_ms": 5_501}),
+        ({"attempts": 1}, {"attempts": 0}),
+        ({"attempts": 4}, {"attempts": 5}),
+        ({"difficulty_micro": 7}, {"difficulty_micro": 6}),
+        ({"least_rankings": 1}, {"least_rankings": 0}),
+        ({"least_rankings": 20}, {"least_rankings": 21}),
+        ({"most_rankings": 20}, {"most_rankings": 21}),
+        # 11.001 s of RUNTIME in all are paid for as 12 s.
+        (
+            {"price_micro": 36, "shapley_micro": 36, "runtime_ms": 3_667},
+            {"price_micro": 35, "shapley_micro": 35, "runtime_ms": 3_667},
+        ),
+        ({"train_micro": 1, "price_micro": 101}, {"train_micro": 1, "price_micro": 102}),
+    ],
+    ids=str,
+)
+def test_terms_at_their_bounds_make_a_task(at: dict[str, Any], beyond: dict[str, Any]) -> None:
+    """As much as genesis allows is admitted, one more or less is not."""
+    maker = ChainMaker(bounds=NARROW)
+    check_terms(maker.task(**(TERMS | at)), maker.genesis)
+    with pytest.raises(InvalidTransaction):
+        check_terms(maker.task(**(TERMS | beyond)), maker.genesis)
+
+
+def test_a_result_may_just_fit_into_a_block() -> None:
+    """As large as a block may be: admitted; a byte less room: refused. Twice the same client: refused."""
+    task = ChainMaker().task()
+    room = result_bytes(task, ChainMaker().genesis)
+    check_terms(task, ChainMaker(bounds=Bounds(block_bytes=room)).genesis)
+    with pytest.raises(InvalidTransaction, match="would not fit"):
+        check_terms(task, ChainMaker(bounds=Bounds(block_bytes=room - 1)).genesis)
+    with pytest.raises(InvalidTransaction, match="two updates of one client"):
+        check_terms(replace(task, updates=(task.updates[0], *task.updates[:2])), ChainMaker().genesis)
+
+
+def test_an_update_may_be_of_as_many_examples_as_there_may_be() -> None:
+    """Just as many: admitted; one more: refused."""
+    task = ChainMaker().task()
+    check_terms(task, ChainMaker(bounds=Bounds(examples=100)).genesis)
+    with pytest.raises(InvalidTransaction, match="too many examples"):
+        check_terms(task, ChainMaker(bounds=Bounds(examples=99)).genesis)
 
 
 @pytest.mark.parametrize(("miners", "clients", "most", "size"), SIZES)
@@ -158,3 +225,19 @@ def test_numbered_texts_go_up_to_their_number() -> None:
     for wrong in ([[10, "ab"]], [[-1, "ab"]], [[True, "ab"]]):
         with pytest.raises(Malformed):
             Fields({"it": wrong}, ["it"], "test").numbered_hexes("it", 9, 2, 2)
+
+
+def test_numbers_of_any_size_have_a_thousand_digits_at_most() -> None:
+    """1,024 characters are read, one more is not."""
+    assert Fields({"it": "9" * 1_024}, ["it"], "test").big("it") == 10**1_024 - 1
+    with pytest.raises(Malformed, match="decimal"):
+        Fields({"it": "9" * 1_025}, ["it"], "test").big("it")
+
+
+def test_a_line_may_be_as_long_as_a_block_may_be() -> None:
+    """Noise of just that length is refused as noise, noise of one byte more for its length, unread."""
+    with pytest.raises(Malformed) as noise:
+        Block.read_line(b"x" * BLOCK_BYTES_MAX)
+    assert "longer than any block" not in noise.value.message
+    with pytest.raises(Malformed, match="longer than any block"):
+        Block.read_line(b"x" * (BLOCK_BYTES_MAX + 1))
