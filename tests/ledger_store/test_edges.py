@@ -9,7 +9,7 @@ from chains import COIN, ChainMaker, key
 from fedcoin_cli.contract.settlement import give_up
 from ledger_store.amount import SUPPLY_MAX_MICRO
 from ledger_store.block import VIEW_MAX, Block, Certificate, Header, make_block
-from ledger_store.errors import InvalidTransaction, Malformed
+from ledger_store.errors import BadSignature, InvalidTransaction, Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, Bounds
 from ledger_store.keys import SIGNATURE_LENGTH
@@ -195,6 +195,28 @@ def test_a_certificate_holds_any_view_and_any_miner(view: int, voter: int) -> No
             Certificate.from_json({**value, **spoilt})
 
 
+def test_a_signature_of_the_miner_after_the_last_is_nobodys() -> None:
+    """An index that the form admits and the roster does not have is a bad signature, and ends nothing else."""
+    maker = ChainMaker()
+    maker.add_transfers(1)
+    whole = maker.certificates[0]
+    beyond = replace(whole, signatures=(*whole.signatures[:-1], (4, whole.signatures[0][1])))
+    with pytest.raises(BadSignature):
+        beyond.check(maker.genesis, "final", 1, maker.blocks[0].id)
+
+
+def test_a_certificate_is_checked_as_its_reader_wants() -> None:
+    """Whoever brings a check of signatures of its own has that one asked, not another."""
+    maker = ChainMaker()
+    maker.add_transfers(1)
+    noise = replace(
+        maker.certificates[0], signatures=tuple((index, "0" * SIGNATURE_LENGTH) for index in range(3))
+    )
+    with pytest.raises(BadSignature):
+        noise.check(maker.genesis, "final", 1, maker.blocks[0].id)
+    noise.check(maker.genesis, "final", 1, maker.blocks[0].id, lambda *_: True)
+
+
 def test_a_header_holds_the_first_moment_and_the_last_miner() -> None:
     """Time 0 and the greatest roster index are read, one more is not."""
     maker = ChainMaker()
@@ -222,6 +244,7 @@ def test_numbered_texts_go_up_to_their_number() -> None:
         (9, "cd"),
     )
     assert Fields({"it": []}, ["it"], "test").numbered_hexes("it", 9, 2, 2) == ()
+    assert Fields({"it": []}, ["it"], "test").hexes("it", 2, 2) == ()
     for wrong in ([[10, "ab"]], [[-1, "ab"]], [[True, "ab"]]):
         with pytest.raises(Malformed):
             Fields({"it": wrong}, ["it"], "test").numbered_hexes("it", 9, 2, 2)
