@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from planted_rules import PLANTED_RULES
 from simulated.disks import MemoryLog
 
 from fedcoin_cli.application.miner.replica import Replica
@@ -278,4 +279,4 @@ PLANTED: dict[str, Patch] = {
         abandoned_at_once,
         never_given_up,
     )
-}
+} | PLANTED_RULES

@@ -251,6 +251,22 @@ def test_the_distance_is_the_least_of_those_that_tie() -> None:
     assert len(outcome.pay.miners) == 3
 
 
+def test_the_distance_of_sampled_ties_is_stated_as_the_first_has_it() -> None:
+    """Three miners √2 images away, one with twice the rankings: the numbers are those of the first of the roster."""
+    sums = [(20, (1_020, 980)), (10, (490, 510)), (10, (490, 510))]
+    outcome = settled(record(3), 3, *(reveal(3, index, *each) for index, each in enumerate(sums)))
+    assert outcome.distance == (2 * 800**2, (20 * 40) ** 2)
+    assert len(outcome.pay.miners) == 3
+
+
+@pytest.mark.parametrize("more", range(8))
+def test_whoever_ties_is_named_by_the_tasks_hash(more: int) -> None:
+    """The same tie in eight tasks: the winner's name depends on the task, and is the least hash each time."""
+    one = record(2, difficulty_micro=1_500_000 + more)
+    outcome = settled(one, 2, reveal(2, 0, 10, (100, 50)), reveal(2, 1, 10, (110, 40)))
+    assert outcome.winner == min(maker(2).genesis.roster, key=lambda miner: slow_hash(one.task.id, miner))
+
+
 @pytest.mark.parametrize("bad", [(21, False), (9_535, True), (8_667, True)])
 def test_an_inadmissible_reveal_is_refused(bad: tuple[int, bool]) -> None:
     """Off the grid, or exact without the most rankings: no outcome at all."""

@@ -48,7 +48,13 @@ def test_an_attempt_fixes_what_the_chain_says() -> None:
 
 @pytest.mark.parametrize(
     ("clients", "rankings", "exact", "most"),
-    [(3, 1, False, 3 * 5), (3, 10, False, 7 * 5), (9, 10, False, 90 * 6), (3, 10, True, 7 * 4)],
+    [
+        (3, 1, False, 3 * 5),
+        (8, 10, False, 80 * 5),
+        (3, 10, False, 7 * 5),
+        (9, 10, False, 90 * 6),
+        (3, 10, True, 7 * 4),
+    ],
 )
 def test_how_much_a_table_weighs_at_most(clients: int, rankings: int, exact: bool, most: int) -> None:
     """A record for each coalition that the rankings visit, none twice; of exact values all counts alone."""

@@ -406,7 +406,8 @@ def test_dust_costs_what_it_holds(left: int, admitted: bool) -> None:
     account = key("a")
     spent = balance(maker.tip.state, account.address) - left
     payment = maker.transfer(account, FRIEND.address, spent, 1)
-    parts = {"price_micro": spent, "train_micro": spent, "computation_micro": 0, "shapley_micro": 0}
+    price = spent - maker.genesis.bounds.task_deposit_micro
+    parts = {"price_micro": price, "train_micro": price, "computation_micro": 0, "shapley_micro": 0}
     task = maker.task(account, sequence=1, **parts)
     if not admitted:
         refused(maker, payment, match="less than the least transfer")
