@@ -13,7 +13,7 @@ from ledger_store.chain import Tip, start
 from ledger_store.checks import CHECKS, Check, Finding, Subject
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import TIP_NAME, TipRecord, read_chain, read_tip
+from ledger_store.jsonl import LINE_BYTES_MAX, TIP_NAME, TipRecord, read_chain, read_tip
 from ledger_store.keys import Verify, verify_bytes
 
 _FOLD_LEVEL = 2
@@ -205,7 +205,12 @@ class _Audit:
     def _skip_rest(self, lines: Iterator[tuple[int, bytes]]) -> None:
         """Say how much stands behind the finding."""
         first = self._findings[0].height + 1
-        last = max([self._height + 1, *(height for height, _ in lines)])
+        last = self._height + 1
+        for height, line in lines:
+            if len(line) >= LINE_BYTES_MAX:  # no line of a ledger: a file may go on like that for ever
+                self._skipped.append(f"heights {first} and on: they hang on what was altered")
+                return
+            last = height
         if first <= last:
             self._skipped.append(f"heights {first} to {last}: they hang on what was altered")
 

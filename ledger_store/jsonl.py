@@ -67,7 +67,7 @@ def read_chain(path: Path, patience_s: float = 0.0) -> Iterator[tuple[int, bytes
     `StorageFailure`.
     """
     try:
-        with path.open("rb") as file:
+        with disk.open_file(path) as file:
             yield from enumerate(_lines(file, patience_s))
     except FileNotFoundError as error:
         raise NotFound("no ledger here", where=str(path), hint="fedcoin init makes one") from error
@@ -86,7 +86,7 @@ def _lines(file: BinaryIO, patience_s: float) -> Iterator[bytes]:
 def read_tip(path: Path) -> TipRecord | None:
     """The tip file, None when there is none; raises `Malformed`."""
     try:
-        with path.open("rb") as file:
+        with disk.open_file(path) as file:
             return TipRecord.from_bytes(file.read(TIP_BYTES_MAX + 1))
     except FileNotFoundError:
         return None
@@ -183,7 +183,7 @@ class ChainReader:
             try:
                 block = _read_block(line)
             except Malformed as error:
-                if any(_is_block(later) for _, later in lines):
+                if len(line) >= LINE_BYTES_MAX or any(_is_block(later) for _, later in lines):
                     raise self._invalid(height, error) from error
                 break
             try:
@@ -243,6 +243,8 @@ class ChainFile(ChainReader):
         with contextlib.ExitStack() as undo:
             self._lock = disk.lock(folder / LOCK_NAME)
             undo.callback(os.close, self._lock)
+            for name in (TIP_NAME, CHAIN_NAME):
+                disk.sweep(folder / name)
             super().__init__(folder)
             undo.callback(os.close, self._handle)
             self.torn = self._move_torn_tail()

@@ -53,6 +53,11 @@ class Recomputed:
     counts: int = 0
     of_counts: int = 0
 
+    @property
+    def all_results(self) -> bool:
+        """Whether no result was left out for want of files."""
+        return (self.results, self.tables) == (self.of_results, self.of_tables)
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:

@@ -29,7 +29,7 @@ class Copy:
             return cls()
         try:
             with disk.refusals(folder):
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
             if (folder / CHAIN_NAME).exists():
                 return cls(ChainFile.open_for_writing(folder))
             return cls(ChainFile.create(folder, genesis))

@@ -12,8 +12,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ledger_store.disk import open_file
 from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
 from ledger_store.genesis import Genesis
+from ledger_store.jsonl import LINE_BYTES_MAX
 from ledger_store.keyfile import Ask, load_key, read_key
 from ledger_store.keys import KeyPair
 
@@ -151,7 +153,8 @@ class Workspace:
     def genesis(self) -> Genesis:
         """The network's genesis; raises `LedgerInvalid` when the file is damaged."""
         try:
-            return Genesis.from_line(self.genesis_file.read_bytes().rstrip(b"\n"))
+            with open_file(self.genesis_file) as file:
+                return Genesis.from_line(file.read(LINE_BYTES_MAX).rstrip(b"\n"))
         except (Malformed, OSError) as error:
             hint = "restore it from a backup or from another member: it never changes"
             reason = error.message if isinstance(error, FedCoinError) else error.strerror
