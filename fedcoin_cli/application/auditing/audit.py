@@ -44,7 +44,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What level 4 did: so many of the results with all their tables, of the tables, of the counts in those."""
+    """What level 4 did: so many of the results with all their tables, of the tables, of the counts in those.
+
+    `left_out` says how many things could not be looked at for want of files.
+    """
 
     results: int = 0
     of_results: int = 0
@@ -52,11 +55,7 @@ class Recomputed:
     of_tables: int = 0
     counts: int = 0
     of_counts: int = 0
-
-    @property
-    def all_results(self) -> bool:
-        """Whether no result was left out for want of files."""
-        return (self.results, self.tables) == (self.of_results, self.of_tables)
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def _recompute(
         watch.begin(task, number, len(tasks))
         verdicts.append(recompute(cases, find, Depth(plan.sample, plan.jobs), watch.step))
     found = sorted((one for verdict in verdicts for one in verdict.findings), key=lambda one: one.height)
-    skipped = (text for verdict in verdicts for text in verdict.skipped)
+    skipped = [text for verdict in verdicts for text in verdict.skipped]
     counts = Recomputed(
         results=sum(one.results for one in verdicts),
         of_results=len(results),
@@ -121,5 +120,6 @@ def _recompute(
         of_tables=sum(one.of_tables for one in verdicts),
         counts=sum(one.recomputed for one in verdicts),
         of_counts=sum(one.claimed for one in verdicts),
+        left_out=len(skipped),
     )
     return replace(report, findings=tuple(found), skipped=(*report.skipped, *skipped)), counts

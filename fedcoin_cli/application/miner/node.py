@@ -35,6 +35,7 @@ from fedcoin_cli.network.transfers import Arrived, Failed, Lied
 from ledger_store.block import Block
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
+from ledger_store.snapshot import Seal
 from ledger_store.transaction import Cancel, Close, Result, Task
 
 GUEST_LEAST_MICRO = 10**6
@@ -82,7 +83,11 @@ class Node:
         workspace, folder = self._config.workspace, self._config.folder
         self.events = EventLog(folder.log)
         self._stack.callback(self.events.close)
-        self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path))
+        seal = Seal(self._key, self.genesis)
+        self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path, seal))
+        if self._ledger.ignored_snapshot:
+            hint = "it is not sealed by this miner's key; all blocks were folded instead, and it is made anew"
+            self.events.write("snapshot ignored", hint=hint)
         if self._ledger.torn is not None:
             self.events.write("repaired", moved=str(self._ledger.torn))
         log, remembered = self._open_log()

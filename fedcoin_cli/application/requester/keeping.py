@@ -31,8 +31,8 @@ class Copy:
             with disk.refusals(folder):
                 folder.mkdir(mode=0o700, exist_ok=True)
             if (folder / CHAIN_NAME).exists():
-                return cls(ChainFile.open_for_writing(folder))
-            return cls(ChainFile.create(folder, genesis))
+                return cls(ChainFile.open_for_writing(folder, workspace.seal(folder)))
+            return cls(ChainFile.create(folder, genesis, workspace.seal(folder)))
         except Locked:
             return cls()
 

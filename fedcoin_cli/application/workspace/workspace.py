@@ -11,19 +11,23 @@ import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger_store.disk import open_file
 from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import LINE_BYTES_MAX
 from ledger_store.keyfile import Ask, load_key, read_key
 from ledger_store.keys import KeyPair
+
+if TYPE_CHECKING:
+    from ledger_store.snapshot import Seal
 
 REQUESTER, SERVER = "requester", "server"
 """The names of the keys of who publishes tasks and of the FL server that is paid."""
 
 NAMES = "a name begins with a letter or digit and has 1 to 64 letters, digits, - and _, for example miner-1"
 _GENESIS = "genesis.json"
+_GENESIS_BYTES_MOST = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +158,24 @@ class Workspace:
         """The network's genesis; raises `LedgerInvalid` when the file is damaged."""
         try:
             with open_file(self.genesis_file) as file:
-                return Genesis.from_line(file.read(LINE_BYTES_MAX).rstrip(b"\n"))
+                return Genesis.from_line(file.read(_GENESIS_BYTES_MOST).rstrip(b"\n"))
         except (Malformed, OSError) as error:
             hint = "restore it from a backup or from another member: it never changes"
             reason = error.message if isinstance(error, FedCoinError) else error.strerror
             raise LedgerInvalid(f"{reason}", where=str(self.genesis_file), hint=hint) from error
+
+    def seal(self, ledger: Path) -> "Seal | None":
+        """Who seals the snapshots of a ledger here: its miner, and the requester those of a member's copy.
+
+        None without that key in the clear: all blocks are folded then.
+        """
+        from ledger_store.snapshot import Seal
+
+        name = REQUESTER if ledger == self.copy else miner_name(int(ledger.name))
+        try:
+            return Seal(load_key(self.key_file(name)), self.genesis())
+        except FedCoinError:
+            return None
 
     def key_file(self, name: str) -> Path:
         """Where the key of that name is kept; raises `KeyFailure` for what is no name."""

@@ -305,11 +305,14 @@ def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds:
 
 def _reached(report: "AuditReport", done: "Recomputed") -> bool:
     """Whether the audit did all that its level asks for."""
-    return report.level < _RECOMPUTE or done.all_results
+    return report.level < _RECOMPUTE or not done.left_out
 
 
 def _done(done: "Recomputed") -> str:
-    return f"{done.results} of {counted(done.of_results, 'result')} could be"
+    results = counted(done.of_results, "result")
+    if done.results < done.of_results:
+        return f"{done.results} of {results} could be"
+    return f"not all of the counts of {results} could be"
 
 
 def _recomputed_lines(report: "AuditReport", done: "Recomputed") -> list[str]:
