@@ -191,7 +191,7 @@ class ChainReader:
             try:
                 block = _read_block(line)
             except Malformed as error:
-                if len(line) >= LINE_BYTES_MAX or any(_is_block(later) for _, later in lines):
+                if any(_is_block(later) for _, later in lines):
                     raise self._invalid(height, error) from error
                 break
             try:

@@ -44,10 +44,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What level 4 did: so many of the results with all their tables, of the tables, of the counts in those.
-
-    `left_out` says how many things could not be looked at for want of files.
-    """
+    """What level 4 did: so many of the results with all their tables, of the tables, of the counts in those."""
 
     results: int = 0
     of_results: int = 0
@@ -55,7 +52,6 @@ class Recomputed:
     of_tables: int = 0
     counts: int = 0
     of_counts: int = 0
-    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ def _recompute(
         watch.begin(task, number, len(tasks))
         verdicts.append(recompute(cases, find, Depth(plan.sample, plan.jobs), watch.step))
     found = sorted((one for verdict in verdicts for one in verdict.findings), key=lambda one: one.height)
-    skipped = [text for verdict in verdicts for text in verdict.skipped]
+    skipped = (text for verdict in verdicts for text in verdict.skipped)
     counts = Recomputed(
         results=sum(one.results for one in verdicts),
         of_results=len(results),
@@ -120,6 +116,5 @@ def _recompute(
         of_tables=sum(one.of_tables for one in verdicts),
         counts=sum(one.recomputed for one in verdicts),
         of_counts=sum(one.claimed for one in verdicts),
-        left_out=len(skipped),
     )
     return replace(report, findings=tuple(found), skipped=(*report.skipped, *skipped)), counts

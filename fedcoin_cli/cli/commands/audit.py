@@ -305,14 +305,11 @@ def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds:
 
 def _reached(report: "AuditReport", done: "Recomputed") -> bool:
     """Whether the audit did all that its level asks for."""
-    return report.level < _RECOMPUTE or not done.left_out
+    return report.level < _RECOMPUTE or done.results == done.of_results
 
 
 def _done(done: "Recomputed") -> str:
-    results = counted(done.of_results, "result")
-    if done.results < done.of_results:
-        return f"{done.results} of {results} could be"
-    return f"not all of the counts of {results} could be"
+    return f"{done.results} of {counted(done.of_results, 'result')} could be"
 
 
 def _recomputed_lines(report: "AuditReport", done: "Recomputed") -> list[str]:

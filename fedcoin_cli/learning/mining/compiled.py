@@ -67,6 +67,12 @@ def _compiled(source: str, compiler: str) -> Path:
     return private / path.name
 
 
+def exposed() -> Path | None:
+    """What keeps the cached library from being used, as others can write it."""
+    folder = user_cache_path("fedcoin")
+    return writable_by_others(folder) if folder.is_dir() else None
+
+
 def writable_by_others(path: Path) -> Path | None:
     """What on the way to `path` somebody else could have exchanged, the file itself included; None: nothing.
 
