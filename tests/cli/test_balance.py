@@ -1,10 +1,14 @@
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
-from chains import ChainMaker, key
+from chains import COIN, ChainMaker, key
 from places import place
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.jsonl import SNAPSHOT_BLOCKS, ChainFile
+from ledger_store.snapshot import Seal, Snapshot, claimed
 
 
 def test_all_accounts(workspace: Workspace, maker: ChainMaker) -> None:

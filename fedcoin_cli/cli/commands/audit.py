@@ -321,6 +321,8 @@ def _recomputed_lines(report: "AuditReport", done: "Recomputed") -> list[str]:
 
 
 def _finding_line(finding: "Finding") -> str:
-    place = "the tip file" if finding.line is None else f"line {finding.line}"
+    place = f"line {finding.line}"
+    if finding.line is None:
+        place = "the tip file" if finding.file is None else "beside the ledger"
     file = "" if finding.file is None else f" ({finding.file})"
     return f"{finding.code}  height {finding.height}, {place}: {finding.message}{file}"
