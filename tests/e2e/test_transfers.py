@@ -59,9 +59,7 @@ def test_payments_survive_a_killed_miner(tmp_path: Path) -> None:
 
 
 def test_a_number_that_is_used_already_is_no_refusal(tmp_path: Path) -> None:
-    """Miners that are a block ahead refuse what stands in it: whoever has not heard of the block looks again,
-    and pays with the next number.
-    """
+    """Miners that are a block ahead refuse what stands in it: whoever has not heard of the block looks again."""
     with workspace_of(tmp_path / "net", 1, "--clients", "2") as workspace:
         runtime_of(workspace).start(1)
         key, to = workspace.key(REQUESTER), workspace.key(SERVER).address
