@@ -71,14 +71,15 @@ def sign(transaction: T, key: KeyPair, genesis: str) -> T:
 
 @dataclass(frozen=True)
 class Transfer(Signed):
-    """Move `amount_micro` to another account."""
+    """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two."""
 
     kind: ClassVar[str] = "transfer"
     to: str
     amount_micro: int
+    nonce: str = "0" * NONCE_LENGTH
 
     def terms(self) -> dict[str, Any]:
-        return {"to": self.to, "amount_micro": self.amount_micro}
+        return {"to": self.to, "amount_micro": self.amount_micro, "nonce": self.nonce}
 
 
 @dataclass(frozen=True)
@@ -240,10 +241,11 @@ def _hand(reader: Fields) -> dict[str, Any]:
 
 def read_transfer(value: Any) -> Transfer:
     """Read a transfer; raises `Malformed`."""
-    reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro"), "transfer")
+    reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro", "nonce"), "transfer")
     to = reader.hexadecimal("to", ADDRESS_LENGTH)
     amount = reader.integer("amount_micro", 1, SUPPLY_MAX_MICRO)
-    return Transfer(**_signed_fields(reader), to=to, amount_micro=amount)
+    nonce = reader.hexadecimal("nonce", NONCE_LENGTH)
+    return Transfer(**_signed_fields(reader), to=to, amount_micro=amount, nonce=nonce)
 
 
 def read_cancel(value: Any) -> Cancel:

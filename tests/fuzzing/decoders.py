@@ -37,7 +37,7 @@ from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Certified
 from ledger_store.armor import armored
 from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode, digest, encode
+from ledger_store.canonical import decode, encode
 from ledger_store.errors import (
     FedCoinError,
     KeyFailure,
@@ -52,7 +52,7 @@ from ledger_store.jsonl import CHAIN_NAME, ChainReader, TipRecord
 from ledger_store.keyfile import KeyRecord, load_key, save_key
 from ledger_store.keys import KeyPair
 from ledger_store.passphrase import Sealed
-from ledger_store.snapshot import SNAPSHOT_NAME, Snapshot, read_snapshot
+from ledger_store.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
 from ledger_store.transaction import parse_transaction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -274,12 +274,14 @@ def _snapshot(folder: Path, maker: ChainMaker) -> Decoder:
     """A snapshot whose seal is right, whatever is in it: who can write it can seal it."""
     home = folder / "snapshot"
     home.mkdir(exist_ok=True)
-    Snapshot("ab" * 32, maker.tip.state).save(home)
+    (home / CHAIN_NAME).write_bytes(b"")
+    seal = Seal(maker.server, maker.genesis)
+    Snapshot("ab" * 32, maker.tip.state).save(home, seal)
     body = (home / SNAPSHOT_NAME).read_bytes().partition(b"\n")[2].removesuffix(b"\n")
 
     def read(data: bytes) -> object:
-        (home / SNAPSHOT_NAME).write_bytes(digest(data).encode() + b"\n" + data + b"\n")
-        return read_snapshot(home, maker.genesis)
+        (home / SNAPSHOT_NAME).write_bytes(seal.of(data) + b"\n" + data + b"\n")
+        return read_snapshot(home, maker.genesis, seal)
 
     return Decoder("snapshot", read, (body,), Malformed)
 

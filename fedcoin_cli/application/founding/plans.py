@@ -13,6 +13,7 @@ from fedcoin_cli.application.workspace.peers import Peer, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, client_name, miner_name
 from fedcoin_cli.network.admission import transport_public
+from ledger_store.disk import open_file
 from ledger_store.errors import KeyFailure, LedgerInvalid, Malformed, NotFound, SettingsError
 from ledger_store.genesis import GENESIS_BYTES_MAX, ROSTER_MAX, Bounds, Genesis
 from ledger_store.state import State
@@ -189,7 +190,7 @@ def read_genesis(path: Path) -> Genesis:
     """Line 0 of a genesis or chain file; raises `NotFound` and `LedgerInvalid`."""
     hint = "ask a member for the genesis.json of the network"
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             line = file.readline(GENESIS_BYTES_MAX + 2)
         return Genesis.from_line(line.removesuffix(b"\n"))
     except FileNotFoundError as error:

@@ -23,7 +23,9 @@ def restore_key(folder: Workspace, name: str, record: KeyRecord) -> str:
     """Keep a key under this name; returns its address. Raises `KeyFailure` where one stands."""
     path = folder.key_file(name)
     with refusals(folder.keys):
-        folder.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.keys.is_dir():
+            folder.keys.mkdir(parents=True, exist_ok=True)
+            folder.keys.chmod(0o700)  # whatever the umask
     save_record(path, record)
     return record.address
 

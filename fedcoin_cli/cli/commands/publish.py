@@ -162,10 +162,14 @@ def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wa
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.cli.following import Bars
 
-    with Bars(call.output) as bars, Requester(workspace, payer, bars) as requester:
+    with (
+        Bars(call.output) as bars,
+        Requester(workspace, payer, bars) as requester,
+        call.output.tells_what_is_on_its_way(requester),
+    ):
         task = requester.publish(wanted, wait=False).task
     lines = [f"task  {task}", "", f"next: fedcoin show {task[:16]}"]
-    call.output.answer({"task": task}, lines)
+    call.output.answer({"task": task}, lines, done=f"task {task} is with the miners")
 
 
 def _publish(
@@ -189,7 +193,8 @@ def _publish(
                 bars.clear()
                 done.append(_data(published))
                 if alone or not call.output.as_json:
-                    call.output.answer(done[-1], [*_lines(published, names), *([] if alone else [""])])
+                    lines = [*_lines(published, names), *([] if alone else [""])]
+                    call.output.answer(done[-1], lines, done=_done(published))
                 _judge(published)
     finally:
         if call.output.as_json and not alone:
@@ -198,11 +203,17 @@ def _publish(
 
 def _follow(call: Call, requester: "Requester", wanted: "Wanted") -> "Published":
     try:
-        return requester.publish(wanted)
+        with call.output.tells_what_is_on_its_way(requester):
+            return requester.publish(wanted)
     except KeyboardInterrupt:
         if requester.following is not None:
             call.output.note(f"the miners go on: fedcoin show {requester.following[:16]}")
         raise
+
+
+def _done(published: "Published") -> str:
+    assert published.report is not None
+    return f"task {published.task} was published and is {published.report.state.lower()}"
 
 
 def _data(published: "Published") -> dict[str, object]:
