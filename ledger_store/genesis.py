@@ -45,7 +45,9 @@ class Bounds:
     unfinished_an_account: int = 1
     unfinished: int = 64
     least_difficulty_micro: int = 0
+    least_shapley_price_micro: int = 0
     least_shapley_price_micro_a_second: int = 0
+    task_deposit_micro: int = 1_000_000
     least_transfer_micro: int = 10_000
     transactions_an_account: int = 8
     transactions_a_block: int = 1_000

@@ -16,12 +16,12 @@ from ledger_store.canonical import digest, encode
 from ledger_store.errors import Malformed
 from ledger_store.genesis import Genesis
 from ledger_store.signed import read_task
-from ledger_store.state import State, TaskRecord
+from ledger_store.state import State, TaskRecord, served_by
 from ledger_store.transaction import Commit
 
 SNAPSHOT_NAME = "snapshot.json"
 # One more than the last whenever the fold, or what a state holds, changes its meaning.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,7 @@ def _from_json(value: dict[str, Any], genesis: Genesis) -> State:
         tasks={record.task.id: record for record in records},
         queue=tuple(value["queue"]),
         withheld=frozenset(value["withheld"]),
+        served=frozenset(served_by(record.task) for record in records if record.opened_height),
     )
 
 
@@ -99,6 +100,7 @@ def _record_to_json(record: TaskRecord) -> dict[str, Any]:
     return {
         "attempt": record.attempt,
         "commits": [[commit.miner, commit.digest, commit.signature] for commit in record.commits],
+        "deposit_micro": record.deposit_micro,
         "end_height": record.end_height,
         "frauds": sorted(record.frauds),
         "height": record.height,
@@ -124,4 +126,5 @@ def _record_from_json(value: dict[str, Any]) -> TaskRecord:
         refused=frozenset(value["refused"]),
         verified=tuple((miner, rankings) for miner, rankings in value["verified"]),
         end_height=value["end_height"],
+        deposit_micro=value["deposit_micro"],
     )

@@ -30,9 +30,9 @@ from ledger_store.transaction import (
     Transaction,
     Transfer,
     Update,
+    answer,
     commit_terms,
     sign,
-    update_terms,
 )
 
 COIN = 10**6
@@ -93,26 +93,42 @@ class ChainMaker:
         """A signed cancel."""
         return sign(Cancel(sender.address, self.sequence(sender), _UNSIGNED, task), sender, self.genesis.id)
 
-    def update(self, number: int, examples: int = 100, nonce: str = "0f" * 16) -> Update:
-        """Client `number`'s signed update."""
-        client, weights = key(f"client-{number}"), digest(f"update-{number}")
-        terms = update_terms(digest("model"), digest("test"), weights, examples, nonce)
-        return Update(weights, client.address, examples, client.sign("update", self.genesis.id, terms))
+    def update(self, call: Task, number: int, weights: str | None = None, examples: int = 100) -> Update:
+        """Client `number`'s update, signed for a call; `weights` is its digest."""
+        weights = digest(f"update-{number}") if weights is None else weights
+        return answer(call, key(f"client-{number}"), self.genesis.id, weights, examples)
 
-    def task(self, sender: KeyPair | None = None, clients: int = 3, **changes: Any) -> Task:
-        """A signed task of 10 coins, by the requester unless told otherwise; `changes` replace its terms."""
+    def task(
+        self, sender: KeyPair | None = None, clients: int = 3, weights: Sequence[str] = (), **changes: Any
+    ) -> Task:
+        """A signed task of 10 coins, by the requester unless told otherwise; `changes` replace its terms.
+
+        Its clients sign for these terms; their weights' digests are `weights` where there are any, 100 examples each
+        but where `changes` bring the updates themselves. Each task has a nonce of its own.
+        """
+        call = self.call(sender, **{name: term for name, term in changes.items() if name != "updates"})
+        digests = weights or [digest(f"update-{number}") for number in range(1, clients + 1)]
+        updates = (self.update(call, number, one) for number, one in enumerate(digests, 1))
+        answered = replace(call, updates=changes.get("updates") or tuple(updates))
+        return sign(answered, sender or self.requester, self.genesis.id)
+
+    def call(self, sender: KeyPair | None = None, **changes: Any) -> Task:
+        """The same without updates and unsigned."""
         sender = sender or self.requester
+        sequence = self.sequence(sender)
         task = Task(
             sender=sender.address,
-            sequence=self.sequence(sender),
+            sequence=sequence,
             signature=_UNSIGNED,
             server=self.server.address,
-            nonce="0f" * 16,
+            nonce=f"{sequence:032x}",
             model=digest("model"),
             test=digest("test"),
+            least_clients=2,
+            most_clients=self.genesis.bounds.clients,
             proxy=None,
             baseline=None,
-            updates=tuple(self.update(number) for number in range(1, clients + 1)),
+            updates=(),
             images=1_000,
             empty=0,
             aggregation="mean",
@@ -128,7 +144,7 @@ class ChainMaker:
             attempts=3,
             sap_rule="winner",
         )
-        return sign(replace(task, **changes), sender, self.genesis.id)
+        return replace(task, **changes)
 
     def reveal(self, task: Task, attempt: int, miner: KeyPair, **changes: Any) -> Reveal:
         """A signed reveal of some estimate; `changes` replace its fields."""
