@@ -186,10 +186,10 @@ class Task(Signed):
         return {**plain, "updates": [update.to_json() for update in self.updates]}
 
 
-def answer(call: Task, key: KeyPair, genesis: str, weights: str, examples: int) -> Update:
-    """The update of the client with this key, signed for a call: the digest of its weights and its example count."""
-    terms = update_terms(call.call, weights, examples)
-    return Update(weights, key.address, examples, key.sign("update", genesis, terms))
+def sign_update(call: Task, weights: str, examples: int, key: KeyPair, genesis: str) -> Update:
+    """A client's answer to a call: its weights by digest and its example count, under its signature."""
+    signature = key.sign("update", genesis, update_terms(call.call, weights, examples))
+    return Update(weights, key.address, examples, signature)
 
 
 UNCALLED = frozenset({"updates", "proxy", "sequence", "signature"})

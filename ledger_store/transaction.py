@@ -34,12 +34,12 @@ from ledger_store.signed import (
     Task,
     Transfer,
     Update,
-    answer,
     read_call,
     read_cancel,
     read_task,
     read_transfer,
     sign,
+    sign_update,
     update_terms,
 )
 
@@ -63,7 +63,6 @@ __all__ = [
     "Transaction",
     "Transfer",
     "Update",
-    "answer",
     "commit_terms",
     "mask_hex",
     "parse_transaction",
@@ -71,6 +70,7 @@ __all__ = [
     "read_commit",
     "read_reveal",
     "sign",
+    "sign_update",
     "update_terms",
 ]
 

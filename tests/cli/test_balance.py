@@ -37,8 +37,8 @@ def test_escrow_and_earlier_heights(workspace: Workspace) -> None:
     """While a task is unfinished its price is in escrow; --at tells how it was, and refuses what is not there."""
     root = workspace.root
     first = fedcoin("balance", "--at", "1", "--json", folder=root).json
-    assert [one["amount"] for one in first["escrow"]] == ["10.0"]
-    assert sum(Decimal(one["balance"]) for one in first["balances"]) == 10**6 - 10
+    assert [one["amount"] for one in first["escrow"]] == ["11.0"]
+    assert sum(Decimal(one["balance"]) for one in first["balances"]) == 10**6 - 11
     assert "escrow of requester" in fedcoin("balance", "--at", "1", folder=root).out
     begin = fedcoin("balance", "requester", "--at", "0", "--json", folder=root).json
     assert begin["balances"][0]["balance"] == "1000000.0"

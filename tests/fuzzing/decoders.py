@@ -6,7 +6,7 @@ are given one in a folder of the caller's.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from fedcoin_cli.application.founding.plans import read_roster
 from fedcoin_cli.application.miner.events import read_events
 from fedcoin_cli.application.miner.votelog import from_bytes as read_record
 from fedcoin_cli.application.miner.votelog import to_bytes as write_record
-from fedcoin_cli.application.rounds.calling import UpdateCall, read_call, read_signed, sign_update
-from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.rounds.calling import read_call_file, read_signed, sign_weights
+from fedcoin_cli.application.rounds.files import SCHEMA, read_round
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
@@ -287,13 +287,13 @@ def _snapshot(folder: Path, maker: ChainMaker) -> Decoder:
 def _called(folder: Path, maker: ChainMaker) -> Iterable[Decoder]:
     weights = folder / "weights.safetensors"
     write_tensors(weights, {"000": np.zeros((2, 2), np.float32)})
-    call = UpdateCall(maker.genesis.id, "ab" * 16, "cd" * 32, "ef" * 32, 60, "mean")
+    call = replace(maker.task(), updates=())
     path = folder / "call.json"
-    path.write_text(json.dumps({"schema": 1, **asdict(call)}))
+    path.write_text(json.dumps({"schema": SCHEMA, "genesis": maker.genesis.id, "call": call.called}))
     calls = (path.read_bytes(),)
-    yield Decoder("call", _at(path, lambda at: read_call(at, maker.genesis)), calls, RoundFilesInvalid)
+    yield Decoder("call", _at(path, lambda at: read_call_file(at, maker.genesis)), calls, RoundFilesInvalid)
     path.write_bytes(calls[0])
-    signed = sign_update(weights, path, maker.genesis, maker.server, 10)
+    signed, _ = sign_weights(weights, path, maker.genesis, maker.server, 10)
     updates = (signed.read_bytes(),)
     read = _at(signed, lambda at: read_signed(at, call, maker.genesis))
     yield Decoder("signed update", read, updates, RoundFilesInvalid)

@@ -171,14 +171,14 @@ def test_nobody_overdraws_and_dust_is_refused() -> None:
 
 
 def test_a_published_task_locks_its_price_and_opens() -> None:
-    """The price leaves the balance for the escrow; with nothing before it the task opens with its seed."""
+    """Price and deposit leave the balance for the escrow; with nothing before it the task opens with its seed."""
     maker = ChainMaker(4, supply_micro=15 * COIN)
     parent = maker.head
     task = maker.task()
     maker.add(task)
     record = maker.tip.state.tasks[task.id]
-    assert balance(maker.tip.state, maker.requester.address) == 5 * COIN
-    assert (record.state, record.escrow_micro, record.attempt) == (OPEN, 10 * COIN, 1)
+    assert balance(maker.tip.state, maker.requester.address) == 4 * COIN
+    assert (record.state, record.escrow_micro, record.attempt) == (OPEN, 11 * COIN, 1)
     assert record.seed == opening_seed(task.id, parent)
     assert record.seed == tagged_hash("seed", bytes.fromhex(task.id) + bytes.fromhex(parent))
     assert (record.height, record.opened_height) == (1, 1)
@@ -235,7 +235,8 @@ def test_a_task_whose_result_would_fit_no_block_is_refused() -> None:
 def test_clients_are_distinct_and_signed_their_updates() -> None:
     """Two updates of one client, too many examples, or an update that its client did not sign."""
     maker = ChainMaker(4)
-    first, second = maker.update(1), maker.update(2)
+    first, second = maker.task().updates[:2]
+    maker.forget()
     refused(maker, maker.task(updates=(first, first)), match="two updates of one client")
     maker = ChainMaker(4, Bounds(examples=99))
     refused(maker, maker.task(), match="too many examples")
@@ -244,12 +245,15 @@ def test_clients_are_distinct_and_signed_their_updates() -> None:
         maker = ChainMaker(4)
         refused(maker, maker.task(updates=(first, forged)), match="update of", error=BadSignature)
     maker = ChainMaker(4)
-    refused(maker, maker.task(test=digest("another test set")), match="update of", error=BadSignature)
+    signed = maker.task().updates
+    maker.forget()
+    task = maker.task(updates=signed, test=digest("another test set"))
+    refused(maker, task, match="update of", error=BadSignature)
 
 
 def test_the_price_must_be_covered() -> None:
     """No work is asked for that cannot be paid."""
-    maker = ChainMaker(4, supply_micro=10 * COIN - 1)
+    maker = ChainMaker(4, supply_micro=11 * COIN - 1)
     refused(maker, maker.task(), match="does not cover")
 
 
@@ -340,7 +344,7 @@ def test_a_failed_attempt_is_followed_by_another_or_by_the_refund() -> None:
     maker, task = at_work(attempts=2)
     maker.add(Close(task.id, 1, (), maker.failed(task, "OPEN")))
     record = maker.tip.state.tasks[task.id]
-    assert (record.state, record.attempt, record.escrow_micro) == (OPEN, 2, 10 * COIN)
+    assert (record.state, record.attempt, record.escrow_micro) == (OPEN, 2, 11 * COIN)
     reveals = maker.reveals(task, 2)
     maker.add(maker.close(task, reveals, 2))
     maker.add(maker.result(task, reveals, maker.failed(task, "REFUNDED"), 2))

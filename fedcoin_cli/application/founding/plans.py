@@ -19,6 +19,7 @@ from ledger_store.state import State
 from ledger_store.succession import inherited
 
 LEAST_SHAPLEY_MICRO_A_SECOND = 10_000
+LEAST_SHAPLEY_MICRO = 10_000
 """What invited miners ask at least: 0.01 FedCoin a second of RUNTIME; nobody mines for strangers for nothing."""
 
 _GENESIS_BYTES_MOST = 16 * 2**20
@@ -138,7 +139,9 @@ class Invited:
         peers = read_roster(self.roster)
         bounds = self.beginning.bounds
         least = max(bounds.least_shapley_price_micro_a_second, LEAST_SHAPLEY_MICRO_A_SECOND)
-        beginning = replace(self.beginning, bounds=replace(bounds, least_shapley_price_micro_a_second=least))
+        flat = max(bounds.least_shapley_price_micro, LEAST_SHAPLEY_MICRO)
+        asked = replace(bounds, least_shapley_price_micro=flat, least_shapley_price_micro_a_second=least)
+        beginning = replace(self.beginning, bounds=asked)
         roster = tuple(peer.address for peer in peers if peer.host)
         return Network(beginning.genesis(roster, addresses[REQUESTER]), peers)
 

@@ -38,9 +38,6 @@ from ledger_store.jsonl import ChainFile
 from ledger_store.transaction import Cancel, Close, Result, Task
 
 GUEST_LEAST_MICRO = 10**6
-# Whoever spends its last coin is no guest any more, and must still hear that this became final.
-PARTING_MS = 60_000
-PARTING_MOST = 64
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 DISK_LEAST_BYTES = 256 * 2**20
@@ -97,7 +94,6 @@ class Node:
         self._stack.callback(os.close, self._wake_write)
         peers = read_peers(workspace.peers_file)
         own = self._own_entry(peers)
-        self._parting: dict[str, int] = {}
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
         self._admit_guests()
         others = [
@@ -363,9 +359,6 @@ class Node:
             if isinstance(transaction, Close | Result):
                 record = self._ledger.tip.state.tasks[transaction.task]
                 self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
-                self._part(record.task.sender)
-            else:
-                self._part(transaction.sender)
         self._admit_guests()
         self._untidy |= any(isinstance(one, Result | Close | Cancel) for one in block.transactions)
 
@@ -385,13 +378,4 @@ class Node:
         waiting = [state.tasks[task].task.sender for task in state.queue]
         rich = [address for address, micro in state.balances.items() if micro >= GUEST_LEAST_MICRO]
         spoke = [address for address in rich if address in state.sequences]
-        now = self.now_ms()
-        self._parting = {address: until for address, until in self._parting.items() if until > now}
-        self._admission.admit([*waiting, *spoke, *rich, *self._parting])
-
-    def _part(self, address: str) -> None:
-        """Admit an account a little longer, whatever it has left."""
-        self._parting.pop(address, None)
-        self._parting[address] = self.now_ms() + PARTING_MS
-        if len(self._parting) > PARTING_MOST:
-            del self._parting[next(iter(self._parting))]
+        self._admission.admit([*waiting, *spoke, *rich])

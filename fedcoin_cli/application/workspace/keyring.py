@@ -40,6 +40,15 @@ def sealed_keys(folder: Workspace, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if read_key(folder.key_file(name)).sealed)
 
 
+def key_of(folder: Workspace, address: str) -> KeyPair:
+    """The key here that has this address; raises `KeyFailure`."""
+    for name in folder.key_names():
+        if folder.address(name) == address:
+            return folder.key(name)
+    hint = "fedcoin train makes the keys of simulated clients; restore the folder keys/ as it was then"
+    raise KeyFailure("no key here has the address of a simulated client", where=address, hint=hint)
+
+
 def read_armor(text: bytes, where: str) -> tuple[str, KeyRecord]:
     """Name and key of an export; raises `KeyFailure`."""
     hint = "give the text that fedcoin key export printed, from its first line to its last"
