@@ -42,6 +42,10 @@ def run(
     weights and example count under the client's signature. What it covers is shown: who pays how much, how many
     clients there may be, every term of mining; nobody can change any of it afterwards. Where model.json lies
     beside the call, the weights are checked against it.
+
+    FILE holds the weights after training, not their change. fedcoin convert writes it; who writes it with
+    safetensors.numpy gives it np.ascontiguousarray(a) of each array: of a view such as a.T it would write other
+    numbers in the right shape.
     """
     from fedcoin_cli.application.rounds.calling import CALL_NAME, sign_weights
     from fedcoin_cli.application.workspace.names import Names
