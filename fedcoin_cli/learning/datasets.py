@@ -146,6 +146,5 @@ def _labels(labels: npt.NDArray[Any], images: npt.NDArray[Any], path: Path) -> L
 
 
 def _unfit(message: str, path: Path) -> RoundFilesInvalid:
-    return RoundFilesInvalid(
-        message, where=str(path), hint="see `fedcoin train --help` for the arrays it reads"
-    )
+    hint = f"the file holds {', '.join(_ARRAYS)}: images (n, …) as float or uint8, labels (n,) as integers 0, 1, …"
+    return RoundFilesInvalid(message, where=str(path), hint=hint)

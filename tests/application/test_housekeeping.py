@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chains import ChainMaker, digest, key
+from chains import ChainMaker, digest
 
 from fedcoin_cli.application.miner.housekeeping import SWEEP_EVERY_S, Housekeeping
 from fedcoin_cli.network.store import OLD_S, Store
@@ -33,20 +33,11 @@ class Place:
     def task(self, number: int) -> Task:
         """A signed task with a test set of its own, whose files are in the store."""
         maker = self.maker
-        update = replace(maker.update(1), digest=digest(f"update {number}"))
-        second = replace(maker.update(2), digest=digest(f"second {number}"))
-        test, nonce = digest(f"test {number}"), "0f" * 16
-        signed = []
-        for client, one in ((key("client-1"), update), (key("client-2"), second)):
-            terms = {
-                "examples": one.examples,
-                "model": digest("model"),
-                "nonce": nonce,
-                "test": test,
-                "update": one.digest,
-            }
-            signed.append(replace(one, signature=client.sign("update", maker.genesis.id, terms)))
-        task = maker.task(updates=tuple(signed), test=test)
+        updates = (
+            replace(maker.update(1), digest=digest(f"update {number}")),
+            replace(maker.update(2), digest=digest(f"second {number}")),
+        )
+        task = maker.task(updates=updates, test=digest(f"test {number}"))
         self.put(*task.files)
         return task
 

@@ -34,7 +34,7 @@ HUGE = 2**900
 VALUES: list[Order | Answer] = [
     Configure("/some/where", chain.miners[0].address, 2, "auto"),
     Inspect(task),
-    Mine(task, 2, SEED, 2**52),
+    Mine(task, 2, SEED, 2**52, 9, False),
     Weigh(task, SEED),
     VerifyTable(task, 1, SEED, reveal, 5_000),
     VerifyTable(task, 1, SEED, exact, 5_000),
@@ -73,7 +73,9 @@ def test_an_unknown_line_is_malformed() -> None:
 def test_orders_name_the_files_that_they_need() -> None:
     """A task's files for all work on it, the table as well where one is checked; none for the rest."""
     assert (
-        needed_files(Mine(task, 1, SEED, 0)) == needed_files(Inspect(task)) == needed_files(Weigh(task, SEED))
+        needed_files(Mine(task, 1, SEED, 0, 1, True))
+        == needed_files(Inspect(task))
+        == needed_files(Weigh(task, SEED))
     )
     assert needed_files(Inspect(task)) == task.files
     table, mask = VerifyTable(task, 1, SEED, reveal, 5_000), VerifyMask(task, 1, reveal, 3)

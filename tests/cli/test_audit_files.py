@@ -20,7 +20,7 @@ from ledger_store.keys import KeyPair
 @pytest.fixture
 def made(tmp_path: Path) -> Evidenced:
     """A settled round whose every number follows from its files."""
-    return evidenced(tmp_path)
+    return evidenced(tmp_path, clients=5)
 
 
 @pytest.fixture
@@ -58,14 +58,19 @@ def test_files_by_any_name(made: Evidenced, tmp_path: Path) -> None:
 def test_what_is_not_here_is_skipped_by_name(workspace: Workspace, made: Evidenced) -> None:
     """A missing table, then a missing test set: nothing wrong is found, and the answer says what nobody looked at."""
     (workspace.store / made.liar.table).unlink()
-    data = fedcoin("audit", "--all", "--json", folder=workspace.root).json
-    assert data["ok"]
+    said = fedcoin("audit", "--all", "--json", folder=workspace.root)
+    data = said.json
+    assert said.code == 13
+    assert "level 4 was asked for, and 0 of 1 result could be recomputed" in said.err
+    assert (data["ok"], data["level"], data["asked_level"]) == (True, 3, 4)
     assert made.liar.table[:16] in data["skipped"][0]
     done = data["recomputed"]
     assert (done["results"], done["of_results"], done["tables"], done["of_tables"]) == (0, 1, 1, 2)
     (workspace.store / made.task.test).unlink()
+    said = fedcoin("audit", "--level", "4", folder=workspace.root)
+    assert said.code == 13
+    assert "audit ok: 3 blocks, to level 3 of the 4 asked for: 0 of 1 result could be recomputed" in said.out
     data = fedcoin("audit", "--level", "4", "--json", folder=workspace.root).json
-    assert data["ok"]
     assert made.task.test[:16] in data["skipped"][0]
     assert (data["recomputed"]["results"], data["recomputed"]["of_results"]) == (0, 1)
 

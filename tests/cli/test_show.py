@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from chains import COIN, ChainMaker, build_chain
-from places import place
+from places import place, settled_round
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
@@ -26,6 +26,21 @@ def test_a_task(workspace: Workspace, maker: ChainMaker) -> None:
     said = fedcoin("show", task, folder=workspace.root).out
     for words in ("client-003", "1.020000", "server (FL server)", "total", "3.030000", "10.0", "winner"):
         assert words in said
+
+
+def test_a_task_in_which_nothing_was_gained(tmp_path: Path) -> None:
+    """Show, explain and report say in words why the clients' part returned; with one image more nothing is said."""
+    for number, (sums, said) in enumerate((((-30, 20, 10), True), ((-30, 20, 11), False))):
+        maker = ChainMaker()
+        task = settled_round(maker, sums)
+        root = place(tmp_path / str(number), maker).root
+        shown = fedcoin("show", task.id, folder=root).out
+        assert ("returned to the requester" in shown) == said
+        assert ("together the clients gained nothing: their part of the price returned" in shown) == said
+        explained = fedcoin("explain", "client-002", folder=root).out
+        assert ("together the clients gained nothing (0.000000 pp)" in explained) == said
+        fedcoin("report", "-o", "report.html", folder=root)
+        assert ("gained nothing, so their part returned" in (root / "report.html").read_text()) == said
 
 
 @pytest.mark.parametrize("by_height", [True, False])

@@ -57,8 +57,11 @@ def graphics() -> Finding:
 
 def kernel() -> Finding:
     """The C kernel, compiled now if it never was."""
-    from fedcoin_cli.learning.mining.compiled import library
+    from fedcoin_cli.learning.mining.compiled import exposed, library
 
+    if library() is not None and (place := exposed()) is not None:
+        said = f"others can write {place}: every process compiles the C kernel for itself"
+        return Finding("kernel", NOTE, said, f"chmod go-w {place}")
     if library() is not None:
         return Finding("kernel", GOOD, "the C kernel is compiled for this CPU")
     hint = "apt-get install gcc" if shutil.which("cc") is None else "cc does not compile it: try cc --version"

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ledger_store.disk import sweep, unguessable
+
 LOG_BYTES_MOST = 4 * 2**20
 
 
@@ -39,12 +41,14 @@ class EventLog:
         if size < self._full_at:
             return
         self._full_at = size + self._bytes_most  # a disk too full for the copy is tried again much later
-        staged = _earlier(self._path).with_name(_earlier(self._path).name + ".new")
+        sweep(_earlier(self._path))
         try:
-            shutil.copyfile(self._path, staged)
+            staged, handle = unguessable(_earlier(self._path))
+            with self._path.open("rb") as source, os.fdopen(handle, "wb") as copy:
+                shutil.copyfileobj(source, copy)
             staged.replace(_earlier(self._path))
         except OSError:
-            staged.unlink(missing_ok=True)
+            sweep(_earlier(self._path))
             return
         self._file.truncate(0)
         self._full_at = self._bytes_most

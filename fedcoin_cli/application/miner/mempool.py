@@ -59,7 +59,7 @@ class Mempool:
         refuse(len(self._ids) >= PENDING, "too many transactions are pending")
         refuse(not transaction.verified(state.genesis.id), "the signature is wrong")
         if isinstance(transaction, Task):
-            check_task(transaction)
+            check_task(transaction, state.genesis)
         trial = _trial(state, trusted=not isinstance(transaction, Task))
         for earlier in sorted(entries):
             trial.execute(entries[earlier].transaction)

@@ -35,9 +35,13 @@ from fedcoin_cli.network.transfers import Arrived, Failed, Lied
 from ledger_store.block import Block
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
+from ledger_store.snapshot import Seal
 from ledger_store.transaction import Cancel, Close, Result, Task
 
 GUEST_LEAST_MICRO = 10**6
+# Whoever spends its last coin is no guest any more, and must still hear that this became final.
+PARTING_MS = 60_000
+PARTING_MOST = 64
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 DISK_LEAST_BYTES = 256 * 2**20
@@ -79,7 +83,11 @@ class Node:
         workspace, folder = self._config.workspace, self._config.folder
         self.events = EventLog(folder.log)
         self._stack.callback(self.events.close)
-        self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path))
+        seal = Seal(self._key, self.genesis)
+        self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path, seal))
+        if self._ledger.ignored_snapshot:
+            hint = "it is not sealed by this miner's key; all blocks were folded instead, and it is made anew"
+            self.events.write("snapshot ignored", hint=hint)
         if self._ledger.torn is not None:
             self.events.write("repaired", moved=str(self._ledger.torn))
         log, remembered = self._open_log()
@@ -94,6 +102,7 @@ class Node:
         self._stack.callback(os.close, self._wake_write)
         peers = read_peers(workspace.peers_file)
         own = self._own_entry(peers)
+        self._parting: dict[str, int] = {}
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
         self._admit_guests()
         others = [
@@ -359,6 +368,9 @@ class Node:
             if isinstance(transaction, Close | Result):
                 record = self._ledger.tip.state.tasks[transaction.task]
                 self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
+                self._part(record.task.sender)
+            else:
+                self._part(transaction.sender)
         self._admit_guests()
         self._untidy |= any(isinstance(one, Result | Close | Cancel) for one in block.transactions)
 
@@ -378,4 +390,13 @@ class Node:
         waiting = [state.tasks[task].task.sender for task in state.queue]
         rich = [address for address, micro in state.balances.items() if micro >= GUEST_LEAST_MICRO]
         spoke = [address for address in rich if address in state.sequences]
-        self._admission.admit([*waiting, *spoke, *rich])
+        now = self.now_ms()
+        self._parting = {address: until for address, until in self._parting.items() if until > now}
+        self._admission.admit([*waiting, *spoke, *rich, *self._parting])
+
+    def _part(self, address: str) -> None:
+        """Admit an account a little longer, whatever it has left."""
+        self._parting.pop(address, None)
+        self._parting[address] = self.now_ms() + PARTING_MS
+        if len(self._parting) > PARTING_MOST:
+            del self._parting[next(iter(self._parting))]

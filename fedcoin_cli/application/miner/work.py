@@ -30,12 +30,17 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """Walk rankings of (seed, own key) until `deadline_ms` on the host's monotonic clock, or exact values."""
+    """Walk up to `most_rankings` of (seed, own key) until `deadline_ms` on the host's monotonic clock.
+
+    Or evaluate all coalitions, where `exact` values may be claimed.
+    """
 
     task: Task
     attempt: int
     seed: str
     deadline_ms: int
+    most_rankings: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)

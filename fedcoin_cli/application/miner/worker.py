@@ -184,14 +184,14 @@ class Worker:
         engine, stakes = problem.engine, problem.stakes(order.seed)
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
-            estimator: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
+            chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
             plan = Plan(
                 seed=bytes.fromhex(order.seed),
                 key=bytes.fromhex(self._config.address),
                 least=order.task.least_rankings,
-                most=order.task.most_rankings,
+                most=order.most_rankings,
                 runtime_s=left_s,
-                estimator=estimator,
+                estimator=chosen if order.exact else "balanced",
                 stakes=stakes,
             )
             problem.session = Session(engine, problem.terms, plan)
