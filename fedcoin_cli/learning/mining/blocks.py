@@ -70,5 +70,5 @@ def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]
 def pointer(array: npt.NDArray[Any]) -> Any:
     """A contiguous array as C sees it; it keeps the array's memory alive."""
     assert array.flags.c_contiguous
-    kind = {"float32": "float[]", "int32": "int32_t[]", "uint64": "uint64_t[]"}[array.dtype.name]
-    return ffi.from_buffer(kind, array)
+    kinds = {"float32": "float[]", "float64": "double[]", "int32": "int32_t[]", "uint64": "uint64_t[]"}
+    return ffi.from_buffer(kinds[array.dtype.name], array)
