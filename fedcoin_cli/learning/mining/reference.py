@@ -86,18 +86,17 @@ class Reference:
     def _chunk_totals(
         self, parts: tuple[Floats, Floats, Floats], shares: Floats, label: int, factor: int
     ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over one chunk, (masks, 3); `parts` are Z, |Z| and the images' lengths."""
+        """lo, count and hi of each coalition over one chunk, (masks, 3); `parts` are Z, |Z|, the images' lengths."""
         first, absolute, lengths = parts
         mixed = [
             (shares @ part.reshape(len(part), -1)).reshape(-1, *part.shape[1:]) for part in (first, absolute)
         ]
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows has no bound, and is told apart
-            logits, bounds = self._through(shares, *mixed, lengths)
-            bounds *= factor
-            low, high = logits - bounds, logits + bounds
+        logits, bounds = self._through(shares, *mixed, lengths)
+        low, high = logits - factor * bounds, logits + factor * bounds
         counts = [_right(low, high, label), _right(logits, logits, label), _right(high, low, label)]
         return np.stack([right.sum(axis=1) for right in counts], axis=1)
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows has no bound, and is told apart
     def _through(
         self, shares: Floats, values: Floats, absolute: Floats, lengths: Floats
     ) -> tuple[Floats, Floats]:
