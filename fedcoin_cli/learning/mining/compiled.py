@@ -1,9 +1,9 @@
-"""`kernel.c` as a loaded library: compiled by the system's `cc` on first use, for the very CPU it runs on.
+"""`kernel.c` and `cube.c` as one loaded library: compiled by the system's `cc` on first use, for the very CPU it runs on.
 
 The result lies in the user's cache folder under a name made of everything it depends on. Where somebody has put a
-library of this very source among the system's (a container image without a compiler has one), that is taken; the
+library of these very sources among the system's (a container image without a compiler has one), that is taken; the
 loader picks its flavour for this CPU. Whatever is missing means that there is no library, never an error: others can
-count as well. What is done with the library lives in `kernel`.
+count as well. What is done with the library lives in `kernel` and `cube`.
 """
 
 import hashlib
@@ -20,10 +20,11 @@ from typing import Any, Final
 from cffi import FFI
 from platformdirs import user_cache_path
 
-SOURCE: Final = Path(__file__).with_name("kernel.c")
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "cube.c"))
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
-INSTALLED: Final = f"libfedcoin-kernel-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
-"""What a library of this source is called among the system's."""
+_DIGEST: Final = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
+INSTALLED: Final = f"libfedcoin-kernel-{_DIGEST[:16]}.so"
+"""What a library of these sources is called among the system's."""
 
 _PATIENCE_S: Final = 120.0
 
@@ -34,9 +35,9 @@ ffi: Final = FFI()
 def library() -> Any:
     """The loaded library, or None where it can neither be found nor made. Any number of processes may ask at once."""
     try:
-        source = SOURCE.read_text()
+        source = "".join(source.read_text() for source in SOURCES)
         # The declarations are those of the definitions: every exported function starts in column 0.
-        for declaration in re.findall(r"^(?:void|int32_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE):
+        for declaration in re.findall(r"^(?:void|int32_t|int64_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE):
             ffi.cdef(declaration + ";", override=True)
         compiler = shutil.which("cc")
         return ffi.dlopen(INSTALLED if compiler is None else str(_compiled(source, compiler)))
@@ -79,7 +80,7 @@ def _compile(compiler: str, path: Path) -> None:
     handle, draft = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(handle)
     try:
-        command = [compiler, *FLAGS, "-o", draft, str(SOURCE)]
+        command = [compiler, *FLAGS, "-o", draft, *map(str, SOURCES)]
         subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE_S)
         Path(draft).replace(path)
     finally:
