@@ -1,4 +1,4 @@
-"""`kernel.c` and `cube.c` as one loaded library: compiled by the system's `cc` on first use, for the very CPU it runs on.
+"""`kernel.c` and `cube.c` as one loaded library, compiled by the system's `cc` on first use, for this very CPU.
 
 The result lies in the user's cache folder under a name made of everything it depends on. Where somebody has put a
 library of these very sources among the system's (a container image without a compiler has one), that is taken; the
@@ -37,7 +37,9 @@ def library() -> Any:
     try:
         source = "".join(source.read_text() for source in SOURCES)
         # The declarations are those of the definitions: every exported function starts in column 0.
-        for declaration in re.findall(r"^(?:void|int32_t|int64_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE):
+        for declaration in re.findall(
+            r"^(?:void|int32_t|int64_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE
+        ):
             ffi.cdef(declaration + ";", override=True)
         compiler = shutil.which("cc")
         return ffi.dlopen(INSTALLED if compiler is None else str(_compiled(source, compiler)))

@@ -136,13 +136,19 @@ class Cube:
         if worker.index != index:
             block = self._first.block(index)
             missing = self._clients - len(block)
-            worker.index, worker.block = index, np.pad(block, ((0, missing), (0, 0), (0, 0))) if missing else block
+            worker.index, worker.block = (
+                index,
+                np.pad(block, ((0, missing), (0, 0), (0, 0))) if missing else block,
+            )
 
     def _in_order(self) -> npt.NDArray[np.intp]:
         """Chunk and column of each image, (images, 2): in random order, or chunk by chunk where none is kept."""
         random = np.random.default_rng(0)
         chunks = random.permutation(len(self._first.chunks))
-        parts = [np.stack(np.broadcast_arrays(chunk, np.arange(len(self._first.chunks[chunk][1]))), 1) for chunk in chunks]
+        parts = [
+            np.stack(np.broadcast_arrays(chunk, np.arange(len(self._first.chunks[chunk][1]))), 1)
+            for chunk in chunks
+        ]
         places = np.concatenate(parts)
         return random.permutation(places) if self._first.cached else places
 
