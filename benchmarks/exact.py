@@ -65,7 +65,7 @@ def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
     first = FirstLayer(game)
     started = time.perf_counter()
     whole = whole_for(game, first, threads)
-    engine = None if whole else engine_for(game, first, threads)
+    engine = engine_for(game, first, threads)
     ready_s = time.perf_counter() - started
     counts = _whole_counts(whole) if whole else enumerate_all(engine, game.clients).exact()
     counted_s = time.perf_counter() - started - ready_s

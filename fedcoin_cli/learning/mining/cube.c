@@ -25,7 +25,7 @@ enum { WIDTH = 8, WIDTH_BITS = 3 };
 #else
 enum { WIDTH = 4, WIDTH_BITS = 2 };
 #endif
-enum { LEAF = 8, SIZE = 1 << LEAF, VECTORS = SIZE / WIDTH, MOST_CLIENTS = 24, TOGETHER = 4 };
+enum { LEAF = 7, SIZE = 1 << LEAF, VECTORS = SIZE / WIDTH, MOST_CLIENTS = 24, TOGETHER = 4 };
 
 typedef float floats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef int32_t integers __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
@@ -42,6 +42,7 @@ typedef struct {
     int32_t clients, units, classes, label, parts;
     const float *d, *least, *most, *low_lanes, *high_lanes; /* of the label, see fedcoin_cube */
     float *z, *up, *down, *low_z, *high_z;                  /* of the image: the same for z */
+    floats *hidden;
     float *tolerance;
     int32_t *used; /* lanes that are classes and can differ from the true one */
     const double *weights, *kernels, *biases;
@@ -263,23 +264,32 @@ static void leaf(const work *w, const node *s, uint32_t mask, const int32_t *ope
         right[v] = (integers){0} - 1;
         wrong[v] = (integers){0};
     }
+    for (int32_t k = 0; k < s->units; k++) {
+        const float *high = w->high_z + (size_t)s->unit[k] * VECTORS;
+        floats z = *(const floats *)(w->low_z + (size_t)s->unit[k] * WIDTH) + s->z[k];
+        for (int32_t v = 0; v < VECTORS; v++)
+            w->hidden[k * VECTORS + v] = positive(z + high[v]);
+    }
     for (int32_t c = 0; c < others; c++) {
         if (!open[c])
             continue;
         floats leads[VECTORS];
         expand(s, c, step, (float *)leads);
         for (int32_t k = 0; k < s->units; k++) {
-            size_t unit = s->unit[k], place = unit * others + c;
-            const float *high_z = w->high_z + unit * VECTORS, *high_d = w->high_lanes + place * VECTORS;
-            floats z = *(const floats *)(w->low_z + unit * WIDTH) + s->z[k];
+            size_t place = (size_t)s->unit[k] * others + c;
+            const float *high = w->high_lanes + place * VECTORS;
             floats d = *(const floats *)(w->low_lanes + place * WIDTH) + ((const float *)s->d)[k * step + c];
             for (int32_t v = 0; v < VECTORS; v++)
-                leads[v] += positive(z + high_z[v]) * (d + high_d[v]);
+                leads[v] += w->hidden[k * VECTORS + v] * (d + high[v]);
         }
+        integers left = {0};
         for (int32_t v = 0; v < VECTORS; v++) {
             right[v] &= leads[v] > w->tolerance[c];
             wrong[v] |= leads[v] < -w->tolerance[c];
+            left |= ~wrong[v];
         }
+        if (!any(left))
+            return;
     }
     for (int32_t v = 0; v < VECTORS; v++) {
         integers unsure = ~(right[v] | wrong[v]);
@@ -339,6 +349,7 @@ static uint8_t *lay_out(work *w, uint8_t *memory)
     w->down = take(&memory, sizeof(float) * (clients + 1) * units);
     w->low_z = take(&memory, sizeof(float) * WIDTH * units);
     w->high_z = take(&memory, sizeof(float) * VECTORS * units);
+    w->hidden = take(&memory, sizeof(floats) * VECTORS * units);
     w->tolerance = take(&memory, part);
     w->used = take(&memory, part);
     for (size_t b = 0; b <= clients + 1; b++) {
