@@ -164,6 +164,18 @@ def test_classes_that_never_differ(make_game: Make) -> None:
     assert set(counted(nothing)) == {zeros}
 
 
+def test_classes_that_hardly_differ(make_game: Make) -> None:
+    """Where two classes differ by less than float64 can tell beside their weights, the lower one wins there too."""
+    game = make_game(9, 100, model=chain(8, 4))
+    updates = []
+    for kernel, bias, above, last in game.updates:
+        alike = above.copy(), last.copy()
+        alike[0][:, 2], alike[1][2] = above[:, 1], last[1]
+        alike[0][0, 1:3] = 1e-25, 2e-25
+        updates.append((kernel, bias, *alike))
+    assert_right(replace(game, updates=tuple(updates)))
+
+
 def test_threads_and_parts_change_nothing(make_game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three threads, images in parts, and a first layer that is never kept give the counts of one thread."""
     game = make_game(12, 150, weights=tuple(range(1, 13)))

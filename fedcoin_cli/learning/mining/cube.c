@@ -374,8 +374,8 @@ int64_t fedcoin_cube_bytes(int32_t units, int32_t clients, int32_t classes)
 
 /* Scaled z and its sums. Returns whether any class is left to be compared; otherwise `verdict` holds for all. */
 static int32_t prepare(
-    work *w, const double *z, int64_t stride, const double *sizes, const double *beta, double gamma, double *scale,
-    int32_t *verdict)
+    work *w, const double *z, int64_t stride, const double *sizes, const double *noise, const double *beta, double gamma,
+    double *scale, int32_t *verdict)
 {
     int32_t clients = w->clients, units = w->units, lanes = w->parts * WIDTH;
     double size[units], bias[lanes], largest = 0, all = 0;
@@ -405,11 +405,13 @@ static int32_t prepare(
     *verdict = 1;
     int32_t left = 0;
     for (int32_t c = 0; c < lanes; c++) {
-        double sum = bias[c];
-        for (int32_t h = 0; h < units; h++)
+        double sum = bias[c], doubtful = all * noise[(size_t)units * lanes + c];
+        for (int32_t h = 0; h < units; h++) {
             sum += size[h] * sizes[h * lanes + c];
+            doubtful += size[h] * noise[h * lanes + c];
+        }
         w->used[c] = sum > 0 ? -1 : 0;
-        w->tolerance[c] = (float)(gamma * sum * *scale + 0x1p-100);
+        w->tolerance[c] = (float)((gamma * sum + doubtful) * *scale + 0x1p-100);
         left |= w->used[c];
         if (sum == 0 && c < w->label)
             *verdict = 0; /* a tie in every coalition, with a lower class */
@@ -482,12 +484,13 @@ static void begin(work *w, int32_t free, uint32_t mask, const double *beta, doub
    least, most: (free clients 0..K, units, lanes), sums of negative and of positive d over the lowest clients
    low_lanes: (units, classes - 1, WIDTH), high_lanes: (units, classes - 1, VECTORS), sums of d over the coalitions of
    the lowest log2(WIDTH) clients, and of the next ones up to LEAF; beta: (clients, lanes)
+   noise: (units + 1, lanes), how far float64 may be off for each |z|, and for the biases
    kernels: (units, clients, classes), biases: (clients, classes), as they are
    counts: (2^K) to be added to; whole: (2^(K - LEAF) + 1), differences of what is to be added to 2^LEAF masks each */
 void fedcoin_cube(
     const double *z, int64_t stride, int32_t units, int32_t clients, int32_t classes, int32_t label, int32_t free,
     int32_t mask, const double *weights, const float *d, const double *sizes, const float *least, const float *most,
-    const float *low_lanes, const float *high_lanes, const double *beta, const double *kernels, const double *biases,
+    const float *low_lanes, const float *high_lanes, const double *noise, const double *beta, const double *kernels, const double *biases,
     double gamma, int32_t *counts, int32_t *whole, uint8_t *memory)
 {
     work w = {.clients = clients, .units = units, .classes = classes, .label = label, .d = d, .least = least,
@@ -497,7 +500,7 @@ void fedcoin_cube(
     int32_t verdict;
     w.parts = (classes - 2 + WIDTH) / WIDTH;
     lay_out(&w, memory);
-    if (prepare(&w, z, stride, sizes, beta, gamma, &scale, &verdict)) {
+    if (prepare(&w, z, stride, sizes, noise, beta, gamma, &scale, &verdict)) {
         begin(&w, free, (uint32_t)mask, beta, scale);
         walk(&w, free, (uint32_t)mask, -1);
     } else if (verdict) {

@@ -12,9 +12,11 @@ Numerical Algorithms, 3.1), M over all clients. With K clients and H units n is 
 - 2·H for what joins the form or the bound: a unit adds to each coefficient twice, or once while it is in doubt;
 - K for the coefficients of those who join, 2·K for the rows of a bound, or of a leaf, and their sum;
 - K + 2 because a unit counts as awake or not by a sum that may be off by γ(K + 2) of its |z|;
-- 1 for the float64 reference and for the tolerance itself, whose errors are far below one u.
+- 1 for the tolerance itself.
 
-Values are scaled to below one by powers of two; what underflows then is covered by 2⁻¹⁰⁰, processor modes that flush
+The reference subtracts rounded logits, not weights: where two classes have all but equal weights its own error, likewise
+2⁻⁵³ · (H + 3·K + 10) times the sum of all |z|·(|w| + |w'|), may exceed one u of M, so it is added. Values are scaled to
+below one by powers of two; what underflows then is covered by 2⁻¹⁰⁰, processor modes that flush
 it included. A lead within γ·M of zero decides nothing: the coalition is evaluated again in float64 as the reference
 does it. A class that ties in every product of every client ties with the true one in every coalition.
 """
@@ -153,7 +155,7 @@ class Cube:
         return random.permutation(places) if self._first.cached else places
 
     def _table(self, label: int) -> tuple[Floats | npt.NDArray[np.float32], ...]:
-        """What `fedcoin_cube` takes of a label: d, sizes, least, most, low_lanes, high_lanes, beta."""
+        """What `fedcoin_cube` takes of a label: d, sizes, least, most, low_lanes, high_lanes, noise, beta."""
         width = library().fedcoin_cube_width()
         others = [other for other in range(self.game.spec.classes) if other != label]
         lanes = -(-len(others) // width) * width
@@ -166,6 +168,12 @@ class Cube:
         largest = np.abs(lead).sum(axis=0).max(axis=0)
         scale = np.ldexp(1.0, -np.frexp(largest)[1])  # powers of two: nothing is rounded
         lead, beta = lead * scale, beta * scale
+        roundings = len(kernels[0]) + 3 * self._clients + 10
+        noise = np.zeros((kernels.shape[1] + 1, lanes))
+        for row, parts in ((noise[:-1], kernels), (noise[-1:], self._biases[:, None])):
+            summed = np.tensordot(self._weights, np.abs(parts), 1)
+            row[:, : len(others)] = 2.0**-53 * roundings * (summed[:, [label]] + summed[:, others])
+        noise *= scale
         some = lead[: self._leaf, :, : len(others)]
         low = width.bit_length() - 1
         tables = (
@@ -176,7 +184,7 @@ class Cube:
             _subset_sums(some[low:]),
         )
         d, least, most, low_lanes, high_lanes = (np.ascontiguousarray(each, np.float32) for each in tables)
-        return d, np.abs(lead).sum(axis=0), least, most, low_lanes, high_lanes, beta
+        return d, np.abs(lead).sum(axis=0), least, most, low_lanes, high_lanes, noise, beta
 
 
 class _Worker:
