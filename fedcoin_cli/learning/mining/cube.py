@@ -14,11 +14,11 @@ Numerical Algorithms, 3.1), M over all clients. With K clients and H units n is 
 - K + 2 because a unit counts as awake or not by a sum that may be off by γ(K + 2) of its |z|;
 - 1 for the tolerance itself.
 
-The reference subtracts rounded logits, not weights: where two classes have all but equal weights its own error, likewise
-2⁻⁵³ · (H + 3·K + 10) times the sum of all |z|·(|w| + |w'|), may exceed one u of M, so it is added. Values are scaled to
-below one by powers of two; what underflows then is covered by 2⁻¹⁰⁰, processor modes that flush
-it included. A lead within γ·M of zero decides nothing: the coalition is evaluated again in float64 as the reference
-does it. A class that ties in every product of every client ties with the true one in every coalition.
+The reference subtracts rounded logits, not weights: where two classes have all but equal weights its own error,
+likewise 2⁻⁵³ · (H + 3·K + 10) times the sum of all |z|·(|w| + |w'|), may exceed one u of M, so it is added. Values
+are scaled to below one by powers of two; what underflows then is covered by 2⁻¹⁰⁰, processor modes that flush it
+included. A lead within γ·M of zero decides nothing: the coalition is evaluated again in float64 as the reference does
+it. A class that ties in every product of every client ties with the true one in every coalition.
 """
 
 import time
