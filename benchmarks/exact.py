@@ -66,9 +66,9 @@ def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
     started = time.perf_counter()
     whole = whole_for(game, first, threads)
     engine = engine_for(game, first, threads)
-    ready_s = time.perf_counter() - started
+    ready_s, used_s = time.perf_counter() - started, time.process_time()
     counts = _whole_counts(whole) if whole else enumerate_all(engine, game.clients).exact()
-    counted_s = time.perf_counter() - started - ready_s
+    counted_s, used_s = time.perf_counter() - started - ready_s, time.process_time() - used_s
     assert counts is not None
     numerators = exact_numerators(counts, game.empty, game.clients)
     seconds = time.perf_counter() - started
@@ -80,6 +80,7 @@ def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
         "coalitions": len(counts),
         "preparing s": ready_s,
         "counting s": counted_s,
+        "processor s": used_s,
         "seconds": seconds,
         "ratio to enumeration": 1.0 if whole is None else _ratio(game, threads),
         **_against_reference(game, first, counts, checked),
