@@ -182,7 +182,7 @@ def test_threads_and_parts_change_nothing(make_game: Make, monkeypatch: pytest.M
     expected = counted(game)
     assert expected == [interval.count for interval in judged(game)]
     assert counted(game, threads=3) == expected
-    monkeypatch.setattr(cube, "_PART_WORK", 6 * 3 << 9)
+    monkeypatch.setattr(cube, "_PART_WORK", cube._cost(6, 4) << 9)
     assert Cube(game).total == 8 * 150
     assert counted(game, threads=3) == expected
     first = FirstLayer(game)

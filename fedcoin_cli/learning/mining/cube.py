@@ -41,8 +41,8 @@ STEP_S: Final = 0.1
 _UNIT_ROUNDOFF: Final = 2.0**-24
 _MOST_TABLE_BYTES: Final = 1 << 29
 _MOST_COUNT_BYTES: Final = 1 << 30
-_PART_WORK: Final = 1 << 30
-"""Coalitions · units · classes of a part of an image's work: even where nothing is ever bounded it is a few slices."""
+_PART_WORK: Final = 1 << 31
+"""Coalitions · their cost (`_cost`) in a part of an image's work: a slice or two even where no bound ever holds."""
 
 
 def suits(game: Game) -> bool:
@@ -84,7 +84,7 @@ class Cube:
         roundings = 2 * units + 6 * self._clients + 10
         self._gamma = roundings * _UNIT_ROUNDOFF / (1 - roundings * _UNIT_ROUNDOFF)
         self._tables = {label: self._table(label) for label in np.unique(game.test.labels).tolist()}
-        bits = (_PART_WORK // (units * (classes - 1))).bit_length() - 1
+        bits = (_PART_WORK // _cost(units, classes)).bit_length() - 1
         self._free = max(self._leaf, min(self._clients, bits))
         self._parts = 1 << (self._clients - self._free)
         self.total: int = self._parts * game.images
@@ -222,6 +222,11 @@ def _upper(game: Game, clients: int) -> tuple[Floats, Floats]:
         if output.use_bias:
             biases[client] = above[1]
     return kernels, biases
+
+
+def _cost(units: int, classes: int) -> int:
+    """What a coalition costs where no bound holds, in some unit: measured, roughly."""
+    return units * (classes + units // 64) + 384
 
 
 def _table_bytes(game: Game) -> int:
