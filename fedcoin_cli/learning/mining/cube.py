@@ -41,7 +41,7 @@ STEP_S: Final = 0.1
 _UNIT_ROUNDOFF: Final = 2.0**-24
 _MOST_TABLE_BYTES: Final = 1 << 29
 _MOST_COUNT_BYTES: Final = 1 << 30
-_PART_WORK: Final = 1 << 31
+_PART_WORK: Final = 1 << 30
 """Coalitions · their cost (`_cost`) in a part of an image's work: a slice or two even where no bound ever holds."""
 
 
