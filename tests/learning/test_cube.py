@@ -1,7 +1,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -283,7 +283,7 @@ class Ticking:
         self._engine, self._clock = engine_for(game), clock
         self.asked: set[int] = set()
 
-    def counts(self, masks: list[int]) -> np.ndarray:
+    def counts(self, masks: Sequence[int]) -> np.ndarray:
         self.asked |= set(masks)
         self._clock[0] += 0.01 * len(masks)
         return self._engine.counts(masks)

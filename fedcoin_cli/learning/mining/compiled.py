@@ -2,7 +2,7 @@
 
 The result lies in the user's cache folder under a name made of everything it depends on, and is loaded from there only
 if nobody else could have put it there; else it is compiled for one process into a folder of its own. Where somebody has
-put a library of these very sources among the system's (a container image without a compiler has one), that is taken; the
+put a library of these very sources among the system's (as in a container image without a compiler), that is taken; the
 loader picks its flavour for this CPU. Whatever is missing means that there is no library, never an error: others can
 count as well. What is done with the library lives in `kernel` and `cube`.
 """

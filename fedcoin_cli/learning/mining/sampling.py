@@ -50,7 +50,11 @@ class Whole(Protocol):
     """What counts all coalitions together, in `total` parts of alike cost; `cube.Cube` is one."""
 
     total: int
-    done: int
+
+    @property
+    def done(self) -> int:
+        """How many parts are counted."""
+        ...
 
     def step(self) -> None:
         """Do about a tenth of a second of the work."""
