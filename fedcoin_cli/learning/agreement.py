@@ -41,7 +41,11 @@ def check_reading(text: str, spec: ModelSpec, test: TestSet, *, where: str) -> b
         from fedcoin_cli.learning.backend import keras
     except MissingPart:
         return False
-    model = keras.models.model_from_json(text)
+    try:
+        model = keras.models.model_from_json(text)
+    except (ValueError, TypeError, KeyError) as error:
+        message = f"Keras cannot make the model of its description: {str(error).splitlines()[0][:200]}"
+        raise RoundFilesInvalid(message, where=where, hint="write it with the model's to_json()") from error
     few = TestSet(test.images[:IMAGES], test.labels[:IMAGES])
     draw = np.random.default_rng(_SEED)
     for _ in range(_TRIALS):

@@ -51,7 +51,9 @@ class Dataset:
             SettingsError: such images have another number of pixels.
         """
         if not _same_images(shape, self.input_shape):
-            message = f"images of {self.input_shape} are laid out otherwise than {shape}, which the model reads"
+            message = (
+                f"images of {self.input_shape} are laid out otherwise than {shape}, which the model reads"
+            )
             hint = "move the axes, for example numpy.moveaxis(x, 1, -1) for channels that come first"
             raise SettingsError(message, where=self.name, hint=hint)
         if prod(shape) != prod(self.input_shape):

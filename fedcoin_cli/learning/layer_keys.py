@@ -62,7 +62,15 @@ _NO_CHANGE: Final[Mapping[str, Mapping[str, tuple[object, ...]]]] = {
 """Keys with the values that they may have; an empty tuple admits any: the shapes that it names are checked anyway."""
 
 _ENTRY: Final = frozenset(
-    {"module", "class_name", "config", "registered_name", "build_config", "compile_config", "shared_object_id"}
+    {
+        "module",
+        "class_name",
+        "config",
+        "registered_name",
+        "build_config",
+        "compile_config",
+        "shared_object_id",
+    }
 )
 # compile_config speaks of training; what wrote the description is not asked.
 _DOCUMENT: Final = _ENTRY | {"backend", "keras_version"}

@@ -151,7 +151,9 @@ class _Reader:
             raise self.refused("only Sequential models are allowed")
         if "module" not in document:
             version = str(document.get("keras_version", "2"))[:10]
-            raise self.refused(f"this is a description by Keras {version}; write it with to_json() of Keras 3")
+            raise self.refused(
+                f"this is a description by Keras {version}; write it with to_json() of Keras 3"
+            )
         _, config = self._object(document, outermost=True)
         entries = config.get("layers")
         if not isinstance(entries, list) or not 2 <= len(entries) <= MAX_LAYERS:
