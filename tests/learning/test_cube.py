@@ -35,7 +35,7 @@ def counted(game: Game, threads: int = 1) -> list[int]:
     whole = Cube(game, threads=threads)
     while whole.done < whole.total:
         whole.step()
-    return whole.counts().tolist()
+    return [int(count) for count in whole.counts()]
 
 
 def judged(game: Game) -> list[Interval]:
@@ -89,10 +89,11 @@ def test_hostile_updates(hostile: str, make_game: Make) -> None:
             # Pairs that leave next to nothing of each other: leads far smaller than what they are made of.
             for one in range(0, 8, 2):
                 kernel, bias, above, last = updates[one]
-                updates[one + 1] = (kernel, bias, factor(-1) * above + factor(1e-6) * updates[8][2], -last)
+                nearly = factor(1e-6) * updates[8][2] - above
+                updates[one + 1] = (kernel, bias, nearly, -last)
         case "dead":
-            kernel, bias, *above = updates[1]
-            updates[1] = (kernel, bias - factor(1e6), *above)
+            kernel, bias, *upper = updates[1]
+            updates[1] = (kernel, bias - factor(1e6), *upper)
         case "zero":
             updates[0] = updates[5] = tuple(0 * weight for weight in updates[0])
         case "twins":
