@@ -12,9 +12,10 @@ from rounds import SHAPES, default_terms, make_round
 
 from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call, read_call_file, sign_weights
 from fedcoin_cli.application.rounds.files import ROUND_NAME, read_round
-from fedcoin_cli.application.rounds.gathering import gather, updates_in
+from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.weights import write_update
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.weights import read_update, write_update
 from ledger_store.errors import FedCoinError, NotFound, RoundFilesInvalid, SettingsError
 from ledger_store.genesis import Genesis
 from ledger_store.keys import KeyPair, verify
@@ -255,3 +256,19 @@ def test_terms_that_no_ledger_admits_are_not_called_for(workspace: Workspace) ->
         with pytest.raises(SettingsError, match="does not admit"):
             make_call(folder, workspace.genesis(), files, terms, maker.requester.address, clients)
     assert not list(folder.iterdir())
+
+
+def test_an_update_that_is_a_difference_is_noticed(
+    tmp_path: Path, workspace: Workspace, folder: Path
+) -> None:
+    """Alone, a client's weights are right as often as the model with them is; their change alone is mere chance."""
+    genesis, spec = workspace.genesis(), parse_model((folder / "model.json").read_bytes())
+    trained = read_update(workspace.round(1) / "client-001.safetensors", spec)
+    updates = []
+    for name, factor in (("alice", 1), ("bob", 0)):  # what has hardly changed is next to zero
+        weights = host(tmp_path, folder, name)
+        write_update(weights, [np.float32(factor) * one for one in trained])
+        updates.append(sign_weights(weights, weights.with_name(CALL_NAME), genesis, key(name), 5)[0])
+    made = gather(folder, updates, genesis, proxy=False)
+    first, second = right_alone(folder, made)
+    assert first / IMAGES > by_chance(folder, made) >= second / IMAGES
