@@ -92,7 +92,9 @@ def _full_precision() -> None:
             for gpu in config.list_physical_devices("GPU"):
                 config.experimental.set_memory_growth(gpu, True)
         case "jax":
-            import_module("jax").config.update("jax_default_matmul_precision", "highest")
+            config = import_module("jax").config
+            config.update("jax_default_matmul_precision", "highest")
+            config.update("jax_enable_x64", True)  # models of many layers are counted in double
         case "torch":
             import_module("torch").set_float32_matmul_precision("highest")
 

@@ -165,3 +165,14 @@ class _Everything(Watched):
 
     def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
         return [Interval(0, 10, 20) for _ in masks]
+
+
+def test_own_counts_that_are_wrong_are_seen(reference: Reference, counts: dict[int, int]) -> None:
+    """Before it commits a miner looks at its heaviest counts; a wrong one is found, however many are right."""
+    own = Memo(8)
+    own.store(list(counts), np.array(list(counts.values())))
+    assert Checker(reference).own_errors(own, 60) == ()
+    for mask in (255, 1 << 3, 255 ^ 1 << 6):
+        wrong = Memo(8)
+        wrong.store(list(counts), np.array([count + 9 * (each == mask) for each, count in counts.items()]))
+        assert Checker(reference).own_errors(wrong, 60) == (mask,)

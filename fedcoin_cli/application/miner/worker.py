@@ -7,6 +7,7 @@ a task (game, engine, counts) is kept until the task is forgotten.
 
 import os
 import select
+import sys
 import time
 from collections import deque
 from functools import cached_property
@@ -32,6 +33,7 @@ from ledger_store.transaction import Task
 SLICE_S = 0.15
 PROGRESS_S = 0.5
 SAVE_S = 5.0
+OWN_CHECK_S = 1.0
 _READ_BYTES = 2**20
 
 
@@ -50,7 +52,6 @@ class Problem:
         self._checker: Checker | None = None
         self._public: PublicValues | None = None
         self.session: Session | None = None
-        self.own_table: str | None = None
 
     @property
     def engine(self) -> Utility:
@@ -165,7 +166,7 @@ class Worker:
     def _inspect(self, task: Task) -> str | None:
         try:
             problem = self._problem(task)
-            error = refusal(task, problem.reference, self._store.path)
+            error = refusal(task, problem.reference, self._store.path, lambda: problem.engine)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
@@ -225,9 +226,12 @@ class Worker:
             self._finish(order, session)
 
     def _finish(self, order: work.Mine, session: Session) -> None:
+        wrong = self._problem(order.task).checker.own_errors(session.memo, OWN_CHECK_S)
+        if wrong:  # who commits to it is accused by all others, and loses the pay
+            print(f"task {order.task.id[:12]}: this machine miscounts {wrong[0]:x}; no commit", file=sys.stderr)
+            return
         mined = session.estimate()
         table = self._store.put_bytes(mined.table)
-        self._problem(order.task).own_table = table
         place = (order.task.id, order.attempt)
         self._answer(work.Estimated(*place, mined.rankings, mined.exact, mined.sums, mined.values, table))
 
@@ -245,8 +249,6 @@ class Worker:
             return work.TableVerified(*place, False, ())
         if (derived.sums, derived.values) != (reveal.sums, reveal.values):
             return work.TableVerified(*place, False, ())
-        if reveal.table == problem.own_table:
-            return work.TableVerified(*place, True, ())  # the very counts that were evaluated here
         own = None if problem.session is None else problem.session.memo
         wrong = problem.checker.wrong_masks(table, own, order.budget_ms / 1000)
         return work.TableVerified(*place, True, wrong)

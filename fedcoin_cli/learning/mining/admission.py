@@ -1,10 +1,10 @@
-"""Which updates a miner admits: none that make rounding matter.
+"""Which updates a miner admits: none that make rounding matter, and none that its own engine cannot count.
 
 Every miner runs this before it votes for a TASK block. The coalitions follow from the task's id, so all look at the
 same ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import shake_256
 from itertools import combinations
@@ -12,6 +12,7 @@ from math import comb
 from typing import Final
 
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Interval, Reference
+from fedcoin_cli.learning.mining.sampling import Utility
 
 PAIRS: Final = 256
 RANDOM_MASKS: Final = 64
@@ -21,23 +22,46 @@ _TAG: Final = b"fedcoin/v1/admission\0"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Client `client` (from 0) is to blame that coalition `mask` has so wide an interval at 2ε."""
+    """Client `client` (from 0) is to blame that coalition `mask` has so wide an interval at 2ε.
+
+    Or the interval is narrow, and this machine's engine has `counted` something outside: then nobody is to blame.
+    """
 
     client: int
     mask: int
     interval: Interval
+    counted: int | None = None
+
+    def __str__(self) -> str:
+        if self.counted is None:
+            return f"client {self.client + 1}: its update makes rounding matter ({self.interval.width} images)"
+        right = f"{self.interval.lo} to {self.interval.hi}"
+        return f"this machine counts {self.counted} images in this round where {right} are right"
 
 
-def refused_update(reference: Reference, task_id: str) -> Refusal | None:
-    """The first coalition whose interval at 2ε is wider than max(2, n/1000), or None: the updates are admissible.
+def refused_update(
+    reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
+) -> Refusal | None:
+    """The first coalition whose interval at 2ε is wider than max(2, n/1000), or in which the engine miscounts.
 
-    `task_id` is hex. The blame falls on the member with the largest absolute pass: its size rounds the others away.
+    None: the updates are admissible. `task_id` is hex; the engine is made when all intervals are narrow. The blame
+    falls on the member whose own logits rounding may move the most: its size rounds the others away.
     """
     masks = admission_masks(task_id, reference.game.clients)
     allowed = max(2.0, reference.game.images / 1000)
-    for mask, interval in zip(masks, reference.intervals(masks, RAISE_FACTOR), strict=True):
+    intervals = reference.intervals(masks, RAISE_FACTOR)
+    for mask, interval in zip(masks, intervals, strict=True):
         if interval.width > allowed:
             return Refusal(_largest_member(reference, mask), mask, interval)
+    return None if engine is None else _miscounted(reference, engine(), masks, intervals)
+
+
+def _miscounted(
+    reference: Reference, engine: Utility, masks: Sequence[int], intervals: Sequence[Interval]
+) -> Refusal | None:
+    for mask, interval, count in zip(masks, intervals, engine.counts(masks).tolist(), strict=True):
+        if not interval.lo <= count <= interval.hi:
+            return Refusal(_largest_member(reference, mask), mask, interval, count)
     return None
 
 

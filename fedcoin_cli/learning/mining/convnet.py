@@ -11,9 +11,10 @@ import numpy as np
 
 from fedcoin_cli.learning.backend import keras, ops
 from fedcoin_cli.learning.features import Conv, Pool, windows
-from fedcoin_cli.learning.mining.engine import CountsLayer, UtilityEngine
+from fedcoin_cli.learning.mining.engine import CountsLayer, UtilityEngine, product
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import CHUNK_IMAGES, Game
+from fedcoin_cli.learning.mining.tolerance import BLOCK
 
 BATCH: Final = 8
 """Coalitions evaluated together: the windows of a chunk of images take some ten MiB each."""
@@ -55,8 +56,8 @@ class _ConvCounts(CountsLayer):
         convolutions = [feature for feature in self._front[1:] if isinstance(feature, Conv)]
         return [
             (
-                ops.reshape(ops.matmul(shares, kernels), (self._batch, conv.inputs, conv.filters)),
-                ops.reshape(ops.matmul(shares, biases), (self._batch, 1, conv.filters)),
+                self.mixed(shares, kernels, (self._batch, conv.inputs, conv.filters)),
+                self.mixed(shares, biases, (self._batch, 1, conv.filters)),
             )
             for conv, (kernels, biases) in zip(convolutions, self._stacks, strict=True)
         ]
@@ -76,7 +77,7 @@ class _ConvCounts(CountsLayer):
     def _convolved(self, pictures: Any, conv: Conv, kernels: Any, biases: Any) -> Any:
         padded = ops.pad(pictures, ((0, 0), (0, 0), *conv.pads, (0, 0)))
         held = ops.concatenate(list(windows(padded, conv.kernel, conv.strides)), axis=-1)
-        flat = ops.matmul(ops.reshape(held, (self._batch, -1, conv.inputs)), kernels) + biases
+        flat = product(ops.reshape(held, (self._batch, -1, conv.inputs)), kernels, BLOCK) + biases
         shape = (self._batch, pictures.shape[1], *conv.output_shape)
         return keras.activations.get(conv.activation)(ops.reshape(flat, shape))
 

@@ -45,6 +45,14 @@ class FirstLayer:
         if first.use_bias:
             self._biases[:] = [update[1] for update in game.updates]
 
+        self.norms = np.linalg.norm(self._kernels, axis=1).reshape(self._biases.shape), np.abs(self._biases)
+        """Of each client's units (K, units), or filters: the lengths of their weights, and their biases' sizes."""
+
+    def lengths(self, index: int) -> Floats:
+        """The lengths of the images of chunk `index`; no window of an image is longer."""
+        images = pixels(self.game, self.chunks[index][1])
+        return np.linalg.norm(images.reshape(len(images), -1), axis=1)
+
     def block(self, index: int) -> Floats:
         """First pre-activations of chunk `index`, (K, units, images)."""
         if index not in self._cache:

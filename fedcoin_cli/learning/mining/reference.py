@@ -1,10 +1,10 @@
 """The float64 reference: what a coalition's count is, and the interval [lo, hi] in which an honest count lies.
 
-For an image let margin = true-class logit minus the largest other, and ε = factor · 2·10⁻⁶ × the largest entry of
-its absolute pass: shares of |Z_k| over the coalition, then shares of |weights| and |biases| through the layers. The
-absolute pass averages absolute values, never the absolute value of an average, so that updates which cancel each
-other widen the interval instead of slipping through it. lo counts margins > +ε, hi counts margins ≥ −ε.
-Whose claim is wrong is for the consensus to say.
+Beside each value runs a bound on how far rounding may move it in any engine (`tolerance` derives it). ε of an image and a
+rival class is the sum of the bounds of the two logits, times a factor: lo counts the images whose true class stays
+ahead of all rivals by that, hi those in which it may be ahead. What is exact has no bound: ties then go to the lowest
+class, as everywhere. Bounds average absolute values, never the absolute value of an average, so that updates which
+cancel each other widen the interval instead of slipping through it. Whose claim is wrong is for the consensus to say.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ import numpy.typing as npt
 from fedcoin_cli.learning.features import Conv, Pool
 from fedcoin_cli.learning.mining.forward import ACTIVATIONS, FirstLayer, convolved, pooled
 from fedcoin_cli.learning.mining.game import Floats, Game
+from fedcoin_cli.learning.mining.tolerance import ACTIVATION, LIMIT, TINY, tolerance
 from fedcoin_cli.learning.model import Dense
 
-EPSILON: Final = 2e-6
 RAISE_FACTOR: Final = 2
 """A node raises a FRAUD outside the interval of 2ε and accepts one outside that of ε."""
 
@@ -47,6 +47,7 @@ class Reference:
         self.game = game
         self.first = first or FirstLayer(game)
         self._upper = _upper_weights(game)
+        self._tolerance = tolerance(game.spec, game.clients)
 
     def interval(self, mask: int, factor: int = 1) -> tuple[int, int]:
         """(lo, hi) of one non-empty coalition at factor·ε."""
@@ -65,83 +66,145 @@ class Reference:
         for index, (label, positions) in enumerate(self.first.chunks):
             block = self.first.block(index)
             pair = (block, np.abs(block))
+            longest = self.first.lengths(index)
             size = max(1, _BATCH_VALUES // (len(positions) * widest))
             for start in range(0, len(masks), size):
                 rows = slice(start, start + size)
-                totals[rows] += self._chunk_totals(pair, shares[rows], label, factor)
+                totals[rows] += self._chunk_totals((*pair, longest), shares[rows], label, factor)
         return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
 
     def magnitudes(self) -> Floats:
-        """The largest entry of each client's own absolute pass over all images, (K,)."""
+        """How far rounding may move a logit of each client's own model, (K,)."""
         alone = np.eye(self.game.clients)
         largest = np.zeros(self.game.clients)
         for index in range(len(self.first.chunks)):
             block = self.first.block(index)
-            largest = np.maximum(largest, self._through(alone, block, np.abs(block))[1].max(axis=1))
+            bounds = self._through(alone, block, np.abs(block), self.first.lengths(index))[1]
+            largest = np.maximum(largest, bounds.max(axis=(1, 2)))
         return largest
 
     def _chunk_totals(
-        self, pair: tuple[Floats, Floats], shares: Floats, label: int, factor: int
+        self, parts: tuple[Floats, Floats, Floats], shares: Floats, label: int, factor: int
     ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over one chunk, (masks, 3); `pair` is (Z, |Z|), (K, units, images)."""
-        mixed = [(shares @ part.reshape(len(part), -1)).reshape(-1, *part.shape[1:]) for part in pair]
-        logits, largest = self._through(shares, *mixed)
-        true = logits[:, label]
-        lower = logits[:, :label].max(axis=1, initial=-np.inf)
-        higher = logits[:, label + 1 :].max(axis=1, initial=-np.inf)
-        margin = true - np.maximum(lower, higher)
-        epsilon = factor * EPSILON * largest
-        right = (true > lower) & (true >= higher)
-        return np.stack([(margin > epsilon).sum(1), right.sum(1), (margin >= -epsilon).sum(1)], axis=1)
+        """lo, count and hi of each coalition over one chunk, (masks, 3); `parts` are Z, |Z|, the images' lengths."""
+        first, absolute, lengths = parts
+        mixed = [
+            (shares @ part.reshape(len(part), -1)).reshape(-1, *part.shape[1:]) for part in (first, absolute)
+        ]
+        logits, bounds = self._through(shares, *mixed, lengths)
+        low, high = logits - factor * bounds, logits + factor * bounds
+        counts = [_right(low, high, label), _right(logits, logits, label), _right(high, low, label)]
+        return np.stack([right.sum(axis=1) for right in counts], axis=1)
 
-    def _through(self, shares: Floats, values: Floats, bounds: Floats) -> tuple[Floats, Floats]:
-        """Logits (masks, classes, images) and each image's largest absolute entry (masks, images)."""
-        weights = iter(self._upper)
-        values, bounds = _activated(self.game.spec.first.activation, (values, bounds))
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows has no bound, and is told apart
+    def _through(
+        self, shares: Floats, values: Floats, absolute: Floats, lengths: Floats
+    ) -> tuple[Floats, Floats]:
+        """Logits and their bounds, (masks, classes, images) each."""
+        weights = iter(zip(self._upper, self._tolerance.above, strict=True))
+        values, bounds = self._activated(
+            self.game.spec.first.activation,
+            values,
+            self._first_bounds(shares, absolute, lengths),
+        )
         if self.game.spec.features:
-            values, bounds = self._through_features(shares, (values, bounds), weights)
-        for layer, (kernels, biases) in zip(self.game.spec.above, weights, strict=True):
+            values, bounds = self._through_features(shares, values, bounds, weights)
+        for layer, ((kernels, biases), share) in zip(self.game.spec.above, weights, strict=True):
             # (K, inputs·units) → transposed kernels (masks, units, inputs)
             shape = (-1, layer.inputs, layer.units)
+            sizes, offsets = _mixed(shares, np.abs(kernels), shape), (shares @ np.abs(biases))[:, :, None]
+            within = np.abs(values) + bounds
+            reach = sizes @ (bounds + share * within) + share * offsets
+            some = (sizes.max(axis=2) > 0)[:, :, None] & (within.max(axis=1) > 0)[:, None, :]
+            reach += _tiny(some, offsets > 0, layer.inputs + within.sum(axis=1)[:, None, :])
             values = _mixed(shares, kernels, shape) @ values + (shares @ biases)[:, :, None]
-            bounds = _mixed(shares, np.abs(kernels), shape) @ bounds + (shares @ np.abs(biases))[:, :, None]
-            values, bounds = _activated(layer.activation, (values, bounds))
-        return values, bounds.max(axis=1)
+            values, bounds = self._activated(layer.activation, *_limited(values, reach, share))
+        return values, bounds
+
+    def _first_bounds(self, shares: Floats, absolute: Floats, lengths: Floats) -> Floats:
+        """What the averages of first layers may be wrong by, (masks, units, images)."""
+        norms, biases = (shares @ part for part in self.first.norms)
+        inner = self._tolerance.inner
+        parts = inner * norms, TINY * (norms > 0), inner * biases + TINY * (biases > 0)
+        own = np.stack(parts, axis=-1) @ np.stack([lengths, lengths > 0, np.ones_like(lengths)])
+        bounds = self._tolerance.first * absolute
+        # A convolution's filters stand at every place, the last of a unit's coordinates.
+        bounds.reshape(len(shares), -1, *own.shape[1:])[...] += own[:, None]
+        return bounds if absolute.max() < LIMIT else np.where(absolute < LIMIT, bounds, np.inf)
 
     def _through_features(
-        self, shares: Floats, pair: tuple[Floats, Floats], weights: Iterator[tuple[Floats, Floats]]
+        self,
+        shares: Floats,
+        values: Floats,
+        bounds: Floats,
+        weights: Iterator[tuple[tuple[Floats, Floats], float]],
     ) -> tuple[Floats, Floats]:
         """The front above its first convolution: (masks, units, images) in and out, flattened as Keras flattens."""
         first, *rest = self.game.spec.features
         shape = (len(shares), *first.output_shape, -1)
-        values, bounds = (part.reshape(shape).transpose(0, 4, 1, 2, 3) for part in pair)
+        values, bounds = (part.reshape(shape).transpose(0, 4, 1, 2, 3) for part in (values, bounds))
         for feature in rest:
             if isinstance(feature, Pool):
-                values, bounds = pooled(values, feature), pooled(bounds, feature)
+                values, bounds = self._pooled(values, bounds, feature)
                 continue
-            kernels, biases = next(weights)
+            (kernels, biases), share = next(weights)
             size = (-1, feature.inputs, feature.filters)
+            sizes, offsets = (shares @ np.abs(kernels)).reshape(size), shares @ np.abs(biases)
+            within = np.abs(values) + bounds
+            reach = convolved(bounds + share * within, feature, sizes, share * offsets)
+            whole = feature.inputs + within.sum(axis=(2, 3, 4), keepdims=True)
+            some = (sizes.max(axis=1) > 0)[:, None, None, None, :] & (whole > feature.inputs)
+            reach += _tiny(some, (offsets > 0)[:, None, None, None, :], whole)
             values = convolved(values, feature, (shares @ kernels).reshape(size), shares @ biases)
-            kernels, biases = np.abs(kernels), np.abs(biases)
-            bounds = convolved(bounds, feature, (shares @ kernels).reshape(size), shares @ biases)
-            values, bounds = _activated(feature.activation, (values, bounds))
+            values, bounds = self._activated(feature.activation, *_limited(values, reach, share))
         flat = (len(shares), values.shape[1], -1)
         return values.reshape(flat).transpose(0, 2, 1), bounds.reshape(flat).transpose(0, 2, 1)
+
+    def _pooled(self, values: Floats, bounds: Floats, pool: Pool) -> tuple[Floats, Floats]:
+        reach = pooled(bounds, pool)
+        if not pool.largest:
+            places = pool.size[0] * pool.size[1]
+            reach = reach + 2 * self._tolerance.unit * (places + 1) * (pooled(np.abs(values), pool) + reach)
+        return pooled(values, pool), reach
+
+    def _activated(self, activation: str, values: Floats, bounds: Floats) -> tuple[Floats, Floats]:
+        """The activation's values, and their bounds."""
+        after, own = ACTIVATIONS[activation](values), ACTIVATION * self._tolerance.unit
+        match activation:
+            case "relu":
+                bounds = np.minimum(bounds, np.maximum(values + bounds, 0.0))  # none where it is surely closed
+            case "tanh":
+                bounds = np.where(bounds > 0, np.minimum(bounds, 2.0) + own * (np.abs(after) + bounds), 0.0)
+            case "sigmoid":
+                bounds = np.minimum(bounds / 4, 1.0) + own
+        return after, bounds
+
+
+def _right(true: Floats, others: Floats, label: int) -> npt.NDArray[np.bool_]:
+    """Where the logit of class `label` in `true` is above lower classes in `others`, and below no higher one."""
+    own = true[:, label]
+    lower = others[:, :label].max(axis=1, initial=-np.inf)
+    higher = others[:, label + 1 :].max(axis=1, initial=-np.inf)
+    right: npt.NDArray[np.bool_] = (own > lower) & (own >= higher)
+    return right
+
+
+def _tiny(products: npt.NDArray[np.bool_], biases: npt.NDArray[np.bool_], amount: Floats) -> Floats:
+    """What underflow may take where there is anything, of inputs of this `amount`."""
+    return TINY * amount * (products | biases)
+
+
+def _limited(values: Floats, bounds: Floats, share: float) -> tuple[Floats, Floats]:
+    """Without a bound where a number is so large that an engine's may be infinite: bounds are `share` of the largest."""
+    if bounds.max() < share * LIMIT:
+        return values, bounds
+    small = bounds < share * LIMIT
+    return np.where(small, values, 0.0), np.where(small, bounds, np.inf)
 
 
 def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floats:
     mixed: Floats = (shares @ kernels).reshape(shape).transpose(0, 2, 1)
     return mixed
-
-
-def _activated(activation: str, pair: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    values, bounds = pair
-    return ACTIVATIONS[activation](values), _absolute(activation, bounds)
-
-
-def _absolute(activation: str, bounds: Floats) -> Floats:
-    """How large an activation can be, and how much it can amplify an error, when its input is within `bounds`."""
-    return np.maximum(bounds, 1.0) if activation == "sigmoid" else bounds
 
 
 def _upper_weights(game: Game) -> list[tuple[Floats, Floats]]:
