@@ -195,11 +195,12 @@ class Intake:
         self._ports.send(task.sender, Receipt(task.id, refusal.reason))
 
     def _gather(self, task: Task, sender: str) -> None:
-        missing = [digest for digest in task.files if not self._ports.has_file(digest)]
-        if missing:
+        if not all(map(self._ports.has_file, task.files)):
+            self._checked.discard(task.id)  # it was away for a while, and its files with it
+        if task.id not in self._checked:
             holders = dict.fromkeys([task.sender, sender, *self._genesis.roster])
             holders.pop(self._address, None)
-            self._ports.want_files(missing, holders, self._genesis.bounds.files_bytes)
+            self._ports.want_files(task.files, holders, self._genesis.bounds.files_bytes, task)
         self._inspect_if_complete(task)
 
     def _inspect_if_complete(self, task: Task) -> None:

@@ -17,6 +17,7 @@ from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
 from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.replica import Replica, reconcile
@@ -25,13 +26,14 @@ from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
+from fedcoin_cli.contract.task import attempt_bytes
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Arrived, Failed, Lied
+from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Purse, Removed
 from ledger_store.block import Block
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
@@ -45,6 +47,11 @@ PARTING_MOST = 64
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 DISK_LEAST_BYTES = 256 * 2**20
+# What the task at work leaves: the ledger and the vote log grow, too.
+WORK_LEAST_BYTES = 16 * 2**20
+# Pending tasks together may weigh as much as so many of the largest; those of one account as much as one.
+PENDING_TASKS = 4
+SETTLE_EVERY_MS = 1_000
 DISK_LOW_TOLD_MS = 60_000
 MALFORMED_TOLD_MS = 60_000
 MALFORMED_SENDERS = 1_000
@@ -116,11 +123,13 @@ class Node:
         )
         self._stack.callback(self._p2p.close)
         self._store = Store(workspace.store)
-        self._housekeeping = Housekeeping(
-            self._ledger, self._store, self._config.settings.storage.keep_rounds
-        )
+        fetched = Fetched(folder.path, [miner.path for miner in workspace.miners])
+        keep = self._config.settings.storage.keep_rounds
+        self._housekeeping = Housekeeping(self._ledger, self._store, keep, fetched)
         self._untidy = False
-        self._inspected: dict[str, Task] = {}
+        self._dying: set[str] = set()
+        self._settled_ms = self.now_ms()
+        self._sweep_fetched()
         door = Door(host, own.port + 1, self._admission)
         self._blobs = Blobs(self._key, self._store, {p.address: p.files for p in others}, door)
         self._stack.callback(self._blobs.close)
@@ -197,10 +206,14 @@ class Node:
         for event in self._blobs.events():
             if isinstance(event, Arrived):
                 self._replica.file_arrived(event.digest)
+            elif isinstance(event, Removed):
+                self._dying.discard(event.digest)
             elif isinstance(event, Failed | Lied):
                 self.events.write("file", digest=event.digest, problem=type(event).__name__.lower())
         self._hear_child()
         self._replica.tick()
+        if self.now_ms() - self._settled_ms >= SETTLE_EVERY_MS:
+            self._settle_fetched()
         if self._untidy:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
@@ -263,19 +276,12 @@ class Node:
         for answer in self._child.answers():
             self._tell(answer)
             self._replica.answer(answer)
-            if isinstance(answer, work.Inspected):
-                self._inspection_ended(answer)
         if not self._child.alive:
             self._child.close()
             self._child = None
             self._child_restart_at = self.now_ms() + CHILD_RESTART_MS
             self._replica.engine = ""
             self.events.write("worker died", hint="see the lines above; it is started again")
-
-    def _inspection_ended(self, answer: work.Inspected) -> None:
-        task = self._inspected.pop(answer.task, None)
-        if task is not None and answer.error is not None:
-            self._housekeeping.refused(task, self._replica.pending_tasks)
 
     def _tell(self, answer: work.Answer) -> None:
         match answer:
@@ -292,6 +298,7 @@ class Node:
                     error_micro=answer.error_micro,
                 )
             case work.Estimated():
+                self._housekeeping.works_on([answer.table])
                 self.events.write(
                     "estimated",
                     task=answer.task,
@@ -334,31 +341,55 @@ class Node:
 
     def order(self, order: work.Order) -> None:
         """To the mining child; while there is none the replica gives the order again later."""
-        if isinstance(order, work.Inspect):
-            self._inspected[order.task.id] = order.task
-        elif isinstance(order, work.Forget):
-            self._inspected.pop(order.task.id, None)
+        if isinstance(order, work.VerifyTable | work.VerifyMask):
+            self._housekeeping.works_on([order.reveal.table])
         if self._child is not None:
             self._child.order(order)
 
     def has_file(self, digest: str) -> bool:
         """Whether the store holds it."""
-        return self._store.has(digest)
+        return digest not in self._dying and self._store.has(digest)
 
     def has_room(self) -> bool:
-        """Whether the disk has room for another task's files and tables; told when it has not."""
-        if shutil.disk_usage(self._store.folder).free >= DISK_LEAST_BYTES:
+        """Whether the disk has room for another task beside the tables that the one at work may bring."""
+        if shutil.disk_usage(self._store.folder).free >= self._reserve_bytes:
             return True
         if self.now_ms() - self._disk_low_told_ms >= DISK_LOW_TOLD_MS:
             self._disk_low_told_ms = self.now_ms()
             self.events.write("disk low", hint="free some space: no new task is accepted here")
         return False
 
-    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
-        """Get files by digest from any holder; refused while the disk is nearly full."""
-        if not self.has_room():
-            return
-        self._blobs.want(list(digests), each_bytes=most_bytes, all_bytes=most_bytes, holders=list(holders))
+    @property
+    def _reserve_bytes(self) -> int:
+        """What a pending task must leave: all miners' tables of the attempt at work may still have to come."""
+        current = self._ledger.tip.state.current
+        if current is None:
+            return DISK_LEAST_BYTES
+        most = attempt_bytes(current, self.genesis)
+        return DISK_LEAST_BYTES + len(self.genesis.roster) * most
+
+    def want_files(
+        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+    ) -> None:
+        """Get files by digest from any holder; those of the task at work although the disk is nearly full."""
+        purses: tuple[Purse, ...] = ()
+        least_bytes, wanted = WORK_LEAST_BYTES, list(digests)
+        if pending is None:
+            self._housekeeping.works_on(wanted)
+        else:
+            if not self.has_room():
+                return
+            self._housekeeping.wanted(pending, self._dying)
+            purses = (Purse("pending", PENDING_TASKS * most_bytes), Purse(pending.sender, most_bytes))
+            least_bytes = self._reserve_bytes
+        self._blobs.want(
+            [digest for digest in wanted if not self.has_file(digest)],
+            each_bytes=most_bytes,
+            all_bytes=most_bytes,
+            holders=list(holders),
+            purses=purses,
+            reserve_bytes=least_bytes,
+        )
 
     def applied(self, block: Block) -> None:
         """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
@@ -383,6 +414,22 @@ class Node:
         return sum(state.connected for state in self._p2p.peers().values())
 
     # Housekeeping -----------------------------------------------------------------------------------------------
+
+    def _settle_fetched(self) -> None:
+        """Whatever made an end of a pending task: what was fetched for it goes, unless something else needs it."""
+        self._settled_ms = self.now_ms()
+        stays, gone = self._housekeeping.settle(self._replica.pending_tasks)
+        if stays:
+            self._blobs.release(stays)
+        if gone:
+            self._dying |= gone
+            self._blobs.remove(gone)
+
+    def _sweep_fetched(self) -> None:
+        """At the start nothing is pending: what an earlier process fetched for such tasks goes, whole or not."""
+        for digest in self._housekeeping.settle(())[1]:
+            self._store.remove(digest)
+            self._store.partial(digest, self._key.address).discard()
 
     def _admit_guests(self) -> None:
         """Accounts of at least one coin, and those whose coins stand in escrow."""
