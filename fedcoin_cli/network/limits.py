@@ -1,7 +1,8 @@
 """How much one peer may send, and how much may wait for it. No socket, no clock."""
 
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -43,6 +44,25 @@ class Bucket:
             return False
         self._tokens -= 1
         return True
+
+
+class Silence:
+    """Who is connected and was not heard for `most_s`, by the clock of who listens."""
+
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._heard_s: dict[str, float] = {}
+        self._turned_s = -math.inf
+
+    def turn(self, heard: Iterable[str], connected: Collection[str], now_s: float) -> list[str]:
+        """Who has been silent too long; each is given as much time again."""
+        paused, self._turned_s = now_s - self._turned_s > self._most_s / 2, now_s
+        known = {} if paused else self._heard_s  # who was away itself has heard nobody, and can blame nobody
+        self._heard_s = {address: known.get(address, now_s) for address in connected}
+        self._heard_s |= dict.fromkeys(self._heard_s.keys() & set(heard), now_s)
+        silent = [address for address, since_s in self._heard_s.items() if now_s - since_s > self._most_s]
+        self._heard_s |= dict.fromkeys(silent, now_s)
+        return silent
 
 
 class Outbox:

@@ -23,7 +23,7 @@ from zmq.utils.monitor import parse_monitor_message
 from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
 from fedcoin_cli.network.connections import Connections
 from fedcoin_cli.network.frame import FRAME_MAX_BYTES
-from fedcoin_cli.network.limits import Bucket, Limits, Outbox
+from fedcoin_cli.network.limits import Bucket, Limits, Outbox, Silence
 from ledger_store.errors import NetworkFailure
 from ledger_store.keys import KeyPair
 
@@ -42,6 +42,9 @@ DENIED_RETRY_S = 1.0
 RECONNECT_MS = (100, 5000)
 BLOCKED_RETRY_MS = 5
 LOOK_MS = 100
+KEEPALIVE_S, GONE_MS = 2, 6_000
+# A miner says how it stands every few seconds; one that is connected and says nothing for so long is dialled anew.
+SILENT_S = 20.0
 SELF_TEST_S = 5.0
 # What encryption adds to a frame before ZeroMQ measures it.
 CURVE_BYTES = 64
@@ -88,6 +91,7 @@ class P2P:
         self._links: dict[str, _Link] = {}
         self._gate: _Gate | None = None
         self._buckets: dict[str, Bucket] = {}
+        self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
                 self._gate = _Gate(self._context, key, door, limits)
@@ -182,6 +186,9 @@ class P2P:
             self._links[sender].hurry()
         for link in self._links.values():
             frames += link.turn(ready, now_s)
+        connected = [address for address, link in self._links.items() if link.connected]
+        for address in self._silence.turn({sender for sender, _ in frames}, connected, now_s):
+            self._links[address].renew()
         return [item for item in frames if self._allows(item[0], now_s)]
 
     def _wait(self, timeout_ms: int, extra_fds: Sequence[int]) -> set[Any]:
@@ -236,13 +243,13 @@ class _Link:
         if self.monitor.socket in ready:
             self.follow(now_s)
         if self.denied and now_s >= self._retry_s:
-            self._renew()
+            self.renew()
         return frames
 
     def hurry(self) -> None:
         """The peer was heard elsewhere: if this link is pausing between attempts, try now."""
         if self._pausing:
-            self._renew()
+            self.renew()
 
     def follow(self, now_s: float) -> None:
         """Read the monitor."""
@@ -261,7 +268,8 @@ class _Link:
         self._socket.close(linger=0)
         self.connected = self.denied = self._pausing = False
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Hang up and dial again."""
         self.close()
         self._open()
 
@@ -493,9 +501,13 @@ def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits
         zmq.RECONNECT_IVL: RECONNECT_MS[0],
         zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
         zmq.CONNECT_TIMEOUT: 5000,
-        zmq.HEARTBEAT_IVL: 2000,
-        zmq.HEARTBEAT_TIMEOUT: 6000,
-        zmq.HEARTBEAT_TTL: 6000,
+        # No heartbeats of ZeroMQ's: libzmq 4.3.5 may end the whole process when one is due on a connection that broke
+        # while its owner was busy. The kernel finds out who is gone, `Silence` who is there and says nothing.
+        zmq.TCP_KEEPALIVE: 1,
+        zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_S,
+        zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_S,
+        zmq.TCP_KEEPALIVE_CNT: 2,
+        zmq.TCP_MAXRT: GONE_MS,
         zmq.HANDSHAKE_IVL: 5000,
         zmq.MAXMSGSIZE: limits.frame_bytes + CURVE_BYTES,
     }

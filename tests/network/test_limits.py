@@ -1,6 +1,6 @@
 """Token bucket and outbox."""
 
-from fedcoin_cli.network.limits import Bucket, Limits, Outbox
+from fedcoin_cli.network.limits import Bucket, Limits, Outbox, Silence
 
 SMALL = Limits(
     frame_bytes=10, pipe_frames=1, waiting_frames=3, waiting_bytes=10, frames_per_s=1, burst_frames=1
@@ -44,3 +44,15 @@ def test_outbox_keeps_what_is_not_taken() -> None:
     outbox.drain(lambda _: False)
     outbox.push(b"b" * 6)
     assert (len(outbox), sent(outbox)) == (1, [b"b" * 6])
+
+
+def test_who_is_connected_and_silent_is_told_once_a_span() -> None:
+    """Only after the span, not when it was heard or is not connected, and not by one who did not listen itself."""
+    silence = Silence(10.0)
+    assert silence.turn([], ["a", "b"], 0.0) == []
+    assert silence.turn(["b"], ["a", "b"], 4.0) == []
+    assert silence.turn([], ["a", "b"], 8.0) == []
+    assert silence.turn(["stranger"], ["a", "b"], 11.0) == ["a"]
+    assert silence.turn([], ["a"], 15.0) == []
+    assert silence.turn([], ["a", "b"], 30.0) == []
+    assert silence.turn([], ["a", "b"], 34.0) == []
