@@ -175,7 +175,9 @@ KINDS: dict[str, Callable[[ModelSpec, list[Layers], Generator], list[Layers]]] =
 
 def averaged(game: Game, mask: int) -> Weights:
     """The aggregate of a coalition in extended precision."""
-    shares = np.array([weight if mask >> at & 1 else 0 for at, weight in enumerate(game.weights)], np.longdouble)
+    shares = np.array(
+        [weight if mask >> at & 1 else 0 for at, weight in enumerate(game.weights)], np.longdouble
+    )
     shares /= shares.sum()
     return tuple(
         np.tensordot(shares, np.array(each, np.longdouble), 1) for each in zip(*game.updates, strict=True)

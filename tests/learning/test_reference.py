@@ -155,7 +155,9 @@ def test_deep_models_are_admitted(make_game: Make) -> None:
     deep = ModelSpec((9,), (*layers, Dense(96, 4, "linear", True)))
     game = make_game(3, 1_000, model=deep)
     near = tuple(
-        tuple((base + 0.1 * own) * np.float32(0.15) for base, own in zip(game.updates[0], update, strict=True))
+        tuple(
+            (base + 0.1 * own) * np.float32(0.15) for base, own in zip(game.updates[0], update, strict=True)
+        )
         for update in game.updates
     )
     assert refused_update(Reference(replace(game, updates=near)), TASK) is None

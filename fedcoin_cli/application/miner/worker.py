@@ -228,7 +228,9 @@ class Worker:
     def _finish(self, order: work.Mine, session: Session) -> None:
         wrong = self._problem(order.task).checker.own_errors(session.memo, OWN_CHECK_S)
         if wrong:  # who commits to it is accused by all others, and loses the pay
-            print(f"task {order.task.id[:12]}: this machine miscounts {wrong[0]:x}; no commit", file=sys.stderr)
+            print(
+                f"task {order.task.id[:12]}: this machine miscounts {wrong[0]:x}; no commit", file=sys.stderr
+            )
             return
         mined = session.estimate()
         table = self._store.put_bytes(mined.table)

@@ -34,7 +34,9 @@ class Refusal:
 
     def __str__(self) -> str:
         if self.counted is None:
-            return f"client {self.client + 1}: its update makes rounding matter ({self.interval.width} images)"
+            return (
+                f"client {self.client + 1}: its update makes rounding matter ({self.interval.width} images)"
+            )
         right = f"{self.interval.lo} to {self.interval.hi}"
         return f"this machine counts {self.counted} images in this round where {right} are right"
 

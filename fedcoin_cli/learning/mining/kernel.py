@@ -56,7 +56,9 @@ class KernelEngine:
         self.game = game
         self._functions = library()
         self._real = np.float64 if wide(game.spec) else np.float32
-        self._count = self._functions.fedcoin_counts_wide if wide(game.spec) else self._functions.fedcoin_counts
+        self._count = (
+            self._functions.fedcoin_counts_wide if wide(game.spec) else self._functions.fedcoin_counts
+        )
         self._threads = BlockThreads(threads)
         self._alone = threads == 1
         tile = self._functions.fedcoin_tile()

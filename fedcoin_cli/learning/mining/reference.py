@@ -172,7 +172,9 @@ class Reference:
         after, own = ACTIVATIONS[activation](values), ACTIVATION * self._tolerance.unit
         match activation:
             case "relu":
-                bounds = np.minimum(bounds, np.maximum(values + bounds, 0.0))  # none where it is surely closed
+                bounds = np.minimum(
+                    bounds, np.maximum(values + bounds, 0.0)
+                )  # none where it is surely closed
             case "tanh":
                 bounds = np.where(bounds > 0, np.minimum(bounds, 2.0) + own * (np.abs(after) + bounds), 0.0)
             case "sigmoid":
