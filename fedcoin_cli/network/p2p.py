@@ -34,6 +34,8 @@ MESSAGES = Limits(
     waiting_bytes=2**25,
     frames_per_s=500,
     burst_frames=2000,
+    guest_bytes_per_s=2**18,
+    guest_burst_bytes=2**21,
 )
 ZAP_DOMAIN = "fedcoin"
 FRAMES_A_POLL = 256
@@ -90,7 +92,8 @@ class P2P:
         self._context: zmq.Context[Any] = zmq.Context()
         self._links: dict[str, _Link] = {}
         self._gate: _Gate | None = None
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, tuple[Bucket, Bucket | None]] = {}
+        self._members = frozenset(peers) if door is None else door.admission.members
         self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
@@ -118,13 +121,16 @@ class P2P:
             for address, link in self._links.items()
         }
 
-    def send(self, address: str, frame: bytes) -> bool:
-        """Queue a frame for a peer or for a client connected here; False when there is no way to it."""
+    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
+        """Queue a frame for a peer or for a client connected here; False when there is no way to it.
+
+        When much waits rank 0 leaves first, and the highest is dropped first.
+        """
         link = self._links.get(address)
         if link is not None:
-            link.send(frame)
+            link.send(frame, rank)
             return True
-        return self._gate is not None and self._gate.send(address, frame)
+        return self._gate is not None and self._gate.send(address, frame, rank)
 
     def answer_each(self, address: str, frame: bytes) -> int:
         """Say something once on every connection here that speaks for `address`; how many there are."""
@@ -134,10 +140,10 @@ class P2P:
         """How many connections here speak for `address`: a peer has one, its twin another."""
         return 0 if self._gate is None else self._gate.inbound(address)
 
-    def broadcast(self, frame: bytes) -> None:
+    def broadcast(self, frame: bytes, rank: int = 0) -> None:
         """Queue a frame for every peer."""
         for link in self._links.values():
-            link.send(frame)
+            link.send(frame, rank)
 
     def is_connected(self, address: str) -> bool:
         """Whether there is a connection on which `address` can be reached now."""
@@ -189,7 +195,7 @@ class P2P:
         connected = [address for address, link in self._links.items() if link.connected]
         for address in self._silence.turn({sender for sender, _ in frames}, connected, now_s):
             self._links[address].renew()
-        return [item for item in frames if self._allows(item[0], now_s)]
+        return [item for item in frames if self._allows(item[0], len(item[1]), now_s)]
 
     def _wait(self, timeout_ms: int, extra_fds: Sequence[int]) -> set[Any]:
         poller = zmq.Poller()
@@ -201,14 +207,16 @@ class P2P:
             timeout_ms = min(timeout_ms, self._gate.register(poller))
         return {socket for socket, _ in poller.poll(timeout_ms)}
 
-    def _allows(self, sender: str, now_s: float) -> bool:
-        bucket = self._buckets.get(sender)
-        if bucket is None:
+    def _allows(self, sender: str, size: int, now_s: float) -> bool:
+        if sender not in self._buckets:
             if len(self._buckets) >= 4096:
                 self._buckets.clear()
-            bucket = Bucket(self._limits.frames_per_s, self._limits.burst_frames, now_s)
-            self._buckets[sender] = bucket
-        return bucket.take(now_s)
+            limits, by_bytes = self._limits, None
+            if limits.guest_bytes_per_s and sender not in self._members:
+                by_bytes = Bucket(limits.guest_bytes_per_s, limits.guest_burst_bytes, now_s)
+            self._buckets[sender] = Bucket(limits.frames_per_s, limits.burst_frames, now_s), by_bytes
+        frames, by_bytes = self._buckets[sender]
+        return frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
 
 
 class _Link:
@@ -224,8 +232,8 @@ class _Link:
         self._retry_s = 0.0
         self._open()
 
-    def send(self, frame: bytes) -> None:
-        self.outbox.push(frame)
+    def send(self, frame: bytes, rank: int = 0) -> None:
+        self.outbox.push(frame, rank)
         self.outbox.drain(self._try_send)
 
     def register(self, poller: zmq.Poller) -> int:
@@ -354,12 +362,12 @@ class _Gate:
             self._connections.dismiss_unfinished()
         return frames
 
-    def send(self, address: str, frame: bytes) -> bool:
+    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
         """Queue a frame for a connected client."""
         if not self.is_connected(address):
             return False
         outbox = self._outboxes.setdefault(address, Outbox(self._limits))
-        outbox.push(frame)
+        outbox.push(frame, rank)
         outbox.drain(lambda waiting: self._try_send(address, waiting))
         return True
 

@@ -19,6 +19,7 @@ from fedcoin_cli.application.miner.child import Child
 from fedcoin_cli.application.miner.events import EventLog
 from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
+from fedcoin_cli.application.miner.lobby import Lobby
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.replica import Replica, reconcile
 from fedcoin_cli.application.miner.twins import Twins
@@ -30,7 +31,7 @@ from fedcoin_cli.contract.task import attempt_bytes
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote
+from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote, rank
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Purse, Removed
@@ -46,6 +47,8 @@ PARTING_MS = 60_000
 PARTING_MOST = 64
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
+# How long one turn listens to guests: what the miners say is read before, and again after it.
+GUESTS_MS = 10
 DISK_LEAST_BYTES = 256 * 2**20
 # What the task at work leaves: the ledger and the vote log grow, too.
 WORK_LEAST_BYTES = 16 * 2**20
@@ -100,6 +103,7 @@ class Node:
         log, remembered = self._open_log()
         reconcile(self._ledger, remembered)
         self._stopping = False
+        self._lobby = Lobby()
         self._malformed_told: dict[str, int] = {}
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
         self._wake_read, self._wake_write = os.pipe()
@@ -196,13 +200,21 @@ class Node:
             self._turn()
 
     def _turn(self) -> None:
-        wait_ms = min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms()))
+        wait_ms = (
+            min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms())) if not self._lobby else 0
+        )
         fds = [self._blobs.fileno(), self._wake_read]
         if self._child is not None:
             fds.append(self._child.fileno())
         frames, _ = self._p2p.poll(wait_ms, fds)
         for sender, frame in frames:
-            self._take(sender, frame)
+            if sender in self.genesis.roster:
+                self._take(sender, frame)
+            else:
+                self._lobby.push(sender, frame)
+        until_ms = self.now_ms() + GUESTS_MS
+        while self._lobby and self.now_ms() < until_ms:
+            self._take(*self._lobby.pop())
         for event in self._blobs.events():
             if isinstance(event, Arrived):
                 self._replica.file_arrived(event.digest)
@@ -333,11 +345,11 @@ class Node:
 
     def send(self, to: str, message: Message) -> None:
         """To one peer by address; may be lost."""
-        self._p2p.send(to, to_frame(message))
+        self._p2p.send(to, to_frame(message), rank(message))
 
     def broadcast(self, message: Message) -> None:
         """To all other miners; may be lost."""
-        self._p2p.broadcast(to_frame(message))
+        self._p2p.broadcast(to_frame(message), rank(message))
 
     def order(self, order: work.Order) -> None:
         """To the mining child; while there is none the replica gives the order again later."""
