@@ -81,8 +81,9 @@ def model_json() -> dict[str, Any]:
         _layer("Dense", units=UNITS, activation="relu"),
         _layer("Dense", units=CLASSES, activation="linear"),
     ]
-    return {"module": "keras", "class_name": "Sequential", "config": {"layers": layers}}
+    config = {"name": "small", "layers": layers}
+    return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
 
 
 def _layer(name: str, **config: Any) -> dict[str, Any]:
-    return {"module": "keras.layers", "class_name": name, "config": config}
+    return {"module": "keras.layers", "class_name": name, "config": config, "registered_name": None}

@@ -75,6 +75,8 @@ class MinerLines:
                 return f"refuses task {details['task'][:12]}: {details['error']}"
             case "checked":
                 return f"found the table of {self._names.name(details['miner'])} wrong"
+            case "restarted":
+                return f"fell ({details['how']}), is started again in {details['pause_s']:.0f} s"
             case "ended":
                 return _ended(details)
         rest = ", ".join(f"{key} {value}" for key, value in details.items() if key != "time")

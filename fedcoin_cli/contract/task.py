@@ -59,6 +59,13 @@ def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:
     )
 
 
+def attempt_bytes(record: TaskRecord, genesis: Genesis) -> int:
+    """The most that one miner's table of the record's present attempt can weigh."""
+    attempt = attempt_of(record, genesis)
+    sampled = table_weight(attempt.clients, attempt.most_rankings)
+    return max(sampled, table_weight(attempt.clients, None)) if attempt.exact else sampled
+
+
 def _terms(task: Task, genesis: Genesis) -> Attempt:
     """A first attempt by the task's own words."""
     return Attempt(

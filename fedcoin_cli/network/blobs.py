@@ -18,7 +18,7 @@ from fedcoin_cli.network.limits import Limits
 from fedcoin_cli.network.p2p import P2P, Door, PeerState
 from fedcoin_cli.network.pieces import PIECE_BYTES_MAX, Chunk, Have, Lack, Offer, Want, from_bytes
 from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Event, Progress, Wish
+from fedcoin_cli.network.transfers import Event, Progress, Purse, Wish
 from fedcoin_cli.network.uploads import Uploads
 from ledger_store.errors import Malformed, NetworkFailure
 from ledger_store.keys import KeyPair
@@ -57,20 +57,38 @@ class Blobs:
         self._thread.start()
 
     def want(
-        self, digests: Iterable[str], *, each_bytes: int, all_bytes: int, holders: Iterable[str] = ()
+        self,
+        digests: Iterable[str],
+        *,
+        each_bytes: int,
+        all_bytes: int,
+        holders: Iterable[str] = (),
+        purses: tuple[Purse, ...] = (),
+        reserve_bytes: int = 0,
     ) -> None:
         """Take these files from whoever offers them, and ask `holders` for them.
 
         Each ends in `Arrived`, at once when it is here already. After all holders were asked in vain there is
-        one `Failed`. `all_bytes` bounds those that were not wanted before, together.
+        one `Failed`. `all_bytes` bounds those that were not wanted before, together; they burden `purses` (the
+        widest first) until `release` or `remove`, and leave `reserve_bytes` of the disk free.
         """
-        wish = Wish(tuple(digests), each_bytes, all_bytes, tuple(holders))
+        wish = Wish(tuple(digests), each_bytes, all_bytes, tuple(holders), purses, reserve_bytes)
         self._order(lambda: self._downloads.want(wish, time.monotonic()))
 
     def forget(self, digests: Iterable[str]) -> None:
         """Want these files no more."""
         gone = tuple(digests)
         self._order(lambda: self._downloads.forget(gone))
+
+    def release(self, digests: Iterable[str]) -> None:
+        """These files are needed for good: they burden no purse any more."""
+        kept = tuple(digests)
+        self._order(lambda: self._downloads.release(kept))
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Want these no more and delete them, also what is on its way: `Removed` follows for each."""
+        gone = tuple(digests)
+        self._order(lambda: self._downloads.remove(gone))
 
     def offer(self, digests: Iterable[str], to: Iterable[str] | None = None) -> None:
         """Offer stored files to peers (default: all) until each says that it holds them: `Delivered`.

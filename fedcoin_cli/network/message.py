@@ -359,6 +359,19 @@ Message = (
 )
 
 
+def rank(message: Message) -> int:
+    """Which goes first when much waits for a peer: finality, a task's proofs, what is new, what is old."""
+    match message:
+        case TransactionNote() | Receipt() | Standing() | Ask():
+            return 2
+        case FinalBlock() | Fetch():
+            return 3
+        case CommitNote() | RevealNote() | FraudNote():
+            return 1
+        case _:
+            return 0
+
+
 def fraud_note(task: str, attempt: int, miner: str, mask: int, clients: int, by: str) -> FraudNote:
     """An unsigned FRAUD of `mask` (an integer coalition of K = `clients`)."""
     return FraudNote(task, attempt, miner, mask_hex(mask, clients), by, "")

@@ -23,7 +23,7 @@ from zmq.utils.monitor import parse_monitor_message
 from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
 from fedcoin_cli.network.connections import Connections
 from fedcoin_cli.network.frame import FRAME_MAX_BYTES
-from fedcoin_cli.network.limits import Bucket, Limits, Outbox
+from fedcoin_cli.network.limits import Bucket, Limits, Outbox, Silence
 from ledger_store.errors import NetworkFailure
 from ledger_store.keys import KeyPair
 
@@ -34,6 +34,8 @@ MESSAGES = Limits(
     waiting_bytes=2**25,
     frames_per_s=500,
     burst_frames=2000,
+    guest_bytes_per_s=2**18,
+    guest_burst_bytes=2**21,
 )
 ZAP_DOMAIN = "fedcoin"
 FRAMES_A_POLL = 256
@@ -42,6 +44,9 @@ DENIED_RETRY_S = 1.0
 RECONNECT_MS = (100, 5000)
 BLOCKED_RETRY_MS = 5
 LOOK_MS = 100
+KEEPALIVE_S, GONE_MS = 2, 6_000
+# A miner says how it stands every few seconds; one that is connected and says nothing for so long is dialled anew.
+SILENT_S = 20.0
 SELF_TEST_S = 5.0
 # What encryption adds to a frame before ZeroMQ measures it.
 CURVE_BYTES = 64
@@ -87,7 +92,9 @@ class P2P:
         self._context: zmq.Context[Any] = zmq.Context()
         self._links: dict[str, _Link] = {}
         self._gate: _Gate | None = None
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, tuple[Bucket, Bucket | None]] = {}
+        self._members = frozenset(peers) if door is None else door.admission.members
+        self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
                 self._gate = _Gate(self._context, key, door, limits)
@@ -114,13 +121,16 @@ class P2P:
             for address, link in self._links.items()
         }
 
-    def send(self, address: str, frame: bytes) -> bool:
-        """Queue a frame for a peer or for a client connected here; False when there is no way to it."""
+    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
+        """Queue a frame for a peer or for a client connected here; False when there is no way to it.
+
+        When much waits rank 0 leaves first, and the highest is dropped first.
+        """
         link = self._links.get(address)
         if link is not None:
-            link.send(frame)
+            link.send(frame, rank)
             return True
-        return self._gate is not None and self._gate.send(address, frame)
+        return self._gate is not None and self._gate.send(address, frame, rank)
 
     def answer_each(self, address: str, frame: bytes) -> int:
         """Say something once on every connection here that speaks for `address`; how many there are."""
@@ -130,10 +140,10 @@ class P2P:
         """How many connections here speak for `address`: a peer has one, its twin another."""
         return 0 if self._gate is None else self._gate.inbound(address)
 
-    def broadcast(self, frame: bytes) -> None:
+    def broadcast(self, frame: bytes, rank: int = 0) -> None:
         """Queue a frame for every peer."""
         for link in self._links.values():
-            link.send(frame)
+            link.send(frame, rank)
 
     def is_connected(self, address: str) -> bool:
         """Whether there is a connection on which `address` can be reached now."""
@@ -182,7 +192,10 @@ class P2P:
             self._links[sender].hurry()
         for link in self._links.values():
             frames += link.turn(ready, now_s)
-        return [item for item in frames if self._allows(item[0], now_s)]
+        connected = [address for address, link in self._links.items() if link.connected]
+        for address in self._silence.turn({sender for sender, _ in frames}, connected, now_s):
+            self._links[address].renew()
+        return [item for item in frames if self._allows(item[0], len(item[1]), now_s)]
 
     def _wait(self, timeout_ms: int, extra_fds: Sequence[int]) -> set[Any]:
         poller = zmq.Poller()
@@ -194,14 +207,16 @@ class P2P:
             timeout_ms = min(timeout_ms, self._gate.register(poller))
         return {socket for socket, _ in poller.poll(timeout_ms)}
 
-    def _allows(self, sender: str, now_s: float) -> bool:
-        bucket = self._buckets.get(sender)
-        if bucket is None:
+    def _allows(self, sender: str, size: int, now_s: float) -> bool:
+        if sender not in self._buckets:
             if len(self._buckets) >= 4096:
                 self._buckets.clear()
-            bucket = Bucket(self._limits.frames_per_s, self._limits.burst_frames, now_s)
-            self._buckets[sender] = bucket
-        return bucket.take(now_s)
+            limits, by_bytes = self._limits, None
+            if limits.guest_bytes_per_s and sender not in self._members:
+                by_bytes = Bucket(limits.guest_bytes_per_s, limits.guest_burst_bytes, now_s)
+            self._buckets[sender] = Bucket(limits.frames_per_s, limits.burst_frames, now_s), by_bytes
+        frames, by_bytes = self._buckets[sender]
+        return frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
 
 
 class _Link:
@@ -217,8 +232,8 @@ class _Link:
         self._retry_s = 0.0
         self._open()
 
-    def send(self, frame: bytes) -> None:
-        self.outbox.push(frame)
+    def send(self, frame: bytes, rank: int = 0) -> None:
+        self.outbox.push(frame, rank)
         self.outbox.drain(self._try_send)
 
     def register(self, poller: zmq.Poller) -> int:
@@ -236,13 +251,13 @@ class _Link:
         if self.monitor.socket in ready:
             self.follow(now_s)
         if self.denied and now_s >= self._retry_s:
-            self._renew()
+            self.renew()
         return frames
 
     def hurry(self) -> None:
         """The peer was heard elsewhere: if this link is pausing between attempts, try now."""
         if self._pausing:
-            self._renew()
+            self.renew()
 
     def follow(self, now_s: float) -> None:
         """Read the monitor."""
@@ -261,7 +276,8 @@ class _Link:
         self._socket.close(linger=0)
         self.connected = self.denied = self._pausing = False
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Hang up and dial again."""
         self.close()
         self._open()
 
@@ -346,12 +362,12 @@ class _Gate:
             self._connections.dismiss_unfinished()
         return frames
 
-    def send(self, address: str, frame: bytes) -> bool:
+    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
         """Queue a frame for a connected client."""
         if not self.is_connected(address):
             return False
         outbox = self._outboxes.setdefault(address, Outbox(self._limits))
-        outbox.push(frame)
+        outbox.push(frame, rank)
         outbox.drain(lambda waiting: self._try_send(address, waiting))
         return True
 
@@ -493,9 +509,13 @@ def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits
         zmq.RECONNECT_IVL: RECONNECT_MS[0],
         zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
         zmq.CONNECT_TIMEOUT: 5000,
-        zmq.HEARTBEAT_IVL: 2000,
-        zmq.HEARTBEAT_TIMEOUT: 6000,
-        zmq.HEARTBEAT_TTL: 6000,
+        # No heartbeats of ZeroMQ's: libzmq 4.3.5 may end the whole process when one is due on a connection that broke
+        # while its owner was busy. The kernel finds out who is gone, `Silence` who is there and says nothing.
+        zmq.TCP_KEEPALIVE: 1,
+        zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_S,
+        zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_S,
+        zmq.TCP_KEEPALIVE_CNT: 2,
+        zmq.TCP_MAXRT: GONE_MS,
         zmq.HANDSHAKE_IVL: 5000,
         zmq.MAXMSGSIZE: limits.frame_bytes + CURVE_BYTES,
     }

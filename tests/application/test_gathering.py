@@ -1,6 +1,7 @@
 """Real clients' updates: called for, signed on their own hosts, gathered into a round."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from rounds import SHAPES, default_terms, make_round
 
 from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call, read_call_file, sign_weights
 from fedcoin_cli.application.rounds.files import ROUND_NAME, read_round
-from fedcoin_cli.application.rounds.gathering import gather, updates_in
+from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.weights import write_update
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.weights import read_test, read_update, write_update
 from ledger_store.errors import FedCoinError, NotFound, RoundFilesInvalid, SettingsError
 from ledger_store.genesis import Genesis
 from ledger_store.keys import KeyPair, verify
@@ -255,3 +257,19 @@ def test_terms_that_no_ledger_admits_are_not_called_for(workspace: Workspace) ->
         with pytest.raises(SettingsError, match="does not admit"):
             make_call(folder, workspace.genesis(), files, terms, maker.requester.address, clients)
     assert not list(folder.iterdir())
+
+
+def test_how_good_an_update_is_alone(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
+    """Alone a client's weights are as right as the model with them is; what hardly changed says one label for all."""
+    genesis, spec = workspace.genesis(), parse_model((folder / "model.json").read_bytes())
+    trained = read_update(workspace.round(1) / "client-001.safetensors", spec)
+    updates = []
+    for name, factor in (("alice", 1), ("bob", 0)):
+        weights = host(tmp_path, folder, name)
+        write_update(weights, [np.float32(factor) * one for one in trained])
+        updates.append(sign_weights(weights, weights.with_name(CALL_NAME), genesis, key(name), 5)[0])
+    made, test = gather(folder, updates, genesis, proxy=False), read_test(folder / "test.safetensors", spec)
+    hidden = np.maximum(test.images.reshape(IMAGES, -1) @ trained[0] + trained[1], 0)
+    said = (hidden @ trained[2] + trained[3]).argmax(axis=1)
+    assert right_alone(folder, made) == [(said == test.labels).sum(), (test.labels == 0).sum()]
+    assert by_chance(folder, made) == max(Counter(test.labels.tolist()).values()) / IMAGES

@@ -20,7 +20,7 @@ from ledger_store.keys import KeyPair
 @pytest.fixture
 def made(tmp_path: Path) -> Evidenced:
     """A settled round whose every number follows from its files."""
-    return evidenced(tmp_path, clients=5)
+    return evidenced(tmp_path, clients=7)
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_a_number_that_no_height_has(workspace: Workspace) -> None:
 
 
 def test_no_proof_of_what_nobody_signed(tmp_path: Path) -> None:
-    """Books believe what stands in a folder; a proof is checked before it is handed out."""
+    """Of a ledger whose end nobody certified nothing is proven, also what was certified; without that end it is."""
     maker = build_chain(4, 2)
     forged = Certificate(0, tuple((index, "00" * 64) for index in range(maker.genesis.quorum)))
     paid = [transaction for block in maker.blocks for transaction in block.transactions]
@@ -91,7 +91,9 @@ def test_no_proof_of_what_nobody_signed(tmp_path: Path) -> None:
     said = fedcoin("show", bad, "--proof", "-o", "proof.json", folder=workspace.root)
     assert said.code == 5
     assert not (workspace.root / "proof.json").exists()
-    assert fedcoin("show", good, "--proof", folder=workspace.root).code == 0
+    assert fedcoin("show", good, "--proof", folder=workspace.root).code == 5
+    sound = place(tmp_path / "sound", build_chain(4, 2))
+    assert fedcoin("show", good, "--proof", folder=sound.root).code == 0
 
 
 def test_values_have_bars_and_an_error(workspace: Workspace, maker: ChainMaker) -> None:

@@ -217,10 +217,11 @@ def test_paying(network: Workspace) -> None:
 
 
 def test_a_requester_on_another_machine(network: Workspace, tmp_path: Path) -> None:
-    """A key, the genesis and the peers are enough: it catches up, sends the files, and the task settles."""
+    """Keys, the genesis and the peers are enough: it catches up, sends the files, and the task settles."""
     root = tmp_path / "elsewhere"
     (root / "keys").mkdir(parents=True)
-    for name in ("genesis.json", "peers.toml", "keys/requester.key"):
+    clients = [f"keys/{client_name(number)}.key" for number in range(1, CLIENTS + 1)]
+    for name in ("genesis.json", "peers.toml", "keys/requester.key", *clients):
         shutil.copy(network.root / name, root / name)
     folder = make_round(network, CLIENTS, IMAGES, seed=7)
     folder = folder.rename(root / "round")

@@ -1,5 +1,6 @@
 """The machine: versions, what counts coalitions, Docker. Each check is a function that returns one `Finding`."""
 
+import os
 import platform
 import shutil
 import sys
@@ -40,6 +41,12 @@ def backend() -> Finding:
 
     Neither is imported: that takes seconds.
     """
+    asked = os.environ.get("KERAS_BACKEND")
+    if asked and (asked not in {"tensorflow", "jax", "torch"} or find_spec(asked) is None):
+        message = f"KERAS_BACKEND asks for {asked[:40]!r}, which is not installed: nothing can be trained"
+        return Finding(
+            "backend", BAD, message, "unset KERAS_BACKEND, or install what it names", ExitCode.MISSING
+        )
     number = next((known for name in _TENSORFLOW if (known := _version(name)) is not None), None)
     if number is None or find_spec("keras") is None:
         hint = "pip install 'fedcoin[mine]' where somebody trains, or for models with convolutions"

@@ -17,7 +17,9 @@ from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
 from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
+from fedcoin_cli.application.miner.lobby import Lobby
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.replica import Replica, reconcile
 from fedcoin_cli.application.miner.twins import Twins
@@ -25,13 +27,14 @@ from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
+from fedcoin_cli.contract.task import attempt_bytes
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote
+from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote, rank
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Arrived, Failed, Lied
+from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Purse, Removed
 from ledger_store.block import Block
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
@@ -44,7 +47,14 @@ PARTING_MS = 60_000
 PARTING_MOST = 64
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
+# How long one turn listens to guests: what the miners say is read before, and again after it.
+GUESTS_MS = 10
 DISK_LEAST_BYTES = 256 * 2**20
+# What the task at work leaves: the ledger and the vote log grow, too.
+WORK_LEAST_BYTES = 16 * 2**20
+# Pending tasks together may weigh as much as so many of the largest; those of one account as much as one.
+PENDING_TASKS = 4
+SETTLE_EVERY_MS = 1_000
 DISK_LOW_TOLD_MS = 60_000
 MALFORMED_TOLD_MS = 60_000
 MALFORMED_SENDERS = 1_000
@@ -93,6 +103,7 @@ class Node:
         log, remembered = self._open_log()
         reconcile(self._ledger, remembered)
         self._stopping = False
+        self._lobby = Lobby()
         self._malformed_told: dict[str, int] = {}
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
         self._wake_read, self._wake_write = os.pipe()
@@ -116,11 +127,13 @@ class Node:
         )
         self._stack.callback(self._p2p.close)
         self._store = Store(workspace.store)
-        self._housekeeping = Housekeeping(
-            self._ledger, self._store, self._config.settings.storage.keep_rounds
-        )
+        fetched = Fetched(folder.path, [miner.path for miner in workspace.miners])
+        keep = self._config.settings.storage.keep_rounds
+        self._housekeeping = Housekeeping(self._ledger, self._store, keep, fetched)
         self._untidy = False
-        self._inspected: dict[str, Task] = {}
+        self._dying: set[str] = set()
+        self._settled_ms = self.now_ms()
+        self._sweep_fetched()
         door = Door(host, own.port + 1, self._admission)
         self._blobs = Blobs(self._key, self._store, {p.address: p.files for p in others}, door)
         self._stack.callback(self._blobs.close)
@@ -187,20 +200,32 @@ class Node:
             self._turn()
 
     def _turn(self) -> None:
-        wait_ms = min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms()))
+        wait_ms = (
+            min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms())) if not self._lobby else 0
+        )
         fds = [self._blobs.fileno(), self._wake_read]
         if self._child is not None:
             fds.append(self._child.fileno())
         frames, _ = self._p2p.poll(wait_ms, fds)
         for sender, frame in frames:
-            self._take(sender, frame)
+            if sender in self.genesis.roster:
+                self._take(sender, frame)
+            else:
+                self._lobby.push(sender, frame)
+        until_ms = self.now_ms() + GUESTS_MS
+        while self._lobby and self.now_ms() < until_ms:
+            self._take(*self._lobby.pop())
         for event in self._blobs.events():
             if isinstance(event, Arrived):
                 self._replica.file_arrived(event.digest)
+            elif isinstance(event, Removed):
+                self._dying.discard(event.digest)
             elif isinstance(event, Failed | Lied):
                 self.events.write("file", digest=event.digest, problem=type(event).__name__.lower())
         self._hear_child()
         self._replica.tick()
+        if self.now_ms() - self._settled_ms >= SETTLE_EVERY_MS:
+            self._settle_fetched()
         if self._untidy:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
@@ -263,19 +288,12 @@ class Node:
         for answer in self._child.answers():
             self._tell(answer)
             self._replica.answer(answer)
-            if isinstance(answer, work.Inspected):
-                self._inspection_ended(answer)
         if not self._child.alive:
             self._child.close()
             self._child = None
             self._child_restart_at = self.now_ms() + CHILD_RESTART_MS
             self._replica.engine = ""
             self.events.write("worker died", hint="see the lines above; it is started again")
-
-    def _inspection_ended(self, answer: work.Inspected) -> None:
-        task = self._inspected.pop(answer.task, None)
-        if task is not None and answer.error is not None:
-            self._housekeeping.refused(task, self._replica.pending_tasks)
 
     def _tell(self, answer: work.Answer) -> None:
         match answer:
@@ -292,6 +310,7 @@ class Node:
                     error_micro=answer.error_micro,
                 )
             case work.Estimated():
+                self._housekeeping.works_on([answer.table])
                 self.events.write(
                     "estimated",
                     task=answer.task,
@@ -326,39 +345,63 @@ class Node:
 
     def send(self, to: str, message: Message) -> None:
         """To one peer by address; may be lost."""
-        self._p2p.send(to, to_frame(message))
+        self._p2p.send(to, to_frame(message), rank(message))
 
     def broadcast(self, message: Message) -> None:
         """To all other miners; may be lost."""
-        self._p2p.broadcast(to_frame(message))
+        self._p2p.broadcast(to_frame(message), rank(message))
 
     def order(self, order: work.Order) -> None:
         """To the mining child; while there is none the replica gives the order again later."""
-        if isinstance(order, work.Inspect):
-            self._inspected[order.task.id] = order.task
-        elif isinstance(order, work.Forget):
-            self._inspected.pop(order.task.id, None)
+        if isinstance(order, work.VerifyTable | work.VerifyMask):
+            self._housekeeping.works_on([order.reveal.table])
         if self._child is not None:
             self._child.order(order)
 
     def has_file(self, digest: str) -> bool:
         """Whether the store holds it."""
-        return self._store.has(digest)
+        return digest not in self._dying and self._store.has(digest)
 
     def has_room(self) -> bool:
-        """Whether the disk has room for another task's files and tables; told when it has not."""
-        if shutil.disk_usage(self._store.folder).free >= DISK_LEAST_BYTES:
+        """Whether the disk has room for another task beside the tables that the one at work may bring."""
+        if shutil.disk_usage(self._store.folder).free >= self._reserve_bytes:
             return True
         if self.now_ms() - self._disk_low_told_ms >= DISK_LOW_TOLD_MS:
             self._disk_low_told_ms = self.now_ms()
             self.events.write("disk low", hint="free some space: no new task is accepted here")
         return False
 
-    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
-        """Get files by digest from any holder; refused while the disk is nearly full."""
-        if not self.has_room():
-            return
-        self._blobs.want(list(digests), each_bytes=most_bytes, all_bytes=most_bytes, holders=list(holders))
+    @property
+    def _reserve_bytes(self) -> int:
+        """What a pending task must leave: all miners' tables of the attempt at work may still have to come."""
+        current = self._ledger.tip.state.current
+        if current is None:
+            return DISK_LEAST_BYTES
+        most = attempt_bytes(current, self.genesis)
+        return DISK_LEAST_BYTES + len(self.genesis.roster) * most
+
+    def want_files(
+        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+    ) -> None:
+        """Get files by digest from any holder; those of the task at work although the disk is nearly full."""
+        purses: tuple[Purse, ...] = ()
+        least_bytes, wanted = WORK_LEAST_BYTES, list(digests)
+        if pending is None:
+            self._housekeeping.works_on(wanted)
+        else:
+            if not self.has_room():
+                return
+            self._housekeeping.wanted(pending, self._dying)
+            purses = (Purse("pending", PENDING_TASKS * most_bytes), Purse(pending.sender, most_bytes))
+            least_bytes = self._reserve_bytes
+        self._blobs.want(
+            [digest for digest in wanted if not self.has_file(digest)],
+            each_bytes=most_bytes,
+            all_bytes=most_bytes,
+            holders=list(holders),
+            purses=purses,
+            reserve_bytes=least_bytes,
+        )
 
     def applied(self, block: Block) -> None:
         """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
@@ -383,6 +426,22 @@ class Node:
         return sum(state.connected for state in self._p2p.peers().values())
 
     # Housekeeping -----------------------------------------------------------------------------------------------
+
+    def _settle_fetched(self) -> None:
+        """Whatever made an end of a pending task: what was fetched for it goes, unless something else needs it."""
+        self._settled_ms = self.now_ms()
+        stays, gone = self._housekeeping.settle(self._replica.pending_tasks)
+        if stays:
+            self._blobs.release(stays)
+        if gone:
+            self._dying |= gone
+            self._blobs.remove(gone)
+
+    def _sweep_fetched(self) -> None:
+        """At the start nothing is pending: what an earlier process fetched for such tasks goes, whole or not."""
+        for digest in self._housekeeping.settle(())[1]:
+            self._store.remove(digest)
+            self._store.partial(digest, self._key.address).discard()
 
     def _admit_guests(self) -> None:
         """Accounts of at least one coin, and those whose coins stand in escrow."""

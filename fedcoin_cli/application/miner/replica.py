@@ -160,6 +160,7 @@ class Replica:
             spread = (STANDSTILL_MOST_MS - STANDSTILL_LEAST_MS) * self._council.me // self._council.miners
             self._standstill_at = now + STANDSTILL_LEAST_MS + spread
             self._standstill()
+        self._intake.verify()
         self._settle()
 
     # Questions --------------------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ class Replica:
         ):
             if time is not None and now < time < earliest:
                 earliest = time
-        return earliest
+        return min(earliest, now + 1) if self._intake.is_verifying else earliest
 
     @property
     def voting(self) -> bool:
@@ -406,7 +407,7 @@ class Replica:
         self.ledger.append(block, certificate)
         self._applied_ms = self.ports.now_ms()
         self._validated.clear()
-        self._intake.applied()
+        self._intake.applied(block)
         self._simplex = self._next_height()
         self.taskwork.follow(self._said)
         self.ports.applied(block)

@@ -10,6 +10,7 @@ import os
 import select
 import time
 from collections import deque
+from functools import cached_property
 from math import ceil, inf
 from pathlib import Path
 from typing import NoReturn
@@ -17,12 +18,12 @@ from typing import NoReturn
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
 from fedcoin_cli.learning.mining.checking import Checker
-from fedcoin_cli.learning.mining.choice import describe, engine_for
+from fedcoin_cli.learning.mining.choice import describe, engine_for, whole_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.precision import Precision
 from fedcoin_cli.learning.mining.proxy import ProxyCounts, PublicValues, public_values
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility
+from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility, Whole
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
 from fedcoin_cli.learning.mining.task_game import load_game, refusal
 from fedcoin_cli.network.store import Store
@@ -60,6 +61,11 @@ class Problem:
         if self._engine is None:
             self._engine = engine_for(self.game, self._first, self._threads)
         return self._engine
+
+    @cached_property
+    def whole(self) -> Whole | None:
+        """What counts all its coalitions together, where that is quicker."""
+        return whole_for(self.game, self._first, self._threads)
 
     @property
     def checker(self) -> Checker:
@@ -107,9 +113,8 @@ class Worker:
             elif self._mining is not None:
                 self._slice(self._mining)
             elif self._warm is not None:
-                _ = (
-                    self._warm.engine
-                )  # laying out or compiling takes a second or two: before RUNTIME starts to count
+                # Laying out or compiling takes a second or two: before RUNTIME starts to count.
+                _ = self._warm.engine, self._warm.whole
                 self._warm = None
 
     def _read(self, *, blocking: bool) -> None:
@@ -197,7 +202,7 @@ class Worker:
                 estimator=chosen if order.exact else "balanced",
                 stakes=stakes,
             )
-            problem.session = Session(engine, problem.terms, plan)
+            problem.session = Session(engine, problem.terms, plan, whole=problem.whole)
             problem.session.memo.restore(self._memo(order.task.id), order.task.images)
         else:
             problem.session.extend(left_s)

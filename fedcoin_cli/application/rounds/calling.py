@@ -46,18 +46,21 @@ def make_call(
     `clients` are the fewest and the most that it asks for. Raises `RoundFilesInvalid`, and `SettingsError` for terms
     that this network does not admit: they could not be mended once clients have signed.
     """
+    from fedcoin_cli.learning.agreement import check_reading
     from fedcoin_cli.learning.model import parse_model
     from fedcoin_cli.learning.weights import read_test
 
     model, test = files
-    spec = parse_model(_read(model), where=str(model))
+    text = _read(model)
+    spec = parse_model(text, where=str(model))
     if not test.is_file():
         _refuse("no such test set", test, "a .safetensors file with x (float32 or uint8) and y (int32)")
-    images = len(read_test(test, spec))
+    images = read_test(test, spec)
+    check_reading(text.decode(), spec, images, where=str(model))
     asked = Asked(
         digest(model.read_bytes()),
         digest(test.read_bytes()),
-        images,
+        len(images),
         terms.settings.task.aggregation,
         *clients,
     )

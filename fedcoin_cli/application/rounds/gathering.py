@@ -15,7 +15,7 @@ from fedcoin_cli.application.rounds.calling import (
     read_signed,
     write_json,
 )
-from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, Round, read_round
+from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME, Round, read_round
 from fedcoin_cli.application.rounds.making import update_name, write_proxy_of
 from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.weights import read_update
@@ -72,6 +72,29 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis, *, proxy: bo
     }
     write_json(folder / ROUND_NAME, document)
     return read_round(folder, genesis)
+
+
+def right_alone(folder: Path, made: Round) -> list[int]:
+    """How many test images each client's update labels correctly by itself, in client order; without TensorFlow.
+
+    An update that is no better than chance may be fine; more often it is not what its client meant to send.
+    """
+    from fedcoin_cli.learning.mining.forward import own_logits
+    from fedcoin_cli.learning.mining.game import Game, RoundFiles
+
+    updates = tuple(made.paths[update.digest] for update in made.updates)
+    game = Game.load(RoundFiles(folder / MODEL_NAME, folder / TEST_NAME, updates))
+    labels = game.test.labels
+    return [int((own_logits(game, client).argmax(axis=1) == labels).sum()) for client in range(game.clients)]
+
+
+def by_chance(folder: Path, made: Round) -> float:
+    """The share of test images that a model labels correctly that always says the most frequent label."""
+    from fedcoin_cli.learning.weights import read_test
+
+    spec = parse_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
+    labels = read_test(folder / TEST_NAME, spec).labels.tolist()
+    return float(max(map(labels.count, set(labels))) / made.images)
 
 
 def _check_clients(updates: list[tuple[Path, Update]], call: Task) -> None:

@@ -128,18 +128,27 @@ def _asked_clients(text: str | None, most: int) -> tuple[int, int]:
 
 
 def _gather(call: Call, places: list[Path], folder: Path | None, *, proxy: bool) -> None:
-    from fedcoin_cli.application.rounds.gathering import gather, updates_in
+    from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
 
     workspace = call.workspace()
     chosen = workspace.latest_round() if folder is None else folder
     gathered = gather(chosen, updates_in(places), workspace.genesis(), proxy=proxy)
     clients = [update.client for update in gathered.updates]
-    data = {"round": str(chosen), "clients": clients, "bytes": gathered.size_bytes}
+    right = [100 * count / gathered.images for count in right_alone(chosen, gathered)]
+    weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(chosen, gathered)]
+    if weak:
+        named = ", ".join(map(str, weak))
+        call.output.note(
+            f"no better than one label for all images: client {named}. Weights are wanted, not their change since the"
+            " round began; with safetensors.numpy store np.ascontiguousarray(weight)"
+        )
+    alone = [f"{share:.4f}" for share in right]
+    data = {"round": str(chosen), "clients": clients, "alone": alone, "bytes": gathered.size_bytes}
     lines = [
         f"round    {chosen}",
         *(
-            f"client {number:3}  {update.client}, {counted(update.examples, 'example')}"
-            for number, update in enumerate(gathered.updates, 1)
+            f"client {number:3}  {update.client}, {counted(update.examples, 'example')}, {share:.1f}% right alone"
+            for number, (update, share) in enumerate(zip(gathered.updates, right, strict=True), 1)
         ),
         f"files    {gathered.size_bytes / 1e6:.1f} MB",
         "",

@@ -67,6 +67,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     if call.output.lively:
         call.output.note("loading TensorFlow")
     from fedcoin_cli.application.rounds.making import Recipe, make_round
+    from fedcoin_cli.learning.agreement import check_reading
     from fedcoin_cli.learning.datasets import load
     from fedcoin_cli.learning.model import parse_model
     from fedcoin_cli.learning.splits import SPLITS
@@ -76,8 +77,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         raise typer.BadParameter(f"no such split: {case!r}; choose one of {', '.join(SPLITS)}")
     data, spec = load(dataset or "digits"), None
     if model is not None:
-        spec = parse_model(model.read_bytes(), where=str(model))
+        text = model.read_bytes()
+        spec = parse_model(text, where=str(model))
         data = data.reshaped(spec.input_shape)
+        check_reading(text.decode(), spec, data.test, where=str(model))
     count = settings.task.clients
     recipe = Recipe(data, case, count, epochs or 10, seed or 0, settings.task.aggregation, spec)
     total = count * recipe.epochs

@@ -1,10 +1,10 @@
-"""`kernel.c` as a loaded library: compiled by the system's `cc` on first use, for the very CPU it runs on.
+"""`kernel.c` and `cube.c` as one loaded library, compiled by the system's `cc` on first use, for this very CPU.
 
 The result lies in the user's cache folder under a name made of everything it depends on, and is loaded from there only
 if nobody else could have put it there; else it is compiled for one process into a folder of its own. Where somebody has
-put a library of this very source among the system's (a container image without a compiler has one), that is taken; the
+put a library of these very sources among the system's (as in a container image without a compiler), that is taken; the
 loader picks its flavour for this CPU. Whatever is missing means that there is no library, never an error: others can
-count as well. What is done with the library lives in `kernel`.
+count as well. What is done with the library lives in `kernel` and `cube`.
 """
 
 import atexit
@@ -25,10 +25,11 @@ from typing import Any, Final
 from cffi import FFI
 from platformdirs import user_cache_path
 
-SOURCE: Final = Path(__file__).with_name("kernel.c")
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "cube.c"))
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
-INSTALLED: Final = f"libfedcoin-kernel-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
-"""What a library of this source is called among the system's."""
+_DIGEST: Final = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
+INSTALLED: Final = f"libfedcoin-kernel-{_DIGEST[:16]}.so"
+"""What a library of these sources is called among the system's."""
 
 _PATIENCE_S: Final = 120.0
 
@@ -40,9 +41,11 @@ _log: Final = logging.getLogger(__name__)
 def library() -> Any:
     """The loaded library, or None where it can neither be found nor made. Any number of processes may ask at once."""
     try:
-        source = SOURCE.read_text()
+        source = "".join(source.read_text() for source in SOURCES)
         # The declarations are those of the definitions: every exported function starts in column 0.
-        for declaration in re.findall(r"^(?:void|int32_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE):
+        for declaration in re.findall(
+            r"^(?:void|int32_t|int64_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE
+        ):
             ffi.cdef(declaration + ";", override=True)
         compiler = shutil.which("cc")
         return ffi.dlopen(INSTALLED if compiler is None else str(_compiled(source, compiler)))
@@ -114,7 +117,7 @@ def _compile(compiler: str, path: Path) -> None:
     # A folder of its own: a linker makes its file anew, and would do so with the mode that the umask allows.
     with tempfile.TemporaryDirectory(prefix=".kernel-", dir=path.parent) as folder:
         draft = Path(folder) / path.name
-        command = [compiler, *FLAGS, "-o", str(draft), str(SOURCE)]
+        command = [compiler, *FLAGS, "-o", str(draft), *map(str, SOURCES)]
         subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE_S)
         draft.chmod(0o700)
         draft.replace(path)

@@ -29,7 +29,7 @@ class FirstLayer:
     """First pre-activations of all clients, in chunks of images that share one label.
 
     `chunks` holds (label, positions) with positions into the test set; `block(i)` is the (K, units, images) float64
-    array of chunk i. Blocks are kept as long as all of them fit into `MAX_CACHED_BYTES`, and recomputed otherwise.
+    array of chunk i. Blocks are kept (`cached`) if all of them fit into `MAX_CACHED_BYTES`, and recomputed otherwise.
     """
 
     def __init__(self, game: Game) -> None:
@@ -37,7 +37,7 @@ class FirstLayer:
         self.game = game
         self.chunks = list(_label_chunks(game.test.labels))
         self._cache: dict[int, Floats] = {}
-        self._cached = 8 * game.clients * game.images * game.spec.first_values <= MAX_CACHED_BYTES
+        self.cached = 8 * game.clients * game.images * game.spec.first_values <= MAX_CACHED_BYTES
         # One product for all clients: (K·units, values), or for a convolution (K·filters, values of a window).
         kernels = [update[0].reshape(first.inputs, -1).T for update in game.updates]
         self._kernels = np.concatenate(kernels).astype(np.float64)
@@ -58,7 +58,7 @@ class FirstLayer:
         """First pre-activations of chunk `index`, (K, units, images)."""
         if index not in self._cache:
             block = self._compute(self.chunks[index][1])
-            if not self._cached:
+            if not self.cached:
                 return block
             self._cache[index] = block
         return self._cache[index]

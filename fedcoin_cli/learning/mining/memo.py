@@ -35,6 +35,12 @@ class Memo:
         else:
             self._all[list(masks)] = counts
 
+    def fill(self, counts: npt.NDArray[np.int64]) -> None:
+        """Take over the counts of the masks 1..2^K−1, in place of all that are here."""
+        assert self._all is not None
+        self._all[1:] = counts
+        self._size = len(counts)
+
     def select(self, masks: Sequence[int]) -> Mapping[int, int]:
         """The counts of these masks, all of which must be known."""
         if self._all is None:

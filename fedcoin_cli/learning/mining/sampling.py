@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -28,6 +29,9 @@ _SAFE_SHARE: Final = 0.8
 _MEASURED_AFTER: Final = 64
 _LOOKAHEAD: Final = 64
 _PROXY_COALITIONS: Final = 1_000
+# So much of RUNTIME, and at most so long, all coalitions are counted together to see how long that would take.
+_SAMPLE_SHARE: Final = 0.05
+_SAMPLE_S: Final = 0.4
 # From here on the bound on payments is narrow enough to foretell how many more rankings a wanted one takes.
 _TELLING_SQUARES: Final = 8
 
@@ -39,6 +43,25 @@ class Utility(Protocol):
 
     def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
         """u(mask) in images for each non-empty mask, in order."""
+        ...
+
+
+class Whole(Protocol):
+    """What counts all coalitions together, in `total` parts of alike cost; `cube.Cube` is one."""
+
+    total: int
+
+    @property
+    def done(self) -> int:
+        """How many parts are counted."""
+        ...
+
+    def step(self) -> None:
+        """Do about a tenth of a second of the work."""
+        ...
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """u(mask) in images for the masks 1..2^K−1, once all is done."""
         ...
 
 
@@ -76,6 +99,7 @@ class Plan:
 class Progress:
     """Where a session stands: whole rankings walked, distinct coalitions evaluated, how many exactness needs.
 
+    Where all coalitions are counted together, `evaluated` is that share of them which the images done are of all.
     `precision` is that of the rankings walked; None without stakes, before four whole squares, and once all is known.
     """
 
@@ -109,12 +133,20 @@ class Session:
         terms: K, n, u(∅) and the proxy.
         plan: seed, key, grid, RUNTIME, estimator and stakes.
         clock: monotonic seconds.
+        whole: what counts all coalitions together, where that is possible; else they are enumerated.
     """
 
     def __init__(
-        self, utility: Utility, terms: TableTerms, plan: Plan, clock: Callable[[], float] = time.monotonic
+        self,
+        utility: Utility,
+        terms: TableTerms,
+        plan: Plan,
+        clock: Callable[[], float] = time.monotonic,
+        whole: Whole | None = None,
     ) -> None:
         self.utility = utility
+        self._whole = whole if terms.clients <= MAX_EXACT_CLIENTS else None
+        self._whole_s = 0.0
         self.terms = terms
         self.plan = plan
         self._clock = clock
@@ -146,10 +178,12 @@ class Session:
         while not self._finished():
             if self._enumerated is None and self._should_enumerate():
                 self._enumerated = 1
-            if self._enumerated is None:
-                self._walk()
-            else:
+            if self._enumerated is not None:
                 self._enumerate()
+            elif self._samples():
+                self._step()
+            else:
+                self._walk()
             if self._clock() >= until:
                 break
         return self.progress()
@@ -157,7 +191,12 @@ class Session:
     def progress(self) -> Progress:
         total = None if self._enumerated is None else (1 << self.terms.clients) - 1
         precision = None if self._everything_known() else self._precision
-        return Progress(self._rankings, len(self.memo), total, self._finished(), precision)
+        return Progress(self._rankings, self._evaluated(total), total, self._finished(), precision)
+
+    def _evaluated(self, total: int | None) -> int:
+        """Coalitions evaluated, or as many as the work done on all together comes to."""
+        whole = self._whole
+        return max(len(self.memo), 0 if whole is None or total is None else total * whole.done // whole.total)
 
     def estimate(self) -> Mined:
         """The estimate of everything known so far.
@@ -242,14 +281,29 @@ class Session:
         if self.plan.estimator == "exact":
             return True
         evaluated, seconds = self._measured
-        if evaluated < _MEASURED_AFTER:
+        if evaluated < _MEASURED_AFTER or self._samples():
             return False
-        missing = (1 << self.terms.clients) - 1 - len(self.memo)
-        if self._walking_ends_sooner(missing):
+        missing_s = self._missing_s()
+        if self._walking_ends_sooner(missing_s * evaluated / seconds if seconds else inf):
             return False
-        return missing * seconds / evaluated <= _SAFE_SHARE * (self._deadline - self._clock())
+        return missing_s <= _SAFE_SHARE * (self._deadline - self._clock())
 
-    def _walking_ends_sooner(self, missing: int) -> bool:
+    def _missing_s(self) -> float:
+        """How long the coalitions that are missing would take, all together or one by one."""
+        if self._whole is not None:
+            left = self._whole.total - self._whole.done
+            return left * self._whole_s / self._whole.done if self._whole.done else inf
+        evaluated, seconds = self._measured
+        return ((1 << self.terms.clients) - 1 - len(self.memo)) * seconds / evaluated
+
+    def _samples(self) -> bool:
+        """Whether it is still to be seen how long all coalitions together would take."""
+        if self._whole is None or self.plan.estimator == "balanced" or self._rankings < self.plan.least:
+            return False
+        enough_s = min(_SAMPLE_S, _SAMPLE_SHARE * self.plan.runtime_s)
+        return self._whole_s < enough_s and self._whole.done < self._whole.total
+
+    def _walking_ends_sooner(self, missing: float) -> bool:
         """Whether the wanted payment error takes fewer coalitions than the `missing` ones: errors fall with √t."""
         if self._wanted_micro is None:
             return False
@@ -259,8 +313,20 @@ class Session:
 
     def _enumerate(self) -> None:
         assert self._enumerated is not None
+        if self._whole is not None:
+            self._step()
+            return
         masks, self._enumerated = self.memo.unknown(self._enumerated, self.utility.batch)
         self._evaluate(masks)
+
+    def _step(self) -> None:
+        """Count a part of all coalitions together."""
+        assert self._whole is not None
+        started = self._clock()
+        self._whole.step()
+        self._whole_s += self._clock() - started
+        if self._whole.done == self._whole.total:
+            self.memo.fill(self._whole.counts())
 
     def _walk(self) -> None:
         """Evaluate one batch of coalitions on the way of the next rankings, and count the rankings it completes."""
