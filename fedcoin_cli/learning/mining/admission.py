@@ -61,7 +61,9 @@ def refused_update(
 def _miscounted(
     reference: Reference, engine: Utility, masks: Sequence[int], intervals: Sequence[Interval]
 ) -> Refusal | None:
-    for mask, interval, count in zip(masks, intervals, engine.counts(masks).tolist(), strict=True):
+    ordered = sorted(zip(masks, intervals, strict=True), key=lambda each: each[0])  # neighbours share members
+    counts = engine.counts([mask for mask, _ in ordered]).tolist()
+    for (mask, interval), count in zip(ordered, counts, strict=True):
         if not interval.lo <= count <= interval.hi:
             return Refusal(_largest_member(reference, mask), mask, interval, count)
     return None
