@@ -202,7 +202,7 @@ def _limited(values: Floats, bounds: Floats, share: float) -> tuple[Floats, Floa
     if bounds.max() < share * LIMIT:
         return values, bounds
     small = bounds < share * LIMIT
-    return np.where(small, values, 0.0), np.where(small, bounds, np.inf)
+    return np.nan_to_num(values), np.where(small, bounds, np.inf)
 
 
 def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floats:
