@@ -21,6 +21,7 @@ from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
 from fedcoin_cli.application.miner.lobby import Lobby
 from fedcoin_cli.application.miner.ports import RosterSigner
+from fedcoin_cli.application.miner.readers import Readers
 from fedcoin_cli.application.miner.replica import Replica, reconcile
 from fedcoin_cli.application.miner.twins import Twins
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
@@ -134,8 +135,9 @@ class Node:
         self._dying: set[str] = set()
         self._settled_ms = self.now_ms()
         self._sweep_fetched()
-        door = Door(host, own.port + 1, self._admission)
-        self._blobs = Blobs(self._key, self._store, {p.address: p.files for p in others}, door)
+        self._readers = self._open_readers()
+        files, door = {p.address: p.files for p in others}, Door(host, own.port + 1, self._admission)
+        self._blobs = Blobs(self._key, self._store, files, door, self._readers.may_read)
         self._stack.callback(self._blobs.close)
         self._child: Child | None = None
         self._child_restart_at = 0
@@ -170,6 +172,15 @@ class Node:
                 hint="it observes until others have moved on; where all are needed: fedcoin repair --forget-log",
             )
         return log, remembered
+
+    def _open_readers(self) -> Readers:
+        """Who may read what, by the ledger as it is: every task that there ever was, in its order, and kept tables."""
+        readers = Readers(self._admission.members)
+        for record in sorted(self._ledger.tip.state.tasks.values(), key=lambda one: one.height):
+            readers.began(record.task)
+        for task, tables in self._housekeeping.kept():
+            readers.revealed(task.id, tables)
+        return readers
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
         for peer in peers:
@@ -407,6 +418,7 @@ class Node:
         """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
         kinds = [transaction.kind for transaction in block.transactions]
         self.events.write("block", height=block.height, id=block.id, transactions=kinds)
+        self._readers.follow(block.transactions)
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result):
                 record = self._ledger.tip.state.tasks[transaction.task]
