@@ -56,7 +56,7 @@ def verdict(seed: int, engine: Kind = "auto") -> Verdict:
     reference = Reference(game)
     drawn = np.random.default_rng(seed).permutation(admission_masks(TASK, game.clients))
     masks = sorted({game.full, *drawn[:MOST_MASKS].tolist()})
-    counts = engine_for(game, threads=1, kind=engine).counts(masks).tolist()
+    counts = engine_for(game, threads=0 if engine == "keras" else 1, kind=engine).counts(masks).tolist()
     outside = [_outside(reference, masks, counts, factor) for factor in (1, RAISE_FACTOR)]
     return Verdict(kind, refused_update(reference, TASK) is not None, len(masks), *outside)
 
