@@ -131,6 +131,7 @@ def test_a_long_task_is_verified_in_slices_and_becomes_final(monkeypatch: pytest
         world.heal()
         task = world.clients.task(0, 1)
         replica = _replica(world.nodes[0])
+        world.run_until(1_000, lambda: False)
         world.nodes[0].deliver(task.sender, TransactionNote(task))
         assert replica._intake.is_verifying
         assert replica.deadline_ms <= replica.ports.now_ms() + 1
