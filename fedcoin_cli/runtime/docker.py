@@ -112,7 +112,7 @@ class DockerRuntime:
             container = self._engine.containers.get(self._place.name(number))
             if container.status == "paused":
                 container.unpause()
-            if container.status == "restarting":  # it is no process now, but the engine is about to make it one
+            if container.status == "restarting":  # no process now, but the engine will make it one
                 container.stop(timeout=0)
             elif container.status not in _ENDED:
                 container.kill(name)
