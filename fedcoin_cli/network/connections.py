@@ -26,12 +26,23 @@ class Standing(Enum):
 
     SILENT = 0
     GUEST = 1
-    MEMBER = 2
+    ASKER = 2
+    MEMBER = 3
+
+
+def asker(address: str, identity: bytes = b"") -> str:
+    """The name of a person who asks with the key of a member, on one connection: never the member's own."""
+    return f"{address}/{identity.hex()}"
+
+
+def owner(name: str) -> str:
+    """Whose key is behind a sender's name."""
+    return name.partition("/")[0]
 
 
 @dataclass(slots=True)
 class Connection:
-    """One accepted connection; `address` and `identity` are known once it has sent a frame."""
+    """One accepted connection; `address` (an asker's name) and `identity` are known once it has sent a frame."""
 
     fd: int
     remote: object
@@ -51,6 +62,7 @@ class Connections:
         self._most = {
             Standing.SILENT: members_most + GUESTS_MOST,
             Standing.GUEST: GUESTS_MOST,
+            Standing.ASKER: members_most,
             Standing.MEMBER: members_most,
         }
         self._open: dict[int, Connection] = {}
@@ -79,7 +91,8 @@ class Connections:
         connection.heard_s = now_s
         connection.delivered = True
         connection.address, connection.identity = address, identity
-        connection.standing = Standing.MEMBER if member else Standing.GUEST
+        member_standing = Standing.MEMBER if address == owner(address) else Standing.ASKER
+        connection.standing = member_standing if member else Standing.GUEST
         self._newest[address] = connection
 
     def identity_of(self, address: str) -> bytes | None:
