@@ -205,7 +205,9 @@ class P2P:
 
     def _allows(self, sender: str, now_s: float) -> bool:
         if sender not in self._links:
-            sender = asker(owner(sender))  # all connections of an account have one allowance, apart from its miner's
+            sender = asker(
+                owner(sender)
+            )  # all connections of an account have one allowance, apart from its miner's
         bucket = self._buckets.get(sender)
         if bucket is None:
             if len(self._buckets) >= 4096:

@@ -17,10 +17,12 @@ def test_who_asks_with_a_miners_key_is_answered_and_is_no_miner() -> None:
         connect(first, second, asking)
         first.send(town.address(1), b"miner")
         asking.send(town.address(1), b"person")
-        heard = dict((frame, name) for name, frame in gather([first, second, asking], lambda got: len(got[1]) == 2)[1])
+        frames = gather([first, second, asking], lambda got: len(got[1]) == 2)[1]
+        heard = {frame: name for name, frame in frames}
         assert heard[b"miner"] == town.address(0)
         name = heard[b"person"]
-        assert name.startswith(asker(town.address(0))) and owner(name) == town.address(0) != name
+        assert name.startswith(asker(town.address(0)))
+        assert owner(name) == town.address(0) != name
         assert second.inbound(town.address(0)) == 1
         second.send(name, b"to the person")
         second.send(town.address(0), b"to the miner")
