@@ -43,6 +43,7 @@ CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 DISK_LEAST_BYTES = 256 * 2**20
 DISK_LOW_TOLD_MS = 60_000
+CLOCK_TOLD_MS = 60_000
 MALFORMED_TOLD_MS = 60_000
 MALFORMED_SENDERS = 1_000
 
@@ -92,6 +93,7 @@ class Node:
         self._stopping = False
         self._malformed_told: dict[str, int] = {}
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
+        self._clock_told_ms = self.now_ms() - CLOCK_TOLD_MS
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -197,6 +199,7 @@ class Node:
                 self.events.write("file", digest=event.digest, problem=type(event).__name__.lower())
         self._hear_child()
         self._replica.tick()
+        self._tell_clock()
         if self._untidy:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
@@ -217,6 +220,14 @@ class Node:
             case Beside() if sender in self.genesis.roster:
                 self._hear_beside(sender, message)
         self._replica.receive(sender, message)
+
+    def _tell_clock(self) -> None:
+        """Once in a while: why this miner votes for nothing new."""
+        minutes = self._replica.clock_behind_ms // 60_000
+        if minutes and self.now_ms() - self._clock_told_ms >= CLOCK_TOLD_MS:
+            self._clock_told_ms = self.now_ms()
+            hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; set the clock"
+            self.events.write("clock behind", minutes=minutes, hint=hint)
 
     def _meet(self, sender: str, nonce: str) -> None:
         """A heartbeat: if two processes speak with one key, tell both which came second."""
