@@ -42,9 +42,10 @@ class Blobs:
     def __init__(
         self, key: KeyPair, store: Store, peers: Mapping[str, str], door: Door | None = None
     ) -> None:
-        self._wire = P2P(key, peers, door, PIECES)
+        asking = door is None
+        self._wire = P2P(key, peers, door, PIECES, asking=asking)
         self.port = self._wire.port
-        self._store, self._peers = store, tuple(peer for peer in peers if peer != key.address)
+        self._store, self._peers = store, tuple(peer for peer in peers if asking or peer != key.address)
         self._downloads = Downloads(store, key.address, self._wire, self._report)
         self._uploads = Uploads(store, self._wire, self._report)
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()

@@ -85,6 +85,8 @@ class Replica:
         self.ledger = ledger
         self.ports = ports
         self.engine = ""
+        # How far the last fresh block that was offered is ahead of this clock, when that is too far to vote for it.
+        self.clock_behind_ms = 0
         self._signer = signer
         self._log = log
         self._nonce = nonce
@@ -334,8 +336,11 @@ class Replica:
 
     def acceptable(self, block: Block) -> bool:
         """Local check of a fresh block: its time, its tasks' files, its close or result."""
-        if block.header.time_ms > self.ports.wall_ms() + CLOCK_SKEW_MS:
+        ahead_ms = block.header.time_ms - self.ports.wall_ms()
+        if ahead_ms > CLOCK_SKEW_MS:
+            self.clock_behind_ms = ahead_ms
             return False
+        self.clock_behind_ms = 0
         return all(self._accepts(transaction) for transaction in block.transactions)
 
     def pack(self, view: int) -> Block | None:
