@@ -17,7 +17,7 @@ from fedcoin_cli.learning.model import Dense, ModelSpec
 Make = Callable[..., Game]
 
 
-@pytest.mark.parametrize(("kind", "rounds"), [("kernel", 40), ("keras", 16)])
+@pytest.mark.parametrize(("kind", "rounds"), [("kernel", 16), ("keras", 8)])
 def test_no_honest_count_is_outside(kind: Kind, rounds: int) -> None:
     """In rounds made to break rounding no count leaves even the narrow interval, admitted or not; many are admitted."""
     if kind == "kernel" and compiled.library() is None:

@@ -5,9 +5,9 @@ when its input closes. While it mines it works in short slices and looks for ord
 a task (game, engine, counts) is kept until the task is forgotten.
 """
 
+import logging
 import os
 import select
-import sys
 import time
 from collections import deque
 from functools import cached_property
@@ -35,6 +35,8 @@ PROGRESS_S = 0.5
 SAVE_S = 5.0
 OWN_CHECK_S = 1.0
 _READ_BYTES = 2**20
+
+_log = logging.getLogger(__name__)  # without a handler warnings go to standard error: the miner's log
 
 
 class Problem:
@@ -228,8 +230,8 @@ class Worker:
     def _finish(self, order: work.Mine, session: Session) -> None:
         wrong = self._problem(order.task).checker.own_errors(session.memo, OWN_CHECK_S)
         if wrong:  # who commits to it is accused by all others, and loses the pay
-            print(
-                f"task {order.task.id[:12]}: this machine miscounts {wrong[0]:x}; no commit", file=sys.stderr
+            _log.warning(
+                "task %.12s: this machine miscounts coalition %x: no commit", order.task.id, wrong[0]
             )
             return
         mined = session.estimate()
