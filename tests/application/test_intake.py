@@ -7,7 +7,8 @@ from simulator import run
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.intake import FILES_PATIENCE_MS
 from fedcoin_cli.application.miner.replica import Replica
-from fedcoin_cli.network.message import Proposal, TransactionNote
+from fedcoin_cli.network.frame import to_frame
+from fedcoin_cli.network.message import Message, Proposal, Receipt, TransactionNote
 from ledger_store.block import make_block
 from ledger_store.transaction import Task
 
@@ -100,7 +101,7 @@ def test_a_task_that_comes_back_is_ready_although_nobody_looks_again() -> None:
 
 
 def test_what_is_refused_is_forgotten() -> None:
-    """A task that its inspection refuses leaves nothing behind, here or in the mining child."""
+    """A task that its inspection refuses leaves nothing behind, here or in the child; its account hears why, in ASCII."""
 
     def live(world: World) -> None:
         world.heal()
@@ -111,8 +112,13 @@ def test_what_is_refused_is_forgotten() -> None:
         assert task.id in replica._intake._given
         orders: list[work.Order] = []
         replica.ports.order = orders.append  # type: ignore[assignment, method-assign]  # what is ordered
+        sent: list[Message] = []
+        replica.ports.send = lambda _, message: sent.append(message)  # type: ignore[method-assign]  # what is said
         replica._orders.give(("inspect", task.id), work.Inspect(task))
-        replica.answer(work.Inspected(task.id, "no good"))
+        replica.answer(work.Inspected(task.id, "layer d\u00e9but: no good"))
+        (told,) = (message for message in sent if isinstance(message, Receipt))
+        assert to_frame(told)
+        assert told.error == "layer d\\xe9but: no good"
         assert task.id not in replica._intake._given
         assert work.Forget(task) in orders
 

@@ -62,3 +62,16 @@ def test_a_killed_child_is_seen_and_disturbs_nobody(child: Child) -> None:
     for _ in range(100):
         child.order(Inspect(ChainMaker(1).task()))
     assert child.answers() == []
+
+
+def test_a_store_lies_wherever_a_person_wants_it(tmp_path: Path) -> None:
+    """Letters beyond ASCII in the workspace's folder: the child gets its first order and says that it is ready."""
+    folder = tmp_path / "jos\u00e9"
+    folder.mkdir()
+    child = Child(
+        Configure(str(folder / "store"), ChainMaker(1).miners[0].address, 1, "auto"), tmp_path / "log"
+    )
+    try:
+        assert isinstance(heard(child, lambda answers: len(answers) == 1)[0], Ready)
+    finally:
+        child.close()

@@ -297,6 +297,9 @@ class Node:
                     total=answer.total,
                     error_micro=answer.error_micro,
                 )
+                if answer.full:
+                    hint = "its counts fill the memory that a miner takes for them: it walks no further"
+                    self.events.write("memory full", task=answer.task, rankings=answer.rankings, hint=hint)
             case work.Estimated():
                 self._housekeeping.works_on([answer.table])
                 self.events.write(

@@ -262,6 +262,7 @@ def _mined(order: work.Mine, progress: Progress) -> work.Mined:
         progress.evaluated,
         progress.exact_total or 0,
         _largest_micro(progress.precision),
+        progress.full,
     )
 
 
