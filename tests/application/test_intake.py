@@ -101,7 +101,7 @@ def test_a_task_that_comes_back_is_ready_although_nobody_looks_again() -> None:
 
 
 def test_what_is_refused_is_forgotten() -> None:
-    """A task that its inspection refuses leaves nothing behind, here or in the child; its account hears why, in ASCII."""
+    """A task that its inspection refuses leaves nothing behind; its account hears why, in ASCII."""
 
     def live(world: World) -> None:
         world.heal()

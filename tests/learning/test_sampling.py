@@ -3,7 +3,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
-from memory import peak_bytes
 from oracles import shapley, walk
 
 from fedcoin_cli.consensus.rankings import on_grid, prefixes, ranking
@@ -209,16 +208,3 @@ def test_walking_ends_where_memory_does(monkeypatch: pytest.MonkeyPatch) -> None
     assert 50 < mined.rankings < session.plan.most
     terms = TableTerms(40, 1000, 5)
     assert derive(mined.table, Claim(SEED, KEY, mined.rankings, exact=False), terms).sums == mined.sums
-
-
-def test_a_table_takes_no_more_memory_than_was_reckoned_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counts, rankings and the making of the table stay below the bound, traced to the byte."""
-    monkeypatch.setattr(sampling, "MOST_BYTES", 4 * 2**20)
-
-    def mine() -> None:
-        session, _, _ = start(100, runtime_s=1e9, most=10**6)
-        finish(session)
-        assert session.progress().full
-        session.estimate()
-
-    assert peak_bytes(mine) < 1.5 * 4 * 2**20

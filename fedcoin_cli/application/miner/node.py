@@ -309,6 +309,8 @@ class Node:
                     rankings=answer.rankings,
                     exact=answer.exact,
                 )
+            case work.Inspecting():
+                self.events.write("inspecting", task=answer.task, done=answer.done, total=answer.total)
             case work.Inspected():
                 self.events.write("inspected", task=answer.task, error=answer.error)
             case work.TableVerified():

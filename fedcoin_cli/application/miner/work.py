@@ -90,6 +90,15 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspecting:
+    """Progress of an inspection: so many coalitions of those that it looks at."""
+
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Inspected:
     """`error` None: the files are what the task says and no update makes rounding matter."""
 
@@ -158,7 +167,7 @@ class MaskVerified:
     wrong: bool
 
 
-Answer = Ready | Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
+Answer = Ready | Inspecting | Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
 
 _KINDS: dict[str, type[Order | Answer]] = {
     kind.__name__: kind
@@ -171,6 +180,7 @@ _KINDS: dict[str, type[Order | Answer]] = {
         VerifyMask,
         Forget,
         Ready,
+        Inspecting,
         Inspected,
         Mined,
         Estimated,

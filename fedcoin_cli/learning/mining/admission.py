@@ -11,6 +11,8 @@ from itertools import combinations
 from math import comb
 from typing import Final
 
+import numpy as np
+
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Interval, Reference
 
 PAIRS: Final = 256
@@ -29,16 +31,46 @@ class Refusal:
 
 
 def refused_update(reference: Reference, task_id: str) -> Refusal | None:
-    """The first coalition whose interval at 2ε is wider than max(2, n/1000), or None: the updates are admissible.
+    """A coalition whose interval at 2ε is wider than max(2, n/1000), or None: the updates are admissible.
 
     `task_id` is hex. The blame falls on the member with the largest absolute pass: its size rounds the others away.
     """
-    masks = admission_masks(task_id, reference.game.clients)
-    allowed = max(2.0, reference.game.images / 1000)
-    for mask, interval in zip(masks, reference.intervals(masks, RAISE_FACTOR), strict=True):
-        if interval.width > allowed:
-            return Refusal(_largest_member(reference, mask), mask, interval)
-    return None
+    inspection = Inspection(reference, task_id)
+    while inspection.advance():
+        pass
+    return inspection.refused
+
+
+class Inspection:
+    """The same in small steps, for whoever has other things to do; `done` of `total` coalitions' work is done.
+
+    It ends with the first coalition that is too wide: the images that are left can only make it wider.
+    """
+
+    def __init__(self, reference: Reference, task_id: str) -> None:
+        self._reference = reference
+        self._masks = admission_masks(task_id, reference.game.clients)
+        self._allowed = max(2.0, reference.game.images / 1000)
+        self._totals = np.zeros((len(self._masks), 3), np.int64)
+        self._steps = reference.steps(self._masks, RAISE_FACTOR, self._totals)
+        self.total, self.share = len(self._masks), 0.0
+        self.refused: Refusal | None = None
+
+    @property
+    def done(self) -> int:
+        """So many coalitions' work is done, of `total`."""
+        return int(self.share * self.total)
+
+    def advance(self) -> bool:
+        """One step; False when there is none left to do."""
+        reached = next(self._steps, None)
+        wide = np.flatnonzero(self._totals[:, 2] - self._totals[:, 0] > self._allowed)
+        if len(wide):
+            mask, (lo, count, hi) = self._masks[wide[0]], self._totals[wide[0]].tolist()
+            self.refused = Refusal(_largest_member(self._reference, mask), mask, Interval(lo, count, hi))
+            return False
+        self.share = 1.0 if reached is None else reached[0] / reached[1]
+        return reached is not None
 
 
 def admission_masks(task_id: str, clients: int) -> list[int]:
