@@ -98,6 +98,9 @@ class Inspecting:
         if task.price_micro > 0:
             self.allowed_s = max(PAID_INSPECTION_S, task.runtime_ms / 10_000)
         self._taken_s = self.told_s = 0.0
+        self._begun: tuple[float, float] | None = (
+            None  # after the first slice, which lays out what all others use
+        )
 
     def advance(self, budget_s: float) -> bool:
         """Work for about so long; False when nothing is left to do."""
@@ -107,14 +110,17 @@ class Inspecting:
             more = self.work.advance()
             now = time.monotonic()
         self._taken_s += now - began
+        self._begun = self._begun or (self._taken_s, self.work.share)
         return more
 
     @property
     def excess(self) -> str | None:
         """Why it is given up, as soon as that can be foretold."""
-        if self._taken_s < _FORETOLD_AFTER_S:
+        begun_s, begun = self._begun or (0.0, 0.0)
+        if self._taken_s - begun_s < _FORETOLD_AFTER_S:
             return None
-        whole_s = self._taken_s / max(self.work.share, 1e-9)
+        rate_s = (self._taken_s - begun_s) / max(self.work.share - begun, 1e-9)
+        whole_s = begun_s + rate_s * (1 - begun)
         if whole_s <= self.allowed_s:
             return None
         cost = f"would take about {min(whole_s, 1e9):.0f} s here, {self.allowed_s:.0f} s are allowed at this price"
