@@ -9,10 +9,12 @@ from simulator import run
 
 from fedcoin_cli.application.miner import intake, work
 from fedcoin_cli.application.miner.intake import FILES_PATIENCE_MS
+from fedcoin_cli.application.miner.mempool import Pendable
 from fedcoin_cli.application.miner.replica import Replica
+from fedcoin_cli.network.frame import to_frame
 from fedcoin_cli.network.message import Message, Proposal, Receipt, TransactionNote
 from ledger_store.block import make_block
-from ledger_store.transaction import Task, sign
+from ledger_store.transaction import Task, Transfer, sign
 
 
 def test_a_task_whose_files_never_come_gives_its_sequence_free() -> None:
@@ -103,7 +105,7 @@ def test_a_task_that_comes_back_is_ready_although_nobody_looks_again() -> None:
 
 
 def test_what_is_refused_is_forgotten() -> None:
-    """A task that its inspection refuses leaves nothing behind, here or in the mining child."""
+    """A task that its inspection refuses leaves nothing behind; its account hears why, in ASCII."""
 
     def live(world: World) -> None:
         world.heal()
@@ -114,8 +116,13 @@ def test_what_is_refused_is_forgotten() -> None:
         assert task.id in replica._intake._given
         orders: list[work.Order] = []
         replica.ports.order = orders.append  # type: ignore[assignment, method-assign]  # what is ordered
+        sent: list[Message] = []
+        replica.ports.send = lambda _, message: sent.append(message)  # type: ignore[assignment, method-assign]  # what is said
         replica._orders.give(("inspect", task.id), work.Inspect(task))
-        replica.answer(work.Inspected(task.id, "no good"))
+        replica.answer(work.Inspected(task.id, "layer d\u00e9but: no good"))
+        (told,) = (message for message in sent if isinstance(message, Receipt))
+        assert to_frame(told)
+        assert told.error == "layer d\\xe9but: no good"
         assert task.id not in replica._intake._given
         assert work.Forget(task) in orders
 
@@ -190,7 +197,7 @@ def test_one_task_a_peer_is_verified_at_a_time(monkeypatch: pytest.MonkeyPatch) 
         first, second = world.clients.task(0, 1), world.clients.task(1, 1)
         own = _replica(node)._intake
         answers: list[Message] = []
-        own._ports.send = lambda _, message: answers.append(message)  # type: ignore[method-assign]  # what is said
+        own._ports.send = lambda _, message: answers.append(message)  # type: ignore[assignment, method-assign]  # what is said
         for task in (first, first, second):
             own.receive("somebody", task)
         assert [one.task.id for one in own._verifying.values()] == [first.id]
@@ -210,12 +217,19 @@ def test_reminders_keep_to_a_budget_and_reach_everything(monkeypatch: pytest.Mon
         world.heal()
         own = _replica(world.nodes[0])._intake
         task, payments = world.clients.task(0, 1), [world.clients.transfer(client, 1) for client in (1, 2)]
-        for transaction in (task, *payments):
+        offered: list[Pendable] = [task, *payments]
+        for transaction in offered:
             own._admit(transaction, transaction.sender)
         miner = world.genesis.roster[1]
         own.checked_elsewhere(miner, (task.id,))
         said: list[tuple[str, str]] = []
-        own._ports.send = lambda to, note: said.append((to, note.transaction.id))  # type: ignore[method-assign]  # what is said
+
+        def say(to: str, message: Message) -> None:
+            assert isinstance(message, TransactionNote)
+            assert isinstance(message.transaction, Transfer | Task)
+            said.append((to, message.transaction.id))
+
+        own._ports.send = say  # type: ignore[method-assign]  # what is said
         for count in range(1, 4):
             own._remind()
             assert len({transaction for _, transaction in said}) == count

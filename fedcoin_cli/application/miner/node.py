@@ -332,6 +332,9 @@ class Node:
                     total=answer.total,
                     error_micro=answer.error_micro,
                 )
+                if answer.full:
+                    hint = "its counts fill the memory that a miner takes for them: it walks no further"
+                    self.events.write("memory full", task=answer.task, rankings=answer.rankings, hint=hint)
             case work.Estimated():
                 self._housekeeping.works_on([answer.table])
                 self.events.write(
@@ -341,6 +344,8 @@ class Node:
                     rankings=answer.rankings,
                     exact=answer.exact,
                 )
+            case work.Inspecting():
+                self.events.write("inspecting", task=answer.task, done=answer.done, total=answer.total)
             case work.Inspected():
                 self.events.write("inspected", task=answer.task, error=answer.error)
             case work.TableVerified():

@@ -85,6 +85,8 @@ def _row(one: "MinerState") -> list[object]:
     doing = standing.phase
     if standing.task is not None:
         doing += f" {standing.task[:16]}"
+    if standing.phase == "files" and standing.total:
+        doing = f"inspecting {standing.evaluated} of {standing.total} coalitions"
     if standing.phase == "mining":
         done = (
             f"{standing.evaluated} of {standing.total}" if standing.total else f"{standing.rankings} rankings"
