@@ -48,9 +48,10 @@ class Blobs:
         door: Door | None = None,
         may_read: MayRead = lambda _address, _digest: True,
     ) -> None:
-        self._wire = P2P(key, peers, door, PIECES)
+        asking = door is None
+        self._wire = P2P(key, peers, door, PIECES, asking=asking)
         self.port = self._wire.port
-        self._store, self._peers = store, tuple(peer for peer in peers if peer != key.address)
+        self._store, self._peers = store, tuple(peer for peer in peers if asking or peer != key.address)
         self._downloads = Downloads(store, key.address, self._wire, self._report)
         self._uploads = Uploads(store, self._wire, self._report, may_read)
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()

@@ -51,7 +51,8 @@ class FirstLayer:
     def lengths(self, index: int) -> Floats:
         """The lengths of the images of chunk `index`; no window of an image is longer."""
         images = pixels(self.game, self.chunks[index][1])
-        return np.linalg.norm(images.reshape(len(images), -1), axis=1)
+        lengths: Floats = np.linalg.norm(images.reshape(len(images), -1), axis=1)
+        return lengths
 
     def block(self, index: int) -> Floats:
         """First pre-activations of chunk `index`, (K, units, images)."""

@@ -1,10 +1,11 @@
 """The float64 reference: what a coalition's count is, and the interval [lo, hi] in which an honest count lies.
 
-Beside each value runs a bound on how far rounding may move it in any engine (`tolerance` derives it). ε of an image and a
-rival class is the sum of the bounds of the two logits, times a factor: lo counts the images whose true class stays
-ahead of all rivals by that, hi those in which it may be ahead. What is exact has no bound: ties then go to the lowest
-class, as everywhere. Bounds average absolute values, never the absolute value of an average, so that updates which
-cancel each other widen the interval instead of slipping through it. Whose claim is wrong is for the consensus to say.
+Beside each value runs a bound on how far rounding may move it in any engine (`tolerance` derives it). ε of an image
+and a rival class is the sum of the bounds of the two logits, times a factor: lo counts the images whose true class
+stays ahead of all rivals by that, hi those in which it may be ahead. What is exact has no bound: ties then go to the
+lowest class, as everywhere. Bounds average absolute values, never the absolute value of an average, so that updates
+which cancel each other widen the interval instead of slipping through it. Whose claim is wrong is for the consensus to
+say.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,9 +61,20 @@ class Reference:
 
     def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
         """The intervals of several non-empty coalitions, faster together than one by one."""
-        shares = self.game.shares(masks)
         totals = np.zeros((len(masks), 3), np.int64)
-        widest = self.game.spec.widest
+        for _ in self.steps(masks, factor, totals):
+            pass
+        return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
+
+    def steps(
+        self, masks: Sequence[int], factor: int, totals: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[int, int]]:
+        """The same in small steps, adding lo, count and hi to `totals` (masks, 3): yields done, of how much.
+
+        Widths only grow on the way.
+        """
+        shares = self.game.shares(masks)
+        widest, every = self.game.spec.widest, len(self.first.chunks) * len(masks)
         for index, (label, positions) in enumerate(self.first.chunks):
             block = self.first.block(index)
             pair = (block, np.abs(block))
@@ -71,7 +83,7 @@ class Reference:
             for start in range(0, len(masks), size):
                 rows = slice(start, start + size)
                 totals[rows] += self._chunk_totals((*pair, longest), shares[rows], label, factor)
-        return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
+                yield index * len(masks) + min(start + size, len(masks)), every
 
     def magnitudes(self) -> Floats:
         """How far rounding may move a logit of each client's own model, (K,)."""
@@ -91,7 +103,7 @@ class Reference:
         mixed = [
             (shares @ part.reshape(len(part), -1)).reshape(-1, *part.shape[1:]) for part in (first, absolute)
         ]
-        logits, bounds = self._through(shares, *mixed, lengths)
+        logits, bounds = self._through(shares, mixed[0], mixed[1], lengths)
         low, high = logits - factor * bounds, logits + factor * bounds
         counts = [_right(low, high, label), _right(logits, logits, label), _right(high, low, label)]
         return np.stack([right.sum(axis=1) for right in counts], axis=1)
@@ -197,7 +209,7 @@ def _tiny(products: npt.NDArray[np.bool_], biases: npt.NDArray[np.bool_], amount
 
 
 def _limited(values: Floats, bounds: Floats, share: float) -> tuple[Floats, Floats]:
-    """Without a bound where a number is so large that an engine's may be infinite: bounds are `share` of the largest."""
+    """No bound where a number is so large that an engine's may be infinite: bounds are `share` of the largest."""
     if bounds.max() < share * LIMIT:
         return values, bounds
     small = bounds < share * LIMIT

@@ -1,9 +1,9 @@
 """How far rounding can move a logit, whatever the weights: the constants of the running error bound in `reference`.
 
-Let u be the unit roundoff of what an engine counts in, 2⁻²⁴ in float32 and 2⁻⁵³ in double. A sum of n products, added up
-in any order with runs of at most r terms in a row and m such runs, errs by at most (r + m) u Σ|products| (Higham,
-Accuracy and Stability of Numerical Algorithms, 3.1; Jeannerod and Rump 2013 for the form without 1 - nu). Engines keep
-runs short: at most `CHAIN` members and `BLOCK` inputs, so that r + m grows with n / `BLOCK` only.
+Let u be the unit roundoff of what an engine counts in, 2⁻²⁴ in float32 and 2⁻⁵³ in double. A sum of products that are
+added up in m runs of at most r terms, in any order within a run and the runs one after the other, errs by at most
+(r + m) u Σ|products| (Higham, Accuracy and Stability of Numerical Algorithms, 3.1; Jeannerod and Rump 2013 for the form
+without 1 - nu). Engines keep runs short: at most `CHAIN` members and `BLOCK` inputs.
 
 The bound runs beside the values x of the reference: e is what x may be wrong by. Of a layer with kernels W_k, shares
 s_k, A = Σ s_k |W_k| and a = Σ s_k |b_k| for its biases, an engine takes an average that errs by M u A, and a sum of n
@@ -31,7 +31,7 @@ from fedcoin_cli.learning.model import ModelSpec
 
 CHAIN: Final = 64
 """Members that are added in a row, in all engines; as in `kernel.c`."""
-BLOCK: Final = 128
+BLOCK: Final = 32
 """Products that are added in a row, in all engines; as in `kernel.c`."""
 ACTIVATION: Final = 32
 """Units by which libraries' tanh (of its value) and sigmoid (of 1) err at most; measured are less than ten."""
@@ -77,7 +77,7 @@ def tolerance(spec: ModelSpec, clients: int) -> Tolerance:
 
 
 def _fan_ins(spec: ModelSpec) -> list[int]:
-    return [layer.inputs for layer in (*spec.convolutions[1:], *spec.above)]
+    return [*(conv.inputs for conv in spec.convolutions[1:]), *(layer.inputs for layer in spec.above)]
 
 
 def _members(clients: int) -> int:
