@@ -6,6 +6,7 @@ from chains import ChainMaker, digest
 from places import settled_round
 
 from fedcoin_cli.application.miner.readers import Readers
+from fedcoin_cli.network.connections import asker
 from ledger_store.keys import KeyPair
 from ledger_store.transaction import Result, Task
 
@@ -39,8 +40,8 @@ def test_members_and_parties() -> None:
 def test_who_calls_with_a_miners_key_is_known_by_its_address() -> None:
     """What follows an address names the connection, not another account."""
     readers = Readers([MINER])
-    assert readers.may_read(f"{MINER}~", digest("any"))
-    assert not readers.may_read(f"{STRANGER}~", digest("any"))
+    assert readers.may_read(asker(MINER, b"call"), digest("any"))
+    assert not readers.may_read(asker(STRANGER, b"call"), digest("any"))
 
 
 def test_repeating_a_digest_gives_no_access() -> None:

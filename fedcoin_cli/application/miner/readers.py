@@ -6,7 +6,7 @@ on the ledger that names it: digests are public, and whoever repeats one in a ta
 
 from collections.abc import Collection, Iterable
 
-from ledger_store.keys import ADDRESS_LENGTH
+from fedcoin_cli.network.connections import owner
 from ledger_store.transaction import Result, Task, Transaction
 
 Parties = frozenset[str]
@@ -22,8 +22,7 @@ class Readers:
 
     def may_read(self, sender: str, digest: str) -> bool:
         """Whether the account behind a connection may have a file."""
-        # A person who calls with a miner's key has a mark behind its address.
-        address = sender[:ADDRESS_LENGTH]
+        address = owner(sender)
         return address in self._all_files or address in self._parties.get(digest, frozenset())
 
     def began(self, task: Task) -> None:
