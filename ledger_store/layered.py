@@ -25,6 +25,15 @@ class Layered(MutableMapping[str, V]):
         # Keys that are no more at their place in the base, or not at all.
         self._gone: set[str] = set()
 
+    @property
+    def base(self) -> Mapping[str, V]:
+        """What lies below."""
+        return self._base
+
+    def touched(self) -> set[str]:
+        """The keys of the top: whatever differs from the base, and perhaps more."""
+        return {*self._changed, *self._gone}
+
     def edited(self) -> "Layered[V]":
         """An editable copy: of the top, over the same base."""
         other = Layered(self._base)
@@ -70,6 +79,16 @@ class Layered(MutableMapping[str, V]):
 
     def _appended(self) -> Iterator[str]:
         return (key for key in self._changed if key not in self._base or key in self._gone)
+
+
+def differences(before: Mapping[str, V], after: Mapping[str, V]) -> set[str]:
+    """The keys whose values differ; where both have one base only what lies on top of it is looked at."""
+    layers = [mapping for mapping in (before, after) if isinstance(mapping, Layered)]
+    below = [mapping.base if isinstance(mapping, Layered) else mapping for mapping in (before, after)]
+    keys = {key for layer in layers for key in layer.touched()}
+    if below[0] is not below[1]:
+        keys = {*before, *after}
+    return {key for key in keys if before.get(key) != after.get(key)}
 
 
 def editable(mapping: Mapping[str, V]) -> Layered[V]:

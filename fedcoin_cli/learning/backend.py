@@ -54,6 +54,7 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+_ASKED = os.environ.get("KERAS_BACKEND")
 os.environ["KERAS_BACKEND"] = choose_backend()
 try:
     with _quiet():
@@ -65,6 +66,10 @@ except ImportError as error:
         where="training and mining need it; auditing and paying do not",
         hint=_INSTALL,
     ) from error
+
+# Keras has read it. What was chosen here was not asked for by anybody: a program that this one starts chooses anew.
+if _ASKED is None:
+    del os.environ["KERAS_BACKEND"]
 
 # What a user's keras.json says of other programs must change nothing here.
 keras.config.set_image_data_format("channels_last")

@@ -292,6 +292,21 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """The answer of a process of that key: it lives beside the one with this nonce, signed as `beside`.
+
+    Handed on to every connection of the key: whoever did not run beside that nonce could not sign this.
+    """
+
+    kind: ClassVar[str] = "beside"
+    nonce: str
+    signature: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"nonce": self.nonce, "signature": self.signature}
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A person's tool asks how things stand."""
 
@@ -354,6 +369,7 @@ Message = (
     | Remind
     | Reminder
     | Taken
+    | Beside
     | Ask
     | Standing
 )

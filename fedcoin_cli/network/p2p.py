@@ -2,7 +2,9 @@
 
 Each node binds one ROUTER behind a door that admits known keys only, and connects one DEALER to each peer; a
 requester has no door and gets its answers on its DEALERs. The sender of a frame is the owner of the
-connection's CURVE key, never what the frame or its routing identity claims. Delivery is not promised: what
+connection's CURVE key, never what the frame or its routing identity claims. Who mines may ask with the same key, too:
+what an asker sends has an empty part before it, and its sender here is named as that connection's, so that it is
+answered there and is never taken for the miner. Delivery is not promised: what
 waits is bounded and the oldest goes first; whoever needs certainty sends again. One thread uses a `P2P`, and
 nothing in it blocks.
 """
@@ -21,7 +23,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
-from fedcoin_cli.network.connections import Connections
+from fedcoin_cli.network.connections import Connections, asker, owner
 from fedcoin_cli.network.frame import FRAME_MAX_BYTES
 from fedcoin_cli.network.limits import Bucket, Limits, Outbox, Silence
 from ledger_store.errors import NetworkFailure
@@ -81,12 +83,19 @@ class PeerState:
 class P2P:
     """The sockets of one channel of one node.
 
-    `peers` maps addresses to endpoints (`tcp://host:port`); an own address among them is passed over. Raises
-    `NetworkFailure` when the port is in use, or when the door would let a stranger in.
+    `peers` maps addresses to endpoints (`tcp://host:port`). With `asking` it speaks for a person, and to the own miner
+    like to any other; otherwise an own address among the peers is passed over. Raises `NetworkFailure` when the port is
+    in use, or when the door would let a stranger in.
     """
 
     def __init__(
-        self, key: KeyPair, peers: Mapping[str, str], door: Door | None = None, limits: Limits = MESSAGES
+        self,
+        key: KeyPair,
+        peers: Mapping[str, str],
+        door: Door | None = None,
+        limits: Limits = MESSAGES,
+        *,
+        asking: bool = False,
     ) -> None:
         self._limits = limits
         self._context: zmq.Context[Any] = zmq.Context()
@@ -103,8 +112,8 @@ class P2P:
             # out to it. A client may be slow to look and knows whom it called: its inbound pipes are longer.
             wide = limits if door is not None else replace(limits, inbound_frames=limits.waiting_frames)
             for address, endpoint in peers.items():
-                if address != key.address:
-                    self._links[address] = _Link(self._context, key, address, endpoint, wide)
+                if asking or address != key.address:
+                    self._links[address] = _Link(self._context, key, address, endpoint, wide, asking=asking)
         except BaseException:
             self.close()
             raise
@@ -208,11 +217,14 @@ class P2P:
         return {socket for socket, _ in poller.poll(timeout_ms)}
 
     def _allows(self, sender: str, size: int, now_s: float) -> bool:
+        if sender not in self._links:
+            # All connections of an account have one allowance, apart from its miner's.
+            sender = asker(owner(sender))
         if sender not in self._buckets:
             if len(self._buckets) >= 4096:
                 self._buckets.clear()
             limits, by_bytes = self._limits, None
-            if limits.guest_bytes_per_s and sender not in self._members:
+            if limits.guest_bytes_per_s and owner(sender) not in self._members:
                 by_bytes = Bucket(limits.guest_bytes_per_s, limits.guest_burst_bytes, now_s)
             self._buckets[sender] = Bucket(limits.frames_per_s, limits.burst_frames, now_s), by_bytes
         frames, by_bytes = self._buckets[sender]
@@ -223,9 +235,17 @@ class _Link:
     """One DEALER to one peer. A denied client never tries again by itself, so its socket is made anew."""
 
     def __init__(
-        self, context: "zmq.Context[Any]", key: KeyPair, address: str, endpoint: str, limits: Limits
+        self,
+        context: "zmq.Context[Any]",
+        key: KeyPair,
+        address: str,
+        endpoint: str,
+        limits: Limits,
+        *,
+        asking: bool = False,
     ) -> None:
         self._context, self._key, self._limits = context, key, limits
+        self._envelope = [b""] if asking else []
         self._address, self._endpoint = address, endpoint
         self.outbox = Outbox(limits)
         self.connected = self.denied = self._pausing = False
@@ -297,7 +317,7 @@ class _Link:
 
     def _try_send(self, frame: bytes) -> bool:
         try:
-            self._socket.send(frame, zmq.NOBLOCK)
+            self._socket.send_multipart([*self._envelope, frame], zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -356,7 +376,7 @@ class _Gate:
         for parts in _received(self._socket):
             sender = self._heard(parts, now_s)
             if sender is not None:
-                frames.append((sender, parts[1].bytes))
+                frames.append((sender, parts[-1].bytes))
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_MS / 1000
             self._connections.dismiss_unfinished()
@@ -393,15 +413,18 @@ class _Gate:
         self._authenticator.stop()
 
     def _heard(self, parts: "list[zmq.Frame]", now_s: float) -> str | None:
-        """Who sent this; None, and the end of the connection, for who may not or does not speak in one frame."""
+        """Who sent this; None, and the end of the connection, for who may not or does not speak as agreed."""
         # Deprecated in the C manual for want of a use; here it is the only name of a connection.
         fd = int(parts[-1].get(zmq.SRCFD))
         sender = str(parts[-1].get("User-Id"))
-        if len(parts) != 2 or not self._admission.admits(sender):
+        asking = len(parts) == 3 and not len(parts[1])
+        if not (asking or len(parts) == 2) or not self._admission.admits(sender):
             self._connections.dismiss(fd)
             return None
-        self._connections.heard(fd, sender, parts[0].bytes, self._admission.is_member(sender), now_s)
-        return sender
+        member, identity = self._admission.is_member(sender), parts[0].bytes
+        name = asker(sender, identity) if asking and member else sender
+        self._connections.heard(fd, name, identity, member, now_s)
+        return name
 
     def _follow(self, now_s: float) -> None:
         for event, fd in self._monitor.events():

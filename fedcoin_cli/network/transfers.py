@@ -72,6 +72,8 @@ class Removed:
 
 Event = Arrived | Failed | Lied | Delivered | Removed
 Report = Callable[[Event], None]
+MayRead = Callable[[str, str], bool]
+"""Whether (the owner of a connection, a digest) go together: who may have which file."""
 
 
 @dataclass(frozen=True, slots=True)

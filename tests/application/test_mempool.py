@@ -152,9 +152,12 @@ def test_what_a_block_did_not_touch_is_not_looked_at_again(
     admit(pool, chain, gift(chain), friends)
     tried: list[str] = []
     execute = Transition.execute
-    monkeypatch.setattr(
-        Transition, "execute", lambda trial, one: (tried.append(one.sender), execute(trial, one))
-    )
+
+    def noted(trial: Transition, one: Transfer | Task) -> None:
+        tried.append(one.sender)
+        execute(trial, one)
+
+    monkeypatch.setattr(Transition, "execute", noted)
     pool.prune(chain.tip.state, [friends.sender])
     assert tried == [friends.sender]
     admit(pool, chain, task := chain.task())

@@ -68,7 +68,7 @@ def verdict(seed: int, engine: Kind | Literal["cube"] = "auto") -> Verdict | Non
             return None
         counts = _all_counts(game)[[mask - 1 for mask in masks]].tolist()
     else:
-        counts = engine_for(game, threads=1, kind=engine).counts(masks).tolist()
+        counts = engine_for(game, threads=0 if engine == "keras" else 1, kind=engine).counts(masks).tolist()
     outside = [_outside(reference, masks, counts, factor) for factor in (1, RAISE_FACTOR)]
     return Verdict(kind, refused_update(reference, TASK) is not None, len(masks), *outside)
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chains import COIN
 from corrupt.rounds import corrupted
 from evidenced import Evidenced, evidenced
 from live import PATIENCE_S, free_ports, program, wait_until
@@ -128,3 +129,25 @@ def test_an_auditor_without_coins_fetches_from_miners(workspace: Workspace, tmp_
         refused = fedcoin("audit", "--fetch", "--key", "stranger", folder=own.root, timeout_s=PATIENCE_S)
         assert refused.code == 7
         assert "do not admit this key" in refused.err
+
+
+def test_an_account_with_coins_gets_only_the_files_of_its_own_rounds(made: Evidenced, tmp_path: Path) -> None:
+    """Its miner admits both: a client of the round gets every file and table, a guest with coins gets none."""
+    guest, maker = KeyPair.generate(), made.maker
+    maker.add(maker.transfer(maker.requester, guest.address, 5 * COIN, sequence=2))
+    rich = [u.client for u in made.task.updates if maker.tip.state.balances.get(u.client, 0) >= COIN]
+    workspace = place(tmp_path / "workspace", maker, clients=7, port=free_ports(4))
+    shutil.copytree(made.store.folder, workspace.store, dirs_exist_ok=True)
+    own = Workspace(tmp_path / "own")
+    shutil.copytree(workspace.root, own.root, ignore=shutil.ignore_patterns("store"))
+    save_key(own.key_file("guest"), guest)
+    client = next(name for name in own.key_names() if own.key(name).address in rich)
+    with program("node", "1", folder=workspace.root):
+        log = workspace.miner(1).log
+        wait_until(lambda: log.is_file() and "started" in log.read_text())
+        words = ("audit", "--all", "--fetch", "--json", "--key")
+        refused = fedcoin(*words, "guest", folder=own.root, timeout_s=PATIENCE_S)
+        assert refused.json["recomputed"]["results"] == 0
+        assert sum(path.stat().st_size for path in own.store.rglob("*") if path.is_file()) == 0
+        given = fedcoin(*words, client, folder=own.root, timeout_s=PATIENCE_S)
+        assert (given.code, given.json["skipped"], given.json["recomputed"]["results"]) == (0, [], 1)

@@ -94,7 +94,7 @@ def test_a_detached_one_is_started_again_until_stop(tmp_path: Path) -> None:
             killed = runtime_of(workspace).pid(1)
             assert killed is not None
             os.kill(killed, signal.SIGKILL)
-            wait_until(lambda times=times: len(events_of(workspace, 1, "ready")) == times + 1)
+            wait_until(lambda ready=times + 1: len(events_of(workspace, 1, "ready")) == ready)  # type: ignore[misc]
         assert [event["restarts"] for event in events_of(workspace, 1, "restarted")] == [1, 2]
         assert "miner-1 fell and was started again 2 times" in fedcoin("status", folder=workspace.root).out
         assert fedcoin("stop", "--json", folder=workspace.root).json["stopped"] == [1]

@@ -260,10 +260,10 @@ def test_what_is_refused_before_anything_is_sent(network: Workspace) -> None:
 
 
 def test_files_that_the_miners_refuse(network: Workspace, tmp_path: Path) -> None:
-    """An update of zeros makes rounding decide: the miners name the client, exit code 13, and nothing is locked."""
+    """A huge update makes rounding decide: the miners name the client, exit code 13, and nothing is locked."""
     folder = make_round(network, CLIENTS, IMAGES, seed=5)
     try:
-        write_update(folder / "client-002.safetensors", [np.zeros(shape, np.float32) for shape in SHAPES])
+        write_update(folder / "client-002.safetensors", [np.full(shape, 1e6, np.float32) for shape in SHAPES])
         write_round(folder, network, [network.key(client_name(n)) for n in (1, 2, 3)], IMAGES)
         said = say(network, "publish", str(folder))
     finally:

@@ -1,5 +1,6 @@
 """Which coalitions every miner looks at before it votes for a task: recomputed here as the text says."""
 
+from collections.abc import Iterator
 from hashlib import shake_256
 from itertools import combinations
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from fedcoin_cli.learning.mining.admission import PAIRS, RANDOM_MASKS, admission_masks, refused_update
-from fedcoin_cli.learning.mining.reference import Interval, Reference
+from fedcoin_cli.learning.mining.reference import Reference
 
 TASK = "5a" * 32
 
@@ -47,9 +48,15 @@ def test_the_masks_are_what_the_text_says(clients: int) -> None:
 
 def judged(widths: dict[int, int], images: int, magnitudes: list[float]) -> Any:
     """What is said of a game of as many clients whose coalitions have these intervals; 0 wide where none is given."""
+
+    def steps(masks: list[int], _factor: int, totals: Any) -> Iterator[tuple[int, int]]:
+        for place, mask in enumerate(masks):
+            totals[place] = 10, 10, 10 + widths.get(mask, 0)
+            yield place + 1, len(masks)
+
     reference = SimpleNamespace(
         game=SimpleNamespace(clients=len(magnitudes), images=images),
-        intervals=lambda masks, _factor: [Interval(10, 10, 10 + widths.get(mask, 0)) for mask in masks],
+        steps=steps,
         magnitudes=lambda: magnitudes,
     )
     return refused_update(cast("Reference", reference), TASK)

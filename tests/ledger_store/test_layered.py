@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger_store import layered
-from ledger_store.layered import editable
+from ledger_store.layered import differences, editable
 from ledger_store.state import Transition
 
 keys = st.sampled_from("abcdefgh")
@@ -61,3 +61,20 @@ def test_a_block_copies_what_it_touches(monkeypatch: pytest.MonkeyPatch) -> None
         maker.add(maker.transfer(maker.requester, key(f"new-{number}").address, COIN))
     assert base_of(maker.tip.state.balances) is not base_of(first.balances)
     assert maker.tip.state.total_micro == maker.genesis.supply_micro
+
+
+def test_differences_are_found_whatever_the_layers() -> None:
+    """Over one base, across a merge, and between plain dicts: the keys whose values differ, those gone too."""
+    base = {str(number): number for number in range(10)}
+    first = editable(base)
+    first["1"], first["new"] = 100, 1
+    del first["2"]
+    before = first.settled()
+    second = editable(before)
+    second["1"], second["3"] = 1, 300
+    del second["new"]
+    second["2"] = 2
+    assert differences(before, second.settled()) == {"1", "2", "3", "new"}
+    assert differences(base, second) == {"3"}
+    assert differences(before, dict(second)) == {"1", "2", "3", "new"}
+    assert differences(base, dict(base)) == set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from fedcoin_cli.application.books.books import Books, ledgers
 from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
 from fedcoin_cli.application.miner.crew import posts
+from fedcoin_cli.application.miner.events import clock_behind
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import Peer, read_peers
@@ -121,6 +122,10 @@ def clock(workspace: Workspace) -> Finding:
         behind_s = (block_ms - now_ms) // 1000
         hint = "set the clock: timedatectl set-ntp true"
         return Finding("clock", BAD, f"{said}, {behind_s} s behind the newest block", hint, ExitCode.NETWORK)
+    for miner in workspace.miners:
+        if (told := clock_behind(miner.log)) is not None:
+            hint = "set the clock: timedatectl set-ntp true"
+            return Finding("clock", BAD, f"{said}; {miner.name}: {told}", hint, ExitCode.NETWORK)
     return Finding("clock", GOOD, said)
 
 

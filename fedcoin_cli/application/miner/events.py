@@ -79,6 +79,17 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     return events, offset + len(whole) + (1 if whole or data.startswith(b"\n") else 0)
 
 
+def clock_behind(path: Path) -> str | None:
+    """What a miner last said of its clock, if it has put nothing on its ledger and was not started since."""
+    said = None
+    for event in read_events(path)[0]:
+        if event.get("event") == "clock behind":
+            said = str(event.get("hint", ""))
+        elif event.get("event") in {"started", "block"}:
+            said = None
+    return said
+
+
 def _rest(path: Path, offset: int) -> bytes:
     with suppress(FileNotFoundError), path.open("rb") as file:
         file.seek(offset)

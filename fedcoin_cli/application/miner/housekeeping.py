@@ -87,6 +87,11 @@ class Housekeeping:
         others = ended[self._keep : self._keep + LOOK_BACK]
         return ended[: self._keep], [one for one in others if (one.end_height or 0) >= self._removed_to]
 
+    def kept(self) -> list[tuple[Task, tuple[str, ...]]]:
+        """The tasks whose files are kept, with the tables that their results name."""
+        records = [*self._finished()[0], *(self._state.tasks[task] for task in self._state.queue)]
+        return [(record.task, self._tables_of(record)) for record in records]
+
     def _needed(self, young: list[TaskRecord], pending: Iterable[Task]) -> set[str]:
         kept = [*young, *(self._state.tasks[task] for task in self._state.queue)]
         tasks = [*pending, *(record.task for record in kept)]

@@ -141,7 +141,9 @@ class Intake:
             self.mempool.task_checked(order.task, self._ports.now_ms())
             self._hurry(order.task)
             return True
-        self._refuse(order.task, _Refusal(answer.error[:REASON_MOST], None))
+        # Whoever wrote the files chose some of these letters: messages are ASCII.
+        reason = answer.error.encode("ascii", "backslashreplace").decode("ascii")
+        self._refuse(order.task, _Refusal(reason[:REASON_MOST], None))
         return False
 
     def child_died(self) -> None:

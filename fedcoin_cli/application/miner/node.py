@@ -18,11 +18,13 @@ from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
 from fedcoin_cli.application.miner.events import EventLog
 from fedcoin_cli.application.miner.fetched import Fetched
+from fedcoin_cli.application.miner.guests import Guests
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
 from fedcoin_cli.application.miner.lobby import Lobby
 from fedcoin_cli.application.miner.ports import RosterSigner
+from fedcoin_cli.application.miner.readers import Readers
 from fedcoin_cli.application.miner.replica import Replica, reconcile
-from fedcoin_cli.application.miner.twins import Twins
+from fedcoin_cli.application.miner.twins import Twins, beside, is_beside
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
@@ -31,7 +33,16 @@ from fedcoin_cli.contract.task import attempt_bytes
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote, rank
+from fedcoin_cli.network.message import (
+    Beside,
+    Certified,
+    Message,
+    Recall,
+    Status,
+    Taken,
+    Vote,
+    rank,
+)
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Purse, Removed
@@ -41,10 +52,6 @@ from ledger_store.jsonl import ChainFile
 from ledger_store.snapshot import Seal
 from ledger_store.transaction import Cancel, Close, Result, Task
 
-GUEST_LEAST_MICRO = 10**6
-# Whoever spends its last coin is no guest any more, and must still hear that this became final.
-PARTING_MS = 60_000
-PARTING_MOST = 64
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 # How long one turn listens to guests: what the miners say is read before, and again after it.
@@ -56,6 +63,7 @@ WORK_LEAST_BYTES = 16 * 2**20
 PENDING_TASKS = 4
 SETTLE_EVERY_MS = 1_000
 DISK_LOW_TOLD_MS = 60_000
+CLOCK_TOLD_MS = 60_000
 MALFORMED_TOLD_MS = 60_000
 MALFORMED_SENDERS = 1_000
 
@@ -106,6 +114,7 @@ class Node:
         self._lobby = Lobby()
         self._malformed_told: dict[str, int] = {}
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
+        self._clock_told_ms = self.now_ms() - CLOCK_TOLD_MS
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -113,9 +122,8 @@ class Node:
         self._stack.callback(os.close, self._wake_write)
         peers = read_peers(workspace.peers_file)
         own = self._own_entry(peers)
-        self._parting: dict[str, int] = {}
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
-        self._admit_guests()
+        self._guests = Guests(self._admission, self._ledger.tip.state)
         others = [
             peer
             for peer in listening(workspace.peers_file, self.genesis.roster)
@@ -134,14 +142,15 @@ class Node:
         self._dying: set[str] = set()
         self._settled_ms = self.now_ms()
         self._sweep_fetched()
-        door = Door(host, own.port + 1, self._admission)
-        self._blobs = Blobs(self._key, self._store, {p.address: p.files for p in others}, door)
+        self._readers = self._open_readers()
+        files, door = {p.address: p.files for p in others}, Door(host, own.port + 1, self._admission)
+        self._blobs = Blobs(self._key, self._store, files, door, self._readers.may_read)
         self._stack.callback(self._blobs.close)
         self._child: Child | None = None
         self._child_restart_at = 0
         self._start_child()
         self._stack.callback(self._end_child)
-        nonce = secrets.token_hex(16)
+        self._nonce = nonce = secrets.token_hex(16)
         self._twins = Twins(nonce, self.genesis.faults)
         self._replica = Replica(
             self.genesis,
@@ -170,6 +179,15 @@ class Node:
                 hint="it observes until others have moved on; where all are needed: fedcoin repair --forget-log",
             )
         return log, remembered
+
+    def _open_readers(self) -> Readers:
+        """Who may read what, by the ledger as it is: every task that there ever was, in its order, and kept tables."""
+        readers = Readers(self._admission.members)
+        for record in sorted(self._ledger.tip.state.tasks.values(), key=lambda one: one.height):
+            readers.began(record.task)
+        for task, tables in self._housekeeping.kept():
+            readers.revealed(task.id, tables)
+        return readers
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
         for peer in peers:
@@ -226,6 +244,7 @@ class Node:
         self._replica.tick()
         if self.now_ms() - self._settled_ms >= SETTLE_EVERY_MS:
             self._settle_fetched()
+        self._tell_clock()
         if self._untidy:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
@@ -241,9 +260,19 @@ class Node:
                 self._meet(sender, message.nonce)
             case Recall() if self._twins.contested(sender, self.now_ms()) and self._p2p.inbound(sender) > 1:
                 return  # whoever of the two came second must not vote
-            case Taken() if sender in self.genesis.roster:
-                self._hear_taken(sender, message.nonce)
+            case Taken() if sender in self.genesis.roster and message.nonce != self._nonce:
+                self.send(sender, beside(self._key, self.genesis.id, message.nonce))
+            case Beside() if sender in self.genesis.roster:
+                self._hear_beside(sender, message)
         self._replica.receive(sender, message)
+
+    def _tell_clock(self) -> None:
+        """Once in a while: why this miner votes for nothing new."""
+        minutes = self._replica.clock_behind_ms // 60_000
+        if minutes and self.now_ms() - self._clock_told_ms >= CLOCK_TOLD_MS:
+            self._clock_told_ms = self.now_ms()
+            hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; set the clock"
+            self.events.write("clock behind", minutes=minutes, hint=hint)
 
     def _meet(self, sender: str, nonce: str) -> None:
         """A heartbeat: if two processes speak with one key, tell both which came second."""
@@ -251,8 +280,13 @@ class Node:
         if second is not None:
             self._p2p.answer_each(sender, to_frame(Taken(second)))
 
-    def _hear_taken(self, sender: str, nonce: str) -> None:
-        if self._twins.accused(sender, nonce):
+    def _hear_beside(self, sender: str, said: Beside) -> None:
+        """Of the own nonce, that another process holds this key; of another's, for that one to know."""
+        if said.nonce != self._nonce:
+            if self._twins.contested(sender, self.now_ms()) and is_beside(sender, self.genesis.id, said):
+                self._p2p.answer_each(sender, to_frame(said))
+            return
+        if is_beside(self._key.address, self.genesis.id, said) and self._twins.accused(sender, said.nonce):
             where = str(self._config.workspace.key_file(self._config.folder.name))
             hint = "one process a key: stop the other one, wherever it runs, or leave this one off"
             raise KeyFailure("another process already mines with this key", where=where, hint=hint)
@@ -309,6 +343,9 @@ class Node:
                     total=answer.total,
                     error_micro=answer.error_micro,
                 )
+                if answer.full:
+                    hint = "its counts fill the memory that a miner takes for them: it walks no further"
+                    self.events.write("memory full", task=answer.task, rankings=answer.rankings, hint=hint)
             case work.Estimated():
                 self._housekeeping.works_on([answer.table])
                 self.events.write(
@@ -318,6 +355,8 @@ class Node:
                     rankings=answer.rankings,
                     exact=answer.exact,
                 )
+            case work.Inspecting():
+                self.events.write("inspecting", task=answer.task, done=answer.done, total=answer.total)
             case work.Inspected():
                 self.events.write("inspected", task=answer.task, error=answer.error)
             case work.TableVerified():
@@ -407,14 +446,15 @@ class Node:
         """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
         kinds = [transaction.kind for transaction in block.transactions]
         self.events.write("block", height=block.height, id=block.id, transactions=kinds)
+        self._readers.follow(block.transactions)
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result):
                 record = self._ledger.tip.state.tasks[transaction.task]
                 self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
-                self._part(record.task.sender)
+                self._guests.part(record.task.sender, self.now_ms())
             else:
-                self._part(transaction.sender)
-        self._admit_guests()
+                self._guests.part(transaction.sender, self.now_ms())
+        self._guests.follow(self._ledger.tip.state, self.now_ms())
         self._untidy |= any(isinstance(one, Result | Close | Cancel) for one in block.transactions)
 
     def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
@@ -442,20 +482,3 @@ class Node:
         for digest in self._housekeeping.settle(())[1]:
             self._store.remove(digest)
             self._store.partial(digest, self._key.address).discard()
-
-    def _admit_guests(self) -> None:
-        """Accounts of at least one coin, and those whose coins stand in escrow."""
-        state = self._ledger.tip.state
-        waiting = [state.tasks[task].task.sender for task in state.queue]
-        rich = [address for address, micro in state.balances.items() if micro >= GUEST_LEAST_MICRO]
-        spoke = [address for address in rich if address in state.sequences]
-        now = self.now_ms()
-        self._parting = {address: until for address, until in self._parting.items() if until > now}
-        self._admission.admit([*waiting, *spoke, *rich, *self._parting])
-
-    def _part(self, address: str) -> None:
-        """Admit an account a little longer, whatever it has left."""
-        self._parting.pop(address, None)
-        self._parting[address] = self.now_ms() + PARTING_MS
-        if len(self._parting) > PARTING_MOST:
-            del self._parting[next(iter(self._parting))]

@@ -120,7 +120,11 @@ class Requester:
         with self._session.alone():
             self._session.ready(make)
             self._provide(wanted)
-            task = self._session.submit(make, lambda: self._watch(sending(self._sent())), enough)
+
+        def watch() -> None:
+            self._watch(sending(self._sent(), self._session.line.standings().values()))
+
+        task = self._session.submit(make, watch, enough)
         mining_s = self._follow(task) if wait else 0.0
         report = self._report(task) if wait else None
         return Published(task, report, time.monotonic() - start_s, mining_s)

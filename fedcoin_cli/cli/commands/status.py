@@ -25,6 +25,7 @@ def run(call: Call, passphrase_file: PassphraseFile = None) -> None:
     It also tells how many miners may be offline, and works when none is up.
     """
     from fedcoin_cli.application.books.books import certified_tip
+    from fedcoin_cli.application.miner.events import clock_behind
     from fedcoin_cli.application.requester.standing import ask
 
     workspace = call.workspace(passphrase_file)
@@ -49,6 +50,9 @@ def run(call: Call, passphrase_file: PassphraseFile = None) -> None:
         f"{up} of {len(miners)} miners up, {offline} may be offline: {verdict}",
         f"the longest ledger here is certified to height {height}",
     ]
+    clocks = {one.name: said for one in workspace.miners if (said := clock_behind(one.log)) is not None}
+    data["clocks_behind"] = clocks
+    lines += [f"{name}: {said}" for name, said in clocks.items()]
     call.output.answer(data, lines)
 
 
@@ -81,6 +85,8 @@ def _row(one: "MinerState") -> list[object]:
     doing = standing.phase
     if standing.task is not None:
         doing += f" {standing.task[:16]}"
+    if standing.phase == "files" and standing.total:
+        doing = f"inspecting {standing.evaluated} of {standing.total} coalitions"
     if standing.phase == "mining":
         done = (
             f"{standing.evaluated} of {standing.total}" if standing.total else f"{standing.rankings} rankings"

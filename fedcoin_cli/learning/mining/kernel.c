@@ -22,7 +22,7 @@ enum { WIDTH = 8, TILE = 5, SIDE = 2 };
 #else
 enum { WIDTH = 4, TILE = 5, SIDE = 2 };
 #endif
-enum { LANES = 32, VOTE_VECTORS = LANES / WIDTH, BLOCK = 128, CHAIN = 64 };
+enum { LANES = 32, VOTE_VECTORS = LANES / WIDTH, BLOCK = 32, CHAIN = 64 };
 
 typedef int32_t integers __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 

@@ -61,9 +61,20 @@ class Reference:
 
     def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
         """The intervals of several non-empty coalitions, faster together than one by one."""
-        shares = self.game.shares(masks)
         totals = np.zeros((len(masks), 3), np.int64)
-        widest = self.game.spec.widest
+        for _ in self.steps(masks, factor, totals):
+            pass
+        return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
+
+    def steps(
+        self, masks: Sequence[int], factor: int, totals: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[int, int]]:
+        """The same in small steps, adding lo, count and hi to `totals` (masks, 3): yields done, of how much.
+
+        Widths only grow on the way.
+        """
+        shares = self.game.shares(masks)
+        widest, every = self.game.spec.widest, len(self.first.chunks) * len(masks)
         for index, (label, positions) in enumerate(self.first.chunks):
             block = self.first.block(index)
             pair = (block, np.abs(block))
@@ -72,7 +83,7 @@ class Reference:
             for start in range(0, len(masks), size):
                 rows = slice(start, start + size)
                 totals[rows] += self._chunk_totals((*pair, longest), shares[rows], label, factor)
-        return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
+                yield index * len(masks) + min(start + size, len(masks)), every
 
     def magnitudes(self) -> Floats:
         """How far rounding may move a logit of each client's own model, (K,)."""

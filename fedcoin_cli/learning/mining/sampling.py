@@ -7,7 +7,7 @@ module of the room that looks at a clock.
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Literal, Protocol
@@ -19,8 +19,8 @@ from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to, prefixes, ran
 from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.mining.memo import Memo
 from fedcoin_cli.learning.mining.precision import Floats, Precision, Spread, square_means
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
-from fedcoin_cli.learning.mining.walks import Counts, Orders, marginal_sums, orders
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_visited
+from fedcoin_cli.learning.mining.walks import Counts, Orders, marginal_sums, mask_bytes, orders, prefix_keys
 
 Estimator = Literal["auto", "exact", "balanced"]
 
@@ -32,6 +32,11 @@ _PROXY_COALITIONS: Final = 1_000
 # So much of RUNTIME, and at most so long, all coalitions are counted together to see how long that would take.
 _SAMPLE_SHARE: Final = 0.05
 _SAMPLE_S: Final = 0.4
+# What a session may hold, so that a miner stays below 2 GiB: counts, walked rankings, and what its table takes to make.
+MOST_BYTES: Final = 1_400 * 2**20
+_COALITION_BYTES: Final = 160  # measured: a dictionary's entry, a mask of 30 clients and a count
+_POSITION_BYTES: Final = 48
+_RANKINGS_AT_ONCE: Final = 1_024
 # From here on the bound on payments is narrow enough to foretell how many more rankings a wanted one takes.
 _TELLING_SQUARES: Final = 8
 
@@ -101,6 +106,7 @@ class Progress:
 
     Where all coalitions are counted together, `evaluated` is that share of them which the images done are of all.
     `precision` is that of the rankings walked; None without stakes, before four whole squares, and once all is known.
+    `full` says that it walks no further, for want of memory.
     """
 
     rankings: int
@@ -108,6 +114,7 @@ class Progress:
     exact_total: int | None
     finished: bool
     precision: Precision | None
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,9 @@ class Session:
         self._deadline = clock() + plan.runtime_s
         self.memo = Memo(terms.clients)
         self._rankings = 0
+        self._walked = np.empty(
+            (0, terms.clients), np.int32
+        )  # u of what each ranking visits; rows beyond are spare
         self._open: deque[list[int]] = deque()
         self._pending: dict[int, None] = {}
         self._proxied: list[Counts] = []
@@ -191,12 +201,20 @@ class Session:
     def progress(self) -> Progress:
         total = None if self._enumerated is None else (1 << self.terms.clients) - 1
         precision = None if self._everything_known() else self._precision
-        return Progress(self._rankings, self._evaluated(total), total, self._finished(), precision)
+        return Progress(self._rankings, self._evaluated(total), total, self._finished(), precision, self.full)
 
     def _evaluated(self, total: int | None) -> int:
         """Coalitions evaluated, or as many as the work done on all together comes to."""
         whole = self._whole
         return max(len(self.memo), 0 if whole is None or total is None else total * whole.done // whole.total)
+
+    @property
+    def full(self) -> bool:
+        """Whether what is held, and what a table of it takes, has reached its bound."""
+        clients = self.terms.clients
+        coalitions = 0 if clients <= MAX_EXACT_CLIENTS else len(self.memo) * (_COALITION_BYTES + clients // 7)
+        positions = self._rankings * clients * (_POSITION_BYTES + 3 * mask_bytes(clients))
+        return coalitions + positions >= MOST_BYTES
 
     def estimate(self) -> Mined:
         """The estimate of everything known so far.
@@ -213,22 +231,35 @@ class Session:
         return self._sampled(grid_floor(self._rankings, self.plan.least, self.plan.most))
 
     def _sampled(self, count: int) -> Mined:
-        counts, values = self._visited(0, count)
-        sums = marginal_sums(self._orders(0, count), values, self._empty)
-        table = encode_sampled(counts, self.terms.clients)
+        """In pieces: laid out at once, the rankings would take more memory than their counts."""
+        sums, keys, clients = [0] * self.terms.clients, [], self.terms.clients
+        for first in range(0, count, _RANKINGS_AT_ONCE):
+            piece = min(_RANKINGS_AT_ONCE, count - first)
+            walked = self._orders(first, piece)
+            keys.append(prefix_keys(walked).ravel())
+            part = marginal_sums(walked, self._visited(first, piece), self._empty)
+            sums = [total + more for total, more in zip(sums, part, strict=True)]
+        table = encode_visited(keys, self._walked[:count].ravel(), clients)
         return Mined(count, False, tuple(sums), None, table, self._precision)
 
-    def _visited(self, first: int, count: int) -> tuple[Mapping[int, int], Counts]:
-        """What walked rankings visit: u by mask, and u − p in the rankings' order, (count, K)."""
-        clients = self.terms.clients
-        indices = range(first, first + count)
-        visited = [prefixes(ranking(self.plan.seed, self.plan.key, index, clients)) for index in indices]
-        counts = self.memo.select(list({mask for masks in visited for mask in masks}))
-        values = np.array([[counts[mask] for mask in masks] for masks in visited], np.int64)
+    def _visited(self, first: int, count: int) -> Counts:
+        """u − p of what walked rankings visit, in their order, (count, K)."""
+        values = self._walked[first : first + count].astype(np.int64)
         if self.terms.proxy is not None:
             self._walk_proxy(first + count)
             values = values - np.concatenate(self._proxied)[first : first + count]
-        return counts, values
+        return values
+
+    def _complete(self, rankings: list[list[int]]) -> None:
+        """All that these visit is known."""
+        reached = self._rankings + len(rankings)
+        if reached > len(self._walked):
+            spare = np.empty((max(64, reached + reached // 4), self.terms.clients), np.int32)
+            spare[: self._rankings] = self._walked[: self._rankings]
+            self._walked = spare
+        counts = self.memo.counts([mask for masks in rankings for mask in masks])
+        self._walked[self._rankings : reached] = counts.reshape(len(rankings), -1)
+        self._rankings = reached
 
     @property
     def _empty(self) -> int:
@@ -247,8 +278,12 @@ class Session:
         first = self._spread.squares * per_square
         count = reached - reached % per_square - first
         if count:
-            walked, (_, values) = self._orders(first, count), self._visited(first, count)
-            self._spread.add(square_means(walked, values, self._empty, per_square))
+            # Whole squares at a time, for the sake of memory.
+            step = per_square * max(1, _RANKINGS_AT_ONCE // per_square)
+            for start in range(first, first + count, step):
+                piece = min(step, first + count - start)
+                walked, values = self._orders(start, piece), self._visited(start, piece)
+                self._spread.add(square_means(walked, values, self._empty, per_square))
             self._precision = self._spread.precision()
 
     def _precise(self) -> bool:
@@ -264,7 +299,7 @@ class Session:
             return False
         # A miner that enumerates may have walked all its rankings; it still works towards exactness.
         walked = self._rankings >= self.plan.most and self._enumerated is None
-        return walked or self._precise() or self._clock() >= self._deadline
+        return walked or self.full or self._precise() or self._clock() >= self._deadline
 
     def _everything_known(self) -> bool:
         return self.plan.estimator != "balanced" and len(self.memo) == (1 << self.terms.clients) - 1
@@ -338,9 +373,11 @@ class Session:
             self._open.append(masks)
             self._pending.update((mask, None) for mask in masks if mask not in self.memo)
         self._evaluate(list(self._pending)[: self.utility.batch])
+        completed = []
         while self._open and not any(mask in self._pending for mask in self._open[0]):
-            self._open.popleft()
-            self._rankings += 1
+            completed.append(self._open.popleft())
+        if completed:
+            self._complete(completed)
         self._walk_proxy(self._rankings - self._rankings % self._proxy_rankings)
         self._observe()
 

@@ -6,7 +6,7 @@ Where the files lie is the caller's business; what is mined or checked with the 
 from collections.abc import Callable
 from pathlib import Path
 
-from fedcoin_cli.learning.mining.admission import refused_update
+from fedcoin_cli.learning.mining.admission import Refusal, refused_update
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Utility
@@ -36,6 +36,12 @@ def refusal(
 
     `engine` is what would count the game here, made if nothing else is wrong.
     """
+    reason = refused_terms(task, reference, locate)
+    return told(refused_update(reference, task.id, engine)) if reason is None else reason
+
+
+def refused_terms(task: Task, reference: Reference, locate: Locate) -> str | None:
+    """Why the files are not what the task says, but for its updates; raises like `refusal`."""
     game = reference.game
     if game.images != task.images:
         return f"the test set has {game.images} images, the task says {task.images}"
@@ -44,5 +50,9 @@ def refusal(
         lo, hi = Reference(game.of_update(update)).interval(1)
         if not lo <= task.empty <= hi:
             return f"the baseline labels {lo} to {hi} images correctly, the task says {task.empty}"
-    refused = refused_update(reference, task.id, engine)
+    return None
+
+
+def told(refused: Refusal | None) -> str | None:
+    """A refusal in words."""
     return None if refused is None else str(refused)

@@ -31,7 +31,7 @@ from fedcoin_cli.learning.model import ModelSpec
 
 CHAIN: Final = 64
 """Members that are added in a row, in all engines; as in `kernel.c`."""
-BLOCK: Final = 128
+BLOCK: Final = 32
 """Products that are added in a row, in all engines; as in `kernel.c`."""
 ACTIVATION: Final = 32
 """Units by which libraries' tanh (of its value) and sigmoid (of 1) err at most; measured are less than ten."""
