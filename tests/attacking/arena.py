@@ -95,10 +95,12 @@ class Child(Worker):
     def serve(self, order: work.Order) -> list[work.Answer]:
         """Carry out an order to its end."""
         self._serve(order)
-        while self._mining is not None:
-            self._slice(self._mining)
+        while self._mining is not None or self._inspections:
+            self._look(60.0)
+            if self._mining is not None:
+                self._slice(self._mining)
         said, self._said = self._said, []
-        return [answer for answer in said if not isinstance(answer, work.Mined)]
+        return [answer for answer in said if not isinstance(answer, work.Mined | work.Inspecting)]
 
     def _answer(self, answer: work.Answer) -> None:
         self._said.append(answer)
