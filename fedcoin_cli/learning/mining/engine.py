@@ -87,8 +87,7 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
         self._batch = batch
         self._above = game.spec.above
         self._first_values = game.spec.first_values
-        self._activation = keras.activations.get(game.spec.first.activation)
-        self._activations = [keras.activations.get(layer.activation) for layer in game.spec.above]
+        self._first_activation = game.spec.first.activation
         self._labels = [
             (label, [self.constant(f"first_{label}_{index}", part) for index, part in enumerate(parts)])
             for label, parts in _parts(first, part_images)
@@ -137,9 +136,20 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
     def _logits(self, shares: Any, part: Any, front: Any, upper: Sequence[tuple[Any, Any]]) -> Any:
         """What the aggregates say of some images: (batch, classes, images)."""
         values = self.mixed(shares, part, (self._batch, self._first_values, -1))
-        values = self.through_front(self._activation(values), front)
-        for activation, (kernel, bias) in zip(self._activations, upper, strict=True):
-            values = activation(product(kernel, values, BLOCK) + bias)
+        values = self.through_front(self.kept(activated(self._first_activation, values)), front)
+        for layer, (kernel, bias) in zip(self._above, upper, strict=True):
+            values = self.kept(activated(layer.activation, product(kernel, values, BLOCK) + bias))
+        return values
+
+    def kept(self, values: Any) -> Any:
+        """Values that are as precise as the tolerance takes them to be: some operations narrow.
+
+        Raises:
+            TypeError: they are not.
+        """
+        found = keras.backend.standardize_dtype(values.dtype)
+        if found != self.real:
+            raise TypeError(f"{keras.backend.backend()} gives {found} where {self.real} is needed")
         return values
 
     def mix_front(self, shares: Any) -> Any:  # noqa: ARG002 -- for models that have one
@@ -154,10 +164,17 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
 def product(left: Any, right: Any, most: int) -> Any:
     """The matrix product, with at most `most` terms of a sum in a row."""
     terms = left.shape[-1]
-    total = ops.matmul(left[..., :most], right[..., :most, :])
+    total = left[..., :most] @ right[..., :most, :]
     for start in range(most, terms, most):
-        total += ops.matmul(left[..., start : start + most], right[..., start : start + most, :])
+        total += left[..., start : start + most] @ right[..., start : start + most, :]
     return total
+
+
+def activated(name: str, values: Any) -> Any:
+    """The activation, in the precision of its input: Keras' tanh is float32 on JAX whatever comes in."""
+    if name == "tanh":
+        return 2 * ops.sigmoid(2 * values) - 1
+    return keras.activations.get(name)(values)
 
 
 def _parts(first: FirstLayer, images: int) -> Iterator[tuple[int, list[npt.NDArray[np.float64]]]]:

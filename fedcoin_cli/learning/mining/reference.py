@@ -188,7 +188,7 @@ class Reference:
                     bounds, np.maximum(values + bounds, 0.0)
                 )  # none where it is surely closed
             case "tanh":
-                bounds = np.where(bounds > 0, np.minimum(bounds, 2.0) + own * (np.abs(after) + bounds), 0.0)
+                bounds = np.where(bounds > 0, np.minimum(bounds, 2.0) + own, 0.0)
             case "sigmoid":
                 bounds = np.minimum(bounds / 4, 1.0) + own
         return after, bounds

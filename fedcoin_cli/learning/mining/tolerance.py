@@ -34,7 +34,7 @@ CHAIN: Final = 64
 BLOCK: Final = 32
 """Products that are added in a row, in all engines; as in `kernel.c`."""
 ACTIVATION: Final = 32
-"""Units by which libraries' tanh (of its value) and sigmoid (of 1) err at most; measured are less than ten."""
+"""Units by which libraries' tanh and sigmoid err at most; measured are less than ten."""
 TINY: Final = 2.0**-70
 LIMIT: Final = 2.0**80
 
