@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from fedcoin_cli.learning.mining import forward
+from fedcoin_cli.learning.mining import reference as intervals
 from fedcoin_cli.learning.mining.admission import admission_masks, refused_update
 from fedcoin_cli.learning.mining.game import Game, member_bits
 from fedcoin_cli.learning.mining.reference import Reference
@@ -92,6 +93,34 @@ def test_memory_bound_changes_nothing(make_game: Make, monkeypatch: pytest.Monke
         (kept[0].lo, kept[0].hi),
         (kept[29].lo, kept[29].hi),
     ]
+
+
+@pytest.mark.parametrize("model", [DEEP, SINGLE, None], ids=["deep", "single", "usual"])
+@pytest.mark.parametrize("factor", [0.0, 1.0, 1e3, 1e12, 1e35], ids=str)
+def test_the_ceiling_changes_nothing(
+    model: ModelSpec | None, factor: float, make_game: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounds of its own for every logit, or only for those that lie near each other: the same intervals."""
+    game = make_game(5, 300) if model is None else make_game(5, 300, model=model)
+    huge = scaled(game.updates[2], factor)
+    against = tuple((own - big).astype(np.float32) for own, big in zip(game.updates[4], huge, strict=True))
+    game = with_update(with_update(game, 2, huge), 4, against)
+    few = Reference(game).intervals(range(1, 32), 2)
+    monkeypatch.setattr(intervals, "_CEILING_SLACK", np.inf)
+    assert Reference(game).intervals(range(1, 32), 2) == few
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e3, 1e9], ids=str)
+@pytest.mark.parametrize("model", [DEEP, None], ids=["deep", "usual"])
+def test_the_ceiling_is_above_all_bounds(model: ModelSpec | None, factor: float, make_game: Make) -> None:
+    """Of no coalition and no image is a bound above the ceiling, whatever one update is multiplied by."""
+    game = make_game(5, 300) if model is None else make_game(5, 300, model=model)
+    judge = Reference(with_update(game, 2, scaled(game.updates[2], factor)))
+    shares = judge.game.shares(range(1, 32))
+    for part in judge._parts(0):
+        mixed, absolute = (np.tensordot(shares, each, 1) for each in (part.values, np.abs(part.values)))
+        _, bounds = judge._through(judge._clients, shares, mixed, absolute, part.lengths)
+        assert (bounds <= part.ceiling).all()
 
 
 def test_exact_ties_go_to_the_lowest_class(make_game: Make) -> None:

@@ -4,8 +4,9 @@ Beside each value runs a bound on how far rounding may move it in any engine (`t
 and a rival class is the sum of the bounds of the two logits, times a factor: lo counts the images whose true class
 stays ahead of all rivals by that, hi those in which it may be ahead. What is exact has no bound: ties then go to the
 lowest class, as everywhere. Bounds average absolute values, never the absolute value of an average, so that updates
-which cancel each other widen the interval instead of slipping through it. Whose claim is wrong is for the consensus to
-say.
+which cancel each other widen the interval instead of slipping through it. Most logits lie so far apart that one ceiling
+of the bounds of all coalitions shows it; only those of the others have bounds of their own computed. Whose claim is
+wrong is for the consensus to say.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.features import Conv, Pool
+from fedcoin_cli.learning.mining.aggregates import Aggregates, Stack
 from fedcoin_cli.learning.mining.forward import ACTIVATIONS, FirstLayer, convolved, pooled
 from fedcoin_cli.learning.mining.game import Floats, Game
 from fedcoin_cli.learning.mining.tolerance import ACTIVATION, LIMIT, TINY, tolerance
@@ -26,6 +28,9 @@ RAISE_FACTOR: Final = 2
 
 _BATCH_VALUES: Final = 1 << 18
 """Values of a chunk handled together: 2 MiB in float64, so that they stay in a core's cache."""
+
+# The ceiling is computed in float64, too.
+_CEILING_SLACK: Final = 1.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,10 @@ class Reference:
     def __init__(self, game: Game, first: FirstLayer | None = None) -> None:
         self.game = game
         self.first = first or FirstLayer(game)
-        self._upper = _upper_weights(game)
+        upper = _upper_weights(game)
+        self._aggregates = Aggregates(game.spec, upper)
+        self._clients = _Clients(upper, self.first.norms)
+        self._largest = self._clients.largest()
         self._tolerance = tolerance(game.spec, game.clients)
 
     def interval(self, mask: int, factor: int = 1) -> tuple[int, int]:
@@ -73,51 +81,84 @@ class Reference:
 
         Widths only grow on the way.
         """
-        shares = self.game.shares(masks)
-        widest, every = self.game.spec.widest, len(self.first.chunks) * len(masks)
-        for index, (label, positions) in enumerate(self.first.chunks):
-            block = self.first.block(index)
-            pair = (block, np.abs(block))
-            longest = self.first.lengths(index)
-            size = max(1, _BATCH_VALUES // (len(positions) * widest))
-            for start in range(0, len(masks), size):
-                rows = slice(start, start + size)
-                totals[rows] += self._chunk_totals((*pair, longest), shares[rows], label, factor)
-                yield index * len(masks) + min(start + size, len(masks)), every
+        shares, every = self.game.shares(masks), len(self.first.chunks) * len(masks)
+        for index, (label, _) in enumerate(self.first.chunks):
+            parts = self._parts(index)
+            for start in range(0, len(masks), self._aggregates.masks):
+                rows = slice(start, start + self._aggregates.masks)
+                layers, taken = self._aggregates.layers(shares[rows]), len(masks[rows])
+                for number, part in enumerate(parts, 1):
+                    logits = self._aggregates.logits(shares[rows], layers, part.values)
+                    totals[rows] += self._part_totals(part, shares[rows], logits, (label, factor))
+                    yield index * len(masks) + start + taken * number // len(parts), every
 
     def magnitudes(self) -> Floats:
         """How far rounding may move a logit of each client's own model, (K,)."""
         alone = np.eye(self.game.clients)
         largest = np.zeros(self.game.clients)
         for index in range(len(self.first.chunks)):
-            block = self.first.block(index)
-            bounds = self._through(alone, block, np.abs(block), self.first.lengths(index))[1]
-            largest = np.maximum(largest, bounds.max(axis=(1, 2)))
+            block, lengths = self.first.block(index), self.first.lengths(index)
+            for client in range(self.game.clients):  # one at a time: all together take K times the memory
+                values, shares = block[client : client + 1], alone[client : client + 1]
+                bounds = self._through(self._clients, shares, values, np.abs(values), lengths)[1]
+                largest[client] = max(largest[client], bounds.max())
         return largest
 
-    def _chunk_totals(
-        self, parts: tuple[Floats, Floats, Floats], shares: Floats, label: int, factor: int
+    def _parts(self, index: int) -> list["_Part"]:
+        """A chunk of images in parts, each with what no coalition's bounds exceed."""
+        block, lengths = self.first.block(index), self.first.lengths(index)
+        alone, parts = np.ones((1, 1)), []
+        for start in range(0, block.shape[2], self._aggregates.images):
+            columns = slice(start, start + self._aggregates.images)
+            values = np.ascontiguousarray(block[:, :, columns])
+            most = np.abs(values).max(axis=0, keepdims=True)
+            ceiling = _CEILING_SLACK * self._through(self._largest, alone, most, most, lengths[columns])[1][0]
+            parts.append(_Part(values, lengths[columns], ceiling))
+        return parts
+
+    def _part_totals(
+        self, part: "_Part", shares: Floats, logits: Floats, asked: tuple[int, int]
     ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over one chunk, (masks, 3); `parts` are Z, |Z|, the images' lengths."""
-        first, absolute, lengths = parts
-        mixed = [
-            (shares @ part.reshape(len(part), -1)).reshape(-1, *part.shape[1:]) for part in (first, absolute)
-        ]
-        logits, bounds = self._through(shares, mixed[0], mixed[1], lengths)
+        """lo, count and hi of each coalition over a part, (masks, 3); `asked` are its images' label and the factor.
+
+        Few logits lie so near each other that bounds matter: only those have theirs computed.
+        """
+        label, factor = asked
+        right = np.repeat(_right(logits, logits, label)[None], 3, axis=0)
+        near = _near(logits, factor * part.ceiling, label)
+        columns = np.flatnonzero(near.any(axis=0))
+        rows = np.flatnonzero(near.any(axis=1))
+        size = max(1, _BATCH_VALUES // max(1, len(columns) * self.game.spec.widest))
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            right[:, some[:, None], columns] = self._bounded(part, shares[some], columns, asked)
+        totals: npt.NDArray[np.int64] = right.sum(axis=2).T
+        return totals
+
+    def _bounded(
+        self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], asked: tuple[int, int]
+    ) -> npt.NDArray[np.bool_]:
+        """What is surely right, right, and perhaps right of some images of a part, (3, masks, images)."""
+        label, factor = asked
+        values = part.values[:, :, columns]
+        mixed, absolute = (
+            (shares @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
+            for each in (values, np.abs(values))
+        )
+        logits, bounds = self._through(self._clients, shares, mixed, absolute, part.lengths[columns])
         low, high = logits - factor * bounds, logits + factor * bounds
-        counts = [_right(low, high, label), _right(logits, logits, label), _right(high, low, label)]
-        return np.stack([right.sum(axis=1) for right in counts], axis=1)
+        return np.stack([_right(low, high, label), _right(logits, logits, label), _right(high, low, label)])
 
     @np.errstate(over="ignore", invalid="ignore")  # what overflows has no bound, and is told apart
     def _through(
-        self, shares: Floats, values: Floats, absolute: Floats, lengths: Floats
+        self, clients: "_Clients", shares: Floats, values: Floats, absolute: Floats, lengths: Floats
     ) -> tuple[Floats, Floats]:
         """Logits and their bounds, (masks, classes, images) each."""
-        weights = iter(zip(self._upper, self._tolerance.above, strict=True))
+        weights = iter(zip(clients.upper, self._tolerance.above, strict=True))
         values, bounds = self._activated(
             self.game.spec.first.activation,
             values,
-            self._first_bounds(shares, absolute, lengths),
+            self._first_bounds(clients, shares, absolute, lengths),
         )
         if self.game.spec.features:
             values, bounds = self._through_features(shares, values, bounds, weights)
@@ -133,9 +174,9 @@ class Reference:
             values, bounds = self._activated(layer.activation, *_limited(values, reach, share))
         return values, bounds
 
-    def _first_bounds(self, shares: Floats, absolute: Floats, lengths: Floats) -> Floats:
+    def _first_bounds(self, clients: "_Clients", shares: Floats, absolute: Floats, lengths: Floats) -> Floats:
         """What the averages of first layers may be wrong by, (masks, units, images)."""
-        norms, biases = (shares @ part for part in self.first.norms)
+        norms, biases = (shares @ part for part in clients.norms)
         inner = self._tolerance.inner
         parts = inner * norms, TINY * (norms > 0), inner * biases + TINY * (biases > 0)
         own = np.stack(parts, axis=-1) @ np.stack([lengths, lengths > 0, np.ones_like(lengths)])
@@ -194,6 +235,47 @@ class Reference:
         return after, bounds
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Images of one label: first pre-activations (K, units, images), lengths, and a ceiling of the logits' bounds.
+
+    Bounds grow with values, weights and norms, and an average of absolute values is at most the largest of them: the
+    bounds (classes, images) of one aggregate that has the largest of everything are above those of all coalitions.
+    """
+
+    values: Floats
+    lengths: Floats
+    ceiling: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """The clients' layers above the first, and the norms of their first ones."""
+
+    upper: list[Stack]
+    norms: tuple[Floats, Floats]
+
+    def largest(self) -> "_Clients":
+        """One client that has the largest absolute of each weight and norm."""
+        upper = [(_most(kernels), _most(biases)) for kernels, biases in self.upper]
+        return _Clients(upper, (_most(self.norms[0]), _most(self.norms[1])))
+
+
+def _most(values: Floats) -> Floats:
+    largest: Floats = np.abs(values).max(axis=0, keepdims=True)
+    return largest
+
+
+@np.errstate(invalid="ignore")
+def _near(logits: Floats, ceiling: Floats, label: int) -> npt.NDArray[np.bool_]:
+    """Where neither the true class is surely ahead of all others nor another surely ahead of it, (masks, images)."""
+    gaps = np.delete(logits[:, label : label + 1] - logits, label, axis=1)
+    reach = np.delete(ceiling[label] + ceiling, label, axis=0)
+    # What is no number is near: both comparisons fail.
+    near: npt.NDArray[np.bool_] = ~((gaps > reach).all(axis=1) | (gaps < -reach).any(axis=1))
+    return near
+
+
 def _right(true: Floats, others: Floats, label: int) -> npt.NDArray[np.bool_]:
     """Where the logit of class `label` in `true` is above lower classes in `others`, and below no higher one."""
     own = true[:, label]
@@ -221,7 +303,7 @@ def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floa
     return mixed
 
 
-def _upper_weights(game: Game) -> list[tuple[Floats, Floats]]:
+def _upper_weights(game: Game) -> list[Stack]:
     """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, clients stacked."""
     tensors = zip(*game.updates, strict=True)
     pairs = []
