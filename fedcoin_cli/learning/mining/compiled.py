@@ -20,9 +20,10 @@ from typing import Any, Final
 from cffi import FFI
 from platformdirs import user_cache_path
 
-SOURCE: Final = Path(__file__).with_name("kernel.c")
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "walks.c"))
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
-INSTALLED: Final = f"libfedcoin-kernel-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16]}.so"
+_DIGEST: Final = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
+INSTALLED: Final = f"libfedcoin-kernel-{_DIGEST[:16]}.so"
 """What a library of this source is called among the system's."""
 
 _PATIENCE_S: Final = 120.0
@@ -34,7 +35,7 @@ ffi: Final = FFI()
 def library() -> Any:
     """The loaded library, or None where it can neither be found nor made. Any number of processes may ask at once."""
     try:
-        source = SOURCE.read_text()
+        source = "".join(path.read_text() for path in SOURCES)
         # The declarations are those of the definitions: every exported function starts in column 0.
         for declaration in re.findall(r"^(?:void|int32_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE):
             ffi.cdef(declaration + ";", override=True)
@@ -79,7 +80,7 @@ def _compile(compiler: str, path: Path) -> None:
     handle, draft = tempfile.mkstemp(suffix=".so", dir=path.parent)
     os.close(handle)
     try:
-        command = [compiler, *FLAGS, "-o", draft, str(SOURCE)]
+        command = [compiler, *FLAGS, "-o", draft, *map(str, SOURCES)]
         subprocess.run(command, capture_output=True, check=True, timeout=_PATIENCE_S)
         Path(draft).replace(path)
     finally:

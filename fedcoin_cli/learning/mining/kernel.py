@@ -14,7 +14,7 @@ from fedcoin_cli.learning.mining.blocks import LANES, BlockThreads, Int32s, Work
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game, member_bits
-from fedcoin_cli.learning.mining.walks import Counts, masks_to_keys
+from fedcoin_cli.learning.mining.walks import Counts
 
 BATCH_S: Final = 0.1
 """About how long a batch takes: whoever mines looks for other work in between."""
@@ -81,7 +81,7 @@ class KernelEngine:
         shares = weighted / weighted.sum(axis=1, keepdims=True)
         kernels = self._mixed(shares.astype(np.float32), self._kernels)
         biases = self._mixed(weighted.astype(np.float32), self._biases)
-        words = mask_words(masks_to_keys(masks, clients), clients)
+        words = mask_words(masks, clients)
         widest = int(self._units.max())
 
         def prepare() -> Work:

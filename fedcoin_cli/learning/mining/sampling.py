@@ -1,4 +1,4 @@
-"""One miner's work on one task: walk derived rankings, or enumerate all coalitions when that fits into RUNTIME.
+"""One miner's work on one task: walk derived rankings in every block, or enumerate all coalitions when that fits.
 
 A `Session` is advanced in slices, so that its owner can answer other questions in between; it goes on over attempts.
 It decides nothing about money: its result is t, integer sums and the table that proves them. This is the only
@@ -6,54 +6,69 @@ module of the room that looks at a clock.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to, prefixes, ranking, rows_per_square
-from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
-from fedcoin_cli.learning.mining.memo import Memo
-from fedcoin_cli.learning.mining.precision import Floats, Precision, Spread, square_means
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
-from fedcoin_cli.learning.mining.walks import Counts, Orders, marginal_sums, orders
+from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to
+from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS, exact_numerators
+from fedcoin_cli.learning.mining.precision import Marginals, Precision, precision_of
+from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, encode_exact, sums_of
+from fedcoin_cli.learning.mining.walks import Counts, Orders, marginals_of, orders
 
 Estimator = Literal["auto", "exact", "balanced"]
 
 # Enumerating is chosen when it would end within this share of the time left: measured speeds waver.
 _SAFE_SHARE: Final = 0.8
-_MEASURED_AFTER: Final = 64
-_LOOKAHEAD: Final = 64
-_PROXY_COALITIONS: Final = 1_000
-# From here on the bound on payments is narrow enough to foretell how many more rankings a wanted one takes.
-_TELLING_SQUARES: Final = 8
+# About how long a slice of walking takes: its owner looks for other work in between.
+_SLICE_S: Final = 0.1
+_FIRST_BLOCKS: Final = 16
+# From here on the bound on payments foretells how many more rankings a wanted one takes.
+_TELLING_RANKINGS: Final = 16
+
+Bytes = npt.NDArray[np.uint8]
 
 
-class Utility(Protocol):
-    """What a session asks for counts; `engine.UtilityEngine` is one."""
+class Walker(Protocol):
+    """What counts along rankings, block by block."""
 
-    batch: int
+    def ends(self) -> tuple[Counts, Counts]:
+        """u(∅) and u(full) of each block, (blocks,)."""
+        ...
 
-    def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
-        """u(mask) in images for each non-empty mask, in order."""
+    def walk(self, blocks: range, walked: Orders) -> Bytes:
+        """The counts of the proper coalitions on the way of `walked` (blocks, rankings, K): (blocks, rankings, K − 1)."""
+        ...
+
+
+class Enumeration(Protocol):
+    """What counts all coalitions on all images, in slices of its own."""
+
+    done: int
+    total: int
+
+    def step(self) -> None:
+        """Work for about a tenth of a second."""
+        ...
+
+    def seconds_left(self) -> float | None:
+        """By the speed so far; None before there is any."""
+        ...
+
+    def counts(self) -> Counts:
+        """The counts of the masks 1..2^K−1, once `done` is `total`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Stakes:
-    """What values are worth: TrainPrice, φ(p) of each client in images (zeros without a proxy), and payment-error.
-
-    `public_squares` is what φ(p) is the mean of, (squares, K), where it is not exact. With `error_micro` walking ends
-    as soon as every payment is known to that, at 95% and however often one looks.
-    """
+    """What values are worth: TrainPrice, and the payment error at which walking ends, 95% however often one looks."""
 
     train_micro: int
-    public: tuple[float, ...]
     error_micro: int | None = None
-    public_squares: Floats | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +86,20 @@ class Plan:
     estimator: Estimator = "auto"
     stakes: Stakes | None = None
 
+    def claim(self, rankings: int, *, exact: bool) -> Claim:
+        """The estimate of so many rankings."""
+        return Claim(self.seed, self.key, rankings, exact)
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a session stands: whole rankings walked, distinct coalitions evaluated, how many exactness needs.
+    """Where a session stands: rankings that every block has walked, and what enumerating has done of its total.
 
-    `precision` is that of the rankings walked; None without stakes, before four whole squares, and once all is known.
+    `precision` is that of the rankings walked; None without stakes, before two rankings, and once all is known.
     """
 
     rankings: int
-    evaluated: int
+    enumerated: int
     exact_total: int | None
     finished: bool
     precision: Precision | None
@@ -88,76 +107,94 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """An estimate with its proof: N_j over t rankings, E_j if exact, and the table's bytes.
+    """An estimate with its proof: N_j over t rankings, or E_j of an exact one, and the table's bytes.
 
-    `precision` is None for an exact one, without stakes and before four whole squares.
+    `precision` is None for an exact one, without stakes and before two rankings.
     """
 
     rankings: int
     exact: bool
     sums: tuple[int, ...]
-    values: tuple[int, ...] | None
     table: bytes
     precision: Precision | None
+
+
+@dataclass(slots=True)
+class _Part:
+    """Rankings that are being walked: their numbers, counts (blocks, rankings, K − 1) and summed marginals by stream."""
+
+    rankings: range
+    counts: Bytes
+    marginals: Counts
+    blocks_done: int = 0
 
 
 class Session:
     """The resumable work of one miner on one task.
 
     Args:
-        utility: where counts come from.
-        terms: K, n, u(∅) and the proxy.
+        walker: where counts along rankings come from.
+        enumeration: where the counts of all coalitions come from; None where there are too many.
+        terms: K, the blocks and u(∅).
         plan: seed, key, grid, RUNTIME, estimator and stakes.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, utility: Utility, terms: TableTerms, plan: Plan, clock: Callable[[], float] = time.monotonic
+        self,
+        walker: Walker,
+        enumeration: Enumeration | None,
+        terms: TableTerms,
+        plan: Plan,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.utility = utility
-        self.terms = terms
-        self.plan = plan
-        self._clock = clock
+        self.terms, self.plan = terms, plan
+        self._walker, self._clock = walker, clock
+        self._enumeration = enumeration if terms.clients <= MAX_EXACT_CLIENTS else None
         self._deadline = clock() + plan.runtime_s
-        self.memo = Memo(terms.clients)
+        # None while it is undecided.
+        self._enumerates: bool | None = plan.estimator == "exact" and self._enumeration is not None
+        if plan.estimator == "auto" and self._enumeration is not None:
+            self._enumerates = None
+        self._ends = walker.ends()
+        self._walked: list[Bytes] = []
         self._rankings = 0
-        self._open: deque[list[int]] = deque()
-        self._pending: dict[int, None] = {}
-        self._proxied: list[Counts] = []
-        self._enumerated: int | None = None
-        self._measured = (0, 0.0)
-        stakes = plan.stakes
-        self._spread = None if stakes is None else _spread(terms, stakes)
+        self._part: _Part | None = None
+        self._blocks_at_once = _FIRST_BLOCKS
+        self._marginals = Marginals(len(terms.sizes), terms.clients)
         self._precision: Precision | None = None
-        self._observed = 0
+        self._looked, self._looks = 0, 0
+        stakes = plan.stakes
         self._wanted_micro = None if stakes is None or plan.estimator == "exact" else stakes.error_micro
 
     def extend(self, runtime_s: float) -> None:
-        """Go on for another attempt of the same task: rankings and counts so far are kept.
+        """Go on for another attempt of the same task: everything walked and enumerated is kept.
 
         Payments known well enough do not end it again: the miners were too far apart, so more rankings are due.
         """
         self._deadline = self._clock() + runtime_s
         self._wanted_micro = None
+        if self.plan.estimator == "auto" and self._enumeration is not None and not self._enumerates:
+            self._enumerates = None
 
     def advance(self, budget_s: float) -> Progress:
-        """Work for about `budget_s` seconds (at least one batch), or until finished."""
+        """Work for about `budget_s` seconds (at least one slice), or until finished."""
         until = self._clock() + budget_s
         while not self._finished():
-            if self._enumerated is None and self._should_enumerate():
-                self._enumerated = 1
-            if self._enumerated is None:
-                self._walk()
+            if self._should_enumerate() and self._enumeration is not None:
+                self._enumeration.step()
             else:
-                self._enumerate()
+                self._walk()
             if self._clock() >= until:
                 break
         return self.progress()
 
     def progress(self) -> Progress:
-        total = None if self._enumerated is None else (1 << self.terms.clients) - 1
+        """Where it stands."""
+        total = self._enumeration.total if self._enumeration is not None and self._enumerates else None
+        done = 0 if self._enumeration is None else self._enumeration.done
         precision = None if self._everything_known() else self._precision
-        return Progress(self._rankings, len(self.memo), total, self._finished(), precision)
+        return Progress(self._rankings, done, total, self._finished(), precision)
 
     def estimate(self) -> Mined:
         """The estimate of everything known so far.
@@ -165,58 +202,83 @@ class Session:
         Raises:
             ValueError: fewer than `plan.least` rankings are walked.
         """
-        everything = self._everything()
-        if everything is not None:
-            table = encode_exact(everything)
-            claim = Claim(self.plan.seed, self.plan.key, self.plan.most, exact=True)
-            derived = derive(table, claim, self.terms)
-            return Mined(self.plan.most, True, derived.sums, derived.values, table, None)
-        return self._sampled(grid_floor(self._rankings, self.plan.least, self.plan.most))
+        if self._everything_known():
+            assert self._enumeration is not None
+            counts = self._enumeration.counts()
+            values = exact_numerators(counts, self.terms.empty, self.terms.clients)
+            return Mined(self.plan.most, True, tuple(values), encode_exact(counts), None)
+        count = grid_floor(self._rankings, self.plan.least, self.plan.most)
+        table = self._table(count)
+        sums = sums_of(table, self.plan.claim(count, exact=False))
+        return Mined(count, False, sums, table.encode(), self._precision)
 
-    def _sampled(self, count: int) -> Mined:
-        counts, values = self._visited(0, count)
-        sums = marginal_sums(self._orders(0, count), values, self._empty)
-        table = encode_sampled(counts, self.terms.clients)
-        return Mined(count, False, tuple(sums), None, table, self._precision)
+    def _table(self, count: int) -> Table:
+        shape = (len(self.terms.sizes), 0, self.terms.clients - 1)
+        walked = np.concatenate([np.empty(shape, np.uint8), *self._walked], axis=1)[:, :count]
+        empty, full = self._ends
+        return Table(empty.astype(np.uint8), full.astype(np.uint8), walked)
 
-    def _visited(self, first: int, count: int) -> tuple[Mapping[int, int], Counts]:
-        """What walked rankings visit: u by mask, and u − p in the rankings' order, (count, K)."""
-        clients = self.terms.clients
-        indices = range(first, first + count)
-        visited = [prefixes(ranking(self.plan.seed, self.plan.key, index, clients)) for index in indices]
-        counts = self.memo.select(list({mask for masks in visited for mask in masks}))
-        values = np.array([[counts[mask] for mask in masks] for masks in visited], np.int64)
-        if self.terms.proxy is not None:
-            self._walk_proxy(first + count)
-            values = values - np.concatenate(self._proxied)[first : first + count]
-        return counts, values
+    # Walking ----------------------------------------------------------------------------------------------------
 
-    @property
-    def _empty(self) -> int:
-        """The value of ∅ where `_visited` gives the others; p shares u's."""
-        return self.terms.empty if self.terms.proxy is None else 0
+    def _walk(self) -> None:
+        """A slice: some blocks of the rankings that are being walked."""
+        part = self._part = self._part or self._next_part()
+        blocks = range(part.blocks_done, min(part.blocks_done + self._blocks_at_once, len(self.terms.sizes)))
+        started = self._clock()
+        walked = orders(self.plan.seed, self.plan.key, blocks, part.rankings, self.terms.clients)
+        counts = self._walker.walk(blocks, walked)
+        place = slice(blocks.start, blocks.stop)
+        part.counts[place] = counts
+        if self.plan.stakes is not None:
+            ends = (self._ends[0][place], self._ends[1][place])
+            for stream in (0, 1):
+                mine = slice((stream - part.rankings.start) % 2, None, 2)
+                part.marginals[stream, place] = marginals_of(walked[:, mine], counts[:, mine], ends)
+        part.blocks_done = blocks.stop
+        self._measure(len(blocks), self._clock() - started)
+        if part.blocks_done == len(self.terms.sizes):
+            self._take(part)
+
+    def _next_part(self) -> _Part:
+        """As many rankings as a slice of all blocks takes, within one pair of squares."""
+        blocks, clients = len(self.terms.sizes), self.terms.clients
+        count = max(1, self._blocks_at_once // blocks)
+        pair_ends = 2 * clients * (self._rankings // (2 * clients) + 1)
+        stop = min(self._rankings + count, self.plan.most, pair_ends)
+        rankings = range(self._rankings, max(stop, self._rankings + 1))
+        self._blocks_at_once = max(1, self._blocks_at_once // len(rankings))
+        counts = np.empty((blocks, len(rankings), clients - 1), np.uint8)
+        return _Part(rankings, counts, np.zeros((2, blocks, clients), np.int64))
+
+    def _measure(self, blocks: int, seconds: float) -> None:
+        """Set how many blocks of the present rankings a slice takes; at most four times as many as before."""
+        fitting = int(blocks * _SLICE_S / max(seconds, 1e-6))
+        self._blocks_at_once = max(1, min(fitting, 4 * self._blocks_at_once))
+
+    def _take(self, part: _Part) -> None:
+        self._part = None
+        self._walked.append(part.counts)
+        for stream in (0, 1):
+            count = len(range((stream - part.rankings.start) % 2, len(part.rankings), 2))
+            if count and self.plan.stakes is not None:
+                self._marginals.add(stream, count, part.marginals[stream].astype(np.float64))
+        self._rankings = part.rankings.stop
+        # What is known of one ranking a slice holds for several as well.
+        self._blocks_at_once *= len(part.rankings)
+        self._observe()
 
     def _observe(self) -> None:
-        """At each new number on the grid: what the whole squares up to it say of values and payments."""
-        if self._spread is None or not self._rankings:
+        """At each new number on the grid: what the rankings say of values and payments."""
+        if self.plan.stakes is None:
             return
         reached = grid_up_to(min(self._rankings, self.plan.most))
-        if reached == self._observed:
+        if reached == self._looked:
             return
-        self._observed = reached
-        per_square = rows_per_square(self.terms.clients)
-        first = self._spread.squares * per_square
-        count = reached - reached % per_square - first
-        if count:
-            walked, (_, values) = self._orders(first, count), self._visited(first, count)
-            self._spread.add(square_means(walked, values, self._empty, per_square))
-            self._precision = self._spread.precision()
+        self._looked, self._looks = reached, self._looks + 1
+        train_micro = self.plan.stakes.train_micro
+        self._precision = precision_of(self._marginals, self.terms.images, train_micro, self._looks)
 
-    def _precise(self) -> bool:
-        """Whether all payments are known as well as the task asks for."""
-        if self._wanted_micro is None or self._precision is None or self._enumerated is not None:
-            return False
-        return self._precision.bound_micro <= self._wanted_micro
+    # Ends -------------------------------------------------------------------------------------------------------
 
     def _finished(self) -> bool:
         if self._everything_known():
@@ -224,85 +286,37 @@ class Session:
         if self._rankings < self.plan.least:
             return False
         # A miner that enumerates may have walked all its rankings; it still works towards exactness.
-        walked = self._rankings >= self.plan.most and self._enumerated is None
+        walked = self._rankings >= self.plan.most and not self._enumerates
         return walked or self._precise() or self._clock() >= self._deadline
 
-    def _everything_known(self) -> bool:
-        return self.plan.estimator != "balanced" and len(self.memo) == (1 << self.terms.clients) - 1
+    def _precise(self) -> bool:
+        """Whether all payments are known as well as the task asks for."""
+        if self._wanted_micro is None or self._precision is None or self._enumerates:
+            return False
+        return self._precision.bound_micro <= self._wanted_micro
 
-    def _everything(self) -> Counts | None:
-        return self.memo.exact() if self.plan.estimator != "balanced" else None
+    def _everything_known(self) -> bool:
+        enumeration = self._enumeration
+        return bool(self._enumerates) and enumeration is not None and enumeration.done == enumeration.total
 
     def _should_enumerate(self) -> bool:
-        """Whether all coalitions fit into the time left, judged after the least rankings and a few batches."""
-        if self.plan.estimator == "balanced" or self.terms.clients > MAX_EXACT_CLIENTS:
+        """Whether to count all coalitions: decided once an attempt, after the least rankings, by a first measurement."""
+        enumeration = self._enumeration
+        if enumeration is None or self._rankings < self.plan.least:
             return False
-        if self._rankings < self.plan.least:
+        if self._enumerates is None:
+            left_s = enumeration.seconds_left()
+            if left_s is None:
+                return True  # a slice to measure by
+            if self._wanted_micro is not None and self._rankings < min(_TELLING_RANKINGS, self.plan.most):
+                return False
+            fits = left_s <= _SAFE_SHARE * (self._deadline - self._clock())
+            self._enumerates = fits and not self._walking_ends_sooner(left_s)
+        return self._enumerates
+
+    def _walking_ends_sooner(self, enumerating_s: float) -> bool:
+        """Whether the wanted payment error takes less time than enumerating: errors fall with √t."""
+        if self._wanted_micro is None or self._precision is None:
             return False
-        if self.plan.estimator == "exact":
-            return True
-        evaluated, seconds = self._measured
-        if evaluated < _MEASURED_AFTER:
-            return False
-        missing = (1 << self.terms.clients) - 1 - len(self.memo)
-        if self._walking_ends_sooner(missing):
-            return False
-        return missing * seconds / evaluated <= _SAFE_SHARE * (self._deadline - self._clock())
-
-    def _walking_ends_sooner(self, missing: int) -> bool:
-        """Whether the wanted payment error takes fewer coalitions than the `missing` ones: errors fall with √t."""
-        if self._wanted_micro is None:
-            return False
-        if self._precision is None or self._precision.squares < _TELLING_SQUARES:
-            return True
-        return len(self.memo) * ((self._precision.bound_micro / self._wanted_micro) ** 2 - 1) < missing
-
-    def _enumerate(self) -> None:
-        assert self._enumerated is not None
-        masks, self._enumerated = self.memo.unknown(self._enumerated, self.utility.batch)
-        self._evaluate(masks)
-
-    def _walk(self) -> None:
-        """Evaluate one batch of coalitions on the way of the next rankings, and count the rankings it completes."""
-        while len(self._pending) < self.utility.batch and len(self._open) < _LOOKAHEAD:
-            index = self._rankings + len(self._open)
-            if index >= self.plan.most:
-                break
-            masks = prefixes(ranking(self.plan.seed, self.plan.key, index, self.terms.clients))
-            self._open.append(masks)
-            self._pending.update((mask, None) for mask in masks if mask not in self.memo)
-        self._evaluate(list(self._pending)[: self.utility.batch])
-        while self._open and not any(mask in self._pending for mask in self._open[0]):
-            self._open.popleft()
-            self._rankings += 1
-        self._walk_proxy(self._rankings - self._rankings % self._proxy_rankings)
-        self._observe()
-
-    def _evaluate(self, masks: list[int]) -> None:
-        if not masks:
-            return
-        started = self._clock()
-        self.memo.store(masks, self.utility.counts(masks))
-        evaluated, seconds = self._measured
-        self._measured = (evaluated + len(masks), seconds + self._clock() - started)
-        for mask in masks:
-            self._pending.pop(mask, None)
-
-    @property
-    def _proxy_rankings(self) -> int:
-        """How many rankings the proxy walks at once: enough for NumPy, too few to be felt as a pause."""
-        return max(1, _PROXY_COALITIONS // self.terms.clients)
-
-    def _walk_proxy(self, count: int) -> None:
-        """Have the proxy's counts for the first `count` rankings, so that none are left to do after RUNTIME."""
-        known = sum(len(part) for part in self._proxied)
-        if self.terms.proxy is not None and known < count:
-            self._proxied.append(self.terms.proxy.walk(self._orders(known, count - known)))
-
-    def _orders(self, first: int, count: int) -> Orders:
-        return orders(self.plan.seed, self.plan.key, first, count, self.terms.clients)
-
-
-def _spread(terms: TableTerms, stakes: Stakes) -> Spread:
-    public = np.array(stakes.public, np.float64)
-    return Spread(terms.images, public, stakes.train_micro, stakes.public_squares)
+        walked_s = self.plan.runtime_s - (self._deadline - self._clock())
+        return walked_s * ((self._precision.bound_micro / self._wanted_micro) ** 2 - 1) < enumerating_s
