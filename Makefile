@@ -7,14 +7,17 @@ VENV   ?= .venv
 MINE   ?= mine-cpu
 SEEDS  ?= 2000
 START  ?= 0
+# How long mutants are run at a time; the next run goes on where the last one ended.
+SECONDS ?= 3600
 
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-$(MINE)
 DEV := $(VENV)/.installed-dev
+MUTATION := $(VENV)/.installed-mutation
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test check man lock simulate release clean
+.PHONY: demo test check man lock simulate mutants release clean
 
 demo: $(RUN)
 	$(BIN)/fedcoin demo
@@ -43,16 +46,22 @@ lock: $(BIN)/python
 simulate: $(RUN) $(DEV)
 	$(BIN)/python tests/simulator.py --seeds $(SEEDS) --start $(START)
 
+# Plants faults one at a time in the modules that decide about money; fails when the tests miss one without a reason.
+mutants: $(RUN) $(MUTATION)
+	$(BIN)/python tests/mutants.py --seconds $(SECONDS)
+
 release: check
 	@git log -1 --format='commit %h'
 	$(MAKE) simulate SEEDS=100000 START=0
 	$(BIN)/python tests/mutation_gate.py
+	$(MAKE) mutants
 	$(BIN)/python tests/scenarios --full
 	$(BIN)/python -m benchmarks.fuzz --runs 200000
 	$(BIN)/python -m benchmarks.attacks
 	$(BIN)/python -m benchmarks.audit
 	$(BIN)/python -m benchmarks.longrun
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.siege
 	$(BIN)/python -m benchmarks.containers
 
 $(BIN)/python:
@@ -67,5 +76,9 @@ $(DEV): pyproject.toml | $(RUN)
 	$(PIP) --editable '.[dev]'
 	touch $@
 
+$(MUTATION): pyproject.toml | $(DEV)
+	$(PIP) --editable '.[mutation]'
+	touch $@
+
 clean:
-	rm -rf build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf mutants build dist demo *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,7 +12,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 from fedcoin_cli.learning.datasets import Dataset, load
-from fedcoin_cli.learning.mining.choice import engine_for
+from fedcoin_cli.learning.mining.choice import engine_for, whole_for
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.proxy import make_proxy
 from fedcoin_cli.learning.mining.walks import Counts
@@ -77,7 +77,13 @@ def _cut(data: Dataset, case: Case) -> Dataset:
 
 
 def _enumerate(game: Game, report: Callable[[int, int], None]) -> Counts:
-    engine, total = engine_for(game), 1 << game.clients
+    whole, total = whole_for(game), 1 << game.clients
+    while whole is not None and whole.done < whole.total:
+        whole.step()
+        report(whole.done, whole.total)
+    if whole is not None:
+        return np.concatenate([[game.empty], whole.counts()])
+    engine = engine_for(game)
     counts = np.full(total, game.empty, np.int64)
     step = 64 * engine.batch
     for start in range(1, total, step):

@@ -32,6 +32,7 @@ from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.session import Patience
 from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import SERVER
 from ledger_store.jsonl import ChainReader
@@ -73,7 +74,8 @@ class Publishers:
             while (number := self._next()) is not None:
                 folder = make_tiny_round(workspace, CLIENTS, number)
                 try:
-                    wanted = Wanted(read_round(folder, workspace.genesis()), settings, server)
+                    files = read_round(folder, workspace.genesis())
+                    wanted = Wanted.of(workspace, files, Terms(settings, server))
                     published = requester.publish(wanted)
                     assert published.report is not None
                     self.ends[published.report.state] += 1

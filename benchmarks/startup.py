@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.machine import finish, machine
 from ledger_store.jsonl import ChainFile, ChainReader
-from ledger_store.snapshot import SNAPSHOT_NAME
+from ledger_store.snapshot import SNAPSHOT_NAME, Seal
 
 SIZES, QUICK_SIZES, TURNS = (1_000, 10_000), (300, 1_000), 5
 
@@ -33,27 +33,27 @@ def main() -> None:
 def _row(blocks: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        size = _write(folder, blocks)
+        size, seal = _write(folder, blocks)
         snapshot = folder / SNAPSHOT_NAME
-        without = statistics.median(_open_s(folder) for _ in range(TURNS))
-        ChainFile.open_for_writing(folder).close()
+        without = statistics.median(_open_s(folder, seal) for _ in range(TURNS))
+        ChainFile.open_for_writing(folder, seal).close()
         return {
             "blocks": blocks,
             "chain MiB": size / 2**20,
             "without ms": 1e3 * without,
-            "with ms": 1e3 * statistics.median(_open_s(folder) for _ in range(TURNS)),
+            "with ms": 1e3 * statistics.median(_open_s(folder, seal) for _ in range(TURNS)),
             "snapshot KiB": snapshot.stat().st_size / 1024 if snapshot.exists() else 0,
         }
 
 
-def _open_s(folder: Path) -> float:
+def _open_s(folder: Path, seal: Seal) -> float:
     begun_s = time.process_time()
-    ChainReader(folder).close()
+    ChainReader(folder, seal).close()
     return time.process_time() - begun_s
 
 
-def _write(folder: Path, blocks: int) -> int:
-    """A valid chain; returns its bytes."""
+def _write(folder: Path, blocks: int) -> tuple[int, Seal]:
+    """A valid chain; returns its bytes and the seal of whoever keeps it."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from chains import COIN, ChainMaker, key
 
@@ -63,7 +63,7 @@ def _write(folder: Path, blocks: int) -> int:
         maker.add_round()
         for _ in range(7):
             maker.add(maker.transfer(maker.requester, friends[len(maker.blocks) % 100], COIN))
-    return maker.write(folder).stat().st_size
+    return maker.write(folder).stat().st_size, Seal(maker.miners[0], maker.genesis)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,15 @@
-"""Tiny rounds: a signed round directory of a few kilobytes, made without training."""
+"""Tiny rounds: a round directory of a few kilobytes, made without training."""
 
 import json
-import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fedcoin_cli.application.rounds.files import SCHEMA
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import TestSet, write_test, write_update
 from ledger_store.canonical import digest
-from ledger_store.transaction import update_terms
 
 SIDE, UNITS, CLASSES, IMAGES = 4, 6, 3, 60
 SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))
@@ -26,39 +25,33 @@ def make_tiny_round(workspace: Workspace, clients: int, seed: int) -> Path:
     labels = (hidden @ truth[2] + truth[3]).argmax(axis=1).astype(np.int32)
     write_test(folder / "test.safetensors", TestSet(pixels, labels))
     document: dict[str, Any] = {
-        "schema": 1,
-        "nonce": secrets.token_hex(16),
+        "schema": SCHEMA,
+        "call": None,
         "model": _digest(folder / "model.json"),
         "test": _digest(folder / "test.safetensors"),
         "proxy": None,
         "images": IMAGES,
-        "empty": 0,
         "aggregation": "mean",
-        "baseline": None,
         "genesis": workspace.genesis().id,
         "updates": [],
     }
     for number in range(1, clients + 1):
         noise = [draw.normal(scale=0.3 * number, size=shape).astype(np.float32) for shape in SHAPES]
         update = [weight + step for weight, step in zip(truth, noise, strict=True)]
-        document["updates"].append(_update(workspace, folder, number, update, document))
+        document["updates"].append(_update(workspace, folder, number, update))
     (folder / "round.json").write_text(json.dumps(document))
     return folder
 
 
-def _update(
-    workspace: Workspace, folder: Path, number: int, update: list[Any], document: dict[str, Any]
-) -> dict[str, Any]:
+def _update(workspace: Workspace, folder: Path, number: int, update: list[Any]) -> dict[str, Any]:
     key, path = workspace.key(client_name(number)), folder / f"{client_name(number)}.safetensors"
     write_update(path, update)
-    terms = update_terms(document["model"], document["test"], _digest(path), 100, document["nonce"])
-    signature = key.sign("update", document["genesis"], terms)
     return {
         "file": path.name,
         "digest": _digest(path),
         "client": key.address,
         "examples": 100,
-        "signature": signature,
+        "signature": None,
     }
 
 

@@ -13,8 +13,10 @@ from ledger_store.chain import Tip, start
 from ledger_store.checks import CHECKS, Check, Finding, Subject
 from ledger_store.errors import BadSignature, Malformed
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import TIP_NAME, TipRecord, read_chain, read_tip
+from ledger_store.jsonl import LINE_BYTES_MAX, TIP_NAME, TipRecord, read_chain, read_tip
 from ledger_store.keys import Verify, verify_bytes
+from ledger_store.snapshot import SNAPSHOT_NAME, Snapshot, claimed, difference
+from ledger_store.state import State
 
 _FOLD_LEVEL = 2
 # How long an append of a live writer may be half in the file.
@@ -98,6 +100,8 @@ class _Audit:
         if level >= _FOLD_LEVEL and span.first > 1:
             self._skipped.append(f"signatures and outcomes before height {span.first}: not asked for")
         self._tip: Tip | None = None
+        self._lie: Finding | None = None
+        self._snapshot: Snapshot | None = None
         self._recorded_id: str | None = None  # of the block at the tip file's height
 
     def run(self, jobs: int) -> AuditReport:
@@ -119,6 +123,8 @@ class _Audit:
             self._skip_rest(lines)
         elif self._wants_more:
             self._judge_tip(record)
+            if self._lie is not None:
+                self._findings.append(self._lie)
         else:
             self._skipped.append(f"what follows height {self._height}, its certificate too: not asked for")
         folded = self._tip is not None and self._level >= _FOLD_LEVEL and not self._findings
@@ -168,6 +174,15 @@ class _Audit:
         if isinstance(record, TipRecord) and record.height == self._height:
             self._recorded_id = self._head
 
+    def _compare_snapshot(self, folded: State) -> None:
+        """No audit believes a snapshot; that one lies here which differs is worth knowing, so it comes last."""
+        if self._snapshot is not None and self._snapshot.state.height == folded.height:
+            said = difference(self._snapshot, folded)
+            if said is not None:
+                reason = f"{said}; no miner but its own believes it: delete it"
+                self._lie = Finding("E304", folded.height, None, reason, SNAPSHOT_NAME)
+            self._snapshot = None
+
     @property
     def _wants_more(self) -> bool:
         return self._span.last is None or self._height < self._span.last
@@ -182,6 +197,8 @@ class _Audit:
             self._findings.append(Finding("E101", 0, 1, "the line has no end"))
             return
         self._tip, self._head = start(genesis), genesis.id
+        if self._level >= _FOLD_LEVEL:
+            self._snapshot = claimed(self._path.parent, genesis)
         if self._expected not in {None, genesis.id}:
             reason = f"this is {genesis.network!r}, genesis {genesis.id}, and not {self._expected}"
             self._findings.append(Finding("E105", 0, 1, reason))
@@ -199,13 +216,19 @@ class _Audit:
         self._height, self._head = height, subject.block.id
         if self._level >= _FOLD_LEVEL:
             self._tip = Tip(subject.after)
+            self._compare_snapshot(subject.after)
             if not trusted:
                 self._certified_to = height - 1
 
     def _skip_rest(self, lines: Iterator[tuple[int, bytes]]) -> None:
         """Say how much stands behind the finding."""
         first = self._findings[0].height + 1
-        last = max([self._height + 1, *(height for height, _ in lines)])
+        last = self._height + 1
+        for height, line in lines:
+            if len(line) >= LINE_BYTES_MAX:  # no line of a ledger: a file may go on like that for ever
+                self._skipped.append(f"heights {first} and on: they hang on what was altered")
+                return
+            last = height
         if first <= last:
             self._skipped.append(f"heights {first} to {last}: they hang on what was altered")
 

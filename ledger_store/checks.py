@@ -34,6 +34,7 @@ CODES = {
     "E301": "a certificate does not carry the votes of a quorum for its block",
     "E302": "the tip's certificate does not carry the votes of a quorum",
     "E303": "a signature in a transaction is wrong",
+    "E304": "the snapshot beside the ledger holds another state than its blocks come to",
     "E401": "a block breaks the rules of its header: turn, time, size",
     "E402": "a block's transactions stand in a wrong order, or too many of one account",
     "E403": "a transfer is not admissible",

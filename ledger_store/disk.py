@@ -5,14 +5,20 @@ as it was before, as far as the disk still allows.
 """
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from ledger_store.errors import Locked, StorageFailure
+from ledger_store.errors import Locked, NotFound, StorageFailure
+
+STAGED = ".new"
 
 
 def lock(path: Path) -> int:
@@ -21,7 +27,7 @@ def lock(path: Path) -> int:
     Raises `Locked` when another process, or another object of this one, holds it.
     """
     with refusals(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -29,6 +35,24 @@ def lock(path: Path) -> int:
         hint = "one writer a ledger: stop the other one first (fedcoin stop)"
         raise Locked("another process is writing this ledger", where=str(path), hint=hint) from error
     return handle
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process is in here with the same `path`, a file that is gone afterwards."""
+    while True:
+        with refusals(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                break
+        os.close(handle)  # whoever was here before has taken the file away with it
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def append(handle: int, path: Path, data: bytes, length: int) -> None:
@@ -54,10 +78,10 @@ def append(handle: int, path: Path, data: bytes, length: int) -> None:
 
 def stage(path: Path, data: bytes) -> Path:
     """Write `data` durably beside `path`, to be put in its place by `put_in_place`."""
-    staged = path.with_name(path.name + ".new")
     with refusals(path):
+        staged, handle = unguessable(path)
         try:
-            with staged.open("wb") as file:
+            with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -65,6 +89,34 @@ def stage(path: Path, data: bytes) -> Path:
             staged.unlink(missing_ok=True)
             raise
     return staged
+
+
+def unguessable(path: Path, mode: int = 0o644) -> tuple[Path, int]:
+    """A new empty file beside `path`, open for writing, under a name that nobody can have put a link at before."""
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}{STAGED}")
+    return staged, os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed writer of `path` has left; for whoever holds its lock."""
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(f".{path.name}.*{STAGED}"):
+            left.unlink()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading; raises `NotFound` at once for a pipe, a socket or a device, and `OSError`."""
+    mode = path.stat().st_mode  # first, because opening alone does something to some devices
+    if stat.S_ISREG(mode):
+        # Should it be exchanged now, opening a pipe must not wait for its other end.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        mode = os.fstat(handle).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        hint = "name a regular file"
+        raise NotFound("this is a pipe, a socket or a device, not a file", where=str(path), hint=hint)
+    return os.fdopen(handle, "rb")
 
 
 def put_in_place(staged: Path, path: Path) -> None:

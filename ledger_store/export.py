@@ -66,7 +66,7 @@ def to_beancount(journal: Iterable[Entry], name: Name) -> str:
         lines += ["", f'{_date(entry)} * "{entry.kind}" ^{entry.about}']
         lines += [f"  height: {entry.height}", f'  time: "{_time(entry)}"']
         lines += _postings(entry, accounts, "  ")
-    # Beancount forgives half of the last digit unless told otherwise; here that digit is a whole micro.
+    # Beancount forgives a whole last digit in a balance assertion unless told otherwise: one micro too many.
     lines += [
         "",
         *(

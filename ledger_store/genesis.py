@@ -18,14 +18,14 @@ from ledger_store.keys import ADDRESS_LENGTH
 FORMAT = 1
 ROSTER_MAX = 64
 CLIENTS_MAX = 1_000
-HOLDERS_MAX = 100_000
+HOLDERS_MAX = 250_000
 BLOCK_BYTES_MAX = 512 * 1024
 LOGIT_MAX = 2**20
 WEIGHT_MAX = 1_000_000
 # The end of 9999-12-30: calendars count to the day after, where a journal asserts its balances.
 TIME_MAX_MS = 253_402_214_399_999
 # A holder takes at most 86 bytes and 3 values, a miner 67 and 1; beside them stand less than 2 KiB and 50 values.
-GENESIS_BYTES_MAX = 9 * 2**20
+GENESIS_BYTES_MAX = 22 * 2**20
 GENESIS_VALUES_MAX = 3 * HOLDERS_MAX + 200
 
 
@@ -42,10 +42,13 @@ class Bounds:
     proxy_logit: int = LOGIT_MAX
     weight: int = WEIGHT_MAX
     files_bytes: int = 2 * 2**30
+    table_bytes: int = 256 * 2**20
     unfinished_an_account: int = 1
     unfinished: int = 64
     least_difficulty_micro: int = 0
+    least_shapley_price_micro: int = 0
     least_shapley_price_micro_a_second: int = 0
+    task_deposit_micro: int = 1_000_000
     least_transfer_micro: int = 10_000
     transactions_an_account: int = 8
     transactions_a_block: int = 1_000

@@ -13,7 +13,7 @@ from ledger_store.task_record import OPEN
 from ledger_store.transaction import Cancel, Close, Outcome, Result, Task, Transaction, Transfer
 
 ESCROW, SUPPLY = "escrow", "supply"
-"""Two accounts that are nobody's: prices of unfinished tasks, and what genesis has minted (negative)."""
+"""Two accounts that are nobody's: prices and deposits of unfinished tasks, and what genesis minted (negative)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ def entries(genesis: Genesis, blocks: Iterable[Block]) -> Iterator[Entry]:
         for transaction in block.transactions:
             if isinstance(transaction, Task):
                 tasks[transaction.id] = transaction
-            moved = _moved(transaction, tasks)
+            moved = _moved(transaction, tasks, genesis.bounds.task_deposit_micro)
             if moved is not None and (postings := _postings(moved.changes)):
                 yield Entry(block.height, block.header.time_ms, moved.kind, moved.about, postings)
 
@@ -68,27 +68,28 @@ class _Moved:
     changes: list[tuple[str, int]]
 
 
-def _moved(transaction: Transaction, tasks: Mapping[str, Task]) -> _Moved | None:
+def _moved(transaction: Transaction, tasks: Mapping[str, Task], deposit_micro: int) -> _Moved | None:
     match transaction:
         case Transfer(sender=sender, to=to, amount_micro=micro):
             return _Moved("transfer", transaction.id, [(sender, -micro), (to, micro)])
         case Task(sender=sender, price_micro=price):
-            return _Moved("task", transaction.id, [(sender, -price), (ESCROW, price)])
+            locked = price + deposit_micro
+            return _Moved("task", transaction.id, [(sender, -locked), (ESCROW, locked)])
         case Cancel(task=task):
-            price = tasks[task].price_micro
-            return _Moved("cancel", task, [(ESCROW, -price), (tasks[task].sender, price)])
+            locked = tasks[task].price_micro + deposit_micro
+            return _Moved("cancel", task, [(ESCROW, -locked), (tasks[task].sender, locked)])
         case Close(task=task, outcome=Outcome() as outcome) | Result(task=task, outcome=outcome):
             # An attempt that failed and is followed by another moves nothing.
-            ended = outcome.state != OPEN
-            return _Moved(outcome.state.lower(), task, _paid(tasks[task], outcome)) if ended else None
+            if outcome.state != OPEN:
+                return _Moved(outcome.state.lower(), task, _paid(tasks[task], outcome, deposit_micro))
     return None
 
 
-def _paid(task: Task, outcome: Outcome) -> list[tuple[str, int]]:
+def _paid(task: Task, outcome: Outcome, deposit_micro: int) -> list[tuple[str, int]]:
     pay = outcome.pay
     clients = zip((update.client for update in task.updates), pay.clients, strict=True)
-    rest = (task.server, pay.server), *pay.miners, (task.sender, pay.requester)
-    return [(ESCROW, -task.price_micro), *clients, *rest]
+    rest = (task.server, pay.server), *pay.miners, (task.sender, pay.requester + deposit_micro)
+    return [(ESCROW, -task.price_micro - deposit_micro), *clients, *rest]
 
 
 def _postings(changes: Iterable[tuple[str, int]]) -> tuple[Posting, ...]:

@@ -26,12 +26,12 @@ from ledger_store.canonical import decode, encode
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.errors import BadSignature, LedgerInvalid, Malformed, NotFound, PeerFault, StorageFailure
 from ledger_store.fields import Fields
-from ledger_store.genesis import Genesis
-from ledger_store.snapshot import Snapshot, read_snapshot
+from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
+from ledger_store.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
 
 CHAIN_NAME, TIP_NAME, LOCK_NAME = "chain.jsonl", "tip.json", "chain.lock"
-# Above the largest genesis (100,000 holders); what is longer is no line of ours and is read in pieces.
-LINE_BYTES_MAX = 16 * 2**20
+# The largest genesis and its newline fit; what is longer is no line of ours and is read in pieces.
+LINE_BYTES_MAX = GENESIS_BYTES_MAX + 2**20
 # 64 signatures of 136 bytes, and 200 bytes beside them, are 8,904.
 TIP_BYTES_MAX = 16 * 1024
 # At most so many blocks are folded again when a ledger is opened whose writer kept snapshots: a tenth of a second.
@@ -67,7 +67,7 @@ def read_chain(path: Path, patience_s: float = 0.0) -> Iterator[tuple[int, bytes
     `StorageFailure`.
     """
     try:
-        with path.open("rb") as file:
+        with disk.open_file(path) as file:
             yield from enumerate(_lines(file, patience_s))
     except FileNotFoundError as error:
         raise NotFound("no ledger here", where=str(path), hint="fedcoin init makes one") from error
@@ -86,7 +86,7 @@ def _lines(file: BinaryIO, patience_s: float) -> Iterator[bytes]:
 def read_tip(path: Path) -> TipRecord | None:
     """The tip file, None when there is none; raises `Malformed`."""
     try:
-        with path.open("rb") as file:
+        with disk.open_file(path) as file:
             return TipRecord.from_bytes(file.read(TIP_BYTES_MAX + 1))
     except FileNotFoundError:
         return None
@@ -97,13 +97,18 @@ def read_tip(path: Path) -> TipRecord | None:
 class ChainReader:
     """A chain file as it stands when it is opened; a live writer does not disturb it.
 
+    `ignored_snapshot`: one lies beside it that is not the seal's.
+
     Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle.
     """
 
     _FLAGS: ClassVar[int] = os.O_RDONLY
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seal: Seal | None = None) -> None:
+        """`seal` is that of whoever writes this ledger: its snapshots are believed, without it none are."""
         self.path = folder / CHAIN_NAME
+        self._seal = seal
+        self.ignored_snapshot = False
         self._tip_path = folder / TIP_NAME
         record = self._read_tip()  # before the chain, which only grows
         self._offsets: list[int] = []
@@ -172,7 +177,10 @@ class ChainReader:
         """Index and fold the lines; what stands behind `_end` is torn."""
         lines = read_chain(self.path)
         tip = start(self._read_genesis(lines))
-        snapshot = read_snapshot(self.path.parent, tip.genesis) if snapshots else None
+        snapshot = None
+        if snapshots and self._seal is not None:
+            snapshot = read_snapshot(self.path.parent, tip.genesis, self._seal)
+            self.ignored_snapshot = snapshot is None and (self.path.parent / SNAPSHOT_NAME).exists()
         if snapshot is not None:
             for _, line in islice(lines, snapshot.state.height):
                 self._index(line)
@@ -239,11 +247,13 @@ class ChainFile(ChainReader):
 
     _FLAGS: ClassVar[int] = os.O_RDWR | os.O_APPEND
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seal: Seal | None = None) -> None:
         with contextlib.ExitStack() as undo:
             self._lock = disk.lock(folder / LOCK_NAME)
             undo.callback(os.close, self._lock)
-            super().__init__(folder)
+            for name in (TIP_NAME, CHAIN_NAME):
+                disk.sweep(folder / name)
+            super().__init__(folder, seal)
             undo.callback(os.close, self._handle)
             self.torn = self._move_torn_tail()
             undo.pop_all()
@@ -251,7 +261,7 @@ class ChainFile(ChainReader):
         self._save_snapshot_if_due()
 
     @classmethod
-    def create(cls, folder: Path, genesis: Genesis) -> "ChainFile":
+    def create(cls, folder: Path, genesis: Genesis, seal: Seal | None = None) -> "ChainFile":
         """A new ledger in an existing folder; refuses where one stands."""
         path = folder / CHAIN_NAME
         if path.exists():
@@ -259,12 +269,12 @@ class ChainFile(ChainReader):
                 "a ledger stands here already", where=str(path), hint="choose another folder"
             )
         disk.put_in_place(disk.stage(path, encode(genesis.to_json()) + b"\n"), path)
-        return cls(folder)
+        return cls(folder, seal)
 
     @classmethod
-    def open_for_writing(cls, folder: Path) -> "ChainFile":
+    def open_for_writing(cls, folder: Path, seal: Seal | None = None) -> "ChainFile":
         """Open, lock, and move a torn tail aside; raises `Locked` for a second writer."""
-        return cls(folder)
+        return cls(folder, seal)
 
     def append(self, block: Block, certificate: Certificate) -> None:
         """Check `block` and its certificate in full, append it durably, and make it the tip.
@@ -305,8 +315,8 @@ class ChainFile(ChainReader):
         self._failed = False
 
     def _save_snapshot_if_due(self) -> None:
-        if self.height - self._snapshot_height >= SNAPSHOT_BLOCKS:
-            Snapshot(self._sha.hexdigest(), self._tip.state).save(self.path.parent)
+        if self._seal is not None and self.height - self._snapshot_height >= SNAPSHOT_BLOCKS:
+            Snapshot(self._sha.hexdigest(), self._tip.state).save(self.path.parent, self._seal)
             self._snapshot_height = self.height
 
     def _refuse_after_failure(self) -> None:

@@ -5,7 +5,9 @@ is readable either way: names, lists and rosters need no secret. Files appear wh
 overwritten unless a caller means to.
 """
 
+import ctypes
 import os
+import resource
 import stat
 import tempfile
 from collections.abc import Callable
@@ -14,11 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger_store.canonical import decode, encode
-from ledger_store.disk import refusals, sync_folder
+from ledger_store.disk import open_file, refusals, sync_folder
 from ledger_store.errors import KeyFailure, Malformed
 from ledger_store.fields import Fields
 from ledger_store.keys import ADDRESS_LENGTH, KeyPair
 from ledger_store.passphrase import Passphrase, Sealed
+
+_PR_SET_DUMPABLE = 4
+_BYTES_MOST = 4096
 
 Ask = Callable[[], Passphrase]
 """Whoever can get the passphrase; it is asked only for a sealed key."""
@@ -87,8 +92,9 @@ class KeyRecord:
 def read_key(path: Path) -> KeyRecord:
     """Read a key file; raises `KeyFailure`, also for one that other users can read."""
     try:
-        mode = path.stat().st_mode
-        data = path.read_bytes()
+        with open_file(path) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(_BYTES_MOST)
     except FileNotFoundError as error:
         hint = "fedcoin key list shows the keys here; fedcoin key new makes one, key import restores one"
         raise KeyFailure("no such key", where=str(path), hint=hint) from error
@@ -105,11 +111,25 @@ def read_key(path: Path) -> KeyRecord:
 
 def load_key(path: Path, ask: Ask | None = None) -> KeyPair:
     """Read a key file and open it; raises `KeyFailure`."""
+    keep_out_of_core_files()
     record = read_key(path)
     try:
         return record.open(ask, str(path))
     except Malformed as error:
         raise _damaged(error, path) from error
+
+
+def keep_out_of_core_files() -> None:
+    """From now on a crash of this process leaves no image of its memory: a secret key would stand in it.
+
+    Both ways are needed: the limit is for files and goes on to child processes; but the kernel hands the image to a
+    program that collects crashes whatever the limit, unless the process is marked. A mark costs nothing but that only
+    root may look into the process with a debugger.
+    """
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def save_key(path: Path, key: KeyPair, passphrase: Passphrase | None = None) -> None:

@@ -3,7 +3,7 @@
 Whether the state admits one is `state`'s business, whether a task's terms are sensible `contract.task`'s.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -71,14 +71,15 @@ def sign(transaction: T, key: KeyPair, genesis: str) -> T:
 
 @dataclass(frozen=True)
 class Transfer(Signed):
-    """Move `amount_micro` to another account."""
+    """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two."""
 
     kind: ClassVar[str] = "transfer"
     to: str
     amount_micro: int
+    nonce: str = "0" * NONCE_LENGTH
 
     def terms(self) -> dict[str, Any]:
-        return {"to": self.to, "amount_micro": self.amount_micro}
+        return {"to": self.to, "amount_micro": self.amount_micro, "nonce": self.nonce}
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ class Update:
         }
 
 
-def update_terms(model: str, test: str, update: str, examples: int, nonce: str) -> dict[str, Any]:
-    """What a client signs as `update`: the test set is fixed before any update is judged."""
-    return {"examples": examples, "model": model, "nonce": nonce, "test": test, "update": update}
+def update_terms(call: str, update: str, examples: int) -> dict[str, Any]:
+    """What a client signs as `update`: the digest of its weights, for a call that fixes every term of the task."""
+    return {"call": call, "examples": examples, "update": update}
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ class Task(Signed):
     """A request for Shapley values: files by digest, the price in its parts, every term that mining depends on.
 
     `empty` is u(∅) in images; `baseline` names the update that the empty coalition stands for (None: worth
-    `empty` by declaration, zero as in the paper).
+    `empty` by declaration, zero as in the paper). From `least_clients` to `most_clients` updates make it whole.
+
+    All of it but `UNCALLED` is its call. A task may stand without those four: then it is a call that clients answer.
     """
 
     kind: ClassVar[str] = "task"
@@ -128,6 +131,8 @@ class Task(Signed):
     nonce: str
     model: str
     test: str
+    least_clients: int
+    most_clients: int
     proxy: str | None
     baseline: str | None
     updates: tuple[Update, ...]
@@ -163,25 +168,49 @@ class Task(Signed):
         vars(task)["id"] = self.id
         return task
 
+    @property
+    def called(self) -> dict[str, Any]:
+        """The terms that every client signs, its requester included: all fields but `UNCALLED`."""
+        return {name: getattr(self, name) for name in CALLED}
+
+    @cached_property
+    def call(self) -> str:
+        """The digest of the terms that every client signs."""
+        return tagged_hash("call", encode(self.called))
+
     def update_terms(self, update: Update) -> dict[str, Any]:
         """What the client of `update` signed for this task."""
-        return update_terms(self.model, self.test, update.digest, update.examples, self.nonce)
+        return update_terms(self.call, update.digest, update.examples)
 
     def terms(self) -> dict[str, Any]:
-        names = (
-            *_TASK_HEX,
-            *_TASK_INTEGERS,
-            "aggregation",
-            "baseline",
-            "payment_error_micro",
-            "proxy",
-            "sap_rule",
-        )
-        return {**{n: getattr(self, n) for n in names}, "updates": [u.to_json() for u in self.updates]}
+        plain = {name: getattr(self, name) for name in _TASK_NAMES}
+        return {**plain, "updates": [update.to_json() for update in self.updates]}
 
 
-_TASK_HEX = {"server": ADDRESS_LENGTH, "nonce": NONCE_LENGTH, "model": DIGEST_LENGTH, "test": DIGEST_LENGTH}
+def sign_update(call: Task, weights: str, examples: int, key: KeyPair, genesis: str) -> Update:
+    """A client's answer to a call: its weights by digest and its example count, under its signature."""
+    signature = key.sign("update", genesis, update_terms(call.call, weights, examples))
+    return Update(weights, key.address, examples, signature)
+
+
+UNCALLED = frozenset({"updates", "proxy", "sequence", "signature"})
+"""What no client signs of a task: the others' updates, what is made of all of them, and the requester's own hand."""
+CALLED = tuple(field.name for field in fields(Task) if field.name not in UNCALLED)
+"""What every client signs: whatever else a task ever gets."""
+
+_TASK_NAMES = tuple(
+    field.name for field in fields(Task) if field.name not in {one.name for one in fields(Signed)}
+)
+_TASK_HEX = {
+    "sender": ADDRESS_LENGTH,
+    "server": ADDRESS_LENGTH,
+    "nonce": NONCE_LENGTH,
+    "model": DIGEST_LENGTH,
+    "test": DIGEST_LENGTH,
+}
 _TASK_INTEGERS = (
+    "least_clients",
+    "most_clients",
     "images",
     "empty",
     "price_micro",
@@ -200,8 +229,11 @@ _SIGNED_KEYS = ("sender", "sequence", "signature", "type")
 
 
 def _signed_fields(reader: Fields) -> dict[str, Any]:
+    return {"sender": reader.hexadecimal("sender", ADDRESS_LENGTH), **_hand(reader)}
+
+
+def _hand(reader: Fields) -> dict[str, Any]:
     return {
-        "sender": reader.hexadecimal("sender", ADDRESS_LENGTH),
         "sequence": reader.integer("sequence", 1),
         "signature": reader.hexadecimal("signature", SIGNATURE_LENGTH),
     }
@@ -209,10 +241,11 @@ def _signed_fields(reader: Fields) -> dict[str, Any]:
 
 def read_transfer(value: Any) -> Transfer:
     """Read a transfer; raises `Malformed`."""
-    reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro"), "transfer")
+    reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro", "nonce"), "transfer")
     to = reader.hexadecimal("to", ADDRESS_LENGTH)
     amount = reader.integer("amount_micro", 1, SUPPLY_MAX_MICRO)
-    return Transfer(**_signed_fields(reader), to=to, amount_micro=amount)
+    nonce = reader.hexadecimal("nonce", NONCE_LENGTH)
+    return Transfer(**_signed_fields(reader), to=to, amount_micro=amount, nonce=nonce)
 
 
 def read_cancel(value: Any) -> Cancel:
@@ -223,21 +256,33 @@ def read_cancel(value: Any) -> Cancel:
 
 def read_task(value: Any) -> Task:
     """Read a task; raises `Malformed`."""
-    words = ("aggregation", "baseline", "payment_error_micro", "proxy", "sap_rule", "updates")
-    reader = Fields(value, (*_SIGNED_KEYS, *_TASK_HEX, *_TASK_INTEGERS, *words), "task")
-    error = None if reader.raw("payment_error_micro") is None else reader.integer("payment_error_micro", 1)
-    plain: dict[str, Any] = {name: reader.hexadecimal(name, length) for name, length in _TASK_HEX.items()}
-    plain |= {name: reader.integer(name) for name in _TASK_INTEGERS}
+    reader = Fields(value, (*_SIGNED_KEYS, *_TASK_NAMES), "task")
     return Task(
-        **_signed_fields(reader),
-        **plain,
-        aggregation=reader.choice("aggregation", AGGREGATIONS),
-        baseline=reader.optional_hex("baseline", DIGEST_LENGTH),
-        payment_error_micro=error,
+        **_called_fields(reader),
+        **_hand(reader),
         proxy=reader.optional_hex("proxy", DIGEST_LENGTH),
-        sap_rule=reader.choice("sap_rule", SAP_RULES),
         updates=tuple(_read_update(item) for item in reader.array("updates", CLIENTS_MAX, 1)),
     )
+
+
+def read_call(value: Any) -> Task:
+    """Read the terms that clients sign, as a task that still lacks the rest; raises `Malformed`."""
+    return Task(
+        **_called_fields(Fields(value, CALLED, "call")), sequence=0, signature="", proxy=None, updates=()
+    )
+
+
+def _called_fields(reader: Fields) -> dict[str, Any]:
+    error = None if reader.raw("payment_error_micro") is None else reader.integer("payment_error_micro", 1)
+    plain: dict[str, Any] = {name: reader.hexadecimal(name, length) for name, length in _TASK_HEX.items()}
+    return {
+        **plain,
+        **{name: reader.integer(name) for name in _TASK_INTEGERS},
+        "aggregation": reader.choice("aggregation", AGGREGATIONS),
+        "baseline": reader.optional_hex("baseline", DIGEST_LENGTH),
+        "payment_error_micro": error,
+        "sap_rule": reader.choice("sap_rule", SAP_RULES),
+    }
 
 
 def _read_update(value: Any) -> Update:

@@ -1,27 +1,47 @@
 """Snapshots of the fold: what a long chain file came to at some height, so that opening it need not fold it again.
 
-A cache beside the chain file and nothing more: deleting it is harmless, the audit never looks at it. It is bound to the
-SHA-256 of every byte of the chain up to its height, and to its own bytes; one that is torn, altered, of another chain
-or of another format is passed over. Like the lines of the chain file it is this machine's own writing: the signatures
-behind it were checked before, not now.
+A cache beside the chain file and nothing more: deleting it is harmless. It is bound to the SHA-256 of every byte of the
+chain up to its height, and sealed by a secret of whoever wrote it (`Seal`): a state is nothing that a chain's hashes or
+certificates vouch for, so a snapshot in a copied or shared folder could give anybody any balance. One that is torn,
+altered, another's, of another chain or of another format is passed over, and who has no seal believes none. The audit
+believes none either; it compares (`difference`).
 """
 
-import contextlib
+import hmac
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger_store.canonical import digest, encode
-from ledger_store.errors import Malformed
+from ledger_store import disk
+from ledger_store.canonical import encode
+from ledger_store.errors import Malformed, NotFound
 from ledger_store.genesis import Genesis
+from ledger_store.keys import KeyPair
 from ledger_store.signed import read_task
-from ledger_store.state import State, TaskRecord
+from ledger_store.state import State, TaskRecord, served_by
 from ledger_store.transaction import Commit
 
 SNAPSHOT_NAME = "snapshot.json"
+_SNAPSHOT = b"fedcoin/v1/snapshot\0"
+# What a state holds stands in the chain, longer: a file beyond this is no snapshot and is not read.
+_TIMES_CHAIN, _BESIDE_BYTES = 2, 2**20
 # One more than the last whenever the fold, or what a state holds, changes its meaning.
-FORMAT = 2
+FORMAT = 4
+
+
+class Seal:
+    """What makes a snapshot its writer's own: a keyed hash, the key derived from a secret key and the network."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: KeyPair, genesis: Genesis) -> None:
+        self._key = hmac.digest(key.seed, _SNAPSHOT + bytes.fromhex(genesis.id), "sha256")
+
+    def of(self, body: bytes) -> bytes:
+        """The seal of a snapshot's content, 64 hex digits."""
+        return hmac.new(self._key, body, "sha256").hexdigest().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +51,59 @@ class Snapshot:
     chain: str
     state: State
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, seal: Seal) -> None:
         """Write it beside the chain file, at once or not at all; a disk that refuses costs time later, nothing else.
 
-        Not forced to the disk: what a power cut leaves of it is refused by its own digest.
+        Not forced to the disk: what a power cut leaves of it does not fit its seal.
         """
         body = encode({"chain": self.chain, "format": FORMAT, "state": _to_json(self.state)})
         path = folder / SNAPSHOT_NAME
-        staged = path.with_name(path.name + ".new")
+        disk.sweep(path)
         try:
-            staged.write_bytes(digest(body).encode() + b"\n" + body + b"\n")
+            staged, handle = disk.unguessable(path)
+            with os.fdopen(handle, "wb") as file:
+                file.write(seal.of(body) + b"\n" + body + b"\n")
             staged.replace(path)
         except OSError:
-            with contextlib.suppress(OSError):
-                staged.unlink(missing_ok=True)
+            disk.sweep(path)
 
 
-def read_snapshot(folder: Path, genesis: Genesis) -> Snapshot | None:
-    """The snapshot beside a chain file of `genesis`; None where there is none that can be used."""
+def read_snapshot(folder: Path, genesis: Genesis, seal: Seal) -> Snapshot | None:
+    """The snapshot beside a chain file of `genesis` as whoever sealed it wrote it; None where there is none."""
+    found, body = _read(folder)
+    return _parsed(body, genesis) if hmac.compare_digest(found, seal.of(body)) else None
+
+
+def claimed(folder: Path, genesis: Genesis) -> Snapshot | None:
+    """The snapshot beside a chain file, whose seal ever it has: to compare it, not to believe it."""
+    return _parsed(_read(folder)[1], genesis)
+
+
+def difference(claim: Snapshot, folded: State) -> str | None:
+    """What a snapshot says otherwise than the state to which the blocks up to its height come; None: nothing."""
+    if claim.state == folded:
+        return None
+    told, held = claim.state.balances, folded.balances
+    accounts = sum(told.get(one) != held.get(one) for one in {*told, *held})
+    what = f"balances of {accounts} accounts" if accounts else "tasks, sequences or the head"
+    return f"{SNAPSHOT_NAME} differs from the blocks up to height {folded.height}: {what}"
+
+
+def _read(folder: Path) -> tuple[bytes, bytes]:
+    """The seal and the content of the file; both empty where there is none that can be read."""
     try:
-        seal, _, body = (folder / SNAPSHOT_NAME).read_bytes().removesuffix(b"\n").partition(b"\n")
-        if seal != digest(body).encode():
-            return None
+        most = _TIMES_CHAIN * (folder / "chain.jsonl").stat().st_size + _BESIDE_BYTES
+        with disk.open_file(folder / SNAPSHOT_NAME) as file:
+            if os.fstat(file.fileno()).st_size > most:
+                return b"", b""
+            seal, _, body = file.read(most).removesuffix(b"\n").partition(b"\n")
+            return seal, body
+    except (OSError, NotFound):
+        return b"", b""
+
+
+def _parsed(body: bytes, genesis: Genesis) -> Snapshot | None:
+    try:
         value = json.loads(body)
         if value["format"] != FORMAT:
             return None
@@ -92,6 +143,7 @@ def _from_json(value: dict[str, Any], genesis: Genesis) -> State:
         tasks={record.task.id: record for record in records},
         queue=tuple(value["queue"]),
         withheld=frozenset(value["withheld"]),
+        served=frozenset(served_by(record.task) for record in records if record.opened_height),
     )
 
 
@@ -99,6 +151,7 @@ def _record_to_json(record: TaskRecord) -> dict[str, Any]:
     return {
         "attempt": record.attempt,
         "commits": [[commit.miner, commit.digest, commit.signature] for commit in record.commits],
+        "deposit_micro": record.deposit_micro,
         "end_height": record.end_height,
         "frauds": sorted(record.frauds),
         "height": record.height,
@@ -124,4 +177,5 @@ def _record_from_json(value: dict[str, Any]) -> TaskRecord:
         refused=frozenset(value["refused"]),
         verified=tuple((miner, rankings) for miner, rankings in value["verified"]),
         end_height=value["end_height"],
+        deposit_micro=value["deposit_micro"],
     )

@@ -15,6 +15,7 @@ from ledger_store.canonical import write
 from ledger_store.errors import BadSignature, refuse
 from ledger_store.genesis import Genesis
 from ledger_store.keys import Verify, framed, verify_bytes
+from ledger_store.layered import editable
 from ledger_store.task_record import (
     CANCELLED,
     CLOSED,
@@ -27,6 +28,7 @@ from ledger_store.task_record import (
     check_terms,
     eligible_refusals,
     opening_seed,
+    served_by,
 )
 from ledger_store.transaction import (
     Cancel,
@@ -59,6 +61,7 @@ __all__ = [
     "initial",
     "opening_seed",
     "refuse",
+    "served_by",
 ]
 
 
@@ -66,7 +69,8 @@ __all__ = [
 class State:
     """Everything that the chain up to `head` says; treat the mappings as frozen.
 
-    `withheld` are the miners that the next task's commits refuse: they committed and did not reveal.
+    `withheld` are the miners that the next task's commits refuse: they are known to have withheld their reveals.
+    `served` are the requesters and nonces of all tasks that were ever opened: a call serves once.
     """
 
     genesis: Genesis
@@ -78,6 +82,7 @@ class State:
     tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
     queue: tuple[str, ...] = ()
     withheld: frozenset[str] = frozenset()
+    served: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def current(self) -> TaskRecord | None:
@@ -143,20 +148,21 @@ def check_order(state: State, transactions: Iterable[Transaction]) -> None:
 
 
 class Transition:
-    """The mutable copy that one block works on; leaders also try pending transactions on one."""
+    """The editable view that one block works on; leaders also try pending transactions on one."""
 
     def __init__(self, state: State, block: Block, trusted: bool, verify: Verify = verify_bytes) -> None:
         self._block = block
         self._trusted = trusted
         self._verify = verify
         self._genesis = state.genesis
-        self._balances = dict(state.balances)
+        self._balances = editable(state.balances)
         self._minted = 0
         self._escrow_before_micro = _escrow_micro(state.tasks, state.queue)
-        self._sequences = dict(state.sequences)
-        self._tasks = dict(state.tasks)
+        self._sequences = editable(state.sequences)
+        self._tasks = editable(state.tasks)
         self._queue = list(state.queue)
         self._withheld = state.withheld
+        self._served = state.served
 
     def execute(self, transaction: Transaction) -> None:
         """Take one transaction; raises `InvalidTransaction` or `BadSignature`, having changed nothing."""
@@ -190,6 +196,7 @@ class Transition:
                 refused=self._withheld,
             )
             self._withheld = frozenset()
+            self._served |= {served_by(self._tasks[task].task)}
         # Balances are only told apart from before: adding all of them up at every block would cost more than the rest.
         escrow_micro = _escrow_micro(self._tasks, self._queue)
         assert self._minted + escrow_micro == self._escrow_before_micro, "money is conserved"
@@ -198,11 +205,12 @@ class Transition:
             header.height,
             header.id,
             header.time_ms,
-            self._balances,
-            self._sequences,
-            self._tasks,
+            self._balances.settled(),
+            self._sequences.settled(),
+            self._tasks.settled(),
             tuple(self._queue),
             self._withheld,
+            self._served,
         )
 
     def _authorise(self, transaction: Transfer | Task | Cancel) -> None:
@@ -218,16 +226,25 @@ class Transition:
         self._credit(transfer.to, transfer.amount_micro)
 
     def _enqueue(self, task: Task) -> None:
-        bounds = self._genesis.bounds
+        deposit_micro = self._genesis.bounds.task_deposit_micro
         check_terms(task, self._genesis)
+        self._check_queue(task)
+        self._require_balance(task.sender, task.price_micro + deposit_micro)
+        # Last, for they are what costs: only who can pay has them looked at.
         for update in task.updates:
             self._signed(update.client, "update", task.update_terms(update), update.signature)
-        mine = sum(self._tasks[queued].task.sender == task.sender for queued in self._queue)
-        refuse(mine >= bounds.unfinished_an_account, "this account has an unfinished task")
-        refuse(len(self._queue) >= bounds.unfinished, "too many unfinished tasks")
-        self._debit(task.sender, task.price_micro)
-        self._tasks[task.id] = TaskRecord(task.lean(), self._block.height)
+        self._debit(task.sender, task.price_micro + deposit_micro)
+        self._tasks[task.id] = TaskRecord(task.lean(), self._block.height, deposit_micro=deposit_micro)
         self._queue.append(task.id)
+
+    def _check_queue(self, task: Task) -> None:
+        """Whether its call is fresh, and room for it; a task that is cancelled was never opened and frees its call."""
+        bounds, queued = self._genesis.bounds, [self._tasks[name].task for name in self._queue]
+        served = served_by(task) in self._served or served_by(task) in map(served_by, queued)
+        refuse(served, "this call has served: a task of it was published")
+        mine = sum(one.sender == task.sender for one in queued)
+        refuse(mine >= bounds.unfinished_an_account, "this account has an unfinished task")
+        refuse(len(queued) >= bounds.unfinished, "too many unfinished tasks")
 
     def _cancel(self, cancel: Cancel) -> None:
         record = self._tasks.get(cancel.task)
@@ -274,7 +291,18 @@ class Transition:
         good = tuple((reveal.miner, reveal.rankings) for reveal in honest)
         record = replace(record, frauds=record.frauds | set(cheats), verified=good or record.verified)
         self._conclude(record, result.outcome)
-        self._withheld |= frozenset(committed) - frozenset(miners)
+        if honest:
+            self._bar(frozenset(committed) - frozenset(miners))
+
+    def _bar(self, silent: frozenset[str]) -> None:
+        """Who committed and did not reveal, beside somebody whose reveal all could verify, is out of the next task.
+
+        More than f who are silent are no liars but a network, disk or bound that failed: then nobody is known to have
+        withheld anything. So no sequence of results bars more than f.
+        """
+        withheld = self._withheld | silent
+        if len(withheld) <= self._genesis.faults:
+            self._withheld = withheld
 
     def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
         current = self._tasks[self._queue[0]] if self._queue else None
@@ -310,6 +338,7 @@ class Transition:
         self._credit(task.sender, pay.requester)
 
     def _end(self, record: TaskRecord, state: str) -> None:
+        self._credit(record.task.sender, record.deposit_micro)
         # What was sealed stands in the close; an ended task is remembered for ever.
         self._put(replace(record, state=state, end_height=self._block.height, commits=()))
         self._queue.remove(record.task.id)
@@ -326,10 +355,19 @@ class Transition:
         self._tasks[record.task.id] = record
 
     def _debit(self, address: str, micro: int) -> None:
+        self._set(address, self._require_balance(address, micro) - micro)
+        self._minted -= micro
+
+    def _require_balance(self, address: str, micro: int) -> int:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")
-        self._set(address, balance - micro)
-        self._minted -= micro
+        least, left = self._genesis.bounds.least_transfer_micro, balance - micro
+        # Who could leave a micro behind could make an account of each: a successor's genesis has to name them all.
+        refuse(
+            0 < left < least and micro > 0,
+            f"{left} micro would be left, less than the least transfer: pay all",
+        )
+        return balance
 
     def _credit(self, address: str, micro: int) -> None:
         self._set(address, self._balances.get(address, 0) + micro)

@@ -29,7 +29,8 @@ class TaskRecord:
 
     `seed` is fixed when it opens. `commits` are those of the last close, until the task has ended. `verified` pairs
     miners with t in roster order: the estimates of the last attempt that had any, for the refund. `frauds` may not
-    commit again in this task, `refused` are who withheld a reveal in the task before.
+    commit again in this task, `refused` are who withheld a reveal in the task before. `deposit_micro` is locked beside
+    the price and returns however the task ends.
     """
 
     task: Task
@@ -43,16 +44,22 @@ class TaskRecord:
     refused: frozenset[str] = frozenset()
     verified: tuple[tuple[str, int], ...] = ()
     end_height: int | None = None
+    deposit_micro: int = 0
 
     @property
     def escrow_micro(self) -> int:
-        """What is locked: the price until the task ends."""
-        return self.task.price_micro if self.state in UNFINISHED else 0
+        """What is locked until the task ends: price and deposit."""
+        return self.task.price_micro + self.deposit_micro if self.state in UNFINISHED else 0
 
 
 def opening_seed(task: str, parent: str) -> str:
     """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block."""
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
+
+
+def served_by(task: Task) -> tuple[str, str]:
+    """The call that a task uses up, by whose it is and its nonce."""
+    return task.sender, task.nonce
 
 
 def eligible_refusals(record: TaskRecord) -> frozenset[str]:
@@ -65,7 +72,10 @@ def check_terms(task: Task, genesis: Genesis) -> None:
     bounds = genesis.bounds
     parts = task.train_micro + task.computation_micro + task.shapley_micro
     refuse(parts != task.price_micro, "parts are not the price")
-    refuse(not 2 <= task.clients <= bounds.clients, f"a task needs 2 to {bounds.clients} clients")
+    asked = 2 <= task.least_clients <= task.most_clients <= bounds.clients
+    refuse(not asked, f"a task needs 2 to {bounds.clients} clients")
+    fitting = task.least_clients <= task.clients <= task.most_clients
+    refuse(not fitting, f"its call asks for {task.least_clients} to {task.most_clients} clients")
     refuse(not 1 <= task.images <= bounds.images, f"a task needs 1 to {bounds.images} test images")
     refuse(task.empty > task.images, "the empty coalition labels more images than there are")
     refuse(task.runtime_ms > bounds.runtime_ms, f"RUNTIME is bounded by {bounds.runtime_ms} ms")
@@ -74,7 +84,7 @@ def check_terms(task: Task, genesis: Genesis) -> None:
     rankings = 1 <= task.least_rankings <= task.most_rankings <= bounds.rankings
     refuse(not rankings, "rankings out of bounds")
     work_s = -(-task.runtime_ms * task.attempts // 1_000)
-    least_micro = bounds.least_shapley_price_micro_a_second * work_s
+    least_micro = bounds.least_shapley_price_micro + bounds.least_shapley_price_micro_a_second * work_s
     refuse(task.shapley_micro < least_micro, "SapPrice is below the least")
     refuse(result_bytes(task, genesis) > bounds.block_bytes, "its result would not fit into a block")
     clients = [update.client for update in task.updates]

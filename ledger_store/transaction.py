@@ -34,10 +34,12 @@ from ledger_store.signed import (
     Task,
     Transfer,
     Update,
+    read_call,
     read_cancel,
     read_task,
     read_transfer,
     sign,
+    sign_update,
     update_terms,
 )
 
@@ -64,9 +66,11 @@ __all__ = [
     "commit_terms",
     "mask_hex",
     "parse_transaction",
+    "read_call",
     "read_commit",
     "read_reveal",
     "sign",
+    "sign_update",
     "update_terms",
 ]
 

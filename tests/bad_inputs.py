@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from chains import ChainMaker
-from rounds import SHAPES, sign_round
+from rounds import SHAPES, default_terms, write_round
 
 from fedcoin_cli.application.rounds.calling import make_call
 from fedcoin_cli.application.workspace.keyring import make_key, reseal
@@ -70,7 +70,7 @@ def _weights(value: float, last: tuple[int, ...] = SHAPES[-1]) -> Spoil:
 
 def _sign(workspace: Workspace) -> None:
     keys = [workspace.key(client_name(number)) for number in range(1, CLIENTS + 1)]
-    sign_round(workspace.latest_round(), workspace, keys, IMAGES)
+    write_round(workspace.latest_round(), workspace, keys, IMAGES)
 
 
 def _said(edit: Callable[[list[dict[str, Any]]], object]) -> Spoil:
@@ -133,7 +133,9 @@ def _roster(*miners: str) -> Spoil:
 def _called(workspace: Workspace) -> None:
     """A call for updates by another network, and weights to be signed for it."""
     first, folder = workspace.round(1), workspace.new_round()
-    make_call(folder, ChainMaker(1).genesis, first / "model.json", first / "test.safetensors", "mean")
+    maker = ChainMaker(1)
+    files = first / "model.json", first / "test.safetensors"
+    make_call(folder, maker.genesis, files, default_terms(maker), maker.requester.address, (2, 20))
     (workspace.root / "mine.safetensors").write_bytes((first / UPDATE).read_bytes())
 
 

@@ -7,6 +7,7 @@ Outcomes are the caller's: `settled` pays out the price, but does not follow fro
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ from ledger_store.transaction import (
     Update,
     commit_terms,
     sign,
-    update_terms,
+    sign_update,
 )
 
 COIN = 10**6
+TO_SIGN = ""
+"""The signature of an update that its client, one of `key("client-1")` and so on, is still to make."""
 _UNSIGNED = "0" * 128
 
 
@@ -47,6 +50,23 @@ def key(name: str) -> KeyPair:
 def digest(name: str) -> str:
     """The digest of a file that does not exist."""
     return hashlib.sha256(name.encode()).hexdigest()
+
+
+def answered(task: Task, genesis: str, clients: Iterable[KeyPair] = ()) -> Task:
+    """The task with the signatures that are `TO_SIGN` made by `clients`, or by the clients of tests."""
+    keys = {one.address: one for one in clients or _clients()}
+    updates = (
+        sign_update(task, one.digest, one.examples, keys[one.client], genesis)
+        if one.signature == TO_SIGN
+        else one
+        for one in task.updates
+    )
+    return replace(task, updates=tuple(updates))
+
+
+@cache
+def _clients() -> tuple[KeyPair, ...]:
+    return tuple(key(f"client-{number}") for number in range(1, 1_001))
 
 
 class ChainMaker:
@@ -93,26 +113,31 @@ class ChainMaker:
         """A signed cancel."""
         return sign(Cancel(sender.address, self.sequence(sender), _UNSIGNED, task), sender, self.genesis.id)
 
-    def update(self, number: int, examples: int = 100, nonce: str = "0f" * 16) -> Update:
-        """Client `number`'s signed update."""
-        client, weights = key(f"client-{number}"), digest(f"update-{number}")
-        terms = update_terms(digest("model"), digest("test"), weights, examples, nonce)
-        return Update(weights, client.address, examples, client.sign("update", self.genesis.id, terms))
+    def update(self, number: int, examples: int = 100) -> Update:
+        """Client `number`'s update, which it has not signed yet."""
+        return Update(digest(f"update-{number}"), key(f"client-{number}").address, examples, TO_SIGN)
 
     def task(self, sender: KeyPair | None = None, clients: int = 3, **changes: Any) -> Task:
-        """A signed task of 10 coins, by the requester unless told otherwise; `changes` replace its terms."""
+        """A signed task of 10 coins, by the requester unless told otherwise; `changes` replace its terms.
+
+        Its call is fresh, and asks for as many clients as it has; updates that are `TO_SIGN` are signed for it.
+        """
         sender = sender or self.requester
+        updates = changes.pop("updates", None) or tuple(self.update(n) for n in range(1, clients + 1))
+        sequence = changes.pop("sequence", None) or self.sequence(sender)
         task = Task(
             sender=sender.address,
-            sequence=self.sequence(sender),
+            sequence=sequence,
             signature=_UNSIGNED,
             server=self.server.address,
-            nonce="0f" * 16,
+            nonce=digest(f"nonce {sender.address} {sequence}")[:32],
+            least_clients=len(updates),
+            most_clients=len(updates),
             model=digest("model"),
             test=digest("test"),
             proxy=None,
             baseline=None,
-            updates=tuple(self.update(number) for number in range(1, clients + 1)),
+            updates=updates,
             images=1_000,
             empty=0,
             aggregation="mean",
@@ -128,7 +153,7 @@ class ChainMaker:
             attempts=3,
             sap_rule="winner",
         )
-        return sign(replace(task, **changes), sender, self.genesis.id)
+        return sign(answered(replace(task, **changes), self.genesis.id), sender, self.genesis.id)
 
     def reveal(self, task: Task, attempt: int, miner: KeyPair, **changes: Any) -> Reveal:
         """A signed reveal of some estimate; `changes` replace its fields."""

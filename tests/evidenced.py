@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from chains import ChainMaker, key
+from chains import TO_SIGN, ChainMaker, key
 from rounds import CLASSES, SHAPES, SIDE, model_json
 
 from fedcoin_cli.consensus.estimate import ProxySums
@@ -25,9 +25,8 @@ from fedcoin_cli.learning.mining.task_game import load_game
 from fedcoin_cli.learning.weights import TestSet, write_proxy, write_test, write_update
 from fedcoin_cli.network.store import Store
 from ledger_store.canonical import encode
-from ledger_store.transaction import FraudMark, Result, Reveal, Task, Update, update_terms
+from ledger_store.transaction import FraudMark, Result, Reveal, Task, Update
 
-NONCE = "0f" * 16
 IMAGES = 60
 
 TableEdit = Callable[[bytes], bytes]
@@ -117,10 +116,7 @@ def _files(folder: Path, store: Store, maker: ChainMaker, clients: int) -> dict[
         weights.append([weight + draw.normal(size=weight.shape).astype(np.float32) for weight in truth])
         write_update(draft, weights[-1])
         file, client = store.put_file(draft), key(f"client-{number}")
-        signature = client.sign(
-            "update", maker.genesis.id, update_terms(model, test, file, 100 * number, NONCE)
-        )
-        updates.append(Update(file, client.address, 100 * number, signature))
+        updates.append(Update(file, client.address, 100 * number, TO_SIGN))
     plain = maker.task(model=model, test=test, updates=tuple(updates), images=IMAGES)
     maker.forget()
     write_proxy(draft, make_proxy(load_game(plain, store.path)))
@@ -128,7 +124,6 @@ def _files(folder: Path, store: Store, maker: ChainMaker, clients: int) -> dict[
     draft.unlink()
     return {"model": model, "test": test, "proxy": proxy, "updates": tuple(updates)} | {
         "images": IMAGES,
-        "nonce": NONCE,
         "difficulty_micro": 100 * 10**6,
     }
 

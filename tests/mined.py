@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chains import COIN, ChainMaker
+from chains import COIN, TO_SIGN, ChainMaker
 from places import place
 from rounds import make_round
 
@@ -69,14 +69,13 @@ class MinedRound:
     def _publish(self, folder: Path, proxy: bool, **terms: Any) -> Task:
         said = json.loads((folder / "round.json").read_text())
         updates = tuple(
-            Update(one["digest"], one["client"], one["examples"], one["signature"]) for one in said["updates"]
+            Update(one["digest"], one["client"], one["examples"], TO_SIGN) for one in said["updates"]
         )
         task = self.maker.task(
             clients=len(updates),
             model=said["model"],
             test=said["test"],
             proxy=self.digests["proxy.safetensors"] if proxy else None,
-            nonce=said["nonce"],
             images=self.game.images,
             difficulty_micro=100 * COIN,
             updates=updates,

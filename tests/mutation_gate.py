@@ -1,7 +1,7 @@
 """The mutation gate: which recorded history catches which planted bug, and the proof that it passes without the bug.
 
-A history is a directed trace (`traces`), a quiet round of two miners with a fall at one step of miner 0, or a round of
-four with one liar among them. `python tests/mutation_gate.py` prints the table.
+A history is a directed trace (`traces`, `rule_traces`), a quiet round of two miners with a fall at one step of miner 0,
+or a round of four with one liar among them. `python tests/mutation_gate.py` prints the table.
 """
 
 import sys
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
+import rule_traces
 import simulator
 import traces
 from planted import PLANTED
@@ -104,7 +105,25 @@ CAUGHT_BY: dict[str, Way] = {
     "opening_not_persisted": Fall(39),
     "commit_not_persisted": Fall(1),
     "counted_unchecked": Liar("wrong sums", 0),
+    "no_abandon_clock": Trace(traces.tables_that_nobody_gets_end_the_attempt),
+    "abandoned_at_once": Liar("censor", 0),
+    "never_given_up": Trace(traces.tables_that_nobody_gets_end_the_attempt),
     "leader_from_a_block_id": Trace(traces.a_ground_parent_gives_nobody_the_next_views),
+    "attempt_taken_for_the_end": Trace(rule_traces.a_failed_attempt_ends_nothing),
+    "certificates_unread": Trace(rule_traces.a_block_of_too_few_is_no_block),
+    "one_claim_believed": Trace(rule_traces.a_single_claim_keeps_nobody_waiting),
+    "negative_amounts_read": Trace(rule_traces.no_payment_is_negative),
+    "strangers_paid": Trace(rule_traces.sap_price_stays_on_the_roster),
+    "unsealed_reveals": Trace(rule_traces.what_was_sealed_is_what_opens),
+    "more_paid_than_escrowed": Trace(rule_traces.no_coin_is_made),
+    "rankings_swapped": Trace(rule_traces.rankings_are_the_protocols),
+    "any_number_of_rankings": Trace(rule_traces.t_is_on_the_grid),
+    "commits_after_the_close": Trace(rule_traces.after_the_close_no_commit_counts),
+    "frauds_unchecked": Trace(rule_traces.an_accusation_waits_for_its_table),
+    "nothing_said_again": Trace(rule_traces.what_was_lost_is_said_again),
+    "result_before_the_check": Trace(rule_traces.a_result_waits_for_every_look),
+    "liars_heard_again": Trace(rule_traces.a_false_accuser_is_heard_once),
+    "exact_with_fewer_rankings": Trace(rule_traces.exact_means_the_most),
 }
 
 
@@ -118,7 +137,7 @@ def planted(bug: str) -> Iterator[None]:
 
 def main() -> int:
     """The table; 1 when a bug goes through, or a history fails without its bug."""
-    failed = False
+    failed, found = False, 0
     sys.stdout.write(
         "| planted bug | caught by | length | what broke | without the bug |\n|---|---|---|---|---|\n"
     )
@@ -130,6 +149,8 @@ def main() -> int:
         broke = caught.broke or "**nothing: it goes through**"
         sys.stdout.write(f"| {bug.replace('_', ' ')} | {way} | {caught.length} | {broke} | {verdict} |\n")
         failed = failed or bool(right.broke) or not caught.broke
+        found += bool(caught.broke)
+    sys.stdout.write(f"\n{found} of {len(PLANTED)} planted bugs caught\n")
     return 1 if failed else 0
 
 

@@ -48,7 +48,7 @@ class Village:
 
     def guest(self, key: KeyPair) -> P2P:
         """A requester: no door."""
-        return P2P(key, self.endpoints)
+        return P2P(key, self.endpoints, asking=True)
 
     def blobs(self, index: int, folder: Path) -> Blobs:
         return Blobs(self.keys[index], Store(folder), self.endpoints, self.door(index))

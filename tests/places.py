@@ -34,11 +34,14 @@ def place(root: Path, maker: ChainMaker, *, clients: int = 3, port: int = 1) -> 
     return workspace
 
 
-def settled_round(maker: ChainMaker, **terms: Any) -> Task:
-    """Three blocks: a task, the close of all miners, the result that follows."""
+def settled_round(maker: ChainMaker, sums: tuple[int, ...] | None = None, **terms: Any) -> Task:
+    """Three blocks: a task, the close of all miners, the result that follows; `sums` is what each reveals."""
     task = maker.task(**terms)
     maker.add(task)
     reveals = maker.reveals(task)
+    if sums is not None:
+        keys = {miner.address: miner for miner in maker.miners}
+        reveals = [maker.reveal(task, 1, keys[reveal.miner], sums=sums) for reveal in reveals]
     maker.add(maker.close(task, reveals))
     record = maker.tip.state.tasks[task.id]
     outcome = settle(record, maker.genesis, reveals, (), no_proxy(task.clients))

@@ -10,13 +10,14 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from planted_rules import PLANTED_RULES
 from simulated.disks import MemoryLog
 
 from fedcoin_cli.application.miner.replica import Replica
 from fedcoin_cli.application.miner.votelog import Remembered
 from fedcoin_cli.consensus import posap, simplex
 from fedcoin_cli.consensus.council import Council
-from fedcoin_cli.consensus.posap import Frozen, Opening, Posap
+from fedcoin_cli.consensus.posap import Attempt, Frozen, Opening, Posap
 from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.network.message import Certified, CommitNote, RevealNote, Vote
 from ledger_store.block import vote_terms
@@ -197,6 +198,21 @@ def counted_unchecked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Posap, "_take", wrong)
 
 
+def no_abandon_clock(patch: pytest.MonkeyPatch) -> None:
+    """Everybody insists on its frozen set for ever."""
+    patch.setattr(Attempt, "abandon_ms", 10**12)
+
+
+def abandoned_at_once(patch: pytest.MonkeyPatch) -> None:
+    """The clock after which omissions are no longer vetoed begins where it should end."""
+    patch.setattr(Attempt, "abandon_ms", 0)
+
+
+def never_given_up(patch: pytest.MonkeyPatch) -> None:
+    """Who has abandoned an attempt goes on to propose what it holds."""
+    patch.setattr(Attempt, "give_up_ms", 10**12)
+
+
 class GroundCouncil(Council):
     """A council whose leaders follow from the id of the block before."""
 
@@ -231,8 +247,8 @@ def _forget(patch: pytest.MonkeyPatch, what: Callable[[Any], bool]) -> None:
 
 
 def _without(right: Callable[..., list[Any]], what: Callable[[Any], bool]) -> Callable[..., list[Any]]:
-    def wrong(*arguments: Any) -> list[Any]:
-        effects = right(*arguments)
+    def wrong(*arguments: Any, **named: Any) -> list[Any]:
+        effects = right(*arguments, **named)
         return [e for e in effects if not (isinstance(e, posap.Persist) and what(e.record))]
 
     return wrong
@@ -259,5 +275,8 @@ PLANTED: dict[str, Patch] = {
         commit_not_persisted,
         counted_unchecked,
         leader_from_a_block_id,
+        no_abandon_clock,
+        abandoned_at_once,
+        never_given_up,
     )
-}
+} | PLANTED_RULES

@@ -1,20 +1,22 @@
-"""Small rounds for tests, made without TensorFlow: random weights in a signed round directory."""
+"""Small rounds for tests, made without TensorFlow: random weights in a round directory."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from chains import ChainMaker
 
+from fedcoin_cli.application.rounds.files import SCHEMA
+from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import TestSet, write_test, write_update
 from ledger_store.canonical import digest
 from ledger_store.keys import KeyPair
-from ledger_store.transaction import update_terms
 
 SIDE, UNITS, CLASSES = 4, 6, 3
 SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))
-NONCE = "0a" * 16
 
 
 def make_round(workspace: Workspace, clients: int = 3, images: int = 60, seed: int = 0) -> Path:
@@ -30,46 +32,42 @@ def make_round(workspace: Workspace, clients: int = 3, images: int = 60, seed: i
         noise = [draw.normal(scale=0.8 * number, size=shape).astype(np.float32) for shape in SHAPES]
         update = [weight + step for weight, step in zip(truth, noise, strict=True)]
         write_update(folder / f"{client_name(number)}.safetensors", update)
-    sign_round(
+    write_round(
         folder, workspace, [workspace.key(client_name(number + 1)) for number in range(clients)], images
     )
     return folder
 
 
-def sign_round(
+def default_terms(maker: ChainMaker) -> Terms:
+    """What the default settings ask for."""
+    return Terms(load(None, {}, {}).settings, maker.server.address)
+
+
+def write_round(
     folder: Path, workspace: Workspace, clients: list[KeyPair], images: int, **changes: Any
 ) -> None:
-    """Write round.json over the files as they are, signed by `clients`; `changes` replace its fields."""
-    genesis, names = (
-        workspace.genesis().id,
-        [f"{client_name(n + 1)}.safetensors" for n in range(len(clients))],
-    )
+    """Write round.json of simulated `clients` over the files as they are; `changes` replace its fields."""
+    names = [f"{client_name(number + 1)}.safetensors" for number in range(len(clients))]
     model, test = (digest((folder / name).read_bytes()) for name in ("model.json", "test.safetensors"))
-    updates = []
-    for number, (key, name) in enumerate(zip(clients, names, strict=True), 1):
-        update = digest((folder / name).read_bytes())
-        terms = update_terms(model, test, update, 100 * number, NONCE)
-        signature = key.sign("update", genesis, terms)
-        updates.append(
-            {
-                "file": name,
-                "digest": update,
-                "client": key.address,
-                "examples": 100 * number,
-                "signature": signature,
-            }
-        )
+    updates = [
+        {
+            "file": name,
+            "digest": digest((folder / name).read_bytes()),
+            "client": key.address,
+            "examples": 100 * number,
+            "signature": None,
+        }
+        for number, (key, name) in enumerate(zip(clients, names, strict=True), 1)
+    ]
     fields = {
-        "schema": 1,
-        "nonce": NONCE,
+        "schema": SCHEMA,
+        "call": None,
         "model": model,
         "test": test,
         "proxy": None,
         "images": images,
-        "empty": 0,
         "aggregation": "mean",
-        "baseline": None,
-        "genesis": genesis,
+        "genesis": workspace.genesis().id,
         "updates": updates,
     }
     (folder / "round.json").write_text(json.dumps(fields | changes, indent=1))
@@ -83,8 +81,9 @@ def model_json() -> dict[str, Any]:
         _layer("Dense", units=UNITS, activation="relu"),
         _layer("Dense", units=CLASSES, activation="linear"),
     ]
-    return {"module": "keras", "class_name": "Sequential", "config": {"layers": layers}}
+    config = {"name": "small", "layers": layers}
+    return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
 
 
 def _layer(name: str, **config: Any) -> dict[str, Any]:
-    return {"module": "keras.layers", "class_name": name, "config": config}
+    return {"module": "keras.layers", "class_name": name, "config": config, "registered_name": None}

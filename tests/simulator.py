@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from simulated.signatures import stub_signatures
-from simulated.world import Faults, World
+from simulated.world import WALLS, Faults, World
 
 from ledger_store.transaction import Task, Transfer
 
@@ -65,13 +65,14 @@ def run(
     faults: Faults | None = None,
     real: bool | None = None,
     files: bool | None = None,
+    walls: float | None = None,
     live: Callable[[World], None] | None = None,
 ) -> Report:
-    """One history; problems, whatever they are, are in the report. `live` lets it happen."""
+    """One history; problems, whatever they are, are in the report. `live` lets it happen, `walls` puts them up."""
     real = seed % REAL_EVERY == REAL_EVERY - 1 if real is None else real
     on_files = seed % FILES_EVERY == FILES_EVERY - 1 if files is None else files
     with stub_signatures(not real), no_collections(), folder_for(on_files) as folder:
-        world = World(seed, miners, faults, real, folder)
+        world = World(seed, miners, faults, real, folder, walls)
         report = Report(seed, len(world.nodes))
         try:
             (live or trouble_and_calm)(world)
@@ -154,11 +155,16 @@ def _where(error: Exception) -> str:
     return f"({frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name})"
 
 
-def histories(start: int, seeds: int, processes: int = 2) -> Iterator[Report]:
+def run_walled(seed: int) -> Report:
+    """One task among liars, while nothing fails but that tables do not get from some miners to others, ever."""
+    return run(seed, walls=WALLS[seed // 7 % len(WALLS)], live=calm)
+
+
+def histories(start: int, seeds: int, processes: int = 2, *, walled: bool = False) -> Iterator[Report]:
     """Histories start .. start + seeds − 1 on several cores, in seed order."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context) as pool:
-        yield from pool.map(run, range(start, start + seeds), chunksize=20)
+        yield from pool.map(run_walled if walled else run, range(start, start + seeds), chunksize=20)
 
 
 def run_many(start: int, seeds: int, processes: int = 2) -> list[Report]:
@@ -238,9 +244,10 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--every", type=int, default=1_000, help="tell the counts after so many seeds")
+    parser.add_argument("--walled", action="store_true", help="quiet but for tables that never arrive")
     arguments = parser.parse_args()
     began, counts, version = time.monotonic(), Summary(), commit()
-    for report in histories(arguments.start, arguments.seeds, arguments.processes):
+    for report in histories(arguments.start, arguments.seeds, arguments.processes, walled=arguments.walled):
         counts.add(report)
         for problem in report.problems:
             print(f"seed {report.seed} (R = {report.miners}): {problem}", flush=True)

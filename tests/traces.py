@@ -11,6 +11,7 @@ from simulated.world import Faults, World
 
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.network.message import Proposal, Vote
+from ledger_store.state import REFUNDED
 
 T0_MS = 3_000
 LONG_MS = 120_000
@@ -242,6 +243,19 @@ def a_frozen_set_outlives_its_miner_and_its_clock() -> None:
     assert world.converged(), "an attempt that nobody can close"
 
 
+def tables_that_nobody_gets_end_the_attempt() -> None:
+    """R = 4, all honest, nothing fails, but no table ever gets from one to another: each holds its own reveal only."""
+    world = World(3, 4, Faults(walls=1.0))
+    world.heal()
+    task = world.clients.task(0, 1)
+    world.clients.submit(task)
+    world.run_until(600_000, world.converged)
+    assert world.witness.problems == []
+    assert world.converged(), "a task that stays CLOSED"
+    record = world.nodes[0].ledger.tip.state.tasks[task.id]
+    assert record.state == REFUNDED, f"{record.state} without a table that two miners hold"
+
+
 def _machines(world: World) -> list[Posap]:
     """The attempts at work, of nodes that are up."""
     running = [node.replica.taskwork.machine for node in world.nodes if node.replica is not None]
@@ -249,4 +263,8 @@ def _machines(world: World) -> list[Posap]:
 
 
 # These need stub signatures, like every history of the simulated world.
-IN_THE_WORLD = (commits_outlive_their_miner_and_all_memory, a_frozen_set_outlives_its_miner_and_its_clock)
+IN_THE_WORLD = (
+    commits_outlive_their_miner_and_all_memory,
+    a_frozen_set_outlives_its_miner_and_its_clock,
+    tables_that_nobody_gets_end_the_attempt,
+)

@@ -38,10 +38,11 @@ def _verdict(one: Explanation) -> list[str]:
     value = f"value    {one.value} pp{_error(one)}"
     place = f"place    {one.rank} of {count}; the mean of all clients is {mean} pp"
     if one.share is None:
-        why = (
-            "no client has a positive value" if one.report.state == "SETTLED" else "no estimate was within D"
-        )
-        return [value, place, f"payment  none: {why}, so the clients' part of the price was not paid"]
+        return [
+            value,
+            place,
+            f"payment  none: {_why_unpaid(one)}, so the clients' part of the price was not paid",
+        ]
     error = f" ± {one.paid_error}" if one.paid_error else ""
     even = format_micro(one.share.total_micro // count)
     lines = [value, place, f"payment  {one.paid} FedCoin{error}; an equal share would be {even}"]
@@ -49,6 +50,14 @@ def _verdict(one: Explanation) -> list[str]:
         lines += ["", "A value below zero means that the test set is labelled better without this client"]
         lines += ["than with it, over all orders of joining. Such a client is paid nothing and owes nothing."]
     return lines
+
+
+def _why_unpaid(one: Explanation) -> str:
+    if one.report.state != "SETTLED":
+        return "no estimate was within D"
+    if one.report.in_vain:
+        return f"together the clients gained nothing ({one.report.total} pp)"
+    return "the price has no part for clients"
 
 
 def _error(one: Explanation) -> str:

@@ -23,7 +23,7 @@ from fedcoin_cli.cli.task_lines import task_lines
 from ledger_store.errors import FedCoinError
 
 REDRAW_S: Final = 0.25
-_TOLD: Final = frozenset({"worker died", "disk low", "failed", "ended"})
+_TOLD: Final = frozenset({"worker died", "disk low", "clock behind", "failed", "ended"})
 
 
 class Screen:

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fedcoin_cli.cli.options import HELP_OPTIONS, abandon_stdout, answer_help, command
-from fedcoin_cli.cli.output import Output, let_print
+from fedcoin_cli.cli.options import HELP_OPTIONS, answer_help, command
+from fedcoin_cli.cli.output import Output, abandon_stdout, let_print, open_missing_streams
 from ledger_store.errors import ExitCode
 
 PROGRAM = "fedcoin"
@@ -125,6 +125,7 @@ def program(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
+    open_missing_streams()
     let_print(sys.stdout)
     words = list(sys.argv[1:] if arguments is None else arguments)
     verb = words[0] if words and words[0] in verbs() else None

@@ -22,7 +22,7 @@ class MinerLines:
     def line(self, news: News) -> str | None:
         """The line for one piece of news; None when it need not be said."""
         at_s = float(news.details.get("time", time.time()))
-        if news.event == "mined" and not self._is_due(news.miner, at_s):
+        if news.event in {"mined", "inspecting"} and not self._is_due(news.miner, at_s):
             return None
         text = self._shared(news)
         if text in self._said:
@@ -71,10 +71,15 @@ class MinerLines:
                 return "estimated  " + (
                     "exact values" if details["exact"] else f"{details['rankings']} rankings"
                 )
+            case "inspecting":
+                done = f"{details['done']} of {details['total']} coalitions"
+                return f"inspecting {done}  task {details['task'][:12]}"
             case "inspected":
                 return f"refuses task {details['task'][:12]}: {details['error']}"
             case "checked":
                 return f"found the table of {self._names.name(details['miner'])} wrong"
+            case "restarted":
+                return f"fell ({details['how']}), is started again in {details['pause_s']:.0f} s"
             case "ended":
                 return _ended(details)
         rest = ", ".join(f"{key} {value}" for key, value in details.items() if key != "time")

@@ -9,6 +9,10 @@ def open_books(call: Call) -> Books:
     books = Books.open(call.workspace())
     for error in books.ignored:
         call.output.warn(f"{error.message} ({error.where}); read another ledger instead")
+    if books.ignored_snapshot:
+        call.output.warn(
+            f"the snapshot beside {books.path} is not its miner's: all blocks were folded instead"
+        )
     return books
 
 

@@ -5,7 +5,6 @@ start. Which commands there are is decided in `main`.
 """
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.cli.output import Output
+from fedcoin_cli.cli.output import Output, abandon_stdout
 from fedcoin_cli.cli.passphrases import Asker
 from ledger_store.errors import ExitCode
 
@@ -147,8 +146,3 @@ def _guard(run: Callable[..., None], call: Call, arguments: Mapping[str, Any]) -
         raise typer.Exit(ExitCode.INTERRUPTED) from error
     except Exception as error:
         raise typer.Exit(call.output.failure(error)) from error
-
-
-def abandon_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's own flush at exit cannot fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

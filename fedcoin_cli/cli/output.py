@@ -9,11 +9,12 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from io import TextIOWrapper
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import typer
 
@@ -22,11 +23,20 @@ from ledger_store.errors import ExitCode, FedCoinError, StorageFailure
 SCHEMA = 1
 
 _DISK = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG}
+    {errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG}
 )
 # Control characters but the tab, what turns the direction of text, and halves of surrogate pairs.
 _UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r'"\\u0000([-0-9.]+)"')
+
+
+class Sender(Protocol):
+    """Whoever sends transactions."""
+
+    @property
+    def on_its_way(self) -> str | None:
+        """The id of one that was sent and is not known to be final."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +52,36 @@ class Output:
         """Whether a person watches stderr, so that bars and redrawn lines make sense."""
         return self.verbosity >= 0 and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
-    def answer(self, data: Mapping[str, object], lines: Iterable[str]) -> None:
-        """The command's one answer: `data` with --json, `lines` otherwise."""
-        if self.as_json:
-            _print(sys.stdout, dumps({"schema": SCHEMA, **data}))
-        else:
-            _print(sys.stdout, *map(visible, lines))
+    def answer(self, data: Mapping[str, object], lines: Iterable[str], done: str = "") -> None:
+        """The command's one answer: `data` with --json, `lines` otherwise.
+
+        `done`: what has happened by now, in words. An answer that nobody can read does not undo it, so the error says
+        it, and nothing suggests to do it again. Raises `StorageFailure`, and `BrokenPipeError` for a reader that left.
+        """
+        text = [dumps({"schema": SCHEMA, **data})] if self.as_json else [*map(visible, lines)]
+        try:
+            _print(sys.stdout, *text)
+        except BrokenPipeError:
+            if done:
+                _print(sys.stderr, visible(done))
+            raise
+        except OSError as error:
+            abandon_stdout()
+            reason = f"the answer could not be written: {error.strerror}"
+            hint = "the command itself is done: run it again only where all that it does is to tell"
+            if done:
+                reason, hint = f"{done}; only {reason}", "do not run it again for that: fedcoin log tells it"
+            raise StorageFailure(reason, where="stdout", hint=hint) from error
+
+    @contextmanager
+    def tells_what_is_on_its_way(self, sender: Sender) -> Iterator[None]:
+        """Say after Ctrl-C that what was sent may still become final."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            if (sent := sender.on_its_way) is not None:
+                self.warn(f"{sent} was sent and may still become final: fedcoin show {sent[:16]}")
+            raise
 
     def event(self, data: Mapping[str, object], line: str) -> None:
         """One of a stream of answers, written at once: a JSON object a line, or a plain line."""
@@ -151,6 +185,29 @@ def let_print(stream: TextIO) -> None:
     """Letters that the stream's encoding lacks are printed escaped from now on, whoever prints."""
     if isinstance(stream, TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
+
+
+def open_missing_streams() -> None:
+    """Put something in the place of standard streams that were closed before the program began.
+
+    Else the next file that is opened would take their number, and whatever is printed would go into it. An answer is
+    refused as by a disk (its place can only be read); what goes to stderr is dropped.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest number, which is this one
+    # The interpreter knows a closed stream as None, whatever the stubs say.
+    streams: dict[str, Any] = {"stdout": 1, "stderr": 2}
+    for name, number in streams.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def abandon_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's own flush at exit cannot fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print(stream: TextIO, *lines: str) -> None:

@@ -105,6 +105,7 @@ def _facts(report: TaskReport, names: Names) -> str:
     facts += [f"FL server {names.name(report.server)}: {report.server_paid}"]
     facts += [f"won by {names.name(report.winner)}"] if report.winner else []
     facts += [f"returned {report.returned}"] if report.returned != "0.0" else []
+    facts += ["together the clients gained nothing, so their part returned"] if report.in_vain else []
     return escape(" · ".join(facts))
 
 

@@ -31,7 +31,11 @@ def _payments(report: TaskReport, names: Names) -> list[str]:
     shown = [
         [who, value, amount, bar] for (who, value, _), amount, bar in zip(rows, coins, drawn, strict=False)
     ]
-    return [*table(["paid to", "SV (pp)", "FedCoin", ""], shown), *_error(report)]
+    return [*table(["paid to", "SV (pp)", "FedCoin", ""], shown), *_in_vain(report), *_error(report)]
+
+
+def _in_vain(report: TaskReport) -> list[str]:
+    return ["together the clients gained nothing: their part of the price returned"] if report.in_vain else []
 
 
 def _bars(report: TaskReport) -> list[str]:

@@ -49,16 +49,30 @@ class Guilt:
 
 def guilty(genesis: Genesis, said: Iterable[Vote | Certified]) -> tuple[Guilt, ...]:
     """Who broke a rule, one proof each, by roster index; what is not rightly signed counts for nothing."""
-    places: dict[tuple[int, int, int], dict[Vote, None]] = {}
-    for vote in votes_in(said):
-        if vote.voter < len(genesis.roster):
-            places.setdefault((vote.voter, vote.height, vote.view), {})[vote] = None
     found: dict[int, Guilt] = {}
-    for (voter, _, _), votes in sorted(places.items(), key=lambda place: place[0]):
-        proof = None if voter in found else _contradiction(genesis, list(votes))
+    for (voter, _, _), votes in _by_view(vote for vote in votes_in(said) if vote.voter < len(genesis.roster)):
+        proof = None if voter in found else _contradiction(genesis, votes)
         if proof is not None:
             found[voter] = Guilt(voter, proof)
     return tuple(found.values())
+
+
+def contradictions(said: Iterable[Vote | Certified]) -> dict[int, tuple[Vote, Vote]]:
+    """A first pair of votes of everybody who contradicts himself, by roster index; signatures were checked before."""
+    found: dict[int, tuple[Vote, Vote]] = {}
+    for (voter, _, _), votes in _by_view(votes_in(said)):
+        pair = next((pair for pair in combinations(votes, 2) if _exclude(*pair)), None)
+        if pair is not None:
+            found.setdefault(voter, pair)
+    return found
+
+
+def _by_view(votes: Iterable[Vote]) -> list[tuple[tuple[int, int, int], list[Vote]]]:
+    """Different votes by (voter, height, view), in this order."""
+    places: dict[tuple[int, int, int], dict[Vote, None]] = {}
+    for vote in votes:
+        places.setdefault((vote.voter, vote.height, vote.view), {})[vote] = None
+    return [(place, list(places[place])) for place in sorted(places)]
 
 
 def votes_in(said: Iterable[Vote | Certified]) -> Iterator[Vote]:

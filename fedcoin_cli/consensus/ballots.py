@@ -8,6 +8,7 @@ and counts for nothing.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from fedcoin_cli.consensus.accountability import contradictions
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.network.message import Certified, Vote
 from ledger_store.block import VIEW_MAX, Certificate, vote_terms
@@ -31,6 +32,9 @@ class Ballot:
     def tally(self, kind: str) -> dict[str, dict[int, str]]:
         """The signatures for each block."""
         return self.notar if kind == "notar" else self.final
+
+
+_EMPTY = Ballot()
 
 
 class Ballots:
@@ -96,7 +100,7 @@ class Ballots:
             ballot.rival = ballot.rival or named
 
     def _held(self, vote: Vote) -> bool:
-        ballot = self.at(vote.view)
+        ballot = self.views.get(vote.view, _EMPTY)
         if vote.block is None:
             return vote.voter in ballot.skip
         held = ballot.tally(vote.kind).get(vote.block, ())
@@ -145,14 +149,15 @@ class Ballots:
 
     @property
     def disturbed(self) -> bool:
-        """Whether more happened than view 0 with one block: then what was said is worth keeping.
+        """Whether something was said that proves more than view 0 with one block: then it is worth keeping.
 
-        SKIPs of f miners do not count: a liar could have everything kept, and so nothing for long.
+        That is a certificate of another view or of a SKIP, the same from more than f miners, or two votes of one miner
+        that exclude each other. What f miners say once proves nothing: a liar could have everything kept, and so
+        nothing for long.
         """
-        first = self.views.get(0, Ballot())
-        blocks = first.notar.keys() | first.final.keys()
-        skipped = first.skipped is not None or len(first.skip) > self._council.faults
-        return bool(skipped or first.seconds or first.rival or len(blocks) > 1 or self.views.keys() - {0})
+        return any(self._tells(view, ballot) for view, ballot in self.views.items()) or bool(
+            contradictions(self._said())
+        )
 
     def votes_of(self, miner: int) -> tuple[Vote, ...]:
         """The newest votes of `miner`, alone or in certificates: the answer to its recall."""
@@ -164,11 +169,20 @@ class Ballots:
         return tuple(sorted(votes.values(), key=lambda vote: vote.view)[-RECALLED_MOST:])
 
     def evidence(self) -> list[Vote | Certified]:
-        """Every certificate held, and every vote that is in none of them: what a fork's culprits are named by."""
+        """Every certificate held, and every vote that is in none and may prove something with others' evidence.
+
+        These are votes of views up to the last that has a certificate, and beyond them whoever contradicts himself.
+        """
         certified = {(vote.kind, vote.view, vote.block, vote.voter) for vote in self._in_certificates()}
-        seconds = (vote for ballot in self.views.values() for vote in ballot.seconds.values())
-        votes = [*self.all(), *seconds]
-        loose = (vote for vote in votes if (vote.kind, vote.view, vote.block, vote.voter) not in certified)
+        last = max((proof.certificate.view for proof in self._certificates()), default=-1)
+        votes = list(self._votes())
+        proofs = {vote for pair in contradictions(self._said()).values() for vote in pair}
+        loose = (
+            vote
+            for vote in votes
+            if (vote.view <= last or vote in proofs)
+            and (vote.kind, vote.view, vote.block, vote.voter) not in certified
+        )
         return [*self._certificates(), *loose]
 
     def all(self) -> Iterator[Vote]:
@@ -180,6 +194,23 @@ class Ballots:
                 for block, signatures in ballot.tally(kind).items():
                     for voter, signature in signatures.items():
                         yield Vote(kind, voter, self.height, view, block, signature)
+
+    def _tells(self, view: int, ballot: Ballot) -> bool:
+        """Whether q miners, or honest ones among more than f, let view 0 pass, came to another, or chose two blocks."""
+        many = [ballot.skip] if view == 0 else [ballot.skip, *ballot.notar.values(), *ballot.final.values()]
+        if any(len(signatures) > self._council.faults for signatures in many):
+            return True
+        return bool(ballot.skipped or ballot.rival or (view and ballot.notarised))
+
+    def _votes(self) -> Iterator[Vote]:
+        """Every single vote, those too that count for nothing."""
+        yield from self.all()
+        for ballot in self.views.values():
+            yield from ballot.seconds.values()
+
+    def _said(self) -> Iterator[Vote | Certified]:
+        yield from self._certificates()
+        yield from self._votes()
 
     def _in_certificates(self) -> Iterator[Vote]:
         return (vote for proof in self._certificates() for vote in proof.single_votes())

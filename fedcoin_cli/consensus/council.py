@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 TIMEOUT_MAX_MS = 100_000
+VALIDATION_MS = 1_000
 
 
 class Signer(Protocol):
@@ -27,13 +28,18 @@ class Council:
     delta_ms: int
     quorum: int
     faults: int
-    validation_ms: int = 1_000
+    validation_ms: int = VALIDATION_MS
 
     def leader(self, height: int, view: int) -> int:
         """Roster order, nobody else: a leader derived from a block id could be ground."""
         return (height + view) % self.miners
 
     def timeout_ms(self, view: int) -> int:
-        """T_v = min(100 s, T0 · 1.5^v), T0 = 4Δ + the time that validation takes."""
-        start = 4 * self.delta_ms + self.validation_ms
-        return min(TIMEOUT_MAX_MS, start * 3**view // 2**view) if view < 40 else TIMEOUT_MAX_MS
+        """T_v: how long a view lasts at most."""
+        return timeout_ms(self.delta_ms, view, self.validation_ms)
+
+
+def timeout_ms(delta_ms: int, view: int, validation_ms: int = VALIDATION_MS) -> int:
+    """T_v = min(100 s, T0 · 1.5^v), T0 = 4Δ + the time that validation takes."""
+    start = 4 * delta_ms + validation_ms
+    return min(TIMEOUT_MAX_MS, start * 3**view // 2**view) if view < 40 else TIMEOUT_MAX_MS

@@ -83,8 +83,12 @@ class Agreement:
 
     @property
     def weights(self) -> tuple[int, ...]:
-        """Pay weights, one a client: a client whose value is not positive earns nothing."""
-        return tuple(max(0, numerator) for numerator in self.numerators)
+        """Pay weights, one a client: a client whose value is not positive earns nothing.
+
+        By efficiency the values sum to u(full) − u(∅): where that is not positive nothing was gained, and nobody earns.
+        """
+        gained = sum(self.numerators) > 0
+        return tuple(max(0, numerator) if gained else 0 for numerator in self.numerators)
 
 
 def exact_denominator(clients: int) -> int:

@@ -16,13 +16,24 @@ changed, and with it the commits or reveals themselves: if all miners fall at on
 down, those that insist on the item must still have it. A close that lacks one of its miners, or a result that lacks one
 of its reveals (frauds excepted), gets no vote of this miner while it is fresh. That is why nobody in time can be left
 out, whoever proposes.
+
+A way out of CLOSED. Each miner may hold what others never get: a table behind a broken line, a full disk, a bound. So
+two more clocks run from when this process first saw CLOSED. After the first, at which an attempt of honest miners that
+can reach each other is long over, this miner has abandoned the attempt: it vetoes no omission any more and accepts a
+result without reveals, which says that the attempt failed. What a result includes it still must hold. As a leader it
+then packs what it holds, after the second clock nothing. That ends for sure: every honest clock passes both. From then
+on q miners accept the result of every honest leader, for all propose that same one. An honest leader packs it in each
+even view, and in an odd one unless it has something else, which then becomes final and begins a height: view 0, an even
+one, goes round all leaders height by height, and the even views of one height go round R or R / 2 of them, more than f.
+Both clocks stand still while this miner is down or sees fewer than q: after a night off, or a long partition, all
+tables are fetched and checked again before anybody loses patience.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from fedcoin_cli.consensus.council import Signer
-from fedcoin_cli.consensus.estimate import ProxySums
+from fedcoin_cli.consensus.council import Signer, timeout_ms
+from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.rankings import on_grid
 from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote, fraud_note
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
@@ -30,11 +41,12 @@ from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, c
 FREEZE_LEAST_MS = 10_000
 REVEAL_LEAST_MS = 20_000
 CHECK_LEAST_MS = 5_000
+REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the chain fixes: the task, a, who may commit (roster order), K, RUNTIME and Δ."""
+    """What the chain fixes: the task, a, who may commit (roster order), K, RUNTIME, Δ, whether values may be exact."""
 
     task: str
     number: int
@@ -45,13 +57,14 @@ class Attempt:
     least_rankings: int
     most_rankings: int
     delta_ms: int
+    exact: bool = True
 
     def admits(self, reveal: Reveal) -> bool:
         """K sums, and t on the grid between least and most; an exact estimate claims the most."""
         if len(reveal.sums) != self.clients or not on_grid(reveal.rankings):
             return False
         if reveal.exact:
-            return reveal.rankings == self.most_rankings
+            return self.exact and reveal.rankings == self.most_rankings
         return self.least_rankings <= reveal.rankings <= self.most_rankings
 
     @property
@@ -74,6 +87,21 @@ class Attempt:
         """Reveals freeze this long after CLOSED."""
         return max(REVEAL_LEAST_MS, 6 * self.delta_ms + 2 * self.check_budget_ms)
 
+    @property
+    def abandon_ms(self) -> int:
+        """The veto of omissions ends this long after CLOSED: no liar may bring that about.
+
+        That is twice the reveal freeze, and twice as long as f liars that lead in a row can hold up a height: once
+        where a result is due, and once more where view f is odd and something else was packed there.
+        """
+        faults = (len(self.roster) - 1) // 3
+        return 2 * (self.reveal_ms + sum(timeout_ms(self.delta_ms, view) for view in range(faults + 1)))
+
+    @property
+    def give_up_ms(self) -> int:
+        """Then leaders propose that the attempt failed, whatever they hold."""
+        return 2 * self.abandon_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Opening:
@@ -86,7 +114,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What was held when a clock ran out; `stage` is commits or reveals."""
+    """What was held when a clock ran out; `stage` is commits or reveals, abandoned or given up (then of nobody)."""
 
     task: str
     attempt: int
@@ -172,6 +200,8 @@ class Posap:
         self._muted: set[str] = set()
         self._early: list[RevealNote] = []
         self._out: list[Effect] = []
+        # When this process first saw CLOSED, plus the time since then in which it saw fewer than q miners.
+        self._watched_ms: int | None = None
 
     # Inputs -----------------------------------------------------------------------------------------------------
 
@@ -273,16 +303,21 @@ class Posap:
                 self._out.append(CheckMask(held, fraud.mask))
         return self._effects()
 
-    def tick(self, now_ms: int) -> list[Effect]:
-        """Time has passed: freeze what must be frozen."""
-        self._now = now_ms
+    def tick(self, now_ms: int, *, together: bool = True) -> list[Effect]:
+        """Time has passed: freeze what must be frozen. `together`: q miners are in sight."""
+        passed_ms, self._now = now_ms - self._now, now_ms
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
             commits = {miner: CommitNote(task, number, commit) for miner, commit in self._commits.items()}
             self._freeze("commits", commits)
-        if self.closed_ms is not None and now_ms >= self.closed_ms + self.attempt.reveal_ms:
-            reveals = {miner: RevealNote(task, number, reveal) for miner, reveal in self._held.items()}
-            self._freeze("reveals", reveals)
+        if self._closed is not None and self._watched_ms is None:
+            self._watched_ms = now_ms
+        elif self._watched_ms is not None and not together:
+            self._watched_ms += passed_ms
+        for stage, at_ms in self._last_clocks():
+            held = self._held if stage == REVEALS else {}
+            if now_ms >= at_ms:
+                self._freeze(stage, {m: RevealNote(task, number, reveal) for m, reveal in held.items()})
         return self._effects()
 
     def standstill(self) -> list[Effect]:
@@ -318,9 +353,7 @@ class Posap:
         """When the next freeze is due."""
         if self._closed is None:
             return None if "commits" in self._frozen else self.opened_ms + self.attempt.freeze_ms
-        if "reveals" in self._frozen or self.closed_ms is None:
-            return None
-        return self.closed_ms + self.attempt.reveal_ms
+        return min((at_ms for stage, at_ms in self._last_clocks() if stage not in self._frozen), default=None)
 
     def due_close(self) -> tuple[Commit, ...] | None:
         """The commits to pack, sorted by miner, or None while a close is not due."""
@@ -332,12 +365,13 @@ class Posap:
 
     def due_result(self) -> tuple[tuple[Reveal, ...], tuple[FraudMark, ...], ProxySums] | None:
         """Reveals and frauds to pack, sorted by miner, with P; or None while a result is not due."""
-        pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
-        if self._closed is None or self.proxy is None or pending:
+        if self._closed is None:
             return None
-        frozen = self._frozen.get("reveals")
-        overdue = frozen is not None and frozen - self._frauds.keys() <= self._held.keys()
-        if not (overdue or self._closed.keys() <= self._held.keys()):
+        nobody = not self._held and self._frozen.get(REVEALS) == frozenset()
+        if nobody or GIVEN_UP in self._frozen:
+            return (), (), no_proxy(self.attempt.clients)
+        pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
+        if not self._held or self.proxy is None or pending or not self._complete():
             return None
         reveals = tuple(self._held[miner] for miner in sorted(self._held))
         frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
@@ -358,6 +392,9 @@ class Posap:
         """Local check of a fresh result; see the module's text and protocol section 6."""
         if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
             return False
+        frozen, abandoned = self._frozen.get(REVEALS), ABANDONED in self._frozen
+        if not result.reveals:
+            return abandoned or frozen == frozenset()
         if self.proxy != ProxySums(result.proxy_sums, result.proxy_denominator):
             return False
         listed = {fraud.miner for fraud in result.frauds}
@@ -368,8 +405,8 @@ class Posap:
         included = {reveal.miner for reveal in result.reveals}
         if (self._raised.keys() & included) - listed:
             return False
-        frozen = self._frozen.get("reveals")
-        return self._closed.keys() <= included or (frozen is not None and frozen - listed <= included)
+        complete = self._closed.keys() <= included or (frozen is not None and frozen - listed <= included)
+        return complete or abandoned
 
     # Gossip -----------------------------------------------------------------------------------------------------
 
@@ -466,6 +503,33 @@ class Posap:
         note = replace(note, signature=self._signer.sign("fraud", note.terms()))
         self._raised[miner] = note
         self._accept(note, miner, mask)
+
+    # The end of patience ----------------------------------------------------------------------------------------
+
+    def _last_clocks(self) -> Iterable[tuple[str, int]]:
+        """When reveals freeze, after a restart not before they could be checked again; when patience ends."""
+        began, attempt = self._watched_ms, self.attempt
+        if began is None or self.closed_ms is None:
+            return ()
+        reveals_ms = max(self.closed_ms + attempt.reveal_ms, began + attempt.check_budget_ms)
+        return (
+            (REVEALS, reveals_ms),
+            (ABANDONED, began + attempt.abandon_ms),
+            (GIVEN_UP, began + attempt.give_up_ms),
+        )
+
+    def _complete(self) -> bool:
+        """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt."""
+        assert self._closed is not None
+        frozen = self._frozen.get(REVEALS)
+        if self._closed.keys() <= self._held.keys():
+            return True
+        if frozen is not None and frozen - self._frauds.keys() <= self._held.keys():
+            return True
+        # Who has abandoned and then restarted checks the tables again first.
+        began = self._watched_ms
+        patient = began is None or self._now < began + self.attempt.reveal_ms
+        return ABANDONED in self._frozen and not patient
 
     # Small parts ------------------------------------------------------------------------------------------------
 

@@ -78,7 +78,7 @@ def check_settlement(before: State, transaction: Transaction) -> None:
     """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds."""
     match transaction:
         case Task():
-            check_task(transaction)
+            check_task(transaction, before.genesis)
         case Close() if transaction.outcome is not None:
             record = before.tasks[transaction.task]
             refuse(transaction.outcome != give_up(record), "a close whose outcome does not follow")
@@ -99,8 +99,8 @@ def _check_result(before: State, result: Result) -> None:
     except Malformed as error:
         raise InvalidTransaction(error.message) from error
     refuse(result.outcome != expected, "a result whose outcome does not follow from its reveals")
-    none = record.task.proxy is None
-    refuse(none and (any(proxy.sums) or proxy.denominator != 1), "proxy sums without a proxy")
+    none = record.task.proxy is None or not result.reveals
+    refuse(none and (any(proxy.sums) or proxy.denominator != 1), "proxy sums without a proxy or a reveal")
 
 
 def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[str]) -> list[Estimate]:

@@ -49,9 +49,10 @@ def shapley_shares(rule: str, agreement: Agreement, estimates: Sequence[Estimate
 
 
 def pay_settled(price: Price, weights: Sequence[int], shares: Shares) -> Pay:
-    """Pay the clients by their weights max(0, S̄_j), the FL server, and the miners by their shares.
+    """Pay the clients by their weights, the FL server, and the miners by their shares.
 
-    TrainPrice returns to the requester when no client has a positive value. Raises ValueError without shares.
+    TrainPrice returns to the requester when no client has a weight: none is of value, or all together gained nothing.
+    Raises ValueError without shares.
     """
     valued = any(weights)
     return _conserved(

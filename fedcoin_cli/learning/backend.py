@@ -7,12 +7,37 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 
 from ledger_store.errors import MissingPart
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # JAX takes three quarters of a GPU unless told otherwise, whatever it needs.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+_BACKENDS = ("tensorflow", "jax", "torch")
+_INSTALL = "pip install 'fedcoin[mine]'"
+
+
+def choose_backend() -> str:
+    """What computes: what KERAS_BACKEND names, else the first that is installed. A user's keras.json has no say.
+
+    Raises:
+        MissingPart: it is not installed, or nothing is.
+    """
+    wanted = os.environ.get("KERAS_BACKEND") or next((one for one in _BACKENDS if find_spec(one)), "")
+    if wanted in _BACKENDS and find_spec(wanted) and find_spec("keras"):
+        return wanted
+    if os.environ.get("KERAS_BACKEND"):
+        message = f"KERAS_BACKEND asks for {wanted[:40]!r}, which is not installed"
+        hint = f"unset it, install {wanted[:40]}, or name one of {', '.join(_BACKENDS)}"
+        raise MissingPart(message, where="the environment", hint=hint)
+    raise MissingPart(
+        "TensorFlow and Keras are not installed",
+        where="training and mining need them; auditing and paying do not",
+        hint=_INSTALL,
+    )
 
 
 @contextmanager
@@ -29,18 +54,29 @@ def _quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
+_ASKED = os.environ.get("KERAS_BACKEND")
+os.environ["KERAS_BACKEND"] = choose_backend()
 try:
     with _quiet():
         import keras
         from keras import ops
 except ImportError as error:
     raise MissingPart(
-        "TensorFlow and Keras are not installed",
-        where="training and mining need them; auditing and paying do not",
-        hint="pip install 'fedcoin[mine]'",
+        f"Keras cannot be loaded with {os.environ['KERAS_BACKEND']}: {str(error)[:200]}",
+        where="training and mining need it; auditing and paying do not",
+        hint=_INSTALL,
     ) from error
 
-__all__ = ["deterministic", "devices", "keras", "ops", "use_threads"]
+# Keras has read it. What was chosen here was not asked for by anybody: a program that this one starts chooses anew.
+if _ASKED is None:
+    del os.environ["KERAS_BACKEND"]
+
+# What a user's keras.json says of other programs must change nothing here.
+keras.config.set_image_data_format("channels_last")
+keras.config.set_floatx("float32")
+keras.config.set_dtype_policy("float32")
+
+__all__ = ["choose_backend", "deterministic", "devices", "keras", "ops", "use_threads"]
 
 
 def devices() -> str:
@@ -61,7 +97,9 @@ def _full_precision() -> None:
             for gpu in config.list_physical_devices("GPU"):
                 config.experimental.set_memory_growth(gpu, True)
         case "jax":
-            import_module("jax").config.update("jax_default_matmul_precision", "highest")
+            config = import_module("jax").config
+            config.update("jax_default_matmul_precision", "highest")
+            config.update("jax_enable_x64", True)  # models of many layers are counted in double
         case "torch":
             import_module("torch").set_float32_matmul_precision("highest")
 

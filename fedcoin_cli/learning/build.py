@@ -23,7 +23,8 @@ def seed_spec(input_shape: tuple[int, ...], classes: int) -> ModelSpec:
 def build(spec: ModelSpec) -> Any:
     """A `keras.Sequential` of this shape with freshly drawn weights; it gives class logits."""
     layers = [_feature(feature, f"feature_{index}") for index, feature in enumerate(spec.features)]
-    layers += [keras.layers.Flatten(name="flatten")] if len(spec.input_shape) > 1 else []
+    if len(spec.input_shape) > 1:
+        layers.append(keras.layers.Flatten(data_format="channels_last", name="flatten"))
     layers += [
         keras.layers.Dense(layer.units, layer.activation, use_bias=layer.use_bias, name=f"dense_{index}")
         for index, layer in enumerate(spec.layers)
@@ -38,9 +39,10 @@ def _feature(feature: Feature, name: str) -> Any:
             feature.kernel,
             feature.strides,
             padding="same" if feature.same else "valid",
+            data_format="channels_last",
             activation=feature.activation,
             use_bias=feature.use_bias,
             name=name,
         )
     kind = keras.layers.MaxPooling2D if feature.largest else keras.layers.AveragePooling2D
-    return kind(feature.size, feature.strides, name=name)
+    return kind(feature.size, feature.strides, data_format="channels_last", name=name)

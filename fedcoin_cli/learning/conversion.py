@@ -6,7 +6,10 @@ what a file says: weights are read into the round's own model, whose shapes they
 
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +69,47 @@ def _from_keras(source: Path, spec: ModelSpec) -> list[npt.NDArray[Any]]:
     made = build(spec)
     if not source.is_file():
         raise _refused(source, "no such file")
+    _refuse_more(source, spec)
     try:
         made.load_weights(source)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise _refused(source, f"its weights do not fit the model: {str(error).splitlines()[0]}") from error
     return list(made.get_weights())
+
+
+def _refuse_more(source: Path, spec: ModelSpec) -> None:
+    """Refuse a file with weights that the model lacks: Keras would leave them out without a word."""
+    stored = _stored(source)
+    wanted = Counter(spec.weight_shapes)
+    for name, shape in stored:
+        if not wanted[shape]:
+            message = f"it holds weights {shape} of {name!r}, which the model does not have"
+            raise _refused(source, message)
+        wanted[shape] -= 1
+
+
+def _stored(source: Path) -> list[tuple[str, tuple[int, ...]]]:
+    """Layer and shape of every weight in a file of Keras 3, what training keeps beside them apart; else nothing."""
+    import h5py
+
+    found: list[tuple[str, tuple[int, ...]]] = []
+
+    def look(path: str, item: Any) -> None:
+        inside = path.split("/")
+        beside = {"optimizer", "metrics", "seed_generator"} & set(inside)
+        if isinstance(item, h5py.Dataset) and "vars" in inside and not beside:
+            found.append(("/".join(inside[: inside.index("vars")]), tuple(item.shape)))
+
+    try:
+        with ExitStack() as stack:
+            file: Any = source
+            if zipfile.is_zipfile(source):
+                archive = stack.enter_context(zipfile.ZipFile(source))
+                file = BytesIO(archive.read("model.weights.h5"))
+            stack.enter_context(h5py.File(file, "r")).visititems(look)
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return []  # loading says what is wrong with it
+    return found
 
 
 _READERS: Mapping[str, Callable[[Path, ModelSpec], list[npt.NDArray[Any]]]] = {

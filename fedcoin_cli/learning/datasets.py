@@ -50,11 +50,27 @@ class Dataset:
         Raises:
             SettingsError: such images have another number of pixels.
         """
+        if not _same_images(shape, self.input_shape):
+            message = (
+                f"images of {self.input_shape} are laid out otherwise than {shape}, which the model reads"
+            )
+            hint = "move the axes, for example numpy.moveaxis(x, 1, -1) for channels that come first"
+            raise SettingsError(message, where=self.name, hint=hint)
         if prod(shape) != prod(self.input_shape):
             message = f"images of {self.input_shape} cannot be read by a model for {shape}"
             raise SettingsError(message, where=self.name, hint="the model's input must have as many values")
         test = replace(self.test, images=self.test.images.reshape(-1, *shape))
         return replace(self, x_train=self.x_train.reshape(-1, *shape), test=test)
+
+
+def _same_images(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether the pixels of one shape are those of the other in the same order, or there are more of them.
+
+    Axes of one value may come and go, and an image may be laid flat; a reshape to anything else would scramble it.
+    """
+    if len(shape) == 1 or len(other) == 1 or prod(shape) != prod(other):
+        return True
+    return [size for size in shape if size > 1] == [size for size in other if size > 1]
 
 
 def load(name_or_path: str) -> Dataset:
@@ -146,6 +162,5 @@ def _labels(labels: npt.NDArray[Any], images: npt.NDArray[Any], path: Path) -> L
 
 
 def _unfit(message: str, path: Path) -> RoundFilesInvalid:
-    return RoundFilesInvalid(
-        message, where=str(path), hint="see `fedcoin train --help` for the arrays it reads"
-    )
+    hint = f"the file holds {', '.join(_ARRAYS)}: images (n, …) as float or uint8, labels (n,) as integers 0, 1, …"
+    return RoundFilesInvalid(message, where=str(path), hint=hint)

@@ -13,6 +13,7 @@ from math import prod
 from typing import Final
 
 from fedcoin_cli.learning.features import Conv, Feature, Pool, read_feature
+from fedcoin_cli.learning.layer_keys import odd_entry, odd_key
 from ledger_store.errors import RoundFilesInvalid
 
 MAX_MODEL_BYTES: Final = 1 << 20
@@ -148,7 +149,12 @@ class _Reader:
     def sequential(self, document: object) -> ModelSpec:
         if not isinstance(document, dict) or document.get("class_name") != "Sequential":
             raise self.refused("only Sequential models are allowed")
-        _, config = self._object(document)
+        if "module" not in document:
+            version = str(document.get("keras_version", "2"))[:10]
+            raise self.refused(
+                f"this is a description by Keras {version}; write it with to_json() of Keras 3"
+            )
+        _, config = self._object(document, outermost=True)
         entries = config.get("layers")
         if not isinstance(entries, list) or not 2 <= len(entries) <= MAX_LAYERS:
             raise self.refused(f"a model has 2 to {MAX_LAYERS} layers")
@@ -260,15 +266,21 @@ class _Reader:
         return name
 
     def _input_shape(self, batch_shape: object) -> tuple[int, ...]:
-        if not isinstance(batch_shape, list) or not 2 <= len(batch_shape) <= 5 or batch_shape[0] is not None:
+        if not isinstance(batch_shape, list) or not 2 <= len(batch_shape) <= 5:
             raise self.refused("the input must be a batch of images of 1 to 4 axes")
+        # How many images a batch holds says nothing of what the model makes of one.
+        if batch_shape[0] is not None and type(batch_shape[0]) is not int:
+            raise self.refused("the input's first axis must be the batch")
         sizes = batch_shape[1:]
         if any(type(size) is not int or size < 1 for size in sizes) or prod(sizes) > MAX_INPUT_VALUES:
             raise self.refused(f"an image has 1 to {MAX_INPUT_VALUES} values, of known size")
         return tuple(sizes)
 
-    def _object(self, entry: object) -> tuple[str, Mapping[str, object]]:
-        """The class name and configuration of a Keras built-in; nothing registered, nothing but float32."""
+    def _object(self, entry: object, *, outermost: bool = False) -> tuple[str, Mapping[str, object]]:
+        """The class name and configuration of a Keras built-in; nothing registered, nothing but float32.
+
+        Every key of the configuration is understood.
+        """
         if not isinstance(entry, dict) or entry.get("module") not in ("keras", "keras.layers"):
             raise self.refused("only Keras' own layers are allowed")
         class_name, config = entry.get("class_name"), entry.get("config")
@@ -278,6 +290,11 @@ class _Reader:
             raise self.refused(f"the registered object {class_name[:40]!r} is not allowed")
         if _dtype(config.get("dtype", "float32")) != "float32":
             raise self.refused("only float32 models are allowed")
+        odd = odd_entry(entry, outermost=outermost) or odd_key(class_name, config)
+        if odd is not None:
+            name = config.get("name")
+            named = f" {name[:40]!r}" if isinstance(name, str) else ""
+            raise self.refused(f"the {class_name[:40]} layer{named} is set to {odd}: not understood")
         return class_name[:40], config
 
 

@@ -21,6 +21,11 @@ MAX_FILE_BYTES: Final = 2 << 30
 # More than any tensor of a round has; the product of a header's worth of axes takes seconds.
 MAX_AXES: Final = 8
 
+WEIGHTS_HINT: Final = (
+    "write the file again with `fedcoin train`, or convert the weights to safetensors (float32): "
+    "fedcoin convert"
+)
+
 _DTYPES: Final[Mapping[str, np.dtype[Any]]] = {
     "F32": np.dtype("<f4"),
     "U8": np.dtype("u1"),
@@ -43,19 +48,20 @@ class TensorFile:
 
     Raises:
         RoundFilesInvalid: missing, truncated, oversized, of another format, or with a header that does not
-            describe exactly the bytes that follow. `owner` (say "client 3") begins the message.
+            describe exactly the bytes that follow. `owner` (say "client 3") begins the message, `hint` says how such
+            a file is made.
     """
 
-    def __init__(self, path: Path, owner: str = "") -> None:
+    def __init__(self, path: Path, owner: str = "", hint: str = WEIGHTS_HINT) -> None:
         self.path = path
         self.owner = owner
+        self._hint = hint
         self.entries = self._entries(*self._header())
 
     def refuse(self, message: str, cause: Exception | None = None) -> NoReturn:
         """Raise the error that names this file and its owner."""
         text = f"{self.owner}: {message}" if self.owner else message
-        hint = "write the file again with `fedcoin train`, or convert the weights to safetensors (float32)"
-        raise RoundFilesInvalid(text, where=str(self.path), hint=hint) from cause
+        raise RoundFilesInvalid(text, where=str(self.path), hint=self._hint) from cause
 
     def read(self, name: str) -> npt.NDArray[Any]:
         """The tensor of that name, little-endian and writable by nobody else."""

@@ -67,7 +67,9 @@ def train_round(
     Raises:
         SettingsError: more clients than training images, or labels that the model does not have.
     """
-    parts = SPLITS[split](dataset, clients, np.random.default_rng(seed))
+    # Streams of their own, spawned: a generator seeded with (seed, 0) is the same as one seeded with seed.
+    division, *orders = np.random.SeedSequence(seed).spawn(1 + clients)
+    parts = SPLITS[split](dataset, clients, np.random.default_rng(division))
     deterministic(seed)
     spec = model or seed_spec(dataset.input_shape, dataset.classes)
     if spec.classes < dataset.classes:
@@ -85,7 +87,7 @@ def train_round(
     for client, part in enumerate(parts):
         # One compiled model for everybody: only weights are reset, plain SGD keeps no state between clients.
         network.set_weights(initial)
-        rng = np.random.default_rng((seed, client))
+        rng = np.random.default_rng(orders[client])
         images, labels = ops.convert_to_tensor(as_float(part.images)), ops.convert_to_tensor(part.labels)
         for epoch in range(epochs):
             one_pass(images, labels, rng.permutation(len(part.labels)))

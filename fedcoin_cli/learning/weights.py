@@ -22,6 +22,12 @@ MAX_LOGIT: Final = LOGIT_MAX
 MAX_PIXEL: Final = 1e6
 MAX_IMAGES: Final = 1_000_000
 
+_TEST_HINT: Final = (
+    "a test set is a safetensors file of x (float32 or uint8, images of the model's input) "
+    "and y (int32, their labels)"
+)
+_PROXY_HINT: Final = "fedcoin proxy makes the proxy of a round anew"
+
 Weights = tuple[npt.NDArray[np.float32], ...]
 
 
@@ -72,7 +78,7 @@ def read_test(path: Path, spec: ModelSpec) -> TestSet:
         RoundFilesInvalid: no images, more than 10⁶, of another shape than the model's input, not finite or beyond
             ±10⁶, or a label that the model does not have.
     """
-    file = TensorFile(path)
+    file = TensorFile(path, hint=_TEST_HINT)
     _names(file, {"x", "y"})
     count = file.entries["x"].shape[0] if file.entries["x"].shape else 0
     if not 1 <= count <= MAX_IMAGES:
@@ -96,7 +102,7 @@ def read_proxy(path: Path, clients: int, images: int, classes: int) -> npt.NDArr
     Raises:
         RoundFilesInvalid: another shape, or a logit beyond ±2²⁰.
     """
-    file = TensorFile(path)
+    file = TensorFile(path, hint=_PROXY_HINT)
     _require(file, {"logits": ("<i4", (clients, images, classes))})
     return _bounded(file, "logits", MAX_LOGIT)
 

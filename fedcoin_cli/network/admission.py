@@ -30,7 +30,7 @@ def transport_public(address: str) -> bytes | None:
 class Admission:
     """The admitted addresses by transport key: members for ever, guests (accounts) as the ledger says.
 
-    Safe to share between threads: a table is built aside and swapped in whole.
+    Safe to share between threads: a table is built aside and swapped in whole, or changed by one entry at a time.
     """
 
     __slots__ = ("_by_key", "_members", "_members_by_key")
@@ -38,7 +38,7 @@ class Admission:
     def __init__(self, members: Iterable[str]) -> None:
         self._members_by_key = _table(members)
         self._members = frozenset(self._members_by_key.values())
-        self._by_key = self._members_by_key
+        self._by_key = dict(self._members_by_key)
 
     def admit(self, guests: Iterable[str]) -> None:
         """Replace the guests; an address that is no key is passed over, since coins can be sent to one.
@@ -47,6 +47,18 @@ class Admission:
         So give those that have signed something first: nobody can sign for another's negative.
         """
         self._by_key = {**_table(guests), **self._members_by_key}
+
+    def come(self, guest: str, *, signed: bool) -> None:
+        """Admit one more; one that has `signed` something wins the transport key over another guest's address."""
+        key = transport_public(guest)
+        if key is not None and key not in self._members_by_key and (signed or key not in self._by_key):
+            self._by_key[key] = guest
+
+    def gone(self, guest: str) -> None:
+        """Admit a guest no more."""
+        key = transport_public(guest)
+        if key is not None and key not in self._members_by_key and self._by_key.get(key) == guest:
+            del self._by_key[key]
 
     def address_of(self, transport_key: bytes) -> str | None:
         """The admitted address of a connecting key; None: refuse it."""

@@ -1,9 +1,9 @@
 """Files by digest, in chunks, over a second set of sockets on a thread of its own.
 
-Any holder serves what its store has; a file is taken only when it was wanted, in the size that was allowed,
-and it is in the store only when its hash is right. A requester behind a NAT offers on its own connection and
-the miner pulls over the same one. The owner hands in wishes from its thread and reads events; a pipe wakes
-its poll.
+Any holder serves what its store has to whoever may have it; a file is taken only when it was wanted, in the size
+that was allowed, and it is in the store only when its hash is right. A requester behind a NAT offers on its own
+connection and the miner pulls over the same one. The owner hands in wishes from its thread and reads events; a
+pipe wakes its poll.
 """
 
 import os
@@ -18,7 +18,7 @@ from fedcoin_cli.network.limits import Limits
 from fedcoin_cli.network.p2p import P2P, Door, PeerState
 from fedcoin_cli.network.pieces import PIECE_BYTES_MAX, Chunk, Have, Lack, Offer, Want, from_bytes
 from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Event, Progress, Wish
+from fedcoin_cli.network.transfers import Event, MayRead, Progress, Purse, Wish
 from fedcoin_cli.network.uploads import Uploads
 from ledger_store.errors import Malformed, NetworkFailure
 from ledger_store.keys import KeyPair
@@ -36,17 +36,24 @@ PIECES = Limits(
 class Blobs:
     """The file channel of one node; `peers` maps addresses to the endpoints of their file channels.
 
-    Raises `NetworkFailure` like `P2P`. All methods may be called from any thread.
+    `may_read` is asked on the file thread. Raises `NetworkFailure` like `P2P`. All methods may be called from any
+    thread.
     """
 
     def __init__(
-        self, key: KeyPair, store: Store, peers: Mapping[str, str], door: Door | None = None
+        self,
+        key: KeyPair,
+        store: Store,
+        peers: Mapping[str, str],
+        door: Door | None = None,
+        may_read: MayRead = lambda _address, _digest: True,
     ) -> None:
-        self._wire = P2P(key, peers, door, PIECES)
+        asking = door is None
+        self._wire = P2P(key, peers, door, PIECES, asking=asking)
         self.port = self._wire.port
-        self._store, self._peers = store, tuple(peer for peer in peers if peer != key.address)
+        self._store, self._peers = store, tuple(peer for peer in peers if asking or peer != key.address)
         self._downloads = Downloads(store, key.address, self._wire, self._report)
-        self._uploads = Uploads(store, self._wire, self._report)
+        self._uploads = Uploads(store, self._wire, self._report, may_read)
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._progress: dict[str, Progress] = {}
@@ -57,20 +64,38 @@ class Blobs:
         self._thread.start()
 
     def want(
-        self, digests: Iterable[str], *, each_bytes: int, all_bytes: int, holders: Iterable[str] = ()
+        self,
+        digests: Iterable[str],
+        *,
+        each_bytes: int,
+        all_bytes: int,
+        holders: Iterable[str] = (),
+        purses: tuple[Purse, ...] = (),
+        reserve_bytes: int = 0,
     ) -> None:
         """Take these files from whoever offers them, and ask `holders` for them.
 
         Each ends in `Arrived`, at once when it is here already. After all holders were asked in vain there is
-        one `Failed`. `all_bytes` bounds those that were not wanted before, together.
+        one `Failed`. `all_bytes` bounds those that were not wanted before, together; they burden `purses` (the
+        widest first) until `release` or `remove`, and leave `reserve_bytes` of the disk free.
         """
-        wish = Wish(tuple(digests), each_bytes, all_bytes, tuple(holders))
+        wish = Wish(tuple(digests), each_bytes, all_bytes, tuple(holders), purses, reserve_bytes)
         self._order(lambda: self._downloads.want(wish, time.monotonic()))
 
     def forget(self, digests: Iterable[str]) -> None:
         """Want these files no more."""
         gone = tuple(digests)
         self._order(lambda: self._downloads.forget(gone))
+
+    def release(self, digests: Iterable[str]) -> None:
+        """These files are needed for good: they burden no purse any more."""
+        kept = tuple(digests)
+        self._order(lambda: self._downloads.release(kept))
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Want these no more and delete them, also what is on its way: `Removed` follows for each."""
+        gone = tuple(digests)
+        self._order(lambda: self._downloads.remove(gone))
 
     def offer(self, digests: Iterable[str], to: Iterable[str] | None = None) -> None:
         """Offer stored files to peers (default: all) until each says that it holds them: `Delivered`.

@@ -8,7 +8,7 @@ reads or writes.
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
@@ -16,6 +16,8 @@ from typing import Any
 
 GUESTS_MOST = 64
 CONNECTIONS_A_MEMBER = 4
+# Several commands of one account at once; with more it would take the places of others.
+CONNECTIONS_AN_ACCOUNT = 4
 UNFINISHED_BYTES_MOST = 2**22
 # `tcpi_bytes_received` in Linux's `struct tcp_info`: 8 bytes, 24 words, then the fourth of the long words.
 _BYTES_RECEIVED = struct.Struct("=128xQ")
@@ -26,12 +28,23 @@ class Standing(Enum):
 
     SILENT = 0
     GUEST = 1
-    MEMBER = 2
+    ASKER = 2
+    MEMBER = 3
+
+
+def asker(address: str, identity: bytes = b"") -> str:
+    """The name of a person who asks with the key of a member, on one connection: never the member's own."""
+    return f"{address}/{identity.hex()}"
+
+
+def owner(name: str) -> str:
+    """Whose key is behind a sender's name."""
+    return name.partition("/")[0]
 
 
 @dataclass(slots=True)
 class Connection:
-    """One accepted connection; `address` and `identity` are known once it has sent a frame."""
+    """One accepted connection; `address` (an asker's name) and `identity` are known once it has sent a frame."""
 
     fd: int
     remote: object
@@ -51,6 +64,7 @@ class Connections:
         self._most = {
             Standing.SILENT: members_most + GUESTS_MOST,
             Standing.GUEST: GUESTS_MOST,
+            Standing.ASKER: members_most,
             Standing.MEMBER: members_most,
         }
         self._open: dict[int, Connection] = {}
@@ -79,7 +93,8 @@ class Connections:
         connection.heard_s = now_s
         connection.delivered = True
         connection.address, connection.identity = address, identity
-        connection.standing = Standing.MEMBER if member else Standing.GUEST
+        member_standing = Standing.MEMBER if address == owner(address) else Standing.ASKER
+        connection.standing = member_standing if member else Standing.GUEST
         self._newest[address] = connection
 
     def identity_of(self, address: str) -> bytes | None:
@@ -95,7 +110,7 @@ class Connections:
         return len(self._open)
 
     def dismiss_surplus(self) -> None:
-        """Close the longest idle ones beyond the limits: of members, of guests, of those that said nothing.
+        """Close those beyond the limits, see `surplus`: of members, of guests, of those that said nothing.
 
         Apart from each other, so that strangers who only connect push no guest out, and guests no member.
         """
@@ -103,10 +118,8 @@ class Connections:
         for connection in self._open.values():
             groups[connection.standing].append(connection)
         for standing, group in groups.items():
-            surplus = len(group) - self._most[standing]
-            if surplus > 0:
-                for connection in sorted(group, key=attrgetter("heard_s"))[:surplus]:
-                    self._shut(connection)
+            for connection in surplus(group, self._most[standing]):
+                self._shut(connection)
 
     def dismiss_unfinished(self) -> None:
         """Close those that keep sending without ever ending a message.
@@ -130,6 +143,25 @@ class Connections:
         # The descriptor may belong to something else by now.
         if _look(connection.fd, socket.socket.getpeername) == connection.remote:
             _look(connection.fd, lambda copy: copy.shutdown(socket.SHUT_RDWR))
+
+
+def surplus(group: Iterable[Connection], most: int) -> list[Connection]:
+    """Which must go: of the account with most connections the longest idle, then the next, until there are few enough.
+
+    None of an account's first four goes while another has more. Of those that said nothing the account is unknown.
+    """
+    groups: dict[str, list[Connection]] = {}
+    for connection in sorted(group, key=attrgetter("heard_s")):
+        groups.setdefault(owner(connection.address), []).append(connection)
+    gone = []
+    for address, held in groups.items():
+        while address and len(held) > CONNECTIONS_AN_ACCOUNT:
+            gone.append(held.pop(0))
+    for _ in range(sum(map(len, groups.values())) - most):
+        # Of equals the longest idle.
+        held = max(groups.values(), key=lambda held: (len(held), -held[0].heard_s if held else 0.0))
+        gone.append(held.pop(0))
+    return gone
 
 
 def _look(fd: int, use: Callable[[socket.socket], Any]) -> Any:

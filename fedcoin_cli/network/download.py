@@ -6,8 +6,10 @@ finds the liar. While others wait to serve, a source has a turn of seconds: one 
 for long.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
 
 from fedcoin_cli.network.pieces import CHUNK_BYTES, Chunk, Want
@@ -23,12 +25,32 @@ _SOMEONE = ""
 
 
 class Budget:
-    """The bytes that a group of files may still take together."""
+    """The bytes that a group of files may still take together, and those of the groups that it belongs to."""
 
-    __slots__ = ("left_bytes",)
+    __slots__ = ("__weakref__", "above", "left_bytes")
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, above: "Budget | None" = None) -> None:
         self.left_bytes = total_bytes
+        self.above = above
+
+    def fits(self, size_bytes: int) -> bool:
+        """Whether this and every group above has so much left."""
+        return size_bytes <= self.left_bytes and (self.above is None or self.above.fits(size_bytes))
+
+    def spend(self, size_bytes: int) -> None:
+        """Take so much, here and above; a negative number gives it back."""
+        self.left_bytes -= size_bytes
+        if self.above is not None:
+            self.above.spend(size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Who wants a file: how large it may be, whose budget it burdens, how much of the disk it must leave free."""
+
+    most_bytes: int
+    budget: Budget
+    reserve_bytes: int = 0
 
 
 class Outcome(Enum):
@@ -37,21 +59,32 @@ class Outcome(Enum):
     MORE = "go on"
     DONE = "the file is in the store"
     REFUSED = "larger than allowed"
+    NO_ROOM = "the disk has no room for it"
     LIE = "the present source gave wrong bytes"
     MIXED = "some giver gave wrong bytes; start over"
 
 
 class Download:
-    """A wanted file of at most `most_bytes`; the caller sends its wants and tells what came, and when."""
+    """A wanted file, taken once one of its `grants` allows its size; the caller sends its wants and tells what came.
+
+    Several may want one file: whoever wants it for little must not keep it from the others.
+    `free_bytes` says what the disk has, less what other files have still to bring.
+    """
 
     def __init__(
-        self, digest: str, most_bytes: int, budget: Budget, open_part: Callable[[], Partial]
+        self,
+        digest: str,
+        grant: Grant,
+        open_part: Callable[[], Partial],
+        free_bytes: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
         self.digest = digest
         self.source: str | None = None
         self.waiting: deque[str] = deque()
         self._liars: set[str] = set()
-        self._most_bytes, self._budget = most_bytes, budget
+        self.grants = [grant]
+        self.charged: Budget | None = None
+        self._free_bytes = free_bytes
         self._open_part = open_part
         self._part: Partial | None = None
         self._givers: set[str] = set()
@@ -62,7 +95,33 @@ class Download:
 
     def fits(self, size_bytes: int) -> bool:
         """Whether a file of this size would be taken now."""
-        return size_bytes <= min(self._most_bytes, self._budget.left_bytes)
+        return self._granted(size_bytes) is not None
+
+    def charge(self, size_bytes: int) -> Outcome:
+        """Find a grant that allows a file of this size, and burden its budget."""
+        grant = self._granted(size_bytes)
+        if grant is None:
+            return Outcome.REFUSED
+        if self._free_bytes() - (size_bytes - self.held_bytes) < grant.reserve_bytes:
+            return Outcome.NO_ROOM
+        self._total, self.charged = size_bytes, grant.budget
+        grant.budget.spend(size_bytes)
+        return Outcome.MORE
+
+    @property
+    def held_bytes(self) -> int:
+        """What has come so far."""
+        return 0 if self._part is None else self._part.size
+
+    @property
+    def lacks_bytes(self) -> int:
+        """What it has still to bring, as far as its source has said."""
+        return max(0, (self._total or 0) - self.held_bytes)
+
+    def _granted(self, size_bytes: int) -> Grant | None:
+        """Of the grants that allow this size the one that leaves least of the disk free."""
+        able = [one for one in self.grants if size_bytes <= one.most_bytes and one.budget.fits(size_bytes)]
+        return min(able, key=lambda grant: grant.reserve_bytes, default=None)
 
     def add(self, sources: Iterable[str]) -> None:
         """Name peers that may hold the file; known liars are passed over."""
@@ -89,10 +148,9 @@ class Download:
         assert self.source is not None
         assert self._part is not None
         if self._total is None:
-            if not self.fits(chunk.total_bytes):
-                return Outcome.REFUSED
-            self._total = chunk.total_bytes
-            self._budget.left_bytes -= self._total
+            outcome = self.charge(chunk.total_bytes)
+            if outcome is not Outcome.MORE:
+                return outcome
         if chunk.total_bytes != self._total:
             return Outcome.LIE
         if self._part.size > self._total:
@@ -168,5 +226,6 @@ class Download:
 
     def _release(self) -> None:
         """What a source said of the size binds nobody else."""
-        self._budget.left_bytes += self._total or 0
-        self._total = None
+        if self.charged is not None:
+            self.charged.spend(-(self._total or 0))
+        self._total = self.charged = None

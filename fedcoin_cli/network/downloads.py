@@ -1,14 +1,17 @@
 """All the files wanted here: which peer is asked for which, and what is reported. File thread only."""
 
 import contextlib
+import shutil
+import sys
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.network.download import Budget, Download, Outcome
+from fedcoin_cli.network.download import Budget, Download, Grant, Outcome
 from fedcoin_cli.network.p2p import P2P
 from fedcoin_cli.network.pieces import Chunk, Have, Lack, Offer, Piece, to_bytes
-from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Report, Wish
+from fedcoin_cli.network.store import Partial, Store
+from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Purse, Removed, Report, Wish
 from ledger_store.errors import NotFound, StorageFailure
 
 ACTIVE_MOST = 8
@@ -18,6 +21,8 @@ TURN_S = 0.1
 IDLE_MS = 1000
 # Whoever still wants a file says so again: a wish that nobody renews ends, and with it what came of the file.
 WISH_S = 600.0
+# Who want one file for different purposes; the first are enough, since wishes are renewed.
+GRANTS_MOST = 64
 
 
 @dataclass(slots=True)
@@ -25,7 +30,7 @@ class _Entry:
     """A wanted file, last wished for at `wished_s`; `told` once its failure was reported and no holder named since."""
 
     download: Download
-    budget: Budget
+    wished: set[tuple[Purse, ...]]
     since_s: float
     wished_s: float
     told: bool = True
@@ -38,13 +43,21 @@ class Downloads:
     def __init__(self, store: Store, owner: str, wire: P2P, report: Report) -> None:
         self._store, self._owner, self._wire, self._report = store, owner, wire, report
         self._entries: dict[str, _Entry] = {}
+        # A purse lives as long as a file on its way, or one that came, burdens it.
+        self._purses = weakref.WeakValueDictionary[Purse, Budget]()
+        self._spent: dict[str, tuple[Budget, int]] = {}  # for files that came and burden a purse still
         self._look_s = self._turn_s = 0.0
 
     def want(self, wish: Wish, now_s: float) -> None:
         """Want files, or name more holders of files that are wanted already."""
-        budget = Budget(wish.all_bytes)
+        grant = Grant(wish.each_bytes, Budget(wish.all_bytes, self._purse(wish.purses)), wish.reserve_bytes)
         for digest in wish.digests:
-            entry = self._entries.get(digest) or self._enter(digest, wish.each_bytes, budget, now_s)
+            entry = self._entries.get(digest)
+            if entry is None:
+                entry = self._enter(digest, grant, wish.purses, now_s)
+            elif wish.purses not in entry.wished and (len(entry.wished) < GRANTS_MOST or not wish.purses):
+                entry.wished.add(wish.purses)
+                entry.download.grants.append(grant)
             entry.download.add(wish.holders)
             entry.wished_s = now_s
             if wish.holders:
@@ -57,6 +70,22 @@ class Downloads:
             entry = self._entries.pop(digest, None)
             if entry is not None:
                 self._abandon(entry)
+
+    def release(self, digests: Iterable[str]) -> None:
+        """These burden no purse any more: they are needed for good, or gone."""
+        for digest in digests:
+            budget, size_bytes = self._spent.pop(digest, (None, 0))
+            if budget is not None:
+                budget.spend(-size_bytes)
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Want these no more and delete them, whole or not; each is reported as `Removed`."""
+        for digest in digests:
+            self.forget([digest])
+            self.release([digest])
+            with contextlib.suppress(StorageFailure):
+                self._store.remove(digest)
+            self._report(Removed(digest))
 
     def offered(self, sender: str, offer: Offer) -> None:
         """A peer offers a file: taken only when it is wanted."""
@@ -105,10 +134,32 @@ class Downloads:
         for entry in self._entries.values():
             entry.download.close()
 
-    def _enter(self, digest: str, most_bytes: int, budget: Budget, now_s: float) -> _Entry:
-        download = Download(digest, most_bytes, budget, lambda: self._store.partial(digest, self._owner))
-        entry = self._entries[digest] = _Entry(download, budget, now_s, now_s)
+    def _enter(self, digest: str, grant: Grant, purses: tuple[Purse, ...], now_s: float) -> _Entry:
+        def open_part() -> Partial:
+            return self._store.partial(digest, self._owner)
+
+        download = Download(digest, grant, open_part, self._free_bytes)
+        entry = self._entries[digest] = _Entry(download, {purses}, now_s, now_s)
         return entry
+
+    def _purse(self, purses: tuple[Purse, ...]) -> Budget | None:
+        """The budget of the last of these, which stands below the others."""
+        above: Budget | None = None
+        for purse in purses:
+            above = self._purses.setdefault(purse, Budget(purse.total_bytes, above))
+        return above
+
+    def _free_bytes(self) -> int:
+        """What the disk has, less what files on their way have still to bring."""
+        try:
+            free = shutil.disk_usage(self._store.folder).free
+        except OSError:
+            return sys.maxsize  # writing will tell
+        return free - sum(entry.download.lacks_bytes for entry in self._entries.values())
+
+    def _note_spent(self, download: Download, size_bytes: int) -> None:
+        if download.charged is not None and download.charged.above is not None:
+            self._spent[download.digest] = (download.charged, size_bytes)
 
     def _follow(self, entry: _Entry, sender: str, size_bytes: int, outcome: Outcome) -> None:
         download = entry.download
@@ -119,9 +170,10 @@ class Downloads:
                 return
             case Outcome.DONE:
                 del self._entries[download.digest]
+                self._note_spent(download, size_bytes)
                 self._send(sender, Have(download.digest))
                 self._report(Arrived(download.digest, size_bytes))
-            case Outcome.REFUSED:
+            case Outcome.REFUSED | Outcome.NO_ROOM:
                 self._drop(entry, outcome.value)
             case Outcome.LIE:
                 entry.reason = outcome.value
@@ -138,9 +190,12 @@ class Downloads:
                 continue
             del self._entries[digest]
             self._abandon(entry)
-            fits = entry.download.fits(size_bytes)
-            entry.budget.left_bytes -= size_bytes if fits else 0
-            self._report(Arrived(digest, size_bytes) if fits else Failed(digest, Outcome.REFUSED.value))
+            outcome = entry.download.charge(size_bytes)
+            if outcome is Outcome.REFUSED:
+                self._report(Failed(digest, outcome.value))
+                continue
+            self._note_spent(entry.download, size_bytes)
+            self._report(Arrived(digest, size_bytes))
 
     def _retire(self, now_s: float) -> None:
         for entry in self._entries.values():

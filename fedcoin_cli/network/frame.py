@@ -7,6 +7,7 @@ from fedcoin_cli.network.message import (
     CHECKED_MOST,
     VOTE_KINDS,
     Ask,
+    Beside,
     Certified,
     CommitNote,
     Fetch,
@@ -190,6 +191,11 @@ def _read_taken(value: Any) -> Taken:
     return Taken(Fields(value, ("nonce",), "taken").hexadecimal("nonce", 32))
 
 
+def _read_beside(value: Any) -> Beside:
+    reader = Fields(value, ("nonce", "signature"), "beside")
+    return Beside(reader.hexadecimal("nonce", 32), reader.hexadecimal("signature", SIGNATURE_LENGTH))
+
+
 def _read_reminder(value: Any) -> Reminder:
     keys = ("about", "height", "held", "nonce", "own", "signature", "witness")
     reader = Fields(value, keys, "reminder")
@@ -252,6 +258,7 @@ _READERS: dict[str, Callable[[Any], Message]] = {
     "remind": _read_remind,
     "reminder": _read_reminder,
     "taken": _read_taken,
+    "beside": _read_beside,
     "ask": _read_ask,
     "standing": _read_standing,
 }

@@ -1,7 +1,8 @@
 """How much one peer may send, and how much may wait for it. No socket, no clock."""
 
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 
@@ -12,7 +13,8 @@ class Limits:
     `frame_bytes` is the largest frame taken. `pipe_frames` is what ZeroMQ may hold a peer and direction; it
     is kept small because ZeroMQ drops the newest, while `waiting_frames` / `waiting_bytes` of ours drop the
     oldest. `inbound_frames`, when not 0, is what it may hold on the way in instead. A peer may send
-    `burst_frames` at once and `frames_per_s` for ever.
+    `burst_frames` at once and `frames_per_s` for ever, who is no member besides `guest_burst_bytes` at once and
+    `guest_bytes_per_s` (0: any number): reading a frame costs by its bytes.
     """
 
     frame_bytes: int
@@ -22,6 +24,8 @@ class Limits:
     frames_per_s: int
     burst_frames: int
     inbound_frames: int = 0
+    guest_bytes_per_s: int = 0
+    guest_burst_bytes: int = 0
 
 
 class Bucket:
@@ -35,39 +39,65 @@ class Bucket:
         self._tokens = burst
         self._at_s = now_s
 
-    def take(self, now_s: float) -> bool:
-        """Take one token if there is one."""
+    def take(self, now_s: float, cost: float = 1) -> bool:
+        """Take so many tokens if there are as many."""
         self._tokens = min(self._burst, self._tokens + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
-        if self._tokens < 1:
+        if self._tokens < cost:
             return False
-        self._tokens -= 1
+        self._tokens -= cost
         return True
 
 
-class Outbox:
-    """Frames that wait for one peer; when they are too many, the oldest go."""
+class Silence:
+    """Who is connected and was not heard for `most_s`, by the clock of who listens."""
 
-    __slots__ = ("_bytes", "_frames", "_limits", "dropped")
+    def __init__(self, most_s: float) -> None:
+        self._most_s = most_s
+        self._heard_s: dict[str, float] = {}
+        self._turned_s = -math.inf
+
+    def turn(self, heard: Iterable[str], connected: Collection[str], now_s: float) -> list[str]:
+        """Who has been silent too long; each is given as much time again."""
+        paused, self._turned_s = now_s - self._turned_s > self._most_s / 2, now_s
+        known = {} if paused else self._heard_s  # who was away itself has heard nobody, and can blame nobody
+        self._heard_s = {address: known.get(address, now_s) for address in connected}
+        self._heard_s |= dict.fromkeys(self._heard_s.keys() & set(heard), now_s)
+        silent = [address for address, since_s in self._heard_s.items() if now_s - since_s > self._most_s]
+        self._heard_s |= dict.fromkeys(silent, now_s)
+        return silent
+
+
+RANKS = 4
+
+
+class Outbox:
+    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go."""
+
+    __slots__ = ("_bytes", "_limits", "_ranks", "dropped")
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._frames: deque[bytes] = deque()
+        self._ranks: tuple[deque[bytes], ...] = tuple(deque() for _ in range(RANKS))
         self._bytes = 0
         self.dropped = 0
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return sum(map(len, self._ranks))
 
-    def push(self, frame: bytes) -> None:
-        """Add a frame at the end."""
-        self._frames.append(frame)
+    def push(self, frame: bytes, rank: int = 0) -> None:
+        """Add a frame at the end of its rank."""
+        self._ranks[rank].append(frame)
         self._bytes += len(frame)
-        while len(self._frames) > self._limits.waiting_frames or self._bytes > self._limits.waiting_bytes:
-            self._bytes -= len(self._frames.popleft())
+        while len(self) > self._limits.waiting_frames or self._bytes > self._limits.waiting_bytes:
+            last = next(frames for frames in reversed(self._ranks) if frames)
+            self._bytes -= len(last.popleft())
             self.dropped += 1
 
     def drain(self, send: Callable[[bytes], bool]) -> None:
-        """Hand frames to `send`, oldest first, until it takes no more."""
-        while self._frames and send(self._frames[0]):
-            self._bytes -= len(self._frames.popleft())
+        """Hand frames to `send`, rank by rank and oldest first, until it takes no more."""
+        for frames in self._ranks:
+            while frames and send(frames[0]):
+                self._bytes -= len(frames.popleft())
+            if frames:
+                return

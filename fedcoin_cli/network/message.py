@@ -292,6 +292,21 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """The answer of a process of that key: it lives beside the one with this nonce, signed as `beside`.
+
+    Handed on to every connection of the key: whoever did not run beside that nonce could not sign this.
+    """
+
+    kind: ClassVar[str] = "beside"
+    nonce: str
+    signature: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"nonce": self.nonce, "signature": self.signature}
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """A person's tool asks how things stand."""
 
@@ -354,9 +369,23 @@ Message = (
     | Remind
     | Reminder
     | Taken
+    | Beside
     | Ask
     | Standing
 )
+
+
+def rank(message: Message) -> int:
+    """Which goes first when much waits for a peer: finality, a task's proofs, what is new, what is old."""
+    match message:
+        case TransactionNote() | Receipt() | Standing() | Ask():
+            return 2
+        case FinalBlock() | Fetch():
+            return 3
+        case CommitNote() | RevealNote() | FraudNote():
+            return 1
+        case _:
+            return 0
 
 
 def fraud_note(task: str, attempt: int, miner: str, mask: int, clients: int, by: str) -> FraudNote:

@@ -2,7 +2,9 @@
 
 Each node binds one ROUTER behind a door that admits known keys only, and connects one DEALER to each peer; a
 requester has no door and gets its answers on its DEALERs. The sender of a frame is the owner of the
-connection's CURVE key, never what the frame or its routing identity claims. Delivery is not promised: what
+connection's CURVE key, never what the frame or its routing identity claims. Who mines may ask with the same key, too:
+what an asker sends has an empty part before it, and its sender here is named as that connection's, so that it is
+answered there and is never taken for the miner. Delivery is not promised: what
 waits is bounded and the oldest goes first; whoever needs certainty sends again. One thread uses a `P2P`, and
 nothing in it blocks.
 """
@@ -21,9 +23,9 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
-from fedcoin_cli.network.connections import Connections
+from fedcoin_cli.network.connections import Connections, asker, owner
 from fedcoin_cli.network.frame import FRAME_MAX_BYTES
-from fedcoin_cli.network.limits import Bucket, Limits, Outbox
+from fedcoin_cli.network.limits import Bucket, Limits, Outbox, Silence
 from ledger_store.errors import NetworkFailure
 from ledger_store.keys import KeyPair
 
@@ -34,6 +36,8 @@ MESSAGES = Limits(
     waiting_bytes=2**25,
     frames_per_s=500,
     burst_frames=2000,
+    guest_bytes_per_s=2**18,
+    guest_burst_bytes=2**21,
 )
 ZAP_DOMAIN = "fedcoin"
 FRAMES_A_POLL = 256
@@ -42,6 +46,9 @@ DENIED_RETRY_S = 1.0
 RECONNECT_MS = (100, 5000)
 BLOCKED_RETRY_MS = 5
 LOOK_MS = 100
+KEEPALIVE_S, GONE_MS = 2, 6_000
+# A miner says how it stands every few seconds; one that is connected and says nothing for so long is dialled anew.
+SILENT_S = 20.0
 SELF_TEST_S = 5.0
 # What encryption adds to a frame before ZeroMQ measures it.
 CURVE_BYTES = 64
@@ -76,18 +83,27 @@ class PeerState:
 class P2P:
     """The sockets of one channel of one node.
 
-    `peers` maps addresses to endpoints (`tcp://host:port`); an own address among them is passed over. Raises
-    `NetworkFailure` when the port is in use, or when the door would let a stranger in.
+    `peers` maps addresses to endpoints (`tcp://host:port`). With `asking` it speaks for a person, and to the own miner
+    like to any other; otherwise an own address among the peers is passed over. Raises `NetworkFailure` when the port is
+    in use, or when the door would let a stranger in.
     """
 
     def __init__(
-        self, key: KeyPair, peers: Mapping[str, str], door: Door | None = None, limits: Limits = MESSAGES
+        self,
+        key: KeyPair,
+        peers: Mapping[str, str],
+        door: Door | None = None,
+        limits: Limits = MESSAGES,
+        *,
+        asking: bool = False,
     ) -> None:
         self._limits = limits
         self._context: zmq.Context[Any] = zmq.Context()
         self._links: dict[str, _Link] = {}
         self._gate: _Gate | None = None
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, tuple[Bucket, Bucket | None]] = {}
+        self._members = frozenset(peers) if door is None else door.admission.members
+        self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
                 self._gate = _Gate(self._context, key, door, limits)
@@ -96,8 +112,8 @@ class P2P:
             # out to it. A client may be slow to look and knows whom it called: its inbound pipes are longer.
             wide = limits if door is not None else replace(limits, inbound_frames=limits.waiting_frames)
             for address, endpoint in peers.items():
-                if address != key.address:
-                    self._links[address] = _Link(self._context, key, address, endpoint, wide)
+                if asking or address != key.address:
+                    self._links[address] = _Link(self._context, key, address, endpoint, wide, asking=asking)
         except BaseException:
             self.close()
             raise
@@ -114,13 +130,16 @@ class P2P:
             for address, link in self._links.items()
         }
 
-    def send(self, address: str, frame: bytes) -> bool:
-        """Queue a frame for a peer or for a client connected here; False when there is no way to it."""
+    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
+        """Queue a frame for a peer or for a client connected here; False when there is no way to it.
+
+        When much waits rank 0 leaves first, and the highest is dropped first.
+        """
         link = self._links.get(address)
         if link is not None:
-            link.send(frame)
+            link.send(frame, rank)
             return True
-        return self._gate is not None and self._gate.send(address, frame)
+        return self._gate is not None and self._gate.send(address, frame, rank)
 
     def answer_each(self, address: str, frame: bytes) -> int:
         """Say something once on every connection here that speaks for `address`; how many there are."""
@@ -130,10 +149,10 @@ class P2P:
         """How many connections here speak for `address`: a peer has one, its twin another."""
         return 0 if self._gate is None else self._gate.inbound(address)
 
-    def broadcast(self, frame: bytes) -> None:
+    def broadcast(self, frame: bytes, rank: int = 0) -> None:
         """Queue a frame for every peer."""
         for link in self._links.values():
-            link.send(frame)
+            link.send(frame, rank)
 
     def is_connected(self, address: str) -> bool:
         """Whether there is a connection on which `address` can be reached now."""
@@ -182,7 +201,10 @@ class P2P:
             self._links[sender].hurry()
         for link in self._links.values():
             frames += link.turn(ready, now_s)
-        return [item for item in frames if self._allows(item[0], now_s)]
+        connected = [address for address, link in self._links.items() if link.connected]
+        for address in self._silence.turn({sender for sender, _ in frames}, connected, now_s):
+            self._links[address].renew()
+        return [item for item in frames if self._allows(item[0], len(item[1]), now_s)]
 
     def _wait(self, timeout_ms: int, extra_fds: Sequence[int]) -> set[Any]:
         poller = zmq.Poller()
@@ -194,31 +216,44 @@ class P2P:
             timeout_ms = min(timeout_ms, self._gate.register(poller))
         return {socket for socket, _ in poller.poll(timeout_ms)}
 
-    def _allows(self, sender: str, now_s: float) -> bool:
-        bucket = self._buckets.get(sender)
-        if bucket is None:
+    def _allows(self, sender: str, size: int, now_s: float) -> bool:
+        if sender not in self._links:
+            # All connections of an account have one allowance, apart from its miner's.
+            sender = asker(owner(sender))
+        if sender not in self._buckets:
             if len(self._buckets) >= 4096:
                 self._buckets.clear()
-            bucket = Bucket(self._limits.frames_per_s, self._limits.burst_frames, now_s)
-            self._buckets[sender] = bucket
-        return bucket.take(now_s)
+            limits, by_bytes = self._limits, None
+            if limits.guest_bytes_per_s and owner(sender) not in self._members:
+                by_bytes = Bucket(limits.guest_bytes_per_s, limits.guest_burst_bytes, now_s)
+            self._buckets[sender] = Bucket(limits.frames_per_s, limits.burst_frames, now_s), by_bytes
+        frames, by_bytes = self._buckets[sender]
+        return frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
 
 
 class _Link:
     """One DEALER to one peer. A denied client never tries again by itself, so its socket is made anew."""
 
     def __init__(
-        self, context: "zmq.Context[Any]", key: KeyPair, address: str, endpoint: str, limits: Limits
+        self,
+        context: "zmq.Context[Any]",
+        key: KeyPair,
+        address: str,
+        endpoint: str,
+        limits: Limits,
+        *,
+        asking: bool = False,
     ) -> None:
         self._context, self._key, self._limits = context, key, limits
+        self._envelope = [b""] if asking else []
         self._address, self._endpoint = address, endpoint
         self.outbox = Outbox(limits)
         self.connected = self.denied = self._pausing = False
         self._retry_s = 0.0
         self._open()
 
-    def send(self, frame: bytes) -> None:
-        self.outbox.push(frame)
+    def send(self, frame: bytes, rank: int = 0) -> None:
+        self.outbox.push(frame, rank)
         self.outbox.drain(self._try_send)
 
     def register(self, poller: zmq.Poller) -> int:
@@ -236,13 +271,13 @@ class _Link:
         if self.monitor.socket in ready:
             self.follow(now_s)
         if self.denied and now_s >= self._retry_s:
-            self._renew()
+            self.renew()
         return frames
 
     def hurry(self) -> None:
         """The peer was heard elsewhere: if this link is pausing between attempts, try now."""
         if self._pausing:
-            self._renew()
+            self.renew()
 
     def follow(self, now_s: float) -> None:
         """Read the monitor."""
@@ -261,7 +296,8 @@ class _Link:
         self._socket.close(linger=0)
         self.connected = self.denied = self._pausing = False
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Hang up and dial again."""
         self.close()
         self._open()
 
@@ -281,7 +317,7 @@ class _Link:
 
     def _try_send(self, frame: bytes) -> bool:
         try:
-            self._socket.send(frame, zmq.NOBLOCK)
+            self._socket.send_multipart([*self._envelope, frame], zmq.NOBLOCK)
         except zmq.Again:
             return False
         return True
@@ -340,18 +376,18 @@ class _Gate:
         for parts in _received(self._socket):
             sender = self._heard(parts, now_s)
             if sender is not None:
-                frames.append((sender, parts[1].bytes))
+                frames.append((sender, parts[-1].bytes))
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_MS / 1000
             self._connections.dismiss_unfinished()
         return frames
 
-    def send(self, address: str, frame: bytes) -> bool:
+    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
         """Queue a frame for a connected client."""
         if not self.is_connected(address):
             return False
         outbox = self._outboxes.setdefault(address, Outbox(self._limits))
-        outbox.push(frame)
+        outbox.push(frame, rank)
         outbox.drain(lambda waiting: self._try_send(address, waiting))
         return True
 
@@ -377,15 +413,18 @@ class _Gate:
         self._authenticator.stop()
 
     def _heard(self, parts: "list[zmq.Frame]", now_s: float) -> str | None:
-        """Who sent this; None, and the end of the connection, for who may not or does not speak in one frame."""
+        """Who sent this; None, and the end of the connection, for who may not or does not speak as agreed."""
         # Deprecated in the C manual for want of a use; here it is the only name of a connection.
         fd = int(parts[-1].get(zmq.SRCFD))
         sender = str(parts[-1].get("User-Id"))
-        if len(parts) != 2 or not self._admission.admits(sender):
+        asking = len(parts) == 3 and not len(parts[1])
+        if not (asking or len(parts) == 2) or not self._admission.admits(sender):
             self._connections.dismiss(fd)
             return None
-        self._connections.heard(fd, sender, parts[0].bytes, self._admission.is_member(sender), now_s)
-        return sender
+        member, identity = self._admission.is_member(sender), parts[0].bytes
+        name = asker(sender, identity) if asking and member else sender
+        self._connections.heard(fd, name, identity, member, now_s)
+        return name
 
     def _follow(self, now_s: float) -> None:
         for event, fd in self._monitor.events():
@@ -493,9 +532,13 @@ def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits
         zmq.RECONNECT_IVL: RECONNECT_MS[0],
         zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
         zmq.CONNECT_TIMEOUT: 5000,
-        zmq.HEARTBEAT_IVL: 2000,
-        zmq.HEARTBEAT_TIMEOUT: 6000,
-        zmq.HEARTBEAT_TTL: 6000,
+        # No heartbeats of ZeroMQ's: libzmq 4.3.5 may end the whole process when one is due on a connection that broke
+        # while its owner was busy. The kernel finds out who is gone, `Silence` who is there and says nothing.
+        zmq.TCP_KEEPALIVE: 1,
+        zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_S,
+        zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_S,
+        zmq.TCP_KEEPALIVE_CNT: 2,
+        zmq.TCP_MAXRT: GONE_MS,
         zmq.HANDSHAKE_IVL: 5000,
         zmq.MAXMSGSIZE: limits.frame_bytes + CURVE_BYTES,
     }

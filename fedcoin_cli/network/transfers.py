@@ -5,13 +5,26 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Purse:
+    """What files wanted in somebody's name may weigh together, from their wish until they are let go."""
+
+    name: str
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
-    """Files wanted together: how large each and all of them may be, and peers that may hold them."""
+    """Files wanted together: how large each and all of them may be, and peers that may hold them.
+
+    They burden the `purses`, the widest first, and are not taken where the disk would keep less than `reserve_bytes`.
+    """
 
     digests: tuple[str, ...]
     each_bytes: int
     all_bytes: int
     holders: tuple[str, ...]
+    purses: tuple[Purse, ...] = ()
+    reserve_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +63,17 @@ class Delivered:
     digest: str
 
 
-Event = Arrived | Failed | Lied | Delivered
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A file that was to be forgotten and deleted is gone, whatever was on its way."""
+
+    digest: str
+
+
+Event = Arrived | Failed | Lied | Delivered | Removed
 Report = Callable[[Event], None]
+MayRead = Callable[[str, str], bool]
+"""Whether (the owner of a connection, a digest) go together: who may have which file."""
 
 
 @dataclass(frozen=True, slots=True)

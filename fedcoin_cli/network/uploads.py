@@ -1,7 +1,7 @@
 """What others take from here: files offered until held, chunks served for credit. File thread only.
 
 A chunk is read from the disk when there is room for it on the way out, so a peer that asks for much and reads
-nothing holds a few chunks of memory. Whatever is in the store is served to whoever may connect.
+nothing holds a few chunks of memory. Who may not have a file hears what it hears of one that is not here.
 """
 
 from collections import deque
@@ -11,7 +11,7 @@ from fedcoin_cli.network.download import WINDOW_CHUNKS
 from fedcoin_cli.network.p2p import P2P
 from fedcoin_cli.network.pieces import CHUNK_BYTES, Chunk, Have, Lack, Offer, Want, to_bytes
 from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Delivered, Progress, Report
+from fedcoin_cli.network.transfers import Delivered, MayRead, Progress, Report
 from ledger_store.errors import NotFound, StorageFailure
 
 OFFER_S = 0.25
@@ -23,8 +23,8 @@ BLOCKED_MS, IDLE_MS = 5, 1000
 class Uploads:
     """Offers by peer, and the wants that peers have sent."""
 
-    def __init__(self, store: Store, wire: P2P, report: Report) -> None:
-        self._store, self._wire, self._report = store, wire, report
+    def __init__(self, store: Store, wire: P2P, report: Report, may_read: MayRead) -> None:
+        self._store, self._wire, self._report, self._may_read = store, wire, report, may_read
         self._wants: dict[str, deque[Want]] = {}
         self._offers: dict[str, _Offers] = {}
         self._offer_s = 0.0
@@ -69,11 +69,13 @@ class Uploads:
         wants = self._wants[address]
         for _ in range(WINDOW_CHUNKS):
             if wants and self._wire.has_room(address):
-                self._wire.send(address, to_bytes(self._answer(wants.popleft())))
+                self._wire.send(address, to_bytes(self._answer(address, wants.popleft())))
         if not wants or not self._wire.is_connected(address):
             del self._wants[address]
 
-    def _answer(self, want: Want) -> Chunk | Lack:
+    def _answer(self, address: str, want: Want) -> Chunk | Lack:
+        if not self._may_read(address, want.digest):
+            return Lack(want.digest)
         try:
             total = self._store.size(want.digest)
             data = self._store.read(want.digest, want.offset, CHUNK_BYTES)

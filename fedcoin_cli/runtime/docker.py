@@ -18,6 +18,7 @@ from fedcoin_cli.runtime.images import checked
 _FRESH_S = 0.2
 _ENDED = frozenset({"exited", "dead", "created"})
 _SIGNALLED = 128
+_RESTARTS = 5
 
 
 class DockerRuntime:
@@ -111,7 +112,9 @@ class DockerRuntime:
             container = self._engine.containers.get(self._place.name(number))
             if container.status == "paused":
                 container.unpause()
-            if container.status not in _ENDED:
+            if container.status == "restarting":  # no process now, but the engine will make it one
+                container.stop(timeout=0)
+            elif container.status not in _ENDED:
                 container.kill(name)
         self._seen_s = 0.0
 
@@ -158,6 +161,8 @@ class DockerRuntime:
             nano_cpus=int(self._limits.cpus * 1e9),
             mem_limit=self._limits.memory_bytes,
             pids_limit=self._limits.processes,
+            # The engine pauses longer each time. It cannot tell a fall from a refusal to start, so it gives up.
+            restart_policy={"Name": "on-failure", "MaximumRetryCount": _RESTARTS},
             device_requests=list(_gpus(self._limits.gpus)),
         )
 

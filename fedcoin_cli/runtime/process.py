@@ -1,7 +1,8 @@
 """Miners as processes of this machine: each a `fedcoin node` in a session of its own, so that Ctrl-C is not theirs.
 
 A running miner names itself in a small file: its pid and what tells it from any other process that has, had or
-will have this pid. That file is how a miner is found again by a program that did not start it.
+will have this pid. That file is how a miner is found again by a program that did not start it. A kept miner has a
+keeper (`keeper`) that starts it again when it falls, found in the same way: who ends the keeper ends both.
 """
 
 import contextlib
@@ -15,33 +16,47 @@ from pathlib import Path
 from fedcoin_cli.runtime.base import Post
 from ledger_store.errors import Locked
 
+# A keeper that says how its miner has ended adds the signal's number to this, as shells do.
+_SIGNALLED = 128
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class ProcessRuntime:
     """The miners of one workspace; `arguments` are added to the command line of each that is started here.
 
-    `secret` is what each is told on its standard input, a pipe that is closed behind it.
+    `secret` is what each is told on its standard input, a pipe that is closed behind it. `kept` ones are started
+    again when they fall.
     """
 
     patience_s = 5.0
 
     def __init__(
-        self, workspace: Path, posts: Iterable[Post], arguments: Sequence[str] = (), secret: bytes = b""
+        self,
+        workspace: Path,
+        posts: Iterable[Post],
+        arguments: Sequence[str] = (),
+        secret: bytes = b"",
+        *,
+        kept: bool = False,
     ) -> None:
         self._workspace = workspace
         self._posts = {post.number: post for post in posts}
         self._arguments = tuple(arguments)
         self._secret = secret
+        self._kept = kept
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, number: int) -> None:
         """Start it with its words appended to its log; see `Runtime`."""
         # -P: a random.py in the current folder is not the library's. -vv: tracebacks belong into a log.
-        program = [sys.executable, "-P", "-m", "fedcoin_cli", "node", str(number), "-vv"]
-        with self._posts[number].log.open("ab") as log:
+        python, post = [sys.executable, "-P", "-m"], self._posts[number]
+        program = [*python, "fedcoin_cli", "node", str(number), "-vv", "-C", str(self._workspace)]
+        program += self._arguments
+        if self._kept:
+            program = [*python, "fedcoin_cli.runtime.keeper", str(post.process), str(post.log), *program]
+        with post.log.open("ab") as log:
             child = subprocess.Popen(
-                [*program, "-C", str(self._workspace), *self._arguments],
+                program,
                 cwd=self._workspace,
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -59,11 +74,11 @@ class ProcessRuntime:
         return self.pid(number) is not None
 
     def pid(self, number: int) -> int | None:
-        """Its process, None when it does not run."""
-        child = self._children.get(number)
+        """Its process, or its keeper's between two lives of it; None when it does not run."""
+        child, post = self._children.get(number), self._posts[number]
         if child is not None and child.poll() is None:
-            return child.pid
-        other = named_process(self._posts[number].process)
+            return (named_process(post.process) if self._kept else None) or child.pid
+        other = named_process(post.process) or named_process(keeper_of(post.process))
         if other is not None:
             self._children.pop(number, None)  # someone else has started it again
         return other
@@ -71,7 +86,8 @@ class ProcessRuntime:
     def exit_code(self, number: int) -> int | None:
         """See `Runtime`."""
         child = self._children.get(number)
-        return None if child is None else child.poll()
+        code = None if child is None else child.poll()
+        return _SIGNALLED - code if self._kept and code is not None and code > _SIGNALLED else code
 
     def last_words(self, number: int) -> str:
         """See `Runtime`."""
@@ -86,7 +102,9 @@ class ProcessRuntime:
         self._signal(number, signal.SIGKILL)
 
     def _signal(self, number: int, what: signal.Signals) -> None:
-        pid = self.pid(number)
+        child = self._children.get(number)
+        own = child.pid if child is not None and child.poll() is None else None
+        pid = own or named_process(keeper_of(self._posts[number].process)) or self.pid(number)
         if pid is None:
             return
         try:
@@ -110,6 +128,11 @@ def naming_itself(path: Path) -> Iterator[None]:
     finally:
         if named_process(path) == pid:
             path.unlink()
+
+
+def keeper_of(process: Path) -> Path:
+    """The file in which the keeper of the miner with this process file names itself."""
+    return process.with_suffix(".keeper")
 
 
 def named_process(path: Path) -> int | None:

@@ -75,6 +75,25 @@ def test_one_miner_is_asked_at_a_time() -> None:
     assert view.fetch(ANSWER_S * 9) is None
 
 
+def test_everybody_has_a_turn() -> None:
+    """Three miners that claim more and are no help are asked one after the other, again and again."""
+    view = ChainView(start(build_chain(blocks=1).genesis))
+    for miner in "abc":
+        view.take(miner, standing(2))
+    asked = [view.fetch(turn * ANSWER_S) for turn in range(6)]
+    assert [one[0] for one in asked if one is not None] == list("abcabc")
+
+
+def test_what_was_verified_is_kept_with_its_certificate() -> None:
+    """The tip is the last block's certificate, and whoever keeps the blocks is told each with its own, once."""
+    maker, kept = build_chain(blocks=2), list[object]()
+    view = ChainView(start(maker.genesis), lambda *verified: kept.append(verified))
+    for height in (1, 2, 2):
+        view.take("a", final(maker, height))
+    assert kept == list(zip(maker.blocks, maker.certificates, strict=True))
+    assert view.tip.certificate == maker.certificates[-1]
+
+
 def test_caught_up_means_with_somebody_honest() -> None:
     """Of four miners one may lie: a single absurd claim does not keep the view waiting, two claims do."""
     maker = build_chain(blocks=2)

@@ -102,8 +102,8 @@ def test_exact_values_have_no_error(tmp_path: Path) -> None:
 def test_errors_hold_the_truth(tmp_path: Path) -> None:
     """Of many clients' values about as many lie within two standard errors of the exact ones as should."""
     near = total = 0
-    for trial in range(6):
-        made = MinedRound(tmp_path / str(trial), clients=6, rankings=30, runtime_ms=1_000 + trial)
+    for trial in range(16):
+        made = MinedRound(tmp_path / str(trial), clients=6, rankings=30, runtime_ms=2_000 + trial)
         for client, value in enumerate(shapley(made.counts)):
             found = explained(made, client)
             assert found.error_from == "tables"

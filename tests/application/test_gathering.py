@@ -1,6 +1,7 @@
 """Real clients' updates: called for, signed on their own hosts, gathered into a round."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,18 @@ import numpy as np
 import pytest
 from chains import ChainMaker, key
 from places import place
-from rounds import SHAPES, make_round
+from rounds import SHAPES, default_terms, make_round
 
-from fedcoin_cli.application.rounds.calling import CALL_NAME, UpdateCall, make_call, read_call, sign_update
+from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call, read_call_file, sign_weights
 from fedcoin_cli.application.rounds.files import ROUND_NAME, read_round
-from fedcoin_cli.application.rounds.gathering import gather, updates_in
+from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.weights import write_update
-from ledger_store.errors import FedCoinError, NotFound, RoundFilesInvalid
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.weights import read_test, read_update, write_update
+from ledger_store.errors import FedCoinError, NotFound, RoundFilesInvalid, SettingsError
 from ledger_store.genesis import Genesis
 from ledger_store.keys import KeyPair, verify
-from ledger_store.transaction import update_terms
+from ledger_store.transaction import Task, update_terms
 
 IMAGES = 60
 CLIENTS = ("bob", "alice", "carol")
@@ -36,8 +38,16 @@ def workspace(tmp_path: Path) -> Workspace:
 def folder(workspace: Workspace) -> Path:
     """A round that has been called for."""
     first, folder = workspace.round(1), workspace.new_round()
-    make_call(folder, workspace.genesis(), first / "model.json", first / "test.safetensors", "mean")
+    call_for(workspace, first, folder)
     return folder
+
+
+def call_for(workspace: Workspace, first: Path, folder: Path, clients: tuple[int, int] = (2, 20)) -> Task:
+    """The requester's call by default settings for the model and test set of the round in `first`."""
+    maker, files = ChainMaker(1), (first / "model.json", first / "test.safetensors")
+    return make_call(
+        folder, workspace.genesis(), files, default_terms(maker), maker.requester.address, clients
+    )
 
 
 def host(tmp_path: Path, folder: Path, name: str, *, model: bool = True) -> Path:
@@ -56,7 +66,7 @@ def host(tmp_path: Path, folder: Path, name: str, *, model: bool = True) -> Path
 def signed(tmp_path: Path, folder: Path, genesis: Genesis, name: str, by: KeyPair | None = None) -> Path:
     """A client's signed update."""
     weights = host(tmp_path, folder, name)
-    return sign_update(weights, weights.with_name(CALL_NAME), genesis, by or key(name), 10 * len(name))
+    return sign_weights(weights, weights.with_name(CALL_NAME), genesis, by or key(name), 10 * len(name))[0]
 
 
 def test_signed_updates_become_a_round(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
@@ -76,12 +86,11 @@ def test_signed_updates_become_a_round(tmp_path: Path, workspace: Workspace, fol
 def test_what_is_signed_is_what_the_ledger_verifies(
     tmp_path: Path, workspace: Workspace, folder: Path
 ) -> None:
-    """Model, test set, weights, count and nonce under the client's key, as in a task."""
+    """The whole call, weights and count under the client's key, as in a task."""
     genesis = workspace.genesis()
     document = json.loads(signed(tmp_path, folder, genesis, "alice").read_text())
-    terms = update_terms(
-        document["model"], document["test"], document["digest"], document["examples"], document["nonce"]
-    )
+    call = read_call_file(folder / CALL_NAME, genesis)
+    terms = update_terms(call.call, document["digest"], document["examples"])
     assert verify(key("alice").address, "update", genesis.id, terms, document["signature"])
 
 
@@ -89,8 +98,8 @@ def test_two_calls_differ(workspace: Workspace, folder: Path) -> None:
     """No signature of one round fits another: the nonce is fresh."""
     again = workspace.new_round()
     first = workspace.round(1)
-    make_call(again, workspace.genesis(), first / "model.json", first / "test.safetensors", "mean")
-    calls: list[UpdateCall] = [read_call(one / CALL_NAME, workspace.genesis()) for one in (folder, again)]
+    call_for(workspace, first, again)
+    calls = [read_call_file(one / CALL_NAME, workspace.genesis()) for one in (folder, again)]
     assert calls[0].nonce != calls[1].nonce
     assert calls[0].model == calls[1].model
 
@@ -101,9 +110,9 @@ def test_weights_that_do_not_fit_are_not_signed(tmp_path: Path, workspace: Works
     for shapes, value in ((SHAPES, np.nan), (((2, 2), *SHAPES[1:]), 0.5)):
         write_update(weights, [np.full(shape, value, np.float32) for shape in shapes])
         with pytest.raises(RoundFilesInvalid):
-            sign_update(weights, weights.with_name(CALL_NAME), genesis, key("alice"), 5)
+            sign_weights(weights, weights.with_name(CALL_NAME), genesis, key("alice"), 5)
     with pytest.raises(RoundFilesInvalid, match="another network"):
-        sign_update(weights, weights.with_name(CALL_NAME), ChainMaker(2).genesis, key("alice"), 5)
+        sign_weights(weights, weights.with_name(CALL_NAME), ChainMaker(2).genesis, key("alice"), 5)
     assert not list(weights.parent.glob("*.update.json"))
 
 
@@ -119,7 +128,7 @@ def edited(path: Path, **changes: Any) -> None:
         ({"client": key("mallory").address}, "does not cover"),
         ({"digest": "00" * 32}, "does not cover"),
         ({"signature": "00" * 64}, "does not cover"),
-        ({"nonce": "00" * 16}, "another call"),
+        ({"call": "00" * 32}, "another call"),
         ({"genesis": "00" * 32}, "another call"),
         ({"examples": 0}, "examples"),
         ({"file": "../bob/bob.safetensors"}, "do not lie beside"),
@@ -149,7 +158,7 @@ def test_updates_that_make_no_round(tmp_path: Path, workspace: Workspace, folder
     twice = signed(tmp_path, folder, genesis, "twin", by=key("alice"))
     blind = host(tmp_path, folder, "blind", model=False)
     write_update(blind, [np.full(shape, np.inf, np.float32) for shape in SHAPES])
-    hostile = sign_update(blind, blind.with_name(CALL_NAME), genesis, key("blind"), 5)
+    hostile, _ = sign_weights(blind, blind.with_name(CALL_NAME), genesis, key("blind"), 5)
     cases: list[tuple[list[Path], str]] = [
         ([*updates, twice], "are one client's"),
         (updates[:1], "1 updates"),
@@ -192,5 +201,75 @@ def test_a_call_for_nothing(workspace: Workspace, name: str) -> None:
     for content in (b"", None):
         (first / name).unlink() if content is None else (first / name).write_bytes(content)
         with pytest.raises(RoundFilesInvalid):
-            make_call(folder, workspace.genesis(), first / "model.json", first / "test.safetensors", "mean")
+            call_for(workspace, first, folder)
     assert not list(folder.iterdir())
+
+
+def test_a_call_says_how_many(tmp_path: Path, workspace: Workspace) -> None:
+    """Fewer or more updates than the call asks for make no round, and a round with fewer is not read."""
+    folder, genesis = workspace.new_round(), workspace.genesis()
+    call_for(workspace, workspace.round(1), folder, (3, 3))
+    updates = [signed(tmp_path, folder, genesis, name) for name in (*CLIENTS, "dave")]
+    for given in (updates[:2], updates):
+        with pytest.raises(RoundFilesInvalid, match="asks for 3 to 3"):
+            gather(folder, given, genesis)
+    gather(folder, updates[:3], genesis, proxy=False)
+    document = json.loads((folder / ROUND_NAME).read_text())
+    document["updates"].pop()
+    (folder / ROUND_NAME).write_text(json.dumps(document))
+    with pytest.raises(RoundFilesInvalid, match="asks for 3 to 3"):
+        read_round(folder, genesis)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("baseline", "ab" * 32),
+        ("empty", 30),
+        ("server", "cd" * 32),
+        ("sender", "ef" * 32),
+        ("price_micro", 1),
+        ("train_micro", 1),
+        ("difficulty_micro", 0),
+        ("most_clients", 1_000),
+        ("nonce", "00" * 16),
+    ],
+)
+def test_what_the_requester_may_not_change(
+    tmp_path: Path, workspace: Workspace, folder: Path, name: str, value: object
+) -> None:
+    """A term that is changed in the round after the clients have signed breaks their signatures."""
+    genesis = workspace.genesis()
+    gather(folder, [signed(tmp_path, folder, genesis, one) for one in CLIENTS], genesis, proxy=False)
+    document = json.loads((folder / ROUND_NAME).read_text())
+    document["call"][name] = value
+    (folder / ROUND_NAME).write_text(json.dumps(document))
+    with pytest.raises(RoundFilesInvalid, match="client 1: the signature does not cover"):
+        read_round(folder, genesis)
+
+
+def test_terms_that_no_ledger_admits_are_not_called_for(workspace: Workspace) -> None:
+    """What genesis forbids is said before a client signs: it could not be mended afterwards."""
+    folder, maker = workspace.new_round(), ChainMaker(1)
+    first = workspace.round(1)
+    files, terms = (first / "model.json", first / "test.safetensors"), default_terms(maker)
+    for clients in ((1, 20), (20, 2), (2, 5_000)):
+        with pytest.raises(SettingsError, match="does not admit"):
+            make_call(folder, workspace.genesis(), files, terms, maker.requester.address, clients)
+    assert not list(folder.iterdir())
+
+
+def test_how_good_an_update_is_alone(tmp_path: Path, workspace: Workspace, folder: Path) -> None:
+    """Alone a client's weights are as right as the model with them is; what hardly changed says one label for all."""
+    genesis, spec = workspace.genesis(), parse_model((folder / "model.json").read_bytes())
+    trained = read_update(workspace.round(1) / "client-001.safetensors", spec)
+    updates = []
+    for name, factor in (("alice", 1), ("bob", 0)):
+        weights = host(tmp_path, folder, name)
+        write_update(weights, [np.float32(factor) * one for one in trained])
+        updates.append(sign_weights(weights, weights.with_name(CALL_NAME), genesis, key(name), 5)[0])
+    made, test = gather(folder, updates, genesis, proxy=False), read_test(folder / "test.safetensors", spec)
+    hidden = np.maximum(test.images.reshape(IMAGES, -1) @ trained[0] + trained[1], 0)
+    said = (hidden @ trained[2] + trained[3]).argmax(axis=1)
+    assert right_alone(folder, made) == [(said == test.labels).sum(), (test.labels == 0).sum()]
+    assert by_chance(folder, made) == max(Counter(test.labels.tolist()).values()) / IMAGES

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chains import ChainMaker, digest, key
+from chains import ChainMaker, digest
 
+from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.housekeeping import SWEEP_EVERY_S, Housekeeping
 from fedcoin_cli.network.store import OLD_S, Store
 from ledger_store.jsonl import ChainFile
@@ -24,7 +25,25 @@ class Place:
         self.store = Store(folder / "store")
         (folder / "ledger").mkdir()
         self.ledger = ChainFile.create(folder / "ledger", self.maker.genesis)
-        self.housekeeping = Housekeeping(self.ledger, self.store, KEEP)
+        self.folders = [folder / "miner", folder / "neighbour"]
+        for each in self.folders:
+            each.mkdir()
+        self.housekeeping = self.begin()
+
+    def begin(self, miner: int = 0) -> Housekeeping:
+        """A process of one of the two miners that share the store."""
+        fetched = Fetched(self.folders[miner], self.folders)
+        return Housekeeping(self.ledger, self.store, KEEP, fetched)
+
+    def fetch(self, task: Task, housekeeping: Housekeeping | None = None) -> None:
+        """What is missing is noted, then it comes."""
+        (housekeeping or self.housekeeping).wanted(task)
+        self.put(*task.files)
+
+    def settle(self, *pending: Task, housekeeping: Housekeeping | None = None) -> None:
+        """What must go goes."""
+        for name in (housekeeping or self.housekeeping).settle(pending)[1]:
+            self.store.remove(name)
 
     def put(self, *names: str) -> None:
         for name in names:
@@ -32,23 +51,18 @@ class Place:
 
     def task(self, number: int) -> Task:
         """A signed task with a test set of its own, whose files are in the store."""
-        maker = self.maker
-        update = replace(maker.update(1), digest=digest(f"update {number}"))
-        second = replace(maker.update(2), digest=digest(f"second {number}"))
-        test, nonce = digest(f"test {number}"), "0f" * 16
-        signed = []
-        for client, one in ((key("client-1"), update), (key("client-2"), second)):
-            terms = {
-                "examples": one.examples,
-                "model": digest("model"),
-                "nonce": nonce,
-                "test": test,
-                "update": one.digest,
-            }
-            signed.append(replace(one, signature=client.sign("update", maker.genesis.id, terms)))
-        task = maker.task(updates=tuple(signed), test=test)
+        task = self.named(digest(f"test {number}"), number)
         self.put(*task.files)
         return task
+
+    def named(self, test: str, number: int) -> Task:
+        """A signed task with this test set."""
+        maker = self.maker
+        updates = (
+            replace(maker.update(1), digest=digest(f"update {number}")),
+            replace(maker.update(2), digest=digest(f"second {number}")),
+        )
+        return maker.task(updates=updates, test=test)
 
     def round(self, number: int) -> tuple[Task, set[str]]:
         """A task from its publication to its settlement; its tables are in the store."""
@@ -91,7 +105,7 @@ def test_the_newest_rounds_stay(place: Place) -> None:
 def test_rounds_that_end_together(place: Place) -> None:
     """Several ends between two looks, as after a catch-up, leave nothing behind; nor does a restart between them."""
     named = [place.round(number)[1] for number in range(5)]
-    Housekeeping(place.ledger, place.store, KEEP).tidy([])
+    place.begin().tidy([])
     assert place.held == set().union(*named[-KEEP:])
 
 
@@ -109,13 +123,62 @@ def test_pending_and_unfinished_tasks_keep_their_files(place: Place) -> None:
 
 
 def test_a_refused_task_leaves_nothing(place: Place) -> None:
-    """Its files go at once, except those that another task needs."""
+    """Whatever made an end of it: what was fetched for it goes, except what another task needs."""
     place.round(0)
     before = place.held
-    bad = place.task(9)
-    assert place.held > before
-    place.housekeeping.refused(bad, [])
+    bad, good = place.named(digest("test bad"), 9), place.named(digest("test good"), 9)
+    place.fetch(bad)
+    place.fetch(good)
+    place.settle(bad, good)
+    assert set(bad.files) | set(good.files) <= place.held
+    place.settle(good)
+    assert place.held == before | set(good.files)
+    place.settle()
     assert place.held == before
+
+
+def test_a_refused_task_takes_nothing_that_was_here(place: Place) -> None:
+    """A task may name tables of the attempt at work, files of a round, and what a person put there: all stay."""
+    _, named = place.round(0)
+    table, own, late = digest("a table at work"), digest("a person's file"), digest("a table to come")
+    place.put(table, own)
+    place.housekeeping.works_on([table, late])
+    for number, test in enumerate((table, own, late, min(named))):
+        place.fetch(place.named(test, 20 + number))
+    place.settle()
+    assert named | {table, own, late} == place.held
+
+
+def test_files_of_a_task_that_became_final_stay(place: Place) -> None:
+    """They are the ledger's from then on, whichever pending task named them first."""
+    bad = place.named(digest("test"), 3)
+    place.maker.forget()
+    good = place.named(digest("test"), 3)
+    place.fetch(bad)
+    place.maker.add(good)
+    place.append()
+    place.settle()
+    assert place.held == set(good.files)
+    assert place.begin().settle(()) == (set(), set())
+
+
+def test_a_restart_remembers_what_was_fetched(place: Place) -> None:
+    """What an earlier process fetched for tasks that were pending goes at the next start."""
+    task = place.named(digest("test"), 3)
+    place.fetch(task)
+    place.settle(housekeeping=place.begin())
+    assert place.held == set()
+
+
+def test_what_a_neighbour_still_needs_stays(place: Place) -> None:
+    """Two miners share the store: a file goes when the last of them lets go, whoever fetched it."""
+    task, neighbour = place.named(digest("test"), 3), place.begin(1)
+    place.fetch(task)
+    place.fetch(task, neighbour)
+    place.settle()
+    assert place.held == set(task.files)
+    place.settle(housekeeping=neighbour)
+    assert place.held == set()
 
 
 def test_what_no_task_names_goes_when_it_is_old(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,20 @@
 """Intake over real replicas in the simulated world."""
 
+from dataclasses import replace
+
+import pytest
 from simulated.nodes import Node
 from simulated.world import Faults, World
 from simulator import run
 
-from fedcoin_cli.application.miner import work
+from fedcoin_cli.application.miner import intake, work
 from fedcoin_cli.application.miner.intake import FILES_PATIENCE_MS
+from fedcoin_cli.application.miner.mempool import Pendable
 from fedcoin_cli.application.miner.replica import Replica
-from fedcoin_cli.network.message import Proposal, TransactionNote
+from fedcoin_cli.network.frame import to_frame
+from fedcoin_cli.network.message import Message, Proposal, Receipt, TransactionNote
 from ledger_store.block import make_block
-from ledger_store.transaction import Task
+from ledger_store.transaction import Task, Transfer, sign
 
 
 def test_a_task_whose_files_never_come_gives_its_sequence_free() -> None:
@@ -88,10 +93,10 @@ def test_a_task_that_comes_back_is_ready_although_nobody_looks_again() -> None:
         world.clients.submit(task)
         world.run_until(60_000, lambda: all(_checked(node, task) for node in world.nodes))
         for node in world.nodes:
-            intake = _replica(node)._intake
-            intake.mempool.drop(task)
-            intake._admit(task, task.sender)
-            assert intake.mempool.armed
+            own = _replica(node)._intake
+            own.mempool.drop(task)
+            own._admit(task, task.sender)
+            assert own.mempool.armed
         world.run_until(world.now + 30_000, lambda: task.id in world.final)
         assert task.id in world.final
         world.run_until(world.now + 600_000, world.converged)
@@ -100,7 +105,7 @@ def test_a_task_that_comes_back_is_ready_although_nobody_looks_again() -> None:
 
 
 def test_what_is_refused_is_forgotten() -> None:
-    """A task that its inspection refuses leaves nothing behind, here or in the mining child."""
+    """A task that its inspection refuses leaves nothing behind; its account hears why, in ASCII."""
 
     def live(world: World) -> None:
         world.heal()
@@ -111,12 +116,127 @@ def test_what_is_refused_is_forgotten() -> None:
         assert task.id in replica._intake._given
         orders: list[work.Order] = []
         replica.ports.order = orders.append  # type: ignore[assignment, method-assign]  # what is ordered
+        sent: list[Message] = []
+        replica.ports.send = lambda _, message: sent.append(message)  # type: ignore[assignment, method-assign]  # what is said
         replica._orders.give(("inspect", task.id), work.Inspect(task))
-        replica.answer(work.Inspected(task.id, "no good"))
+        replica.answer(work.Inspected(task.id, "layer d\u00e9but: no good"))
+        (told,) = (message for message in sent if isinstance(message, Receipt))
+        assert to_frame(told)
+        assert told.error == "layer d\\xe9but: no good"
         assert task.id not in replica._intake._given
         assert work.Forget(task) in orders
 
     problems = run(11, miners=4, faults=Faults(), real=False, live=live).problems
+    assert [problem for problem in problems if problem.startswith("error")] == []
+
+
+def test_a_long_task_is_verified_in_slices_and_becomes_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one signature a turn a task is no less final, and it is not pending before its last one was looked at."""
+    monkeypatch.setattr(intake, "SIGNATURES_A_TURN", 1)
+
+    def live(world: World) -> None:
+        world.heal()
+        task = world.clients.task(0, 1)
+        replica = _replica(world.nodes[0])
+        world.run_until(1_000, lambda: False)
+        world.nodes[0].deliver(task.sender, TransactionNote(task))
+        assert replica._intake.is_verifying
+        assert replica.deadline_ms <= replica.ports.now_ms() + 1
+        assert task.id not in replica._intake.mempool
+        world.clients.submit(task)
+        world.run_until(300_000, world.converged)
+        assert task.id in world.final
+
+    assert run(11, miners=4, faults=Faults(), real=True, live=live).problems == []
+
+
+@pytest.mark.parametrize("slices", [1, 16])
+def test_an_account_that_signs_for_a_false_signature_waits(
+    monkeypatch: pytest.MonkeyPatch, slices: int
+) -> None:
+    """Its good task is not looked at until its time is over; its payments, and others' tasks, are taken at once."""
+    monkeypatch.setattr(intake, "SIGNATURES_A_TURN", slices)
+
+    def live(world: World) -> None:
+        world.heal()
+        node, key, genesis = world.nodes[0], world.client_keys[0], world.genesis.id
+        pending = _replica(node)._intake.mempool
+        good, payment, others = (
+            world.clients.task(0, 1),
+            world.clients.transfer(0, 1),
+            world.clients.task(1, 1),
+        )
+        false = replace(good.updates[-1], signature="00" * 64)
+        bad = sign(replace(good, updates=(*good.updates[:-1], false), signature=""), key, genesis)
+        node.deliver(bad.sender, TransactionNote(bad))
+        world.run_until(2_000, lambda: False)
+        for transaction in (good, others):
+            node.deliver(transaction.sender, TransactionNote(transaction))
+        world.run_until(4_000, lambda: False)
+        node.deliver(payment.sender, TransactionNote(payment))
+        world.run_until(8_000, lambda: False)
+        assert [one.id in pending or one.id in world.final for one in (bad, good, payment, others)] == [
+            False,
+            False,
+            True,
+            True,
+        ]
+        world.run_until(600_000, world.converged)
+        assert payment.id in world.final
+
+    assert run(11, miners=4, faults=Faults(), real=True, live=live).problems == []
+
+
+def test_one_task_a_peer_is_verified_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second that comes the same way is sent back; the same one again changes nothing."""
+    monkeypatch.setattr(intake, "SIGNATURES_A_TURN", 1)
+
+    def live(world: World) -> None:
+        world.heal()
+        node = world.nodes[0]
+        first, second = world.clients.task(0, 1), world.clients.task(1, 1)
+        own = _replica(node)._intake
+        answers: list[Message] = []
+        own._ports.send = lambda _, message: answers.append(message)  # type: ignore[assignment, method-assign]  # what is said
+        for task in (first, first, second):
+            own.receive("somebody", task)
+        assert [one.task.id for one in own._verifying.values()] == [first.id]
+        assert [(one.transaction, one.error is None) for one in answers if isinstance(one, Receipt)] == [
+            (second.id, False)
+        ]
+
+    problems = run(11, miners=4, faults=Faults(), real=True, live=live).problems
+    assert [problem for problem in problems if problem.startswith("error")] == []
+
+
+def test_reminders_keep_to_a_budget_and_reach_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One transaction a standstill when the budget is small, each in its turn; no task to who says that it has it."""
+    monkeypatch.setattr(intake, "REMINDED_BYTES", 1)
+
+    def live(world: World) -> None:
+        world.heal()
+        own = _replica(world.nodes[0])._intake
+        task, payments = world.clients.task(0, 1), [world.clients.transfer(client, 1) for client in (1, 2)]
+        offered: list[Pendable] = [task, *payments]
+        for transaction in offered:
+            own._admit(transaction, transaction.sender)
+        miner = world.genesis.roster[1]
+        own.checked_elsewhere(miner, (task.id,))
+        said: list[tuple[str, str]] = []
+
+        def say(to: str, message: Message) -> None:
+            assert isinstance(message, TransactionNote)
+            assert isinstance(message.transaction, Transfer | Task)
+            said.append((to, message.transaction.id))
+
+        own._ports.send = say  # type: ignore[method-assign]  # what is said
+        for count in range(1, 4):
+            own._remind()
+            assert len({transaction for _, transaction in said}) == count
+        assert (miner, task.id) not in said
+        assert (world.genesis.roster[2], task.id) in said
+
+    problems = run(11, miners=4, faults=Faults(), real=True, live=live).problems
     assert [problem for problem in problems if problem.startswith("error")] == []
 
 

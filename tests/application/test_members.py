@@ -12,6 +12,7 @@ from places import place, settled_round
 from fedcoin_cli.application.diagnosis.house import ports
 from fedcoin_cli.application.founding.founding import Founding
 from fedcoin_cli.application.founding.plans import (
+    LEAST_SHAPLEY_MICRO,
     LEAST_SHAPLEY_MICRO_A_SECOND,
     Beginning,
     Invited,
@@ -75,6 +76,7 @@ def test_strangers_found_and_join_one_network(tmp_path: Path) -> None:
     genesis = found(folders[0].root, Invited(beginning(), roster))
     assert genesis.roster == tuple(folder.address("miner-1") for folder in folders)
     assert genesis.bounds.least_shapley_price_micro_a_second == LEAST_SHAPLEY_MICRO_A_SECOND
+    assert genesis.bounds.least_shapley_price_micro == LEAST_SHAPLEY_MICRO
     assert genesis.supply == ((folders[0].address("requester"), 1000 * COIN),)
     given = Joined(folders[0].genesis_file, folders[0].peers_file)
     assert [found(folder.root, given).id for folder in folders[1:]] == [genesis.id] * 2
@@ -260,7 +262,7 @@ def test_an_unfinished_task_holds_a_successor_up(tmp_path: Path) -> None:
     maker = ChainMaker(2)
     maker.add(maker.task())
     old = place(tmp_path / "old", maker)
-    with pytest.raises(ConsensusFailure, match=r"10\.0* FedCoin stand in escrow"):
+    with pytest.raises(ConsensusFailure, match=r"11\.0* FedCoin stand in escrow"):
         succeed(old, tmp_path / "new", network__miners="2")
     genesis = succeed(old, tmp_path / "new", refund=True, network__miners="2")
     assert dict(genesis.supply) == inherited(maker.tip.state) == {maker.requester.address: 10**6 * COIN}

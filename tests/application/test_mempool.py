@@ -3,11 +3,11 @@ from dataclasses import replace
 import pytest
 from chains import COIN, ChainMaker, key
 
-from fedcoin_cli.application.miner.mempool import PENDING_AN_ACCOUNT, Mempool, Pendable, fresh_block
+from fedcoin_cli.application.miner.mempool import PENDING, PENDING_AN_ACCOUNT, Mempool, Pendable, fresh_block
 from ledger_store.canonical import encode
-from ledger_store.errors import InvalidTransaction
-from ledger_store.state import apply
-from ledger_store.transaction import Task, Transfer
+from ledger_store.errors import BadSignature, InvalidTransaction
+from ledger_store.state import Transition, apply
+from ledger_store.transaction import Task, Transfer, sign
 
 DELTA_MS, NOW_MS = 500, 10_000
 ROOM = 500_000
@@ -123,10 +123,63 @@ def test_what_a_block_took_or_made_impossible_is_forgotten(chain: ChainMaker, po
     admit(pool, chain, first, second, dear, behind)
     other = chain.transfer(key("friend"), chain.server.address, 95 * COIN, 1)
     chain.add(*sorted([first, other], key=lambda one: (one.sender, one.sequence)))
-    pool.prune(chain.tip.state)
+    pool.prune(chain.tip.state, [first.sender, other.sender])
     assert set(pool) == {second, behind}
     assert first.id not in pool
     assert dear.id not in pool
+
+
+def test_a_kind_has_room_of_its_own(
+    chain: ChainMaker, pool: Mempool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When transfers fill their room a task is still taken, and a transfer again when one has gone."""
+    monkeypatch.setitem(PENDING, "transfer", 1)
+    first, second = gift(chain), chain.transfer(key("friend"), chain.server.address, COIN, 1)
+    admit(pool, chain, first)
+    with pytest.raises(InvalidTransaction, match="of this kind"):
+        admit(pool, chain, second)
+    admit(pool, chain, chain.task())
+    pool.drop(first)
+    admit(pool, chain, second)
+    assert list(pool) == [second]
+
+
+def test_what_a_block_did_not_touch_is_not_looked_at_again(
+    chain: ChainMaker, pool: Mempool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a block the pending transfers of its accounts are tried again, and nobody else's; a task always is."""
+    friends = chain.transfer(key("friend"), chain.server.address, COIN, 1)
+    admit(pool, chain, gift(chain), friends)
+    tried: list[str] = []
+    execute = Transition.execute
+
+    def noted(trial: Transition, one: Transfer | Task) -> None:
+        tried.append(one.sender)
+        execute(trial, one)
+
+    monkeypatch.setattr(Transition, "execute", noted)
+    pool.prune(chain.tip.state, [friends.sender])
+    assert tried == [friends.sender]
+    admit(pool, chain, task := chain.task())
+    tried.clear()
+    pool.prune(chain.tip.state, [])
+    assert set(tried) == {task.sender}
+
+
+def test_who_cannot_pay_has_no_signature_looked_at(
+    chain: ChainMaker, pool: Mempool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task beyond its account's balance is refused before anything is verified; a false client is told apart."""
+    task = chain.task()
+    poor = replace(task, sender=key("nobody").address, sequence=1)
+    with monkeypatch.context() as blind:
+        blind.setattr("ledger_store.signed.verify_bytes", lambda *_: pytest.fail("looked at"))
+        with pytest.raises(InvalidTransaction, match="a balance of 0 micro"):
+            admit(pool, chain, poor)
+    spoilt = replace(task.updates[-1], signature="00" * 64)
+    plain = replace(task, updates=(*task.updates[:-1], spoilt), signature="")
+    with pytest.raises(BadSignature):
+        admit(pool, chain, sign(plain, chain.requester, chain.genesis.id))
 
 
 def test_dropping_takes_what_stands_behind(chain: ChainMaker, pool: Mempool) -> None:

@@ -384,6 +384,7 @@ def test_a_block_from_the_future_is_not_acceptable() -> None:
         block = make_block(state.head, 2, time_ms, 2, 0, (transfer,), node.ledger.tip.certificate)
         assert replica.valid(block)
         assert replica.acceptable(block) is accepted
+        assert replica.clock_behind_ms == (0 if accepted else ahead_ms)
 
 
 def test_a_task_that_kills_those_who_look_at_it_is_let_go() -> None:

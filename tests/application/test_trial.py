@@ -31,7 +31,7 @@ def test_funds() -> None:
     maker = ChainMaker(supply_micro=9 * COIN)
     error = refusal(maker, maker.task())
     assert isinstance(error, InsufficientFunds)
-    assert error.message == "10.0 FedCoin exceed the balance of 9.0"
+    assert error.message == "11.0 FedCoin, of which 1.0 is a deposit, exceed the balance of 9.0"
     assert isinstance(refusal(maker, maker.transfer(FRIEND, key("x").address, COIN)), InsufficientFunds)
 
 

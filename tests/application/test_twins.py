@@ -1,4 +1,9 @@
-from fedcoin_cli.application.miner.twins import LEASE_MS, OVERLAP_MS, Twins
+"""Two processes of one key: who is told, who ends, and what no liar can make up."""
+
+from dataclasses import replace
+
+from fedcoin_cli.application.miner.twins import LEASE_MS, OVERLAP_MS, Twins, beside, is_beside
+from ledger_store.keys import KeyPair
 
 ME, PEER = "me", "peer"
 
@@ -49,3 +54,13 @@ def test_more_than_f_must_say_so() -> None:
     assert not any(twins.accused("liar", ME) for _ in range(3))
     assert not twins.accused("other", "somebody")
     assert twins.accused("other", ME)
+
+
+def test_nobody_but_the_key_says_that_it_lives_beside() -> None:
+    """Its word names one nonce of one network; a liar's signature, or an old one moved to this nonce, is none."""
+    key, liar, genesis, nonce = KeyPair.generate(), KeyPair.generate(), "ab" * 32, "0f" * 16
+    said = beside(key, genesis, nonce)
+    assert is_beside(key.address, genesis, said)
+    assert not is_beside(key.address, genesis, beside(liar, genesis, nonce))
+    assert not is_beside(key.address, genesis, replace(beside(key, genesis, "1f" * 16), nonce=nonce))
+    assert not is_beside(key.address, "cd" * 32, said)

@@ -167,7 +167,7 @@ def test_a_new_log_takes_nothing_from_a_lost_one(path: Path) -> None:
 
 def test_a_log_is_made_whole_or_not_at_all(path: Path) -> None:
     """What an interrupted creation left is no log: it is made anew, and until then there is none."""
-    path.with_name(path.name + ".new").write_bytes(b"half of one")
+    path.with_name(f".{path.name}.0.new").write_bytes(b"half of one")
     VoteLog.create(path, KEY, GENESIS).close()
     with closing(VoteLog(path, KEY, GENESIS)) as log:
         assert log.load().records == ()

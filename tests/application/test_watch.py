@@ -29,6 +29,15 @@ def test_files_on_their_way() -> None:
     assert sending([]).title == "the miners check the files"
 
 
+def test_inspections_are_shown(record: TaskRecord) -> None:
+    """Once all bytes are there, how far the slowest of the miners is that inspect; who tells nothing is passed over."""
+    tell = [
+        standing(record, "files", evaluated=done, total=total) for done, total in ((30, 40), (9, 40), (0, 0))
+    ]
+    assert sending([Sent(10, 10)], tell) == Progress("the miners inspect the files", 9, 40, "coalitions")
+    assert sending([Sent(3, 10)], tell).title == "sending files"
+
+
 def test_mining_by_time_or_by_coalitions(record: TaskRecord) -> None:
     """Sampling is shown as seconds of RUNTIME by the slowest miner, exact work as coalitions by the fastest."""
     slow, fast = (

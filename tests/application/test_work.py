@@ -33,8 +33,9 @@ HUGE = 2**900
 
 VALUES: list[Order | Answer] = [
     Configure("/some/where", chain.miners[0].address, 2, "auto"),
+    Configure("/home/jos\u00e9/\udcff", chain.miners[0].address, 2, "auto"),
     Inspect(task),
-    Mine(task, 2, SEED, 2**52),
+    Mine(task, 2, SEED, 2**52, 9, False),
     Weigh(task, SEED),
     VerifyTable(task, 1, SEED, reveal, 5_000),
     VerifyTable(task, 1, SEED, exact, 5_000),
@@ -43,8 +44,9 @@ VALUES: list[Order | Answer] = [
     Ready("tensorflow (keras 3), 2 threads"),
     Inspected(task.id, None),
     Inspected(task.id, "client 2: a shape that is not the model's"),
+    Inspected(task.id, "layer d\u00e9but: \u00d7"),
     Mined(task.id, 1, 20, 300, 1_023, None),
-    Mined(task.id, 1, 20, 300, 0, 250_000),
+    Mined(task.id, 1, 20, 300, 0, 250_000, True),
     Estimated(task.id, 1, 20, False, (1, -HUGE, 0), None, "ab" * 32),
     Estimated(task.id, 1, 20, True, (1, -2, 0), (HUGE, 0, 1), "ab" * 32),
     Weighed(task.id, (HUGE, -1, 0), HUGE),
@@ -73,7 +75,9 @@ def test_an_unknown_line_is_malformed() -> None:
 def test_orders_name_the_files_that_they_need() -> None:
     """A task's files for all work on it, the table as well where one is checked; none for the rest."""
     assert (
-        needed_files(Mine(task, 1, SEED, 0)) == needed_files(Inspect(task)) == needed_files(Weigh(task, SEED))
+        needed_files(Mine(task, 1, SEED, 0, 1, True))
+        == needed_files(Inspect(task))
+        == needed_files(Weigh(task, SEED))
     )
     assert needed_files(Inspect(task)) == task.files
     table, mask = VerifyTable(task, 1, SEED, reveal, 5_000), VerifyMask(task, 1, reveal, 3)

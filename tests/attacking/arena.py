@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from attacking.games import Played, small_game, write_game
+from chains import TO_SIGN, answered
 from simulated.clients import COIN
 from simulated.liars import LIES, Lie
 from simulated.nodes import Node
@@ -30,7 +31,7 @@ from fedcoin_cli.consensus.estimate import Estimate, ProxySums, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
 from fedcoin_cli.network.store import Store
-from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign, update_terms
+from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign
 
 LIMIT_MS = 600_000
 A_JOB = 10
@@ -94,10 +95,12 @@ class Child(Worker):
     def serve(self, order: work.Order) -> list[work.Answer]:
         """Carry out an order to its end."""
         self._serve(order)
-        while self._mining is not None:
-            self._slice(self._mining)
+        while self._mining is not None or self._inspections:
+            self._look(60.0)
+            if self._mining is not None:
+                self._slice(self._mining)
         said, self._said = self._said, []
-        return [answer for answer in said if not isinstance(answer, work.Mined)]
+        return [answer for answer in said if not isinstance(answer, work.Mined | work.Inspecting)]
 
     def _answer(self, answer: work.Answer) -> None:
         self._said.append(answer)
@@ -141,14 +144,14 @@ class Arena(World):
 
     def _task(self, rankings: int, **changes: Any) -> Task:
         key, game = self.client_keys[0], self.played.game
-        owners = [StubKey(sha256(f"owner {number}".encode()).digest()) for number in range(game.clients)]
+        owners: list[Any] = [
+            StubKey(sha256(f"owner {number}".encode()).digest()) for number in range(game.clients)
+        ]
         nonce = f"{self.rng.getrandbits(128):032x}"
-        updates = []
-        for number, owner in enumerate(owners, 1):
-            digest = self.files[f"client-{number:03d}"]
-            terms = update_terms(self.files["model"], self.files["test"], digest, 90, nonce)
-            signature = owner.sign("update", self.genesis.id, terms)
-            updates.append(Update(digest, owner.address, 90, signature))
+        updates = [
+            Update(self.files[f"client-{number:03d}"], owner.address, 90, TO_SIGN)
+            for number, owner in enumerate(owners, 1)
+        ]
         task = Task(
             sender=key.address,
             sequence=1,
@@ -157,6 +160,8 @@ class Arena(World):
             nonce=nonce,
             model=self.files["model"],
             test=self.files["test"],
+            least_clients=game.clients,
+            most_clients=game.clients,
             proxy=self.files["proxy"],
             baseline=None,
             updates=tuple(updates),
@@ -175,7 +180,7 @@ class Arena(World):
             attempts=1,
             sap_rule="winner",
         )
-        return sign(replace(task, **changes), key, self.genesis.id)
+        return sign(answered(replace(task, **changes), self.genesis.id, owners), key, self.genesis.id)
 
     # Children ---------------------------------------------------------------------------------------------------
 

@@ -80,7 +80,7 @@ def _hand_in(handed: Handed, child: Child, task: Task) -> None:
             handed.refused += 1
             return
         child.serve(work.Weigh(task, "ab" * 32))
-        child.serve(work.Mine(task, 1, "ab" * 32, 0))
+        child.serve(work.Mine(task, 1, "ab" * 32, 0, task.most_rankings, True))
     except Exception as error:  # noqa: BLE001 (whatever a child dies of)
         handed.harm += 1
         handed.said = f"{type(error).__name__}: {error}"

@@ -1,13 +1,17 @@
+import os
 import shutil
+import socket
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from chains import ChainMaker
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.chain import start
-from ledger_store.jsonl import CHAIN_NAME
+from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
 
 
 def test_a_good_ledger(workspace: Workspace, maker: ChainMaker) -> None:
@@ -123,3 +127,45 @@ def test_levels(workspace: Workspace) -> None:
     data = fedcoin("audit", "--level", "1", "--json", folder=workspace.root).json
     assert (data["ok"], data["level"], data["certified_to"]) == (True, 1, None)
     assert fedcoin("audit", "--level", "9", folder=workspace.root).code == 2
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+def _device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [_pipe, _socket, _device])
+@pytest.mark.parametrize("name", [CHAIN_NAME, TIP_NAME])
+def test_what_is_no_file_ends_an_audit_at_once(
+    workspace: Workspace, tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    """A pipe, a socket or a device in the place of a ledger's file is told; nobody waits for its other end."""
+    folder = tmp_path / "copy"
+    shutil.copytree(workspace.miner(1).path, folder)
+    (folder / name).unlink()
+    make(folder / name)
+    said = fedcoin("audit", str(folder), folder=tmp_path, timeout_s=60)
+    assert said.code == 11
+    assert "a pipe, a socket or a device" in said.err
+    assert name in said.err
+
+
+@pytest.mark.parametrize("begins", [0, 1, 3])
+def test_a_hole_of_200_gib_ends_an_audit_at_once(workspace: Workspace, tmp_path: Path, begins: int) -> None:
+    """A ledger that goes on with nothing for ever is told after as many lines as are some."""
+    folder = tmp_path / "copy"
+    shutil.copytree(workspace.miner(1).path, folder)
+    lines = (folder / CHAIN_NAME).read_bytes().splitlines(keepends=True)
+    (folder / CHAIN_NAME).write_bytes(b"".join(lines[:begins]))
+    os.truncate(folder / CHAIN_NAME, 200 * 2**30)
+    said = fedcoin("audit", str(folder), folder=tmp_path, timeout_s=60)
+    assert said.code == 5
+    assert "they hang on what was altered" in said.out

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from chains import COIN
 from corrupt.rounds import corrupted
 from evidenced import Evidenced, evidenced
 from live import PATIENCE_S, free_ports, program, wait_until
@@ -20,7 +21,7 @@ from ledger_store.keys import KeyPair
 @pytest.fixture
 def made(tmp_path: Path) -> Evidenced:
     """A settled round whose every number follows from its files."""
-    return evidenced(tmp_path)
+    return evidenced(tmp_path, clients=7)
 
 
 @pytest.fixture
@@ -58,14 +59,19 @@ def test_files_by_any_name(made: Evidenced, tmp_path: Path) -> None:
 def test_what_is_not_here_is_skipped_by_name(workspace: Workspace, made: Evidenced) -> None:
     """A missing table, then a missing test set: nothing wrong is found, and the answer says what nobody looked at."""
     (workspace.store / made.liar.table).unlink()
-    data = fedcoin("audit", "--all", "--json", folder=workspace.root).json
-    assert data["ok"]
+    said = fedcoin("audit", "--all", "--json", folder=workspace.root)
+    data = said.json
+    assert said.code == 13
+    assert "level 4 was asked for, and 0 of 1 result could be recomputed" in said.err
+    assert (data["ok"], data["level"], data["asked_level"]) == (True, 3, 4)
     assert made.liar.table[:16] in data["skipped"][0]
     done = data["recomputed"]
     assert (done["results"], done["of_results"], done["tables"], done["of_tables"]) == (0, 1, 1, 2)
     (workspace.store / made.task.test).unlink()
+    said = fedcoin("audit", "--level", "4", folder=workspace.root)
+    assert said.code == 13
+    assert "audit ok: 3 blocks, to level 3 of the 4 asked for: 0 of 1 result could be recomputed" in said.out
     data = fedcoin("audit", "--level", "4", "--json", folder=workspace.root).json
-    assert data["ok"]
     assert made.task.test[:16] in data["skipped"][0]
     assert (data["recomputed"]["results"], data["recomputed"]["of_results"]) == (0, 1)
 
@@ -123,3 +129,25 @@ def test_an_auditor_without_coins_fetches_from_miners(workspace: Workspace, tmp_
         refused = fedcoin("audit", "--fetch", "--key", "stranger", folder=own.root, timeout_s=PATIENCE_S)
         assert refused.code == 7
         assert "do not admit this key" in refused.err
+
+
+def test_an_account_with_coins_gets_only_the_files_of_its_own_rounds(made: Evidenced, tmp_path: Path) -> None:
+    """Its miner admits both: a client of the round gets every file and table, a guest with coins gets none."""
+    guest, maker = KeyPair.generate(), made.maker
+    maker.add(maker.transfer(maker.requester, guest.address, 5 * COIN, sequence=2))
+    rich = [u.client for u in made.task.updates if maker.tip.state.balances.get(u.client, 0) >= COIN]
+    workspace = place(tmp_path / "workspace", maker, clients=7, port=free_ports(4))
+    shutil.copytree(made.store.folder, workspace.store, dirs_exist_ok=True)
+    own = Workspace(tmp_path / "own")
+    shutil.copytree(workspace.root, own.root, ignore=shutil.ignore_patterns("store"))
+    save_key(own.key_file("guest"), guest)
+    client = next(name for name in own.key_names() if own.key(name).address in rich)
+    with program("node", "1", folder=workspace.root):
+        log = workspace.miner(1).log
+        wait_until(lambda: log.is_file() and "started" in log.read_text())
+        words = ("audit", "--all", "--fetch", "--json", "--key")
+        refused = fedcoin(*words, "guest", folder=own.root, timeout_s=PATIENCE_S)
+        assert refused.json["recomputed"]["results"] == 0
+        assert sum(path.stat().st_size for path in own.store.rglob("*") if path.is_file()) == 0
+        given = fedcoin(*words, client, folder=own.root, timeout_s=PATIENCE_S)
+        assert (given.code, given.json["skipped"], given.json["recomputed"]["results"]) == (0, [], 1)

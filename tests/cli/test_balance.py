@@ -1,10 +1,14 @@
+from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 
-from chains import ChainMaker, key
+from chains import COIN, ChainMaker, key
 from places import place
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.jsonl import SNAPSHOT_BLOCKS, ChainFile
+from ledger_store.snapshot import Seal, Snapshot, claimed
 
 
 def test_all_accounts(workspace: Workspace, maker: ChainMaker) -> None:
@@ -37,8 +41,8 @@ def test_escrow_and_earlier_heights(workspace: Workspace) -> None:
     """While a task is unfinished its price is in escrow; --at tells how it was, and refuses what is not there."""
     root = workspace.root
     first = fedcoin("balance", "--at", "1", "--json", folder=root).json
-    assert [one["amount"] for one in first["escrow"]] == ["10.0"]
-    assert sum(Decimal(one["balance"]) for one in first["balances"]) == 10**6 - 10
+    assert [one["amount"] for one in first["escrow"]] == ["11.0"]
+    assert sum(Decimal(one["balance"]) for one in first["balances"]) == 10**6 - 11
     assert "escrow of requester" in fedcoin("balance", "--at", "1", folder=root).out
     begin = fedcoin("balance", "requester", "--at", "0", "--json", folder=root).json
     assert begin["balances"][0]["balance"] == "1000000.0"
@@ -61,3 +65,27 @@ def test_an_empty_network(workspace: Workspace) -> None:
     new = place(workspace.root / "new", ChainMaker(1))
     said = fedcoin("balance", "--json", folder=new.root).json
     assert [(one["name"], one["balance"]) for one in said["balances"]] == [("requester", "1000000.0")]
+
+
+def test_an_edited_snapshot_moves_no_coin(tmp_path: Path) -> None:
+    """Coins that somebody writes into a snapshot, sealed as well as they can: nobody is shown them, all are told."""
+    maker = ChainMaker(1)
+    maker.add_transfers(SNAPSHOT_BLOCKS + 1)
+    workspace = place(tmp_path / "net", maker)
+    folder, thief = workspace.miner(1).path, workspace.key("client-001")
+    ChainFile.open_for_writing(folder, workspace.seal(folder)).close()
+    assert "error" not in fedcoin("balance", folder=workspace.root).err
+    good = claimed(folder, maker.genesis)
+    assert good is not None
+    moved = dict(good.state.balances) | {thief.address: 1000 * COIN}
+    moved[maker.requester.address] -= 1000 * COIN
+    Snapshot(good.chain, replace(good.state, balances=moved)).save(folder, Seal(thief, maker.genesis))
+    said = fedcoin("balance", "client-001", "--json", folder=workspace.root)
+    assert said.json["balances"][0]["balance"] == "0.0"
+    assert "is not its miner's: all blocks were folded instead" in said.err
+    audited = fedcoin("audit", folder=workspace.root)
+    assert audited.code == 5
+    assert "E304" in audited.out
+    checked = fedcoin("doctor", folder=workspace.root)
+    assert checked.code == 5
+    assert "balances of 2 accounts" in checked.out

@@ -8,7 +8,7 @@ from shell import Said, fedcoin
 from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.network.message import Certified, Vote
 from ledger_store.block import Block, Certificate, vote_terms
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
+from ledger_store.jsonl import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME
 
 COMMON = 3
 
@@ -89,7 +89,7 @@ def test_a_line_without_an_end_hides_no_blocks(tmp_path: Path, behind: bytes) ->
     one, other = write(maker, tmp_path / "one"), write(maker, tmp_path / "other")
     lines = maker.lines()
     rest = behind + b"".join(lines[4:]) if behind else b""
-    (tmp_path / "other" / CHAIN_NAME).write_bytes(b"".join(lines[:4]) + b"x" * (17 * 2**20) + rest)
+    (tmp_path / "other" / CHAIN_NAME).write_bytes(b"".join(lines[:4]) + b"x" * LINE_BYTES_MAX + rest)
     said = compare(tmp_path, one, other)
     assert (said.code, said.out) == (5, "")
     assert "error: the ledger is damaged at height 4: " in said.err

@@ -9,6 +9,7 @@ from places import place, settled_round
 from shell import Said, fedcoin
 
 from fedcoin_cli.application.diagnosis import house
+from fedcoin_cli.application.miner.events import EventLog
 from fedcoin_cli.application.workspace.workspace import Workspace
 
 
@@ -69,6 +70,18 @@ def test_a_clock_that_is_behind(healthy: Workspace, monkeypatch: pytest.MonkeyPa
     assert house.clock(healthy).state == "ok"
     monkeypatch.setattr("time.time_ns", lambda: (newest_ms - 601_000) * 10**6)
     assert house.clock(healthy).state == "bad"
+
+
+def test_a_miner_whose_clock_is_behind_what_others_offer(healthy: Workspace) -> None:
+    """Nothing becomes final, so no ledger shows it: its log does, until it is started again or a block is final."""
+    log = EventLog(healthy.miners[0].log)
+    log.write("clock behind", minutes=60, hint="blocks are 60 minutes ahead of this clock")
+    found = house.clock(healthy)
+    assert found.state == "bad"
+    assert "60 minutes" in found.said
+    log.write("block", height=9)
+    log.close()
+    assert house.clock(healthy).state == "ok"
 
 
 def test_a_damaged_ledger(healthy: Workspace) -> None:

@@ -1,7 +1,11 @@
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from shell import fedcoin
+from shell import PROGRAM, fedcoin
 
+from fedcoin_cli.application.miner.votelog import VoteLog
 from fedcoin_cli.application.workspace.workspace import Workspace
 
 
@@ -65,3 +69,38 @@ def test_init_keeps_what_was_said(tmp_path: Path) -> None:
     assert (said["settings"]["task.clients"], said["settings"]["task.price"]) == (2, 5)
     assert said["origins"]["task.price"]["origin"] == "workspace"
     assert said["origins"]["task.runtime"]["origin"] == "default"
+
+
+def test_of_several_at_once_one_makes_it(tmp_path: Path) -> None:
+    """Three commands for one folder: one succeeds, the others say that a workspace stands there; nothing was moved."""
+    with ThreadPoolExecutor(3) as pool:
+        runs = [pool.submit(fedcoin, "init", "new", "--clients", "2", folder=tmp_path) for _ in range(3)]
+        said = [run.result() for run in runs]
+    assert sorted(one.code for one in said) == [0, 2, 2]
+    assert all("a workspace stands here already" in one.err for one in said if one.code)
+    made = next(one for one in said if not one.code)
+    workspace = Workspace(tmp_path / "new")
+    assert workspace.genesis().id in made.out
+    assert dict(workspace.genesis().supply).keys() == {workspace.address("requester")}
+    assert not [path for path in workspace.root.iterdir() if path.name.startswith((".", "previous"))]
+
+
+def test_nobody_else_reads_keys_and_votes(tmp_path: Path) -> None:
+    """Whatever the umask, folders of keys and miners are 0700, keys and vote logs with their journals 0600."""
+    words = ["sh", "-c", f"umask 0; exec {PROGRAM} init new --clients 2 -q"]
+    subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    workspace = Workspace(tmp_path / "new")
+    miner = workspace.miner(1)
+    before = os.umask(0)
+    try:
+        log = VoteLog(miner.votes, workspace.address(miner.name), workspace.genesis().id)
+        log.mark(whole=True)
+        private = [*miner.path.glob("votes.sqlite*"), *workspace.keys.glob("*.key")]
+        modes = {path.name: path.stat().st_mode & 0o777 for path in private}
+        log.close()
+    finally:
+        os.umask(before)
+    assert {"votes.sqlite", "votes.sqlite-wal", "votes.sqlite-shm", "requester.key"} <= modes.keys()
+    assert set(modes.values()) == {0o600}
+    folders = (workspace.keys, workspace.root / "miners", miner.path, miner.evidence, workspace.store)
+    assert {folder.stat().st_mode & 0o777 for folder in folders} == {0o700}

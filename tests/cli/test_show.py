@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from chains import COIN, ChainMaker, build_chain
-from places import place
+from places import place, settled_round
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
@@ -26,6 +26,21 @@ def test_a_task(workspace: Workspace, maker: ChainMaker) -> None:
     said = fedcoin("show", task, folder=workspace.root).out
     for words in ("client-003", "1.020000", "server (FL server)", "total", "3.030000", "10.0", "winner"):
         assert words in said
+
+
+def test_a_task_in_which_nothing_was_gained(tmp_path: Path) -> None:
+    """Show, explain and report say in words why the clients' part returned; with one image more nothing is said."""
+    for number, (sums, said) in enumerate((((-30, 20, 10), True), ((-30, 20, 11), False))):
+        maker = ChainMaker()
+        task = settled_round(maker, sums)
+        root = place(tmp_path / str(number), maker).root
+        shown = fedcoin("show", task.id, folder=root).out
+        assert ("returned to the requester" in shown) == said
+        assert ("together the clients gained nothing: their part of the price returned" in shown) == said
+        explained = fedcoin("explain", "client-002", folder=root).out
+        assert ("together the clients gained nothing (0.000000 pp)" in explained) == said
+        fedcoin("report", "-o", "report.html", folder=root)
+        assert ("gained nothing, so their part returned" in (root / "report.html").read_text()) == said
 
 
 @pytest.mark.parametrize("by_height", [True, False])
@@ -63,7 +78,7 @@ def test_a_number_that_no_height_has(workspace: Workspace) -> None:
 
 
 def test_no_proof_of_what_nobody_signed(tmp_path: Path) -> None:
-    """Books believe what stands in a folder; a proof is checked before it is handed out."""
+    """Of a ledger whose end nobody certified nothing is proven, also what was certified; without that end it is."""
     maker = build_chain(4, 2)
     forged = Certificate(0, tuple((index, "00" * 64) for index in range(maker.genesis.quorum)))
     paid = [transaction for block in maker.blocks for transaction in block.transactions]
@@ -76,7 +91,9 @@ def test_no_proof_of_what_nobody_signed(tmp_path: Path) -> None:
     said = fedcoin("show", bad, "--proof", "-o", "proof.json", folder=workspace.root)
     assert said.code == 5
     assert not (workspace.root / "proof.json").exists()
-    assert fedcoin("show", good, "--proof", folder=workspace.root).code == 0
+    assert fedcoin("show", good, "--proof", folder=workspace.root).code == 5
+    sound = place(tmp_path / "sound", build_chain(4, 2))
+    assert fedcoin("show", good, "--proof", folder=sound.root).code == 0
 
 
 def test_values_have_bars_and_an_error(workspace: Workspace, maker: ChainMaker) -> None:

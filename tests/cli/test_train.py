@@ -26,8 +26,10 @@ def described(shape: list[int], units: int) -> str:
         {"class_name": "Flatten", "config": {}},
         {"class_name": "Dense", "config": {"units": units}},
     ]
-    keras = [{"module": "keras.layers", **layer} for layer in layers]
-    return json.dumps({"module": "keras", "class_name": "Sequential", "config": {"layers": keras}})
+    keras = [{"module": "keras.layers", "registered_name": None, **layer} for layer in layers]
+    config = {"name": "small", "layers": keras}
+    whole = {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+    return json.dumps(whole)
 
 
 @pytest.fixture

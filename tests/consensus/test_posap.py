@@ -114,6 +114,7 @@ class Bench:
         """Bring the machine to the phase after a close with these miners; nothing is checked yet."""
         self.do(self.machine.estimated(self.estimate()))
         self.do(self.machine.closed(self.commits(*indices), OPENED_MS + FREEZE_MS))
+        self.do(self.machine.tick(OPENED_MS + FREEZE_MS))
         return self
 
     def check(self, *indices: int, wrong: tuple[int, ...] = (), follows: bool = True) -> list[Effect]:
@@ -650,3 +651,125 @@ def test_nothing_of_an_attempt_is_forgotten_by_its_records() -> None:
     bench.pass_reveal_freeze()
     kinds = [type(from_bytes(data)) for data in bench.disk]
     assert kinds == [Opening, CommitNote, RevealNote, Frozen]
+
+
+# The way out of CLOSED ----------------------------------------------------------------------------------------------
+
+CLOSED_MS = OPENED_MS + FREEZE_MS
+# R = 4, f = 1: twice the 20 s for reveals, and twice the 3.0 and 4.5 s of the views 0 and 1.
+ABANDON_MS, GIVE_UP_MS = 55_000, 110_000
+
+
+def stuck() -> Bench:
+    """R = 4: own reveal and miner 1's are held, the tables of 2 and 3 never come."""
+    bench = Bench(4).revealing(0, 1, 2, 3)
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    bench.check(1)
+    for index in (2, 3):
+        bench.do(bench.machine.receive(bench.reveal_note(index)))
+    return bench
+
+
+def packed(bench: Bench) -> list[int] | None:
+    """Whose reveals it would pack as a leader."""
+    due = bench.machine.due_result()
+    return None if due is None else sorted(bench.addresses.index(reveal.miner) for reveal in due[0])
+
+
+@pytest.mark.parametrize(
+    ("miners", "abandon_ms"), [(1, 46_000), (3, 46_000), (4, 55_000), (7, 68_500), (20, 233_028)]
+)
+def test_the_last_clocks_leave_f_liars_their_turns(miners: int, abandon_ms: int) -> None:
+    """Twice the reveal freeze and twice f + 1 views; giving up takes as long again."""
+    attempt = Bench(miners).attempt
+    views = [3_000 * 3**view // 2**view for view in range((miners - 1) // 3 + 1)]
+    assert attempt.abandon_ms == 2 * (REVEAL_MS + sum(views)) == abandon_ms
+    assert attempt.give_up_ms == 2 * abandon_ms
+
+
+def test_nobody_insists_for_ever_on_what_others_cannot_get() -> None:
+    """Until the clock has run out an omission or an empty result gets no vote, one millisecond later it does."""
+    bench = stuck()
+    bench.do(bench.machine.tick(CLOSED_MS + ABANDON_MS - 1))
+    assert bench.machine.deadline_ms == CLOSED_MS + ABANDON_MS
+    for lacking in (bench.result(), bench.result(0), bench.result(1)):
+        assert not bench.machine.accepts_result(lacking)
+    assert bench.machine.accepts_result(bench.result(0, 1))
+    bench.do(bench.machine.tick(CLOSED_MS + ABANDON_MS))
+    for lacking in (bench.result(), bench.result(0), bench.result(1)):
+        assert bench.machine.accepts_result(lacking)
+
+
+def test_an_abandoned_attempt_pays_nobody_unseen() -> None:
+    """What is included must still be held, frauds that are known here be listed, and P be the right one."""
+    bench = stuck()
+    bench.do(bench.machine.checked(bench.reveal(2), True, (5,)))
+    bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS))
+    assert not bench.machine.accepts_result(bench.result(0, 3))
+    assert not bench.machine.accepts_result(bench.result(0, 2))
+    assert bench.machine.accepts_result(bench.result(0, 2, frauds={2: 5}))
+    assert not bench.machine.accepts_result(bench.result(0, proxy=ProxySums((1, 2, 3), 6)))
+
+
+def test_a_leader_packs_what_it_holds_and_at_last_nothing() -> None:
+    """Its frozen set from the reveal freeze on; what it holds when it has abandoned; nothing when it has given up."""
+    bench = stuck()
+    assert packed(bench) is None
+    bench.do(bench.machine.tick(CLOSED_MS + REVEAL_MS))
+    assert packed(bench) == [0, 1]
+    bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS - 1))
+    assert packed(bench) == [0, 1]
+    bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS))
+    assert packed(bench) == []
+    assert bench.machine.due_result() == ((), (), no_proxy(3))
+    assert bench.machine.deadline_ms is None
+
+
+def test_who_gave_up_needs_neither_p_nor_answers() -> None:
+    """A child that never says P or judges a mask holds up a result with reveals, and no longer that of a failure."""
+    bench = stuck()
+    bench.machine.proxy = None
+    bench.do(bench.machine.receive(bench.fraud(by=2, against=1)))
+    bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS - 1))
+    assert packed(bench) is None
+    bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS))
+    assert packed(bench) == []
+    assert bench.machine.accepts_result(bench.result())
+
+
+def test_patience_that_ran_out_stays_so_and_a_restart_checks_again_first() -> None:
+    """After a fall the empty result is still accepted at once; a leader waits REVEAL_T for its tables, then packs."""
+    bench = stuck()
+    bench.do(bench.machine.tick(CLOSED_MS + ABANDON_MS))
+    bench.restart()
+    bench.do(bench.machine.closed(bench.commits(0, 1, 2, 3), CLOSED_MS))
+    back_ms = CLOSED_MS + ABANDON_MS + 5_000
+    bench.do(bench.machine.tick(back_ms))
+    assert bench.machine.accepts_result(bench.result())
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    assert packed(bench) is None
+    bench.do(bench.machine.tick(back_ms + REVEAL_MS))
+    assert packed(bench) == [0]
+
+
+def test_a_night_off_costs_no_attempt() -> None:
+    """Neither while the process is down nor while it sees fewer than q miners do the last two clocks run.
+
+    And nobody freezes an empty set before its tables had time to be checked again.
+    """
+    bench = stuck()
+    bench.restart()
+    bench.do(bench.machine.closed(bench.commits(0, 1, 2, 3), CLOSED_MS))
+    morning_ms = CLOSED_MS + 8 * 3_600_000
+    bench.do(bench.machine.tick(morning_ms))
+    assert packed(bench) is None
+    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
+    alone_ms = morning_ms + 1_000
+    bench.do(bench.machine.tick(alone_ms))
+    for later_ms in range(0, 3_600_000, 60_000):
+        bench.do(bench.machine.tick(alone_ms + later_ms, together=False))
+    together_ms = alone_ms + 3_540_000
+    bench.do(bench.machine.tick(together_ms + ABANDON_MS - 1_001))
+    assert not bench.machine.accepts_result(bench.result())
+    bench.do(bench.machine.tick(together_ms + ABANDON_MS - 1_000))
+    assert bench.machine.accepts_result(bench.result())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from oracles import shapley, walk
 
 from fedcoin_cli.consensus.rankings import (
+    _draws,
     grid_floor,
     grid_up_to,
     on_grid,
@@ -180,3 +181,10 @@ def test_the_grid_has_nothing_below_one() -> None:
     """A limit below 1 is refused: no estimate walks zero rankings."""
     with pytest.raises(ValueError, match=r"starts at 1"):
         grid_up_to(0)
+
+
+def test_draws_are_the_stream_two_bytes_at_a_time() -> None:
+    """However many are taken, of an odd number of clients as well: big-endian pairs of bytes without a gap."""
+    stream = hashlib.shake_256(b"material").digest(400)
+    drawn = list(islice(_draws(b"material", 3), 200))
+    assert drawn == [int.from_bytes(stream[place : place + 2], "big") for place in range(0, 400, 2)]

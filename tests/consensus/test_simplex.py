@@ -419,16 +419,17 @@ def test_the_answer_to_a_recall_holds_votes_that_came_in_certificates() -> None:
 
 
 def test_evidence_holds_every_vote_and_certificate() -> None:
-    """What a fork's culprits are named by: both certificates of a view and single votes."""
+    """What a fork's culprits are named by: both certificates of a view and single votes of views up to it."""
     council = Assembly(4)
     member = council.members[0]
     block = council.block()
     notar = Certified("notar", 1, block.id, council.certificate("notar", 0, block.id, (1, 2, 3)), block)
     skip = Certified("skip", 1, None, council.skips(0)[0], None)
-    vote = council.vote("skip", 3, 1, None)
-    member.hear(notar, skip, vote)
+    vote, late = council.vote("final", 3, 0, block.id), council.vote("skip", 3, 9, None)
+    member.hear(notar, skip, vote, late)
     evidence = member.machine.ballots.evidence()
     assert {skip, replace(notar, body=None), vote} <= set(evidence)
+    assert late not in evidence
 
 
 # Restarts -----------------------------------------------------------------------------------------------------------

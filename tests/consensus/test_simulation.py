@@ -12,6 +12,7 @@ from planted import PLANTED
 from simulated.world import BEHAVIOURS
 
 SEEDS = 2_000
+WALLED = 42
 PROCESSES = 2
 PROGRAM = Path(simulator.__file__)
 
@@ -35,9 +36,21 @@ def test_two_thousand_histories_without_fork_or_stall(capsys: pytest.CaptureFixt
     lies += ["lies: change anything", "lies: no message any more"]
     faults = ["crashes at a boundary", "blackouts", "dead children", "deaths for good", "duplicated", "lost"]
     faults += ["late starts", "lost logs", "old logs", "old ledgers", "torn ledgers", "overflowed"]
-    faults += ["partitions", "stopped by a partition"]
+    faults += ["partitions", "stopped by a partition", "stopped by a wall"]
     ends = ["empty closes", "exact reveals", "frauds", "results OPEN", "results REFUNDED", "results SETTLED"]
     assert [what for what in (*lies, *faults, *ends, "after view 0") if not happened.get(what)] == []
+
+
+def test_tables_that_never_arrive_hold_up_no_task() -> None:
+    """All or many tables never get from some miners to others, with liars among them: every task ends all the same."""
+    reports = [simulator.run_walled(seed) for seed in range(WALLED)]
+    assert [(report.seed, report.problems) for report in reports if report.problems] == []
+    happened = simulator.summary(reports)
+    assert [
+        what
+        for what in ("results SETTLED", "results REFUNDED", "stopped by a wall")
+        if not happened.get(what)
+    ] == []
 
 
 def test_a_seed_is_one_history_everywhere() -> None:

@@ -122,10 +122,27 @@ def test_one_miner_settles_alone() -> None:
 
 def test_clients_without_positive_value_earn_nothing() -> None:
     """A negative value earns 0; where none is positive TrainPrice returns, and the rest is paid all the same."""
-    outcome = settled(record(1), 1, reveal(1, 0, 10, (-30, 10)))
+    outcome = settled(record(1), 1, reveal(1, 0, 10, (-30, 40)))
     assert outcome.pay.clients == (0, TRAIN)
     outcome = settled(record(1), 1, reveal(1, 0, 10, (-30, 0)))
     assert outcome.pay == Pay((0, 0), COMPUTATION, ((address(1, 0), SHAPLEY),), TRAIN)
+
+
+@pytest.mark.parametrize(("sums", "paid"), [((-30, 31), TRAIN), ((-30, 30), 0), ((-30, 29), 0)])
+def test_trainprice_returns_where_all_together_gained_nothing(sums: tuple[int, int], paid: int) -> None:
+    """Values sum to u(full) − u(∅): at 0 and below nobody is paid for a gain that is none, one image more pays."""
+    pay = settled(record(1), 1, reveal(1, 0, 1, sums)).pay
+    assert pay == Pay((0, paid), COMPUTATION, ((address(1, 0), SHAPLEY),), TRAIN - paid)
+
+
+def test_exact_values_that_sum_to_nothing_return_trainprice() -> None:
+    """The same rule where values are exact and where a proxy's share makes up the gain."""
+    exact = settled(record(1), 1, reveal(1, 0, 9_535, (0, 0), (-60, 60)))
+    assert (exact.state, exact.pay.requester) == (SETTLED, TRAIN)
+    one = record(1, proxy=digest("proxy"))
+    for public, returned in ((-11, TRAIN), (-9, 0)):
+        outcome = settle(one, maker(1).genesis, [reveal(1, 0, 1, (-5, 10))], [], ProxySums((public, 1), 2))
+        assert outcome.pay.requester == returned
 
 
 def test_a_price_of_nothing_gives_values_without_pay() -> None:
@@ -234,6 +251,22 @@ def test_the_distance_is_the_least_of_those_that_tie() -> None:
     assert len(outcome.pay.miners) == 3
 
 
+def test_the_distance_of_sampled_ties_is_stated_as_the_first_has_it() -> None:
+    """Three miners √2 images away, one with twice the rankings: the numbers are those of the first of the roster."""
+    sums = [(20, (1_020, 980)), (10, (490, 510)), (10, (490, 510))]
+    outcome = settled(record(3), 3, *(reveal(3, index, *each) for index, each in enumerate(sums)))
+    assert outcome.distance == (2 * 800**2, (20 * 40) ** 2)
+    assert len(outcome.pay.miners) == 3
+
+
+@pytest.mark.parametrize("more", range(8))
+def test_whoever_ties_is_named_by_the_tasks_hash(more: int) -> None:
+    """The same tie in eight tasks: the winner's name depends on the task, and is the least hash each time."""
+    one = record(2, difficulty_micro=1_500_000 + more)
+    outcome = settled(one, 2, reveal(2, 0, 10, (100, 50)), reveal(2, 1, 10, (110, 40)))
+    assert outcome.winner == min(maker(2).genesis.roster, key=lambda miner: slow_hash(one.task.id, miner))
+
+
 @pytest.mark.parametrize("bad", [(21, False), (9_535, True), (8_667, True)])
 def test_an_inadmissible_reveal_is_refused(bad: tuple[int, bool]) -> None:
     """Off the grid, or exact without the most rankings: no outcome at all."""
@@ -292,7 +325,7 @@ def slow(one: TaskRecord, roster: Sequence[str], faults: int, reveals: list[Reve
             one.task.train_micro + one.task.computation_micro,
         )
         return REFUNDED, mean, None, pay
-    gains = [max(Fraction(0), value) for value in mean]
+    gains = [max(Fraction(0), value) * (sum(mean) > 0) for value in mean]
     paid = list(own) if one.task.sap_rule == "shared" else nearest
     counts = {r.miner: r.rankings for r in all_here}
     share_by = [Fraction(counts[m] if one.task.sap_rule == "shared" else 1) for m in paid]
@@ -442,6 +475,26 @@ def test_without_a_proxy_p_is_nothing(closed: Closed, sums: tuple[int, ...], den
     bent = replace(result, proxy_sums=sums, proxy_denominator=denominator)
     with pytest.raises(InvalidTransaction):
         validate(chain.tip, chain.propose(bent))
+
+
+@pytest.mark.parametrize(
+    ("sums", "denominator", "valid"), [((0, 0, 0), 1, True), ((0, 0, 1), 1, False), ((0, 0, 0), 7, False)]
+)
+def test_a_result_without_reveals_has_no_p(sums: tuple[int, ...], denominator: int, valid: bool) -> None:
+    """Also where the task has a proxy: miners that agree on a failure need no P, so there is one such result."""
+    chain = ChainMaker(4)
+    work = chain.task(clients=3, attempts=2, proxy=digest("proxy"))
+    chain.add(work)
+    chain.add(chain.close(work, chain.reveals(work)))
+    outcome = settle(chain.tip.state.tasks[work.id], chain.genesis, [], [], no_proxy(3))
+    empty = replace(chain.result(work, [], outcome), proxy_sums=sums, proxy_denominator=denominator)
+    if valid:
+        after = validate(chain.tip, chain.propose(empty)).tasks[work.id]
+        assert (after.state, after.attempt) == (OPEN, 2)
+        assert after.escrow_micro == work.price_micro + chain.genesis.bounds.task_deposit_micro
+        return
+    with pytest.raises(InvalidTransaction, match="proxy sums without"):
+        validate(chain.tip, chain.propose(empty))
 
 
 def test_a_close_without_commits_leads_to_what_follows() -> None:

@@ -3,8 +3,11 @@ from dataclasses import replace
 import pytest
 from chains import ChainMaker, digest
 
-from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes
+from fedcoin_cli.consensus.posap import Attempt
+from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes, table_weight
 from ledger_store.errors import InvalidTransaction
+from ledger_store.genesis import Bounds
 from ledger_store.state import TaskRecord
 
 maker = ChainMaker(4)
@@ -22,13 +25,13 @@ task = maker.task(clients=3)
 def test_terms_that_no_miner_could_fulfil_are_refused(change: dict[str, int], reason: str) -> None:
     """u(∅) needs something that it stands for; numbers of rankings lie on the grid."""
     with pytest.raises(InvalidTransaction, match=reason):
-        check_task(replace(task, **change))  # type: ignore[arg-type]  # one field at a time
+        check_task(replace(task, **change), maker.genesis)  # type: ignore[arg-type]  # one field at a time
 
 
 @pytest.mark.parametrize("baseline", [None, digest("update-1")])
 def test_admissible_terms_pass(baseline: str | None) -> None:
     """Without a baseline u(∅) is 0; with one it may be anything."""
-    check_task(replace(task, baseline=baseline, empty=0 if baseline is None else 10))
+    check_task(replace(task, baseline=baseline, empty=0 if baseline is None else 10), maker.genesis)
 
 
 def test_an_attempt_fixes_what_the_chain_says() -> None:
@@ -45,10 +48,85 @@ def test_an_attempt_fixes_what_the_chain_says() -> None:
 
 @pytest.mark.parametrize(
     ("clients", "rankings", "exact", "most"),
-    [(3, 1, False, 3 * 5), (3, 10, False, 7 * 5), (9, 10, False, 90 * 6), (3, 10, True, 7 * 4)],
+    [
+        (3, 1, False, 3 * 5),
+        (8, 10, False, 80 * 5),
+        (3, 10, False, 7 * 5),
+        (9, 10, False, 90 * 6),
+        (3, 10, True, 7 * 4),
+    ],
 )
 def test_how_much_a_table_weighs_at_most(clients: int, rankings: int, exact: bool, most: int) -> None:
     """A record for each coalition that the rankings visit, none twice; of exact values all counts alone."""
     wide = maker.task(clients=clients)
     reveal = maker.reveal(wide, 1, maker.miners[0], rankings=rankings, exact=exact)
     assert most_table_bytes(wide, reveal) == most
+
+
+MIB = 2**20
+
+
+def attempt(miners: int, clients: int, *, most: int = 8, **changes: int) -> Attempt:
+    """What R miners are told of a task of K clients; `most` is put on the grid."""
+    chain = ChainMaker(miners)
+    one = chain.task(clients=3)
+    many = replace(one, updates=(one.updates[0],) * clients, most_rankings=grid_up_to(most), **changes)  # type: ignore[arg-type]
+    return attempt_of(TaskRecord(many, 1), chain.genesis)
+
+
+@pytest.mark.parametrize(
+    ("miners", "clients", "exact"),
+    [
+        (1, 20, True),
+        (4, 20, True),
+        (64, 20, True),
+        (4, 24, True),
+        (64, 24, False),
+        (4, 25, False),
+        (1, 100, False),
+    ],
+)
+def test_exact_values_may_be_claimed_where_all_can_have_the_table(
+    miners: int, clients: int, exact: bool
+) -> None:
+    """2^K − 1 counts of 4 bytes: 4 MiB at K = 20 for any roster, 64 MiB at K = 24 for four, more for nobody."""
+    here = attempt(miners, clients)
+    assert here.exact is exact
+    reveal = maker.reveal(
+        task, 1, maker.miners[0], exact=True, values=(0,) * clients, rankings=here.most_rankings
+    )
+    assert here.admits(replace(reveal, sums=(0,) * clients)) is exact
+
+
+def test_settings_that_were_good_stay_good() -> None:
+    """The default's 9,535 rankings of 20 clients weigh at most all their counts: nothing is taken away."""
+    assert attempt(4, 20, most=9_535).most_rankings == 9_535
+    assert attempt(20, 20, most=9_535).most_rankings == 9_535
+
+
+@pytest.mark.parametrize(
+    ("miners", "runtime_ms", "cap_bytes"),
+    [(4, 5_000, 100 * MIB), (16, 5_000, 20 * MIB), (16, 3_600_000, 256 * MIB), (2, 3_600_000, 256 * MIB)],
+)
+def test_rankings_end_where_tables_become_too_heavy(miners: int, runtime_ms: int, cap_bytes: int) -> None:
+    """A thousand clients: 20 MiB a second for all R − 1 tables in 15 s and more, and never above genesis' bound.
+
+    The next number on the grid is too many, for whoever reveals as for whoever settles.
+    """
+    here = attempt(miners, 1_000, most=1_000_000, runtime_ms=runtime_ms)
+    most = here.most_rankings
+    assert table_weight(1_000, most) <= cap_bytes < table_weight(1_000, max(most + 1, 11 * most // 10))
+    reveal = maker.reveal(task, 1, maker.miners[0], rankings=most, sums=(0,) * 1_000)
+    assert here.admits(reveal)
+    assert not here.admits(replace(reveal, rankings=max(most + 1, 11 * most // 10)))
+
+
+def test_least_rankings_that_weigh_too_much_are_refused() -> None:
+    """A task whose least table nobody could hand on is none that miners could fulfil; one byte more and it is one."""
+    for table_bytes, admitted in ((14, False), (15, True)):
+        chain = ChainMaker(4, Bounds(table_bytes=table_bytes))
+        if admitted:
+            check_task(chain.task(clients=3), chain.genesis)
+            continue
+        with pytest.raises(InvalidTransaction, match="more than miners can exchange"):
+            check_task(chain.task(clients=3), chain.genesis)

@@ -12,6 +12,7 @@ from chains import COIN, ChainMaker, build_chain, digest, key
 
 from ledger_store.block import Block, make_block
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
+from ledger_store.snapshot import Seal, Snapshot
 from ledger_store.transaction import Close
 
 
@@ -23,11 +24,14 @@ class Corrupted:
     chain: bytes
     tip: bytes
     genesis: str | None = None
+    snapshot: Snapshot | None = None
 
     def write(self, folder: Path) -> Path:
         """Write both; returns the chain file."""
         (folder / CHAIN_NAME).write_bytes(self.chain)
         (folder / TIP_NAME).write_bytes(self.tip)
+        if self.snapshot is not None:
+            self.snapshot.save(folder, Seal(key("thief"), self.snapshot.state.genesis))
         return folder / CHAIN_NAME
 
 
@@ -133,6 +137,17 @@ def _unordered() -> Corrupted:
     return _certified(maker, maker.propose(*transfers[::-1]))
 
 
+def _lying_snapshot() -> Corrupted:
+    maker = ChainMaker(4)
+    maker.add_transfers(2)
+    moved = dict(maker.tip.state.balances)
+    moved[maker.requester.address] -= COIN
+    moved[key("thief").address] = COIN
+    lie = Snapshot("00" * 32, replace(maker.tip.state, balances=moved))
+    chain, tip = b"".join(maker.lines()), maker.tip_bytes()
+    return Corrupted(2, chain, tip, snapshot=lie)
+
+
 def _overdraft() -> Corrupted:
     maker = ChainMaker(4)
     maker.add_transfers(2)
@@ -185,6 +200,7 @@ _BUILDERS: dict[str, Callable[[], Corrupted]] = {
     "E301": _minority,
     "E302": _forged_tip,
     "E303": _forged_transfer,
+    "E304": _lying_snapshot,
     "E401": _out_of_turn,
     "E402": _unordered,
     "E403": _overdraft,

@@ -3,17 +3,23 @@
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
 from live import events_of, free_ports, program, wait_until, workspace_of
 from shell import fedcoin
 
+from fedcoin_cli.application.miner.twins import beside
 from fedcoin_cli.application.miner.votelog import VoteLog
-from fedcoin_cli.application.workspace.peers import read_peers, render_peers
+from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.message import Proposal, Vote
+from fedcoin_cli.network.admission import Admission
+from fedcoin_cli.network.frame import from_frame, to_frame
+from fedcoin_cli.network.message import Beside, Proposal, Status, Taken, Vote
+from fedcoin_cli.network.p2p import P2P, Door
 
 PATIENCE_S = 120
 
@@ -56,6 +62,42 @@ def test_the_second_process_of_a_key_ends(tmp_path: Path) -> None:
             assert pay(net) == 0
         with closing(VoteLog(copy.miner(1).votes, net.address("miner-1"), net.genesis().id)) as log:
             assert not [record for record in log.load().records if isinstance(record, Vote | Proposal)]
+
+
+@pytest.mark.parametrize("miners", [2, 4])
+def test_liars_end_nobody(tmp_path: Path, miners: int) -> None:
+    """All others say to one process, whose nonce they heard, that another has its key: it lives on without one."""
+    with workspace_of(tmp_path / "net", miners, "--clients", "2") as net, node(net, 1) as honest:
+        first, *others = read_peers(net.peers_file)
+        nonces = set()
+        for peer in others:
+            if peer.host:
+                nonces |= accuse(net, peer, first)
+        assert len(nonces) == 1
+        with pytest.raises(subprocess.TimeoutExpired):
+            honest.wait(2)
+
+
+def accuse(net: Workspace, liar: Peer, victim: Peer) -> set[str]:
+    """In the place of one miner: hear the victim's nonce, say that it came second, hand back all it signs, and more."""
+    key, nonces = net.key(liar.name), set[str]()
+    door = Door("127.0.0.1", liar.port, Admission([victim.address]))
+    with closing(P2P(key, {victim.address: victim.messages}, door)) as wire:
+        until_s = time.monotonic() + PATIENCE_S
+        told_s: float | None = None
+        while told_s is None or time.monotonic() < told_s + 2:
+            assert time.monotonic() < until_s
+            for message in (from_frame(frame) for _, frame in wire.poll(50)[0]):
+                if isinstance(message, Status):
+                    nonces.add(message.nonce)
+                elif isinstance(message, Beside):
+                    wire.send(victim.address, to_frame(message))
+            for nonce in nonces:
+                told_s = told_s or time.monotonic()
+                lies = Taken(nonce), Taken("0f" * 16), beside(key, net.genesis().id, nonce)
+                for lie in lies:
+                    wire.send(victim.address, to_frame(lie))
+    return nonces
 
 
 def test_a_restart_is_not_taken_for_a_second_process(tmp_path: Path) -> None:

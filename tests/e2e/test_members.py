@@ -111,12 +111,17 @@ def settle(founder: Path, clients: list[Path], source: Path, words: tuple[str, s
     """Clients sign on their hosts, the founder publishes; returns who was paid what."""
     trained = learnt(source)
     model, test = str(trained / "model.json"), str(trained / "test.safetensors")
-    call = Path(say(founder, "round", "call", "--model", model, "--test", test, "--json").json["round"])
+    asked = ("--model", model, "--test", test, "--price", "100", "--clients", "2", *QUICK)
+    call = Path(say(founder, "round", "call", *asked, "--json").json["round"])
     weights = [trained / f"client-00{number}.safetensors" for number in (1, 2)]
     signed = [client(clients[0], call, weights[0], *words), client(clients[1], call, weights[1])]
     say(founder, "round", "gather", *map(str, signed))
-    published = say(founder, "publish", "--price", "100", *QUICK, "--json").json
+    refused = fedcoin("publish", "--price", "50", folder=founder, timeout_s=240)
+    assert (refused.code, "other terms than task.price = 50" in refused.err) == (2, True), refused.err
+    published = say(founder, "publish", "--json").json
     assert published["state"] == "SETTLED"
+    again = fedcoin("publish", folder=founder, timeout_s=240)
+    assert (again.code, "this call has served" in again.err) == (6, True), again.err
     return dict(zip(published["clients"], map(Decimal, published["payments"]), strict=True))
 
 

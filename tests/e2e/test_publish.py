@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from live import program, runtime_of, wait_until, workspace_of
-from rounds import SHAPES, SIDE, make_round, sign_round
+from rounds import SHAPES, SIDE, make_round, write_round
 from shell import Said, fedcoin
 
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, client_name
 from fedcoin_cli.consensus.rankings import grid_up_to
@@ -179,12 +180,13 @@ def test_handing_over_and_cancelling(network: Workspace) -> None:
     assert say(network, "show", waiting, "--json").json["state"] == CANCELLED
 
 
-def asked(network: Workspace, **terms: str) -> Wanted:
+def asked(network: Workspace, **changes: str) -> Wanted:
     """The round of many clients, to be sampled without end."""
-    given = {f"task.{key}": value for key, value in terms.items()}
+    given = {f"task.{key}": value for key, value in changes.items()}
     given |= {"task.most-rankings": str(grid_up_to(10**6))}
     settings = load(None, {key: Given(value, "flag", key) for key, value in given.items()}, {}).settings
-    return Wanted(read_round(network.round(1), network.genesis()), settings, network.key("server").address)
+    terms = Terms(settings, network.key("server").address)
+    return Wanted.of(network, read_round(network.round(1), network.genesis()), terms)
 
 
 def final_tasks(requester: Requester) -> dict[str, str]:
@@ -215,10 +217,11 @@ def test_paying(network: Workspace) -> None:
 
 
 def test_a_requester_on_another_machine(network: Workspace, tmp_path: Path) -> None:
-    """A key, the genesis and the peers are enough: it catches up, sends the files, and the task settles."""
+    """Keys, the genesis and the peers are enough: it catches up, sends the files, and the task settles."""
     root = tmp_path / "elsewhere"
     (root / "keys").mkdir(parents=True)
-    for name in ("genesis.json", "peers.toml", "keys/requester.key"):
+    clients = [f"keys/{client_name(number)}.key" for number in range(1, CLIENTS + 1)]
+    for name in ("genesis.json", "peers.toml", "keys/requester.key", *clients):
         shutil.copy(network.root / name, root / name)
     folder = make_round(network, CLIENTS, IMAGES, seed=7)
     folder = folder.rename(root / "round")
@@ -257,11 +260,11 @@ def test_what_is_refused_before_anything_is_sent(network: Workspace) -> None:
 
 
 def test_files_that_the_miners_refuse(network: Workspace, tmp_path: Path) -> None:
-    """An update of zeros makes rounding decide: the miners name the client, exit code 13, and nothing is locked."""
+    """A huge update makes rounding decide: the miners name the client, exit code 13, and nothing is locked."""
     folder = make_round(network, CLIENTS, IMAGES, seed=5)
     try:
-        write_update(folder / "client-002.safetensors", [np.zeros(shape, np.float32) for shape in SHAPES])
-        sign_round(folder, network, [network.key(client_name(n)) for n in (1, 2, 3)], IMAGES)
+        write_update(folder / "client-002.safetensors", [np.full(shape, 1e6, np.float32) for shape in SHAPES])
+        write_round(folder, network, [network.key(client_name(n)) for n in (1, 2, 3)], IMAGES)
         said = say(network, "publish", str(folder))
     finally:
         folder.rename(tmp_path / "refused")

@@ -6,7 +6,7 @@ are given one in a folder of the caller's.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from fedcoin_cli.application.founding.plans import read_roster
 from fedcoin_cli.application.miner.events import read_events
 from fedcoin_cli.application.miner.votelog import from_bytes as read_record
 from fedcoin_cli.application.miner.votelog import to_bytes as write_record
-from fedcoin_cli.application.rounds.calling import UpdateCall, read_call, read_signed, sign_update
-from fedcoin_cli.application.rounds.files import read_round
+from fedcoin_cli.application.rounds.calling import read_call_file, read_signed, sign_weights
+from fedcoin_cli.application.rounds.files import SCHEMA, read_round
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
@@ -37,7 +37,7 @@ from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Certified
 from ledger_store.armor import armored
 from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode, digest, encode
+from ledger_store.canonical import decode, encode
 from ledger_store.errors import (
     FedCoinError,
     KeyFailure,
@@ -52,7 +52,7 @@ from ledger_store.jsonl import CHAIN_NAME, ChainReader, TipRecord
 from ledger_store.keyfile import KeyRecord, load_key, save_key
 from ledger_store.keys import KeyPair
 from ledger_store.passphrase import Sealed
-from ledger_store.snapshot import SNAPSHOT_NAME, Snapshot, read_snapshot
+from ledger_store.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
 from ledger_store.transaction import parse_transaction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -274,12 +274,14 @@ def _snapshot(folder: Path, maker: ChainMaker) -> Decoder:
     """A snapshot whose seal is right, whatever is in it: who can write it can seal it."""
     home = folder / "snapshot"
     home.mkdir(exist_ok=True)
-    Snapshot("ab" * 32, maker.tip.state).save(home)
+    (home / CHAIN_NAME).write_bytes(b"")
+    seal = Seal(maker.server, maker.genesis)
+    Snapshot("ab" * 32, maker.tip.state).save(home, seal)
     body = (home / SNAPSHOT_NAME).read_bytes().partition(b"\n")[2].removesuffix(b"\n")
 
     def read(data: bytes) -> object:
-        (home / SNAPSHOT_NAME).write_bytes(digest(data).encode() + b"\n" + data + b"\n")
-        return read_snapshot(home, maker.genesis)
+        (home / SNAPSHOT_NAME).write_bytes(seal.of(data) + b"\n" + data + b"\n")
+        return read_snapshot(home, maker.genesis, seal)
 
     return Decoder("snapshot", read, (body,), Malformed)
 
@@ -287,13 +289,13 @@ def _snapshot(folder: Path, maker: ChainMaker) -> Decoder:
 def _called(folder: Path, maker: ChainMaker) -> Iterable[Decoder]:
     weights = folder / "weights.safetensors"
     write_tensors(weights, {"000": np.zeros((2, 2), np.float32)})
-    call = UpdateCall(maker.genesis.id, "ab" * 16, "cd" * 32, "ef" * 32, 60, "mean")
+    call = replace(maker.task(), updates=())
     path = folder / "call.json"
-    path.write_text(json.dumps({"schema": 1, **asdict(call)}))
+    path.write_text(json.dumps({"schema": SCHEMA, "genesis": maker.genesis.id, "call": call.called}))
     calls = (path.read_bytes(),)
-    yield Decoder("call", _at(path, lambda at: read_call(at, maker.genesis)), calls, RoundFilesInvalid)
+    yield Decoder("call", _at(path, lambda at: read_call_file(at, maker.genesis)), calls, RoundFilesInvalid)
     path.write_bytes(calls[0])
-    signed = sign_update(weights, path, maker.genesis, maker.server, 10)
+    signed, _ = sign_weights(weights, path, maker.genesis, maker.server, 10)
     updates = (signed.read_bytes(),)
     read = _at(signed, lambda at: read_signed(at, call, maker.genesis))
     yield Decoder("signed update", read, updates, RoundFilesInvalid)

@@ -165,3 +165,41 @@ class _Everything(Watched):
 
     def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
         return [Interval(0, 10, 20) for _ in masks]
+
+
+def test_own_counts_that_are_wrong_are_seen(reference: Reference, counts: dict[int, int]) -> None:
+    """Before it commits a miner looks at its heaviest counts; a wrong one is found, however many are right."""
+    own = Memo(8)
+    own.store(list(counts), np.array(list(counts.values())))
+    assert Checker(reference).own_errors(own, 60) == ()
+    for mask in (255, 1 << 3, 255 ^ 1 << 6):
+        wrong = Memo(8)
+        wrong.store(list(counts), np.array([count + 9 * (each == mask) for each, count in counts.items()]))
+        assert Checker(reference).own_errors(wrong, 60) == (mask,)
+
+
+class Margins(Watched):
+    """A reference whose intervals reach one image to each side at ε, two at 2ε."""
+
+    def interval(self, mask: int, factor: int = 1) -> tuple[int, int]:
+        found = self.intervals([mask], factor)[0]
+        return found.lo, found.hi
+
+    def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
+        found = self._reference.intervals(masks)
+        return [Interval(one.count - factor, one.count, one.count + factor) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("off", "raised", "accepted"), [(1, False, False), (2, False, True), (3, True, True)]
+)
+def test_raised_beyond_two_epsilon_accepted_beyond_one(
+    off: int, raised: bool, accepted: bool, reference: Reference, counts: dict[int, int]
+) -> None:
+    """Who accuses is sure by twice the bound, who judges an accusation by once: no borderline count splits voters."""
+    table, checker = (
+        sampled(counts | {255: counts[255] - off}),
+        Checker(cast("Reference", Margins(reference))),
+    )
+    assert checker.wrong_masks(table, None, 60) == ((255,) if raised else ())
+    assert checker.is_wrong(table, 255) == accepted

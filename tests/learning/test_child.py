@@ -1,15 +1,21 @@
+import json
 import os
 import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from chains import ChainMaker
 
 from fedcoin_cli.application.miner.child import Child
-from fedcoin_cli.application.miner.work import Answer, Configure, Inspect, Inspected, Ready
+from fedcoin_cli.application.miner.work import Answer, Configure, Inspect, Inspected, Inspecting, Ready
+from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.weights import TestSet, write_test, write_update
 from fedcoin_cli.network.store import Store
 
 PATIENCE_S = 60.0
@@ -62,3 +68,72 @@ def test_a_killed_child_is_seen_and_disturbs_nobody(child: Child) -> None:
     for _ in range(100):
         child.order(Inspect(ChainMaker(1).task()))
     assert child.answers() == []
+
+
+def test_a_store_lies_wherever_a_person_wants_it(tmp_path: Path) -> None:
+    """Letters beyond ASCII in the workspace's folder: the child gets its first order and says that it is ready."""
+    folder = tmp_path / "jos\u00e9"
+    folder.mkdir()
+    child = Child(
+        Configure(str(folder / "store"), ChainMaker(1).miners[0].address, 1, "auto"), tmp_path / "log"
+    )
+    try:
+        assert isinstance(heard(child, lambda answers: len(answers) == 1)[0], Ready)
+    finally:
+        child.close()
+
+
+def test_a_free_task_is_not_inspected_without_a_bound(child: Child, tmp_path: Path) -> None:
+    """Progress is told, another task is served between slices, and what would take too long is refused early."""
+    store, rng, side, clients = Store(tmp_path / "store"), np.random.default_rng(0), 16, 30
+    document = convolutional(side)
+    model = store.put_bytes(json.dumps(document).encode())
+    spec = parse_model(json.dumps(document).encode())
+    path = tmp_path / "file"
+    pictures = rng.integers(0, 255, (400, side, side, 1)).astype(np.uint8)
+    write_test(path, TestSet(pictures, rng.integers(0, 2, 400).astype(np.int32)))
+    test, updates, chain = store.put_file(path), [], ChainMaker(1)
+    for _ in range(clients):
+        write_update(path, [rng.normal(0, 0.1, shape).astype(np.float32) for shape in spec.weight_shapes])
+        updates.append(replace(chain.update(1), digest=store.put_file(path)))
+    free: dict[str, Any] = {"price_micro": 0, "train_micro": 0, "computation_micro": 0, "shapley_micro": 0}
+    heavy = chain.task(model=model, test=test, updates=tuple(updates), images=400, **free)
+    other = chain.task(model=model, test=test, images=999)
+    for update in other.updates:
+        if not store.has(update.digest):
+            (store.folder / update.digest).write_bytes(b"nothing")
+    child.order(Inspect(heavy))
+    child.order(Inspect(other))
+    answers = heard(child, lambda so_far: sum(isinstance(one, Inspected) for one in so_far) == 2)
+    ended = [one for one in answers if isinstance(one, Inspected)]
+    assert [one.task for one in ended] == [other.id, heavy.id], ended
+    assert any(isinstance(one, Inspecting) and one.task == heavy.id for one in answers), ended
+    assert ended[1].error is not None
+    assert "s are allowed at this price" in ended[1].error
+
+
+def convolutional(side: int) -> dict[str, Any]:
+    """A model whose files are small and whose coalitions are costly."""
+
+    def layer(name: str, **config: Any) -> dict[str, Any]:
+        return {"module": "keras.layers", "class_name": name, "config": config, "registered_name": None}
+
+    common = {
+        "kernel_size": [3, 3],
+        "strides": [1, 1],
+        "padding": "same",
+        "data_format": "channels_last",
+        "dilation_rate": [1, 1],
+        "groups": 1,
+        "activation": "relu",
+        "use_bias": True,
+    }
+    layers = [
+        layer("InputLayer", batch_shape=[None, side, side, 1]),
+        layer("Conv2D", filters=16, **common),
+        layer("Conv2D", filters=64, **common),
+        layer("GlobalAveragePooling2D", data_format="channels_last", keepdims=False),
+        layer("Dense", units=2, activation="linear", use_bias=True),
+    ]
+    config = {"name": "m", "layers": layers}
+    return {"module": "keras", "class_name": "Sequential", "registered_name": None, "config": config}

@@ -12,6 +12,7 @@ from fedcoin_cli.learning.backend import keras
 from fedcoin_cli.learning.build import build
 from fedcoin_cli.learning.datasets import as_float, load
 from fedcoin_cli.learning.features import Conv, Pool
+from fedcoin_cli.learning.mining import aggregates, reference
 from fedcoin_cli.learning.mining.choice import engine_for
 from fedcoin_cli.learning.mining.forward import own_logits
 from fedcoin_cli.learning.mining.game import Game
@@ -144,6 +145,20 @@ def test_hostile_updates_stay_inside(hostile: str, make_game: Make) -> None:
         bound.lo <= count <= bound.hi
         for bound, count in zip(Reference(game).intervals(masks), counts, strict=True)
     )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_parts_and_the_ceiling_change_nothing(
+    name: str, make_game: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images in small parts, or all with bounds of their own by the other way to convolve: the same intervals."""
+    game = make_game(4, 200, model=MODELS[name])
+    masks = range(1, 16)
+    usual = Reference(game).intervals(masks)
+    monkeypatch.setattr(aggregates, "_PART_VALUES", 1)
+    assert Reference(game).intervals(masks) == usual
+    monkeypatch.setattr(reference, "_CEILING_SLACK", np.inf)
+    assert Reference(game).intervals(masks) == usual
 
 
 def small_cnn() -> ModelSpec:

@@ -167,3 +167,13 @@ def test_more_clients_than_images(split: str) -> None:
     """Clients that could not get one image each are a setting that is out of reach."""
     with pytest.raises(SettingsError, match="too few"):
         SPLITS[split](labelled({0: 3, 1: 3}), 7, np.random.default_rng(0))
+
+
+def test_a_refusal_lists_the_arrays(tmp_path: Path) -> None:
+    """Who gives arrays that do not fit is told which ones are read, and not sent to a page that lists none."""
+    path = tmp_path / "data.npz"
+    images, labels = np.zeros((4, 2, 2), np.float32), np.zeros(4, np.int32)
+    np.savez(path, x_train=images, y_train=labels[:3], x_test=images, y_test=labels)
+    with pytest.raises(RoundFilesInvalid) as caught:
+        load(str(path))
+    assert "x_train, y_train, x_test, y_test" in str(caught.value.hint)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.learning.mining.compiled import INSTALLED, SOURCE
+from fedcoin_cli.learning.mining.compiled import INSTALLED, SOURCES
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
@@ -14,8 +14,8 @@ from fedcoin_cli.learning.mining.compiled import INSTALLED, SOURCE
     ("name", "said"), [(INSTALLED, "C kernel, 2 threads"), (f"other-{INSTALLED}", "Keras")]
 )
 def test_a_library_of_this_source_needs_no_compiler(tmp_path: Path, name: str, said: str) -> None:
-    """A library among the system's counts where no compiler is, if it is of this very source; a container has one."""
-    build = ["cc", "-O1", "-std=gnu11", "-shared", "-fPIC", "-o", str(tmp_path / name), str(SOURCE)]
+    """A library among the system's counts where no compiler is, if it is of these very sources; a container has one."""
+    build = ["cc", "-O1", "-std=gnu11", "-shared", "-fPIC", "-o", str(tmp_path / name), *map(str, SOURCES)]
     subprocess.run(build, check=True)
     places = {"PATH": "", "LD_LIBRARY_PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     code = "from fedcoin_cli.learning.mining.choice import describe; print(describe(2))"

@@ -218,6 +218,25 @@ def test_two_processes_compile_at_once(tmp_path: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.parametrize("loose", ["folder", "file"])
+def test_what_others_can_write_is_not_loaded(loose: str, tmp_path: Path) -> None:
+    """Where others may write the cached library or its folder it is left alone, and one is compiled in private."""
+    code = (
+        "from fedcoin_cli.learning.mining.compiled import library\n"
+        "print(library().fedcoin_tile(), {line.split()[-1] for line in open('/proc/self/maps') if 'kernel-' in line})"
+    )
+    said, _ = ask(tmp_path, code).communicate()
+    assert str(tmp_path) in said
+    [cached] = tmp_path.rglob("*.so")
+    cached.write_bytes(b"no library")
+    (cached if loose == "file" else cached.parent).chmod(0o777)
+    said, _ = ask(tmp_path, code).communicate()
+    assert said.split()[0] == str(compiled.library().fedcoin_tile())
+    assert str(tmp_path) not in said
+    assert not Path(said.split("'")[1]).exists()
+
+
+@needs_compiler
 def test_the_choice_is_told() -> None:
     """What a miner prints when it is ready names the kernel and its threads, or the GPU."""
     if _gpu():

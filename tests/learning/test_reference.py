@@ -1,10 +1,11 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fedcoin_cli.learning.mining import forward
+from fedcoin_cli.learning.mining import reference as intervals
 from fedcoin_cli.learning.mining.admission import admission_masks, refused_update
 from fedcoin_cli.learning.mining.game import Game, member_bits
 from fedcoin_cli.learning.mining.reference import Reference
@@ -94,13 +95,41 @@ def test_memory_bound_changes_nothing(make_game: Make, monkeypatch: pytest.Monke
     ]
 
 
-def test_ties_go_to_the_lowest_class(make_game: Make) -> None:
-    """Where all logits are equal the lowest class is chosen, and the interval admits that rounding may tie or not."""
+@pytest.mark.parametrize("model", [DEEP, SINGLE, None], ids=["deep", "single", "usual"])
+@pytest.mark.parametrize("factor", [0.0, 1.0, 1e3, 1e12, 1e35], ids=str)
+def test_the_ceiling_changes_nothing(
+    model: ModelSpec | None, factor: float, make_game: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bounds of its own for every logit, or only for those that lie near each other: the same intervals."""
+    game = make_game(5, 300) if model is None else make_game(5, 300, model=model)
+    huge = scaled(game.updates[2], factor)
+    against = tuple((own - big).astype(np.float32) for own, big in zip(game.updates[4], huge, strict=True))
+    game = with_update(with_update(game, 2, huge), 4, against)
+    few = Reference(game).intervals(range(1, 32), 2)
+    monkeypatch.setattr(intervals, "_CEILING_SLACK", np.inf)
+    assert Reference(game).intervals(range(1, 32), 2) == few
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e3, 1e9], ids=str)
+@pytest.mark.parametrize("model", [DEEP, None], ids=["deep", "usual"])
+def test_the_ceiling_is_above_all_bounds(model: ModelSpec | None, factor: float, make_game: Make) -> None:
+    """Of no coalition and no image is a bound above the ceiling, whatever one update is multiplied by."""
+    game = make_game(5, 300) if model is None else make_game(5, 300, model=model)
+    judge = Reference(with_update(game, 2, scaled(game.updates[2], factor)))
+    shares = judge.game.shares(range(1, 32))
+    for part in judge._parts(0):
+        mixed, absolute = (np.tensordot(shares, each, 1) for each in (part.values, np.abs(part.values)))
+        _, bounds = judge._through(judge._clients, shares, mixed, absolute, part.lengths)
+        assert (bounds <= part.ceiling).all()
+
+
+def test_exact_ties_go_to_the_lowest_class(make_game: Make) -> None:
+    """Where all logits are exactly zero the lowest class is chosen, by every engine: the interval is one number."""
     game = make_game(2)
     zero = scaled(game.updates[0], 0)
     bound = Reference(with_update(game, 0, zero)).intervals([1])[0]
-    assert bound.count == (game.test.labels == 0).sum()
-    assert (bound.lo, bound.hi) == (0, game.images)
+    right = (game.test.labels == 0).sum()
+    assert (bound.lo, bound.count, bound.hi) == (right, right, right)
 
 
 def test_wider_factor_contains_narrower(make_game: Make) -> None:
@@ -143,12 +172,56 @@ def test_cancelling_updates_are_refused_by_name(make_game: Make) -> None:
     assert refusal.interval.width > 2
 
 
-def test_an_update_of_zeros_is_refused_by_name(make_game: Make) -> None:
-    """An update that ties every image is refused, and its client is named."""
+def test_an_update_of_zeros_is_admitted(make_game: Make) -> None:
+    """A client that did not train a model of zeros ties every image, exactly: nothing is rounded."""
     game = make_game(3, 100)
-    refusal = refused_update(Reference(with_update(game, 1, scaled(game.updates[1], 0))), TASK)
+    assert refused_update(Reference(with_update(game, 1, scaled(game.updates[1], 0))), TASK) is None
+
+
+def test_deep_models_are_admitted(make_game: Make) -> None:
+    """Six layers do not add up to a refusal: what matters is what rounding may do, not how large weights are."""
+    layers = tuple(Dense(n, m, "relu", True) for n, m in ((9, 96), (96, 96), (96, 96), (96, 96), (96, 96)))
+    deep = ModelSpec((9,), (*layers, Dense(96, 4, "linear", True)))
+    game = make_game(3, 1_000, model=deep)
+    near = tuple(
+        tuple(
+            (base + 0.1 * own) * np.float32(0.15) for base, own in zip(game.updates[0], update, strict=True)
+        )
+        for update in game.updates
+    )
+    assert refused_update(Reference(replace(game, updates=near)), TASK) is None
+
+
+def test_what_overflows_is_refused(make_game: Make) -> None:
+    """Weights near the end of float32's range, in one layer or in all, have no narrow interval."""
+    game = make_game(3, 50)
+    for factor in (1e25, 1e37):
+        refusal = refused_update(Reference(with_update(game, 1, scaled(game.updates[1], factor))), TASK)
+        assert refusal is not None
+        assert refusal.client == 1
+
+
+class Miscounting:
+    """An engine that is wrong about one coalition."""
+
+    batch = 128
+
+    def __init__(self, reference: Reference, wrong: int) -> None:
+        self._reference, self._wrong = reference, wrong
+
+    def counts(self, masks: Sequence[int]) -> np.ndarray:
+        bounds = zip(masks, self._reference.intervals(masks), strict=True)
+        return np.array([bound.hi + 3 * (mask == self._wrong) for mask, bound in bounds], np.int64)
+
+
+def test_a_game_that_this_machine_miscounts_is_refused(make_game: Make) -> None:
+    """Inspection counts the same coalitions with the own engine: whoever is outside of [lo, hi] does not vote."""
+    reference = Reference(make_game(4, 200))
+    assert refused_update(reference, TASK, lambda: Miscounting(reference, 0)) is None
+    refusal = refused_update(reference, TASK, lambda: Miscounting(reference, 0b0110))
     assert refusal is not None
-    assert (refusal.client, refusal.mask) == (1, 2)
+    assert refusal.mask == 0b0110
+    assert str(refusal).startswith(f"this machine counts {refusal.counted} images")
 
 
 def test_a_lone_update_is_a_game(make_game: Make) -> None:

@@ -6,6 +6,7 @@ import pytest
 from oracles import shapley, walk
 
 from fedcoin_cli.consensus.rankings import on_grid, prefixes, ranking
+from fedcoin_cli.learning.mining import sampling
 from fedcoin_cli.learning.mining.engine import UtilityEngine
 from fedcoin_cli.learning.mining.exact import common_denominator
 from fedcoin_cli.learning.mining.game import Game
@@ -195,3 +196,15 @@ def test_a_real_game_with_a_proxy(clients: int, make_game: Callable[..., Game]) 
     assert sum(mined.sums) == mined.rankings * (
         int(UtilityEngine(game).counts([game.full])[0]) - int(proxy.counts([game.full])[0])
     )
+
+
+def test_walking_ends_where_memory_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far from its most rankings a session is full: it says so, ends, and its table still proves its sums."""
+    monkeypatch.setattr(sampling, "MOST_BYTES", 2**20)
+    session, _, _ = start(40, runtime_s=10_000)
+    finish(session)
+    assert session.progress().full
+    mined = session.estimate()
+    assert 50 < mined.rankings < session.plan.most
+    terms = TableTerms(40, 1000, 5)
+    assert derive(mined.table, Claim(SEED, KEY, mined.rankings, exact=False), terms).sums == mined.sums

@@ -182,3 +182,12 @@ def test_proxy_round_trip_and_bounds(tmp_path: Path) -> None:
     write_proxy(tmp_path / "proxy", logits)
     with pytest.raises(RoundFilesInvalid):
         read_proxy(tmp_path / "proxy", 2, 3, 4)
+
+
+def test_a_refused_test_set_is_not_told_to_convert_weights(tmp_path: Path, spec: ModelSpec) -> None:
+    """The hint says what a test set is made of."""
+    path = tmp_path / "test.safetensors"
+    path.write_bytes(b"no test set")
+    with pytest.raises(RoundFilesInvalid) as caught:
+        read_test(path, spec)
+    assert "y (int32, their labels)" in str(caught.value.hint)

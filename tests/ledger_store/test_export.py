@@ -52,12 +52,13 @@ def test_every_coin_is_in_the_journal(maker: ChainMaker, journal: list[Entry]) -
     assert all(sum(one.micro for one in entry.postings) == 0 for entry in journal)
     held, state = balances(journal), maker.tip.state
     assert held.pop(SUPPLY) == -maker.genesis.supply_micro
-    assert held.pop(ESCROW) == sum(state.tasks[task].escrow_micro for task in state.queue) == 10 * COIN
+    assert held.pop(ESCROW) == sum(state.tasks[task].escrow_micro for task in state.queue) == 11 * COIN
     assert {account: micro for account, micro in held.items() if micro} == {
         account: micro for account, micro in state.balances.items() if micro
     }
     kinds = [entry.kind for entry in journal]
-    assert kinds == ["genesis", "task", "settled", "task", "refunded", "transfer", "task", "task", "cancel"]
+    ended = ["task", "settled", "task", "refunded", "transfer", "task", "settled", "task", "task", "cancel"]
+    assert kinds == ["genesis", *ended]
 
 
 def test_csv_counts_along(maker: ChainMaker, journal: list[Entry]) -> None:
@@ -66,7 +67,7 @@ def test_csv_counts_along(maker: ChainMaker, journal: list[Entry]) -> None:
     for address, micro in maker.tip.state.balances.items():
         assert address not in last or Decimal(last[address]["balance"]) * COIN == micro
     assert last[key("client-1").address]["name"] == "client-001"
-    assert last[ESCROW]["balance"] == "10.000000"
+    assert last[ESCROW]["balance"] == "11.000000"
 
 
 def test_json_holds_the_journal(journal: list[Entry]) -> None:

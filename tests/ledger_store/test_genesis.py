@@ -8,7 +8,7 @@ from memory import peak_bytes
 from ledger_store.amount import SUPPLY_MAX_MICRO
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import Malformed
-from ledger_store.genesis import GENESIS_BYTES_MAX, TIME_MAX_MS, Genesis
+from ledger_store.genesis import GENESIS_BYTES_MAX, HOLDERS_MAX, TIME_MAX_MS, Genesis
 
 
 def good() -> dict[str, Any]:
@@ -114,19 +114,19 @@ def test_what_every_network_shares_cannot_be_chosen(bound: str, step: int) -> No
 
 
 def test_the_largest_genesis_is_read() -> None:
-    """64 miners and 100,000 holders fit, however the coins are spread among them."""
-    micro = SUPPLY_MAX_MICRO // 100_000
+    """64 miners and 250,000 holders fit, however the coins are spread among them."""
+    micro = SUPPLY_MAX_MICRO // HOLDERS_MAX
     largest = Genesis(
         network="x" * 64,
         time_ms=TIME_MAX_MS,
         roster=tuple(f"{number:064x}" for number in range(64)),
-        supply=tuple((f"{number:064x}", micro) for number in range(100_000)),
+        supply=tuple((f"{number:064x}", micro) for number in range(HOLDERS_MAX)),
         delta_ms=60_000,
         predecessor="ab" * 32,
     )
     line = encode(largest.to_json())
     assert Genesis.from_line(line) == largest
-    assert len(line) + 100_000 * (16 - len(str(micro))) <= GENESIS_BYTES_MAX
+    assert len(line) + HOLDERS_MAX * (16 - len(str(micro))) <= GENESIS_BYTES_MAX
 
 
 @pytest.mark.parametrize("line", [b"[" + b"[]," * 10**6 + b"[]]", b'"' + b"x" * GENESIS_BYTES_MAX + b'"'])

@@ -76,10 +76,9 @@ def _transaction_id(value: object) -> str:
 
 def test_what_a_signature_covers_has_not_changed() -> None:
     """Tag, zero byte, genesis id, canonical fields: written out by hand."""
-    terms = update_terms("aa" * 32, "bb" * 32, "cc" * 32, 7, "dd" * 16)
+    terms = update_terms("aa" * 32, "cc" * 32, 7)
     assert signed_bytes("update", "11" * 32, terms) == (
         b"fedcoin/v1/update\0"
         + b"\x11" * 32
-        + b'{"examples":7,"model":"%s","nonce":"%s","test":"%s","update":"%s"}'
-        % (b"aa" * 32, b"dd" * 16, b"bb" * 32, b"cc" * 32)
+        + b'{"call":"%s","examples":7,"update":"%s"}' % (b"aa" * 32, b"cc" * 32)
     )

@@ -195,7 +195,7 @@ def test_a_crash_before_the_tip_file_loses_no_block(tmp_path: Path) -> None:
     """Line written, tip file staged but not in place: the block is there, its certificate is asked for."""
     maker = build_chain(4, 3)
     written(tmp_path, maker).close()
-    staged = tmp_path / (TIP_NAME + ".new")
+    staged = tmp_path / f".{TIP_NAME}.0.new"
     maker.add_transfers(1)
     staged.write_bytes(maker.tip_bytes())
     with (tmp_path / CHAIN_NAME).open("ab") as chain:

@@ -171,14 +171,14 @@ def test_nobody_overdraws_and_dust_is_refused() -> None:
 
 
 def test_a_published_task_locks_its_price_and_opens() -> None:
-    """The price leaves the balance for the escrow; with nothing before it the task opens with its seed."""
+    """Price and deposit leave the balance for the escrow; with nothing before it the task opens with its seed."""
     maker = ChainMaker(4, supply_micro=15 * COIN)
     parent = maker.head
     task = maker.task()
     maker.add(task)
     record = maker.tip.state.tasks[task.id]
-    assert balance(maker.tip.state, maker.requester.address) == 5 * COIN
-    assert (record.state, record.escrow_micro, record.attempt) == (OPEN, 10 * COIN, 1)
+    assert balance(maker.tip.state, maker.requester.address) == 4 * COIN
+    assert (record.state, record.escrow_micro, record.attempt) == (OPEN, 11 * COIN, 1)
     assert record.seed == opening_seed(task.id, parent)
     assert record.seed == tagged_hash("seed", bytes.fromhex(task.id) + bytes.fromhex(parent))
     assert (record.height, record.opened_height) == (1, 1)
@@ -235,7 +235,8 @@ def test_a_task_whose_result_would_fit_no_block_is_refused() -> None:
 def test_clients_are_distinct_and_signed_their_updates() -> None:
     """Two updates of one client, too many examples, or an update that its client did not sign."""
     maker = ChainMaker(4)
-    first, second = maker.update(1), maker.update(2)
+    first, second = maker.task().updates[:2]
+    maker.forget()
     refused(maker, maker.task(updates=(first, first)), match="two updates of one client")
     maker = ChainMaker(4, Bounds(examples=99))
     refused(maker, maker.task(), match="too many examples")
@@ -244,12 +245,15 @@ def test_clients_are_distinct_and_signed_their_updates() -> None:
         maker = ChainMaker(4)
         refused(maker, maker.task(updates=(first, forged)), match="update of", error=BadSignature)
     maker = ChainMaker(4)
-    refused(maker, maker.task(test=digest("another test set")), match="update of", error=BadSignature)
+    signed = maker.task().updates
+    maker.forget()
+    task = maker.task(updates=signed, test=digest("another test set"))
+    refused(maker, task, match="update of", error=BadSignature)
 
 
 def test_the_price_must_be_covered() -> None:
     """No work is asked for that cannot be paid."""
-    maker = ChainMaker(4, supply_micro=10 * COIN - 1)
+    maker = ChainMaker(4, supply_micro=11 * COIN - 1)
     refused(maker, maker.task(), match="does not cover")
 
 
@@ -340,7 +344,7 @@ def test_a_failed_attempt_is_followed_by_another_or_by_the_refund() -> None:
     maker, task = at_work(attempts=2)
     maker.add(Close(task.id, 1, (), maker.failed(task, "OPEN")))
     record = maker.tip.state.tasks[task.id]
-    assert (record.state, record.attempt, record.escrow_micro) == (OPEN, 2, 10 * COIN)
+    assert (record.state, record.attempt, record.escrow_micro) == (OPEN, 2, 11 * COIN)
     reveals = maker.reveals(task, 2)
     maker.add(maker.close(task, reveals, 2))
     maker.add(maker.result(task, reveals, maker.failed(task, "REFUNDED"), 2))
@@ -390,6 +394,108 @@ def test_who_withholds_a_reveal_is_refused_in_the_next_task_only() -> None:
     third = maker.task()
     maker.add(third)
     maker.add(maker.close(third, maker.reveals(third)))
+
+
+@pytest.mark.parametrize(("left", "admitted"), [(0, True), (1, False), (9_999, False), (10_000, True)])
+def test_dust_costs_what_it_holds(left: int, admitted: bool) -> None:
+    """Who pays leaves nothing or at least the least transfer: n accounts take n times that, not n micro.
+
+    So it is for a task's price; who has less than that already may still ask for values without pay.
+    """
+    maker = funded("a")
+    account = key("a")
+    spent = balance(maker.tip.state, account.address) - left
+    payment = maker.transfer(account, FRIEND.address, spent, 1)
+    price = spent - maker.genesis.bounds.task_deposit_micro
+    parts = {"price_micro": price, "train_micro": price, "computation_micro": 0, "shapley_micro": 0}
+    task = maker.task(account, sequence=1, **parts)
+    if not admitted:
+        refused(maker, payment, match="less than the least transfer")
+        refused(maker, task, match="less than the least transfer")
+        return
+    maker.add(payment)
+    assert balance(maker.tip.state, account.address) == left
+
+
+def test_withholding_is_remembered_until_a_task_opens() -> None:
+    """Neither the end of the task nor blocks without tasks, however many, give a miner back what it lost."""
+    maker, task, reveals = closed()
+    silent = reveals[2].miner
+    maker.add(maker.result(task, [one for one in reveals if one.miner != silent], maker.settled(task)))
+    for _ in range(3):
+        maker.add(maker.transfer(maker.requester, maker.server.address, COIN))
+        assert maker.tip.state.withheld == {silent}
+    second = maker.task()
+    maker.add(second)
+    refused(maker, maker.close(second, maker.reveals(second)), match="refused here")
+
+
+def test_withholding_in_an_attempt_that_failed_counts_at_the_tasks_end() -> None:
+    """Who withheld in attempt 1 and revealed in attempt 2 is out of the next task."""
+    maker, task, reveals = closed()
+    silent = reveals[2].miner
+    shown = [reveal for reveal in reveals if reveal.miner != silent]
+    maker.add(maker.result(task, shown, maker.failed(task, "OPEN")))
+    again = maker.reveals(task, 2)
+    maker.add(maker.close(task, again, 2))
+    maker.add(maker.result(task, again, maker.settled(task), 2))
+    assert maker.tip.state.withheld == {silent}
+
+
+@pytest.mark.parametrize("shown", [0, 1, 2])
+def test_failures_of_others_bar_nobody(shown: int) -> None:
+    """Where no reveal could be verified, or more than f are missing, nobody is known to have withheld: all commit."""
+    maker, task, reveals = closed()
+    outcome = maker.settled(task) if shown else maker.failed(task, "OPEN")
+    maker.add(maker.result(task, reveals[:shown], outcome))
+    if not shown:
+        again = maker.reveals(task, 2)
+        maker.add(maker.close(task, again, 2))
+        maker.add(maker.result(task, again, maker.settled(task), 2))
+    assert maker.tip.state.withheld == frozenset()
+    second = maker.task()
+    maker.add(second)
+    maker.add(maker.close(second, maker.reveals(second)))
+
+
+def test_a_fraud_shows_nobody_that_others_withheld() -> None:
+    """A result whose only reveals are frauds bars nobody: who lies may also have kept the others' tables away."""
+    maker, task, reveals = closed()
+    marks = [FraudMark(reveal.miner, 3) for reveal in reveals[:3]]
+    maker.add(maker.result(task, reveals[:3], maker.failed(task, "OPEN"), frauds=marks))
+    assert maker.tip.state.withheld == frozenset()
+
+
+def test_never_more_than_f_are_barred() -> None:
+    """Another miner is silent in each attempt: the second name would be more than f, and one of two is honest."""
+    maker, task, reveals = closed()
+    for attempt, silent in ((1, 2), (2, 3)):
+        shown = [reveal for index, reveal in enumerate(reveals) if index != silent]
+        outcome = maker.failed(task, "OPEN") if attempt == 1 else maker.settled(task)
+        maker.add(maker.result(task, shown, outcome, attempt))
+        if attempt == 1:
+            reveals = maker.reveals(task, 2)
+            maker.add(maker.close(task, reveals, 2))
+    assert maker.tip.state.withheld == {reveals[2].miner}
+    assert len(maker.tip.state.withheld) <= maker.genesis.faults
+
+
+def test_frauds_are_remembered_through_all_attempts_and_after_the_end() -> None:
+    """A fraud of attempt 1 is refused in attempt 3 as well, and stands in the record when the task has ended."""
+    maker, task, reveals = closed()
+    first, second = reveals[1].miner, reveals[3].miner
+    maker.add(maker.result(task, reveals, maker.failed(task, "OPEN"), frauds=[FraudMark(first, 3)]))
+    again = [reveal for reveal in maker.reveals(task, 2) if reveal.miner != first]
+    maker.add(maker.close(task, again, 2))
+    maker.add(maker.result(task, again, maker.failed(task, "OPEN"), 2, frauds=[FraudMark(second, 5)]))
+    third = maker.reveals(task, 3)
+    refused(maker, maker.close(task, [one for one in third if one.miner != second], 3), match="refused here")
+    refused(maker, maker.close(task, [one for one in third if one.miner != first], 3), match="refused here")
+    rest = [reveal for reveal in third if reveal.miner not in (first, second)]
+    maker.add(maker.close(task, rest, 3))
+    assert maker.tip.state.tasks[task.id].frauds == {first, second}
+    maker.add(maker.result(task, rest, maker.settled(task), 3))
+    assert maker.tip.state.tasks[task.id].frauds == {first, second}
 
 
 def test_a_close_out_of_place_is_refused() -> None:

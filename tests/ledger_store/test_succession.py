@@ -27,7 +27,7 @@ def test_balances_are_inherited_to_the_coin() -> None:
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_escrow_goes_back_to_who_put_it_there(closed: bool) -> None:
-    """The price of a task that nobody can finish any more is its requester's; the supply is whole."""
+    """Price and deposit of a task that nobody can finish any more are its requester's; the supply is whole."""
     maker = ChainMaker(4)
     maker.add(maker.transfer(maker.requester, key("rich").address, 50 * COIN))
     task = maker.task(key("rich"))
@@ -35,7 +35,7 @@ def test_escrow_goes_back_to_who_put_it_there(closed: bool) -> None:
     if closed:
         maker.add(maker.close(task, maker.reveals(task)))
     end = maker.tip.state
-    assert end.balances[key("rich").address] == 40 * COIN
+    assert end.balances[key("rich").address] == 39 * COIN
     assert inherited(end)[key("rich").address] == 50 * COIN
     assert sum(inherited(end).values()) == end.genesis.supply_micro
 

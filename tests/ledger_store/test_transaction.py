@@ -6,6 +6,7 @@ from chains import ChainMaker, digest, key
 
 from ledger_store.canonical import decode, encode
 from ledger_store.errors import Malformed
+from ledger_store.outcome import read_outcome
 from ledger_store.transaction import FraudMark, Task, Transaction, mask_hex, parse_transaction, read_reveal
 
 MAKER = ChainMaker(4)
@@ -180,3 +181,19 @@ def test_a_reveal_of_another_task_size_is_refused() -> None:
     assert read_reveal(value, 3) == read_reveal(value)
     with pytest.raises(Malformed):
         read_reveal(value, 4)
+
+
+@pytest.mark.parametrize("part", ["clients", "server", "miners", "requester"])
+def test_no_payment_is_below_zero(part: str) -> None:
+    """An outcome in which somebody pays instead of being paid cannot be read, whoever it is; 0 can."""
+    maker = ChainMaker()
+    outcome = maker.settled(maker.task()).to_json()
+    miner = maker.miners[0].address
+    for micro in (0, -1):
+        lists: dict[str, Any] = {"clients": [micro, 1, 1], "miners": [[miner, micro]]}
+        changed = {**outcome, "pay": {**outcome["pay"], part: lists.get(part, micro)}}
+        if micro == 0:
+            assert read_outcome(changed).to_json() == changed
+            continue
+        with pytest.raises(Malformed, match="pay"):
+            read_outcome(changed)

@@ -54,3 +54,23 @@ def test_an_address_that_is_no_key_is_passed_over() -> None:
     admission.admit(["00" * 32, "ff" * 32, "x"])
     assert transport_public("00" * 32) is None
     assert not admission.admits("ff" * 32)
+
+
+def test_one_by_one() -> None:
+    """A guest comes and goes without a new list; no member goes, and who signed wins over its own negative."""
+    member, guest = KeyPair.generate().address, KeyPair.generate().address
+    admission = Admission([member])
+    admission.come(negative(guest), signed=False)
+    admission.come(guest, signed=False)
+    assert admission.address_of(table_key(guest)) == negative(guest)
+    admission.come(guest, signed=True)
+    admission.come(negative(guest), signed=False)
+    assert admission.address_of(table_key(guest)) == guest
+    admission.gone(negative(guest))
+    assert admission.admits(guest)
+    admission.gone(guest)
+    assert not admission.admits(guest)
+    admission.come(negative(member), signed=True)
+    admission.gone(member)
+    admission.come("ff" * 32, signed=True)
+    assert admission.address_of(table_key(member)) == member

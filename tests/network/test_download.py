@@ -12,6 +12,7 @@ from fedcoin_cli.network.download import (
     WINDOW_CHUNKS,
     Budget,
     Download,
+    Grant,
     Outcome,
 )
 from fedcoin_cli.network.pieces import CHUNK_BYTES, Chunk, Want
@@ -28,7 +29,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def download(store: Store, *sources: str, most_bytes: int = LARGE, budget: Budget | None = None) -> Download:
-    made = Download(DIGEST, most_bytes, budget or Budget(LARGE), lambda: store.partial(DIGEST, "me"))
+    grant = Grant(most_bytes, budget or Budget(LARGE))
+    made = Download(DIGEST, grant, lambda: store.partial(DIGEST, "me"))
     made.add(sources)
     return made
 
@@ -60,7 +62,7 @@ def test_a_whole_file_from_one_source(store: Store) -> None:
 def test_an_empty_file_is_a_file(store: Store) -> None:
     """Zero bytes come as one empty chunk."""
     empty = hashlib.sha256(b"").hexdigest()
-    made = Download(empty, LARGE, Budget(LARGE), lambda: store.partial(empty, "me"))
+    made = Download(empty, Grant(LARGE, Budget(LARGE)), lambda: store.partial(empty, "me"))
     made.add(["a"])
     made.begin("a", 0.0)
     assert made.take(Chunk(empty, 0, 0, b""), 0.0) is Outcome.DONE

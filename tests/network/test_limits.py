@@ -1,6 +1,6 @@
 """Token bucket and outbox."""
 
-from fedcoin_cli.network.limits import Bucket, Limits, Outbox
+from fedcoin_cli.network.limits import Bucket, Limits, Outbox, Silence
 
 SMALL = Limits(
     frame_bytes=10, pipe_frames=1, waiting_frames=3, waiting_bytes=10, frames_per_s=1, burst_frames=1
@@ -44,3 +44,33 @@ def test_outbox_keeps_what_is_not_taken() -> None:
     outbox.drain(lambda _: False)
     outbox.push(b"b" * 6)
     assert (len(outbox), sent(outbox)) == (1, [b"b" * 6])
+
+
+def test_who_is_connected_and_silent_is_told_once_a_span() -> None:
+    """Only after the span, not when it was heard or is not connected, and not by one who did not listen itself."""
+    silence = Silence(10.0)
+    assert silence.turn([], ["a", "b"], 0.0) == []
+    assert silence.turn(["b"], ["a", "b"], 4.0) == []
+    assert silence.turn([], ["a", "b"], 8.0) == []
+    assert silence.turn(["stranger"], ["a", "b"], 11.0) == ["a"]
+    assert silence.turn([], ["a"], 15.0) == []
+    assert silence.turn([], ["a", "b"], 30.0) == []
+    assert silence.turn([], ["a", "b"], 34.0) == []
+
+
+def test_the_last_rank_goes_first_when_too_much_waits_and_leaves_last() -> None:
+    """No vote is dropped for what may come later, whatever came first."""
+    outbox = Outbox(SMALL)
+    for frame, rank in ((b"v", 0), (b"t", 2), (b"b", 3), (b"w", 0), (b"x", 0)):
+        outbox.push(frame, rank)
+    assert (sent(outbox), outbox.dropped) == ([b"v", b"w", b"x"], 2)
+    for frame, rank in ((b"b", 3), (b"t", 2), (b"v", 0)):
+        outbox.push(frame, rank)
+    assert sent(outbox) == [b"v", b"t", b"b"]
+
+
+def test_a_bucket_weighs() -> None:
+    """What costs more than there is leaves the bucket as it was."""
+    bucket = Bucket(2, 10, now_s=0.0)
+    assert [bucket.take(0.0, cost) for cost in (7, 4, 3)] == [True, False, True]
+    assert bucket.take(1.0, 2)

@@ -156,19 +156,37 @@ def test_a_peer_that_does_not_read_blocks_nobody() -> None:
 
 def test_waiting_frames_leave_as_soon_as_there_is_room() -> None:
     """While a sender sits in one long poll, what waited goes out as fast as the other side reads."""
-    town, guest = village(1), KeyPair.generate()
-    town.admission.admit([guest.address])
-    miner, requester = town.node(0), town.guest(guest)
-    with closing(miner, requester):
-        connect(requester, miner)
+    town = village(2)
+    miner, other = town.node(0), town.node(1)
+    with closing(miner, other):
+        connect(other, miner)
         for number in range(100):
-            requester.send(town.address(0), b"%03d" % number + bytes(200_000))
-        assert not requester.has_room(town.address(0))
-        waiting = threading.Thread(target=requester.poll, args=[2000])
+            other.send(town.address(0), b"%03d" % number + bytes(200_000))
+        assert not other.has_room(town.address(0))
+        waiting = threading.Thread(target=other.poll, args=[2000])
         waiting.start()
         received = gather([miner], lambda received: len(received[0]) == 100, within_s=1.9)
         waiting.join()
     assert [int(frame[:3]) for _, frame in received[0]] == list(range(100))
+
+
+def test_guests_are_weighed_and_members_are_not() -> None:
+    """Of 20 MB at once a guest's first two are read, whatever their number; a miner's all."""
+    town, guest = village(2), KeyPair.generate()
+    town.admission.admit([guest.address])
+    miner, other, requester = town.node(0), town.node(1), town.guest(guest)
+    with closing(miner, other, requester):
+        connect(other, miner)
+        connect(requester, miner)
+        for sender in (other, requester):
+            for number in range(100):
+                sender.send(town.address(0), b"%03d" % number + bytes(200_000))
+        received = gather(
+            [miner, other, requester],
+            lambda received: sum(sender == town.address(1) for sender, _ in received[0]) == 100,
+        )
+        weighed = sum(len(frame) for sender, frame in received[0] if sender == guest.address)
+    assert 10**6 < weighed < 2**21 + 2**18 * 60
 
 
 def test_the_largest_frame_arrives() -> None:

@@ -27,7 +27,7 @@ from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNot
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 from ledger_store.keys import verify
-from ledger_store.transaction import Task, Transfer, commit_terms, update_terms
+from ledger_store.transaction import Task, Transfer, commit_terms
 
 SAMPLE_TRIALS, RELEASE_TRIALS = 25, 500
 SAMPLE_REPLAYS, RELEASE_REPLAYS = 4_000, 110_000
@@ -186,9 +186,7 @@ def _statements(message: Message, genesis: str, roster: tuple[str, ...]) -> Iter
             yield Signed(transaction.sender, transaction.kind, genesis, body, signature)
             if isinstance(transaction, Task):
                 for update in transaction.updates:
-                    signed = update_terms(
-                        transaction.model, transaction.test, update.digest, update.examples, transaction.nonce
-                    )
+                    signed = transaction.update_terms(update)
                     yield Signed(update.client, "update", genesis, signed, update.signature)
 
 

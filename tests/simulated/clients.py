@@ -3,9 +3,11 @@
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from chains import TO_SIGN, answered
+
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.network.message import TransactionNote
-from ledger_store.transaction import Task, Transfer, Update, sign, update_terms
+from ledger_store.transaction import Task, Transfer, Update, sign
 
 if TYPE_CHECKING:
     from simulated.world import World
@@ -55,11 +57,11 @@ class Clients:
         files = [sha256(f"{name} {part}".encode()).hexdigest() for part in range(6)]
         self._files.setdefault(key.address, set()).update(files)
         nonce = f"{rng.getrandbits(128):032x}"
-        updates = []
-        for member, digest in zip(world.client_keys[1:4], files[3:], strict=True):
-            terms = update_terms(files[0], files[1], digest, 10, nonce)
-            signature = member.sign("update", world.genesis.id, terms)
-            updates.append(Update(digest, member.address, 10, signature))
+        members = world.client_keys[1:4]
+        updates = [
+            Update(digest, member.address, 10, TO_SIGN)
+            for member, digest in zip(members, files[3:], strict=True)
+        ]
         price = rng.choice((0, 100 * COIN, 1000 * COIN))
         parts = price * 7 // 10, price // 10, price - price * 7 // 10 - price // 10
         task = Task(
@@ -70,6 +72,8 @@ class Clients:
             nonce=nonce,
             model=files[0],
             test=files[1],
+            least_clients=2,
+            most_clients=10,
             proxy=rng.choice((None, files[2])),
             baseline=None,
             updates=tuple(updates),
@@ -88,4 +92,4 @@ class Clients:
             attempts=rng.randint(1, 3),
             sap_rule=rng.choice(("winner", "shared")),
         )
-        return sign(task, key, world.genesis.id)
+        return sign(answered(task, world.genesis.id, members), key, world.genesis.id)

@@ -17,6 +17,7 @@ from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.replica import Replica, reconcile
 from fedcoin_cli.network.message import Message
 from ledger_store.block import Block
+from ledger_store.transaction import Task
 
 if TYPE_CHECKING:
     from simulated.world import World
@@ -129,10 +130,13 @@ class Node:
     def has_room(self) -> bool:
         return self.room
 
-    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
+    def want_files(
+        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+    ) -> None:
         wanted = list(holders)
         for digest in digests:
-            self.world.download(self, digest, wanted)
+            if digest not in self.files:
+                self.world.download(self, digest, wanted)
 
     def applied(self, block: Block) -> None:
         pass

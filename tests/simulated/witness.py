@@ -9,7 +9,7 @@ ledgers, money, stall: at the end, in `simulator`.
 
 from typing import TYPE_CHECKING, Any
 
-from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.consensus.posap import ABANDONED, Posap
 from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import Block
 from ledger_store.state import CLOSED, SETTLED
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from simulated.world import World
 
 Place = tuple[Any, ...]
+# Twice the least time for reveals, by a clock that is 1 % fast.
+ABANDON_LEAST_MS = 39_600
 
 
 class Witness:
@@ -31,6 +33,7 @@ class Witness:
         self.blocks: dict[int, Block] = {}
         self._said: dict[Place, str] = {}
         self._frozen: dict[Place, frozenset[str]] = {}
+        self._closed_at: dict[Place, int] = {}
 
     def problem(self, text: str) -> None:
         self.problems.append(text)
@@ -105,6 +108,7 @@ class Witness:
     def _ended(self, node: "Node", transaction: Any) -> None:
         match transaction:
             case Close():
+                self._closed_at[transaction.task, transaction.attempt] = self._world.now
                 miners = {commit.miner for commit in transaction.commits}
                 self._complete(transaction, "commits", miners)
             case Result():
@@ -121,9 +125,15 @@ class Witness:
                 self.problem(f"omitted: {stage} lack miner {roster.index(miner)}, held by {holders}")
 
     def _held(self, node: "Node", transaction: Close | Result, stage: str) -> frozenset[str]:
-        """What a node had in time: its frozen set, or all that it holds while its clock still runs."""
+        """What a node had in time: its frozen set, or all that it holds while its clock still runs.
+
+        Who has abandoned the attempt insists on nothing, but nobody may abandon one before its time.
+        """
         place = node.index, transaction.task, transaction.attempt, stage
         machine = node.replica.taskwork.machine if node.replica is not None else None
+        overdue = self._world.now >= self._closed_at.get(place[1:3], self._world.now) + ABANDON_LEAST_MS
+        if overdue and ((*place[:3], ABANDONED) in self._frozen or _abandons(machine)):
+            return frozenset()
         if place in self._frozen or not _at_work(machine, transaction, stage):
             return self._frozen.get(place, frozenset())
         assert machine is not None
@@ -140,6 +150,10 @@ class Witness:
             table = world.tables[reveal.table]
             if not table.follows or (table.wrong and world.certain and reveal.miner not in cheats):
                 self.problem(f"paid: the false table of miner {world.genesis.roster.index(reveal.miner)}")
+
+
+def _abandons(machine: Posap | None) -> bool:
+    return machine is not None and ABANDONED in machine._frozen
 
 
 def _at_work(machine: Posap | None, transaction: Close | Result, stage: str) -> bool:

@@ -49,6 +49,8 @@ BEHAVIOURS = (
 
 # A liar that is drawn apart, like everything in `add_accidents`.
 CHANGES = "change anything"
+# How many of the ways between two miners no table ever takes.
+WALLS = (0.3, 0.6, 1.0)
 # Which of a hundred seeds has a large roster.
 LARGE = 50
 
@@ -58,7 +60,7 @@ class Faults:
     """What the safety phase does; `behaviours` are those of the faulty nodes, others are honest and come back.
 
     Intervals are means; 0: never. `queue`: how many messages may be under way from one node to another; the oldest
-    is dropped for the next.
+    is dropped for the next. `walls`: how likely it is that one miner never gets a table from another, also in calm.
     """
 
     loss: float = 0.0
@@ -73,6 +75,7 @@ class Faults:
     torn: bool = False
     lazy: float = 0.0
     queue: int = 0
+    walls: float = 0.0
     behaviours: tuple[str, ...] = ()
 
 
@@ -94,6 +97,7 @@ class World:
         faults: Faults | None = None,
         real: bool = False,
         folder: Path | None = None,
+        walls: float | None = None,
     ) -> None:
         self.rng = Random(seed)
         # What happens to files and queues is drawn apart: it changes nothing else of a seed's history.
@@ -116,9 +120,18 @@ class World:
             supply=tuple(sorted((key.address, 10_000 * COIN) for key in self.client_keys)),
             delta_ms=self.rng.choice((100, 500, 1_000)),
         )
+        # Walls came later: with dice of their own the seeds without them keep their histories.
+        masons = Random(f"walls of {seed}")
         if faults is None:
             faults = add_accidents(self.accidents, draw_faults(self.rng, self.genesis.faults))
+            faults = replace(faults, walls=masons.choice(WALLS) if masons.random() < 1 / 16 else 0.0)
+        if walls is not None:
+            faults = replace(faults, walls=walls)
         self.faults = faults
+        addresses = self.genesis.roster
+        self.walls = {
+            (here, there) for here in addresses for there in addresses if masons.random() < faults.walls
+        }
         # Whether every check finds a false mask, or each only sometimes.
         self.certain = self.rng.random() < 0.5
         self.witness = Witness(self)
@@ -241,6 +254,9 @@ class World:
         if holder not in self._at_address:
             return self.clients.hosts(holder, digest)
         other = self._at_address[holder][0]
+        if digest in self.tables and (node.address, holder) in self.walls:
+            self.count("stopped by a wall")
+            return False
         if other.behaviour == "withhold table" and digest in self.tables:
             self.count("lies: withhold table")
             return False
@@ -293,7 +309,7 @@ class World:
         """Honest sums of t rankings around a common truth, or exact values; liars' tables are false."""
         rng, task = self.rng, order.task
         exact = rng.random() < 0.3
-        rankings = task.most_rankings if exact else grid_up_to(rng.randint(10, 200))
+        rankings = order.most_rankings if exact else grid_up_to(rng.randint(10, 200))
         sums = tuple(rankings * (10 * client + 5) + rng.randint(-2, 2) for client in range(task.clients))
         values = tuple(6 * (10 * client + 5) + rng.randint(-1, 1) for client in range(task.clients))
         table = f"{rng.getrandbits(256):064x}"

@@ -12,8 +12,9 @@ from typing import Self
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, replay, start
-from ledger_store.errors import FedCoinError, LedgerInvalid, Malformed, NotFound
+from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainReader, read_chain, read_tip
+from ledger_store.snapshot import Seal
 from ledger_store.state import State
 
 
@@ -60,7 +61,7 @@ class Books:
             if best is not None and claimed_height(folder) <= best.height:
                 break
             try:
-                books = cls(_reader_of(folder, genesis))
+                books = cls(_reader_of(folder, genesis, workspace.seal(folder)))
             except FedCoinError as error:
                 ignored.append(error)
                 continue
@@ -70,6 +71,11 @@ class Books:
             raise ignored[0]
         best.ignored = tuple(ignored)
         return best
+
+    @property
+    def ignored_snapshot(self) -> bool:
+        """Whether a snapshot lies there that its miner has not sealed."""
+        return self._reader.ignored_snapshot
 
     @property
     def path(self) -> Path:
@@ -115,11 +121,21 @@ class Books:
         self.close()
 
     def _certified(self) -> Tip:
-        """The reader's tip, or the block before it when the tip's certificate is not here (yet)."""
+        """The reader's tip, or the block before it when the tip's certificate is not here (yet).
+
+        Either certificate is verified, and by its links it vouches for every block.
+        """
         tip = self._reader.tip
         if tip.height == 0 or tip.certificate is not None:
             return tip
-        return self._reader.before or self._folded(tip.height - 1)
+        before = self._reader.before or self._folded(tip.height - 1)
+        if before.certificate is not None:
+            try:
+                before.certificate.check(before.genesis, "final", before.height, before.state.head)
+            except BadSignature as error:
+                hint = "fedcoin audit names what was altered"
+                raise LedgerInvalid(error.message, where=str(self._reader.path), hint=hint) from error
+        return before
 
     def _tip_at(self, height: int) -> Tip:
         if not 0 <= height <= self.height:
@@ -133,9 +149,9 @@ class Books:
         return Tip(tip.state, self._reader.certificate_of(height) if height else None)
 
 
-def _reader_of(folder: Path, genesis: str) -> ChainReader:
+def _reader_of(folder: Path, genesis: str, seal: Seal | None) -> ChainReader:
     """A ledger's reader; raises `LedgerInvalid` for one of another network than this genesis names."""
-    reader = ChainReader(folder)
+    reader = ChainReader(folder, seal)
     found = reader.tip.genesis
     if found.id != genesis:
         reader.close()

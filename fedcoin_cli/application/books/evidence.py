@@ -2,19 +2,25 @@
 
 One file a height, `evidence/HEIGHT.jsonl` in a miner's folder: one vote or certificate a line, each the frame in which
 it travels. Which of it proves anything is decided in `consensus.accountability`; a line need not be true to be read.
+
+When there are too many files the least telling go: first those in which the fewest contradict themselves and which hold
+no certificate beyond view 0, for any one liar can make such a height at every height. A fork takes more than f
+culprits, so what f liars say of themselves never pushes out what is known of one.
 """
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from fedcoin_cli.consensus.accountability import contradictions
 from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Certified, Vote
 from ledger_store.disk import put_in_place, refusals, stage
 from ledger_store.errors import LedgerInvalid, Malformed
 
 Said = Vote | Certified
-# Files of this many heights are kept; the lowest heights go first.
-HEIGHTS_KEPT = 1_000
+# Files of this many heights are kept. More than one goes at a time: which are the least telling takes a look at all.
+HEIGHTS_KEPT = 2_000
+_LEFT_OF_TEN = 9
 
 
 def evidence_file(folder: Path, height: int) -> Path:
@@ -23,7 +29,7 @@ def evidence_file(folder: Path, height: int) -> Path:
 
 
 def keep_evidence(folder: Path, height: int, said: Iterable[Said]) -> None:
-    """Add to a height's file; what an earlier life of the miner wrote stays, old heights beyond the bound go.
+    """Add to a height's file; what an earlier life of the miner wrote stays, the least telling beyond the bound go.
 
     Raises `StorageFailure`.
     """
@@ -33,9 +39,23 @@ def keep_evidence(folder: Path, height: int, said: Iterable[Said]) -> None:
         earlier = path.read_bytes().splitlines() if path.exists() else []
     lines = dict.fromkeys([*earlier, *map(to_frame, said)])
     put_in_place(stage(path, b"".join(line + b"\n" for line in lines)), path)
+    heights = heights_kept(folder)
+    if len(heights) <= HEIGHTS_KEPT:
+        return
+    by_worth = sorted(heights, key=lambda kept: _worth(folder, kept))
     with refusals(folder):
-        for old in sorted(heights_kept(folder))[:-HEIGHTS_KEPT]:
+        for old in by_worth[: len(heights) - HEIGHTS_KEPT * _LEFT_OF_TEN // 10]:
             evidence_file(folder, old).unlink(missing_ok=True)
+
+
+def _worth(folder: Path, height: int) -> tuple[bool, int, int]:
+    """What a height's file proves: that it took more than one view, how many contradict themselves, how new it is."""
+    try:
+        said = read_evidence(folder, height)
+    except LedgerInvalid:
+        return False, 0, height
+    views = any(isinstance(one, Certified) and (one.votes == "skip" or one.certificate.view) for one in said)
+    return views, len(contradictions(said)), height
 
 
 def heights_kept(folder: Path) -> list[int]:

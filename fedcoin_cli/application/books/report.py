@@ -4,6 +4,7 @@ Pure: chain values in, exact decimal texts out (no float on the way). Drawing ta
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from math import isqrt
 from typing import Any
 
@@ -12,7 +13,7 @@ from fedcoin_cli.consensus.estimate import Agreement, Distance
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.amount import MICRO, format_micro
 from ledger_store.genesis import Genesis
-from ledger_store.state import UNFINISHED, TaskRecord
+from ledger_store.state import SETTLED, UNFINISHED, TaskRecord
 from ledger_store.transaction import Close, Outcome, Result, Task
 
 PLACES = 6
@@ -76,6 +77,11 @@ class TaskReport:
     def ended(self) -> bool:
         """Whether the price has left the escrow."""
         return self.state not in UNFINISHED
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether the joint model is worth no more than the empty coalition: then the clients' part returned."""
+        return self.state == SETTLED and self.total is not None and Decimal(self.total) <= 0
 
     def to_json(self) -> dict[str, Any]:
         """Lists stand in client order; decimals are texts, so that no reader rounds them."""

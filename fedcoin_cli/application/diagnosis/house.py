@@ -11,15 +11,19 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.books import Books, ledgers
 from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
 from fedcoin_cli.application.miner.crew import posts
+from fedcoin_cli.application.miner.events import clock_behind
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import Peer, read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.process import ProcessRuntime
+from ledger_store.chain import replay, start
 from ledger_store.errors import ExitCode, FedCoinError, NotFound, SettingsError
+from ledger_store.jsonl import ChainReader
+from ledger_store.snapshot import SNAPSHOT_NAME, claimed, difference
 
 CLOCK_AHEAD_MS = 600_000
 """How far a block's time may lie before a voter's clock (protocol.md, section 3)."""
@@ -84,6 +88,27 @@ def ledger(workspace: Workspace) -> Finding:
     return Finding("ledger", GOOD, said)
 
 
+def snapshots(workspace: Workspace) -> Finding:
+    """Whether what ledgers are said to come to is what their blocks come to."""
+    seen = 0
+    try:
+        for folder in ledgers(workspace):
+            with ChainReader(folder) as reader:
+                claim = claimed(folder, reader.tip.genesis)
+                if claim is None or claim.state.height > reader.height:
+                    continue
+                tip = start(reader.tip.genesis)
+                for height in range(1, claim.state.height + 1):
+                    tip = replay(tip, reader.block(height))
+            if (said := difference(claim, tip.state)) is not None:
+                hint = f"somebody has edited it; delete it: {folder / SNAPSHOT_NAME}"
+                return Finding("snapshots", BAD, f"{folder}: {said}", hint, ExitCode.LEDGER)
+            seen += 1
+    except FedCoinError as error:
+        return Finding("snapshots", NOTE, f"not compared: {error.message}")
+    return Finding("snapshots", GOOD, f"{seen} compared with all blocks")
+
+
 def clock(workspace: Workspace) -> Finding:
     """Whether the time of day fits the newest block here: a voter refuses blocks from far ahead of its clock."""
     now_ms = time.time_ns() // 10**6
@@ -97,6 +122,10 @@ def clock(workspace: Workspace) -> Finding:
         behind_s = (block_ms - now_ms) // 1000
         hint = "set the clock: timedatectl set-ntp true"
         return Finding("clock", BAD, f"{said}, {behind_s} s behind the newest block", hint, ExitCode.NETWORK)
+    for miner in workspace.miners:
+        if (told := clock_behind(miner.log)) is not None:
+            hint = "set the clock: timedatectl set-ntp true"
+            return Finding("clock", BAD, f"{said}; {miner.name}: {told}", hint, ExitCode.NETWORK)
     return Finding("clock", GOOD, said)
 
 
@@ -146,4 +175,4 @@ def _sync_ms(folder: Path) -> float:
     return statistics.median(times)
 
 
-CHECKS = (settings, keys, ports, ledger, clock, disk)
+CHECKS = (settings, keys, ports, ledger, snapshots, clock, disk)

@@ -1,5 +1,6 @@
 """The machine: versions, what counts coalitions, Docker. Each check is a function that returns one `Finding`."""
 
+import os
 import platform
 import shutil
 import sys
@@ -40,6 +41,12 @@ def backend() -> Finding:
 
     Neither is imported: that takes seconds.
     """
+    asked = os.environ.get("KERAS_BACKEND")
+    if asked and (asked not in {"tensorflow", "jax", "torch"} or find_spec(asked) is None):
+        message = f"KERAS_BACKEND asks for {asked[:40]!r}, which is not installed: nothing can be trained"
+        return Finding(
+            "backend", BAD, message, "unset KERAS_BACKEND, or install what it names", ExitCode.MISSING
+        )
     number = next((known for name in _TENSORFLOW if (known := _version(name)) is not None), None)
     if number is None or find_spec("keras") is None:
         hint = "pip install 'fedcoin[mine]' where somebody trains, or for models with convolutions"
@@ -57,8 +64,11 @@ def graphics() -> Finding:
 
 def kernel() -> Finding:
     """The C kernel, compiled now if it never was."""
-    from fedcoin_cli.learning.mining.compiled import library
+    from fedcoin_cli.learning.mining.compiled import exposed, library
 
+    if library() is not None and (place := exposed()) is not None:
+        said = f"others can write {place}: every process compiles the C kernel for itself"
+        return Finding("kernel", NOTE, said, f"chmod go-w {place}")
     if library() is not None:
         return Finding("kernel", GOOD, "the C kernel is compiled for this CPU")
     hint = "apt-get install gcc" if shutil.which("cc") is None else "cc does not compile it: try cc --version"

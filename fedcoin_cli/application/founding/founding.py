@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -24,7 +25,7 @@ from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace, 
 from ledger_store import disk
 from ledger_store.canonical import encode
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import HOLDERS_MAX, Genesis
 from ledger_store.jsonl import LOCK_NAME, ChainFile
 from ledger_store.keyfile import KeyRecord, read_key
 from ledger_store.keys import KeyPair
@@ -32,6 +33,9 @@ from ledger_store.passphrase import Passphrase
 
 # In this order they are put in place: a folder is a workspace once it has a genesis file.
 _ENTRIES = ("keys", "miners", "copy", "store", "rounds", "peers.toml", "settings.toml", "genesis.json")
+# Whatever the umask: keys are secret, and so is what a miner has estimated before all have committed.
+_PRIVATE = 0o700
+LOCK = ".init.lock"
 _MINER = re.compile(r"miner-([1-9][0-9]{0,3})")
 
 
@@ -81,16 +85,29 @@ class Founding:
     def make(self, *, force: bool) -> Genesis:
         """Make the workspace; raises what `check` and the plan raise, `KeyFailure` and `StorageFailure`.
 
-        Whatever is refused is refused before the first file is made.
+        Whatever is refused is refused before the first file is made. Of several at once one makes it, and the others
+        wait and are refused, since it stands there then.
         """
-        self.check(force=force)
+        fresh = not self.root.exists()
+        with disk.refusals(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+        try:
+            with disk.alone(self.root / LOCK):
+                return self._make(force=force)
+        except BaseException:
+            if fresh:
+                with suppress(OSError):  # somebody else may be making one in it
+                    self.root.rmdir()
+            raise
+
+    def _make(self, *, force: bool) -> Genesis:
+        self.check(force=force)  # whoever was here first has made it by now
         records = self._records()
         addresses = {name: record.address for name, record in records.items()}
         network = self.plan.network(addresses)
         genesis = _readable(network.genesis)
         seats = self._seats(addresses, genesis.roster)
         with disk.refusals(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".init-", dir=self.root) as folder:
                 self._build(Workspace(Path(folder)), network, records, seats)
                 self._move_aside()
@@ -104,7 +121,8 @@ class Founding:
         self, new: Workspace, network: Network, records: Mapping[str, KeyRecord], seats: Mapping[int, str]
     ) -> None:
         for folder in (new.keys, new.store, new.rounds):
-            folder.mkdir(mode=0o700)
+            folder.mkdir()
+            folder.chmod(_PRIVATE)
         for name, record in self._new_files(records, seats).items():
             restore_key(new, name, record)
         for number, address in seats.items():
@@ -159,7 +177,7 @@ class Founding:
     def _put(self, new: Path, place: Path) -> None:
         if place.exists():  # keys that stood here before
             for path in new.iterdir():
-                path.rename(place / path.name)
+                (place / path.name).hardlink_to(path)  # never over a key that came meanwhile
         else:
             new.rename(place)
 
@@ -185,7 +203,9 @@ def _readable(genesis: Genesis) -> Genesis:
     try:
         return Genesis.from_json(genesis.to_json())
     except Malformed as error:
-        hint = "a network has at most 100,000 accounts at its start and 2**53 - 1 micro-FedCoin in all"
+        hint = (
+            f"a network has at most {HOLDERS_MAX:,} accounts at its start and 2**53 - 1 micro-FedCoin in all"
+        )
         raise SettingsError(f"this cannot be a genesis: {error.message}", hint=hint) from error
 
 
@@ -200,5 +220,7 @@ def _bind_address(host: str) -> str:
 
 def _empty_ledger(miner: MinerFolder, address: str, genesis: Genesis) -> None:
     miner.evidence.mkdir(parents=True)
+    for folder in (miner.path.parent, miner.path, miner.evidence):
+        folder.chmod(_PRIVATE)
     ChainFile.create(miner.path, genesis).close()
     VoteLog.create(miner.votes, address, genesis.id).close()

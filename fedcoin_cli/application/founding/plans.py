@@ -13,15 +13,16 @@ from fedcoin_cli.application.workspace.peers import Peer, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, client_name, miner_name
 from fedcoin_cli.network.admission import transport_public
+from ledger_store.disk import open_file
 from ledger_store.errors import KeyFailure, LedgerInvalid, Malformed, NotFound, SettingsError
-from ledger_store.genesis import ROSTER_MAX, Bounds, Genesis
+from ledger_store.genesis import GENESIS_BYTES_MAX, ROSTER_MAX, Bounds, Genesis
 from ledger_store.state import State
 from ledger_store.succession import inherited
 
 LEAST_SHAPLEY_MICRO_A_SECOND = 10_000
+LEAST_SHAPLEY_MICRO = 10_000
 """What invited miners ask at least: 0.01 FedCoin a second of RUNTIME; nobody mines for strangers for nothing."""
 
-_GENESIS_BYTES_MOST = 16 * 2**20
 _NAME_MOST = 64
 
 
@@ -138,7 +139,9 @@ class Invited:
         peers = read_roster(self.roster)
         bounds = self.beginning.bounds
         least = max(bounds.least_shapley_price_micro_a_second, LEAST_SHAPLEY_MICRO_A_SECOND)
-        beginning = replace(self.beginning, bounds=replace(bounds, least_shapley_price_micro_a_second=least))
+        flat = max(bounds.least_shapley_price_micro, LEAST_SHAPLEY_MICRO)
+        asked = replace(bounds, least_shapley_price_micro=flat, least_shapley_price_micro_a_second=least)
+        beginning = replace(self.beginning, bounds=asked)
         roster = tuple(peer.address for peer in peers if peer.host)
         return Network(beginning.genesis(roster, addresses[REQUESTER]), peers)
 
@@ -187,8 +190,8 @@ def read_genesis(path: Path) -> Genesis:
     """Line 0 of a genesis or chain file; raises `NotFound` and `LedgerInvalid`."""
     hint = "ask a member for the genesis.json of the network"
     try:
-        with path.open("rb") as file:
-            line = file.readline(_GENESIS_BYTES_MOST)
+        with open_file(path) as file:
+            line = file.readline(GENESIS_BYTES_MAX + 2)
         return Genesis.from_line(line.removesuffix(b"\n"))
     except FileNotFoundError as error:
         raise NotFound("no such genesis file", where=str(path), hint=hint) from error

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ledger_store.disk import sweep, unguessable
+
 LOG_BYTES_MOST = 4 * 2**20
 
 
@@ -39,12 +41,14 @@ class EventLog:
         if size < self._full_at:
             return
         self._full_at = size + self._bytes_most  # a disk too full for the copy is tried again much later
-        staged = _earlier(self._path).with_name(_earlier(self._path).name + ".new")
+        sweep(_earlier(self._path))
         try:
-            shutil.copyfile(self._path, staged)
+            staged, handle = unguessable(_earlier(self._path))
+            with self._path.open("rb") as source, os.fdopen(handle, "wb") as copy:
+                shutil.copyfileobj(source, copy)
             staged.replace(_earlier(self._path))
         except OSError:
-            staged.unlink(missing_ok=True)
+            sweep(_earlier(self._path))
             return
         self._file.truncate(0)
         self._full_at = self._bytes_most
@@ -73,6 +77,17 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[dict[str, Any]], int]
     lines = [*missed.split(b"\n"), *whole.split(b"\n")]
     events = [event for line in lines if (event := _read(line)) is not None]
     return events, offset + len(whole) + (1 if whole or data.startswith(b"\n") else 0)
+
+
+def clock_behind(path: Path) -> str | None:
+    """What a miner last said of its clock, if it has put nothing on its ledger and was not started since."""
+    said = None
+    for event in read_events(path)[0]:
+        if event.get("event") == "clock behind":
+            said = str(event.get("hint", ""))
+        elif event.get("event") in {"started", "block"}:
+            said = None
+    return said
 
 
 def _rest(path: Path, offset: int) -> bytes:

@@ -1,24 +1,30 @@
 """Intake: what comes to be packed. Transactions are admitted and passed on; a task's files are gathered and inspected.
 
+What costs is done late and in slices: a task of many clients is admitted some turns after it came, one a peer.
 A task may be packed once its files are held and checked here and either all miners say the same or 3Δ have passed.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.mempool import Mempool, Pendable
 from fedcoin_cli.application.miner.ports import Ledger, Orders, Ports
+from fedcoin_cli.application.miner.signatures import SIGNATURES_A_TURN, Signatures, Waits
 from fedcoin_cli.network.message import CHECKED_MOST, Receipt, TransactionNote
 from ledger_store.block import Block
-from ledger_store.errors import PeerFault
+from ledger_store.canonical import encode
+from ledger_store.errors import BadSignature, PeerFault
 from ledger_store.genesis import Genesis
-from ledger_store.transaction import Close, Result, Task, Transaction
+from ledger_store.transaction import Close, Result, Task, Transaction, Transfer
 
 REASON_MOST = 400
 REFUSALS_KEPT = 1_000
 FILES_PATIENCE_MS = 600_000
 DEATHS_MOST = 3
+# What a miner says again of its pending transactions at one standstill.
+REMINDED_BYTES = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,9 @@ class Intake:
         self._elsewhere: dict[str, set[str]] = {}
         self._refused: dict[str, _Refusal] = {}
         self._moved: dict[str, int] = {}
+        self._verifying: dict[str, Signatures] = {}
+        self._waits = Waits()
+        self._reminded = 0
 
     @property
     def checked(self) -> tuple[str, ...]:
@@ -71,11 +80,36 @@ class Intake:
         if isinstance(transaction, Close | Result):
             return
         known = transaction.id in self.mempool
+        if not known and self._is_long(transaction):
+            error = self._begin(transaction, sender)
+            if error is not None:
+                self._answer(sender, transaction, error)
+            return
         error = self._admit(transaction, sender)
-        if sender not in self._genesis.roster:
-            self._ports.send(sender, Receipt(transaction.id, error))
+        self._answer(sender, transaction, error)
         if error is None and not known:
             self._pass_on(sender, transaction)
+
+    @property
+    def is_verifying(self) -> bool:
+        """Whether signatures of a task wait to be looked at."""
+        return bool(self._verifying)
+
+    def verify(self) -> None:
+        """Look at some signatures of the task whose turn it is; when it is done, admit or refuse it."""
+        if not self._verifying:
+            return
+        sender = next(iter(self._verifying))
+        signatures = self._verifying.pop(sender)
+        good = signatures.good(SIGNATURES_A_TURN)
+        if good is None:
+            self._verifying[sender] = signatures
+            return
+        task = signatures.task
+        error = self._admit(task, sender, signed=True) if good else self._accuse(task)
+        self._answer(sender, task, error)
+        if error is None:
+            self._pass_on(sender, task)
 
     def learn(self, block: Block, sender: str) -> None:
         """A proposal is gossip too: its tasks' files must be fetched and checked before the vote.
@@ -92,7 +126,10 @@ class Intake:
                 and transaction.verified(self._genesis.id)
             ):
                 self.mempool.drop(rival)
-            self._admit(transaction, sender)
+            if self._is_long(transaction):
+                self._begin(transaction, sender)
+            else:
+                self._admit(transaction, sender)
 
     def inspected(self, answer: work.Inspected) -> bool:
         """The child's verdict on a task's files; True when the task is good and others should know."""
@@ -104,7 +141,9 @@ class Intake:
             self.mempool.task_checked(order.task, self._ports.now_ms())
             self._hurry(order.task)
             return True
-        self._refuse(order.task, _Refusal(answer.error[:REASON_MOST], None))
+        # Whoever wrote the files chose some of these letters: messages are ASCII.
+        reason = answer.error.encode("ascii", "backslashreplace").decode("ascii")
+        self._refuse(order.task, _Refusal(reason[:REASON_MOST], None))
         return False
 
     def child_died(self) -> None:
@@ -130,10 +169,10 @@ class Intake:
                 self._moved[task.id] = self._ports.now_ms()
                 self._inspect_if_complete(task)
 
-    def applied(self) -> None:
+    def applied(self, block: Block) -> None:
         """A final block took some transactions and may have made others impossible."""
         state = self._ledger.tip.state
-        self.mempool.prune(state)
+        self.mempool.prune(state, self._touched(block))
         pending = {task.id for task in self.mempool.tasks()}
         self._checked &= pending
         for memory in (self._elsewhere, self._moved):
@@ -144,8 +183,7 @@ class Intake:
 
     def standstill(self) -> None:
         """Pass on what is pending; ask again for files that did not come."""
-        for transaction in self.mempool:
-            self._ports.broadcast(TransactionNote(transaction))
+        self._remind()
         now = self._ports.now_ms()
         for task in self.mempool.tasks():
             if task.id in self._checked or ("inspect", task.id) in self._orders:
@@ -167,12 +205,87 @@ class Intake:
         elif leader not in {self._address, sender}:
             self._ports.send(leader, note)
 
-    def _admit(self, transaction: Pendable, sender: str) -> str | None:
-        """Take it, or say why not."""
+    def _remind(self) -> None:
+        """Say again what is pending, in turn and within a budget, but no task to those who say that they have it."""
+        waiting = list(self.mempool)
+        others = [miner for miner in self._genesis.roster if miner != self._address]
+        room, first = REMINDED_BYTES, self._reminded % len(waiting) if waiting else 0
+        for count, transaction in enumerate(waiting[first:] + waiting[:first]):
+            room -= len(encode(transaction.to_json()))
+            if count and room < 0:
+                break
+            self._reminded += 1
+            have = self._elsewhere.get(transaction.id, set())
+            for miner in others:
+                if miner not in have:
+                    self._ports.send(miner, TransactionNote(transaction))
+
+    def _touched(self, block: Block) -> set[str]:
+        """Whose balance, sequence or tasks the block has changed."""
+        touched: set[str] = set()
+        for transaction in block.transactions:
+            if isinstance(transaction, Close | Result):
+                task = self._ledger.tip.state.tasks[transaction.task].task
+                touched |= {task.sender, task.server, *self._genesis.roster}
+                touched |= {update.client for update in task.updates}
+            else:
+                touched |= {
+                    transaction.sender,
+                    *([transaction.to] if isinstance(transaction, Transfer) else []),
+                }
+        return touched
+
+    def _answer(self, sender: str, transaction: Pendable, error: str | None) -> None:
+        if sender not in self._genesis.roster:
+            self._ports.send(sender, Receipt(transaction.id, error))
+
+    @staticmethod
+    def _is_long(transaction: Pendable) -> TypeGuard[Task]:
+        return isinstance(transaction, Task) and len(transaction.updates) > SIGNATURES_A_TURN
+
+    def _begin(self, task: Task, sender: str) -> str | None:
+        """Have its clients' signatures looked at, turn by turn, if nothing else is wrong with it; say what is."""
+        if any(other.task.id == task.id for other in self._verifying.values()):
+            return None
+        error = self._barred(task)
+        if error is not None:
+            return error
+        if sender in self._verifying:
+            return "another task that came this way is being verified: send this one later"
+        try:
+            self.mempool.examine(task, self._ledger.tip.state)
+        except PeerFault as fault:
+            return fault.message[:REASON_MOST]
+        self._verifying[sender] = Signatures(task, self._genesis.id)
+        return None
+
+    def _accuse(self, task: Task) -> str:
+        """A client's signature is false, and the account has signed that it is there."""
+        now = self._ports.now_ms()
+        self._waits.add(task.sender, now)
+        reason = "a client's signature is wrong"
+        self._note(task, _Refusal(reason, None))
+        return reason
+
+    def _barred(self, transaction: Pendable) -> str | None:
+        """Why it is not even looked at."""
         if self._is_refused(transaction):
             return self._refused[transaction.id].reason
+        if not isinstance(transaction, Task):
+            return None
+        left_ms = self._waits.left_ms(transaction.sender, self._ports.now_ms())
+        seconds = (left_ms + 999) // 1_000
+        return f"a task of this account had a false signature: wait {seconds} s" if left_ms else None
+
+    def _admit(self, transaction: Pendable, sender: str, *, signed: bool = False) -> str | None:
+        """Take it, or say why not."""
+        if transaction.id not in self.mempool and (error := self._barred(transaction)) is not None:
+            return error
         try:
-            self.mempool.admit(transaction, self._ledger.tip.state, self._ports.now_ms())
+            self.mempool.admit(transaction, self._ledger.tip.state, self._ports.now_ms(), signed=signed)
+        except BadSignature:
+            assert isinstance(transaction, Task)
+            return self._accuse(transaction)
         except PeerFault as error:
             return error.message[:REASON_MOST]
         if isinstance(transaction, Task):
@@ -185,21 +298,25 @@ class Intake:
 
     def _refuse(self, task: Task, refusal: "_Refusal") -> None:
         """Forget a pending task and tell its account why."""
-        if len(self._refused) >= REFUSALS_KEPT:
-            del self._refused[next(iter(self._refused))]
-        self._refused[task.id] = refusal
+        self._note(task, refusal)
         self._moved.pop(task.id, None)
         if self._given.pop(task.id, None) is not None:
             self._ports.order(work.Forget(task))
         self.mempool.drop(task)
         self._ports.send(task.sender, Receipt(task.id, refusal.reason))
 
+    def _note(self, task: Task, refusal: "_Refusal") -> None:
+        if len(self._refused) >= REFUSALS_KEPT:
+            del self._refused[next(iter(self._refused))]
+        self._refused[task.id] = refusal
+
     def _gather(self, task: Task, sender: str) -> None:
-        missing = [digest for digest in task.files if not self._ports.has_file(digest)]
-        if missing:
+        if not all(map(self._ports.has_file, task.files)):
+            self._checked.discard(task.id)  # it was away for a while, and its files with it
+        if task.id not in self._checked:
             holders = dict.fromkeys([task.sender, sender, *self._genesis.roster])
             holders.pop(self._address, None)
-            self._ports.want_files(missing, holders, self._genesis.bounds.files_bytes)
+            self._ports.want_files(task.files, holders, self._genesis.bounds.files_bytes, task)
         self._inspect_if_complete(task)
 
     def _inspect_if_complete(self, task: Task) -> None:

@@ -1,21 +1,24 @@
 """Pending transactions: admission, what is ready to be packed, and the trial that packs it.
 
-A transaction waits here from its arrival until a final block holds it or the state no longer admits it. A task is
-ready once its files are held and checked and 3Δ have passed, so that the others have them too.
+A transaction waits here from its arrival until a final block holds it or the state no longer admits it. Every kind has
+room of its own, so that none keeps out another. A task is ready once its files are held and checked and 3Δ have passed,
+so that the others have them too.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from fedcoin_cli.application.miner.signatures import Signatures
 from fedcoin_cli.contract.task import check_task
 from ledger_store.block import Block, Certificate, make_block
 from ledger_store.canonical import encode
-from ledger_store.errors import PeerFault
+from ledger_store.errors import BadSignature, PeerFault
 from ledger_store.state import State, Transition, refuse
 from ledger_store.transaction import Cancel, Close, Result, Task, Transaction, Transfer
 
 PENDING_AN_ACCOUNT = 16
-PENDING = 10_000
+PENDING = {"transfer": 8_000, "task": 128, "cancel": 1_000}
 
 Pendable = Transfer | Task | Cancel
 
@@ -33,6 +36,7 @@ class Mempool:
         self._delta_ms = delta_ms
         self._senders: dict[str, dict[int, _Entry]] = {}
         self._ids: set[str] = set()
+        self._kinds: Counter[str] = Counter()
 
     def __contains__(self, transaction: str) -> bool:
         return transaction in self._ids
@@ -45,28 +49,42 @@ class Mempool:
             for _, entry in sorted(entries.items()):
                 yield entry.transaction
 
-    def admit(self, transaction: Transaction, state: State, now_ms: int) -> None:
-        """Take a transaction that would be valid after the sender's pending ones; raises `InvalidTransaction`."""
+    def admit(self, transaction: Transaction, state: State, now_ms: int, *, signed: bool = False) -> None:
+        """Take a transaction that would be valid after the sender's pending ones; raises `InvalidTransaction`.
+
+        A false signature of a client is a `BadSignature`; `signed` says that those were looked at.
+        """
         refuse(isinstance(transaction, Close | Result), "only miners close and settle tasks")
         assert isinstance(transaction, Pendable)
         if transaction.id in self._ids:
             return
+        self.examine(transaction, state)
+        if isinstance(transaction, Task) and not signed and not _signed(transaction, state):
+            raise BadSignature("a client's signature is wrong")
+        ready = None if isinstance(transaction, Task) else now_ms
+        self._senders.setdefault(transaction.sender, {})[transaction.sequence] = _Entry(transaction, ready)
+        self._ids.add(transaction.id)
+        self._kinds[transaction.kind] += 1
+
+    def examine(self, transaction: Pendable, state: State) -> None:
+        """All that keeps a transaction out but its clients' signatures, what costs least first."""
         entries = self._senders.get(transaction.sender, {})
         refuse(
             len(entries) >= PENDING_AN_ACCOUNT,
             f"{PENDING_AN_ACCOUNT} transactions of this account are pending",
         )
-        refuse(len(self._ids) >= PENDING, "too many transactions are pending")
+        full = self._kinds[transaction.kind] >= PENDING[transaction.kind]
+        refuse(full, f"too many transactions of this kind are pending: {transaction.kind}")
+        # Whoever holds nothing has not even its own signature looked at.
+        least, balance = _least_micro(transaction, state), state.balances.get(transaction.sender, 0)
+        refuse(balance < least, f"a balance of {balance} micro does not cover {least}")
         refuse(not transaction.verified(state.genesis.id), "the signature is wrong")
         if isinstance(transaction, Task):
-            check_task(transaction)
-        trial = _trial(state, trusted=not isinstance(transaction, Task))
+            check_task(transaction, state.genesis)
+        trial = _trial(state)
         for earlier in sorted(entries):
             trial.execute(entries[earlier].transaction)
         trial.execute(transaction)
-        ready = None if isinstance(transaction, Task) else now_ms
-        self._senders.setdefault(transaction.sender, {})[transaction.sequence] = _Entry(transaction, ready)
-        self._ids.add(transaction.id)
 
     def at(self, sender: str, sequence: int) -> Pendable | None:
         """What is pending of `sender` under this sequence number."""
@@ -93,21 +111,31 @@ class Mempool:
         """Forget a transaction and those of its sender behind it."""
         entries = self._senders.get(transaction.sender, {})
         for sequence in [sequence for sequence in entries if sequence >= transaction.sequence]:
-            self._ids.discard(entries.pop(sequence).transaction.id)
+            self._forget(entries, sequence)
+        if not entries:
+            self._senders.pop(transaction.sender, None)
 
-    def prune(self, state: State) -> None:
-        """Forget what the new state holds already or admits no longer."""
+    def prune(self, state: State, touched: Iterable[str]) -> None:
+        """Forget what the new state holds already or admits no longer.
+
+        Only accounts that the block touched are looked at, and those with a task or a cancellation: these depend on
+        the queue, too.
+        """
+        moved = set(touched)
         for sender, entries in list(self._senders.items()):
+            if sender not in moved and all(isinstance(one.transaction, Transfer) for one in entries.values()):
+                continue
             done = state.sequences.get(sender, 0)
             for sequence in [sequence for sequence in entries if sequence <= done]:
-                self._ids.discard(entries.pop(sequence).transaction.id)
-        trial = _trial(state)
-        for sender in sorted(self._senders):
-            waiting = [entry.transaction for _, entry in sorted(self._senders[sender].items())]
-            if not all(_admits(trial, transaction) for transaction in waiting):
-                self._keep_admissible(_trial(state), waiting)  # another's debit may be to blame: try it alone
-            if not self._senders[sender]:
-                del self._senders[sender]
+                self._forget(entries, sequence)
+            self._keep_admissible(_trial(state), [entry.transaction for _, entry in sorted(entries.items())])
+            if not entries:
+                self._senders.pop(sender, None)
+
+    def _forget(self, entries: dict[int, _Entry], sequence: int) -> None:
+        gone = entries.pop(sequence).transaction
+        self._ids.discard(gone.id)
+        self._kinds[gone.kind] -= 1
 
     def _keep_admissible(self, trial: Transition, waiting: list[Pendable]) -> None:
         for transaction in waiting:
@@ -156,10 +184,24 @@ class Mempool:
         return chosen
 
 
-def _trial(state: State, *, trusted: bool = True) -> Transition:
-    """A scratch transition; signatures were checked at admission."""
+def _trial(state: State) -> Transition:
+    """A scratch transition; signatures are checked at admission."""
     empty = make_block(state.head, state.height + 1, state.time_ms, 0, 0, (), None)
-    return Transition(state, empty, trusted)
+    return Transition(state, empty, trusted=True)
+
+
+def _least_micro(transaction: Pendable, state: State) -> int:
+    match transaction:
+        case Transfer():
+            return transaction.amount_micro
+        case Task():
+            return transaction.price_micro + state.genesis.bounds.task_deposit_micro
+        case Cancel():
+            return 0
+
+
+def _signed(task: Task, state: State) -> bool:
+    return Signatures(task, state.genesis.id).good(len(task.updates)) is True
 
 
 def _admits(trial: Transition, transaction: Pendable) -> bool:

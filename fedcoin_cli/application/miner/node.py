@@ -17,31 +17,53 @@ from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
 from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.fetched import Fetched
+from fedcoin_cli.application.miner.guests import Guests
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
+from fedcoin_cli.application.miner.lobby import Lobby
 from fedcoin_cli.application.miner.ports import RosterSigner
+from fedcoin_cli.application.miner.readers import Readers
 from fedcoin_cli.application.miner.replica import Replica, reconcile
-from fedcoin_cli.application.miner.twins import Twins
+from fedcoin_cli.application.miner.twins import Twins, beside, is_beside
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
+from fedcoin_cli.contract.task import attempt_bytes
 from fedcoin_cli.network.admission import Admission
 from fedcoin_cli.network.blobs import Blobs
 from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Certified, Message, Recall, Status, Taken, Vote
+from fedcoin_cli.network.message import (
+    Beside,
+    Certified,
+    Message,
+    Recall,
+    Status,
+    Taken,
+    Vote,
+    rank,
+)
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Arrived, Failed, Lied
+from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Purse, Removed
 from ledger_store.block import Block
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
+from ledger_store.snapshot import Seal
 from ledger_store.transaction import Cancel, Close, Result, Task
 
-GUEST_LEAST_MICRO = 10**6
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
+# How long one turn listens to guests: what the miners say is read before, and again after it.
+GUESTS_MS = 10
 DISK_LEAST_BYTES = 256 * 2**20
+# What the task at work leaves: the ledger and the vote log grow, too.
+WORK_LEAST_BYTES = 16 * 2**20
+# Pending tasks together may weigh as much as so many of the largest; those of one account as much as one.
+PENDING_TASKS = 4
+SETTLE_EVERY_MS = 1_000
 DISK_LOW_TOLD_MS = 60_000
+CLOCK_TOLD_MS = 60_000
 MALFORMED_TOLD_MS = 60_000
 MALFORMED_SENDERS = 1_000
 
@@ -79,14 +101,20 @@ class Node:
         workspace, folder = self._config.workspace, self._config.folder
         self.events = EventLog(folder.log)
         self._stack.callback(self.events.close)
-        self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path))
+        seal = Seal(self._key, self.genesis)
+        self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path, seal))
+        if self._ledger.ignored_snapshot:
+            hint = "it is not sealed by this miner's key; all blocks were folded instead, and it is made anew"
+            self.events.write("snapshot ignored", hint=hint)
         if self._ledger.torn is not None:
             self.events.write("repaired", moved=str(self._ledger.torn))
         log, remembered = self._open_log()
         reconcile(self._ledger, remembered)
         self._stopping = False
+        self._lobby = Lobby()
         self._malformed_told: dict[str, int] = {}
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
+        self._clock_told_ms = self.now_ms() - CLOCK_TOLD_MS
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -95,7 +123,7 @@ class Node:
         peers = read_peers(workspace.peers_file)
         own = self._own_entry(peers)
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
-        self._admit_guests()
+        self._guests = Guests(self._admission, self._ledger.tip.state)
         others = [
             peer
             for peer in listening(workspace.peers_file, self.genesis.roster)
@@ -107,19 +135,22 @@ class Node:
         )
         self._stack.callback(self._p2p.close)
         self._store = Store(workspace.store)
-        self._housekeeping = Housekeeping(
-            self._ledger, self._store, self._config.settings.storage.keep_rounds
-        )
+        fetched = Fetched(folder.path, [miner.path for miner in workspace.miners])
+        keep = self._config.settings.storage.keep_rounds
+        self._housekeeping = Housekeeping(self._ledger, self._store, keep, fetched)
         self._untidy = False
-        self._inspected: dict[str, Task] = {}
-        door = Door(host, own.port + 1, self._admission)
-        self._blobs = Blobs(self._key, self._store, {p.address: p.files for p in others}, door)
+        self._dying: set[str] = set()
+        self._settled_ms = self.now_ms()
+        self._sweep_fetched()
+        self._readers = self._open_readers()
+        files, door = {p.address: p.files for p in others}, Door(host, own.port + 1, self._admission)
+        self._blobs = Blobs(self._key, self._store, files, door, self._readers.may_read)
         self._stack.callback(self._blobs.close)
         self._child: Child | None = None
         self._child_restart_at = 0
         self._start_child()
         self._stack.callback(self._end_child)
-        nonce = secrets.token_hex(16)
+        self._nonce = nonce = secrets.token_hex(16)
         self._twins = Twins(nonce, self.genesis.faults)
         self._replica = Replica(
             self.genesis,
@@ -148,6 +179,15 @@ class Node:
                 hint="it observes until others have moved on; where all are needed: fedcoin repair --forget-log",
             )
         return log, remembered
+
+    def _open_readers(self) -> Readers:
+        """Who may read what, by the ledger as it is: every task that there ever was, in its order, and kept tables."""
+        readers = Readers(self._admission.members)
+        for record in sorted(self._ledger.tip.state.tasks.values(), key=lambda one: one.height):
+            readers.began(record.task)
+        for task, tables in self._housekeeping.kept():
+            readers.revealed(task.id, tables)
+        return readers
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
         for peer in peers:
@@ -178,20 +218,33 @@ class Node:
             self._turn()
 
     def _turn(self) -> None:
-        wait_ms = min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms()))
+        wait_ms = (
+            min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms())) if not self._lobby else 0
+        )
         fds = [self._blobs.fileno(), self._wake_read]
         if self._child is not None:
             fds.append(self._child.fileno())
         frames, _ = self._p2p.poll(wait_ms, fds)
         for sender, frame in frames:
-            self._take(sender, frame)
+            if sender in self.genesis.roster:
+                self._take(sender, frame)
+            else:
+                self._lobby.push(sender, frame)
+        until_ms = self.now_ms() + GUESTS_MS
+        while self._lobby and self.now_ms() < until_ms:
+            self._take(*self._lobby.pop())
         for event in self._blobs.events():
             if isinstance(event, Arrived):
                 self._replica.file_arrived(event.digest)
+            elif isinstance(event, Removed):
+                self._dying.discard(event.digest)
             elif isinstance(event, Failed | Lied):
                 self.events.write("file", digest=event.digest, problem=type(event).__name__.lower())
         self._hear_child()
         self._replica.tick()
+        if self.now_ms() - self._settled_ms >= SETTLE_EVERY_MS:
+            self._settle_fetched()
+        self._tell_clock()
         if self._untidy:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
@@ -207,9 +260,19 @@ class Node:
                 self._meet(sender, message.nonce)
             case Recall() if self._twins.contested(sender, self.now_ms()) and self._p2p.inbound(sender) > 1:
                 return  # whoever of the two came second must not vote
-            case Taken() if sender in self.genesis.roster:
-                self._hear_taken(sender, message.nonce)
+            case Taken() if sender in self.genesis.roster and message.nonce != self._nonce:
+                self.send(sender, beside(self._key, self.genesis.id, message.nonce))
+            case Beside() if sender in self.genesis.roster:
+                self._hear_beside(sender, message)
         self._replica.receive(sender, message)
+
+    def _tell_clock(self) -> None:
+        """Once in a while: why this miner votes for nothing new."""
+        minutes = self._replica.clock_behind_ms // 60_000
+        if minutes and self.now_ms() - self._clock_told_ms >= CLOCK_TOLD_MS:
+            self._clock_told_ms = self.now_ms()
+            hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; set the clock"
+            self.events.write("clock behind", minutes=minutes, hint=hint)
 
     def _meet(self, sender: str, nonce: str) -> None:
         """A heartbeat: if two processes speak with one key, tell both which came second."""
@@ -217,8 +280,13 @@ class Node:
         if second is not None:
             self._p2p.answer_each(sender, to_frame(Taken(second)))
 
-    def _hear_taken(self, sender: str, nonce: str) -> None:
-        if self._twins.accused(sender, nonce):
+    def _hear_beside(self, sender: str, said: Beside) -> None:
+        """Of the own nonce, that another process holds this key; of another's, for that one to know."""
+        if said.nonce != self._nonce:
+            if self._twins.contested(sender, self.now_ms()) and is_beside(sender, self.genesis.id, said):
+                self._p2p.answer_each(sender, to_frame(said))
+            return
+        if is_beside(self._key.address, self.genesis.id, said) and self._twins.accused(sender, said.nonce):
             where = str(self._config.workspace.key_file(self._config.folder.name))
             hint = "one process a key: stop the other one, wherever it runs, or leave this one off"
             raise KeyFailure("another process already mines with this key", where=where, hint=hint)
@@ -254,19 +322,12 @@ class Node:
         for answer in self._child.answers():
             self._tell(answer)
             self._replica.answer(answer)
-            if isinstance(answer, work.Inspected):
-                self._inspection_ended(answer)
         if not self._child.alive:
             self._child.close()
             self._child = None
             self._child_restart_at = self.now_ms() + CHILD_RESTART_MS
             self._replica.engine = ""
             self.events.write("worker died", hint="see the lines above; it is started again")
-
-    def _inspection_ended(self, answer: work.Inspected) -> None:
-        task = self._inspected.pop(answer.task, None)
-        if task is not None and answer.error is not None:
-            self._housekeeping.refused(task, self._replica.pending_tasks)
 
     def _tell(self, answer: work.Answer) -> None:
         match answer:
@@ -282,7 +343,11 @@ class Node:
                     total=answer.total,
                     error_micro=answer.error_micro,
                 )
+                if answer.full:
+                    hint = "its counts fill the memory that a miner takes for them: it walks no further"
+                    self.events.write("memory full", task=answer.task, rankings=answer.rankings, hint=hint)
             case work.Estimated():
+                self._housekeeping.works_on([answer.table])
                 self.events.write(
                     "estimated",
                     task=answer.task,
@@ -290,6 +355,8 @@ class Node:
                     rankings=answer.rankings,
                     exact=answer.exact,
                 )
+            case work.Inspecting():
+                self.events.write("inspecting", task=answer.task, done=answer.done, total=answer.total)
             case work.Inspected():
                 self.events.write("inspected", task=answer.task, error=answer.error)
             case work.TableVerified():
@@ -317,49 +384,77 @@ class Node:
 
     def send(self, to: str, message: Message) -> None:
         """To one peer by address; may be lost."""
-        self._p2p.send(to, to_frame(message))
+        self._p2p.send(to, to_frame(message), rank(message))
 
     def broadcast(self, message: Message) -> None:
         """To all other miners; may be lost."""
-        self._p2p.broadcast(to_frame(message))
+        self._p2p.broadcast(to_frame(message), rank(message))
 
     def order(self, order: work.Order) -> None:
         """To the mining child; while there is none the replica gives the order again later."""
-        if isinstance(order, work.Inspect):
-            self._inspected[order.task.id] = order.task
-        elif isinstance(order, work.Forget):
-            self._inspected.pop(order.task.id, None)
+        if isinstance(order, work.VerifyTable | work.VerifyMask):
+            self._housekeeping.works_on([order.reveal.table])
         if self._child is not None:
             self._child.order(order)
 
     def has_file(self, digest: str) -> bool:
         """Whether the store holds it."""
-        return self._store.has(digest)
+        return digest not in self._dying and self._store.has(digest)
 
     def has_room(self) -> bool:
-        """Whether the disk has room for another task's files and tables; told when it has not."""
-        if shutil.disk_usage(self._store.folder).free >= DISK_LEAST_BYTES:
+        """Whether the disk has room for another task beside the tables that the one at work may bring."""
+        if shutil.disk_usage(self._store.folder).free >= self._reserve_bytes:
             return True
         if self.now_ms() - self._disk_low_told_ms >= DISK_LOW_TOLD_MS:
             self._disk_low_told_ms = self.now_ms()
             self.events.write("disk low", hint="free some space: no new task is accepted here")
         return False
 
-    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
-        """Get files by digest from any holder; refused while the disk is nearly full."""
-        if not self.has_room():
-            return
-        self._blobs.want(list(digests), each_bytes=most_bytes, all_bytes=most_bytes, holders=list(holders))
+    @property
+    def _reserve_bytes(self) -> int:
+        """What a pending task must leave: all miners' tables of the attempt at work may still have to come."""
+        current = self._ledger.tip.state.current
+        if current is None:
+            return DISK_LEAST_BYTES
+        most = attempt_bytes(current, self.genesis)
+        return DISK_LEAST_BYTES + len(self.genesis.roster) * most
+
+    def want_files(
+        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+    ) -> None:
+        """Get files by digest from any holder; those of the task at work although the disk is nearly full."""
+        purses: tuple[Purse, ...] = ()
+        least_bytes, wanted = WORK_LEAST_BYTES, list(digests)
+        if pending is None:
+            self._housekeeping.works_on(wanted)
+        else:
+            if not self.has_room():
+                return
+            self._housekeeping.wanted(pending, self._dying)
+            purses = (Purse("pending", PENDING_TASKS * most_bytes), Purse(pending.sender, most_bytes))
+            least_bytes = self._reserve_bytes
+        self._blobs.want(
+            [digest for digest in wanted if not self.has_file(digest)],
+            each_bytes=most_bytes,
+            all_bytes=most_bytes,
+            holders=list(holders),
+            purses=purses,
+            reserve_bytes=least_bytes,
+        )
 
     def applied(self, block: Block) -> None:
         """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
         kinds = [transaction.kind for transaction in block.transactions]
         self.events.write("block", height=block.height, id=block.id, transactions=kinds)
+        self._readers.follow(block.transactions)
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result):
                 record = self._ledger.tip.state.tasks[transaction.task]
                 self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
-        self._admit_guests()
+                self._guests.part(record.task.sender, self.now_ms())
+            else:
+                self._guests.part(transaction.sender, self.now_ms())
+        self._guests.follow(self._ledger.tip.state, self.now_ms())
         self._untidy |= any(isinstance(one, Result | Close | Cancel) for one in block.transactions)
 
     def keep_evidence(self, height: int, proofs: list[Vote | Certified]) -> None:
@@ -372,10 +467,18 @@ class Node:
 
     # Housekeeping -----------------------------------------------------------------------------------------------
 
-    def _admit_guests(self) -> None:
-        """Accounts of at least one coin, and those whose coins stand in escrow."""
-        state = self._ledger.tip.state
-        waiting = [state.tasks[task].task.sender for task in state.queue]
-        rich = [address for address, micro in state.balances.items() if micro >= GUEST_LEAST_MICRO]
-        spoke = [address for address in rich if address in state.sequences]
-        self._admission.admit([*waiting, *spoke, *rich])
+    def _settle_fetched(self) -> None:
+        """Whatever made an end of a pending task: what was fetched for it goes, unless something else needs it."""
+        self._settled_ms = self.now_ms()
+        stays, gone = self._housekeeping.settle(self._replica.pending_tasks)
+        if stays:
+            self._blobs.release(stays)
+        if gone:
+            self._dying |= gone
+            self._blobs.remove(gone)
+
+    def _sweep_fetched(self) -> None:
+        """At the start nothing is pending: what an earlier process fetched for such tasks goes, whole or not."""
+        for digest in self._housekeeping.settle(())[1]:
+            self._store.remove(digest)
+            self._store.partial(digest, self._key.address).discard()

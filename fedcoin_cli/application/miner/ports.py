@@ -15,6 +15,7 @@ from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
 from ledger_store.genesis import Genesis
 from ledger_store.keys import KeyPair, verify
+from ledger_store.transaction import Task
 
 
 class Ledger(Protocol):
@@ -71,8 +72,14 @@ class Ports(Protocol):
         """Whether the disk has room for another task's files and tables."""
         ...
 
-    def want_files(self, digests: Iterable[str], holders: Iterable[str], most_bytes: int) -> None:
-        """Get files by digest from any holder; `file_arrived` follows for each."""
+    def want_files(
+        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+    ) -> None:
+        """Get those of these files that are not here from any holder; `file_arrived` follows for each.
+
+        For a `pending` task they go when it is refused, and they burden its account; without one the attempt at work
+        needs them.
+        """
         ...
 
     def applied(self, block: Block) -> None:

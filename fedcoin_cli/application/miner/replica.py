@@ -85,6 +85,9 @@ class Replica:
         self.ledger = ledger
         self.ports = ports
         self.engine = ""
+        # How far the last fresh block that was offered is ahead of this clock, when that is too far to vote for it.
+        self.clock_behind_ms = 0
+        self._inspecting: work.Inspecting | None = None
         self._signer = signer
         self._log = log
         self._nonce = nonce
@@ -125,7 +128,10 @@ class Replica:
         match answer:
             case work.Ready():
                 self.engine = answer.engine
+            case work.Inspecting():
+                self._inspecting = answer
             case work.Inspected():
+                self._inspecting = None
                 if self._intake.inspected(answer):
                     self.ports.broadcast(self._status())
             case work.Mined():
@@ -160,6 +166,7 @@ class Replica:
             spread = (STANDSTILL_MOST_MS - STANDSTILL_LEAST_MS) * self._council.me // self._council.miners
             self._standstill_at = now + STANDSTILL_LEAST_MS + spread
             self._standstill()
+        self._intake.verify()
         self._settle()
 
     # Questions --------------------------------------------------------------------------------------------------
@@ -177,7 +184,7 @@ class Replica:
         ):
             if time is not None and now < time < earliest:
                 earliest = time
-        return earliest
+        return min(earliest, now + 1) if self._intake.is_verifying else earliest
 
     @property
     def voting(self) -> bool:
@@ -194,14 +201,16 @@ class Replica:
         machine = self.taskwork.machine
         mined = self.taskwork.progress
         current = mined is not None and machine is not None and mined.task == machine.attempt.task
+        inspecting = self._inspecting if self._phase() == "files" else None
+        looked = (0, 0) if inspecting is None else (inspecting.done, inspecting.total)
         return Standing(
             height=self.ledger.tip.height,
             task=None if machine is None else machine.attempt.task,
             attempt=0 if machine is None else machine.attempt.number,
             phase=self._phase(),
             rankings=mined.rankings if mined is not None and current else 0,
-            evaluated=mined.evaluated if mined is not None and current else 0,
-            total=mined.total if mined is not None and current else 0,
+            evaluated=mined.evaluated if mined is not None and current else looked[0],
+            total=mined.total if mined is not None and current else looked[1],
             remaining_ms=self.taskwork.remaining_ms if self._phase() == "mining" else 0,
             peers=self.ports.connected(),
             error_micro=mined.error_micro if mined is not None and current else None,
@@ -333,8 +342,11 @@ class Replica:
 
     def acceptable(self, block: Block) -> bool:
         """Local check of a fresh block: its time, its tasks' files, its close or result."""
-        if block.header.time_ms > self.ports.wall_ms() + CLOCK_SKEW_MS:
+        ahead_ms = block.header.time_ms - self.ports.wall_ms()
+        if ahead_ms > CLOCK_SKEW_MS:
+            self.clock_behind_ms = ahead_ms
             return False
+        self.clock_behind_ms = 0
         return all(self._accepts(transaction) for transaction in block.transactions)
 
     def pack(self, view: int) -> Block | None:
@@ -406,7 +418,7 @@ class Replica:
         self.ledger.append(block, certificate)
         self._applied_ms = self.ports.now_ms()
         self._validated.clear()
-        self._intake.applied()
+        self._intake.applied(block)
         self._simplex = self._next_height()
         self.taskwork.follow(self._said)
         self.ports.applied(block)

@@ -23,11 +23,8 @@ _KINDS = ("mine", "weigh", "table", "mask")
 
 
 def table_bytes(task: Task, reveal: Reveal, bounds: Bounds) -> int:
-    """The most that is fetched for a table of this reveal.
-
-    A liar may claim exact values for 1,000 clients: never more than a task's files may weigh.
-    """
-    return min(most_table_bytes(task, reveal), bounds.files_bytes)
+    """The most that is fetched for a table of this reveal."""
+    return min(most_table_bytes(task, reveal), bounds.table_bytes)
 
 
 class TaskWork:
@@ -119,7 +116,8 @@ class TaskWork:
     def tick(self) -> None:
         """Time has passed."""
         if self.machine is not None:
-            self._run(self.machine.tick(self._ports.now_ms()))
+            alone = self.machine.closed_ms is not None and self._ports.connected() + 1 < self._genesis.quorum
+            self._run(self.machine.tick(self._ports.now_ms(), together=not alone))
 
     def standstill(self) -> None:
         """Say again what others may lack; ask again for files and tables that did not come."""
@@ -212,7 +210,10 @@ class TaskWork:
         if mines and self._address in self.machine.attempt.expected:
             assert record.seed is not None
             deadline = started + record.task.runtime_ms
-            order = work.Mine(record.task, record.attempt, record.seed, deadline)
+            attempt = self.machine.attempt
+            order = work.Mine(
+                record.task, record.attempt, record.seed, deadline, attempt.most_rankings, attempt.exact
+            )
             self._orders.give(("mine", record.task.id), order)
         self._want_files()
 

@@ -1,15 +1,29 @@
 """Twins: one miner's key in two processes, noticed by those who hear both (pure).
 
 Every process has a nonce in its STATUS. A new nonce may be a restart: the old process is then silent. When the old one
-is heard again within the lease, both live, and the newer one is told to end. A miner believes that only of more than
-f others, for a liar could end it otherwise.
+is heard again within the lease, both live, and the newer one is told to end. It believes that of more than f others,
+and only with the older one's signature over the newer one's nonce: where f is 0 a single liar could end it otherwise,
+and a nonce that is drawn at every start can be signed by nobody but a process that lives beside it.
 """
 
 from dataclasses import dataclass
 
+from fedcoin_cli.network.message import Beside
+from ledger_store.keys import KeyPair, verify
+
 LEASE_MS = 6_000
 # The old process must be heard this long after the new one began: before, it may be what was still on its way.
 OVERLAP_MS = 1_500
+
+
+def beside(key: KeyPair, genesis: str, nonce: str) -> Beside:
+    """The word of a process with this key: it lives beside the one with another nonce, `nonce`."""
+    return Beside(nonce, key.sign("beside", genesis, {"nonce": nonce}))
+
+
+def is_beside(address: str, genesis: str, said: Beside) -> bool:
+    """Whether a process with the key of `address` said so."""
+    return verify(address, "beside", genesis, {"nonce": said.nonce}, said.signature)
 
 
 @dataclass(slots=True)
@@ -52,7 +66,7 @@ class Twins:
         return holder is not None and holder.newer is not None and now_ms - holder.heard_ms <= LEASE_MS
 
     def accused(self, sender: str, nonce: str) -> bool:
-        """A miner says that the process with this nonce came second; whether this one has to end now."""
+        """A miner proves that the process with this nonce has another beside it; whether this one has to end now."""
         if nonce == self._own:
             self._accusers.add(sender)
         return len(self._accusers) > self._faults

@@ -5,9 +5,10 @@ transaction that stores the decided block, so the log stays small. A log also kn
 made anew where another was lost is not, until its miner may vote again. `VoteLog` knows bytes and order, not meaning.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Certified, CommitNote, FinalBlock, Proposal, RevealNote, Vote
 from ledger_store.block import VIEW_MAX, Block, Certificate
 from ledger_store.canonical import DIGEST_LENGTH, decode, encode
-from ledger_store.disk import put_in_place, refusals
+from ledger_store.disk import put_in_place, refusals, sweep, unguessable
 from ledger_store.errors import KeyFailure, Malformed, StorageFailure
 from ledger_store.fields import Fields
 from ledger_store.genesis import ROSTER_MAX
@@ -29,6 +30,8 @@ Record = (
     Proposal | Vote | Certified | Forgotten | CommitNote | RevealNote | Opening | Frozen | Started | Abstained
 )
 
+# A vote log tells what its miner has estimated before the others may know it.
+_PRIVATE = 0o600
 _SCHEMA = """
 CREATE TABLE bound (key TEXT NOT NULL, genesis TEXT NOT NULL, whole INTEGER NOT NULL);
 CREATE TABLE said (id INTEGER PRIMARY KEY, height INTEGER NOT NULL, task TEXT NOT NULL, record BLOB NOT NULL);
@@ -66,6 +69,10 @@ class VoteLog:
         self._path = path
         with _told(path, "cannot be opened"):
             self._database = _open(path, "WAL")
+            # SQLite gives its journals the mode of the log, but not those that stand there already.
+            for name in (path.name, path.name + "-wal", path.name + "-shm"):
+                with suppress(OSError):
+                    path.with_name(name).chmod(_PRIVATE)
             try:
                 row = self._database.execute("SELECT key, genesis FROM bound").fetchone()
                 if row != (key, genesis):
@@ -80,11 +87,14 @@ class VoteLog:
 
         `init` does this once. Where a log is missing later on, votes were lost: the new one is not `whole`.
         """
-        staged = path.with_name(path.name + ".new")
-        with refusals(staged):
+        with refusals(path):
             # SQLite would play a journal of the lost log into the new one.
-            for name in (path.name + "-wal", path.name + "-shm", staged.name):
+            for name in (path.name + "-wal", path.name + "-shm"):
                 path.with_name(name).unlink(missing_ok=True)
+            sweep(path)
+            staged, handle = unguessable(path, _PRIVATE)
+            os.fchmod(handle, _PRIVATE)
+            os.close(handle)
         with _told(path, "cannot be made"), closing(_open(staged, "DELETE")) as database:
             database.executescript(_SCHEMA)
             with database:

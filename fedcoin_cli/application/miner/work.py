@@ -3,10 +3,10 @@
 Only these values cross between the process that votes and the process that computes.
 """
 
+import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ledger_store.canonical import decode, encode
 from ledger_store.errors import Malformed
 from ledger_store.transaction import Reveal, Task, parse_transaction, read_reveal
 
@@ -30,12 +30,17 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class Mine:
-    """Walk rankings of (seed, own key) until `deadline_ms` on the host's monotonic clock, or exact values."""
+    """Walk up to `most_rankings` of (seed, own key) until `deadline_ms` on the host's monotonic clock.
+
+    Or evaluate all coalitions, where `exact` values may be claimed.
+    """
 
     task: Task
     attempt: int
     seed: str
     deadline_ms: int
+    most_rankings: int
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,15 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Inspecting:
+    """Progress of an inspection: so many coalitions of those that it looks at."""
+
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Inspected:
     """`error` None: the files are what the task says and no update makes rounding matter."""
 
@@ -97,6 +111,7 @@ class Mined:
     """Progress while mining; `total` is 2^K − 1 on the way to exact values, else 0.
 
     `error_micro` is the largest standard error of a payment by this miner's own rankings, None where none is known.
+    `full`: it walks no further, for want of memory.
     """
 
     task: str
@@ -105,6 +120,7 @@ class Mined:
     evaluated: int
     total: int
     error_micro: int | None
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +167,7 @@ class MaskVerified:
     wrong: bool
 
 
-Answer = Ready | Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
+Answer = Ready | Inspecting | Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
 
 _KINDS: dict[str, type[Order | Answer]] = {
     kind.__name__: kind
@@ -164,6 +180,7 @@ _KINDS: dict[str, type[Order | Answer]] = {
         VerifyMask,
         Forget,
         Ready,
+        Inspecting,
         Inspected,
         Mined,
         Estimated,
@@ -186,19 +203,28 @@ def needed_files(order: Order) -> tuple[str, ...]:
 
 
 def to_line(value: Order | Answer) -> bytes:
-    """One line of canonical JSON, newline included; integers of any size travel as decimal strings."""
+    """One line of JSON, newline included; integers of any size travel as decimal strings.
+
+    Not canonical JSON, which is ASCII alone: a store lies wherever a person wants it, whatever its name's letters.
+    """
     body = {field.name: _plain(field.name, getattr(value, field.name)) for field in fields(value)}
-    return encode({type(value).__name__: body}) + b"\n"
+    return json.dumps({type(value).__name__: body}).encode("ascii") + b"\n"
 
 
 def from_line(line: bytes) -> Order | Answer:
     """Read such a line; the pipe's other end is our own child, so only its form is checked."""
-    outer = decode(line.rstrip(b"\n"))
-    ((name, body),) = outer.items()
+    try:
+        ((name, body),) = json.loads(line, parse_float=_no_float).items()
+    except (ValueError, AttributeError) as error:
+        raise Malformed("pipe: no line of a child") from error
     kind = _KINDS.get(name)
     if kind is None:
         raise Malformed(f"pipe: unknown kind {name}")
     return kind(**{key: _rich(key, value) for key, value in body.items()})
+
+
+def _no_float(text: str) -> float:
+    raise Malformed(f"pipe: a fraction, {text[:20]}")
 
 
 def _plain(name: str, value: Any) -> Any:

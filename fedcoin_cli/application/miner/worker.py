@@ -5,33 +5,45 @@ when its input closes. While it mines it works in short slices and looks for ord
 a task (game, engine, counts) is kept until the task is forgotten.
 """
 
+import logging
 import os
 import select
 import time
 from collections import deque
+from functools import cached_property
 from math import ceil, inf
 from pathlib import Path
 from typing import NoReturn
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
+from fedcoin_cli.learning.mining.admission import Inspection
 from fedcoin_cli.learning.mining.checking import Checker
-from fedcoin_cli.learning.mining.choice import describe, engine_for
+from fedcoin_cli.learning.mining.choice import describe, engine_for, whole_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.precision import Precision
 from fedcoin_cli.learning.mining.proxy import ProxyCounts, PublicValues, public_values
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility
+from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility, Whole
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
-from fedcoin_cli.learning.mining.task_game import load_game, refusal
+from fedcoin_cli.learning.mining.task_game import load_game, refused_terms, told
 from fedcoin_cli.network.store import Store
 from ledger_store.errors import Malformed, RoundFilesInvalid
 from ledger_store.transaction import Task
 
 SLICE_S = 0.15
 PROGRESS_S = 0.5
+# While a task is mined, inspections get a smaller part of the time.
+BESIDE_S = 0.03
+# What an inspection may take, whoever asks: a task that pays nothing gets the least.
+FREE_INSPECTION_S = 10.0
+PAID_INSPECTION_S = 600.0
+_FORETOLD_AFTER_S = 2.0
 SAVE_S = 5.0
+OWN_CHECK_S = 1.0
 _READ_BYTES = 2**20
+
+_log = logging.getLogger(__name__)  # without a handler warnings go to standard error: the miner's log
 
 
 class Problem:
@@ -49,7 +61,6 @@ class Problem:
         self._checker: Checker | None = None
         self._public: PublicValues | None = None
         self.session: Session | None = None
-        self.own_table: str | None = None
 
     @property
     def engine(self) -> Utility:
@@ -57,6 +68,11 @@ class Problem:
         if self._engine is None:
             self._engine = engine_for(self.game, self._first, self._threads)
         return self._engine
+
+    @cached_property
+    def whole(self) -> Whole | None:
+        """What counts all its coalitions together, where that is quicker."""
+        return whole_for(self.game, self._first, self._threads)
 
     @property
     def checker(self) -> Checker:
@@ -80,6 +96,46 @@ class Problem:
         return Stakes(self.task.train_micro, values, self.task.payment_error_micro, public.squares)
 
 
+class Inspecting:
+    """An inspection on its way, its time so far, and what it may take."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.work = Inspection(problem.reference, problem.task.id, lambda: problem.engine)
+        task = problem.task
+        self.allowed_s = FREE_INSPECTION_S
+        if task.price_micro > 0:
+            self.allowed_s = max(PAID_INSPECTION_S, task.runtime_ms / 10_000)
+        self._taken_s = self.told_s = 0.0
+        self._begun: tuple[float, float] | None = (
+            None  # after the first slice, which lays out what all others use
+        )
+
+    def advance(self, budget_s: float) -> bool:
+        """Work for about so long; False when nothing is left to do."""
+        began = now = time.monotonic()
+        more = True
+        while more and now - began < budget_s:
+            more = self.work.advance()
+            now = time.monotonic()
+        self._taken_s += now - began
+        self._begun = self._begun or (self._taken_s, self.work.share)
+        return more
+
+    @property
+    def excess(self) -> str | None:
+        """Why it is given up, as soon as that can be foretold."""
+        begun_s, begun = self._begun or (0.0, 0.0)
+        if self._taken_s - begun_s < _FORETOLD_AFTER_S:
+            return None
+        rate_s = (self._taken_s - begun_s) / max(self.work.share - begun, 1e-9)
+        whole_s = begun_s + rate_s * (1 - begun)
+        if whole_s <= self.allowed_s:
+            return None
+        cost = f"would take about {min(whole_s, 1e9):.0f} s here, {self.allowed_s:.0f} s are allowed at this price"
+        return f"inspecting its {self.work.total} coalitions {cost}"
+
+
 class Worker:
     """The loop: orders in, answers out, slices of mining in between."""
 
@@ -94,19 +150,23 @@ class Worker:
         self._told_s = 0.0
         self._saved_s = 0.0
         self._warm: Problem | None = None
+        self._inspections: deque[Inspecting] = deque()
 
     def run(self) -> None:
         """Serve until the input closes."""
         while not self._ended or self._orders:
-            self._read(blocking=not self._orders and self._mining is None and self._warm is None)
+            idle = self._mining is None and self._warm is None and not self._inspections
+            self._read(blocking=idle and not self._orders)
             if self._orders:
                 self._serve(self._orders.popleft())
             elif self._mining is not None:
                 self._slice(self._mining)
+                self._look(BESIDE_S)
+            elif self._inspections:
+                self._look(SLICE_S)
             elif self._warm is not None:
-                _ = (
-                    self._warm.engine
-                )  # laying out or compiling takes a second or two: before RUNTIME starts to count
+                # Laying out or compiling takes a second or two: before RUNTIME starts to count.
+                _ = self._warm.engine, self._warm.whole
                 self._warm = None
 
     def _read(self, *, blocking: bool) -> None:
@@ -120,6 +180,7 @@ class Worker:
             # Without its node a child has nothing to work for: drop what waits.
             self._ended, self._mining = True, None
             self._orders.clear()
+            self._inspections.clear()
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._orders += [order for line in lines if isinstance(order := from_line(line), Order)]
@@ -134,7 +195,7 @@ class Worker:
             case work.Configure():
                 self._configure(order)
             case work.Inspect():
-                self._answer(work.Inspected(order.task.id, self._inspect(order.task)))
+                self._inspect(order.task)
             case work.Mine():
                 self._begin(order)
             case work.Weigh():
@@ -157,20 +218,45 @@ class Worker:
             self._problems[task.id] = Problem(task, self._store, self._config.threads)
         return self._problems[task.id]
 
-    def _inspect(self, task: Task) -> str | None:
+    def _inspect(self, task: Task) -> None:
+        """Read the files; what takes long is done in slices, beside whatever is more urgent."""
         try:
             problem = self._problem(task)
-            error = refusal(task, problem.reference, self._store.path)
+            error = refused_terms(task, problem.reference, self._store.path)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
-            self._warm = problem
+            self._inspections.append(Inspecting(problem))
+        else:
+            self._inspected(task, error)
+
+    def _look(self, budget_s: float) -> None:
+        """A slice of one inspection; they take turns, so that a long one keeps no other waiting."""
+        if not self._inspections:
+            return
+        one = self._inspections.popleft()
+        task = one.problem.task
+        more = one.advance(budget_s)
+        excess = one.excess if more else None
+        if more and excess is None:
+            self._inspections.append(one)
+            now = time.monotonic()
+            if now - one.told_s >= PROGRESS_S:
+                one.told_s = now
+                self._answer(work.Inspecting(task.id, one.work.done, one.work.total))
+            return
+        self._inspected(task, told(one.work.refused) or excess)
+
+    def _inspected(self, task: Task, error: str | None) -> None:
+        if error is None:
+            self._warm = self._problems[task.id]
         else:
             self._forget(task.id)
-        return error
+        self._answer(work.Inspected(task.id, error))
 
     def _forget(self, task: str) -> None:
         self._problems.pop(task, None)
+        self._inspections = deque(one for one in self._inspections if one.problem.task.id != task)
         self._memo(task).unlink(missing_ok=True)
         if self._mining is not None and self._mining.task.id == task:
             self._mining = None
@@ -184,17 +270,17 @@ class Worker:
         engine, stakes = problem.engine, problem.stakes(order.seed)
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
-            estimator: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
+            chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
             plan = Plan(
                 seed=bytes.fromhex(order.seed),
                 key=bytes.fromhex(self._config.address),
                 least=order.task.least_rankings,
-                most=order.task.most_rankings,
+                most=order.most_rankings,
                 runtime_s=left_s,
-                estimator=estimator,
+                estimator=chosen if order.exact else "balanced",
                 stakes=stakes,
             )
-            problem.session = Session(engine, problem.terms, plan)
+            problem.session = Session(engine, problem.terms, plan, whole=problem.whole)
             problem.session.memo.restore(self._memo(order.task.id), order.task.images)
         else:
             problem.session.extend(left_s)
@@ -220,9 +306,14 @@ class Worker:
             self._finish(order, session)
 
     def _finish(self, order: work.Mine, session: Session) -> None:
+        wrong = self._problem(order.task).checker.own_errors(session.memo, OWN_CHECK_S)
+        if wrong:  # who commits to it is accused by all others, and loses the pay
+            _log.warning(
+                "task %.12s: this machine miscounts coalition %x: no commit", order.task.id, wrong[0]
+            )
+            return
         mined = session.estimate()
         table = self._store.put_bytes(mined.table)
-        self._problem(order.task).own_table = table
         place = (order.task.id, order.attempt)
         self._answer(work.Estimated(*place, mined.rankings, mined.exact, mined.sums, mined.values, table))
 
@@ -240,8 +331,6 @@ class Worker:
             return work.TableVerified(*place, False, ())
         if (derived.sums, derived.values) != (reveal.sums, reveal.values):
             return work.TableVerified(*place, False, ())
-        if reveal.table == problem.own_table:
-            return work.TableVerified(*place, True, ())  # the very counts that were evaluated here
         own = None if problem.session is None else problem.session.memo
         wrong = problem.checker.wrong_masks(table, own, order.budget_ms / 1000)
         return work.TableVerified(*place, True, wrong)
@@ -262,6 +351,7 @@ def _mined(order: work.Mine, progress: Progress) -> work.Mined:
         progress.evaluated,
         progress.exact_total or 0,
         _largest_micro(progress.precision),
+        progress.full,
     )
 
 

@@ -1,7 +1,8 @@
 """Asking the miners for files of past rounds: what an auditor lacks, by digest, over the file channel.
 
-It takes no coins: a miner serves whoever its peers file names, and accounts of at least 1 coin. Nothing that comes
-is believed: a file enters the store under the digest that its bytes have, or not at all.
+It takes no coins: a miner gives all files to whoever its peers file names, and those of a round to the round's own
+requester, server and clients; other accounts get none. Nothing that comes is believed: a file enters the store under
+the digest that its bytes have, or not at all.
 """
 
 import select
@@ -93,6 +94,6 @@ class _Fetching:
     def _unreachable(self) -> NetworkFailure:
         hint = "fedcoin status shows which miners answer"
         if self._denied:
-            admitted = "they admit accounts of 1 FedCoin and their peers file"
+            admitted = "they admit accounts of 1 FedCoin and whoever their peers files name"
             hint = f"{len(self._denied)} miners do not admit this key: {admitted}"
         return NetworkFailure("no miner can be reached for files", hint=hint)

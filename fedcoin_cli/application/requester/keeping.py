@@ -9,7 +9,7 @@ from typing import Self
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store import disk
 from ledger_store.block import Block, Certificate
-from ledger_store.errors import Locked
+from ledger_store.errors import Locked, StorageFailure
 from ledger_store.genesis import Genesis
 from ledger_store.jsonl import CHAIN_NAME, ChainFile
 
@@ -19,6 +19,7 @@ class Copy:
 
     def __init__(self, file: ChainFile | None = None) -> None:
         self._file = file
+        self.problem: StorageFailure | None = None
 
     @classmethod
     def of(cls, workspace: Workspace, genesis: Genesis) -> Self:
@@ -28,18 +29,26 @@ class Copy:
             return cls()
         try:
             with disk.refusals(folder):
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
             if (folder / CHAIN_NAME).exists():
-                return cls(ChainFile.open_for_writing(folder))
-            return cls(ChainFile.create(folder, genesis))
+                return cls(ChainFile.open_for_writing(folder, workspace.seal(folder)))
+            return cls(ChainFile.create(folder, genesis, workspace.seal(folder)))
         except Locked:
             return cls()
 
     def keep(self, block: Block, certificate: Certificate) -> None:
         """Append the next block; what is here already is passed over, or gets the certificate that it lacks.
 
-        Raises `StorageFailure`, and `PeerFault` for a block that no session would have verified.
+        A disk that refuses ends the keeping, `problem` says why, and not the session: a payment may be on its way, and
+        is no less final for that. Raises `PeerFault` for a block that no session would have verified.
         """
+        try:
+            self._keep(block, certificate)
+        except StorageFailure as error:
+            self.problem = error
+            self.close()
+
+    def _keep(self, block: Block, certificate: Certificate) -> None:
         if self._file is None or block.height > self._file.height + 1:
             return
         tip = self._file.tip
@@ -52,3 +61,4 @@ class Copy:
         """Give back the file."""
         if self._file is not None:
             self._file.close()
+            self._file = None

@@ -18,7 +18,7 @@ class Line:
     """Two-way connections from `key` to the miners in `peers`; asks how things stand, again and again."""
 
     def __init__(self, key: KeyPair, peers: Iterable[Peer]) -> None:
-        self._wire = P2P(key, {peer.address: peer.messages for peer in peers})
+        self._wire = P2P(key, {peer.address: peer.messages for peer in peers}, asking=True)
         self._heard_s: dict[str, float] = {}
         self._ask_s = 0.0
         self._standings: dict[str, Standing] = {}

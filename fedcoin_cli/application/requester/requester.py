@@ -1,5 +1,6 @@
 """The requester: publish a task and follow it to its end; pay; cancel."""
 
+import secrets
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedcoin_cli.application.books.report import TaskReport, report_of
-from fedcoin_cli.application.requester.session import Make, Patience, Session
+from fedcoin_cli.application.requester.session import Make, Patience, Session, adding
 from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.application.workspace.workspace import Workspace
@@ -70,6 +71,16 @@ class Requester:
         self._stack.close()
 
     @property
+    def on_its_way(self) -> str | None:
+        """The id of a transaction that was sent and is not known to be final."""
+        return self._session.on_its_way
+
+    @property
+    def copy_problem(self) -> str | None:
+        """Why this workspace's copy of the ledger could not be brought up to date."""
+        return self._session.copy_problem
+
+    @property
     def state(self) -> State:
         """The state after the last block that was verified here."""
         return self._session.state
@@ -84,7 +95,11 @@ class Requester:
         Raises `InsufficientFunds`, `SettingsError` for an amount that genesis does not allow, `NetworkFailure`,
         `ConsensusFailure`.
         """
-        return self._final(lambda n: Transfer(self._key.address, n, _UNSIGNED, to, amount_micro))
+
+        def make(number: int) -> Transfer:
+            return Transfer(self._key.address, number, _UNSIGNED, to, amount_micro, secrets.token_hex(16))
+
+        return self._final(make)
 
     def cancel(self, task: str) -> Final:
         """Withdraw a queued task by its id and wait for the final block; raises as `pay`, and `NotFound`."""
@@ -101,17 +116,23 @@ class Requester:
         def make(number: int) -> Task:
             return wanted.task(self._key.address, number)
 
-        self._session.ready(make)
-        self._provide(wanted)
         enough = (lambda: False) if wait else self._files_are_with_a_quorum
-        task = self._session.submit(make, lambda: self._watch(sending(self._sent())), enough)
+        with self._session.alone():
+            self._session.ready(make)
+            self._provide(wanted)
+
+        def watch() -> None:
+            self._watch(sending(self._sent(), self._session.line.standings().values()))
+
+        task = self._session.submit(make, watch, enough)
         mining_s = self._follow(task) if wait else 0.0
         report = self._report(task) if wait else None
         return Published(task, report, time.monotonic() - start_s, mining_s)
 
     def _final(self, make: Make) -> Final:
-        self._session.ready(make)
-        transaction = self._session.submit(make)
+        with self._session.alone():
+            self._session.ready(make)
+            transaction = self._session.submit(make)
         return Final(transaction, self._session.view.placed[transaction])
 
     def _provide(self, wanted: Wanted) -> None:
@@ -136,7 +157,8 @@ class Requester:
         """Until the task has ended; returns for how many seconds miners said that they were mining it."""
         mining_s, last_s, self.following = 0.0, time.monotonic(), task
         while (record := self.state.tasks[task]).state in UNFINISHED:
-            self._session.turn()
+            with adding(f"; the task is final at height {record.height}, and the miners go on with it", task):
+                self._session.turn()
             now_s, standings = time.monotonic(), self._session.line.standings().values()
             self._watch(progress_of(record, standings))
             if any((one.task, one.phase) == (task, "mining") for one in standings):

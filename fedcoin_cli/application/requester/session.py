@@ -4,8 +4,10 @@ Nothing that a miner says is believed: a transaction is final when a block says 
 settlement were checked here. What cannot be admitted is refused before it is sent.
 """
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fedcoin_cli.application.books.books import certified_tip
@@ -17,13 +19,22 @@ from fedcoin_cli.application.requester.trial import check_admissible
 from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.message import Message, Receipt, TransactionNote
-from ledger_store.errors import ConsensusFailure, NetworkFailure, RoundFilesInvalid
+from ledger_store import disk
+from ledger_store.errors import (
+    ConsensusFailure,
+    FedCoinError,
+    Locked,
+    NetworkFailure,
+    RoundFilesInvalid,
+    StorageFailure,
+)
 from ledger_store.keys import KeyPair
 from ledger_store.state import State
 from ledger_store.transaction import Cancel, Task, Transfer, sign
 
 TURN_MS = 100
 LOOK_AGAIN_S = 2.0
+LOCK_AGAIN_S = 0.05
 
 Sendable = Transfer | Task | Cancel
 Make = Callable[[int], Sendable]
@@ -45,6 +56,22 @@ class Patience:
     files_s: float = 900.0
 
 
+@contextmanager
+def adding(words: str, transaction: str) -> Iterator[None]:
+    """Say of an error what became of a transaction that was sent before: nobody is to send it twice for that.
+
+    A refused round is left alone: its task is final nowhere.
+    """
+    try:
+        yield
+    except RoundFilesInvalid:
+        raise
+    except FedCoinError as error:
+        where = f"{transaction} ({error.where})" if error.where not in {"", transaction} else transaction
+        hint = f"look first: fedcoin show {transaction[:16]}, where there is no miner after fedcoin sync"
+        raise type(error)(error.message + words, where=where, hint=hint) from error
+
+
 class Session:
     """The connections of one account to the miners of a workspace's network, and its verified view of the chain."""
 
@@ -57,12 +84,44 @@ class Session:
         self._key, self._patience = key, patience
         self._where = str(workspace.peers_file)
         self._submission: Submission | None = None
+        self._lock_file = workspace.keys / f".{key.address[:16]}.lock"
+        self.on_its_way: str | None = None
         self._connected = False
 
     @property
     def state(self) -> State:
         """The state after the last block that was verified here."""
         return self.view.state
+
+    @property
+    def copy_problem(self) -> str | None:
+        """Why the workspace's copy of the ledger could not be brought up to date."""
+        return None if self._copy.problem is None else self._copy.problem.message
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other command of this workspace sends for this account meanwhile: each sees what the last one did.
+
+        Raises `Locked` after as long as one may take. Where nothing can be written it goes on without: transfers are
+        told apart by their nonces.
+        """
+        lock, until_s = None, time.monotonic() + self._patience.files_s
+        while lock is None:
+            try:
+                lock = disk.lock(self._lock_file)
+            except StorageFailure:
+                break
+            except Locked as error:
+                if time.monotonic() >= until_s:
+                    hint = "wait for it, or stop it"
+                    message = "another command sends for this account"
+                    raise Locked(message, where=str(self._lock_file), hint=hint) from error
+                time.sleep(LOCK_AGAIN_S)
+        try:
+            yield
+        finally:
+            if lock is not None:
+                os.close(lock)
 
     def close(self) -> None:
         """Close the connections and the copy of the ledger."""
@@ -108,8 +167,10 @@ class Session:
         while True:
             transaction = self._signed(make)
             self._submission = Submission(transaction, self.genesis.roster, self.genesis.quorum)
-            used = self._deliver(self._submission, meanwhile, enough)
-            self._submission = None
+            self.on_its_way = transaction.id
+            with adding("; it was sent and may still become final", transaction.id):
+                used = self._deliver(self._submission, meanwhile, enough)
+            self._submission = self.on_its_way = None
             if transaction.id in self.view.placed or not used:
                 return transaction.id
 
@@ -174,8 +235,7 @@ class Session:
             hint = "another transaction of this account may be pending; try again, or see fedcoin status"
             raise ConsensusFailure(f"the miners refuse it: {reason}", hint=hint)
         if waited_s > (self._patience.files_s if is_task else self._patience.final_s):
-            hint = f"it may still become final: fedcoin show {name[:16]}; fedcoin status shows the miners"
-            raise ConsensusFailure(f"not final after {waited_s:.0f} s", where=name, hint=hint)
+            raise ConsensusFailure(f"not final after {waited_s:.0f} s", where=name)
 
     def _is_placed_after_all(self, submission: Submission) -> bool:
         """Miners also refuse what stands in a block already, and may say so before the block is here: look again."""

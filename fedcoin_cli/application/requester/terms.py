@@ -1,64 +1,56 @@
-"""What a requester asks for: settings and a round become the terms of a task, unsigned."""
+"""What a requester publishes: a round and its terms become a task, signed by its clients and still not by it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from fedcoin_cli.application.rounds.files import Round
-from fedcoin_cli.application.workspace.settings import Settings
-from ledger_store.amount import split
-from ledger_store.transaction import Task
-
-_UNSIGNED = ""
+from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
+from fedcoin_cli.application.workspace.keyring import key_of
+from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.errors import SettingsError
+from ledger_store.keys import KeyPair
+from ledger_store.transaction import Task, sign_update
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A round, the settings in force, the FL server's address, and the payments' wanted precision if any.
+    """A round and what is asked for it, once.
 
-    `difficulty_micro` replaces the settings' D (10⁻⁶ percentage points).
+    Real clients have signed a call: its terms hold, whatever `terms` say. Simulated ones have signed nothing: `keys`
+    sign for them, by address, what `terms` say.
     """
 
     round: Round
-    settings: Settings
-    server: str
-    payment_error_micro: int | None = None
-    difficulty_micro: int | None = None
+    terms: Terms
+    genesis: str
+    keys: dict[str, KeyPair]
+    nonce: str = field(default_factory=fresh_nonce)
+
+    @classmethod
+    def of(cls, workspace: Workspace, files: Round, terms: Terms) -> Self:
+        """The same with the keys of this workspace; raises `KeyFailure` where a simulated client's is not here."""
+        clients = () if files.call is not None else (update.client for update in files.updates)
+        return cls(files, terms, workspace.genesis().id, {one: key_of(workspace, one) for one in clients})
 
     @property
-    def parts_micro(self) -> tuple[int, int, int]:
-        """The price as (TrainPrice, ComPrice, SapPrice); they sum to it exactly."""
-        train, computation, shapley = split(self.settings.task.price_micro, self.settings.payment.parts_micro)
-        return train, computation, shapley
+    def called(self) -> bool:
+        """Whether real clients have answered a call."""
+        return self.round.call is not None
 
     def task(self, sender: str, sequence: int) -> Task:
-        """The task that `sender` signs as its transaction number `sequence`."""
-        files, settings = self.round, self.settings
-        train_micro, computation_micro, shapley_micro = self.parts_micro
-        difficulty_micro = self.difficulty_micro
-        if difficulty_micro is None:
-            difficulty_micro = settings.consensus.difficulty_micro
-        return Task(
-            sender=sender,
-            sequence=sequence,
-            signature=_UNSIGNED,
-            server=self.server,
-            nonce=files.nonce,
-            model=files.model,
-            test=files.test,
-            proxy=files.proxy,
-            baseline=None,
-            updates=files.updates,
-            images=files.images,
-            empty=files.empty,
-            aggregation=files.aggregation,
-            price_micro=settings.task.price_micro,
-            train_micro=train_micro,
-            computation_micro=computation_micro,
-            shapley_micro=shapley_micro,
-            runtime_ms=settings.task.runtime_ms,
-            difficulty_micro=difficulty_micro,
-            least_rankings=settings.task.least_rankings,
-            most_rankings=settings.task.most_rankings,
-            payment_error_micro=self.payment_error_micro,
-            attempts=settings.task.attempts,
-            sap_rule=settings.payment.rule,
-        )
+        """The task that `sender` signs as its transaction number `sequence`; raises `SettingsError`."""
+        files, call, updates = self.round, self.round.call, self.round.updates
+        if call is None:
+            asked = Asked(
+                files.model, files.test, files.images, files.aggregation, len(updates), len(updates)
+            )
+            call = self.terms.call(sender, asked, self.nonce)
+            signed = [
+                sign_update(call, one.digest, one.examples, self.keys[one.client], self.genesis)
+                for one in updates
+            ]
+            updates = tuple(signed)
+        if call.sender != sender:
+            hint = "publish with the key that called for them: fedcoin publish --key NAME"
+            raise SettingsError("the clients signed for another requester", where=call.sender, hint=hint)
+        return replace(call, sequence=sequence, proxy=files.proxy, updates=updates)

@@ -4,7 +4,7 @@ from fedcoin_cli.contract.task import check_task
 from ledger_store.amount import format_micro
 from ledger_store.block import make_block
 from ledger_store.errors import ConsensusFailure, InsufficientFunds, NotFound, PeerFault, SettingsError
-from ledger_store.state import QUEUED, State, Transition
+from ledger_store.state import QUEUED, State, Transition, served_by
 from ledger_store.transaction import Cancel, Task, Transfer
 
 
@@ -17,11 +17,12 @@ def check_admissible(state: State, transaction: Transfer | Task | Cancel) -> Non
     _check_funds(state, transaction)
     if isinstance(transaction, Task):
         _check_no_other(state, transaction)
+        _check_fresh(state, transaction)
     if isinstance(transaction, Cancel):
         _check_cancel(state, transaction)
     try:
         if isinstance(transaction, Task):
-            check_task(transaction)
+            check_task(transaction, state.genesis)
         empty = make_block(state.head, state.height + 1, state.time_ms, 0, 0, (), None)
         Transition(state, empty, trusted=False).execute(transaction)
     except PeerFault as error:
@@ -30,16 +31,17 @@ def check_admissible(state: State, transaction: Transfer | Task | Cancel) -> Non
 
 
 def _check_funds(state: State, transaction: Transfer | Task | Cancel) -> None:
+    deposit, needed_micro = "", 0
     match transaction:
         case Transfer():
             needed_micro = transaction.amount_micro
         case Task():
-            needed_micro = transaction.price_micro
-        case Cancel():
-            needed_micro = 0
+            deposit_micro = state.genesis.bounds.task_deposit_micro
+            needed_micro = transaction.price_micro + deposit_micro
+            deposit = f", of which {format_micro(deposit_micro)} is a deposit," if deposit_micro else ""
     balance_micro = state.balances.get(transaction.sender, 0)
     if balance_micro < needed_micro:
-        message = f"{format_micro(needed_micro)} FedCoin exceed the balance of {format_micro(balance_micro)}"
+        message = f"{format_micro(needed_micro)} FedCoin{deposit} exceed the balance of {format_micro(balance_micro)}"
         hint = "fedcoin balance shows all accounts of this workspace"
         raise InsufficientFunds(message, where=f"account {transaction.sender}", hint=hint)
 
@@ -49,6 +51,14 @@ def _check_no_other(state: State, task: Task) -> None:
     if len(own) >= state.genesis.bounds.unfinished_an_account:
         hint = f"wait for its end: fedcoin show {own[0][:16]}"
         raise ConsensusFailure("this account has an unfinished task", where=f"task {own[0]}", hint=hint)
+
+
+def _check_fresh(state: State, task: Task) -> None:
+    if served_by(task) in state.served:
+        hint = "ask the clients anew: fedcoin round call; fedcoin log lists the tasks"
+        raise ConsensusFailure(
+            "this call has served: a task of it was published", where=f"call {task.call}", hint=hint
+        )
 
 
 def _check_cancel(state: State, cancel: Cancel) -> None:

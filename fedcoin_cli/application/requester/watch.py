@@ -24,11 +24,18 @@ class Progress:
     error_micro: int | None = None
 
 
-def sending(sent: Collection[Sent]) -> Progress:
-    """Before a task is final: its files are on their way or being checked; one `Sent` a miner."""
+def sending(sent: Collection[Sent], standings: Iterable[Standing] = ()) -> Progress:
+    """Before a task is final: its files are on their way or being inspected; one `Sent` a miner.
+
+    Of the miners that inspect the slowest is shown: the task waits for most of them.
+    """
     done, total = sum(one.done_bytes for one in sent), sum(one.total_bytes for one in sent)
     if done < total:
         return Progress("sending files", done, total, "B")
+    inspecting = [one for one in standings if one.phase == "files" and one.total]
+    if inspecting:
+        slowest = min(inspecting, key=lambda one: one.evaluated / one.total)
+        return Progress("the miners inspect the files", slowest.evaluated, slowest.total, "coalitions")
     return Progress("the miners check the files", 0, 1, "")
 
 

@@ -1,113 +1,99 @@
-"""A call for updates: the model and the test set of a round, fixed and named before any client has trained.
+"""A call for updates: every term of a task but the updates, fixed before any client has trained.
 
-    call.json   {"schema":1,"genesis","nonce","model","test","images","aggregation"}
+    call.json   {"schema":2,"genesis","call":{every term that clients sign}}
 
 It goes to the clients with `model.json`. A client trains on its own host, signs for its weights with the key that is
-to be paid (`sign_update`), and gives back two files: the weights, and beside them the signed update
+to be paid (`sign_weights`), and gives back two files: the weights, and beside them the signed update
 
-    NAME.update.json   {"schema":1,"genesis","nonce","model","test","file","digest","client","examples","signature"}
+    NAME.update.json   {"schema":2,"genesis","call":digest,"file","digest","client","examples","signature"}
 
 Its training images never leave its host. How updates become a round is `gathering`'s business.
 """
 
 import json
-import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
 from ledger_store import disk
 from ledger_store.canonical import DIGEST_LENGTH, digest
-from ledger_store.errors import Malformed, RoundFilesInvalid
+from ledger_store.errors import Malformed, PeerFault, RoundFilesInvalid, SettingsError
 from ledger_store.fields import Fields
 from ledger_store.genesis import Genesis
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, verify
-from ledger_store.transaction import AGGREGATIONS, NONCE_LENGTH, Update, update_terms
+from ledger_store.state import check_terms
+from ledger_store.transaction import Task, Update, read_call, sign_update
 
 CALL_NAME, UPDATE_SUFFIX = "call.json", ".update.json"
-_CALL_KEYS = ("aggregation", "genesis", "images", "model", "nonce", "schema", "test")
-_UPDATE_KEYS = (
-    "client",
-    "digest",
-    "examples",
-    "file",
-    "genesis",
-    "model",
-    "nonce",
-    "schema",
-    "signature",
-    "test",
-)
+_CALL_KEYS = ("call", "genesis", "schema")
+_UPDATE_KEYS = ("call", "client", "digest", "examples", "file", "genesis", "schema", "signature")
 
 
-@dataclass(frozen=True, slots=True)
-class UpdateCall:
-    """What updates are asked for: digests of model and test set, and a nonce that no other round has."""
+def make_call(
+    folder: Path,
+    genesis: Genesis,
+    files: tuple[Path, Path],
+    terms: Terms,
+    sender: str,
+    clients: tuple[int, int],
+) -> Task:
+    """Copy model and test set (`files`) into the empty `folder` and write the call of `sender` for them.
 
-    genesis: str
-    nonce: str
-    model: str
-    test: str
-    images: int
-    aggregation: str
-
-    def terms(self, weights: str, examples: int) -> dict[str, Any]:
-        """What a client signs."""
-        return update_terms(self.model, self.test, weights, examples, self.nonce)
-
-
-def make_call(folder: Path, genesis: Genesis, model: Path, test: Path, aggregation: str) -> UpdateCall:
-    """Copy model and test set into the empty `folder` and write its call; raises `RoundFilesInvalid`."""
+    `clients` are the fewest and the most that it asks for. Raises `RoundFilesInvalid`, and `SettingsError` for terms
+    that this network does not admit: they could not be mended once clients have signed.
+    """
+    from fedcoin_cli.learning.agreement import check_reading
     from fedcoin_cli.learning.model import parse_model
     from fedcoin_cli.learning.weights import read_test
 
-    spec = parse_model(_read(model), where=str(model))
+    model, test = files
+    text = _read(model)
+    spec = parse_model(text, where=str(model))
     if not test.is_file():
         _refuse("no such test set", test, "a .safetensors file with x (float32 or uint8) and y (int32)")
-    images = len(read_test(test, spec))
+    images = read_test(test, spec)
+    check_reading(text.decode(), spec, images, where=str(model))
+    asked = Asked(
+        digest(model.read_bytes()),
+        digest(test.read_bytes()),
+        len(images),
+        terms.settings.task.aggregation,
+        *clients,
+    )
+    call = terms.call(sender, asked, fresh_nonce())
+    _check_terms(call, genesis)
     for source, name in ((model, MODEL_NAME), (test, TEST_NAME)):
         shutil.copyfile(source, folder / name)
-    call = UpdateCall(
-        genesis=genesis.id,
-        nonce=secrets.token_hex(NONCE_LENGTH // 2),
-        model=digest((folder / MODEL_NAME).read_bytes()),
-        test=digest((folder / TEST_NAME).read_bytes()),
-        images=images,
-        aggregation=aggregation,
-    )
-    write_json(folder / CALL_NAME, {"schema": SCHEMA, **asdict(call)})
+    write_json(folder / CALL_NAME, {"schema": SCHEMA, "genesis": genesis.id, "call": call.called})
     return call
 
 
-def read_call(path: Path, genesis: Genesis) -> UpdateCall:
-    """Read a call of this network; raises `RoundFilesInvalid`."""
+def read_call_file(path: Path, genesis: Genesis) -> Task:
+    """Read a call of this network, as a task without updates; raises `RoundFilesInvalid`."""
     try:
         fields = Fields(_document(path, "fedcoin round call makes one"), _CALL_KEYS, path.name)
         fields.integer("schema", SCHEMA, SCHEMA)
-        call = UpdateCall(
-            genesis=fields.hexadecimal("genesis", DIGEST_LENGTH),
-            nonce=fields.hexadecimal("nonce", NONCE_LENGTH),
-            model=fields.hexadecimal("model", DIGEST_LENGTH),
-            test=fields.hexadecimal("test", DIGEST_LENGTH),
-            images=fields.integer("images", 1, genesis.bounds.images),
-            aggregation=fields.choice("aggregation", AGGREGATIONS),
-        )
+        if fields.hexadecimal("genesis", DIGEST_LENGTH) != genesis.id:
+            _refuse(
+                "this call is for another network", path, "sign in the workspace of the network that pays"
+            )
+        return read_call(fields.raw("call"))
     except Malformed as error:
         _refuse(error.message, path, "ask its publisher for the file that fedcoin round call wrote")
-    if call.genesis != genesis.id:
-        _refuse("this call is for another network", path, "sign in the workspace of the network that pays")
-    return call
 
 
-def sign_update(weights: Path, call_file: Path, genesis: Genesis, key: KeyPair, examples: int) -> Path:
-    """Sign for a weights file; returns the signed update beside it. Raises `RoundFilesInvalid`.
+def sign_weights(
+    weights: Path, call_file: Path, genesis: Genesis, key: KeyPair, examples: int
+) -> tuple[Path, Task]:
+    """Sign for a weights file; returns the signed update beside it, and the call. Raises `RoundFilesInvalid`.
 
     Where the call's model lies beside it, the weights are checked against that first.
     """
-    call = read_call(call_file, genesis)
+    call = read_call_file(call_file, genesis)
     if not weights.is_file():
         _refuse("no such weights file", weights, "one tensor a weight: 000, 001, … in get_weights() order")
     if examples > genesis.bounds.examples:
@@ -115,32 +101,27 @@ def sign_update(weights: Path, call_file: Path, genesis: Genesis, key: KeyPair, 
             f"{examples} examples; this network counts to {genesis.bounds.examples}", weights, "count again"
         )
     _check_weights(weights, call_file.with_name(MODEL_NAME), call)
-    content = digest(weights.read_bytes())
+    update = sign_update(call, digest(weights.read_bytes()), examples, key, genesis.id)
     path = weights.with_name(weights.name.removesuffix(".safetensors") + UPDATE_SUFFIX)
     document = {
         "schema": SCHEMA,
-        "genesis": call.genesis,
-        "nonce": call.nonce,
-        "model": call.model,
-        "test": call.test,
+        "genesis": genesis.id,
+        "call": call.call,
         "file": weights.name,
-        "digest": content,
-        "client": key.address,
-        "examples": examples,
-        "signature": key.sign("update", call.genesis, call.terms(content, examples)),
+        **update.to_json(),
     }
     write_json(path, document)
-    return path
+    return path, call
 
 
-def read_signed(path: Path, call: UpdateCall, genesis: Genesis) -> tuple[Path, Update]:
+def read_signed(path: Path, call: Task, genesis: Genesis) -> tuple[Path, Update]:
     """The weights file and the update that a client signed for this call; raises `RoundFilesInvalid`."""
     hint = "ask the client to sign again: fedcoin update sign"
     try:
         fields = Fields(_document(path, hint), _UPDATE_KEYS, path.name)
         fields.integer("schema", SCHEMA, SCHEMA)
-        for name in ("genesis", "nonce", "model", "test"):
-            if fields.raw(name) != getattr(call, name):
+        for name, wanted in (("genesis", genesis.id), ("call", call.call)):
+            if fields.raw(name) != wanted:
                 _refuse(f"this update answers another call: its {name} differs", path, hint)
         name = fields.text("file", 255)
         update = Update(
@@ -154,8 +135,7 @@ def read_signed(path: Path, call: UpdateCall, genesis: Genesis) -> tuple[Path, U
     weights = path.parent / name
     if name != Path(name).name or not weights.is_file():
         _refuse(f"the weights {name!r} do not lie beside it", path, "the two files travel together")
-    terms = call.terms(update.digest, update.examples)
-    if not verify(update.client, "update", call.genesis, terms, update.signature):
+    if not verify(update.client, "update", genesis.id, call.update_terms(update), update.signature):
         _refuse("the signature does not cover this update", path, hint)
     if digest(weights.read_bytes()) != update.digest:
         _refuse("the weights changed after they were signed", weights, hint)
@@ -168,7 +148,17 @@ def write_json(path: Path, document: Mapping[str, object]) -> None:
     disk.put_in_place(disk.stage(path, text.encode("ascii")), path)
 
 
-def _check_weights(weights: Path, model: Path, call: UpdateCall) -> None:
+def _check_terms(call: Task, genesis: Genesis) -> None:
+    """By the ledger's own rules, with as many made-up updates as the call asks for at most."""
+    made_up = (Update(f"{number:064x}", f"{number:064x}", 1, "") for number in range(call.most_clients))
+    try:
+        check_terms(replace(call, updates=tuple(made_up)), genesis)
+    except PeerFault as error:
+        hint = "genesis.json holds this network's bounds"
+        raise SettingsError(f"this network does not admit it: {error.message}", hint=hint) from error
+
+
+def _check_weights(weights: Path, model: Path, call: Task) -> None:
     from fedcoin_cli.learning.model import parse_model
     from fedcoin_cli.learning.weights import read_update
 

@@ -1,5 +1,8 @@
 """A round directory as a requester reads it: every file checked, hashed and signed for before anything is sent.
 
+A round of real clients holds the call that they have answered, and their signatures. One of simulated clients holds
+neither: whoever publishes it has the clients' keys, and signs for them what is then asked for.
+
 Numbers and shapes are judged by `learning.weights` (NumPy, no TensorFlow), imported only here and only when a round
 is read. What a task asks for is `terms`' business.
 """
@@ -16,7 +19,7 @@ from ledger_store.errors import Malformed, RoundFilesInvalid
 from ledger_store.fields import Fields
 from ledger_store.genesis import Genesis
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
-from ledger_store.transaction import AGGREGATIONS, NONCE_LENGTH, Update, update_terms
+from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
 ROUND_NAME, MODEL_NAME, TEST_NAME, PROXY_NAME = (
     "round.json",
@@ -24,36 +27,38 @@ ROUND_NAME, MODEL_NAME, TEST_NAME, PROXY_NAME = (
     "test.safetensors",
     "proxy.safetensors",
 )
-SCHEMA = 1
+SCHEMA = 2
 
 _KEYS = (
     "aggregation",
-    "baseline",
-    "empty",
+    "call",
     "genesis",
     "images",
     "model",
-    "nonce",
     "proxy",
     "schema",
     "test",
     "updates",
 )
 _UPDATE_KEYS = ("client", "digest", "examples", "file", "signature")
+UNSIGNED = ""
+"""A signature that is still to be made."""
 _ROUND_BYTES_MAX = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round whose files are what `round.json` says; `paths` maps digests to files."""
+    """A round whose files are what `round.json` says; `paths` maps digests to files.
+
+    `call` are the terms that real clients have signed; None where the clients are simulated and have signed nothing.
+    """
 
     folder: Path
-    nonce: str
+    call: Task | None
     model: str
     test: str
     proxy: str | None
     images: int
-    empty: int
     aggregation: str
     updates: tuple[Update, ...]
     paths: Mapping[str, Path]
@@ -102,12 +107,19 @@ class _Reader:
         fields.integer("schema", SCHEMA, SCHEMA)
         if fields.hexadecimal("genesis", DIGEST_LENGTH) != self._genesis.id:
             self._refuse("the round was signed for another network", ROUND_NAME)
-        if fields.raw("baseline") is not None:
-            self._refuse("only the baseline zero is known", ROUND_NAME)
         model, test = fields.hexadecimal("model", DIGEST_LENGTH), fields.hexadecimal("test", DIGEST_LENGTH)
-        nonce, proxy = fields.hexadecimal("nonce", NONCE_LENGTH), fields.optional_hex("proxy", DIGEST_LENGTH)
+        proxy = fields.optional_hex("proxy", DIGEST_LENGTH)
         images = fields.integer("images", 1, self._genesis.bounds.images)
-        signed = self._updates(fields, model, test, nonce)
+        aggregation = fields.choice("aggregation", AGGREGATIONS)
+        call = None if fields.raw("call") is None else read_call(fields.raw("call"))
+        if call is not None and (call.model, call.test, call.images, call.aggregation) != (
+            model,
+            test,
+            images,
+            aggregation,
+        ):
+            self._refuse("the round is not what its call asks for", ROUND_NAME)
+        signed = self._updates(fields, call)
         files = {
             MODEL_NAME: model,
             TEST_NAME: test,
@@ -120,29 +132,35 @@ class _Reader:
         self._check_digests(files)
         return Round(
             folder=self._folder,
-            nonce=nonce,
+            call=call,
             model=model,
             test=test,
             proxy=proxy,
             images=images,
-            empty=fields.integer("empty", 0, images),
-            aggregation=fields.choice("aggregation", AGGREGATIONS),
+            aggregation=aggregation,
             updates=tuple(signed.values()),
             paths={digest: self._folder / name for name, digest in files.items()},
         )
 
-    def _updates(self, fields: Fields, model: str, test: str, nonce: str) -> dict[str, Update]:
+    def _updates(self, fields: Fields, call: Task | None) -> dict[str, Update]:
         """Updates by file name, in client order."""
         entries = fields.array("updates", self._genesis.bounds.clients, 2)
-        updates = [self._update(Fields(entry, _UPDATE_KEYS, f"{ROUND_NAME} updates")) for entry in entries]
+        readers = [Fields(entry, _UPDATE_KEYS, f"{ROUND_NAME} updates") for entry in entries]
+        updates = [self._update(reader, signed=call is not None) for reader in readers]
         self._check_clients([update for _, update in updates])
-        for number, (name, update) in enumerate(updates, 1):
-            terms = update_terms(model, test, update.digest, update.examples, nonce)
-            if not verify(update.client, "update", self._genesis.id, terms, update.signature):
-                self._refuse(f"client {number}: the signature does not cover this update", name)
+        if call is not None:
+            self._check_signatures(call, updates)
         if len(dict(updates)) != len(updates):
             self._refuse("two updates are one file", ROUND_NAME)
         return dict(updates)
+
+    def _check_signatures(self, call: Task, updates: Sequence[tuple[str, Update]]) -> None:
+        if not call.least_clients <= len(updates) <= call.most_clients:
+            self._refuse(f"the call asks for {call.least_clients} to {call.most_clients} clients", ROUND_NAME)
+        for number, (name, update) in enumerate(updates, 1):
+            terms = call.update_terms(update)
+            if not verify(update.client, "update", self._genesis.id, terms, update.signature):
+                self._refuse(f"client {number}: the signature does not cover this update", name)
 
     def _check_clients(self, updates: Sequence[Update]) -> None:
         seen: dict[str, int] = {}
@@ -152,7 +170,7 @@ class _Reader:
             if seen.setdefault(update.client, number) != number:
                 self._refuse(f"clients {seen[update.client]} and {number} have one address", ROUND_NAME)
 
-    def _update(self, entry: Fields) -> tuple[str, Update]:
+    def _update(self, entry: Fields, *, signed: bool) -> tuple[str, Update]:
         name = entry.text("file", 255)
         if name != Path(name).name or name in {"", ".", ".."}:
             self._refuse(f"{name!r} is not a file of this folder", ROUND_NAME)
@@ -160,8 +178,10 @@ class _Reader:
             digest=entry.hexadecimal("digest", DIGEST_LENGTH),
             client=entry.hexadecimal("client", ADDRESS_LENGTH),
             examples=entry.integer("examples", 0, self._genesis.bounds.examples),
-            signature=entry.hexadecimal("signature", SIGNATURE_LENGTH),
+            signature=entry.hexadecimal("signature", SIGNATURE_LENGTH) if signed else UNSIGNED,
         )
+        if not signed and entry.raw("signature") is not None:
+            self._refuse("a signature without a call that it answers", ROUND_NAME)
         return name, update
 
     def _check_sizes(self, files: Mapping[str, str]) -> None:

@@ -11,17 +11,17 @@ from pathlib import Path
 from fedcoin_cli.application.rounds.calling import (
     CALL_NAME,
     UPDATE_SUFFIX,
-    read_call,
+    read_call_file,
     read_signed,
     write_json,
 )
-from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, Round, read_round
+from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME, Round, read_round
 from fedcoin_cli.application.rounds.making import update_name, write_proxy_of
 from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.weights import read_update
 from ledger_store.errors import NotFound, RoundFilesInvalid
 from ledger_store.genesis import Genesis
-from ledger_store.transaction import Update
+from ledger_store.transaction import Task, Update
 
 
 def updates_in(places: Iterable[Path]) -> list[Path]:
@@ -38,13 +38,13 @@ def updates_in(places: Iterable[Path]) -> list[Path]:
 
 def gather(folder: Path, updates: Iterable[Path], genesis: Genesis, *, proxy: bool = True) -> Round:
     """Make `folder`, which holds a call, a whole round of these updates; raises `RoundFilesInvalid`."""
-    call = read_call(folder / CALL_NAME, genesis)
+    call = read_call_file(folder / CALL_NAME, genesis)
     if (folder / ROUND_NAME).exists():
         hint = "fedcoin round call begins another; a published round stays as it is"
         raise RoundFilesInvalid("this round is gathered already", where=str(folder), hint=hint)
     spec = parse_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
     signed = [(path, *read_signed(path, call, genesis)) for path in updates]
-    _check_clients([(path, update) for path, _, update in signed], genesis)
+    _check_clients([(path, update) for path, _, update in signed], call)
     for _, weights, _ in signed:
         read_update(weights, spec)
     entries = []
@@ -61,25 +61,46 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis, *, proxy: bo
         )
     document = {
         "schema": SCHEMA,
-        "genesis": call.genesis,
-        "nonce": call.nonce,
+        "genesis": genesis.id,
+        "call": call.called,
         "model": call.model,
         "test": call.test,
         "proxy": write_proxy_of(folder, len(entries)) if proxy else None,
         "images": call.images,
-        "empty": 0,
         "aggregation": call.aggregation,
-        "baseline": None,
         "updates": entries,
     }
     write_json(folder / ROUND_NAME, document)
     return read_round(folder, genesis)
 
 
-def _check_clients(updates: list[tuple[Path, Update]], genesis: Genesis) -> None:
-    if not 2 <= len(updates) <= genesis.bounds.clients:
-        message = f"{len(updates)} updates; a round has 2 to {genesis.bounds.clients}"
-        raise RoundFilesInvalid(message, hint="name more of them, or their folder")
+def right_alone(folder: Path, made: Round) -> list[int]:
+    """How many test images each client's update labels correctly by itself, in client order; without TensorFlow.
+
+    An update that is no better than chance may be fine; more often it is not what its client meant to send.
+    """
+    from fedcoin_cli.learning.mining.forward import own_logits
+    from fedcoin_cli.learning.mining.game import Game, RoundFiles
+
+    updates = tuple(made.paths[update.digest] for update in made.updates)
+    game = Game.load(RoundFiles(folder / MODEL_NAME, folder / TEST_NAME, updates))
+    labels = game.test.labels
+    return [int((own_logits(game, client).argmax(axis=1) == labels).sum()) for client in range(game.clients)]
+
+
+def by_chance(folder: Path, made: Round) -> float:
+    """The share of test images that a model labels correctly that always says the most frequent label."""
+    from fedcoin_cli.learning.weights import read_test
+
+    spec = parse_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
+    labels = read_test(folder / TEST_NAME, spec).labels.tolist()
+    return float(max(map(labels.count, set(labels))) / made.images)
+
+
+def _check_clients(updates: list[tuple[Path, Update]], call: Task) -> None:
+    if not call.least_clients <= len(updates) <= call.most_clients:
+        message = f"{len(updates)} updates; the call asks for {call.least_clients} to {call.most_clients}"
+        raise RoundFilesInvalid(message, hint="name more of them, or their folder; or fewer")
     seen: dict[str, Path] = {}
     for path, update in updates:
         if (other := seen.setdefault(update.client, path)) != path:

@@ -1,11 +1,11 @@
-"""Making a round: K simulated clients train, each signs its update; the files that `publish` reads are written.
+"""Making a round: K simulated clients train; the files that `publish` reads are written.
 
+Nobody signs anything yet: `publish` does for these clients, by the keys that are made here, what is then asked for.
 `round.json` is written last, so an interrupted `train` leaves no round that looks whole. The training itself is
 `learning.training`'s business, reading a round `round_files`'.
 """
 
 import json
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,6 @@ from ledger_store.canonical import digest
 from ledger_store.errors import NotFound, RoundFilesInvalid
 from ledger_store.keyfile import save_key
 from ledger_store.keys import KeyPair
-from ledger_store.transaction import update_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,9 @@ class Recipe:
 def make_round(
     workspace: Workspace, folder: Path, recipe: Recipe, report: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Train, sign and write a round into the empty `folder`; returns what `round.json` holds.
+    """Train and write a round into the empty `folder`; returns what `round.json` holds.
 
-    Equal recipes give equal models, updates and proxies on one machine; the nonce and so the signatures differ.
+    Equal recipes give equal files on one machine.
     """
     trained = train_round(
         recipe.dataset,
@@ -64,16 +63,14 @@ def make_round(
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "genesis": workspace.genesis().id,
-        "nonce": secrets.token_hex(16),
+        "call": None,
         "model": _digest(folder / MODEL_NAME),
         "test": _digest(folder / TEST_NAME),
         "images": len(recipe.dataset.test),
-        "empty": 0,
         "aggregation": recipe.aggregation,
-        "baseline": None,
     }
     document["updates"] = [
-        _sign(folder, number, update, client_key(workspace, number), document)
+        _entry(folder, number, update, client_key(workspace, number))
         for number, update in enumerate(trained.updates, 1)
     ]
     document["proxy"] = write_proxy_of(folder, recipe.clients)
@@ -116,19 +113,15 @@ def client_key(workspace: Workspace, number: int) -> KeyPair:
     return workspace.key(client_name(number))
 
 
-def _sign(
-    folder: Path, number: int, update: Update, key: KeyPair, document: dict[str, Any]
-) -> dict[str, Any]:
+def _entry(folder: Path, number: int, update: Update, key: KeyPair) -> dict[str, Any]:
     path = folder / update_name(number)
     write_update(path, update.weights)
-    content = _digest(path)
-    terms = update_terms(document["model"], document["test"], content, update.examples, document["nonce"])
     return {
         "file": path.name,
-        "digest": content,
+        "digest": _digest(path),
         "client": key.address,
         "examples": update.examples,
-        "signature": key.sign("update", document["genesis"], terms),
+        "signature": None,
     }
 
 

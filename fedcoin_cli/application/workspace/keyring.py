@@ -23,7 +23,9 @@ def restore_key(folder: Workspace, name: str, record: KeyRecord) -> str:
     """Keep a key under this name; returns its address. Raises `KeyFailure` where one stands."""
     path = folder.key_file(name)
     with refusals(folder.keys):
-        folder.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.keys.is_dir():
+            folder.keys.mkdir(parents=True, exist_ok=True)
+            folder.keys.chmod(0o700)  # whatever the umask
     save_record(path, record)
     return record.address
 
@@ -38,6 +40,15 @@ def reseal(folder: Workspace, names: Iterable[str], passphrase: Passphrase | Non
 def sealed_keys(folder: Workspace, names: Iterable[str]) -> tuple[str, ...]:
     """Those of these keys that need a passphrase; raises `KeyFailure`."""
     return tuple(name for name in names if read_key(folder.key_file(name)).sealed)
+
+
+def key_of(folder: Workspace, address: str) -> KeyPair:
+    """The key here that has this address; raises `KeyFailure`."""
+    for name in folder.key_names():
+        if folder.address(name) == address:
+            return folder.key(name)
+    hint = "fedcoin train makes the keys of simulated clients; restore the folder keys/ as it was then"
+    raise KeyFailure("no key here has the address of a simulated client", where=address, hint=hint)
 
 
 def read_armor(text: bytes, where: str) -> tuple[str, KeyRecord]:

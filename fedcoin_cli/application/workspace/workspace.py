@@ -11,11 +11,16 @@ import contextlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ledger_store.disk import open_file
 from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
-from ledger_store.genesis import Genesis
+from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
 from ledger_store.keyfile import Ask, load_key, read_key
 from ledger_store.keys import KeyPair
+
+if TYPE_CHECKING:
+    from ledger_store.snapshot import Seal
 
 REQUESTER, SERVER = "requester", "server"
 """The names of the keys of who publishes tasks and of the FL server that is paid."""
@@ -151,11 +156,25 @@ class Workspace:
     def genesis(self) -> Genesis:
         """The network's genesis; raises `LedgerInvalid` when the file is damaged."""
         try:
-            return Genesis.from_line(self.genesis_file.read_bytes().rstrip(b"\n"))
+            with open_file(self.genesis_file) as file:
+                return Genesis.from_line(file.read(GENESIS_BYTES_MAX + 2).rstrip(b"\n"))
         except (Malformed, OSError) as error:
             hint = "restore it from a backup or from another member: it never changes"
             reason = error.message if isinstance(error, FedCoinError) else error.strerror
             raise LedgerInvalid(f"{reason}", where=str(self.genesis_file), hint=hint) from error
+
+    def seal(self, ledger: Path) -> "Seal | None":
+        """Who seals the snapshots of a ledger here: its miner, and the requester those of a member's copy.
+
+        None without that key in the clear: all blocks are folded then.
+        """
+        from ledger_store.snapshot import Seal
+
+        name = REQUESTER if ledger == self.copy else miner_name(int(ledger.name))
+        try:
+            return Seal(load_key(self.key_file(name)), self.genesis())
+        except FedCoinError:
+            return None
 
     def key_file(self, name: str) -> Path:
         """Where the key of that name is kept; raises `KeyFailure` for what is no name."""

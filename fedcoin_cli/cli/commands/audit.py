@@ -82,10 +82,11 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     What was not checked is listed as skipped. No ledger is written, and without --fetch no miner is asked. All
     rests on the genesis: anybody can make a perfect ledger of another network, so know the id of the one that you
     mean. A ledger cut at the end of a block cannot be told from a shorter one: compare height and head with somebody
-    else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings.
+    else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings. It is 13 when
+    nothing is, but --level 4 lacked files and could not recompute every result: only level 3 is reached then.
     """
     from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger
-    from ledger_store.errors import LedgerInvalid, NotFound
+    from ledger_store.errors import LedgerInvalid, NotFound, RoundFilesInvalid
 
     deep = everything or fetch or sample is not None or bool(files)
     level = (_RECOMPUTE if deep else 3) if level is None else level
@@ -124,6 +125,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
             "compare it with another miner's ledger: fedcoin audit FILE; fedcoin repair completes a local one"
         )
         raise LedgerInvalid(message, where=str(path), hint=hint)
+    if not _reached(report, recomputed):
+        message = f"level 4 was asked for, and {_done(recomputed)} recomputed"
+        hint = "--fetch asks the miners for the files that lack, --files DIR names more of them"
+        raise RoundFilesInvalid(message, where=str(path), hint=hint)
 
 
 def sections() -> list[tuple[str, list[tuple[str, str]]]]:
@@ -261,7 +266,8 @@ def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: 
         "network": None if report.genesis is None else report.genesis.network,
         "genesis": None if report.genesis is None else report.genesis.id,
         "ok": report.ok,
-        "level": report.level,
+        "level": report.level if _reached(report, recomputed) else _RECOMPUTE - 1,
+        "asked_level": report.level,
         "height": report.height,
         "head": report.head,
         "blocks": report.blocks,
@@ -291,7 +297,19 @@ def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds:
     if not report.ok:
         return [*lines, *map(_finding_line, report.findings)]
     rate = f", {report.blocks / seconds:.0f} blocks a second" if report.blocks and report.level < 4 else ""
+    if not _reached(report, recomputed):
+        verdict = f"audit ok: {counted(report.blocks, 'block')}, to level 3 of the {report.level} asked for"
+        return [*lines, f"{verdict}: {_done(recomputed)} recomputed"]
     return [*lines, f"audit ok: {counted(report.blocks, 'block')}, level {report.level}{rate}"]
+
+
+def _reached(report: "AuditReport", done: "Recomputed") -> bool:
+    """Whether the audit did all that its level asks for."""
+    return report.level < _RECOMPUTE or done.results == done.of_results
+
+
+def _done(done: "Recomputed") -> str:
+    return f"{done.results} of {counted(done.of_results, 'result')} could be"
 
 
 def _recomputed_lines(report: "AuditReport", done: "Recomputed") -> list[str]:
@@ -303,6 +321,8 @@ def _recomputed_lines(report: "AuditReport", done: "Recomputed") -> list[str]:
 
 
 def _finding_line(finding: "Finding") -> str:
-    place = "the tip file" if finding.line is None else f"line {finding.line}"
+    place = f"line {finding.line}"
+    if finding.line is None:
+        place = "the tip file" if finding.file is None else "beside the ledger"
     file = "" if finding.file is None else f" ({finding.file})"
     return f"{finding.code}  height {finding.height}, {place}: {finding.message}{file}"

@@ -28,9 +28,13 @@ def run(
     from fedcoin_cli.application.workspace.workspace import REQUESTER
 
     workspace = call.workspace(passphrase_file)
-    with Requester(workspace, workspace.key(key or REQUESTER)) as requester:
+    with (
+        Requester(workspace, workspace.key(key or REQUESTER)) as requester,
+        call.output.tells_what_is_on_its_way(requester),
+    ):
         requester.connect()
         whole = task_id(requester.state, task)
         final = requester.cancel(whole)
     data = {"task": whole, "transaction": final.transaction, "height": final.height}
-    call.output.answer(data, [f"cancelled {whole}, final at height {final.height}"])
+    line = f"cancelled {whole}, final at height {final.height}"
+    call.output.answer(data, [line], done=line)

@@ -132,12 +132,13 @@ def _publish(call: Call, workspace: Workspace, folder: Path) -> "Published":
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.rounds.files import read_round
+    from fedcoin_cli.application.rounds.terms import Terms
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.following import Bars
 
     settings = call.settings(workspace)
     server = Names.of(workspace).address(settings.task.server)
-    wanted = Wanted(read_round(folder, workspace.genesis()), settings, server)
+    wanted = Wanted.of(workspace, read_round(folder, workspace.genesis()), Terms(settings, server))
     call.output.note(f"publish  {settings.task.price} FedCoin for {wanted.round.images} test images")
     with Bars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
         return requester.publish(wanted)

@@ -56,10 +56,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     """Start this workspace's miners and watch them.
 
     Miners that run already are left alone, and watched as well. Ctrl-C stops those that were started here, a
-    second Ctrl-C kills them. One that has ended is not started again: `fedcoin mine --detach` does that. The
-    passphrase of sealed keys is asked for once; miners get it through a pipe. Containers are watched and stopped
-    like processes; Swarm starts a service again by itself. With --json every event is a line. With --once the
-    exit code is 6 when the task was refunded.
+    second Ctrl-C kills them. One that falls is started again after a pause, which grows while it goes on falling; one
+    that ends with an error is not: `fedcoin mine --detach` does that. The passphrase of sealed keys is asked for once;
+    miners get it through a pipe. Containers are watched and stopped like processes. With --json every event is a line.
+    With --once the exit code is 6 when the task was refunded.
     """
     from fedcoin_cli.cli.miner_watch import Watch
 
@@ -155,7 +155,7 @@ def _processes(call: Call, workspace: "Workspace", threads: int, secret: bytes) 
     arguments += ["--threads", str(threads)]
     if secret:
         arguments += ["--passphrase-file", "-"]
-    return ProcessRuntime(workspace.root, posts(workspace), arguments, secret)
+    return ProcessRuntime(workspace.root, posts(workspace), arguments, secret, kept=True)
 
 
 def _secret(workspace: "Workspace", numbers: list[int]) -> bytes:

@@ -36,7 +36,7 @@ def run(
 
     from fedcoin_cli.application.requester.requester import Requester
 
-    with Requester(workspace, payer) as requester:
+    with Requester(workspace, payer) as requester, call.output.tells_what_is_on_its_way(requester):
         final = requester.pay(receiver, micro)
     paid = format_micro(micro)
     data = {
@@ -47,4 +47,4 @@ def run(
         "amount": paid,
     }
     line = f"paid {paid} FedCoin to {names.name(receiver)}, final at height {final.height}"
-    call.output.answer(data, [line])
+    call.output.answer(data, [line], done=line)

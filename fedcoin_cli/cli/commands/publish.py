@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcoin_cli.cli.asked_terms import AUTO, Attempts, Difficulty, PaymentError, Price, Runtime
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.requester import Published, Requester
     from fedcoin_cli.application.requester.terms import Wanted
+    from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.application.workspace.settings import Settings
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.keys import KeyPair
-
-
-AUTO = "auto"
 
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
@@ -33,22 +31,11 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         Path | None,
         typer.Argument(metavar="ROUND_DIR", help="The round's folder; default: the newest under rounds/."),
     ] = None,
-    price: Annotated[str | None, typer.Option(metavar="FEDCOIN", help="Reward for the task.")] = None,
-    runtime: Annotated[str | None, typer.Option(metavar="S", help="Seconds to mine.")] = None,
-    attempts: Annotated[str | None, typer.Option(metavar="N", help="Attempts before a refund.")] = None,
-    difficulty: Annotated[
-        str | None,
-        typer.Option(
-            metavar="D|auto",
-            help="Greatest distance from the average, percentage points; auto: learnt from the ledger.",
-        ),
-    ] = None,
-    payment_error: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FEDCOIN", help="Stop mining once every payment is known to this, at 95 percent."
-        ),
-    ] = None,
+    price: Price = None,
+    runtime: Runtime = None,
+    attempts: Attempts = None,
+    difficulty: Difficulty = None,
+    payment_error: PaymentError = None,
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Publish N times; 0: until Ctrl-C.  [default: 1]")
     ] = None,
@@ -65,9 +52,11 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 ) -> None:
     """Publish a round, follow its mining and show values and payments.
 
-    The price is locked before any miner works; it ends as payments or comes back. What is shown stands in a
-    certified block that was verified here. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it
-    ended. The exit code is 6 when the task was refunded.
+    The price is locked before any miner works; it ends as payments or comes back, a deposit of 1 FedCoin always
+    does. What is shown stands in a certified block that was verified here. A round of real clients is published
+    once, under the terms that they have signed: `fedcoin round call` sets them, and options here that say
+    otherwise are refused. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it ended. The exit
+    code is 6 when the task was refunded.
     """
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
@@ -76,19 +65,22 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     if no_wait and times != 1:
         raise typer.BadParameter("--no-wait does not wait for the round before: leave out --repeat")
     workspace = call.workspace(passphrase_file)
-    settings = call.settings(
-        workspace,
+    configuration = call.configuration(
+        workspace.settings_file,
         task__price=price,
         task__runtime=runtime,
         task__attempts=attempts,
         consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
-    server = names.address(settings.task.server)
+    server = names.address(configuration.settings.task.server)
 
     def wanted() -> "Wanted":
-        asked = _wanted(workspace, round_dir, settings, server, payment_error)
+        asked = _wanted(workspace, round_dir, configuration, server, payment_error)
         return _learnt(call, workspace, asked) if difficulty == AUTO else asked
+
+    if times != 1 and wanted().called:
+        raise typer.BadParameter("real clients have signed for one task: leave out --repeat")
 
     if dry_run:
         _try(call, workspace, payer, wanted())
@@ -100,27 +92,37 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
 
 def _wanted(
-    workspace: "Workspace", folder: Path | None, settings: "Settings", server: str, error: str | None
+    workspace: "Workspace",
+    folder: Path | None,
+    configuration: "Configuration",
+    server: str,
+    error: str | None,
 ) -> "Wanted":
     from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.rounds.files import read_round
-    from fedcoin_cli.cli.amounts import amount_micro
+    from fedcoin_cli.application.rounds.terms import Asked, fresh_nonce
+    from fedcoin_cli.cli.asked_terms import check_unchanged, terms_of
 
-    error_micro = None if error is None else amount_micro(error, "--payment-error")
     files = read_round(folder or workspace.latest_round(), workspace.genesis())
-    return Wanted(files, settings, server, error_micro)
+    terms = terms_of(configuration, server, error)
+    if (signed := files.call) is not None:
+        aggregation = configuration.settings.task.aggregation
+        asked = Asked(files.model, files.test, files.images, aggregation, 2, 2)
+        check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
+        if error is not None and terms.payment_error_micro != signed.payment_error_micro:
+            message = "the clients signed for another precision of the payments"
+            raise typer.BadParameter(message, param_hint="--payment-error")
+    return Wanted.of(workspace, files, terms)
 
 
 def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
     """The same with the D that the ledger tells."""
-    from fedcoin_cli.application.books.books import Books
-    from fedcoin_cli.application.books.retarget import learn_difficulty
-    from ledger_store.amount import format_micro
+    from fedcoin_cli.cli.asked_terms import learnt
 
-    with Books.open(workspace) as books:
-        learnt = learn_difficulty(books, len(wanted.round.updates), wanted.settings.task.runtime_ms)
-    call.output.note(f"D is {format_micro(learnt.difficulty_micro)} pp, learnt from task {learnt.task[:12]}")
-    return replace(wanted, difficulty_micro=learnt.difficulty_micro)
+    if wanted.called:
+        message = "the clients have signed for a D: fedcoin round call --difficulty auto learns one"
+        raise typer.BadParameter(message, param_hint="--difficulty")
+    return replace(wanted, terms=learnt(call, workspace, wanted.terms, len(wanted.round.updates)))
 
 
 def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
@@ -133,7 +135,7 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
     number = state.sequences.get(payer.address, 0) + 1
     task = sign(wanted.task(payer.address, number), payer, state.genesis.id)
     check_admissible(state, task)
-    parts = [format_micro(part) for part in wanted.parts_micro]
+    parts = [format_micro(part) for part in (task.train_micro, task.computation_micro, task.shapley_micro)]
     data = {
         "round": str(wanted.round.folder),
         "clients": task.clients,
@@ -143,12 +145,14 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
         "price": format_micro(task.price_micro),
         "difficulty": format_micro(task.difficulty_micro),
         "parts": parts,
+        "deposit": format_micro(state.genesis.bounds.task_deposit_micro),
         "balance": format_micro(state.balances.get(payer.address, 0)),
     }
     lines = [
         f"would publish {wanted.round.folder}: {task.clients} clients, {task.images} test images",
         f"{len(task.files)} files, {wanted.round.size_bytes / 1e6:.1f} MB",
         f"price {data['price']} = {parts[0]} clients + {parts[1]} FL server + {parts[2]} miners",
+        f"deposit {data['deposit']}, which returns when the task ends",
         f"balance {data['balance']}",
     ]
     call.output.answer(data, lines)
@@ -158,10 +162,14 @@ def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wa
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.cli.following import Bars
 
-    with Bars(call.output) as bars, Requester(workspace, payer, bars) as requester:
+    with (
+        Bars(call.output) as bars,
+        Requester(workspace, payer, bars) as requester,
+        call.output.tells_what_is_on_its_way(requester),
+    ):
         task = requester.publish(wanted, wait=False).task
     lines = [f"task  {task}", "", f"next: fedcoin show {task[:16]}"]
-    call.output.answer({"task": task}, lines)
+    call.output.answer({"task": task}, lines, done=f"task {task} is with the miners")
 
 
 def _publish(
@@ -185,7 +193,8 @@ def _publish(
                 bars.clear()
                 done.append(_data(published))
                 if alone or not call.output.as_json:
-                    call.output.answer(done[-1], [*_lines(published, names), *([] if alone else [""])])
+                    lines = [*_lines(published, names), *([] if alone else [""])]
+                    call.output.answer(done[-1], lines, done=_done(published))
                 _judge(published)
     finally:
         if call.output.as_json and not alone:
@@ -194,11 +203,17 @@ def _publish(
 
 def _follow(call: Call, requester: "Requester", wanted: "Wanted") -> "Published":
     try:
-        return requester.publish(wanted)
+        with call.output.tells_what_is_on_its_way(requester):
+            return requester.publish(wanted)
     except KeyboardInterrupt:
         if requester.following is not None:
             call.output.note(f"the miners go on: fedcoin show {requester.following[:16]}")
         raise
+
+
+def _done(published: "Published") -> str:
+    assert published.report is not None
+    return f"task {published.task} was published and is {published.report.state.lower()}"
 
 
 def _data(published: "Published") -> dict[str, object]:

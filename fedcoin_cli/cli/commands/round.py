@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fedcoin_cli.cli.asked_terms import AUTO, Attempts, Difficulty, PaymentError, Price, Runtime
 from fedcoin_cli.cli.new_round import new_round
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
@@ -21,7 +22,7 @@ class Action(StrEnum):
     gather = "gather"
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     action: Annotated[Action, typer.Argument(help="call begins a round, gather completes it.")],
     places: Annotated[
@@ -35,6 +36,20 @@ def run(
         Path | None,
         typer.Option(metavar="FILE.safetensors", help="call: the test set, images x and labels y."),
     ] = None,
+    clients: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|N-M", help="call: how many clients; default: 2 to as many as the network admits."
+        ),
+    ] = None,
+    price: Price = None,
+    runtime: Runtime = None,
+    attempts: Attempts = None,
+    difficulty: Difficulty = None,
+    payment_error: PaymentError = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="call: who will publish; default: requester.")
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option("--round", "-o", metavar="DIR", help="Which round; default: the next, or the newest."),
@@ -45,52 +60,95 @@ def run(
 ) -> None:
     """Call for real clients' updates, and gather them into a round.
 
-    call fixes model and test set and writes call.json: give it and model.json to the clients, who train and run
-    fedcoin update sign. gather takes what they give back, checks every signature and every number, and writes the
-    round that fedcoin publish reads. Simulated clients need neither: fedcoin train does it all.
+    call fixes everything that clients sign: model, test set, price and its parts, all terms of mining, who
+    publishes and how many clients take part; it writes call.json: give it and model.json to the clients, who
+    train and run fedcoin update sign. A call serves once. gather takes what they give back, checks every
+    signature and every number, and writes the round that fedcoin publish reads. Simulated clients need neither:
+    fedcoin train does it all.
     """
     if action is Action.call:
         if model is None or test is None:
             raise typer.BadParameter("call needs --model and --test")
         if places:
             raise typer.BadParameter("call takes no updates: gather does")
-        _call(call, model, test, folder)
+        terms = {"price": price, "runtime": runtime, "attempts": attempts}
+        _call(call, (model, test), folder, terms, (difficulty, payment_error, clients, key))
     else:
         if not places:
             raise typer.BadParameter("gather needs the updates, or a folder of them")
         _gather(call, places, folder, proxy=not no_proxy)
 
 
-def _call(call: Call, model: Path, test: Path, output: Path | None) -> None:
+def _call(
+    call: Call,
+    files: tuple[Path, Path],
+    output: Path | None,
+    flags: dict[str, str | None],
+    rest: tuple[str | None, str | None, str | None, str | None],
+) -> None:
     from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call
+    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.workspace import REQUESTER
+    from fedcoin_cli.cli.asked_terms import learnt, terms_of
+    from fedcoin_cli.cli.call_lines import call_data, call_lines
 
+    difficulty, payment_error, clients, key = rest
     workspace = call.workspace()
-    settings = call.settings(workspace)
+    genesis, names = workspace.genesis(), Names.of(workspace)
+    configuration = call.configuration(
+        workspace.settings_file,
+        **{f"task__{name}": value for name, value in flags.items()},
+        consensus__difficulty=None if difficulty == AUTO else difficulty,
+    )
+    asked = _asked_clients(clients, genesis.bounds.clients)
+    terms = terms_of(configuration, names.address(configuration.settings.task.server), payment_error)
+    if difficulty == AUTO:
+        terms = learnt(call, workspace, terms, asked[1])
+    sender = workspace.address(key or REQUESTER)
     with new_round(workspace, output) as folder:
-        made = make_call(folder, workspace.genesis(), model, test, settings.task.aggregation)
-    data = {"round": str(folder), "nonce": made.nonce, "images": made.images}
+        made = make_call(folder, genesis, files, terms, sender, asked)
     lines = [
         f"round     {folder}",
-        f"test set  {counted(made.images, 'image')}",
+        *call_lines(made, names),
         "",
         f"next: give the clients {folder / CALL_NAME} and model.json; then fedcoin round gather",
     ]
-    call.output.answer(data, lines)
+    call.output.answer({"round": str(folder), **call_data(made)}, lines)
+
+
+def _asked_clients(text: str | None, most: int) -> tuple[int, int]:
+    """N, or N-M, or nothing at all."""
+    least, dash, last = (text or f"2-{most}").partition("-")
+    if not least.isdecimal() or (dash and not last.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is no number of clients: N, or N-M", param_hint="--clients")
+    low, high = int(least), int(last if dash else least)
+    if not 2 <= low <= high <= most:
+        raise typer.BadParameter(f"a round has 2 to {most} clients", param_hint="--clients")
+    return low, high
 
 
 def _gather(call: Call, places: list[Path], folder: Path | None, *, proxy: bool) -> None:
-    from fedcoin_cli.application.rounds.gathering import gather, updates_in
+    from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
 
     workspace = call.workspace()
     chosen = workspace.latest_round() if folder is None else folder
     gathered = gather(chosen, updates_in(places), workspace.genesis(), proxy=proxy)
     clients = [update.client for update in gathered.updates]
-    data = {"round": str(chosen), "clients": clients, "bytes": gathered.size_bytes}
+    right = [100 * count / gathered.images for count in right_alone(chosen, gathered)]
+    weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(chosen, gathered)]
+    if weak:
+        named = ", ".join(map(str, weak))
+        call.output.note(
+            f"no better than one label for all images: client {named}. Weights are wanted, not their change since the"
+            " round began; with safetensors.numpy store np.ascontiguousarray(weight)"
+        )
+    alone = [f"{share:.4f}" for share in right]
+    data = {"round": str(chosen), "clients": clients, "alone": alone, "bytes": gathered.size_bytes}
     lines = [
         f"round    {chosen}",
         *(
-            f"client {number:3}  {update.client}, {counted(update.examples, 'example')}"
-            for number, update in enumerate(gathered.updates, 1)
+            f"client {number:3}  {update.client}, {counted(update.examples, 'example')}, {share:.1f}% right alone"
+            for number, (update, share) in enumerate(zip(gathered.updates, right, strict=True), 1)
         ),
         f"files    {gathered.size_bytes / 1e6:.1f} MB",
         "",

@@ -28,12 +28,16 @@ def run(
     from fedcoin_cli.application.books.books import certified_tip
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.application.workspace.workspace import REQUESTER
+    from ledger_store.errors import StorageFailure
 
     workspace = call.workspace(passphrase_file)
     before = certified_tip(workspace).height
     with Requester(workspace, workspace.key(key or REQUESTER)) as requester:
         requester.connect()
-        state = requester.state
+        state, problem = requester.state, requester.copy_problem
+    if problem is not None:
+        hint = "make room or repair the disk, then run it again: nothing was lost"
+        raise StorageFailure(problem, where=str(workspace.copy), hint=hint)
     data = {"height": state.height, "head": state.head, "new": state.height - before}
     lines = [
         f"height  {state.height}, {counted(state.height - before, 'block')} of it new",

@@ -1,4 +1,4 @@
-"""Train K simulated clients and write a signed round.
+"""Train K simulated clients and write a round.
 
 What a round consists of is decided in `application.round_making`.
 """
@@ -52,10 +52,14 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Train K simulated clients and write a signed round.
+    """Train K simulated clients and write a round.
 
-    Each client starts from the same initial model, trains on its own part of the data and signs its update for
-    this network. The round also gets the proxy file, which lets miners estimate values with far fewer coalitions.
+    Each client starts from the same initial model and trains on its own part of the data; publish signs for all
+    of them, with the keys that are made here. The round also gets the proxy file, which lets miners estimate
+    values with far fewer coalitions.
+
+    FILE.npz is a file of numpy.savez with four arrays: x_train and x_test, images (n, ...) as float or uint8, which
+    means x / 255; y_train and y_test, labels (n,) as integers 0, 1, 2, ...
     """
     workspace = call.workspace(passphrase_file)
     settings = call.settings(workspace, task__clients=clients)
@@ -63,6 +67,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     if call.output.lively:
         call.output.note("loading TensorFlow")
     from fedcoin_cli.application.rounds.making import Recipe, make_round
+    from fedcoin_cli.learning.agreement import check_reading
     from fedcoin_cli.learning.datasets import load
     from fedcoin_cli.learning.model import parse_model
     from fedcoin_cli.learning.splits import SPLITS
@@ -72,8 +77,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         raise typer.BadParameter(f"no such split: {case!r}; choose one of {', '.join(SPLITS)}")
     data, spec = load(dataset or "digits"), None
     if model is not None:
-        spec = parse_model(model.read_bytes(), where=str(model))
+        text = model.read_bytes()
+        spec = parse_model(text, where=str(model))
         data = data.reshaped(spec.input_shape)
+        check_reading(text.decode(), spec, data.test, where=str(model))
     count = settings.task.clients
     recipe = Recipe(data, case, count, epochs or 10, seed or 0, settings.task.aggregation, spec)
     total = count * recipe.epochs

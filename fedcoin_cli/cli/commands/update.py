@@ -38,14 +38,28 @@ def run(
     """Sign a client's own weights for a round that somebody publishes.
 
     A client trains on its own host and its data never leave it. It has joined the network before: fedcoin init
-    --join. Two files go back to the publisher: the weights, and NAME.update.json beside
-    them, which names model, test set, round and example count under the client's signature. Where model.json lies
+    --join. Two files go back to the publisher: the weights, and NAME.update.json beside them, which names call,
+    weights and example count under the client's signature. What it covers is shown: who pays how much, how many
+    clients there may be, every term of mining; nobody can change any of it afterwards. Where model.json lies
     beside the call, the weights are checked against it.
+
+    FILE holds the weights after training, not their change. fedcoin convert writes it; who writes it with
+    safetensors.numpy gives it np.ascontiguousarray(a) of each array: of a view such as a.T it would write other
+    numbers in the right shape.
     """
-    from fedcoin_cli.application.rounds.calling import CALL_NAME, sign_update
+    from fedcoin_cli.application.rounds.calling import CALL_NAME, sign_weights
+    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.cli.call_lines import call_data, call_lines
 
     workspace = call.workspace(passphrase_file)
     signer = workspace.key(key)
-    signed = sign_update(file, call_file or file.with_name(CALL_NAME), workspace.genesis(), signer, examples)
+    place = call_file or file.with_name(CALL_NAME)
+    signed, asked = sign_weights(file, place, workspace.genesis(), signer, examples)
     data = {"update": str(signed), "weights": str(file), "client": signer.address, "examples": examples}
-    call.output.answer(data, [f"signed  {signed}", f"give the publisher this file and {file}"])
+    lines = [
+        f"signed    {signed}",
+        *call_lines(asked, Names.of(workspace)),
+        "",
+        f"next: give the publisher this file and {file}",
+    ]
+    call.output.answer(data | call_data(asked), lines)

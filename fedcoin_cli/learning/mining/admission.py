@@ -1,17 +1,20 @@
-"""Which updates a miner admits: none that make rounding matter.
+"""Which updates a miner admits: none that make rounding matter, and none that its own engine cannot count.
 
 Every miner runs this before it votes for a TASK block. The coalitions follow from the task's id, so all look at the
 same ones.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import shake_256
 from itertools import combinations
 from math import comb
 from typing import Final
 
+import numpy as np
+
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Interval, Reference
+from fedcoin_cli.learning.mining.sampling import Utility
 
 PAIRS: Final = 256
 RANDOM_MASKS: Final = 64
@@ -21,24 +24,82 @@ _TAG: Final = b"fedcoin/v1/admission\0"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Client `client` (from 0) is to blame that coalition `mask` has so wide an interval at 2ε."""
+    """Client `client` (from 0) is to blame that coalition `mask` has so wide an interval at 2ε.
+
+    Or the interval is narrow, and this machine's engine has `counted` something outside: then nobody is to blame.
+    """
 
     client: int
     mask: int
     interval: Interval
+    counted: int | None = None
+
+    def __str__(self) -> str:
+        if self.counted is None:
+            return (
+                f"client {self.client + 1}: its update makes rounding matter ({self.interval.width} images)"
+            )
+        right = f"{self.interval.lo} to {self.interval.hi}"
+        return f"this machine counts {self.counted} images in this round where {right} are right"
 
 
-def refused_update(reference: Reference, task_id: str) -> Refusal | None:
-    """The first coalition whose interval at 2ε is wider than max(2, n/1000), or None: the updates are admissible.
+def refused_update(
+    reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
+) -> Refusal | None:
+    """A coalition whose interval at 2ε is wider than max(2, n/1000), or in which the engine miscounts.
 
-    `task_id` is hex. The blame falls on the member with the largest absolute pass: its size rounds the others away.
+    None: the updates are admissible. `task_id` is hex; the engine is made when all intervals are narrow. The blame
+    falls on the member whose own logits rounding may move the most: its size rounds the others away.
     """
-    masks = admission_masks(task_id, reference.game.clients)
-    allowed = max(2.0, reference.game.images / 1000)
-    for mask, interval in zip(masks, reference.intervals(masks, RAISE_FACTOR), strict=True):
-        if interval.width > allowed:
-            return Refusal(_largest_member(reference, mask), mask, interval)
-    return None
+    inspection = Inspection(reference, task_id, engine)
+    while inspection.advance():
+        pass
+    return inspection.refused
+
+
+class Inspection:
+    """The same in small steps, for whoever has other things to do; `done` of `total` coalitions' work is done.
+
+    It ends with the first coalition that is too wide: the images that are left can only make it wider. Where none is,
+    the engine that would count here counts the same coalitions, and is to be right in all.
+    """
+
+    def __init__(
+        self, reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
+    ) -> None:
+        self._reference, self._engine = reference, engine
+        self._masks = admission_masks(task_id, reference.game.clients)
+        self._allowed = max(2.0, reference.game.images / 1000)
+        self._totals = np.zeros((len(self._masks), 3), np.int64)
+        self._steps = reference.steps(self._masks, RAISE_FACTOR, self._totals)
+        self.total, self.share = len(self._masks), 0.0
+        self.refused: Refusal | None = None
+
+    @property
+    def done(self) -> int:
+        """So many coalitions' work is done, of `total`."""
+        return int(self.share * self.total)
+
+    def advance(self) -> bool:
+        """One step; False when there is none left to do."""
+        reached = next(self._steps, None)
+        wide = np.flatnonzero(self._totals[:, 2] - self._totals[:, 0] > self._allowed)
+        if len(wide):
+            mask, (lo, count, hi) = self._masks[wide[0]], self._totals[wide[0]].tolist()
+            self.refused = Refusal(_largest_member(self._reference, mask), mask, Interval(lo, count, hi))
+            return False
+        self.share = 1.0 if reached is None else reached[0] / reached[1]
+        if reached is None and self._engine is not None:
+            self.refused = self._miscounted(self._engine())
+        return reached is not None
+
+    def _miscounted(self, engine: Utility) -> Refusal | None:
+        ordered = sorted(zip(self._masks, self._totals.tolist(), strict=True))  # neighbours share members
+        counts = engine.counts([mask for mask, _ in ordered]).tolist()
+        for (mask, (lo, right, hi)), count in zip(ordered, counts, strict=True):
+            if not lo <= count <= hi:
+                return Refusal(_largest_member(self._reference, mask), mask, Interval(lo, right, hi), count)
+        return None
 
 
 def admission_masks(task_id: str, clients: int) -> list[int]:

@@ -15,6 +15,14 @@ LANES: Final = 32
 
 _BLOCKS_AT_ONCE: Final = 4
 _LINE_BYTES: Final = 64
+_KINDS: Final = {
+    "float32": "float[]",
+    "float64": "double[]",
+    "int32": "int32_t[]",
+    "uint8": "uint8_t[]",
+    "uint16": "uint16_t[]",
+    "uint64": "uint64_t[]",
+}
 
 Int32s = npt.NDArray[np.int32]
 Work = Callable[[int, int, Int32s], None]
@@ -69,5 +77,5 @@ def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]
 def pointer(array: npt.NDArray[Any]) -> Any:
     """A contiguous array as C sees it; it keeps the array's memory alive."""
     assert array.flags.c_contiguous
-    kind = {"float32": "float[]", "int32": "int32_t[]", "uint64": "uint64_t[]", "uint16": "uint16_t[]"}[array.dtype.name]
+    kind = _KINDS[array.dtype.name]
     return ffi.from_buffer(kind, array)

@@ -77,6 +77,16 @@ class Checker:
             start, size = start + size, 2 * size
         return ()
 
+    def own_errors(self, own: Memo, budget_s: float) -> tuple[int, ...]:
+        """The first heavy masks whose counts evaluated here lie outside [lo, hi] of 2ε: what others would accuse of."""
+        until = self._clock() + budget_s
+        for mask in heavy_masks(own.clients):
+            if mask in own and (wrong := self._outside([mask], dict(own.select([mask])))):
+                return wrong
+            if self._clock() >= until:
+                break
+        return ()
+
     def is_wrong(self, table: Table, mask: int) -> bool:
         """Whether the table's claim for `mask` lies outside [lo, hi] of ε: what makes a FRAUD accepted."""
         lo, hi = self._reference.interval(mask)

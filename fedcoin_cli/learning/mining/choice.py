@@ -8,16 +8,20 @@ import os
 from pathlib import Path
 from typing import Final, Literal
 
+from fedcoin_cli.learning.mining import cube
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
-from fedcoin_cli.learning.mining.sampling import Utility
+from fedcoin_cli.learning.mining.sampling import Utility, Whole
 
 Kind = Literal["auto", "keras", "kernel"]
 
 _GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Without one of these (NVIDIA, AMD, Windows' subsystem) asking Keras for a GPU is not worth loading it."""
+
+_WHOLE_FROM: Final = 14
+"""With fewer clients the coalitions are counted as quickly one by one."""
 
 
 def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto") -> Utility:
@@ -35,6 +39,13 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
     from fedcoin_cli.learning.mining.engine import UtilityEngine
 
     return (ConvEngine if game.spec.features else UtilityEngine)(game, first, threads)
+
+
+def whole_for(game: Game, first: FirstLayer | None = None, threads: int = 0) -> Whole | None:
+    """What counts all coalitions of this game together, where that is quicker than `engine_for` one by one."""
+    if game.clients < _WHOLE_FROM or not cube.suits(game) or _gpu():
+        return None
+    return cube.Cube(game, first, threads or os.cpu_count() or 1)
 
 
 def describe(threads: int) -> str:

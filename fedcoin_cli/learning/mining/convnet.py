@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from fedcoin_cli.learning.backend import keras, ops
+from fedcoin_cli.learning.backend import ops
 from fedcoin_cli.learning.features import Conv, Pool, windows
-from fedcoin_cli.learning.mining.engine import CountsLayer, UtilityEngine
+from fedcoin_cli.learning.mining.engine import CountsLayer, UtilityEngine, activated, product
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import CHUNK_IMAGES, Game
+from fedcoin_cli.learning.mining.tolerance import BLOCK
 
 BATCH: Final = 8
 """Coalitions evaluated together: the windows of a chunk of images take some ten MiB each."""
@@ -55,8 +56,8 @@ class _ConvCounts(CountsLayer):
         convolutions = [feature for feature in self._front[1:] if isinstance(feature, Conv)]
         return [
             (
-                ops.reshape(ops.matmul(shares, kernels), (self._batch, conv.inputs, conv.filters)),
-                ops.reshape(ops.matmul(shares, biases), (self._batch, 1, conv.filters)),
+                self.mixed(shares, kernels, (self._batch, conv.inputs, conv.filters)),
+                self.mixed(shares, biases, (self._batch, 1, conv.filters)),
             )
             for conv, (kernels, biases) in zip(convolutions, self._stacks, strict=True)
         ]
@@ -71,18 +72,20 @@ class _ConvCounts(CountsLayer):
                 pictures = _pooled(pictures, feature)
             else:
                 pictures = self._convolved(pictures, feature, *next(weights))
+            pictures = self.kept(pictures)
         return ops.transpose(ops.reshape(pictures, (self._batch, images, -1)), (0, 2, 1))
 
     def _convolved(self, pictures: Any, conv: Conv, kernels: Any, biases: Any) -> Any:
         padded = ops.pad(pictures, ((0, 0), (0, 0), *conv.pads, (0, 0)))
         held = ops.concatenate(list(windows(padded, conv.kernel, conv.strides)), axis=-1)
-        flat = ops.matmul(ops.reshape(held, (self._batch, -1, conv.inputs)), kernels) + biases
+        flat = product(ops.reshape(held, (self._batch, -1, conv.inputs)), kernels, BLOCK) + biases
         shape = (self._batch, pictures.shape[1], *conv.output_shape)
-        return keras.activations.get(conv.activation)(ops.reshape(flat, shape))
+        return activated(conv.activation, ops.reshape(flat, shape))
 
 
 def _pooled(pictures: Any, pool: Pool) -> Any:
     first, *others = windows(pictures, pool.size, pool.strides)
     for part in others:
-        first = ops.maximum(first, part) if pool.largest else first + part
+        # Keras' maximum is float32 on PyTorch, whatever comes in.
+        first = ops.where(first > part, first, part) if pool.largest else first + part
     return first if pool.largest else first / (len(others) + 1)

@@ -1,10 +1,12 @@
-"""The utility engine: counts of correctly labelled test images for batches of coalitions, in float32.
+"""The utility engine: counts of correctly labelled test images for batches of coalitions.
 
 Theory. A layer that is linear in its weights gives the aggregate the average of the clients' pre-activations, so the
 first layer is computed once a client (in float64, rounded once) and a coalition costs one row of a matrix product
 `shares @ Z` instead of a rebuilt model. Shares sum to 1, hence activations see the true average and no
 running sum can drift. Images are grouped by label, so "correct" is a slice and two maxima instead of an argmax:
 the true logit is strictly above all lower classes and at least equal to the higher ones (ties: lowest class).
+Long sums are cut into slices, and models of many layers are counted in double above the pre-activations: how far a
+backend's rounding can move a logit then depends on no order of its own (see `tolerance`).
 Everything is written in `keras.ops` and compiled by `predict_on_batch`, on whichever backend Keras runs. What is
 special to models with a convolutional front lives in `convnet`.
 """
@@ -19,6 +21,7 @@ import numpy.typing as npt
 from fedcoin_cli.learning.backend import devices, keras, ops, use_threads
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.tolerance import BLOCK, CHAIN, wide
 
 BATCH: Final = 128
 """Coalitions evaluated together on a CPU."""
@@ -52,7 +55,8 @@ class UtilityEngine:
             self.part_images = max(_GPU_FACTOR * self.part_images, game.images // 100)
             fitting = _GPU_VALUES // (game.spec.widest * self.part_images)
             self.batch = max(1, min(_GPU_FACTOR * self.batch, fitting))
-        inputs = keras.Input(batch_shape=(self.batch, game.clients), name="shares")
+        self._real = "float64" if wide(game.spec) else "float32"
+        inputs = keras.Input(batch_shape=(self.batch, game.clients), name="shares", dtype=self._real)
         self._model = keras.Model(inputs, self._layer(first or FirstLayer(game))(inputs), name="utility")
         # TensorFlow is faster without XLA; elsewhere Keras' own choice: JAX would not compile at all without it.
         self._model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
@@ -66,7 +70,7 @@ class UtilityEngine:
             part = masks[start : start + self.batch]
             # The compiled graph has one shape: the last batch is filled up with a coalition that is not read.
             padded = [*part, *[part[0]] * (self.batch - len(part))]
-            shares = self.game.shares(padded).astype(np.float32)
+            shares = self.game.shares(padded).astype(self._real)
             counts[start : start + len(part)] = self._model.predict_on_batch(shares)[: len(part)]
         return counts
 
@@ -78,12 +82,12 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
     """Shares (batch, K) → counts (batch,) int32."""
 
     def __init__(self, game: Game, first: FirstLayer, batch: int, part_images: int) -> None:
-        super().__init__(name="counts", trainable=False)
+        self.real = "float64" if wide(game.spec) else "float32"
+        super().__init__(name="counts", trainable=False, dtype=self.real)
         self._batch = batch
         self._above = game.spec.above
         self._first_values = game.spec.first_values
-        self._activation = keras.activations.get(game.spec.first.activation)
-        self._activations = [keras.activations.get(layer.activation) for layer in game.spec.above]
+        self._first_activation = game.spec.first.activation
         self._labels = [
             (label, [self.constant(f"first_{label}_{index}", part) for index, part in enumerate(parts)])
             for label, parts in _parts(first, part_images)
@@ -91,10 +95,16 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
         self._upper = self._stacked(game)
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> Any:
-        """Data as a frozen weight: every backend then keeps it on its device."""
-        weight = self.add_weight(name=name, shape=value.shape, initializer="zeros", trainable=False)
+        """Data in float32 as a frozen weight: every backend then keeps it on its device."""
+        weight = self.add_weight(
+            name=name, shape=value.shape, initializer="zeros", trainable=False, dtype="float32"
+        )
         weight.assign(value.astype(np.float32))
         return weight
+
+    def mixed(self, shares: Any, part: Any, shape: tuple[int, ...]) -> Any:
+        """Averages (batch, *shape) of the clients' rows (K, values)."""
+        return ops.reshape(product(shares, ops.cast(part, self.real), CHAIN), shape)
 
     def _stacked(self, game: Game) -> list[tuple[Any, Any]]:
         """Of each layer above the first, all clients' transposed kernels and biases, one row a client."""
@@ -111,8 +121,8 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
         """Sum the correct images over all chunks."""
         upper = [
             (
-                ops.reshape(ops.matmul(shares, kernels), (self._batch, layer.units, layer.inputs)),
-                ops.reshape(ops.matmul(shares, biases), (self._batch, layer.units, 1)),
+                self.mixed(shares, kernels, (self._batch, layer.units, layer.inputs)),
+                self.mixed(shares, biases, (self._batch, layer.units, 1)),
             )
             for layer, (kernels, biases) in zip(self._above, self._upper, strict=True)
         ]
@@ -125,10 +135,21 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
 
     def _logits(self, shares: Any, part: Any, front: Any, upper: Sequence[tuple[Any, Any]]) -> Any:
         """What the aggregates say of some images: (batch, classes, images)."""
-        values = ops.reshape(ops.matmul(shares, part), (self._batch, self._first_values, -1))
-        values = self.through_front(self._activation(values), front)
-        for activation, (kernel, bias) in zip(self._activations, upper, strict=True):
-            values = activation(ops.matmul(kernel, values) + bias)
+        values = self.mixed(shares, part, (self._batch, self._first_values, -1))
+        values = self.through_front(self.kept(activated(self._first_activation, values)), front)
+        for layer, (kernel, bias) in zip(self._above, upper, strict=True):
+            values = self.kept(activated(layer.activation, product(kernel, values, BLOCK) + bias))
+        return values
+
+    def kept(self, values: Any) -> Any:
+        """Values that are as precise as the tolerance takes them to be: some operations narrow.
+
+        Raises:
+            TypeError: they are not.
+        """
+        found = keras.backend.standardize_dtype(values.dtype)
+        if found != self.real:
+            raise TypeError(f"{keras.backend.backend()} gives {found} where {self.real} is needed")
         return values
 
     def mix_front(self, shares: Any) -> Any:  # noqa: ARG002 -- for models that have one
@@ -138,6 +159,22 @@ class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no t
     def through_front(self, values: Any, front: Any) -> Any:  # noqa: ARG002 -- as above
         """From the first layer's outputs (batch, units, images) to the Dense layers' inputs, of the same form."""
         return values
+
+
+def product(left: Any, right: Any, most: int) -> Any:
+    """The matrix product, with at most `most` terms of a sum in a row."""
+    terms = left.shape[-1]
+    total = left[..., :most] @ right[..., :most, :]
+    for start in range(most, terms, most):
+        total += left[..., start : start + most] @ right[..., start : start + most, :]
+    return total
+
+
+def activated(name: str, values: Any) -> Any:
+    """The activation, in the precision of its input: Keras' tanh is float32 on JAX whatever comes in."""
+    if name == "tanh":
+        return 2 * ops.sigmoid(2 * values) - 1
+    return keras.activations.get(name)(values)
 
 
 def _parts(first: FirstLayer, images: int) -> Iterator[tuple[int, list[npt.NDArray[np.float64]]]]:

@@ -29,7 +29,7 @@ class FirstLayer:
     """First pre-activations of all clients, in chunks of images that share one label.
 
     `chunks` holds (label, positions) with positions into the test set; `block(i)` is the (K, units, images) float64
-    array of chunk i. Blocks are kept as long as all of them fit into `MAX_CACHED_BYTES`, and recomputed otherwise.
+    array of chunk i. Blocks are kept (`cached`) if all of them fit into `MAX_CACHED_BYTES`, and recomputed otherwise.
     """
 
     def __init__(self, game: Game) -> None:
@@ -37,7 +37,7 @@ class FirstLayer:
         self.game = game
         self.chunks = list(_label_chunks(game.test.labels))
         self._cache: dict[int, Floats] = {}
-        self._cached = 8 * game.clients * game.images * game.spec.first_values <= MAX_CACHED_BYTES
+        self.cached = 8 * game.clients * game.images * game.spec.first_values <= MAX_CACHED_BYTES
         # One product for all clients: (K·units, values), or for a convolution (K·filters, values of a window).
         kernels = [update[0].reshape(first.inputs, -1).T for update in game.updates]
         self._kernels = np.concatenate(kernels).astype(np.float64)
@@ -45,11 +45,20 @@ class FirstLayer:
         if first.use_bias:
             self._biases[:] = [update[1] for update in game.updates]
 
+        self.norms = np.linalg.norm(self._kernels, axis=1).reshape(self._biases.shape), np.abs(self._biases)
+        """Of each client's units (K, units), or filters: the lengths of their weights, and their biases' sizes."""
+
+    def lengths(self, index: int) -> Floats:
+        """The lengths of the images of chunk `index`; no window of an image is longer."""
+        images = pixels(self.game, self.chunks[index][1])
+        lengths: Floats = np.linalg.norm(images.reshape(len(images), -1), axis=1)
+        return lengths
+
     def block(self, index: int) -> Floats:
         """First pre-activations of chunk `index`, (K, units, images)."""
         if index not in self._cache:
             block = self._compute(self.chunks[index][1])
-            if not self._cached:
+            if not self.cached:
                 return block
             self._cache[index] = block
         return self._cache[index]

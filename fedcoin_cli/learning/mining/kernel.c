@@ -5,8 +5,13 @@
    proper subset: a stack holds a nested chain of them. Ascending masks and the prefixes of a ranking cost one addition
    each. Nothing is ever subtracted: no sum drifts, and none remembers who is not a member.
 
-   The vectors are those of GCC and Clang: the same text becomes AVX-512, AVX2, SSE or NEON. */
+   No running sum is long, whoever chose the numbers: a layer adds at most BLOCK products before it goes on with a new
+   sum, and a chain of members at most CHAIN. `tolerance.py` derives from that how far rounding can move a logit.
 
+   The vectors are those of GCC and Clang: the same text becomes AVX-512, AVX2, SSE or NEON. The file includes itself
+   twice: what stands below its #else is compiled for float and for double. */
+
+#ifndef REAL
 #include <stdint.h>
 #include <string.h>
 
@@ -17,9 +22,8 @@ enum { WIDTH = 8, TILE = 5, SIDE = 2 };
 #else
 enum { WIDTH = 4, TILE = 5, SIDE = 2 };
 #endif
-enum { LANES = 32, VECTORS = LANES / WIDTH };
+enum { LANES = 32, VOTE_VECTORS = LANES / WIDTH, BLOCK = 32, CHAIN = 64 };
 
-typedef float floats __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef int32_t integers __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
 /* Outputs of a layer are computed TILE at a time: callers round their number up. */
@@ -57,99 +61,6 @@ static int32_t join(uint64_t *stack, int32_t depth, int32_t words, uint64_t *mis
     return 64 * highest + bit;
 }
 
-/* TILE outputs of a dense layer, relu(x) * kernel + bias. With `joining`, x + joining takes the place of x and is kept
-   in `sum`: the last member is added on the way. x, joining, sum: (inputs, VECTORS); kernel: (inputs, outputs). */
-static inline __attribute__((always_inline)) void tile(
-    const float *kernel, const float *bias, int32_t inputs, int32_t outputs, int32_t relu, const floats *x,
-    const floats *joining, floats *sum, floats *y)
-{
-    for (int32_t side = 0; side < VECTORS; side += SIDE) {
-        floats total[TILE][SIDE];
-        for (int32_t t = 0; t < TILE; t++)
-            for (int32_t v = 0; v < SIDE; v++)
-                total[t][v] = bias[t] - (floats){0};
-        for (int32_t i = 0; i < inputs; i++) {
-            floats in[SIDE];
-            for (int32_t v = 0; v < SIDE; v++) {
-                int32_t at = i * VECTORS + side + v;
-                in[v] = x[at];
-                if (joining)
-                    sum[at] = in[v] += joining[at];
-                if (relu)
-                    in[v] = (floats)((integers)in[v] & (in[v] > 0));
-            }
-            for (int32_t t = 0; t < TILE; t++)
-                for (int32_t v = 0; v < SIDE; v++)
-                    total[t][v] += kernel[i * outputs + t] * in[v];
-        }
-        for (int32_t t = 0; t < TILE; t++)
-            for (int32_t v = 0; v < SIDE; v++)
-                y[t * VECTORS + side + v] = total[t][v];
-    }
-}
-
-/* Of the first `size` images those whose logit of class `label` is above all lower classes, below no higher one. */
-static int32_t correct(const floats *logits, int32_t classes, int32_t label, int32_t size)
-{
-    int32_t right[LANES], count = 0;
-    for (int32_t v = 0; v < VECTORS; v++) {
-        floats own = logits[label * VECTORS + v];
-        integers all = own == own;
-        for (int32_t c = 0; c < label; c++)
-            all &= own > logits[c * VECTORS + v];
-        for (int32_t c = label + 1; c < classes; c++)
-            all &= own >= logits[c * VECTORS + v];
-        memcpy(right + v * WIDTH, &all, sizeof all);
-    }
-    for (int32_t lane = 0; lane < size; lane++)
-        count -= right[lane];
-    return count;
-}
-
-/* Adds to `counts` the correct images in the blocks from..to-1 of each non-empty mask.
-
-   first: weighted first pre-activations (blocks, clients, units[0], LANES); labels, sizes: (blocks)
-   masks: (number, words); units: (layers + 1), of the first layer and of the `layers` above it, rounded up
-   relu: (layers), what stands below each; kernels, biases: (number, ...), the aggregates' layers above the first
-   stack: (clients + 2, words), zero; sums: (clients + 1, units[0], LANES), zero; values: (2, widest, LANES) */
-void fedcoin_counts(
-    const float *first, const int32_t *labels, const int32_t *sizes, int32_t from, int32_t to, int32_t clients,
-    const uint64_t *masks, int32_t words, int32_t number, const int32_t *units, int32_t layers, int32_t classes,
-    const int32_t *relu, const float *kernels, const float *biases, uint64_t *stack, float *sums, float *values,
-    int32_t widest, int32_t *counts)
-{
-    size_t row = (size_t)units[0] * LANES;
-    uint64_t *missing = stack + (size_t)(clients + 1) * words;
-    for (int32_t block = from, depth = 0; block < to; block++, depth = 0) {
-        const float *kernel = kernels, *bias = biases;
-        for (int32_t m = 0; m < number; m++) {
-            const floats *x = 0, *joining = 0;
-            floats *y = 0;
-            int32_t left = unwind(stack, &depth, masks + (size_t)m * words, words, missing);
-            while (left--) {
-                joining = (const floats *)(first + ((size_t)block * clients + join(stack, depth, words, missing)) * row);
-                x = (const floats *)(sums + depth * row);
-                y = (floats *)(sums + ++depth * row);
-                for (int32_t i = 0; i < units[0] * VECTORS && (left || !layers); i++)
-                    y[i] = x[i] + joining[i];
-            }
-            for (int32_t layer = 0; layer < layers; layer++) {
-                int32_t inputs = units[layer], outputs = units[layer + 1], fused = !layer;
-                floats *sum = y;
-                y = (floats *)(values + (size_t)(layer % 2) * widest * LANES);
-                for (int32_t o = 0; o < outputs; o += TILE, fused = 0)
-                    if (fused)
-                        tile(kernel, bias, inputs, outputs, relu[0], x, joining, sum, y);
-                    else
-                        tile(kernel + o, bias + o, inputs, outputs, relu[layer], sum, 0, 0, y + o * VECTORS);
-                kernel += (size_t)inputs * outputs;
-                bias += outputs;
-            }
-            counts[m] += correct(y, classes, labels[block], sizes[block]);
-        }
-    }
-}
-
 /* The proxy in integers: adds to `counts` the images in which base + leads of the members is nowhere negative.
 
    leads: (blocks, clients, units, LANES), base: (blocks, units, LANES); the rest as above, with units for units[0] */
@@ -162,7 +73,7 @@ void fedcoin_votes(
     for (int32_t block = from, depth = 0; block < to; block++, depth = 0) {
         memcpy(sums, base + block * row, sizeof *sums * row);
         for (int32_t m = 0; m < number; m++) {
-            integers signs[VECTORS], total = {0};
+            integers signs[VOTE_VECTORS], total = {0};
             int32_t left = unwind(stack, &depth, masks + (size_t)m * words, words, missing);
             while (left--) {
                 const int32_t *own = leads + ((size_t)block * clients + join(stack, depth, words, missing)) * row;
@@ -170,13 +81,13 @@ void fedcoin_votes(
                 integers *sum = (integers *)(sums + ++depth * row);
                 memset(signs, 0, sizeof signs);
                 for (int32_t u = 0; u < units; u++)
-                    for (int32_t v = 0; v < VECTORS; v++) {
-                        int32_t at = u * VECTORS + v;
+                    for (int32_t v = 0; v < VOTE_VECTORS; v++) {
+                        int32_t at = u * VOTE_VECTORS + v;
                         sum[at] = x[at] + joining[at];
                         signs[v] |= sum[at];
                     }
             }
-            for (int32_t v = 0; v < VECTORS; v++)
+            for (int32_t v = 0; v < VOTE_VECTORS; v++)
                 total -= signs[v] >= 0;
             int32_t lanes[WIDTH], count = 0;
             memcpy(lanes, &total, sizeof lanes);
@@ -186,3 +97,164 @@ void fedcoin_votes(
         }
     }
 }
+
+/* Adds to `counts` the correct images in the blocks from..to-1 of each non-empty mask.
+
+   first: weighted first pre-activations (blocks, clients, units[0], LANES); labels, sizes: (blocks)
+   masks: (number, words); units: (layers + 1), of the first layer and of the `layers` above it, rounded up
+   relu: (layers), what stands below each; kernels, biases: (number, ...), the aggregates' layers above the first
+   stack: (clients + 2, words), zero; sums: (clients + 1, units[0], LANES), zero, of the members since the last whole
+   chain; bases: (clients / CHAIN + 1, units[0], LANES), zero, of whole chains; values: (2, widest, LANES) */
+void fedcoin_counts(
+    const float *first, const int32_t *labels, const int32_t *sizes, int32_t from, int32_t to, int32_t clients,
+    const uint64_t *masks, int32_t words, int32_t number, const int32_t *units, int32_t layers, int32_t classes,
+    const int32_t *relu, const float *kernels, const float *biases, uint64_t *stack, float *sums, float *bases,
+    float *values, int32_t widest, int32_t *counts);
+void fedcoin_counts_wide(
+    const float *first, const int32_t *labels, const int32_t *sizes, int32_t from, int32_t to, int32_t clients,
+    const uint64_t *masks, int32_t words, int32_t number, const int32_t *units, int32_t layers, int32_t classes,
+    const int32_t *relu, const double *kernels, const double *biases, uint64_t *stack, double *sums, double *bases,
+    double *values, int32_t widest, int32_t *counts);
+
+#define REAL float
+#define INTEGER int32_t
+#define COUNTS fedcoin_counts
+#include "kernel.c"
+
+#undef REAL
+#undef INTEGER
+#undef COUNTS
+#define REAL double
+#define INTEGER int64_t
+#define COUNTS fedcoin_counts_wide
+#define LONG WIDE_LONG
+#define VECTORS WIDE_VECTORS
+#define reals wide_reals
+#define bits wide_bits
+#define narrow wide_narrow
+#define tile wide_tile
+#define correct wide_correct
+#include "kernel.c"
+
+#else /* REAL, INTEGER of the same size, COUNTS, and the names below: once for float, once for double */
+
+enum { LONG = 4 * WIDTH / sizeof(REAL), VECTORS = LANES / LONG };
+typedef REAL reals __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef INTEGER bits __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
+typedef float narrow __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
+
+/* TILE outputs of a dense layer, relu(x) * kernel + bias. With `joining`, x + joining takes the place of x and is kept
+   in `sum`: the last member is added on the way; `base` is what stands below its chain.
+   x, joining, base, sum: (inputs, VECTORS); kernel: (inputs, outputs). */
+static inline __attribute__((always_inline)) void tile(
+    const REAL *kernel, const REAL *bias, int32_t inputs, int32_t outputs, int32_t relu, const reals *x,
+    const narrow *joining, const reals *base, reals *sum, reals *y)
+{
+    for (int32_t side = 0; side < VECTORS; side += SIDE)
+        for (int32_t start = 0; start < inputs; start += BLOCK) {
+            int32_t end = inputs - start > BLOCK ? start + BLOCK : inputs;
+            reals total[TILE][SIDE];
+            for (int32_t t = 0; t < TILE; t++)
+                for (int32_t v = 0; v < SIDE; v++)
+                    total[t][v] = (start ? 0 : bias[t]) - (reals){0};
+            for (int32_t i = start; i < end; i++) {
+                reals in[SIDE];
+                for (int32_t v = 0; v < SIDE; v++) {
+                    int32_t at = i * VECTORS + side + v;
+                    in[v] = x[at];
+                    if (joining)
+                        sum[at] = in[v] += __builtin_convertvector(joining[at], reals);
+                    if (base)
+                        in[v] += base[at];
+                    if (relu)
+                        in[v] = (reals)((bits)in[v] & (in[v] > 0));
+                }
+                for (int32_t t = 0; t < TILE; t++)
+                    for (int32_t v = 0; v < SIDE; v++)
+                        total[t][v] += kernel[i * outputs + t] * in[v];
+            }
+            for (int32_t t = 0; t < TILE; t++)
+                for (int32_t v = 0; v < SIDE; v++) {
+                    int32_t at = t * VECTORS + side + v;
+                    if (start)
+                        total[t][v] += y[at];
+                    y[at] = total[t][v];
+                }
+        }
+}
+
+/* Of the first `size` images those whose logit of class `label` is above all lower classes, below no higher one. */
+static int32_t correct(const reals *logits, int32_t classes, int32_t label, int32_t size)
+{
+    INTEGER right[LANES];
+    int32_t count = 0;
+    for (int32_t v = 0; v < VECTORS; v++) {
+        reals own = logits[label * VECTORS + v];
+        bits all = own == own;
+        for (int32_t c = 0; c < label; c++)
+            all &= own > logits[c * VECTORS + v];
+        for (int32_t c = label + 1; c < classes; c++)
+            all &= own >= logits[c * VECTORS + v];
+        memcpy(right + v * LONG, &all, sizeof all);
+    }
+    for (int32_t lane = 0; lane < size; lane++)
+        count -= right[lane];
+    return count;
+}
+
+/* As declared above. */
+void COUNTS(
+    const float *first, const int32_t *labels, const int32_t *sizes, int32_t from, int32_t to, int32_t clients,
+    const uint64_t *masks, int32_t words, int32_t number, const int32_t *units, int32_t layers, int32_t classes,
+    const int32_t *relu, const REAL *kernels, const REAL *biases, uint64_t *stack, REAL *sums, REAL *bases,
+    REAL *values, int32_t widest, int32_t *counts)
+{
+    size_t row = (size_t)units[0] * LANES;
+    int32_t vectors = units[0] * VECTORS;
+    uint64_t *missing = stack + (size_t)(clients + 1) * words;
+    for (int32_t block = from, depth = 0; block < to; block++, depth = 0) {
+        const REAL *kernel = kernels, *bias = biases;
+        for (int32_t m = 0; m < number; m++) {
+            const reals *x = 0, *base = 0;
+            const narrow *joining = 0;
+            reals *y = 0;
+            int32_t left = unwind(stack, &depth, masks + (size_t)m * words, words, missing);
+            while (left--) {
+                joining = (const narrow *)(first + ((size_t)block * clients + join(stack, depth, words, missing)) * row);
+                x = (const reals *)(sums + (depth % CHAIN ? depth : 0) * row);
+                base = depth < CHAIN ? 0 : (const reals *)(bases + depth / CHAIN * row);
+                for (int32_t i = 0; i < vectors && base && depth % CHAIN == 0; i++)
+                    ((reals *)base)[i] = base[i - vectors] + ((const reals *)(sums + depth * row))[i];
+                y = (reals *)(sums + ++depth * row);
+                for (int32_t i = 0; i < vectors && (left || !layers); i++)
+                    y[i] = x[i] + __builtin_convertvector(joining[i], reals);
+            }
+            for (int32_t layer = 0; layer < layers; layer++) {
+                int32_t inputs = units[layer], outputs = units[layer + 1], fused = !layer;
+                reals *sum = y;
+                y = (reals *)(values + (size_t)(layer % 2) * widest * LANES);
+                for (int32_t o = 0; o < outputs; o += TILE, fused = 0) {
+                    reals *out = y + o * VECTORS;
+                    if (fused && base)
+                        tile(kernel, bias, inputs, outputs, relu[0], x, joining, base, sum, y);
+                    else if (fused)
+                        tile(kernel, bias, inputs, outputs, relu[0], x, joining, 0, sum, y);
+                    else if (!layer && base)
+                        tile(kernel + o, bias + o, inputs, outputs, relu[0], sum, 0, base, 0, out);
+                    else
+                        tile(kernel + o, bias + o, inputs, outputs, relu[layer], sum, 0, 0, 0, out);
+                }
+                kernel += (size_t)inputs * outputs;
+                bias += outputs;
+            }
+            if (!layers && base) {
+                const reals *sum = y;
+                y = (reals *)values;
+                for (int32_t i = 0; i < vectors; i++)
+                    y[i] = sum[i] + base[i];
+            }
+            counts[m] += correct(y, classes, labels[block], sizes[block]);
+        }
+    }
+}
+#endif

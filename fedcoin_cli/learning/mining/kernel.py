@@ -5,7 +5,7 @@ Compiling and loading live in `compiled`, what it shares with the proxy's `votes
 
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from fedcoin_cli.learning.mining.blocks import LANES, BlockThreads, Int32s, Work
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game, member_bits
+from fedcoin_cli.learning.mining.tolerance import CHAIN, wide
 from fedcoin_cli.learning.mining.walks import Counts
 
 BATCH_S: Final = 0.1
@@ -25,7 +26,7 @@ _MOST_BATCH: Final = 2048
 _BATCH_BYTES: Final = 64 << 20
 _RELU: Final = {"linear": 0, "relu": 1}
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[Any]
 
 
 def suits(game: Game) -> bool:
@@ -47,12 +48,17 @@ class KernelEngine:
 
     It holds 4·K·n·units bytes of pre-activations. The sums over members are not divided by their weight: a positive
     scale passes a ReLU and changes no argmax. The layers above have true averages as kernels, and biases times that
-    weight. A batch is quickest when each coalition holds the one before it, or is the next larger mask.
+    weight. Models of many layers are counted in double above the pre-activations (see `tolerance`). A batch is quickest
+    when each coalition holds the one before it, or is the next larger mask.
     """
 
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 1) -> None:
         self.game = game
         self._functions = library()
+        self._real = np.float64 if wide(game.spec) else np.float32
+        self._count = (
+            self._functions.fedcoin_counts_wide if wide(game.spec) else self._functions.fedcoin_counts
+        )
         self._threads = BlockThreads(threads)
         self._alone = threads == 1
         tile = self._functions.fedcoin_tile()
@@ -64,7 +70,7 @@ class KernelEngine:
         self._scale = np.array(game.weights, np.float64) / max(game.weights)
         self._labels, self._sizes, self._first = self._in_blocks(first or FirstLayer(game))
         self._kernels, self._biases = self._upper()
-        row_bytes = 4 * (self._kernels.shape[1] + self._biases.shape[1] + 1)
+        row_bytes = 12 * (self._kernels.shape[1] + self._biases.shape[1] + 1)
         self.batch: int = max(1, min(_MOST_BATCH, _BATCH_BYTES // row_bytes))
         self.batch = self._measured_batch()
 
@@ -79,18 +85,20 @@ class KernelEngine:
         clients = self.game.clients
         weighted = member_bits(masks, clients) * self._scale
         shares = weighted / weighted.sum(axis=1, keepdims=True)
-        kernels = self._mixed(shares.astype(np.float32), self._kernels)
-        biases = self._mixed(weighted.astype(np.float32), self._biases)
+        kernels = self._mixed(shares, self._kernels)
+        biases = self._mixed(weighted, self._biases)
         words = mask_words(masks, clients)
         widest = int(self._units.max())
 
         def prepare() -> Work:
             stack = np.zeros((clients + 2, words.shape[1]), np.uint64)
-            sums = aligned((clients + 1, int(self._units[0]), LANES), np.float32)
-            values = aligned((2, widest, LANES), np.float32)
+            units = int(self._units[0])
+            sums = aligned((clients + 1, units, LANES), self._real)
+            bases = aligned((clients // CHAIN + 1, units, LANES), self._real)
+            values = aligned((2, widest, LANES), self._real)
 
             def work(first: int, last: int, counts: Int32s) -> None:
-                self._functions.fedcoin_counts(
+                self._count(
                     *(
                         pointer(self._first),
                         pointer(self._labels),
@@ -102,7 +110,8 @@ class KernelEngine:
                     *(pointer(words), words.shape[1], len(words)),
                     *(pointer(self._units), len(self._relu), self.game.spec.classes, pointer(self._relu)),
                     *(pointer(kernels), pointer(biases)),
-                    *(pointer(stack), pointer(sums), pointer(values), widest, pointer(counts)),
+                    *(pointer(stack), pointer(sums), pointer(bases)),
+                    *(pointer(values), widest, pointer(counts)),
                 )
 
             return work
@@ -110,12 +119,12 @@ class KernelEngine:
         return self._threads.over(len(self._labels), len(masks), prepare)
 
     def _mixed(self, shares: Floats, parts: Floats) -> Floats:
-        """Shares (masks, K) of parts (K, values).
+        """Shares (masks, K) of parts (K, values), summed in double whatever the engine counts in.
 
         With several threads not by BLAS, whose own threads would go on spinning on the cores that the kernel needs.
         """
-        mixed: Floats = shares @ parts if self._alone else np.einsum("mk,kv->mv", shares, parts)
-        return np.ascontiguousarray(mixed)
+        mixed = shares @ parts if self._alone else np.einsum("mk,kv->mv", shares, parts)
+        return np.ascontiguousarray(mixed, self._real)
 
     def _measured_batch(self) -> int:
         """How many coalitions take about `BATCH_S`, of as many as have room for their aggregates."""
@@ -151,14 +160,14 @@ class KernelEngine:
     def _upper(self) -> tuple[Floats, Floats]:
         """All clients' kernels (K, Σ inputs·outputs) and biases (K, Σ outputs) above the first layer."""
         game = self.game
-        kernels, biases = [np.zeros((game.clients, 0), np.float32)], [np.zeros((game.clients, 0), np.float32)]
+        kernels, biases = [np.zeros((game.clients, 0))], [np.zeros((game.clients, 0))]
         tensors = zip(
             *(update[len(game.spec.layers[0].weight_shapes) :] for update in game.updates), strict=True
         )
         for layer, inputs, outputs in zip(game.spec.layers[1:], self._units, self._units[1:], strict=False):
-            kernel = np.zeros((game.clients, inputs, outputs), np.float32)
+            kernel = np.zeros((game.clients, inputs, outputs))
             kernel[:, : layer.inputs, : layer.units] = next(tensors)
-            bias = np.zeros((game.clients, outputs), np.float32)
+            bias = np.zeros((game.clients, outputs))
             if layer.use_bias:
                 bias[:, : layer.units] = next(tensors)
             kernels.append(kernel.reshape(game.clients, -1))

@@ -35,6 +35,12 @@ class Memo:
         else:
             self._all[list(masks)] = counts
 
+    def fill(self, counts: npt.NDArray[np.int64]) -> None:
+        """Take over the counts of the masks 1..2^K−1, in place of all that are here."""
+        assert self._all is not None
+        self._all[1:] = counts
+        self._size = len(counts)
+
     def select(self, masks: Sequence[int]) -> Mapping[int, int]:
         """The counts of these masks, all of which must be known."""
         if self._all is None:
@@ -49,17 +55,18 @@ class Memo:
         limit: int,
     ) -> list[int]:
         """Of these masks those known here with another count, the largest weight × difference first."""
-        own = self._counts(masks)
+        own = self.counts(masks)
         gap = np.where(own == _UNKNOWN, 0, np.abs(own - counts)) * weights
         order = np.argsort(-gap, kind="stable")[:limit]
         return [masks[place] for place in order.tolist() if gap[place]]
 
     def known(self, masks: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Which of these masks have been evaluated here."""
-        known: npt.NDArray[np.bool_] = self._counts(masks) != _UNKNOWN
+        known: npt.NDArray[np.bool_] = self.counts(masks) != _UNKNOWN
         return known
 
-    def _counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
+    def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Their counts, −1 where one is not known."""
         if self._all is None:
             return np.array([self._some.get(mask, _UNKNOWN) for mask in masks], np.int64)
         return self._all[list(masks)].astype(np.int64)

@@ -1,10 +1,12 @@
 """The float64 reference: what a coalition's count is, and the interval [lo, hi] in which an honest count lies.
 
-For an image let margin = true-class logit minus the largest other, and ε = factor · 2·10⁻⁶ × the largest entry of
-its absolute pass: shares of |Z_k| over the coalition, then shares of |weights| and |biases| through the layers. The
-absolute pass averages absolute values, never the absolute value of an average, so that updates which cancel each
-other widen the interval instead of slipping through it. lo counts margins > +ε, hi counts margins ≥ −ε.
-Whose claim is wrong is for the consensus to say.
+Beside each value runs a bound on how far rounding may move it in any engine (`tolerance` derives it). ε of an image
+and a rival class is the sum of the bounds of the two logits, times a factor: lo counts the images whose true class
+stays ahead of all rivals by that, hi those in which it may be ahead. What is exact has no bound: ties then go to the
+lowest class, as everywhere. Bounds average absolute values, never the absolute value of an average, so that updates
+which cancel each other widen the interval instead of slipping through it. Most logits lie so far apart that one ceiling
+of the bounds of all coalitions shows it; only those of the others have bounds of their own computed. Whose claim is
+wrong is for the consensus to say.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,16 +17,20 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.features import Conv, Pool
+from fedcoin_cli.learning.mining.aggregates import Aggregates, Stack
 from fedcoin_cli.learning.mining.forward import ACTIVATIONS, FirstLayer, convolved, pooled
 from fedcoin_cli.learning.mining.game import Floats, Game
+from fedcoin_cli.learning.mining.tolerance import ACTIVATION, LIMIT, TINY, tolerance
 from fedcoin_cli.learning.model import Dense
 
-EPSILON: Final = 2e-6
 RAISE_FACTOR: Final = 2
 """A node raises a FRAUD outside the interval of 2ε and accepts one outside that of ε."""
 
 _BATCH_VALUES: Final = 1 << 18
 """Values of a chunk handled together: 2 MiB in float64, so that they stay in a core's cache."""
+
+# The ceiling is computed in float64, too.
+_CEILING_SLACK: Final = 1.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,11 @@ class Reference:
     def __init__(self, game: Game, first: FirstLayer | None = None) -> None:
         self.game = game
         self.first = first or FirstLayer(game)
-        self._upper = _upper_weights(game)
+        upper = _upper_weights(game)
+        self._aggregates = Aggregates(game.spec, upper)
+        self._clients = _Clients(upper, self.first.norms)
+        self._largest = self._clients.largest()
+        self._tolerance = tolerance(game.spec, game.clients)
 
     def interval(self, mask: int, factor: int = 1) -> tuple[int, int]:
         """(lo, hi) of one non-empty coalition at factor·ε."""
@@ -59,74 +69,233 @@ class Reference:
 
     def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
         """The intervals of several non-empty coalitions, faster together than one by one."""
-        shares = self.game.shares(masks)
         totals = np.zeros((len(masks), 3), np.int64)
-        widest = self.game.spec.widest
-        for index, (label, positions) in enumerate(self.first.chunks):
-            block = self.first.block(index)
-            pair = (block, np.abs(block))
-            size = max(1, _BATCH_VALUES // (len(positions) * widest))
-            for start in range(0, len(masks), size):
-                rows = slice(start, start + size)
-                totals[rows] += self._chunk_totals(pair, shares[rows], label, factor)
+        for _ in self.steps(masks, factor, totals):
+            pass
         return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
 
+    def steps(
+        self, masks: Sequence[int], factor: int, totals: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[int, int]]:
+        """The same in small steps, adding lo, count and hi to `totals` (masks, 3): yields done, of how much.
+
+        Widths only grow on the way.
+        """
+        shares, every = self.game.shares(masks), len(self.first.chunks) * len(masks)
+        for index, (label, _) in enumerate(self.first.chunks):
+            parts = self._parts(index)
+            for start in range(0, len(masks), self._aggregates.masks):
+                rows = slice(start, start + self._aggregates.masks)
+                layers, taken = self._aggregates.layers(shares[rows]), len(masks[rows])
+                for number, part in enumerate(parts, 1):
+                    logits = self._aggregates.logits(shares[rows], layers, part.values)
+                    totals[rows] += self._part_totals(part, shares[rows], logits, (label, factor))
+                    yield index * len(masks) + start + taken * number // len(parts), every
+
     def magnitudes(self) -> Floats:
-        """The largest entry of each client's own absolute pass over all images, (K,)."""
+        """How far rounding may move a logit of each client's own model, (K,)."""
         alone = np.eye(self.game.clients)
         largest = np.zeros(self.game.clients)
         for index in range(len(self.first.chunks)):
-            block = self.first.block(index)
-            largest = np.maximum(largest, self._through(alone, block, np.abs(block))[1].max(axis=1))
+            block, lengths = self.first.block(index), self.first.lengths(index)
+            for client in range(self.game.clients):  # one at a time: all together take K times the memory
+                values, shares = block[client : client + 1], alone[client : client + 1]
+                bounds = self._through(self._clients, shares, values, np.abs(values), lengths)[1]
+                largest[client] = max(largest[client], bounds.max())
         return largest
 
-    def _chunk_totals(
-        self, pair: tuple[Floats, Floats], shares: Floats, label: int, factor: int
-    ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over one chunk, (masks, 3); `pair` is (Z, |Z|), (K, units, images)."""
-        mixed = [(shares @ part.reshape(len(part), -1)).reshape(-1, *part.shape[1:]) for part in pair]
-        logits, largest = self._through(shares, *mixed)
-        true = logits[:, label]
-        lower = logits[:, :label].max(axis=1, initial=-np.inf)
-        higher = logits[:, label + 1 :].max(axis=1, initial=-np.inf)
-        margin = true - np.maximum(lower, higher)
-        epsilon = factor * EPSILON * largest
-        right = (true > lower) & (true >= higher)
-        return np.stack([(margin > epsilon).sum(1), right.sum(1), (margin >= -epsilon).sum(1)], axis=1)
+    def _parts(self, index: int) -> list["_Part"]:
+        """A chunk of images in parts, each with what no coalition's bounds exceed."""
+        block, lengths = self.first.block(index), self.first.lengths(index)
+        alone, parts = np.ones((1, 1)), []
+        for start in range(0, block.shape[2], self._aggregates.images):
+            columns = slice(start, start + self._aggregates.images)
+            values = np.ascontiguousarray(block[:, :, columns])
+            most = np.abs(values).max(axis=0, keepdims=True)
+            ceiling = _CEILING_SLACK * self._through(self._largest, alone, most, most, lengths[columns])[1][0]
+            parts.append(_Part(values, lengths[columns], ceiling))
+        return parts
 
-    def _through(self, shares: Floats, values: Floats, bounds: Floats) -> tuple[Floats, Floats]:
-        """Logits (masks, classes, images) and each image's largest absolute entry (masks, images)."""
-        weights = iter(self._upper)
-        values, bounds = _activated(self.game.spec.first.activation, (values, bounds))
+    def _part_totals(
+        self, part: "_Part", shares: Floats, logits: Floats, asked: tuple[int, int]
+    ) -> npt.NDArray[np.int64]:
+        """lo, count and hi of each coalition over a part, (masks, 3); `asked` are its images' label and the factor.
+
+        Few logits lie so near each other that bounds matter: only those have theirs computed.
+        """
+        label, factor = asked
+        right = np.repeat(_right(logits, logits, label)[None], 3, axis=0)
+        near = _near(logits, factor * part.ceiling, label)
+        columns = np.flatnonzero(near.any(axis=0))
+        rows = np.flatnonzero(near.any(axis=1))
+        size = max(1, _BATCH_VALUES // max(1, len(columns) * self.game.spec.widest))
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            right[:, some[:, None], columns] = self._bounded(part, shares[some], columns, asked)
+        totals: npt.NDArray[np.int64] = right.sum(axis=2).T
+        return totals
+
+    def _bounded(
+        self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], asked: tuple[int, int]
+    ) -> npt.NDArray[np.bool_]:
+        """What is surely right, right, and perhaps right of some images of a part, (3, masks, images)."""
+        label, factor = asked
+        values = part.values[:, :, columns]
+        mixed, absolute = (
+            (shares @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
+            for each in (values, np.abs(values))
+        )
+        logits, bounds = self._through(self._clients, shares, mixed, absolute, part.lengths[columns])
+        low, high = logits - factor * bounds, logits + factor * bounds
+        return np.stack([_right(low, high, label), _right(logits, logits, label), _right(high, low, label)])
+
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows has no bound, and is told apart
+    def _through(
+        self, clients: "_Clients", shares: Floats, values: Floats, absolute: Floats, lengths: Floats
+    ) -> tuple[Floats, Floats]:
+        """Logits and their bounds, (masks, classes, images) each."""
+        weights = iter(zip(clients.upper, self._tolerance.above, strict=True))
+        values, bounds = self._activated(
+            self.game.spec.first.activation,
+            values,
+            self._first_bounds(clients, shares, absolute, lengths),
+        )
         if self.game.spec.features:
-            values, bounds = self._through_features(shares, (values, bounds), weights)
-        for layer, (kernels, biases) in zip(self.game.spec.above, weights, strict=True):
+            values, bounds = self._through_features(shares, values, bounds, weights)
+        for layer, ((kernels, biases), share) in zip(self.game.spec.above, weights, strict=True):
             # (K, inputs·units) → transposed kernels (masks, units, inputs)
             shape = (-1, layer.inputs, layer.units)
+            sizes, offsets = _mixed(shares, np.abs(kernels), shape), (shares @ np.abs(biases))[:, :, None]
+            within = np.abs(values) + bounds
+            reach = sizes @ (bounds + share * within) + share * offsets
+            some = (sizes.max(axis=2) > 0)[:, :, None] & (within.max(axis=1) > 0)[:, None, :]
+            reach += _tiny(some, offsets > 0, layer.inputs + within.sum(axis=1)[:, None, :])
             values = _mixed(shares, kernels, shape) @ values + (shares @ biases)[:, :, None]
-            bounds = _mixed(shares, np.abs(kernels), shape) @ bounds + (shares @ np.abs(biases))[:, :, None]
-            values, bounds = _activated(layer.activation, (values, bounds))
-        return values, bounds.max(axis=1)
+            values, bounds = self._activated(layer.activation, *_limited(values, reach, share))
+        return values, bounds
+
+    def _first_bounds(self, clients: "_Clients", shares: Floats, absolute: Floats, lengths: Floats) -> Floats:
+        """What the averages of first layers may be wrong by, (masks, units, images)."""
+        norms, biases = (shares @ part for part in clients.norms)
+        inner = self._tolerance.inner
+        parts = inner * norms, TINY * (norms > 0), inner * biases + TINY * (biases > 0)
+        own = np.stack(parts, axis=-1) @ np.stack([lengths, lengths > 0, np.ones_like(lengths)])
+        bounds = self._tolerance.first * absolute
+        # A convolution's filters stand at every place, the last of a unit's coordinates.
+        bounds.reshape(len(shares), -1, *own.shape[1:])[...] += own[:, None]
+        return bounds if absolute.max() < LIMIT else np.where(absolute < LIMIT, bounds, np.inf)
 
     def _through_features(
-        self, shares: Floats, pair: tuple[Floats, Floats], weights: Iterator[tuple[Floats, Floats]]
+        self,
+        shares: Floats,
+        values: Floats,
+        bounds: Floats,
+        weights: Iterator[tuple[tuple[Floats, Floats], float]],
     ) -> tuple[Floats, Floats]:
         """The front above its first convolution: (masks, units, images) in and out, flattened as Keras flattens."""
         first, *rest = self.game.spec.features
         shape = (len(shares), *first.output_shape, -1)
-        values, bounds = (part.reshape(shape).transpose(0, 4, 1, 2, 3) for part in pair)
+        values, bounds = (part.reshape(shape).transpose(0, 4, 1, 2, 3) for part in (values, bounds))
         for feature in rest:
             if isinstance(feature, Pool):
-                values, bounds = pooled(values, feature), pooled(bounds, feature)
+                values, bounds = self._pooled(values, bounds, feature)
                 continue
-            kernels, biases = next(weights)
+            (kernels, biases), share = next(weights)
             size = (-1, feature.inputs, feature.filters)
+            sizes, offsets = (shares @ np.abs(kernels)).reshape(size), shares @ np.abs(biases)
+            within = np.abs(values) + bounds
+            reach = convolved(bounds + share * within, feature, sizes, share * offsets)
+            whole = feature.inputs + within.sum(axis=(2, 3, 4), keepdims=True)
+            some = (sizes.max(axis=1) > 0)[:, None, None, None, :] & (whole > feature.inputs)
+            reach += _tiny(some, (offsets > 0)[:, None, None, None, :], whole)
             values = convolved(values, feature, (shares @ kernels).reshape(size), shares @ biases)
-            kernels, biases = np.abs(kernels), np.abs(biases)
-            bounds = convolved(bounds, feature, (shares @ kernels).reshape(size), shares @ biases)
-            values, bounds = _activated(feature.activation, (values, bounds))
+            values, bounds = self._activated(feature.activation, *_limited(values, reach, share))
         flat = (len(shares), values.shape[1], -1)
         return values.reshape(flat).transpose(0, 2, 1), bounds.reshape(flat).transpose(0, 2, 1)
+
+    def _pooled(self, values: Floats, bounds: Floats, pool: Pool) -> tuple[Floats, Floats]:
+        reach = pooled(bounds, pool)
+        if not pool.largest:
+            places = pool.size[0] * pool.size[1]
+            reach = reach + 2 * self._tolerance.unit * (places + 1) * (pooled(np.abs(values), pool) + reach)
+        return pooled(values, pool), reach
+
+    def _activated(self, activation: str, values: Floats, bounds: Floats) -> tuple[Floats, Floats]:
+        """The activation's values, and their bounds."""
+        after, own = ACTIVATIONS[activation](values), ACTIVATION * self._tolerance.unit
+        match activation:
+            case "relu":
+                bounds = np.minimum(
+                    bounds, np.maximum(values + bounds, 0.0)
+                )  # none where it is surely closed
+            case "tanh":
+                bounds = np.where(bounds > 0, np.minimum(bounds, 2.0) + own, 0.0)
+            case "sigmoid":
+                bounds = np.minimum(bounds / 4, 1.0) + own
+        return after, bounds
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Images of one label: first pre-activations (K, units, images), lengths, and a ceiling of the logits' bounds.
+
+    Bounds grow with values, weights and norms, and an average of absolute values is at most the largest of them: the
+    bounds (classes, images) of one aggregate that has the largest of everything are above those of all coalitions.
+    """
+
+    values: Floats
+    lengths: Floats
+    ceiling: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Clients:
+    """The clients' layers above the first, and the norms of their first ones."""
+
+    upper: list[Stack]
+    norms: tuple[Floats, Floats]
+
+    def largest(self) -> "_Clients":
+        """One client that has the largest absolute of each weight and norm."""
+        upper = [(_most(kernels), _most(biases)) for kernels, biases in self.upper]
+        return _Clients(upper, (_most(self.norms[0]), _most(self.norms[1])))
+
+
+def _most(values: Floats) -> Floats:
+    largest: Floats = np.abs(values).max(axis=0, keepdims=True)
+    return largest
+
+
+@np.errstate(invalid="ignore")
+def _near(logits: Floats, ceiling: Floats, label: int) -> npt.NDArray[np.bool_]:
+    """Where neither the true class is surely ahead of all others nor another surely ahead of it, (masks, images)."""
+    gaps = np.delete(logits[:, label : label + 1] - logits, label, axis=1)
+    reach = np.delete(ceiling[label] + ceiling, label, axis=0)
+    # What is no number is near: both comparisons fail.
+    near: npt.NDArray[np.bool_] = ~((gaps > reach).all(axis=1) | (gaps < -reach).any(axis=1))
+    return near
+
+
+def _right(true: Floats, others: Floats, label: int) -> npt.NDArray[np.bool_]:
+    """Where the logit of class `label` in `true` is above lower classes in `others`, and below no higher one."""
+    own = true[:, label]
+    lower = others[:, :label].max(axis=1, initial=-np.inf)
+    higher = others[:, label + 1 :].max(axis=1, initial=-np.inf)
+    right: npt.NDArray[np.bool_] = (own > lower) & (own >= higher)
+    return right
+
+
+def _tiny(products: npt.NDArray[np.bool_], biases: npt.NDArray[np.bool_], amount: Floats) -> Floats:
+    """What underflow may take where there is anything, of inputs of this `amount`."""
+    return TINY * amount * (products | biases)
+
+
+def _limited(values: Floats, bounds: Floats, share: float) -> tuple[Floats, Floats]:
+    """No bound where a number is so large that an engine's may be infinite: bounds are `share` of the largest."""
+    if bounds.max() < share * LIMIT:
+        return values, bounds
+    small = bounds < share * LIMIT
+    return np.nan_to_num(values), np.where(small, bounds, np.inf)
 
 
 def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floats:
@@ -134,17 +303,7 @@ def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floa
     return mixed
 
 
-def _activated(activation: str, pair: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
-    values, bounds = pair
-    return ACTIVATIONS[activation](values), _absolute(activation, bounds)
-
-
-def _absolute(activation: str, bounds: Floats) -> Floats:
-    """How large an activation can be, and how much it can amplify an error, when its input is within `bounds`."""
-    return np.maximum(bounds, 1.0) if activation == "sigmoid" else bounds
-
-
-def _upper_weights(game: Game) -> list[tuple[Floats, Floats]]:
+def _upper_weights(game: Game) -> list[Stack]:
     """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, clients stacked."""
     tensors = zip(*game.updates, strict=True)
     pairs = []

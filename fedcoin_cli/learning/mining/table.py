@@ -74,6 +74,21 @@ class Table:
         return self.empty.astype(np.int64), self.full.astype(np.int64)
 
 
+def encode_visited(keys: list[Keys], counts: npt.NDArray[np.int32], clients: int) -> bytes:
+    """The table of coalitions as rankings visit them, the same ones again and again; `keys` is emptied on the way."""
+    every = np.concatenate([masks_to_keys([], clients), *keys])
+    keys.clear()
+    order = np.argsort(every, kind="stable")
+    every = every[order]
+    first = np.ones(len(every), bool)
+    first[1:] = every[1:] != every[:-1]
+    every, order = every[first], order[first]
+    records = np.empty((len(every), mask_bytes(clients) + COUNT_BYTES), np.uint8)
+    records[:, :-COUNT_BYTES] = keys_to_bytes(every, clients)
+    records[:, -COUNT_BYTES:] = counts[order].astype(">u4").view(np.uint8).reshape(-1, COUNT_BYTES)
+    return records.tobytes()
+
+
 def encode_exact(counts: Counts) -> bytes:
     """The table of all masks from their counts (2^K − 1,), mask 1 first."""
     return counts.astype(">u4").tobytes()

@@ -1,0 +1,83 @@
+"""The terms of a task before anybody has signed: settings, and what is asked of the clients, become a call."""
+
+import secrets
+from dataclasses import dataclass
+
+from fedcoin_cli.application.rounds.files import UNSIGNED
+from fedcoin_cli.application.workspace.settings import Settings
+from ledger_store.amount import split
+from ledger_store.transaction import NONCE_LENGTH, Task
+
+_UNNUMBERED = 0
+
+
+def fresh_nonce() -> str:
+    """What no other call of anybody has."""
+    return secrets.token_hex(NONCE_LENGTH // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of the clients' updates: the files that they are judged by, and from how many clients."""
+
+    model: str
+    test: str
+    images: int
+    aggregation: str
+    least_clients: int
+    most_clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The settings in force, the FL server's address, and the payments' wanted precision if any.
+
+    `difficulty_micro` replaces the settings' D (10⁻⁶ percentage points).
+    """
+
+    settings: Settings
+    server: str
+    payment_error_micro: int | None = None
+    difficulty_micro: int | None = None
+
+    @property
+    def parts_micro(self) -> tuple[int, int, int]:
+        """The price as (TrainPrice, ComPrice, SapPrice); they sum to it exactly."""
+        train, computation, shapley = split(self.settings.task.price_micro, self.settings.payment.parts_micro)
+        return train, computation, shapley
+
+    def call(self, sender: str, asked: Asked, nonce: str) -> Task:
+        """The call of `sender`: everything that clients sign, as a task that still lacks their updates."""
+        settings = self.settings
+        train_micro, computation_micro, shapley_micro = self.parts_micro
+        difficulty_micro = self.difficulty_micro
+        if difficulty_micro is None:
+            difficulty_micro = settings.consensus.difficulty_micro
+        return Task(
+            sender=sender,
+            sequence=_UNNUMBERED,
+            signature=UNSIGNED,
+            server=self.server,
+            nonce=nonce,
+            model=asked.model,
+            test=asked.test,
+            least_clients=asked.least_clients,
+            most_clients=asked.most_clients,
+            proxy=None,
+            baseline=None,
+            updates=(),
+            images=asked.images,
+            empty=0,
+            aggregation=asked.aggregation,
+            price_micro=settings.task.price_micro,
+            train_micro=train_micro,
+            computation_micro=computation_micro,
+            shapley_micro=shapley_micro,
+            runtime_ms=settings.task.runtime_ms,
+            difficulty_micro=difficulty_micro,
+            least_rankings=settings.task.least_rankings,
+            most_rankings=settings.task.most_rankings,
+            payment_error_micro=self.payment_error_micro,
+            attempts=settings.task.attempts,
+            sap_rule=settings.payment.rule,
+        )

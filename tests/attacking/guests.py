@@ -1,0 +1,346 @@
+"""A guest of a network, an account with one coin, that throws all that it can make at all miners at once.
+
+`python -m attacking.guests` reads one JSON object on stdin (`Orders`) and prints how much it threw, by kind. Every kind
+keeps to a pace of its own and to `MOST` throws, so that a machine of few cores is not busy with throwing alone; it goes
+to the endpoints that it was given, on this machine, and nowhere else.
+"""
+
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from hashlib import sha256
+from itertools import cycle
+from random import Random
+from secrets import token_bytes
+
+import zmq
+from attacking.besiege import frauds, giants, nonsense, uploads
+
+from fedcoin_cli.network import pieces
+from fedcoin_cli.network.admission import transport_public, transport_secret
+from fedcoin_cli.network.frame import to_frame
+from fedcoin_cli.network.message import VOTE_KINDS, Ask, Fetch, Message, Recall, Status, TransactionNote, Vote
+from ledger_store.keys import KeyPair
+from ledger_store.transaction import Task, Transfer, Update, sign
+
+COIN = 10**6
+MOST = 100_000
+HALF_OPEN_MOST = 64
+HEAVY_CLIENTS = 1_000
+FILE_BYTES = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a guest is to do: its key's seed, the network, miners as [address, host, port], which kinds, how long.
+
+    `pace` is the share of every kind's own pace.
+    """
+
+    seed: str
+    genesis: str
+    miners: list[tuple[str, str, int]]
+    kinds: list[str]
+    seconds: float
+    pace: float = 1.0
+
+    def line(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+
+@dataclass
+class Target:
+    """One miner as one guest meets it: a socket for each channel, and what is held open besides."""
+
+    key: KeyPair
+    genesis: str
+    address: str
+    host: str
+    port: int
+    context: "zmq.Context[zmq.Socket[bytes]]"
+    random: Random
+    held: list[socket.socket] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.wires = {0: self.dial(0), 1: self.dial(1)}
+
+    def dial(self, channel: int) -> "zmq.Socket[bytes]":
+        """A new connection to its messages (0) or files (1)."""
+        wire = self.context.socket(zmq.DEALER)
+        wire.curve_publickey, wire.curve_secretkey = (
+            transport_public(self.key.address),
+            transport_secret(self.key),
+        )
+        wire.curve_serverkey = transport_public(self.address)
+        wire.linger = 0
+        wire.connect(f"tcp://{self.host}:{self.port + channel}")
+        return wire
+
+    def throw(self, frame: bytes, channel: int = 0) -> bool:
+        """Whether the connection took it."""
+        try:
+            self.wires[channel].send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def tell(self, transaction: Task | Transfer) -> bool:
+        """A transaction."""
+        return self.throw(to_frame(TransactionNote(transaction)))
+
+    def hear(self) -> None:
+        """Read what has come, and hand out the chunks that are wanted."""
+        while self.wires[0].poll(0):
+            self.wires[0].recv_multipart()
+        while self.wires[1].poll(0):
+            piece = pieces.from_bytes(self.wires[1].recv_multipart()[-1])
+            if isinstance(piece, pieces.Want) and piece.digest in self.files:
+                data = self.files[piece.digest]
+                part = data[piece.offset : piece.offset + pieces.CHUNK_BYTES]
+                self.throw(pieces.to_bytes(pieces.Chunk(piece.digest, piece.offset, len(data), part)), 1)
+
+
+def a_task(sender: KeyPair, genesis: str, digests: list[str], price_micro: int = 0) -> Task:
+    """A signed task of an account, of clients that do not exist; every file is one of the digests."""
+    clients = [_client(number) for number in range(len(digests))]
+    updates = tuple(
+        Update(digest, client.address, 1, "00" * 64) for digest, client in zip(digests, clients, strict=True)
+    )
+    task = Task(
+        sender=sender.address,
+        sequence=1,
+        signature="",
+        server=sender.address,
+        nonce=token_bytes(16).hex(),
+        model=digests[0],
+        test=digests[1],
+        least_clients=2,
+        most_clients=len(digests),
+        proxy=None,
+        baseline=None,
+        updates=updates,
+        images=1,
+        empty=0,
+        aggregation="mean",
+        price_micro=price_micro,
+        train_micro=0,
+        computation_micro=0,
+        shapley_micro=price_micro,
+        runtime_ms=0,
+        difficulty_micro=0,
+        least_rankings=1,
+        most_rankings=1,
+        payment_error_micro=None,
+        attempts=1,
+        sap_rule="winner",
+    )
+    signed = (
+        replace(update, signature=client.sign("update", genesis, task.update_terms(update)))
+        for update, client in zip(updates, clients, strict=True)
+    )
+    return sign(replace(task, updates=tuple(signed)), sender, genesis)
+
+
+@cache
+def _client(number: int) -> KeyPair:
+    return KeyPair(sha256(f"nobody {number}".encode()).digest())
+
+
+def _digests(random: Random, count: int) -> list[str]:
+    return [random.randbytes(32).hex() for _ in range(count)]
+
+
+@cache
+def _heavy_frame(seed: bytes, genesis: str) -> bytes:
+    key = KeyPair(seed)
+    task = a_task(key, genesis, _digests(Random(seed), HEAVY_CLIENTS))
+    spoilt = replace(task.updates[-1], signature="00" * 64)
+    plain = replace(task, updates=(*task.updates[:-1], spoilt))
+    return to_frame(TransactionNote(sign(replace(plain, signature=""), key, genesis)))
+
+
+def heavy(target: Target) -> Iterator[bool]:
+    """A task of 1,000 clients whose last signature is wrong, again and again."""
+    frame = _heavy_frame(target.key.seed, target.genesis)
+    while True:
+        yield target.throw(frame)
+
+
+def free(target: Target) -> Iterator[bool]:
+    """Tasks that pay nothing, of the guest and of accounts that hold nothing."""
+    while True:
+        for sender in (target.key, KeyPair(token_bytes(32))):
+            yield target.tell(a_task(sender, target.genesis, _digests(target.random, 3)))
+
+
+def transfers(target: Target) -> Iterator[bool]:
+    """The guest's coin to itself, under one number, in 50 variants, again and again."""
+    own = target.key.address
+    plain = (Transfer(own, 1, "", own, 10_000 + more) for more in range(50))
+    yield from map(target.tell, cycle([sign(one, target.key, target.genesis) for one in plain]))
+
+
+def small(target: Target) -> Iterator[bool]:
+    """Questions and claims of a few bytes."""
+    claims: list[Message] = [Ask(), Recall(), Fetch(2**40), Status(1, "0" * 32), Status(2**40, "f" * 32)]
+    yield from map(target.throw, cycle([to_frame(claim) for claim in claims]))
+
+
+def votes(target: Target) -> Iterator[bool]:
+    """Votes of every miner at every height, whose signatures are noise."""
+    draw = target.random
+    while True:
+        kind, block = draw.choice(VOTE_KINDS), draw.randbytes(32).hex()
+        junk = Vote(
+            kind,
+            draw.randrange(4),
+            draw.randrange(1, 400),
+            draw.randrange(4),
+            None if kind == "skip" else block,
+            draw.randbytes(64).hex(),
+        )
+        yield target.throw(to_frame(junk))
+
+
+def refused(target: Target) -> Iterator[bool]:
+    """Free tasks whose files are noise: offered, and handed over when they are wanted."""
+    while True:
+        made = [target.random.randbytes(FILE_BYTES) for _ in range(3)]
+        files = {sha256(data).hexdigest(): data for data in made}
+        target.files = dict(list(target.files.items())[-24:]) | files
+        yield target.tell(a_task(KeyPair(token_bytes(32)), target.genesis, list(files)))
+        yield target.tell(a_task(target.key, target.genesis, list(files)))
+        for digest in target.files:
+            yield target.throw(pieces.to_bytes(pieces.Offer(digest, FILE_BYTES)), 1)
+
+
+def fetches(target: Target) -> Iterator[bool]:
+    """Blocks from the first on, and files that are not there."""
+    while True:
+        yield target.throw(to_frame(Fetch(1)))
+        for digest in _digests(target.random, 4):
+            yield target.throw(pieces.to_bytes(pieces.Want(digest, 0)), 1)
+
+
+def churn(target: Target) -> Iterator[bool]:
+    """Connections that are opened, used once and torn down, and some that say nothing at all."""
+    while True:
+        for channel in (0, 1):
+            wire = target.dial(channel)
+            with contextlib.suppress(zmq.Again):
+                wire.send(to_frame(Ask()), zmq.NOBLOCK)
+            yield True
+            wire.close(linger=0)
+            with contextlib.suppress(OSError):
+                socket.create_connection((target.host, target.port + channel), 1).close()
+
+
+def half_open(target: Target) -> Iterator[bool]:
+    """Connections that stop in the middle of their greeting, and a message whose end never comes."""
+    wire = target.dial(0)
+    while True:
+        with contextlib.suppress(OSError):
+            silent = socket.create_connection((target.host, target.port + target.random.randrange(2)), 1)
+            silent.sendall(b"\xff" + bytes(8) + b"\x7f\x03")
+            target.held.append(silent)
+        while len(target.held) > HALF_OPEN_MOST:
+            target.held.pop(0).close()
+        with contextlib.suppress(zmq.Again):
+            wire.send(bytes(2**16), zmq.NOBLOCK | zmq.SNDMORE)
+        yield True
+
+
+def giant(target: Target) -> Iterator[bool]:
+    """Frames of 100 MiB, over a connection and a thread of their own: encrypting one takes a while."""
+    own = replace(target, context=zmq.Context())
+    yield from map(own.throw, giants(target.random))
+
+
+def _frames(
+    made: Callable[[Random], Iterator[bytes]], channel: int = 0
+) -> Callable[[Target], Iterator[bool]]:
+    def thrown(target: Target) -> Iterator[bool]:
+        for frame in made(target.random):
+            yield target.throw(frame, channel)
+
+    return thrown
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A way to attack, and how often a second a guest does it to each miner."""
+
+    throws: Callable[[Target], Iterator[bool]]
+    per_s: float
+
+
+KINDS: dict[str, Kind] = {
+    "heavy": Kind(heavy, 15),
+    "free": Kind(free, 40),
+    "transfers": Kind(transfers, 100),
+    "small": Kind(small, 500),
+    "votes": Kind(votes, 200),
+    "refused": Kind(refused, 20),
+    "uploads": Kind(_frames(uploads, 1), 50),
+    "fetches": Kind(fetches, 50),
+    "frauds": Kind(_frames(frauds), 100),
+    "nonsense": Kind(_frames(nonsense), 50),
+    "giants": Kind(giant, 0.1),
+    "churn": Kind(churn, 10),
+    "half-open": Kind(half_open, 10),
+}
+
+
+@dataclass
+class Due:
+    """One kind against one miner: whose turn it is by the clock."""
+
+    name: str
+    throws: Iterator[bool]
+    every_s: float
+    next_s: float
+    thrown: int = 0
+
+    def turn(self, now_s: float) -> None:
+        """Throw what is due; what the connection does not take is not thrown later."""
+        for _ in range(16):
+            if self.next_s > now_s or self.thrown >= MOST:
+                break
+            self.next_s = max(self.next_s + self.every_s, now_s - 0.1)
+            self.thrown += next(self.throws)
+
+
+def attack(orders: Orders) -> dict[str, int]:
+    """Everything that is ordered, until the time is over; returns throws by kind."""
+    key, random = KeyPair(bytes.fromhex(orders.seed)), Random(orders.seed)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    targets = [Target(key, orders.genesis, *miner, context, random) for miner in orders.miners]
+    now_s = time.monotonic()
+    until_s = now_s + orders.seconds
+    dues = [
+        Due(name, KINDS[name].throws(target), 1 / (orders.pace * KINDS[name].per_s), now_s)
+        for name in orders.kinds
+        for target in targets
+    ]
+    while (now_s := time.monotonic()) < until_s:
+        for target in targets:
+            target.hear()
+        for due in dues:
+            due.turn(now_s)
+        time.sleep(0.002)
+    for target in targets:
+        for silent in target.held:
+            silent.close()
+    context.destroy(linger=0)
+    return {name: sum(due.thrown for due in dues if due.name == name) for name in orders.kinds}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(attack(Orders(**json.loads(sys.stdin.readline())))) + "\n")
