@@ -2,7 +2,7 @@
 
 A Shapley value is linear in the images, so it is the sum of the blocks' values; since the blocks' errors are
 independent they cancel, where one ranking of all images is good or bad luck for all of them at once. Images of one
-label err together: the images are sorted by label, in an order that follows from the task's seed within a label, and
+label err together: the images are sorted by label, in an order that follows from the task's id within a label, and
 dealt out in turn. So blocks differ by one image at most, and no block is larger than the task says.
 """
 
@@ -43,10 +43,10 @@ def blocks_of(images: int, size: int) -> int:
     return -(-images // size)
 
 
-def partition(labels: npt.NDArray[np.integer], size: int, seed: bytes) -> Partition:
-    """Deal images with these labels, (n,), into blocks of at most `size`, by the 32 raw bytes of a task's seed."""
+def partition(labels: npt.NDArray[np.integer], size: int, task: bytes) -> Partition:
+    """Deal images with these labels, (n,), into blocks of at most `size`, by the 32 raw bytes of a task's id."""
     number = len(labels)
-    draws = np.frombuffer(shake_256(TAG + seed).digest(8 * number), ">u8")
+    draws = np.frombuffer(shake_256(TAG + task).digest(8 * number), ">u8")
     dealt = np.lexsort((draws, labels))  # stable: equal draws stay in the images' order
     blocks = blocks_of(number, size)
     # Image number p of the sorted ones goes to block p mod B: block after block, every B-th of them.
