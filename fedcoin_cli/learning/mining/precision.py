@@ -212,14 +212,8 @@ def student_quantile(probability: float, freedom: int) -> float:
         y = (((((0.4 * square + 6.3) * square + 36) * square + 94.5) / c - square - 3) / b + 1) * normal
         y = expm1(a * y**2)
     else:
-        y = (
-            (
-                1 / (((freedom + 6) / (freedom * y) - 0.089 * d - 0.822) * (freedom + 2) * 3)
-                + 0.5 / (freedom + 4)
-            )
-            * y
-            - 1
-        ) * (freedom + 1) / (freedom + 2) + 1 / y
+        rest = ((freedom + 6) / (freedom * y) - 0.089 * d - 0.822) * (freedom + 2) * 3
+        y = ((1 / rest + 0.5 / (freedom + 4)) * y - 1) * (freedom + 1) / (freedom + 2) + 1 / y
     return sqrt(freedom * y)
 
 

@@ -293,6 +293,7 @@ def _near(logits: Floats, ceiling: Floats, labels: npt.NDArray[np.integer]) -> n
     reach = ceiling[labels, places] + ceiling
     # What is no number is near: both comparisons fail.
     ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
+    ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
     near: npt.NDArray[np.bool_] = ~(ahead.all(axis=1) | behind.any(axis=1))
     return near
 
@@ -301,9 +302,8 @@ def _right(true: Floats, others: Floats, labels: npt.NDArray[np.integer]) -> npt
     """Where the logit of its class in `true` is above lower classes in `others`, and below no higher one."""
     classes, places = np.arange(true.shape[1])[:, None], np.arange(len(labels))
     own = true[:, labels, places][:, None]
-    right: npt.NDArray[np.bool_] = np.where(
-        classes < labels, own > others, (own >= others) | (classes == labels)
-    ).all(axis=1)
+    ahead = np.where(classes < labels, own > others, (own >= others) | (classes == labels))
+    right: npt.NDArray[np.bool_] = np.all(ahead, axis=1)
     return right
 
 

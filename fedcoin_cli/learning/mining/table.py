@@ -81,6 +81,11 @@ class Table:
         return self.empty.astype(np.int64), self.full.astype(np.int64)
 
 
+def encode_exact(counts: Counts) -> bytes:
+    """The table of all masks from their counts (2^K − 1,), mask 1 first."""
+    return counts.astype(">u4").tobytes()
+
+
 def table_bytes(clients: int, blocks: int, rankings: int, *, exact: bool) -> int:
     """What a table of this kind weighs, to the byte."""
     if exact:
