@@ -30,6 +30,7 @@ from fedcoin_cli.learning.mining.walks import Orders, marginals_of, orders
 _POINTS: Final = 64
 _WALKED_AT_ONCE: Final = 1 << 20
 _TEST_SET_RANKINGS: Final = 16
+_TOLD_APART: Final = 2.0
 
 Integers = npt.NDArray[np.int64]
 
@@ -86,7 +87,8 @@ class Agreed:
     """Standard errors of the agreed values in percentage points, and of the payments in micro-FedCoin.
 
     `values_pp` and `payments_micro` are mining's, by `rankings` rankings of all miners; `images_pp` and `images_micro`
-    are the test set's.
+    are the test set's. `alike` are pairs of clients, neighbours by value, that both together cannot tell apart: their
+    values differ by less than two standard errors of the difference.
     """
 
     rankings: int
@@ -94,6 +96,7 @@ class Agreed:
     payments_micro: tuple[float, ...]
     images_pp: tuple[float, ...]
     images_micro: tuple[float, ...]
+    alike: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +336,20 @@ def _errors(
     in_points = [100 / terms.images * standard_errors(one) for one in covariances]
     in_coins = [payment_errors(np.array(values), one, micro) for one in covariances]
     mining, images = zip(in_points, in_coins, strict=True)
-    return Agreed(rankings, *(tuple(one.tolist()) for one in (*mining, *images)))
+    alike = _alike(values, covariances[0] + covariances[1])
+    return Agreed(rankings, *(tuple(one.tolist()) for one in (*mining, *images)), alike)
+
+
+def _alike(values: Sequence[float], covariance: Floats) -> tuple[tuple[int, int], ...]:
+    order = sorted(range(len(values)), key=lambda client: (-values[client], client))
+    pairs = zip(order, order[1:], strict=False)
+    return tuple((one, other) for one, other in pairs if not _apart((one, other), values, covariance))
+
+
+def _apart(pair: tuple[int, int], values: Sequence[float], covariance: Floats) -> bool:
+    one, other = pair
+    variance = covariance[one, one] + covariance[other, other] - 2 * covariance[one, other]
+    return bool(abs(values[one] - values[other]) > _TOLD_APART * np.sqrt(max(variance, 0.0)))
 
 
 def _steps(seen: _Seen, terms: TableTerms) -> tuple[Step, ...]:
