@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.asked_terms import AUTO, Attempts, Difficulty, PaymentError, Price, Runtime
+from fedcoin_cli.cli.asked_terms import AUTO, Attempts, BlockImages, Difficulty, PaymentError, Price, Runtime
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
@@ -34,6 +34,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     price: Price = None,
     runtime: Runtime = None,
     attempts: Attempts = None,
+    block_images: BlockImages = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
     repeat: Annotated[
@@ -70,6 +71,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         task__price=price,
         task__runtime=runtime,
         task__attempts=attempts,
+        task__block_images=block_images,
         consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
