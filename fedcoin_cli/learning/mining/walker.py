@@ -5,7 +5,7 @@ Compiling and loading live in `compiled`; which walker suits a game is `choice`'
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,9 @@ class KernelWalker:
     It holds 4·K·n·units bytes of pre-activations, each client's times the client's weight in an aggregate.
     """
 
-    def __init__(self, game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 1
+    ) -> None:
         self.game, self._blocks = game, len(partition)
         self._functions = library()
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
@@ -64,7 +66,7 @@ class KernelWalker:
         return np.zeros(self._blocks, np.int64), full.astype(np.int64)
 
     def walk(self, blocks: range, walked: Orders) -> npt.NDArray[np.uint8]:
-        """The counts of the proper coalitions on the way of `walked` (blocks, rankings, K): (blocks, rankings, K − 1)."""
+        """The counts of the proper coalitions on the way of rankings (blocks, r, K): (blocks, r, K − 1)."""
         return self._counts(blocks, walked, self.game.clients - 1).astype(np.uint8)
 
     def _counts(self, blocks: range, walked: Orders, steps: int) -> npt.NDArray[np.uint16]:
@@ -74,12 +76,16 @@ class KernelWalker:
         if self._pool is None:
             self._work(blocks, walked, counts, starts)
         else:
-            running = [self._pool.submit(self._work, blocks, walked, counts, starts) for _ in range(self._threads)]
+            running = [
+                self._pool.submit(self._work, blocks, walked, counts, starts) for _ in range(self._threads)
+            ]
             for one in running:
                 one.result()
         return counts
 
-    def _work(self, blocks: range, walked: Orders, counts: npt.NDArray[np.uint16], starts: Iterator[int]) -> None:
+    def _work(
+        self, blocks: range, walked: Orders, counts: npt.NDArray[np.uint16], starts: Iterator[int]
+    ) -> None:
         """One thread, with memory of its own."""
         clients, widest = self.game.clients, int(self._units.max())
         kernel_size, bias_size = self._kernels.shape[1], self._biases.shape[1]
@@ -93,7 +99,13 @@ class KernelWalker:
                 *(start, min(start + _BLOCKS_AT_ONCE, len(blocks)), clients),
                 *(pointer(walked), walked.shape[1], counts.shape[2]),
                 *(pointer(self._units), len(self._relu), self.game.spec.classes, pointer(self._relu)),
-                *(pointer(self._kernels), pointer(self._biases), pointer(self._weights), kernel_size, bias_size),
+                *(
+                    pointer(self._kernels),
+                    pointer(self._biases),
+                    pointer(self._weights),
+                    kernel_size,
+                    bias_size,
+                ),
                 *(pointer(sums), pointer(kernel), pointer(bias), pointer(values), widest, pointer(counts)),
             )
 

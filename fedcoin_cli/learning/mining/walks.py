@@ -3,7 +3,7 @@
 `consensus.rankings` says which rankings a key has in a block; this module only lays many of them out in NumPy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import shake_256
 from typing import Any, Final
 
@@ -21,22 +21,39 @@ _SPARE_DRAWS: Final = 64
 
 def orders(seed: bytes, key: bytes, blocks: range, walked: range, clients: int) -> Orders:
     """The rankings `walked` of a key in each of `blocks`, (blocks, rankings, K): clients in the order of joining."""
-    places = np.array([rankings.place_of(index, clients) for index in walked]).reshape(-1, 2)
-    found = np.empty((len(blocks), len(walked), clients), np.uint16)
-    for number in np.unique(places[:, 0]).tolist():
-        mine = places[:, 0] == number
-        circles, bases = _squares(seed, key, blocks, number, clients)
+    indices = np.tile(np.array(walked, np.int64), (len(blocks), 1))
+    return orders_at(seed, key, np.array(blocks, np.int64), indices, clients)
+
+
+def orders_at(seed: bytes, key: bytes, blocks: Counts, indices: Counts, clients: int) -> Orders:
+    """The same where each block has rankings of its own, whose numbers `indices` (blocks, rankings) gives."""
+    pairs, within = np.divmod(indices, 2 * clients)  # as `rankings.place_of`
+    numbers, rows = 2 * pairs + within % 2, within // 2
+    found = np.empty((*indices.shape, clients), np.uint16)
+    for number in np.unique(numbers).tolist():
+        here = numbers == number
+        block, _ = np.nonzero(here)
+        involved, place = np.unique(block, return_inverse=True)
+        circles, bases = _squares(seed, key, blocks[involved].tolist(), number, clients)
         deal = np.array(rankings.deal(seed, key, number, clients))
-        beginners = deal[(places[mine, 1] + np.array(blocks)[:, None]) % clients]
+        beginners = deal[(rows[here] + blocks[block]) % clients]
         at = np.empty_like(circles)
         np.put_along_axis(at, circles, np.arange(clients)[None, :], axis=1)
-        steps = (bases[:, None, :] + np.take_along_axis(at, beginners, axis=1)[:, :, None]) % clients
-        found[:, mine] = np.take_along_axis(circles[:, None, :], steps, axis=2)
+        steps = (bases[place] + at[place, beginners][:, None]) % clients
+        found[here] = np.take_along_axis(circles[place], steps, axis=1)
     return found
 
 
+def members(walked: Orders) -> npt.NDArray[np.uint8]:
+    """Who is in each proper coalition on the way of rankings (…, K): zeros and ones, (…, K − 1, K)."""
+    joined = np.empty(walked.shape, np.int64)
+    np.put_along_axis(joined, walked.astype(np.int64), np.arange(walked.shape[-1]), axis=-1)
+    steps = np.arange(walked.shape[-1] - 1)[:, None]
+    return (joined[..., None, :] <= steps).astype(np.uint8)
+
+
 def _squares(
-    seed: bytes, key: bytes, blocks: Iterable[int], number: int, clients: int
+    seed: bytes, key: bytes, blocks: Sequence[int], number: int, clients: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Circles and bases of the blocks' squares `number`, (blocks, K) each: `rankings.square` for many blocks."""
     head, tail = rankings.TAG + seed + key, number.to_bytes(8, "big")
