@@ -33,7 +33,7 @@ def text(news: News) -> str | None:
         (
             "mined",
             {"rankings": 40, "evaluated": 0, "total": 0, "errors": ERRORS.to_json()},
-            "mining  40 rankings, payments ± 1.25 by mining, ± 9 by the test set",
+            "mining  40 rankings, payments ± 1.25 by mining, ± 9.0 by the test set",
         ),
         (
             "mined",

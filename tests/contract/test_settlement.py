@@ -207,8 +207,8 @@ def test_a_cheat_leaves_the_average() -> None:
 
 
 def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
-    """R = 4, f = 1: two exact miners tie and share; with one exact miner all four count by their sums."""
-    exact = [reveal(4, 0, 9_535, (9_535, 0), (20, 10)), reveal(4, 1, 9_535, (9_535, 0), (22, 8))]
+    """R = 4, f = 1: two exact miners tie and share; a single one counts beside the sampled ones, by its most rankings."""
+    exact = [reveal(4, 0, 9_535, (20, 10), exact=True), reveal(4, 1, 9_535, (22, 8), exact=True)]
     sampled = [reveal(4, 2, 10, (900, 0)), reveal(4, 3, 10, (900, 0))]
     outcome = settled(record(4), 4, *exact, *sampled)
     assert outcome.state == SETTLED
@@ -219,13 +219,13 @@ def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
     assert outcome.pay.miners == ((address(4, 0), COIN), (address(4, 1), COIN))
     alone = settled(record(4), 4, exact[0], *sampled)
     assert alone.shapley is not None
-    assert Fraction(alone.shapley[0], alone.denominator) == Fraction(9_535 + 1_800, 9_555)
+    assert Fraction(alone.shapley[0], alone.denominator) == Fraction(9_535 * 10 + 2 * 10 * 90, 9_555)
 
 
 def test_the_distance_is_the_least_of_those_that_tie() -> None:
     """Three exact miners within D tie, whatever their distances; the outcome states the least."""
     values = [(20, 10), (22, 8), (24, 6)]
-    reveals = [reveal(3, index, 9_535, (0, 0), value) for index, value in enumerate(values)]
+    reveals = [reveal(3, index, 9_535, value, exact=True) for index, value in enumerate(values)]
     outcome = settled(record(3, difficulty_micro=3_000_000), 3, *reveals)
     assert outcome.distance is not None
     assert outcome.distance[0] == 0
@@ -255,7 +255,7 @@ def test_an_inadmissible_reveal_is_refused(bad: tuple[int, bool]) -> None:
     most = {"most_rankings": 10_488}
     good = reveal(2, 0, *FIRST)
     with pytest.raises(InvalidTransaction):
-        settled(record(2, **most), 2, good, reveal(2, 1, rankings, (1, 1), (1, 1) if exact else None))
+        settled(record(2, **most), 2, good, reveal(2, 1, rankings, (1, 1), exact=exact))
 
 
 # Against fractions --------------------------------------------------------------------------------------------------

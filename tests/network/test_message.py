@@ -242,7 +242,7 @@ SHORT = [
 FLAWS: dict[str, Callable[[Any], Any]] = {
     "a list": lambda _: [1, 2],
     "an object": lambda _: {"a": 1},
-    "true": lambda _: True,
+    "true": lambda value: "true" if type(value) is bool else True,
     "a negative number": lambda _: -7,
     "a long text": lambda _: "x" * 500,
 }
@@ -303,9 +303,7 @@ SINGLE: list[tuple[str, Way, Any]] = [
     ("certified skip", ("certificate", "signatures", 0, 0), 64),
     ("commit", ("attempt",), 0),
     ("commit", ("task",), ID[:-1]),
-    ("reveal", ("reveal", "exact"), True),
-    ("reveal, exact", ("reveal", "exact"), False),
-    ("reveal, exact", ("reveal", "values"), ["1", "2"]),
+    ("reveal", ("reveal", "exact"), None),
     ("reveal", ("reveal", "sums"), []),
     ("reveal", ("reveal", "sums", 0), "01"),
     ("reveal", ("reveal", "sums", 0), "-0"),
@@ -313,9 +311,12 @@ SINGLE: list[tuple[str, Way, Any]] = [
     ("reveal", ("reveal", "sums", 0), "9" * 1025),
     ("reveal", ("reveal", "rankings"), 0),
     ("reveal", ("reveal", "salt"), "ab"),
-    ("fraud", ("mask",), ""),
-    ("fraud", ("mask",), "0G"),
-    ("fraud", ("mask",), "0" * 251),
+    ("fraud", ("entry",), -1),
+    ("fraud", ("entry",), 2**53),
+    ("fraud", ("entry",), "05"),
+    ("standing, errors", ("errors", "values_pp_micro"), None),
+    ("standing, errors", ("errors", "images_micro"), -1),
+    ("standing", ("errors",), []),
     ("status", ("checked",), [ID] * (CHECKED_MOST + 1)),
     ("status", ("height",), -1),
     ("status", ("nonce",), "0F" * 16),
@@ -410,5 +411,5 @@ def test_what_voters_sign_names_everything() -> None:
     assert isinstance(proposal, Proposal)
     assert isinstance(fraud, FraudNote)
     assert proposal.terms() == {"block": BLOCK.id, "height": 4, "justified": 0, "view": 3}
-    assert fraud.terms() == {"attempt": 1, "mask": "05", "miner": KEY, "task": fraud.task}
+    assert fraud.terms() == {"attempt": 1, "entry": 5, "miner": KEY, "task": fraud.task}
     assert VOTE_KINDS == ("notar", "skip", "final")
