@@ -117,14 +117,12 @@ class Kept:
         places = {digest: find(self._workspace, digest) for digest in task.files}
         if None in places.values():
             return None
-        from fedcoin_cli.learning.mining.partition import partition
         from fedcoin_cli.learning.mining.reasons import test_set_error
         from fedcoin_cli.learning.mining.task_game import load_game
 
         game = load_game(task, lambda digest: cast("Path", places[digest]))
-        blocks = partition(game.test.labels, task.block_images, bytes.fromhex(task.id))
         try:
-            found = test_set_error(game, blocks, self._values, task.train_micro)
+            found = test_set_error(game, self._values, task.train_micro)
         except MissingPart:  # Keras counts this model, and is not installed
             return None
         return None if found is None else _certainty(found, task)

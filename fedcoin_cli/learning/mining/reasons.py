@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fedcoin_cli.learning.mining.choice import walker_for
 from fedcoin_cli.learning.mining.exact import coalition_sizes, common_denominator
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import Partition
+from fedcoin_cli.learning.mining.partition import Partition, partition
 from fedcoin_cli.learning.mining.precision import (
     Floats,
     Marginals,
@@ -34,7 +34,7 @@ from fedcoin_cli.learning.weights import TestSet
 _POINTS: Final = 64
 _WALKED_AT_ONCE: Final = 1 << 20
 _TEST_SET_RANKINGS: Final = 16
-_TEST_SET_BLOCKS: Final = 128
+_TEST_SET_BLOCKS, _TEST_SET_IMAGES = 128, 16
 _TOLD_APART: Final = 2.0
 
 Integers = npt.NDArray[np.int64]
@@ -177,24 +177,26 @@ def agreed(
     return _errors(total, (mining, images), terms.images, values, train_micro)
 
 
-def test_set_error(game: Game, blocks: Partition, values: Sequence[float], train_micro: int) -> Agreed | None:
+def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agreed | None:
     """The same from a round's files alone, without any table: mining's error is then unknown, and 0 here.
 
     A few rankings are walked on some of the blocks.
 
     Args:
         game: the round.
-        blocks: its test set's partition.
         values: the agreed values in images, (K,).
         train_micro: what the clients share.
 
     Returns:
-        None for a test set of one block, which cannot tell.
+        None for a test set of one image, which cannot tell.
     """
-    some = min(len(blocks), _TEST_SET_BLOCKS)
+    # Many small blocks tell a spread better than few large ones.
+    size = min(_TEST_SET_IMAGES, -(-game.images // _TEST_SET_BLOCKS))
+    part = partition(game.test.labels, size, bytes(32))
+    some = min(len(part), _TEST_SET_BLOCKS)
     if some < 2:
         return None
-    part = blocks.first(some)
+    part = part.first(some)
     images = part.images
     fewer = replace(game, test=TestSet(game.test.images[images], game.test.labels[images]))
     terms = TableTerms(game.clients, part.sizes, game.empty, game.baseline is not None)
