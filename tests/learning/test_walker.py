@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def _on_block(game: Game, parts: Partition, block: int) -> Game:
 @pytest.mark.parametrize(("clients", "images"), [(2, 40), (3, 1), (10, 100), (70, 33), (130, 20)])
 def test_counts_lie_in_their_intervals(clients: int, images: int, weighted: bool, make_game: Make) -> None:
     """Two clients, more than a chain and than two, any weights, a last block that is short: every count is right."""
-    weights = tuple(1 + 37 * client % 100 for client in range(clients - 1)) + (2**31 - 1,)
+    weights = (*(1 + 37 * client % 100 for client in range(clients - 1)), 2**31 - 1)
     game = make_game(clients, images, weights=weights if weighted else ())
     parts = partition(game.test.labels, 16, SEED)
     assert outside(game, parts, KernelWalker(game, parts)) == []
@@ -95,10 +96,10 @@ def test_deep_models_walk_in_double(make_game: Make) -> None:
     widths = (9, 60, 50, 60, 50, 4)
     layers = tuple(
         Dense(inputs, units, "linear" if units == 4 else "relu", use_bias=True)
-        for inputs, units in zip(widths, widths[1:], strict=False)
+        for inputs, units in pairwise(widths)
     )
     game = make_game(6, 200, model=ModelSpec((9,), layers))
-    apart = 1 + 1e-6 * np.random.default_rng(0).standard_normal((50, 4))
+    apart = 1 + 1e-7 * np.random.default_rng(0).standard_normal((50, 4))
     updates = tuple(
         (*below, (kernel[:, :1] * apart).astype(np.float32), 0 * bias)
         for *below, kernel, bias in game.updates
@@ -124,7 +125,7 @@ def test_threads_and_parts_change_nothing(make_game: Make) -> None:
 
 @needs_compiler
 def test_the_empty_coalition_is_the_baseline(make_game: Make) -> None:
-    """With a baseline u(∅) of each block is what that update labels correctly there, on its own; without one it is 0."""
+    """With a baseline u(∅) of each block is what that update labels correctly there; without one it is 0."""
     game = make_game(4, 150)
     baseline: Weights = tuple(-part for part in game.updates[2])
     parts = partition(game.test.labels, 16, SEED)
