@@ -6,6 +6,7 @@ first layer then costs no precision anywhere. Margins and intervals live in `ref
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -48,9 +49,9 @@ class FirstLayer:
         self.norms = np.linalg.norm(self._kernels, axis=1).reshape(self._biases.shape), np.abs(self._biases)
         """Of each client's units (K, units), or filters: the lengths of their weights, and their biases' sizes."""
 
-    def lengths(self, index: int) -> Floats:
-        """The lengths of the images of chunk `index`; no window of an image is longer."""
-        images = pixels(self.game, self.chunks[index][1])
+    def lengths(self, positions: npt.NDArray[np.intp]) -> Floats:
+        """The lengths of images; no window of an image is longer."""
+        images = pixels(self.game, positions)
         lengths: Floats = np.linalg.norm(images.reshape(len(images), -1), axis=1)
         return lengths
 
@@ -62,6 +63,25 @@ class FirstLayer:
                 return block
             self._cache[index] = block
         return self._cache[index]
+
+    def of(self, positions: npt.NDArray[np.intp]) -> Floats:
+        """First pre-activations of any few images, (K, units, images)."""
+        if not self.cached:
+            return self._compute(positions)
+        chunks, columns = self._places[positions].T
+        found = np.empty((self.game.clients, self.game.spec.first_values, len(positions)))
+        for chunk in np.unique(chunks).tolist():
+            here = chunks == chunk
+            found[:, :, here] = self.block(chunk)[:, :, columns[here]]
+        return found
+
+    @cached_property
+    def _places(self) -> npt.NDArray[np.intp]:
+        """Chunk and column of each image, (images, 2)."""
+        places = np.empty((self.game.images, 2), np.intp)
+        for chunk, (_, positions) in enumerate(self.chunks):
+            places[positions, 0], places[positions, 1] = chunk, np.arange(len(positions))
+        return places
 
     def _compute(self, positions: npt.NDArray[np.intp]) -> Floats:
         first, images = self.game.spec.first, pixels(self.game, positions)

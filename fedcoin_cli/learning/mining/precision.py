@@ -171,11 +171,11 @@ def payment_errors(values: Floats, covariance: Floats, train_micro: int) -> Floa
         return np.full(len(values), inf)
     weights = np.maximum(values, 0.0)
     shares = weights / weights.sum()
-    margin = _KINK_ERRORS * np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    # In units of TrainPrice / Σ max(0, φ): a client's own value counts, less its share of the sum's.
-    gains = np.diag((values > -margin).astype(np.float64))
+    margin = _KINK_ERRORS * standard_errors(covariance)
+    own = (values > -margin).astype(np.float64)
     variances = [
-        _variances(gains - np.outer(shares, values > limit), covariance) for limit in (-margin, 0.0, margin)
+        _variances(own, shares, (values > limit).astype(np.float64), covariance)
+        for limit in (-margin, 0.0, margin)
     ]
     errors: Floats = train_micro / weights.sum() * np.sqrt(np.max(variances, axis=0))
     return errors
@@ -212,9 +212,8 @@ def student_quantile(probability: float, freedom: int) -> float:
         y = (((((0.4 * square + 6.3) * square + 36) * square + 94.5) / c - square - 3) / b + 1) * normal
         y = expm1(a * y**2)
     else:
-        y = ((1 / (((freedom + 6) / (freedom * y) - 0.089 * d - 0.822) * (freedom + 2) * 3) + 0.5 / (freedom + 4)) * y - 1) * (
-            freedom + 1
-        ) / (freedom + 2) + 1 / y
+        rest = ((freedom + 6) / (freedom * y) - 0.089 * d - 0.822) * (freedom + 2) * 3
+        y = ((1 / rest + 0.5 / (freedom + 4)) * y - 1) * (freedom + 1) / (freedom + 2) + 1 / y
     return sqrt(freedom * y)
 
 
@@ -223,12 +222,23 @@ def _bound_micro(values: Floats, spread: Spread, train_micro: int, look: int) ->
     return looks_factor(spread.draws, look, len(values)) * largest
 
 
+def standard_errors(covariance: Floats) -> Floats:
+    """From a covariance of values, (K,), in its unit."""
+    errors: Floats = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return errors
+
+
 def _in_points(covariance: Floats, images: int) -> tuple[float, ...]:
     """Standard errors in percentage points from a covariance in images²."""
-    return tuple((100 / images * np.sqrt(np.maximum(np.diag(covariance), 0.0))).tolist())
+    return tuple((100 / images * standard_errors(covariance)).tolist())
 
 
-def _variances(gradient: Floats, covariance: Floats) -> Floats:
-    """Of K linear functions of the values, (K,): the diagonal of G·Σ·Gᵀ."""
-    variances: Floats = np.maximum(((gradient @ covariance) * gradient).sum(axis=1), 0.0)
-    return variances
+def _variances(own: Floats, shares: Floats, counted: Floats, covariance: Floats) -> Floats:
+    """Of own_j·φ_j − shares_j·Σ counted·φ, (K,): a client's value less its share of the sum's.
+
+    That is a payment in units of TrainPrice / Σ max(0, φ).
+    """
+    with_sum = covariance @ counted
+    variances = own * np.diag(covariance) - 2 * own * shares * with_sum + shares**2 * (counted @ with_sum)
+    positive: Floats = np.maximum(variances, 0.0)
+    return positive

@@ -74,6 +74,21 @@ class Reference:
             pass
         return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
 
+    def block_intervals(
+        self, positions: npt.NDArray[np.intp], members: npt.NDArray[np.uint8], factor: int = 1
+    ) -> npt.NDArray[np.int64]:
+        """lo, count and hi of non-empty coalitions (masks, K) on some images of any labels, (masks, 3)."""
+        part = self._part(
+            self.first.of(positions), self.first.lengths(positions), self.game.test.labels[positions]
+        )
+        shares, size = self.game.shares_of(members), self._aggregates.masks
+        totals = np.empty((len(members), 3), np.int64)
+        for start in range(0, len(members), size):
+            rows = shares[start : start + size]
+            logits = self._aggregates.logits(rows, self._aggregates.layers(rows), part.values)
+            totals[start : start + size] = self._part_totals(part, rows, logits, factor)
+        return totals
+
     def steps(
         self, masks: Sequence[int], factor: int, totals: npt.NDArray[np.int64]
     ) -> Iterator[tuple[int, int]]:
@@ -82,14 +97,14 @@ class Reference:
         Widths only grow on the way.
         """
         shares, every = self.game.shares(masks), len(self.first.chunks) * len(masks)
-        for index, (label, _) in enumerate(self.first.chunks):
+        for index in range(len(self.first.chunks)):
             parts = self._parts(index)
             for start in range(0, len(masks), self._aggregates.masks):
                 rows = slice(start, start + self._aggregates.masks)
                 layers, taken = self._aggregates.layers(shares[rows]), len(masks[rows])
                 for number, part in enumerate(parts, 1):
                     logits = self._aggregates.logits(shares[rows], layers, part.values)
-                    totals[rows] += self._part_totals(part, shares[rows], logits, (label, factor))
+                    totals[rows] += self._part_totals(part, shares[rows], logits, factor)
                     yield index * len(masks) + start + taken * number // len(parts), every
 
     def magnitudes(self) -> Floats:
@@ -97,7 +112,7 @@ class Reference:
         alone = np.eye(self.game.clients)
         largest = np.zeros(self.game.clients)
         for index in range(len(self.first.chunks)):
-            block, lengths = self.first.block(index), self.first.lengths(index)
+            block, lengths = self.first.block(index), self.first.lengths(self.first.chunks[index][1])
             for client in range(self.game.clients):  # one at a time: all together take K times the memory
                 values, shares = block[client : client + 1], alone[client : client + 1]
                 bounds = self._through(self._clients, shares, values, np.abs(values), lengths)[1]
@@ -105,49 +120,52 @@ class Reference:
         return largest
 
     def _parts(self, index: int) -> list["_Part"]:
-        """A chunk of images in parts, each with what no coalition's bounds exceed."""
-        block, lengths = self.first.block(index), self.first.lengths(index)
-        alone, parts = np.ones((1, 1)), []
+        """A chunk of images in parts."""
+        block, (label, positions) = self.first.block(index), self.first.chunks[index]
+        lengths, parts = self.first.lengths(positions), []
         for start in range(0, block.shape[2], self._aggregates.images):
             columns = slice(start, start + self._aggregates.images)
-            values = np.ascontiguousarray(block[:, :, columns])
-            most = np.abs(values).max(axis=0, keepdims=True)
-            ceiling = _CEILING_SLACK * self._through(self._largest, alone, most, most, lengths[columns])[1][0]
-            parts.append(_Part(values, lengths[columns], ceiling))
+            labels = np.full(len(lengths[columns]), label)
+            parts.append(self._part(np.ascontiguousarray(block[:, :, columns]), lengths[columns], labels))
         return parts
 
+    def _part(self, values: Floats, lengths: Floats, labels: npt.NDArray[np.integer]) -> "_Part":
+        most = np.abs(values).max(axis=0, keepdims=True)
+        ceiling = self._through(self._largest, np.ones((1, 1)), most, most, lengths)[1][0]
+        return _Part(values, lengths, labels, _CEILING_SLACK * ceiling)
+
     def _part_totals(
-        self, part: "_Part", shares: Floats, logits: Floats, asked: tuple[int, int]
+        self, part: "_Part", shares: Floats, logits: Floats, factor: int
     ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over a part, (masks, 3); `asked` are its images' label and the factor.
+        """lo, count and hi of each coalition over a part, (masks, 3).
 
         Few logits lie so near each other that bounds matter: only those have theirs computed.
         """
-        label, factor = asked
-        right = np.repeat(_right(logits, logits, label)[None], 3, axis=0)
-        near = _near(logits, factor * part.ceiling, label)
+        right = np.repeat(_right(logits, logits, part.labels)[None], 3, axis=0)
+        near = _near(logits, factor * part.ceiling, part.labels)
         columns = np.flatnonzero(near.any(axis=0))
         rows = np.flatnonzero(near.any(axis=1))
         size = max(1, _BATCH_VALUES // max(1, len(columns) * self.game.spec.widest))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            right[:, some[:, None], columns] = self._bounded(part, shares[some], columns, asked)
+            right[:, some[:, None], columns] = self._bounded(part, shares[some], columns, factor)
         totals: npt.NDArray[np.int64] = right.sum(axis=2).T
         return totals
 
     def _bounded(
-        self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], asked: tuple[int, int]
+        self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], factor: int
     ) -> npt.NDArray[np.bool_]:
         """What is surely right, right, and perhaps right of some images of a part, (3, masks, images)."""
-        label, factor = asked
-        values = part.values[:, :, columns]
+        values, labels = part.values[:, :, columns], part.labels[columns]
         mixed, absolute = (
             (shares @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
             for each in (values, np.abs(values))
         )
         logits, bounds = self._through(self._clients, shares, mixed, absolute, part.lengths[columns])
         low, high = logits - factor * bounds, logits + factor * bounds
-        return np.stack([_right(low, high, label), _right(logits, logits, label), _right(high, low, label)])
+        return np.stack(
+            [_right(low, high, labels), _right(logits, logits, labels), _right(high, low, labels)]
+        )
 
     @np.errstate(over="ignore", invalid="ignore")  # what overflows has no bound, and is told apart
     def _through(
@@ -237,7 +255,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Images of one label: first pre-activations (K, units, images), lengths, and a ceiling of the logits' bounds.
+    """Some images: first pre-activations (K, units, images), lengths, labels, and a ceiling of the logits' bounds.
 
     Bounds grow with values, weights and norms, and an average of absolute values is at most the largest of them: the
     bounds (classes, images) of one aggregate that has the largest of everything are above those of all coalitions.
@@ -245,6 +263,7 @@ class _Part:
 
     values: Floats
     lengths: Floats
+    labels: npt.NDArray[np.integer]
     ceiling: Floats
 
 
@@ -267,21 +286,24 @@ def _most(values: Floats) -> Floats:
 
 
 @np.errstate(invalid="ignore")
-def _near(logits: Floats, ceiling: Floats, label: int) -> npt.NDArray[np.bool_]:
+def _near(logits: Floats, ceiling: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     """Where neither the true class is surely ahead of all others nor another surely ahead of it, (masks, images)."""
-    gaps = np.delete(logits[:, label : label + 1] - logits, label, axis=1)
-    reach = np.delete(ceiling[label] + ceiling, label, axis=0)
+    own, places = np.arange(logits.shape[1])[:, None] == labels, np.arange(len(labels))
+    gaps = logits[:, labels, places][:, None] - logits
+    reach = ceiling[labels, places] + ceiling
     # What is no number is near: both comparisons fail.
-    near: npt.NDArray[np.bool_] = ~((gaps > reach).all(axis=1) | (gaps < -reach).any(axis=1))
+    ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
+    ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
+    near: npt.NDArray[np.bool_] = ~(ahead.all(axis=1) | behind.any(axis=1))
     return near
 
 
-def _right(true: Floats, others: Floats, label: int) -> npt.NDArray[np.bool_]:
-    """Where the logit of class `label` in `true` is above lower classes in `others`, and below no higher one."""
-    own = true[:, label]
-    lower = others[:, :label].max(axis=1, initial=-np.inf)
-    higher = others[:, label + 1 :].max(axis=1, initial=-np.inf)
-    right: npt.NDArray[np.bool_] = (own > lower) & (own >= higher)
+def _right(true: Floats, others: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Where the logit of its class in `true` is above lower classes in `others`, and below no higher one."""
+    classes, places = np.arange(true.shape[1])[:, None], np.arange(len(labels))
+    own = true[:, labels, places][:, None]
+    ahead = np.where(classes < labels, own > others, (own >= others) | (classes == labels))
+    right: npt.NDArray[np.bool_] = np.all(ahead, axis=1)
     return right
 
 

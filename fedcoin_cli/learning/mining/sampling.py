@@ -5,9 +5,11 @@ It decides nothing about money: its result is t, integer sums and the table that
 module of the room that looks at a clock.
 """
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -32,6 +34,16 @@ _TELLING_RANKINGS: Final = 16
 Bytes = npt.NDArray[np.uint8]
 
 
+class Utility(Protocol):
+    """What counts whole coalitions on all images; `engine.UtilityEngine` is one."""
+
+    batch: int
+
+    def counts(self, masks: Sequence[int]) -> Counts:
+        """u(mask) in images for each non-empty mask, in order."""
+        ...
+
+
 class Walker(Protocol):
     """What counts along rankings, block by block."""
 
@@ -40,15 +52,19 @@ class Walker(Protocol):
         ...
 
     def walk(self, blocks: range, walked: Orders) -> Bytes:
-        """The counts of the proper coalitions on the way of `walked` (blocks, rankings, K): (blocks, rankings, K − 1)."""
+        """The counts of the proper coalitions on the way of rankings (blocks, r, K): (blocks, r, K − 1)."""
         ...
 
 
 class Enumeration(Protocol):
     """What counts all coalitions on all images, in slices of its own."""
 
-    done: int
     total: int
+
+    @property
+    def done(self) -> int:
+        """How much of the total is done."""
+        ...
 
     def step(self) -> None:
         """Work for about a tenth of a second."""
@@ -60,6 +76,14 @@ class Enumeration(Protocol):
 
     def counts(self) -> Counts:
         """The counts of the masks 1..2^K−1, once `done` is `total`."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Keep what is done in a file, as far as it is worth that."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Take over what `save` has left."""
         ...
 
 
@@ -93,7 +117,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a session stands: rankings that every block has walked, and what enumerating has done of its total.
+    """Where a session stands: rankings that every block has walked, and coalitions enumerated of all, if it does that.
 
     `precision` is that of the rankings walked; None without stakes, before two rankings, and once all is known.
     """
@@ -121,7 +145,7 @@ class Mined:
 
 @dataclass(slots=True)
 class _Part:
-    """Rankings that are being walked: their numbers, counts (blocks, rankings, K − 1) and summed marginals by stream."""
+    """Rankings being walked: their numbers, counts (blocks, rankings, K − 1) and summed marginals by stream."""
 
     rankings: range
     counts: Bytes
@@ -159,6 +183,8 @@ class Session:
         self._ends = walker.ends()
         self._walked: list[Bytes] = []
         self._rankings = 0
+        # How many rankings are in the file; None where none can be written.
+        self._saved: int | None = 0
         self._part: _Part | None = None
         self._blocks_at_once = _FIRST_BLOCKS
         self._marginals = Marginals(len(terms.sizes), terms.clients)
@@ -191,10 +217,16 @@ class Session:
 
     def progress(self) -> Progress:
         """Where it stands."""
-        total = self._enumeration.total if self._enumeration is not None and self._enumerates else None
-        done = 0 if self._enumeration is None else self._enumeration.done
+        total, done, enumeration = None, 0, self._enumeration
+        if enumeration is not None and self._enumerates:
+            total = (1 << self.terms.clients) - 1
+            done = total * enumeration.done // enumeration.total
         precision = None if self._everything_known() else self._precision
         return Progress(self._rankings, done, total, self._finished(), precision)
+
+    def known(self) -> Counts | None:
+        """The counts of all coalitions, once they are there."""
+        return self._enumeration.counts() if self._enumeration and self._everything_known() else None
 
     def estimate(self) -> Mined:
         """The estimate of everything known so far.
@@ -202,9 +234,8 @@ class Session:
         Raises:
             ValueError: fewer than `plan.least` rankings are walked.
         """
-        if self._everything_known():
-            assert self._enumeration is not None
-            counts = self._enumeration.counts()
+        counts = self.known()
+        if counts is not None:
             values = exact_numerators(counts, self.terms.empty, self.terms.clients)
             return Mined(self.plan.most, True, tuple(values), encode_exact(counts), None)
         count = grid_floor(self._rankings, self.plan.least, self.plan.most)
@@ -225,8 +256,18 @@ class Session:
         part = self._part = self._part or self._next_part()
         blocks = range(part.blocks_done, min(part.blocks_done + self._blocks_at_once, len(self.terms.sizes)))
         started = self._clock()
-        walked = orders(self.plan.seed, self.plan.key, blocks, part.rankings, self.terms.clients)
+        walked = self._orders(blocks, part.rankings)
         counts = self._walker.walk(blocks, walked)
+        self._fill(part, blocks, walked, counts)
+        self._measure(len(blocks), self._clock() - started)
+        if part.blocks_done == len(self.terms.sizes):
+            self._take(part)
+
+    def _orders(self, blocks: range, rankings: range) -> Orders:
+        return orders(self.plan.seed, self.plan.key, blocks, rankings, self.terms.clients)
+
+    def _fill(self, part: _Part, blocks: range, walked: Orders, counts: Bytes) -> None:
+        """What some blocks counted on their way."""
         place = slice(blocks.start, blocks.stop)
         part.counts[place] = counts
         if self.plan.stakes is not None:
@@ -235,18 +276,19 @@ class Session:
                 mine = slice((stream - part.rankings.start) % 2, None, 2)
                 part.marginals[stream, place] = marginals_of(walked[:, mine], counts[:, mine], ends)
         part.blocks_done = blocks.stop
-        self._measure(len(blocks), self._clock() - started)
-        if part.blocks_done == len(self.terms.sizes):
-            self._take(part)
 
     def _next_part(self) -> _Part:
-        """As many rankings as a slice of all blocks takes, within one pair of squares."""
+        """As many rankings as a slice of all blocks takes."""
+        part = self._part_of(max(1, self._blocks_at_once // len(self.terms.sizes)))
+        self._blocks_at_once = max(1, self._blocks_at_once // len(part.rankings))
+        return part
+
+    def _part_of(self, count: int) -> _Part:
+        """The next rankings, at most so many, within one pair of squares."""
         blocks, clients = len(self.terms.sizes), self.terms.clients
-        count = max(1, self._blocks_at_once // blocks)
         pair_ends = 2 * clients * (self._rankings // (2 * clients) + 1)
         stop = min(self._rankings + count, self.plan.most, pair_ends)
         rankings = range(self._rankings, max(stop, self._rankings + 1))
-        self._blocks_at_once = max(1, self._blocks_at_once // len(rankings))
         counts = np.empty((blocks, len(rankings), clients - 1), np.uint8)
         return _Part(rankings, counts, np.zeros((2, blocks, clients), np.int64))
 
@@ -266,6 +308,55 @@ class Session:
         # What is known of one ranking a slice holds for several as well.
         self._blocks_at_once *= len(part.rankings)
         self._observe()
+
+    # A crash ----------------------------------------------------------------------------------------------------
+
+    def save(self, walked: Path, enumerated: Path) -> None:
+        """Keep what is known in two files; a full or read-only disk loses nothing but them."""
+        if self._enumerates and self._enumeration is not None:
+            self._enumeration.save(enumerated)
+        self._save(walked)
+
+    def restore(self, walked: Path, enumerated: Path) -> None:
+        """Take over what `save` has left, if there is anything and it can be of this game."""
+        if self._enumeration is not None:
+            self._enumeration.restore(enumerated)
+        self._restore(walked)
+
+    def _save(self, path: Path) -> None:
+        """Add to the file what was walked since the last time."""
+        if self._saved is None or self._saved == self._rankings:
+            return
+        try:
+            with path.open("ab" if self._saved else "wb") as file:
+                done = 0
+                for counts in self._walked:  # each part is whole in the file, or not in it
+                    if done >= self._saved:
+                        file.write(np.ascontiguousarray(counts.transpose(1, 0, 2)).tobytes())
+                    done += counts.shape[1]
+            self._saved = done
+        except OSError:
+            path.unlink(missing_ok=True)
+            self._saved = None
+
+    def _restore(self, path: Path) -> None:
+        blocks, clients = len(self.terms.sizes), self.terms.clients
+        row = blocks * (clients - 1)
+        try:
+            kept = np.fromfile(path, np.uint8)
+            count = min(len(kept) // row, self.plan.most)
+            os.truncate(path, count * row)
+        except OSError:
+            return
+        counts = kept[: count * row].reshape(count, blocks, clients - 1).transpose(1, 0, 2)
+        if (counts > self.terms.sizes[:, None, None]).any():
+            return
+        while self._rankings < count:
+            part = self._part_of(count - self._rankings)
+            walked = self._orders(range(blocks), part.rankings)
+            self._fill(part, range(blocks), walked, counts[:, part.rankings.start : part.rankings.stop])
+            self._take(part)
+        self._saved, self._blocks_at_once = count, _FIRST_BLOCKS
 
     def _observe(self) -> None:
         """At each new number on the grid: what the rankings say of values and payments."""
@@ -300,7 +391,7 @@ class Session:
         return bool(self._enumerates) and enumeration is not None and enumeration.done == enumeration.total
 
     def _should_enumerate(self) -> bool:
-        """Whether to count all coalitions: decided once an attempt, after the least rankings, by a first measurement."""
+        """Whether to count all coalitions: decided once an attempt, after the least rankings, by measuring."""
         enumeration = self._enumeration
         if enumeration is None or self._rankings < self.plan.least:
             return False

@@ -8,7 +8,7 @@ reference's business; what follows from a table is derived here.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.learning.mining.exact import exact_numerators
 from fedcoin_cli.learning.mining.walks import Counts, marginal_sums, orders, prefix_masks
 from ledger_store.errors import Malformed
+from ledger_store.transaction import mask_hex
 
 COUNT_BYTES: Final = 4
 """A count on all images, in an exact table."""
@@ -26,11 +27,12 @@ _WALKED_AT_ONCE: Final = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class TableTerms:
-    """What a table is read against: K, the images of each block, (blocks,), and u(∅)."""
+    """What a table is read against: K, the images of each block, (blocks,), u(∅), and whether that is a baseline's."""
 
     clients: int
     sizes: Counts
     empty: int
+    baseline: bool = False
 
     @property
     def images(self) -> int:
@@ -55,6 +57,11 @@ class Place:
     block: int | None
     mask: int
 
+    def words(self, clients: int) -> str:
+        """For people: the coalition, and in which block."""
+        coalition = f"coalition {mask_hex(self.mask, clients)}"
+        return coalition if self.block is None else f"{coalition} in block {self.block}"
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -74,21 +81,6 @@ class Table:
         return self.empty.astype(np.int64), self.full.astype(np.int64)
 
 
-def encode_visited(keys: list[Keys], counts: npt.NDArray[np.int32], clients: int) -> bytes:
-    """The table of coalitions as rankings visit them, the same ones again and again; `keys` is emptied on the way."""
-    every = np.concatenate([masks_to_keys([], clients), *keys])
-    keys.clear()
-    order = np.argsort(every, kind="stable")
-    every = every[order]
-    first = np.ones(len(every), bool)
-    first[1:] = every[1:] != every[:-1]
-    every, order = every[first], order[first]
-    records = np.empty((len(every), mask_bytes(clients) + COUNT_BYTES), np.uint8)
-    records[:, :-COUNT_BYTES] = keys_to_bytes(every, clients)
-    records[:, -COUNT_BYTES:] = counts[order].astype(">u4").view(np.uint8).reshape(-1, COUNT_BYTES)
-    return records.tobytes()
-
-
 def encode_exact(counts: Counts) -> bytes:
     """The table of all masks from their counts (2^K − 1,), mask 1 first."""
     return counts.astype(">u4").tobytes()
@@ -105,7 +97,7 @@ def decode(data: bytes, claim: Claim, terms: TableTerms) -> Table:
     """Read a sampled table strictly.
 
     Raises:
-        Malformed: a wrong length, a count above the block's images, or u(∅) of the blocks that is not the task's.
+        Malformed: a wrong length, a count above the block's images, or u(∅) above 0 where it is 0 by declaration.
     """
     clients, blocks = terms.clients, len(terms.sizes)
     if len(data) != table_bytes(clients, blocks, claim.rankings, exact=False):
@@ -116,8 +108,8 @@ def decode(data: bytes, claim: Claim, terms: TableTerms) -> Table:
     highest = np.maximum(np.maximum(table.empty, table.full), walked.max(axis=(1, 2), initial=0))
     if (highest > terms.sizes).any():
         raise Malformed("the table claims more correct images than a block has")
-    if int(table.empty.sum(dtype=np.int64)) != terms.empty:
-        raise Malformed("the blocks' counts of the empty coalition are not the task's")
+    if table.empty.any() and not terms.baseline:
+        raise Malformed("the table counts images for nobody, and the task has no baseline")
     return table
 
 
@@ -185,6 +177,8 @@ def entries_of(claim: Claim, terms: TableTerms) -> int:
     return size // COUNT_BYTES if claim.exact else size
 
 
-def entry_counts(data: bytes, claim: Claim) -> npt.NDArray[Any]:
-    """All counts of a table that was decoded before, by entry; a view of its bytes."""
-    return np.frombuffer(data, ">u4" if claim.exact else np.uint8)
+def entry_count(data: bytes, claim: Claim, entry: int) -> int:
+    """The count number `entry` of a table that has it."""
+    if claim.exact:
+        return int.from_bytes(data[COUNT_BYTES * entry : COUNT_BYTES * (entry + 1)], "big")
+    return data[entry]
