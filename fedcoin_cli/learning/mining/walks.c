@@ -22,6 +22,7 @@
    twice: what stands below its #else is compiled for float and for double. */
 
 #ifndef REAL
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__AVX512F__)
