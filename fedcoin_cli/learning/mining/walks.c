@@ -250,7 +250,7 @@ void WALK(
                     const narrow *joining = (const narrow *)(rows + order[s] * row);
                     const narrow *later = (const narrow *)(rows + next * row);
                     const REAL *below = (const REAL *)(far ? one.sum : one.next);
-                    const reals *sum = s % CHAIN ? x : zero, *stands = far ? base : 0;
+                    const reals *sum = s % CHAIN ? x : zero;
                     weight += weights[order[s]];
                     REAL scale = factor / weight;
                     if (far && s % CHAIN == 0)
