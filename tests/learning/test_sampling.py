@@ -73,6 +73,13 @@ class Enumerating:
         assert self.done == self.total
         return self._counts
 
+    def save(self, path: Path) -> None:
+        path.write_text(str(self._spent))
+
+    def restore(self, path: Path) -> None:
+        if path.is_file():
+            self._spent = float(path.read_text())
+
 
 class Work:
     """A session of `clients` over 20 blocks, its walker, enumeration and clock."""
@@ -102,6 +109,12 @@ class Work:
         while not self.session.advance(0.05).finished:
             pass
         return self.session.estimate()
+
+    def save(self, path: Path) -> None:
+        self.session.save(path, path.with_name("all"))
+
+    def restore(self, path: Path) -> None:
+        self.session.restore(path, path.with_name("all"))
 
     @property
     def taken_s(self) -> float:
@@ -333,9 +346,9 @@ def interrupted(path: Path, at: int, cost_s: float = 0.005) -> Work:
     first = Work(5, 60.0, "balanced", cost_s=cost_s)
     while first.session.progress().rankings < at:
         first.session.advance(0.0)
-        first.session.save(path)
+        first.save(path)
     again = Work(5, 60.0, "balanced", most=60, cost_s=0.005)
-    again.session.restore(path)
+    again.restore(path)
     return again
 
 
@@ -364,9 +377,9 @@ def test_what_is_restored_is_saved_on(tmp_path: Path) -> None:
     again = interrupted(path, 20)
     while again.session.progress().rankings < 40:
         again.session.advance(0.0)
-        again.session.save(path)
+        again.save(path)
     third = Work(5, 60.0, "balanced", most=60)
-    third.session.restore(path)
+    third.restore(path)
     assert third.session.progress().rankings == again.session.progress().rankings
     assert path.stat().st_size == 20 * 4 * third.session.progress().rankings
     assert third.finish().table == Work(5, 60.0, "balanced", most=60).finish().table
@@ -378,11 +391,11 @@ def test_a_file_that_went_away_is_written_anew(tmp_path: Path) -> None:
         path, first = tmp_path / "kept", Work(5, 60.0, "balanced", most=60, cost_s=0.005)
         while (done := first.session.progress().rankings) < 40:
             first.session.advance(0.0)
-            first.session.save(path)
+            first.save(path)
             if done == 20 and path.exists():
                 spoil(path)
         again = Work(5, 60.0, "balanced", most=60)
-        again.session.restore(path)
+        again.restore(path)
         assert again.finish().table == Work(5, 60.0, "balanced", most=60).finish().table
 
 
@@ -393,12 +406,12 @@ def test_half_a_ranking_is_walked_again(cut: int, tmp_path: Path) -> None:
     interrupted(path, 30)
     path.write_bytes(path.read_bytes()[:-cut])
     again = Work(5, 60.0, "balanced", most=60)
-    again.session.restore(path)
+    again.restore(path)
     assert again.session.progress().rankings == path.stat().st_size // 80
     assert again.finish().table == Work(5, 60.0, "balanced", most=60).finish().table
-    again.session.save(path)
+    again.save(path)
     third = Work(5, 60.0, "balanced", most=60)
-    third.session.restore(path)
+    third.restore(path)
     assert third.session.estimate().table == again.session.estimate().table
 
 
@@ -418,24 +431,42 @@ def test_what_cannot_be_of_this_game_is_not_restored(kind: str, tmp_path: Path) 
     interrupted(path, 12)
     path.write_bytes(FOREIGN[kind](path.read_bytes()))
     again = Work(5, 60.0, "balanced", most=60)
-    again.session.restore(path)
+    again.restore(path)
     assert again.session.progress().rankings == 0
     table = again.finish().table
     assert table == Work(5, 60.0, "balanced", most=60).finish().table
-    again.session.save(path)
+    again.save(path)
     third = Work(5, 60.0, "balanced", most=60)
-    third.session.restore(path)
+    third.restore(path)
     assert third.session.estimate().table == table
+
+
+@pytest.mark.parametrize("estimator", ["auto", "exact"])
+def test_what_is_enumerated_outlives_its_process_too(estimator: Estimator, tmp_path: Path) -> None:
+    """Half of all coalitions before the crash, the other half after it; where all were done, nothing is left to do."""
+    first = Work(6, 60.0, estimator, exact_s=4.0)
+    while first.clock.now < 102:
+        first.session.advance(0.1)
+    first.save(tmp_path / "kept")
+    again = Work(6, 60.0, estimator, exact_s=4.0)
+    again.restore(tmp_path / "kept")
+    assert again.finish() == first.finish()
+    assert again.taken_s < 2.6
+    first.save(tmp_path / "kept")
+    done = Work(6, 60.0, estimator, exact_s=4.0)
+    done.restore(tmp_path / "kept")
+    assert done.finish() == first.finish()
+    assert done.taken_s < 0.1
 
 
 def test_no_file_and_no_room_are_no_error(tmp_path: Path) -> None:
     """Nothing to restore, a folder in its place, a place that cannot be written: the session goes on as ever."""
     work = Work(5, 60.0, "balanced", most=60)
-    work.session.restore(tmp_path / "missing")
-    work.session.restore(tmp_path)
+    work.restore(tmp_path / "missing")
+    work.restore(tmp_path)
     work.session.advance(0.1)
     assert work.session.progress().rankings > 0
-    work.session.save(tmp_path / "missing" / "kept")
+    work.save(tmp_path / "missing" / "kept")
     assert work.finish().table == Work(5, 60.0, "balanced", most=60).finish().table
 
 
@@ -444,7 +475,7 @@ def test_more_than_the_most_rankings_are_cut(tmp_path: Path) -> None:
     path = tmp_path / "kept"
     interrupted(path, 50)
     work = Work(5, 60.0, "balanced", most=grid_up_to(33))
-    work.session.restore(path)
+    work.restore(path)
     assert work.finish().rankings == work.session.progress().rankings == 33
     assert work.walker.walked == 0
 
@@ -457,7 +488,7 @@ def test_many_clients_are_restored_in_little_memory(tmp_path: Path) -> None:
     path.write_bytes(bytes(blocks * (clients - 1) * most))
     plan = Plan(SEED, KEY, 1, most, 60.0, "balanced", STAKES)
     session = Session(Walking(game, Clock()), None, terms, plan)
-    assert peak_bytes(lambda: session.restore(path)) < 12 * path.stat().st_size
+    assert peak_bytes(lambda: session.restore(path, tmp_path / "all")) < 12 * path.stat().st_size
     assert session.progress().rankings == most
 
 
@@ -465,7 +496,7 @@ def test_one_client_is_restored_too(tmp_path: Path) -> None:
     """The rankings of a single client visit nothing between the ends; its empty file is no error."""
     work = Work(1, 60.0, "balanced", most=20)
     work.finish()
-    work.session.save(tmp_path / "kept")
+    work.save(tmp_path / "kept")
     again = Work(1, 60.0, "balanced", most=20)
-    again.session.restore(tmp_path / "kept")
+    again.restore(tmp_path / "kept")
     assert again.finish().sums == work.session.estimate().sums

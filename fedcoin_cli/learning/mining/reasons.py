@@ -6,15 +6,19 @@ error from all miners' rankings, the test set's from how far apart the blocks ar
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import comb
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.learning.mining.choice import walker_for
 from fedcoin_cli.learning.mining.exact import coalition_sizes, common_denominator
+from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.partition import Partition, partition
 from fedcoin_cli.learning.mining.precision import (
     Floats,
     Marginals,
@@ -23,13 +27,15 @@ from fedcoin_cli.learning.mining.precision import (
     standard_errors,
     widening,
 )
-from fedcoin_cli.learning.mining.sampling import Walker
 from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, decode, decode_exact
 from fedcoin_cli.learning.mining.walks import Orders, marginals_of, orders
+from fedcoin_cli.learning.weights import TestSet
 
 _POINTS: Final = 64
 _WALKED_AT_ONCE: Final = 1 << 20
 _TEST_SET_RANKINGS: Final = 16
+_TEST_SET_BLOCKS, _TEST_SET_IMAGES = 128, 16
+_TOLD_APART: Final = 2.0
 
 Integers = npt.NDArray[np.int64]
 
@@ -86,7 +92,8 @@ class Agreed:
     """Standard errors of the agreed values in percentage points, and of the payments in micro-FedCoin.
 
     `values_pp` and `payments_micro` are mining's, by `rankings` rankings of all miners; `images_pp` and `images_micro`
-    are the test set's.
+    are the test set's. `alike` are pairs of clients, neighbours by value, that both together cannot tell apart: their
+    values differ by less than two standard errors of the difference.
     """
 
     rankings: int
@@ -94,6 +101,7 @@ class Agreed:
     payments_micro: tuple[float, ...]
     images_pp: tuple[float, ...]
     images_micro: tuple[float, ...]
+    alike: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,28 +174,43 @@ def agreed(
     if not sampled:
         return None
     images = images_covariance(blocks / sampled, apart / sampled**2)
-    return _errors(total, (mining, images), terms, values, train_micro)
+    return _errors(total, (mining, images), terms.images, values, train_micro)
 
 
-def test_set_error(
-    walker: Walker, terms: TableTerms, values: Sequence[float], train_micro: int
-) -> Agreed | None:
-    """The same of exact values, from a few rankings walked for it: mining's error is 0, the test set's is not.
+def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agreed | None:
+    """The same from a round's files alone, without any table: mining's error is then unknown, and 0 here.
 
-    None where a test set of one block cannot tell.
+    A few rankings are walked on some of the blocks.
+
+    Args:
+        game: the round.
+        values: the agreed values in images, (K,).
+        train_micro: what the clients share.
+
+    Returns:
+        None for a test set of one image, which cannot tell.
     """
-    if len(terms.sizes) < 2:
+    # Many small blocks tell a spread better than few large ones.
+    size = min(_TEST_SET_IMAGES, -(-game.images // _TEST_SET_BLOCKS))
+    part = partition(game.test.labels, size, bytes(32))
+    some = min(len(part), _TEST_SET_BLOCKS)
+    if some < 2:
         return None
+    part = part.first(some)
+    images = part.images
+    fewer = replace(game, test=TestSet(game.test.images[images], game.test.labels[images]))
+    terms = TableTerms(game.clients, part.sizes, game.empty, game.baseline is not None)
     claim = Claim(bytes(32), bytes(32), _TEST_SET_RANKINGS, exact=False)
-    blocks = range(len(terms.sizes))
-    walked = orders(claim.seed, claim.key, blocks, range(claim.rankings), terms.clients)
+    walker = walker_for(fewer, Partition(np.arange(len(images)), part.starts))
+    walked = orders(claim.seed, claim.key, range(some), range(claim.rankings), game.clients)
     empty, full = walker.ends()
-    table = Table(empty.astype(np.uint8), full.astype(np.uint8), walker.walk(blocks, walked))
+    table = Table(empty.astype(np.uint8), full.astype(np.uint8), walker.walk(range(some), walked))
     marginals = _marginals(claim, table, terms)
     spread = marginals.spread()
     assert spread is not None
-    images = images_covariance(marginals.blocks(), spread.apart)
-    return _errors(0, (np.zeros_like(images), images), terms, values, train_micro)
+    # Variances grow with the images, of which only some were looked at.
+    covariance = game.images / len(images) * images_covariance(marginals.blocks(), spread.apart)
+    return _errors(0, (np.zeros_like(covariance), covariance), game.images, values, train_micro)
 
 
 def convergence(
@@ -327,13 +350,28 @@ def _marginals(claim: Claim, table: Table, terms: TableTerms) -> Marginals:
 
 
 def _errors(
-    rankings: int, covariances: tuple[Floats, Floats], terms: TableTerms, values: Sequence[float], micro: int
+    rankings: int, covariances: tuple[Floats, Floats], images: int, values: Sequence[float], micro: int
 ) -> Agreed:
     """Standard errors from the covariances (images²) of mining and of the test set."""
-    in_points = [100 / terms.images * standard_errors(one) for one in covariances]
+    in_points = [100 / images * standard_errors(one) for one in covariances]
     in_coins = [payment_errors(np.array(values), one, micro) for one in covariances]
-    mining, images = zip(in_points, in_coins, strict=True)
-    return Agreed(rankings, *(tuple(one.tolist()) for one in (*mining, *images)))
+    mining, test_set = zip(in_points, in_coins, strict=True)
+    alike = _alike(values, covariances[0] + covariances[1])
+    values_pp, payments_micro, images_pp, images_micro = (tuple(one.tolist()) for one in (*mining, *test_set))
+    return Agreed(rankings, values_pp, payments_micro, images_pp, images_micro, alike)
+
+
+def _alike(values: Sequence[float], covariance: Floats) -> tuple[tuple[int, int], ...]:
+    order = sorted(range(len(values)), key=lambda client: (-values[client], client))
+    return tuple(
+        (one, other) for one, other in pairwise(order) if not _apart((one, other), values, covariance)
+    )
+
+
+def _apart(pair: tuple[int, int], values: Sequence[float], covariance: Floats) -> bool:
+    one, other = pair
+    variance = covariance[one, one] + covariance[other, other] - 2 * covariance[one, other]
+    return bool(abs(values[one] - values[other]) > _TOLD_APART * np.sqrt(max(variance, 0.0)))
 
 
 def _steps(seen: _Seen, terms: TableTerms) -> tuple[Step, ...]:
