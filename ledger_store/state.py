@@ -275,7 +275,8 @@ class Transition:
 
     def _result(self, result: Result) -> None:
         record = self._attempt(result.task, result.attempt, CLOSED)
-        refuse(len(result.proxy_sums) != record.task.clients, "sums of a wrong length")
+        clients = record.task.clients
+        refuse(any(len(reveal.sums) != clients for reveal in result.reveals), "sums of a wrong length")
         miners = [reveal.miner for reveal in result.reveals]
         refuse(miners != sorted(set(miners)), "reveals are not sorted, one a miner")
         cheats = [fraud.miner for fraud in result.frauds]

@@ -135,10 +135,10 @@ class ChainMaker:
             most_clients=len(updates),
             model=digest("model"),
             test=digest("test"),
-            proxy=None,
             baseline=None,
             updates=updates,
             images=1_000,
+            block_images=16,
             empty=0,
             aggregation="mean",
             price_micro=10 * COIN,
@@ -162,7 +162,6 @@ class ChainMaker:
             rankings=10,
             exact=False,
             sums=tuple(range(100, 100 + task.clients)),
-            values=None,
             table=digest("table " + miner.address),
             salt=digest(f"salt {attempt} {miner.address}")[:32],
             signature=_UNSIGNED,
@@ -200,9 +199,8 @@ class ChainMaker:
         attempt: int = 1,
         frauds: Sequence[FraudMark] = (),
     ) -> Result:
-        """The result with these reveals and the caller's outcome; no proxy."""
-        nothing = (0,) * task.clients
-        return Result(task.id, attempt, tuple(reveals), tuple(frauds), nothing, 1, outcome)
+        """The result with these reveals and the caller's outcome."""
+        return Result(task.id, attempt, tuple(reveals), tuple(frauds), outcome)
 
     def propose(self, *transactions: Transaction, view: int = 0, time_ms: int | None = None) -> Block:
         """A block on the head, in turn and a second after its parent, unchecked."""

@@ -157,14 +157,14 @@ def result_before_the_check(patch: pytest.MonkeyPatch) -> None:
 
 def liars_heard_again(patch: pytest.MonkeyPatch) -> None:
     """Who accused falsely may accuse again."""
-    right = Posap.mask_checked
+    right = Posap.entry_checked
 
     def wrong(machine: Any, *answer: Any) -> Any:
         effects = right(machine, *answer)
         machine._muted.clear()
         return effects
 
-    patch.setattr(Posap, "mask_checked", wrong)
+    patch.setattr(Posap, "entry_checked", wrong)
 
 
 def exact_with_fewer_rankings(patch: pytest.MonkeyPatch) -> None:

@@ -64,7 +64,6 @@ def write_round(
         "call": None,
         "model": model,
         "test": test,
-        "proxy": None,
         "images": images,
         "aggregation": "mean",
         "genesis": workspace.genesis().id,

@@ -83,7 +83,7 @@ def _work(one: MinerState) -> list[str]:
         standing.phase,
         f"{standing.rankings:,}" if standing.rankings else "",
         _coalitions(standing),
-        "" if standing.error_micro is None else format_micro(standing.error_micro),
+        _payments(standing),
         f"{standing.remaining_ms / 1000:.0f} s" if mining else "",
         _bar(standing) if mining and standing.total else "",
     ]
@@ -93,6 +93,12 @@ def _coalitions(standing: Standing) -> str:
     if standing.total:
         return f"{standing.evaluated:,} of {standing.total:,}"
     return f"{standing.evaluated:,}" if standing.evaluated else ""
+
+
+def _payments(standing: Standing) -> str:
+    """Mining's largest error of a payment."""
+    errors = standing.errors
+    return "" if errors is None or errors.payments_micro is None else format_micro(errors.payments_micro)
 
 
 def _bar(standing: Standing) -> str:

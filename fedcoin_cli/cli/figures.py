@@ -6,6 +6,7 @@ from decimal import Decimal
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture, Walk
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli import svg
+from fedcoin_cli.cli.certainty_lines import both_errors
 from ledger_store.amount import MICRO, format_micro
 from ledger_store.journal import ESCROW
 
@@ -25,7 +26,7 @@ def values_figure(picture: TaskPicture, names: Names) -> str:
     """Each client's value with its error, beside what it was paid."""
     lines = picture.report.clients
     values = [_drawn(one.shapley) for one in lines]
-    errors = [min(_EDGE, _ERRORS * one) for one in picture.errors_pp or (0.0,) * len(lines)]
+    errors = [min(_EDGE, _ERRORS * float(one)) for one in both_errors(picture.report, picture.certainty)]
     paid = [float(one.paid) for one in lines]
     middle = _NAMES + (WIDTH - _NAMES) * 0.56
     ends = [value + side * error for value, error in zip(values, errors, strict=True) for side in (1, -1)]

@@ -6,7 +6,8 @@ from typing import Any
 
 from fedcoin_cli.application.miner.crew import News
 from fedcoin_cli.application.workspace.names import Names
-from ledger_store.amount import format_micro
+from fedcoin_cli.cli.amounts import errors_text
+from fedcoin_cli.network.message import Errors
 
 PROGRESS_S = 5.0
 
@@ -87,11 +88,9 @@ class MinerLines:
 
 
 def _mined(details: Mapping[str, Any]) -> str:
-    rankings, evaluated, total = details["rankings"], details["evaluated"], details["total"]
-    error_micro = details.get("error_micro")
-    known = "" if error_micro is None else f", payments' standard errors ≤ {format_micro(error_micro)}"
-    done = f"{evaluated} of {total} coalitions" if total else f"{rankings} rankings, {evaluated} coalitions"
-    return done + known
+    evaluated, total, errors = details["evaluated"], details["total"], details["errors"]
+    done = f"{evaluated} of {total} coalitions" if total else f"{details['rankings']} rankings"
+    return done if errors is None else f"{done}, {errors_text(Errors(**errors))}"
 
 
 def _ended(details: Mapping[str, Any]) -> str:

@@ -5,11 +5,13 @@ The page is well-formed XML, and equal overviews and names give equal bytes.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html import escape
 
 from fedcoin_cli.application.books.report import TaskReport
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture
 from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.cli.certainty_lines import certainty_lines
 from fedcoin_cli.cli.figures import (
     balances_figure,
     convergence_figure,
@@ -90,7 +92,7 @@ def _task(picture: TaskPicture, names: Names) -> str:
     parts = [f'<h2>Task <code>{report.task[:_SHORT]}</code></h2><p class="facts">{_facts(report, names)}</p>']
     if any(one.shapley is not None for one in report.clients):
         parts += [_figure("What each client is worth, and what it was paid", values_figure(picture, names))]
-        parts += [f'<p class="note">{_errors(picture)}</p>', _payments(picture, names)]
+        parts += [f'<p class="note">{_errors(picture, names)}</p>', _payments(picture, names)]
     if report.miners:
         parts += [_figure("How near the miners are to their average", distances_figure(picture, names))]
     if picture.walks:
@@ -109,30 +111,27 @@ def _facts(report: TaskReport, names: Names) -> str:
     return escape(" · ".join(facts))
 
 
-def _errors(picture: TaskPicture) -> str:
-    if picture.report.exact:
-        return "Values are exact: every coalition was evaluated."
-    if picture.errors_pp is None:
-        return "One estimate alone: the ledger tells no error."
-    if picture.from_tables:
-        return "Whiskers: two standard errors, from the whole squares of all miners’ rankings."
-    more = " The proxy’s own error comes on top." if picture.report.error_shared else ""
-    return (
-        "Whiskers: two standard errors of all values alike, from how far apart the miners are; tables tell more."
-        + more
-    )
+def _errors(picture: TaskPicture, names: Names) -> str:
+    lines = certainty_lines(picture.report, picture.certainty, names)
+    return ". ".join(["Whiskers: two standard errors, as far as they are known", *map(escape, lines)]) + "."
 
 
 def _payments(picture: TaskPicture, names: Names) -> str:
     report = picture.report
-    errors = [f"{one:.4f}" for one in picture.errors_pp] if picture.errors_pp else []
+    sure = picture.certainty
     rows = [
-        [escape(names.name(one.client)), one.shapley or "–", errors[number] if errors else "–", one.paid]
+        [
+            escape(names.name(one.client)),
+            one.shapley or "–",
+            f"{Decimal(sure.mining[number]):.4f}" if sure and sure.mining else "–",
+            f"{Decimal(sure.test_set[number]):.4f}" if sure else "–",
+            one.paid,
+        ]
         for number, one in enumerate(report.clients)
     ]
     paid = [one for one in report.miners if one.paid != "0.0"]
-    rows += [[f"{escape(names.name(one.miner))} (miner)", "", "", one.paid] for one in paid]
-    header = ["paid to", "value (pp)", "standard error", "FedCoin"]
+    rows += [[f"{escape(names.name(one.miner))} (miner)", "", "", "", one.paid] for one in paid]
+    header = ["paid to", "value (pp)", "± mining", "± test set", "FedCoin"]
     return f"<details><summary>The numbers</summary>{_table(header, rows, words=1)}</details>"
 
 

@@ -3,22 +3,24 @@
 from decimal import Decimal
 
 from fedcoin_cli.application.books.report import MinerLine, TaskReport
+from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.amounts import aligned
 from fedcoin_cli.cli.bars import bars
+from fedcoin_cli.cli.certainty_lines import both_errors, certainty_lines
 from fedcoin_cli.cli.output import table
 
 
-def task_lines(report: TaskReport, names: Names) -> list[str]:
+def task_lines(report: TaskReport, names: Names, certainty: Certainty | None = None) -> list[str]:
     """A task and what came of it."""
     where = f"{report.state.lower()} at height {report.height}, attempt {report.attempts}"
     head = [f"task   {report.task}", f"state  {where}"]
     if not report.ended:
         return [*head, f"price  {report.price} FedCoin, in escrow"]
-    return [*head, "", *_payments(report, names), "", *_estimates(report, names)]
+    return [*head, "", *_payments(report, names, certainty), "", *_estimates(report, names)]
 
 
-def _payments(report: TaskReport, names: Names) -> list[str]:
+def _payments(report: TaskReport, names: Names, certainty: Certainty | None) -> list[str]:
     rows = [(names.name(line.client), line.shapley or "-", line.paid) for line in report.clients]
     rows.append((f"{names.name(report.server)} (FL server)", "", report.server_paid))
     paid = [one for one in _by_name(report, names) if one.paid != "0.0"]
@@ -27,35 +29,25 @@ def _payments(report: TaskReport, names: Names) -> list[str]:
         rows.append(("returned to the requester", "", report.returned))
     rows.append(("total", report.total or "-", report.price))
     coins = aligned([amount for _, _, amount in rows])
-    drawn = [*_bars(report), *[""] * len(rows)]
+    drawn = [*_bars(report, certainty), *[""] * len(rows)]
     shown = [
         [who, value, amount, bar] for (who, value, _), amount, bar in zip(rows, coins, drawn, strict=False)
     ]
-    return [*table(["paid to", "SV (pp)", "FedCoin", ""], shown), *_in_vain(report), *_error(report)]
+    return [
+        *table(["paid to", "SV (pp)", "FedCoin", ""], shown),
+        *_in_vain(report),
+        *certainty_lines(report, certainty, names),
+    ]
 
 
 def _in_vain(report: TaskReport) -> list[str]:
     return ["together the clients gained nothing: their part of the price returned"] if report.in_vain else []
 
 
-def _bars(report: TaskReport) -> list[str]:
+def _bars(report: TaskReport, certainty: Certainty | None) -> list[str]:
     """One a client, with two standard errors shaded; none without values."""
     values = [Decimal(line.shapley) for line in report.clients if line.shapley is not None]
-    return bars(values, [2 * Decimal(report.error or 0)] * len(values))
-
-
-def _error(report: TaskReport) -> list[str]:
-    if report.exact:
-        return ["every SV is exact: all coalitions were evaluated"]
-    if report.error is None:
-        return []
-    line = f"standard error of an SV ± {report.error} pp, by how far apart the miners are"
-    if not report.error_shared:
-        return [line]
-    return [
-        line,
-        "the proxy's own error, the same for all miners, comes on top: fedcoin explain CLIENT tells it",
-    ]
+    return bars(values, [2 * error for error in both_errors(report, certainty)] if values else None)
 
 
 def _estimates(report: TaskReport, names: Names) -> list[str]:

@@ -96,11 +96,6 @@ def exact_denominator(clients: int) -> int:
     return lcm(*range(1, clients + 1))
 
 
-def check_sums(estimate: Estimate, gain: int) -> bool:
-    """Whether an estimate distributes exactly the `gain` u(full) − u(∅) in images (efficiency)."""
-    return sum(estimate.sums) == estimate.denominator * gain
-
-
 def agree(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
     """Average the verified estimates of an attempt, given in roster order; find who is within D and nearest.
 

@@ -6,7 +6,7 @@ rankings, for a table that others cannot have in time proves nothing to them.
 
 from dataclasses import replace
 
-from fedcoin_cli.consensus.posap import Attempt
+from fedcoin_cli.consensus.posap import Attempt, table_entries
 from fedcoin_cli.consensus.rankings import grid_up_to, on_grid
 from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord, eligible_refusals, refuse
@@ -15,7 +15,7 @@ from ledger_store.transaction import Reveal, Task
 CARRIED_BYTES_A_SECOND = 20 * 2**20
 """What a miner's line is assumed to carry of the others' tables: a server's at 200 Mbit/s, with room for the rest."""
 
-_COUNT_BYTES = 4
+_EXACT_COUNT_BYTES = 4
 
 
 def check_task(task: Task, genesis: Genesis) -> None:
@@ -23,24 +23,22 @@ def check_task(task: Task, genesis: Genesis) -> None:
     refuse(task.baseline is None and task.empty != 0, "without a baseline the empty coalition is worth 0")
     refuse(not on_grid(task.least_rankings), f"{task.least_rankings} least rankings are not on the grid")
     refuse(not on_grid(task.most_rankings), f"{task.most_rankings} most rankings are not on the grid")
-    least_bytes = table_weight(task.clients, task.least_rankings)
+    least_bytes = table_weight(task.clients, task.blocks, task.least_rankings)
     refuse(
         least_bytes > _carried_bytes(_terms(task, genesis), genesis),
-        f"the least rankings make a table of up to {least_bytes} bytes, more than miners can exchange in time",
+        f"the least rankings make a table of {least_bytes} bytes, more than miners can exchange in time",
     )
 
 
-def table_weight(clients: int, rankings: int | None) -> int:
-    """The most that a table of t rankings can weigh (bytes); what a table of all counts weighs (None)."""
-    coalitions = (1 << clients) - 1
-    if rankings is None:
-        return _COUNT_BYTES * coalitions
-    return min(rankings * clients, coalitions) * ((clients + 7) // 8 + _COUNT_BYTES)
+def table_weight(clients: int, blocks: int, rankings: int | None) -> int:
+    """What a table of t rankings in each block weighs (bytes), or one of all coalitions (None): to the byte."""
+    entries = table_entries(clients, blocks, rankings)
+    return entries if rankings is not None else _EXACT_COUNT_BYTES * entries
 
 
 def most_table_bytes(task: Task, reveal: Reveal) -> int:
-    """The most that a table of this reveal can weigh, an exact one also the least."""
-    return table_weight(task.clients, None if reveal.exact else reveal.rankings)
+    """What the table of this reveal weighs, least and most."""
+    return table_weight(task.clients, task.blocks, None if reveal.exact else reveal.rankings)
 
 
 def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:
@@ -55,15 +53,15 @@ def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:
         number=record.attempt,
         refused=eligible_refusals(record),
         most_rankings=_most_rankings(record.task, carried_bytes),
-        exact=table_weight(terms.clients, None) <= carried_bytes,
+        exact=table_weight(terms.clients, terms.blocks, None) <= carried_bytes,
     )
 
 
 def attempt_bytes(record: TaskRecord, genesis: Genesis) -> int:
     """The most that one miner's table of the record's present attempt can weigh."""
     attempt = attempt_of(record, genesis)
-    sampled = table_weight(attempt.clients, attempt.most_rankings)
-    return max(sampled, table_weight(attempt.clients, None)) if attempt.exact else sampled
+    sampled = table_weight(attempt.clients, attempt.blocks, attempt.most_rankings)
+    return max(sampled, table_weight(attempt.clients, attempt.blocks, None)) if attempt.exact else sampled
 
 
 def _terms(task: Task, genesis: Genesis) -> Attempt:
@@ -74,6 +72,7 @@ def _terms(task: Task, genesis: Genesis) -> Attempt:
         roster=genesis.roster,
         refused=frozenset(),
         clients=task.clients,
+        blocks=task.blocks,
         runtime_ms=task.runtime_ms,
         least_rankings=task.least_rankings,
         most_rankings=task.most_rankings,
@@ -90,7 +89,5 @@ def _carried_bytes(terms: Attempt, genesis: Genesis) -> int:
 
 def _most_rankings(task: Task, carried_bytes: int) -> int:
     """The greatest number on the grid, up to the task's most, whose table weighs no more than that."""
-    if table_weight(task.clients, task.most_rankings) <= carried_bytes:
-        return task.most_rankings
-    fitting = carried_bytes // table_weight(task.clients, 1)
+    fitting = (carried_bytes // task.blocks - 2) // (task.clients - 1)
     return max(task.least_rankings, grid_up_to(max(1, min(task.most_rankings, fitting))))

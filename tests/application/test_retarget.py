@@ -10,7 +10,6 @@ from shell import fedcoin
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.retarget import learn_difficulty, spread_micro
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import settle
 from ledger_store.errors import NotFound
 from ledger_store.transaction import Reveal, Task
@@ -28,7 +27,7 @@ def sampled_round(maker: ChainMaker, steps: int = 30) -> Task:
         key=lambda reveal: reveal.miner,
     )
     maker.add(maker.close(task, reveals))
-    outcome = settle(maker.tip.state.tasks[task.id], maker.genesis, reveals, (), no_proxy(3))
+    outcome = settle(maker.tip.state.tasks[task.id], maker.genesis, reveals, ())
     maker.add(maker.result(task, reveals, outcome))
     return task
 

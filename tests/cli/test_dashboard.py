@@ -13,7 +13,7 @@ from fedcoin_cli.application.miner.crew import News
 from fedcoin_cli.application.requester.standing import MinerState
 from fedcoin_cli.cli.dashboard import BLOCKS, Dashboard
 from fedcoin_cli.cli.live_screen import Screen
-from fedcoin_cli.network.message import Standing
+from fedcoin_cli.network.message import Errors, Standing
 from ledger_store.transaction import Result
 
 IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
@@ -32,10 +32,15 @@ def drawn(dashboard: Dashboard) -> list[str]:
 
 
 def test_miners_at_work() -> None:
-    """A row a miner: height, peers, phase, rankings, coalitions, own error, time left; or why not."""
+    """A row a miner: height, peers, phase, rankings, coalitions, mining's own error, time left; or why not."""
     dashboard = Dashboard(3)
     walking = replace(
-        IDLE, phase="mining", rankings=1_200, evaluated=340, remaining_ms=4_400, error_micro=310_000
+        IDLE,
+        phase="mining",
+        rankings=1_200,
+        evaluated=340,
+        remaining_ms=4_400,
+        errors=Errors(1, 310_000, 2, 9_000_000),
     )
     exact = replace(IDLE, phase="mining", evaluated=300, total=1_023, remaining_ms=2_000)
     dashboard.stand([state(1, walking), state(2, exact), state(3, None), state(4, None, denied=True)])

@@ -15,7 +15,6 @@ from fedcoin_cli.application.reasons.overview import Overview, overview
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.report_page import page
 from fedcoin_cli.cli.svg import Scale
-from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import settle
 
 HTML, SVG = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/2000/svg}"
@@ -174,7 +173,7 @@ def test_values_that_no_score_can_be(tmp_path: Path) -> None:
     )
     maker.add(maker.close(task, reveals))
     record = maker.tip.state.tasks[task.id]
-    maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, (), no_proxy(task.clients))))
+    maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, ())))
     workspace = place(tmp_path / "workspace", maker)
     said = fedcoin("report", "-o", "page.html", folder=workspace.root)
     assert said.code == 0, said.err

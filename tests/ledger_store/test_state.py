@@ -549,7 +549,16 @@ def test_reveals_open_their_commits() -> None:
     refused(maker, replace(result, reveals=(other,)), match="opens no commit")
     forged = replace(reveals[0], signature=reveals[1].signature)
     refused(maker, replace(result, reveals=(forged,)), match="signature", error=BadSignature)
-    refused(maker, replace(result, proxy_sums=(0, 0)), match="wrong length")
+
+
+def test_every_client_has_a_sum() -> None:
+    """A reveal of fewer sums than the task has clients is refused, though it opens its commit."""
+    maker = ChainMaker(4)
+    task = maker.task(clients=3)
+    maker.add(task)
+    short = maker.reveal(task, 1, maker.miners[0], sums=(1, 2))
+    maker.add(maker.close(task, [short]))
+    refused(maker, maker.result(task, [short], maker.settled(task)), match="wrong length")
 
 
 def test_frauds_name_included_reveals() -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from math import isqrt
 from typing import Any
 
-from fedcoin_cli.application.books.spread import shares_an_error, value_variance
+from fedcoin_cli.application.books.spread import value_variance
 from fedcoin_cli.consensus.estimate import Agreement, Distance
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.amount import MICRO, format_micro
@@ -50,9 +50,8 @@ class MinerLine:
 class TaskReport:
     """A task and what came of it; `height` is the block that ended it, or the one that holds it so far.
 
-    `total` is the sum of the values, in percentage points like them; `error` the standard error of each by the spread
-    between the miners (see `spread`), None where nothing tells it. `error_shared`: more error, the same for all
-    miners, is not in it.
+    `total` is the sum of the values, in percentage points like them; `error` mining's standard error in each, by the
+    spread between the miners (see `spread`), None where nothing tells it. The test set's error is not in it.
     """
 
     task: str
@@ -64,7 +63,6 @@ class TaskReport:
     clients: tuple[ClientLine, ...]
     total: str | None
     error: str | None
-    error_shared: bool
     server: str
     server_paid: str
     returned: str
@@ -94,7 +92,6 @@ class TaskReport:
             "price": self.price,
             "shapley": None if None in values else values,
             "standard_error": self.error,
-            "standard_error_shared": self.error_shared,
             "payments": [line.paid for line in self.clients],
             "clients": [line.client for line in self.clients],
             "server": {"address": self.server, "paid": self.server_paid},
@@ -121,7 +118,6 @@ def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) 
         clients=_clients(task, outcome),
         total=_total(outcome, task),
         error=_error(end, agreement, task) if isinstance(end, Result) and agreement else None,
-        error_shared=isinstance(end, Result) and agreement is not None and shares_an_error(end, agreement),
         server=task.server,
         server_paid=format_micro(outcome.pay.server if outcome else 0),
         returned=format_micro(outcome.pay.requester if outcome else 0),

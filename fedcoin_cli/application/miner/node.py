@@ -341,11 +341,8 @@ class Node:
                     rankings=answer.rankings,
                     evaluated=answer.evaluated,
                     total=answer.total,
-                    error_micro=answer.error_micro,
+                    errors=None if answer.errors is None else answer.errors.to_json(),
                 )
-                if answer.full:
-                    hint = "its counts fill the memory that a miner takes for them: it walks no further"
-                    self.events.write("memory full", task=answer.task, rankings=answer.rankings, hint=hint)
             case work.Estimated():
                 self._housekeeping.works_on([answer.table])
                 self.events.write(
@@ -392,7 +389,7 @@ class Node:
 
     def order(self, order: work.Order) -> None:
         """To the mining child; while there is none the replica gives the order again later."""
-        if isinstance(order, work.VerifyTable | work.VerifyMask):
+        if isinstance(order, work.VerifyTable | work.VerifyEntry):
             self._housekeeping.works_on([order.reveal.table])
         if self._child is not None:
             self._child.order(order)

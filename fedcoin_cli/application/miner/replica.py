@@ -138,12 +138,10 @@ class Replica:
                 self.taskwork.progress = answer
             case work.Estimated():
                 self.taskwork.estimated(answer)
-            case work.Weighed():
-                self.taskwork.weighed(answer)
             case work.TableVerified():
                 self.taskwork.table_verified(answer)
-            case work.MaskVerified():
-                self.taskwork.mask_verified(answer)
+            case work.EntryVerified():
+                self.taskwork.entry_verified(answer)
         self._settle()
 
     def file_arrived(self, digest: str) -> None:
@@ -213,7 +211,7 @@ class Replica:
             total=mined.total if mined is not None and current else looked[1],
             remaining_ms=self.taskwork.remaining_ms if self._phase() == "mining" else 0,
             peers=self.ports.connected(),
-            error_micro=mined.error_micro if mined is not None and current else None,
+            errors=mined.errors if mined is not None and current else None,
         )
 
     def _leader(self) -> str:

@@ -36,6 +36,7 @@ from fedcoin_cli.learning.mining.sampling import (
 )
 from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive
 from fedcoin_cli.learning.mining.task_game import load_game, refused_terms, told
+from fedcoin_cli.network.message import Errors
 from fedcoin_cli.network.store import Store
 from ledger_store.errors import Malformed, RoundFilesInvalid
 from ledger_store.transaction import Task
@@ -84,7 +85,7 @@ class Problem:
     @cached_property
     def enumeration(self) -> Enumeration | None:
         """What counts all its coalitions, where these are few enough."""
-        return enumeration_for(self.game, self._first, self._threads, lambda: self.engine)
+        return enumeration_for(self.game, lambda: self.engine, self._first, self._threads)
 
     @property
     def stakes(self) -> Stakes:
@@ -250,7 +251,8 @@ class Worker:
     def _forget(self, task: str) -> None:
         self._problems.pop(task, None)
         self._inspections = deque(one for one in self._inspections if one.problem.task.id != task)
-        self._memo(task).unlink(missing_ok=True)
+        for kept in self._kept(task):
+            kept.unlink(missing_ok=True)
         if self._mining is not None and self._mining.task.id == task:
             self._mining = None
         if self._warm is not None and self._warm.task.id == task:
@@ -273,14 +275,15 @@ class Worker:
                 stakes=problem.stakes,
             )
             problem.session = Session(problem.walker, problem.enumeration, problem.terms, plan)
-            problem.session.restore(self._memo(order.task.id))
+            problem.session.restore(*self._kept(order.task.id))
         else:
             problem.session.extend(left_s)
         self._mining, self._saved_s = order, time.monotonic()
 
-    def _memo(self, task: str) -> Path:
+    def _kept(self, task: str) -> tuple[Path, Path]:
         """Where this miner's counts survive it; named as what the store sweeps when it is a day old."""
-        return self._store.folder / f"counts-{self._config.address[:16]}-{task[:16]}.part"
+        name = f"counts-{self._config.address[:16]}-{task[:16]}"
+        return self._store.folder / f"{name}-walked.part", self._store.folder / f"{name}-all.part"
 
     def _slice(self, order: work.Mine) -> None:
         session = self._problem(order.task).session
@@ -292,7 +295,7 @@ class Worker:
             self._answer(_mined(order, progress))
         if now - self._saved_s >= SAVE_S:
             self._saved_s = now
-            session.save(self._memo(order.task.id))
+            session.save(*self._kept(order.task.id))
         if progress.finished:
             self._mining = None
             self._finish(order, session)
@@ -343,17 +346,26 @@ def _mined(order: work.Mine, progress: Progress) -> work.Mined:
         order.task.id,
         order.attempt,
         progress.rankings,
-        progress.evaluated,
+        progress.enumerated,
         progress.exact_total or 0,
-        _largest_micro(progress.precision),
-        progress.full,
+        _largest_errors(progress.precision),
     )
 
 
-def _largest_micro(precision: Precision | None) -> int | None:
-    """The largest standard error of a payment; None where none is known."""
-    largest = inf if precision is None else max(precision.payments_micro)
-    return None if largest == inf else ceil(largest)
+def _largest_errors(precision: Precision | None) -> Errors | None:
+    """The largest standard errors of any client; None where none are known."""
+    if precision is None:
+        return None
+    return Errors(
+        values_pp_micro=ceil(1e6 * max(precision.values_pp)),
+        payments_micro=_finite(max(precision.payments_micro)),
+        images_pp_micro=ceil(1e6 * max(precision.images_pp)),
+        images_micro=_finite(max(precision.images_micro)),
+    )
+
+
+def _finite(micro: float) -> int | None:
+    return None if micro == inf else ceil(micro)
 
 
 def main() -> NoReturn:

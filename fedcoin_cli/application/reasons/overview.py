@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import end_of, task_id
 from fedcoin_cli.application.books.report import TaskReport, report_of
+from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.tables import Kept
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.audit import CHECKS
@@ -28,16 +29,10 @@ Walk = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class TaskPicture:
-    """A task as it is drawn. `errors_pp` and `payment_errors` (micro) are standard errors, one a client, or None.
-
-    `from_tables` tells whether they are the clients' own; otherwise all share the ledger's. `walks` is by miner, empty
-    where tables or the proxy's files are not kept.
-    """
+    """A task as it is drawn: `certainty` where tables or the round's files tell it; `walks` is by miner."""
 
     report: TaskReport
-    errors_pp: tuple[float, ...] | None
-    payment_errors: tuple[float, ...] | None
-    from_tables: bool
+    certainty: Certainty | None
     walks: dict[str, Walk]
 
 
@@ -85,15 +80,9 @@ def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPict
     end = end_of(books, record)
     report = report_of(record, books.state.genesis, end)
     if not isinstance(end, Result):
-        return TaskPicture(report, None, None, False, {})
-    agreement = agreement_of(record, books.state.genesis, end)
-    kept = Kept(workspace, record, end, agreement)
-    agreed = kept.agreed if kept else None
-    walks = kept.convergence() if kept else {}
-    if agreed is not None:
-        return TaskPicture(report, agreed.values_pp, agreed.payments_micro, True, walks)
-    errors = None if report.error is None else (float(report.error),) * len(report.clients)
-    return TaskPicture(report, errors, None, False, walks)
+        return TaskPicture(report, None, {})
+    kept = Kept(workspace, record, end, agreement_of(record, books.state.genesis, end))
+    return TaskPicture(report, kept.certainty, kept.convergence())
 
 
 def _balances(books: Books) -> tuple[Series, ...]:

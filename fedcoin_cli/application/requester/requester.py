@@ -17,8 +17,8 @@ from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Progress as Sent
 from ledger_store.errors import RoundFilesInvalid
 from ledger_store.keys import KeyPair
-from ledger_store.state import UNFINISHED, State
-from ledger_store.transaction import Cancel, Task, Transfer
+from ledger_store.state import UNFINISHED, State, TaskRecord
+from ledger_store.transaction import Cancel, Close, Result, Task, Transfer
 
 _UNSIGNED = ""
 
@@ -169,3 +169,7 @@ class Requester:
 
     def _report(self, task: str) -> TaskReport:
         return report_of(self.state.tasks[task], self._session.genesis, self._session.view.ends.get(task))
+
+    def ended(self, task: str) -> tuple[TaskRecord, Close | Result | None]:
+        """What the ledger holds of a task that was followed to its end."""
+        return self.state.tasks[task], self._session.view.ends.get(task)

@@ -21,12 +21,7 @@ from ledger_store.genesis import Genesis
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
 from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
-ROUND_NAME, MODEL_NAME, TEST_NAME, PROXY_NAME = (
-    "round.json",
-    "model.json",
-    "test.safetensors",
-    "proxy.safetensors",
-)
+ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
 SCHEMA = 2
 
 _KEYS = (
@@ -35,7 +30,6 @@ _KEYS = (
     "genesis",
     "images",
     "model",
-    "proxy",
     "schema",
     "test",
     "updates",
@@ -57,7 +51,6 @@ class Round:
     call: Task | None
     model: str
     test: str
-    proxy: str | None
     images: int
     aggregation: str
     updates: tuple[Update, ...]
@@ -108,7 +101,6 @@ class _Reader:
         if fields.hexadecimal("genesis", DIGEST_LENGTH) != self._genesis.id:
             self._refuse("the round was signed for another network", ROUND_NAME)
         model, test = fields.hexadecimal("model", DIGEST_LENGTH), fields.hexadecimal("test", DIGEST_LENGTH)
-        proxy = fields.optional_hex("proxy", DIGEST_LENGTH)
         images = fields.integer("images", 1, self._genesis.bounds.images)
         aggregation = fields.choice("aggregation", AGGREGATIONS)
         call = None if fields.raw("call") is None else read_call(fields.raw("call"))
@@ -125,17 +117,14 @@ class _Reader:
             TEST_NAME: test,
             **{name: update.digest for name, update in signed.items()},
         }
-        if proxy is not None:
-            files[PROXY_NAME] = proxy
         self._check_sizes(files)
-        self._check_contents(tuple(signed), images, proxy)
+        self._check_contents(tuple(signed), images)
         self._check_digests(files)
         return Round(
             folder=self._folder,
             call=call,
             model=model,
             test=test,
-            proxy=proxy,
             images=images,
             aggregation=aggregation,
             updates=tuple(signed.values()),
@@ -194,10 +183,10 @@ class _Reader:
         if total > self._genesis.bounds.files_bytes:
             self._refuse(f"{total} bytes; this network takes {self._genesis.bounds.files_bytes} a task", "")
 
-    def _check_contents(self, updates: tuple[str, ...], images: int, proxy: str | None) -> None:
+    def _check_contents(self, updates: tuple[str, ...], images: int) -> None:
         # Here, because NumPy takes longer to import than most commands take to run.
         from fedcoin_cli.learning.model import MAX_MODEL_BYTES, parse_model
-        from fedcoin_cli.learning.weights import read_proxy, read_test, read_update
+        from fedcoin_cli.learning.weights import read_test, read_update
 
         model = self._folder / MODEL_NAME
         with model.open("rb") as file:
@@ -206,8 +195,6 @@ class _Reader:
             self._refuse(f"the test set does not hold the {images} images that {ROUND_NAME} names", TEST_NAME)
         for number, name in enumerate(updates, 1):
             read_update(self._folder / name, spec, owner=f"client {number}")
-        if proxy is not None:
-            read_proxy(self._folder / PROXY_NAME, len(updates), images, spec.classes)
 
     def _check_digests(self, files: Mapping[str, str]) -> None:
         for name, digest in files.items():

@@ -37,6 +37,9 @@ class TaskSettings:
     most_rankings: int = integer(
         grid_up_to(10_000), "rankings that a miner walks at most", 1, _BOUNDS.rankings
     )
+    block_images: int = integer(
+        16, "test images a block; each block walks rankings of its own", 1, _BOUNDS.block_images
+    )
     aggregation: str = word(
         "mean", "how updates are combined; fedavg weights them by example counts", ("mean", "fedavg")
     )

@@ -73,7 +73,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     Level 0 reads every line, 1 follows links and roots, 2 verifies all signatures and certificates and folds
     the balances, 3 computes every settlement again from what was revealed. Level 4 reads the rounds' files and the
-    miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table, P from the proxy,
+    miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table,
     and counts in float64: the heaviest, all on which miners disagree, and a secret sample (or --all).
 
     With --previous the ledger before a successor's is audited as well: the genesis must name a certified block of

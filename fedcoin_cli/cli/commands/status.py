@@ -6,10 +6,10 @@ Asking is `application.line`'s business.
 import time
 from typing import TYPE_CHECKING
 
+from fedcoin_cli.cli.amounts import errors_text
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import table
 from fedcoin_cli.cli.passphrases import PassphraseFile
-from ledger_store.amount import format_micro
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.standing import MinerState
@@ -92,6 +92,6 @@ def _row(one: "MinerState") -> list[object]:
             f"{standing.evaluated} of {standing.total}" if standing.total else f"{standing.rankings} rankings"
         )
         doing += f", {done}, {standing.remaining_ms / 1000:.0f} s left"
-        if standing.error_micro is not None:
-            doing += f", payments ± {format_micro(standing.error_micro)}"
+        if standing.errors is not None:
+            doing += f", {errors_text(standing.errors)}"
     return [one.name, one.endpoint, "up", standing.height, doing]

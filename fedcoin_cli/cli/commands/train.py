@@ -55,8 +55,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     """Train K simulated clients and write a round.
 
     Each client starts from the same initial model and trains on its own part of the data; publish signs for all
-    of them, with the keys that are made here. The round also gets the proxy file, which lets miners estimate
-    values with far fewer coalitions.
+    of them, with the keys that are made here.
 
     FILE.npz is a file of numpy.savez with four arrays: x_train and x_test, images (n, ...) as float or uint8, which
     means x / 255; y_train and y_test, labels (n,) as integers 0, 1, 2, ...

@@ -39,7 +39,7 @@ DRAWN_MASKS: Final = 1_024
 MOST_DISAGREEMENTS: Final = 256
 
 _BATCH: Final = 16
-_BLOCKS_AT_ONCE: Final = 128
+_DRAWN_AT_ONCE: Final = 512
 # Each batch of draws is twice the one before: a short budget is kept to, and few calls use up a long one.
 _SCREENED_FIRST: Final = 64
 
@@ -150,17 +150,17 @@ class Checker:
         blocks, steps = len(self._terms.sizes), self._terms.clients - 1
         drawn = 0
         while drawn < min(DRAWN_RANKINGS, blocks * claim.rankings):
-            first = int(self._random.integers(max(1, blocks - _BLOCKS_AT_ONCE + 1)))
-            some = range(first, min(first + _BLOCKS_AT_ONCE, blocks))
-            indices = self._random.integers(claim.rankings, size=(len(some), 1))
-            place = np.array(some)
-            walked = orders_at(claim.seed, claim.key, place, indices, self._terms.clients)
-            own, claimed = walker.walk(some, walked)[:, 0], table.walked[place, indices[:, 0]]
-            rows, columns = np.nonzero(own != claimed)
-            starts = 2 * blocks + (place * claim.rankings + indices[:, 0]) * steps
-            entries = (starts[rows] + columns).tolist()
-            yield list(zip(entries, claimed[rows, columns].tolist(), strict=True))
-            drawn += len(some)
+            first = int(self._random.integers(max(1, blocks - _DRAWN_AT_ONCE + 1)))
+            some = np.arange(first, min(first + _DRAWN_AT_ONCE, blocks))
+            indices = self._random.integers(claim.rankings, size=(len(some), _DRAWN_AT_ONCE // len(some)))
+            walked = orders_at(claim.seed, claim.key, some, indices, self._terms.clients)
+            own = walker.walk(range(first, first + len(some)), walked)
+            claimed = table.walked[some[:, None], indices]
+            rows, columns, step = np.nonzero(own != claimed)
+            starts = 2 * blocks + (some[:, None] * claim.rankings + indices) * steps
+            entries = (starts[rows, columns] + step).tolist()
+            yield list(zip(entries, claimed[rows, columns, step].tolist(), strict=True))
+            drawn += indices.size
 
     def _drawn_of_own(self, data: bytes, claim: Claim) -> Iterator[list[tuple[int, int]]]:
         """Batches of drawn entries: ends of blocks and counts between them by turns."""

@@ -5,15 +5,20 @@ TensorFlow takes seconds to load and 400 MB to stay.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
 from fedcoin_cli.learning.mining import cube
 from fedcoin_cli.learning.mining.compiled import library
+from fedcoin_cli.learning.mining.enumeration import Enumerating
+from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
-from fedcoin_cli.learning.mining.sampling import Utility, Whole
+from fedcoin_cli.learning.mining.partition import Partition
+from fedcoin_cli.learning.mining.sampling import Enumeration, Utility, Walker
+from fedcoin_cli.learning.mining.walker import KernelWalker
 
 Kind = Literal["auto", "keras", "kernel"]
 
@@ -41,10 +46,25 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
     return (ConvEngine if game.spec.features else UtilityEngine)(game, first, threads)
 
 
-def whole_for(game: Game, first: FirstLayer | None = None, threads: int = 0) -> Whole | None:
-    """What counts all coalitions of this game together, where that is quicker than `engine_for` one by one."""
-    if game.clients < _WHOLE_FROM or not cube.suits(game) or _gpu():
+def walker_for(
+    game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto"
+) -> Walker:
+    """The quickest here along rankings of this game's blocks; arguments and errors as of `engine_for`."""
+    if kind == "kernel" and not suits(game):
+        raise LookupError("the C kernel cannot count this game here")
+    if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
+        return KernelWalker(game, partition, first, threads or os.cpu_count() or 1)
+    raise NotImplementedError
+
+
+def enumeration_for(
+    game: Game, engine: Callable[[], Utility], first: FirstLayer | None = None, threads: int = 0
+) -> Enumeration | None:
+    """What counts all coalitions of this game, together where that is quicker; None where there are too many."""
+    if game.clients > MAX_EXACT_CLIENTS:
         return None
+    if game.clients < _WHOLE_FROM or not cube.suits(game) or _gpu():
+        return Enumerating(engine(), game.clients, game.images)
     return cube.Cube(game, first, threads or os.cpu_count() or 1)
 
 

@@ -1,6 +1,6 @@
 """The C kernel as an engine: how a game becomes the arrays of `kernel.c`.
 
-Compiling and loading live in `compiled`, what it shares with the proxy's `votes` in `blocks`.
+Compiling and loading live in `compiled`, threads over blocks of images in `blocks`.
 """
 
 import time

@@ -33,14 +33,19 @@ class Partition:
         """Images a block, (blocks,)."""
         return np.diff(self.starts)
 
+    def first(self, blocks: int) -> "Partition":
+        """So many of its blocks."""
+        return Partition(self.images[: self.starts[blocks]], self.starts[: blocks + 1])
+
     def block(self, number: int) -> Indices:
         """The images of one block."""
         return self.images[self.starts[number] : self.starts[number + 1]]
 
 
-def blocks_of(images: int, size: int) -> int:
-    """How many blocks of at most `size` images there are."""
-    return -(-images // size)
+def block_sizes(images: int, size: int) -> Indices:
+    """The images of each block of at most `size`, (blocks,): what a partition's are whatever the labels."""
+    blocks = -(-images // size)
+    return np.array([len(range(first, images, blocks)) for first in range(blocks)], np.int64)
 
 
 def partition(labels: npt.NDArray[np.integer], size: int, task: bytes) -> Partition:
@@ -48,8 +53,7 @@ def partition(labels: npt.NDArray[np.integer], size: int, task: bytes) -> Partit
     number = len(labels)
     draws = np.frombuffer(shake_256(TAG + task).digest(8 * number), ">u8")
     dealt = np.lexsort((draws, labels))  # stable: equal draws stay in the images' order
-    blocks = blocks_of(number, size)
+    sizes = block_sizes(number, size)
     # Image number p of the sorted ones goes to block p mod B: block after block, every B-th of them.
-    images = np.concatenate([dealt[first::blocks] for first in range(blocks)])
-    sizes = [len(range(first, number, blocks)) for first in range(blocks)]
-    return Partition(images.astype(np.int64), np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64))
+    images = np.concatenate([dealt[first :: len(sizes)] for first in range(len(sizes))])
+    return Partition(images.astype(np.int64), np.concatenate([[0], np.cumsum(sizes)]))

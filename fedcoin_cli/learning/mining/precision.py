@@ -171,7 +171,7 @@ def payment_errors(values: Floats, covariance: Floats, train_micro: int) -> Floa
         return np.full(len(values), inf)
     weights = np.maximum(values, 0.0)
     shares = weights / weights.sum()
-    margin = _KINK_ERRORS * np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    margin = _KINK_ERRORS * standard_errors(covariance)
     own = (values > -margin).astype(np.float64)
     variances = [
         _variances(own, shares, (values > limit).astype(np.float64), covariance)
@@ -222,9 +222,15 @@ def _bound_micro(values: Floats, spread: Spread, train_micro: int, look: int) ->
     return looks_factor(spread.draws, look, len(values)) * largest
 
 
+def standard_errors(covariance: Floats) -> Floats:
+    """From a covariance of values, (K,), in its unit."""
+    errors: Floats = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return errors
+
+
 def _in_points(covariance: Floats, images: int) -> tuple[float, ...]:
     """Standard errors in percentage points from a covariance in images²."""
-    return tuple((100 / images * np.sqrt(np.maximum(np.diag(covariance), 0.0))).tolist())
+    return tuple((100 / images * standard_errors(covariance)).tolist())
 
 
 def _variances(own: Floats, shares: Floats, counted: Floats, covariance: Floats) -> Floats:

@@ -78,6 +78,14 @@ class Enumeration(Protocol):
         """The counts of the masks 1..2^K−1, once `done` is `total`."""
         ...
 
+    def save(self, path: Path) -> None:
+        """Keep what is done in a file, as far as it is worth that."""
+        ...
+
+    def restore(self, path: Path) -> None:
+        """Take over what `save` has left."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stakes:
@@ -109,7 +117,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a session stands: rankings that every block has walked, and what enumerating has done of its total.
+    """Where a session stands: rankings that every block has walked, and coalitions enumerated of all, if it does that.
 
     `precision` is that of the rankings walked; None without stakes, before two rankings, and once all is known.
     """
@@ -209,8 +217,10 @@ class Session:
 
     def progress(self) -> Progress:
         """Where it stands."""
-        total = self._enumeration.total if self._enumeration is not None and self._enumerates else None
-        done = 0 if self._enumeration is None else self._enumeration.done
+        total, done, enumeration = None, 0, self._enumeration
+        if enumeration is not None and self._enumerates:
+            total = (1 << self.terms.clients) - 1
+            done = total * enumeration.done // enumeration.total
         precision = None if self._everything_known() else self._precision
         return Progress(self._rankings, done, total, self._finished(), precision)
 
@@ -301,8 +311,20 @@ class Session:
 
     # A crash ----------------------------------------------------------------------------------------------------
 
-    def save(self, path: Path) -> None:
-        """Add to a file what was walked since the last time; a full or read-only disk loses nothing but the file."""
+    def save(self, walked: Path, enumerated: Path) -> None:
+        """Keep what is known in two files; a full or read-only disk loses nothing but them."""
+        if self._enumerates and self._enumeration is not None:
+            self._enumeration.save(enumerated)
+        self._save(walked)
+
+    def restore(self, walked: Path, enumerated: Path) -> None:
+        """Take over what `save` has left, if there is anything and it can be of this game."""
+        if self._enumeration is not None:
+            self._enumeration.restore(enumerated)
+        self._restore(walked)
+
+    def _save(self, path: Path) -> None:
+        """Add to the file what was walked since the last time."""
         if self._saved is None or self._saved == self._rankings:
             return
         try:
@@ -317,8 +339,7 @@ class Session:
             path.unlink(missing_ok=True)
             self._saved = None
 
-    def restore(self, path: Path) -> None:
-        """Take over the rankings that `save` has left, if there are any and they can be of this game."""
+    def _restore(self, path: Path) -> None:
         blocks, clients = len(self.terms.sizes), self.terms.clients
         row = blocks * (clients - 1)
         try:

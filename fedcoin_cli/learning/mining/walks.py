@@ -3,7 +3,7 @@
 `consensus.rankings` says which rankings a key has in a block; this module only lays many of them out in NumPy.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import shake_256
 from typing import Any, Final
 
@@ -29,19 +29,18 @@ def orders_at(seed: bytes, key: bytes, blocks: Counts, indices: Counts, clients:
     """The same where each block has rankings of its own, whose numbers `indices` (blocks, rankings) gives."""
     pairs, within = np.divmod(indices, 2 * clients)  # as `rankings.place_of`
     numbers, rows = 2 * pairs + within % 2, within // 2
-    found = np.empty((*indices.shape, clients), np.uint16)
-    for number in np.unique(numbers).tolist():
-        here = numbers == number
-        block, _ = np.nonzero(here)
-        involved, place = np.unique(block, return_inverse=True)
-        circles, bases = _squares(seed, key, blocks[involved].tolist(), number, clients)
-        deal = np.array(rankings.deal(seed, key, number, clients))
-        beginners = deal[(rows[here] + blocks[block]) % clients]
-        at = np.empty_like(circles)
-        np.put_along_axis(at, circles, np.arange(clients)[None, :], axis=1)
-        steps = (bases[place] + at[place, beginners][:, None]) % clients
-        found[here] = np.take_along_axis(circles[place], steps, axis=1)
-    return found
+    # Each square once, whatever number of its rankings is wanted.
+    wanted = np.stack([numbers, np.broadcast_to(blocks[:, None], numbers.shape)], axis=-1).reshape(-1, 2)
+    squares, place = np.unique(wanted, axis=0, return_inverse=True)
+    circles, bases = _squares(seed, key, squares, clients)
+    dealt, number = np.unique(squares[:, 0], return_inverse=True)
+    deals = np.array([rankings.deal(seed, key, each, clients) for each in dealt.tolist()])
+    beginners = deals[number[place], (rows.ravel() + wanted[:, 1]) % clients]
+    at = np.empty_like(circles)
+    np.put_along_axis(at, circles, np.arange(clients)[None, :], axis=1)
+    steps = (bases[place] + at[place, beginners][:, None]) % clients
+    found = np.take_along_axis(circles[place], steps, axis=1)
+    return found.astype(np.uint16).reshape(*indices.shape, clients)
 
 
 def members(walked: Orders) -> npt.NDArray[np.uint8]:
@@ -52,22 +51,24 @@ def members(walked: Orders) -> npt.NDArray[np.uint8]:
     return (joined[..., None, :] <= steps).astype(np.uint8)
 
 
-def _squares(
-    seed: bytes, key: bytes, blocks: Sequence[int], number: int, clients: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Circles and bases of the blocks' squares `number`, (blocks, K) each: `rankings.square` for many blocks."""
-    head, tail = rankings.TAG + seed + key, number.to_bytes(8, "big")
-    width = 2 * (2 * clients + _SPARE_DRAWS)
-    raw = b"".join(shake_256(head + block.to_bytes(8, "big") + tail).digest(width) for block in blocks)
+def _squares(seed: bytes, key: bytes, squares: Counts, clients: int) -> tuple[Counts, Counts]:
+    """Circles and bases, (squares, K) each: `rankings.square` of each number and block."""
+    head, width = rankings.TAG + seed + key, 2 * (2 * clients + _SPARE_DRAWS)
+    # A block and a number, 8 bytes each, big-endian.
+    tails = squares[:, ::-1].astype(">u8").tobytes()
+    raw = b"".join(
+        shake_256(head + tails[start : start + 16]).digest(width) for start in range(0, len(tails), 16)
+    )
     draws = np.frombuffer(raw, ">u2").reshape(-1, width // 2).astype(np.int64)
     places = np.zeros(len(draws), np.int64)
     circles = _shuffle(np.tile(np.arange(clients), (len(draws), 1)), draws, places)
     bases = np.zeros_like(circles)
     bases[:, 1:] = _shuffle(np.tile(np.arange(1, clients), (len(draws), 1)), draws, places)
-    for row, block in enumerate(blocks):
-        if places[row] > draws.shape[1]:  # so many draws were rejected that they did not suffice
-            square = rankings.square(seed, key, block, number, clients)
-            circles[row], bases[row] = square.circle, square.base
+    # Where so many draws were rejected that they did not suffice.
+    for row in np.flatnonzero(places > draws.shape[1]).tolist():
+        number, block = squares[row].tolist()
+        square = rankings.square(seed, key, block, number, clients)
+        circles[row], bases[row] = square.circle, square.base
     return circles, bases
 
 
