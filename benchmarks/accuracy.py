@@ -1,11 +1,13 @@
 """How far estimates lie from the true values, at equal work: test images × coalitions.
 
-`python -m benchmarks.accuracy [--quick] [--json] [--before CHECKOUT] [--python python3.12]`. Ours is a miner's session
-as it mines, every block of images on rankings of its own; what it counts twice counts twice. "The paper's" draws
-independent rankings of all images; it and the libraries may meet a coalition again for nothing. The libraries run in an
-environment of their own (`libraries.py`), which is made in the cache, by --python, when it is missing. --before adds an
-earlier build's miner (`before.py`), run in this run. Errors are Euclidean, in percentage points, root mean squares over
-seeds; up to 20 clients against exact values, above against a long run. `ratios` are the best library's errors by ours.
+    python -m benchmarks.accuracy [--quick] [--json] [--cases mix-10 …] [--before CHECKOUT] [--python python3.12]
+
+Ours is a miner's session as it mines, every block of images on rankings of its own; what it counts twice counts twice.
+"The paper's" draws independent rankings of all images; it and the libraries may meet a coalition again for nothing. The
+libraries run in an environment of their own (`libraries.py`), which is made in the cache, by --python, when it is
+missing. --before adds an earlier build's miner (`before.py`), run in this run. Errors are Euclidean, in percentage
+points, root mean squares over seeds; up to 20 clients against exact values, above against a long run. `ratios` are the
+best library's errors by ours.
 """
 
 import argparse
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import or_
 from pathlib import Path
@@ -122,6 +124,18 @@ class Bench:
         return 100 / self.case.test * float(np.linalg.norm(values - self.truth.values))
 
 
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """What ours is compared with: estimators of the libraries by their interpreter, and the build of a checkout.
+
+    `plain` is for the libraries' estimators as they are, too.
+    """
+
+    python: Path | None = None
+    plain: bool = False
+    before: Path | None = None
+
+
 def values_of(mined: Mined) -> Floats:
     """What a sampled estimate says the values are, in images."""
     return np.array(mined.sums) / mined.rankings
@@ -132,9 +146,7 @@ def key(seed: int) -> bytes:
     return seed.to_bytes(32, "big")
 
 
-def compare(
-    bench: Bench, cells: Cells, python: Path | None, before: Path | None
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def compare(bench: Bench, cells: Cells, rivals: Rivals) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """One row an estimator and number of coalitions, and the libraries' versions."""
     found: dict[str, dict[int, list[float]]] = {OURS: {}, PAPER: {}}
     for coalitions in cells.coalitions:
@@ -142,9 +154,9 @@ def compare(
             found[name][coalitions] = [
                 bench.off_pp(estimate(seed, coalitions)) for seed in range(cells.seeds)
             ]
-    if before is not None:
-        found[BEFORE] = earlier(bench, cells, before)
-    theirs, versions = ({}, {}) if python is None else libraries(bench, cells, python)
+    if rivals.before is not None:
+        found[BEFORE] = earlier(bench, cells, rivals.before)
+    theirs, versions = ({}, {}) if rivals.python is None else libraries(bench, cells, rivals)
     rows = [
         _row(bench, coalitions, name, errors_pp)
         for name, by_number in (found | theirs).items()
@@ -170,13 +182,12 @@ def _row(bench: Bench, coalitions: int, estimator: str, errors_pp: list[float]) 
 
 
 def libraries(
-    bench: Bench, cells: Cells, python: Path
+    bench: Bench, cells: Cells, rivals: Rivals
 ) -> tuple[dict[str, dict[int, list[float]]], dict[str, str]]:
     """What the libraries' estimators reach; they ask for coalitions and are told counts."""
     script = Path(__file__).with_name("libraries.py")
-    clients = bench.case.clients
-    exact = clients <= MAX_EXACT_CLIENTS
-    command = [str(python), str(script), str(clients), str(cells.seeds), "both" if exact else "re-based"]
+    command = [str(rivals.python), str(script), str(bench.case.clients), str(cells.seeds)]
+    command.append("both" if rivals.plain else "re-based")
     command += map(str, cells.coalitions)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdin is not None
@@ -304,11 +315,11 @@ def geometric_mean(values: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(values))))
 
 
-def measure(wanted: Sequence[Cells], python: Path | None, before: Path | None) -> dict[str, Any]:
+def measure(wanted: Sequence[Cells], rivals: Rivals) -> dict[str, Any]:
     """The comparison of all cells."""
     rows, versions = [], {}
     for cells in wanted:
-        more, versions = compare(Bench.of(cells.case), cells, python, before)
+        more, versions = compare(Bench.of(cells.case), cells, rivals)
         rows += more
         print(cells.case.title, "done", file=sys.stderr, flush=True)
     by_library = ratios(rows, lambda name: name.startswith(LIBRARIES))
@@ -347,13 +358,29 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="a checkout of an earlier build")
     parser.add_argument("--python", default=sys.executable, help="makes the libraries' environment")
+    parser.add_argument("--plain", action="store_true", help="the libraries' estimators as they are, too")
+    parser.add_argument("--cases", nargs="+", metavar="SPLIT-K", help='only these, as "mix-16"')
+    parser.add_argument("--seeds", type=int)
     chosen = parser.parse_args()
-    found = measure(QUICK if chosen.quick else ALL, libraries_python(chosen.python), chosen.before)
-    types = Bench.of(Case("types", 10))
-    found["unbiased"] = [unbiased(types, 7, 200 if chosen.quick else 2_000)]
-    runs = 50 if chosen.quick else 200
-    found["calibrated"] = [calibrated(types, rankings, runs) for rankings in (4, 10, 20, 39)]
+    wanted = [
+        replace(cells, seeds=chosen.seeds or cells.seeds)
+        for cells in (QUICK if chosen.quick else ALL)
+        if not chosen.cases or f"{cells.case.split}-{cells.case.clients}" in chosen.cases
+    ]
+    found = measure(wanted, Rivals(libraries_python(chosen.python), chosen.plain, chosen.before))
+    if not chosen.cases:
+        found |= itself(quick=chosen.quick)
     print(json.dumps(found) if chosen.json else "\n".join(tables(found)))
+
+
+def itself(*, quick: bool) -> dict[str, Any]:
+    """What needs no rivals: unbiasedness and calibration."""
+    bench = Bench.of(Case("types", 10))
+    runs = 50 if quick else 200
+    return {
+        "unbiased": unbiased(bench, 7, 200 if quick else 2_000),
+        "calibrated": [calibrated(bench, rankings, runs) for rankings in (4, 10, 20, 39)],
+    }
 
 
 if __name__ == "__main__":

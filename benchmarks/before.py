@@ -2,13 +2,14 @@
 
 `PYTHONPATH=CHECKOUT python before.py SPLIT CLIENTS EPOCHS TRAIN TEST SEEDS COALITIONS…` prints one JSON object: number
 of coalitions → values in images, one vector a seed. For builds that walk all images together, helped by a proxy;
-`--seconds S` instead of COALITIONS gives what each seed reaches in that time on all cores.
+`--seconds S` instead of COALITIONS gives what each seed reaches in that time on all cores, as `spent` counts it.
 """
 
 import json
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ mining = {
     name: import_module(f"fedcoin_cli.learning.mining.{name}")
     for name in ("choice", "proxy", "sampling", "table")
 }
+
+sys.path.append(str(Path(__file__).parent))
+spent = import_module("spent")
 
 SEED = bytes(32)
 
@@ -49,13 +53,16 @@ class Miner:
         proxy = mining["proxy"].ProxyCounts.of(game, threads)
         weighed = mining["proxy"].public_values(proxy, SEED, 0)
         self.public = np.array(weighed.sums) / weighed.denominator
-        exact = case.clients <= 20
+        exact = case.clients <= 20 and "--seconds" not in sys.argv
         engine = accuracy.Looked(games.exact_counts(case)) if exact else mining["choice"].engine_for(game)
         self.bench = accuracy.Bench(case, np.empty(0), proxy, self.public, self.public)
         stakes = mining["sampling"].Stakes(1, tuple(self.public.tolist()), public_squares=weighed.squares)
         terms = mining["table"].TableTerms(case.clients, case.test, 0, proxy)
+        clock = spent.Spent(threads)
+        if not exact:
+            engine.counts = clock.shared(engine.counts)
         self.session = lambda *plan: mining["sampling"].Session(
-            engine, terms, mining["sampling"].Plan(SEED, *plan, "balanced", stakes)
+            engine, terms, mining["sampling"].Plan(SEED, *plan, "balanced", stakes), clock
         )
 
     def values(self, seed: int, rankings: int, seconds: float) -> list[float]:

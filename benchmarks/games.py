@@ -16,7 +16,7 @@ from platformdirs import user_cache_path
 
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.datasets import Dataset, load
-from fedcoin_cli.learning.mining.choice import enumeration_for, walker_for
+from fedcoin_cli.learning.mining.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS, common_denominator, exact_numerators
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.partition import Partition, partition
@@ -112,7 +112,7 @@ def exact_counts(case: Case, report: Callable[[int, int], None] = lambda _done, 
     path = CACHE / f"{case.name}.npy"
     if not path.exists():
         game = real_game(case)
-        enumeration = enumeration_for(game)
+        enumeration = enumeration_for(game, lambda: engine_for(game))
         assert enumeration is not None
         while enumeration.done < enumeration.total:
             enumeration.step()

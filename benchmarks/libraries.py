@@ -1,11 +1,11 @@
 """Shapley estimators of shapiq and pyDVL; runs in an environment of its own, with NumPy beside them.
 
-`python libraries.py CLIENTS SEEDS both|re-based BUDGET…` asks for counts of coalitions on its standard output, a line
+`python libraries.py CLIENTS SEEDS re-based|both BUDGET…` asks for counts of coalitions on its standard output, a line
 of hexadecimal masks each time, and is told them on its standard input; its last line is a JSON object: estimator →
 budget → values in images, one vector a seed. A budget is the number of coalitions that an estimator may ask for, as the
-library counts it (pyDVL: distinct ones). Each estimator runs as it is, and re-based: with v(∅), which is 0, replaced by
-the mean of the singletons (given to it for nothing), which takes away the huge first step; the values of the game
-itself then follow exactly.
+library counts it (pyDVL: distinct ones). Estimators run re-based: v(∅), which is 0, is replaced by the mean of the
+singletons (given to them for nothing), which takes away the huge first step; the values of the game itself then follow
+exactly. With "both" they run as they are, too.
 """
 
 import json
@@ -76,7 +76,7 @@ def shapiq_estimators() -> dict[str, Estimate]:
         "PolySHAP 2": ("PolySHAP", lambda _: {"max_order": 2, "pairing_trick": True}),
         "RegressionMSR": ("RegressionMSR", lambda _: {"index": "SV"}),
         "RegressionMSR, linear": ("RegressionMSR", lambda _: {"index": "SV", "proxy_model": "linear"}),
-        "ProxySHAP, adjusted": ("ProxySHAP", lambda _: {"adjustment": True}),
+        "ProxySHAP, adjusted": ("ProxySHAP", lambda _: {"adjustment": True, "max_order": 1, "index": "SV"}),
     }
 
     def of(kind: Any, options: Callable[[int], dict[str, Any]]) -> Estimate:
