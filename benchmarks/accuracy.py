@@ -317,14 +317,15 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def measure(wanted: Sequence[Cells], rivals: Rivals) -> dict[str, Any]:
     """The comparison of all cells."""
-    rows, versions = [], {}
+    rows: list[dict[str, Any]] = []
+    versions: dict[str, str] = {}
     for cells in wanted:
         more, versions = compare(Bench.of(cells.case), cells, rivals)
         rows += more
         print(cells.case.title, "done", file=sys.stderr, flush=True)
     by_library = ratios(rows, lambda name: name.startswith(LIBRARIES))
     by_before = ratios(rows, lambda name: name == BEFORE)
-    found = {"machine": machine(), "versions": versions, "errors": rows, "ratios": by_library}
+    found: dict[str, Any] = {"machine": machine(), "versions": versions, "errors": rows, "ratios": by_library}
     if by_library:
         found["ratio"] = geometric_mean(list(by_library.values()))
     if by_before:

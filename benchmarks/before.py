@@ -23,7 +23,7 @@ mining = {
 }
 
 sys.path.append(str(Path(__file__).parent))
-spent = import_module("spent")
+spent: Any = import_module("spent")
 
 SEED = bytes(32)
 
@@ -61,7 +61,7 @@ class Miner:
         clock = spent.Spent(threads)
         if not exact:
             engine.counts = clock.shared(engine.counts)
-        self.session = lambda *plan: mining["sampling"].Session(
+        self.session: Any = lambda *plan: mining["sampling"].Session(
             engine, terms, mining["sampling"].Plan(SEED, *plan, "balanced", stakes), clock
         )
 
