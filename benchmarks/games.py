@@ -71,7 +71,7 @@ class Blocks:
     @classmethod
     def of(cls, game: Game, threads: int = 0) -> "Blocks":
         """In blocks of the usual size, on so many cores (0: all)."""
-        blocks = partition(game.test.labels, BLOCK_IMAGES, TASK)
+        blocks = blocks_of_task(game)
         walker = walker_for(game, blocks, threads=threads)
         return cls(game, blocks, walker, TableTerms(game.clients, blocks.sizes, 0))
 
@@ -158,6 +158,11 @@ def _long_run(blocks: Blocks, rankings: int) -> Truth:
 def longest(work: int, clients: int) -> int:
     """The most rankings on the grid that count at most so many coalitions in each block, the full one once."""
     return grid_up_to(max(1, (work - 1) // (clients - 1)))
+
+
+def blocks_of_task(game: Game) -> Partition:
+    """Its test set in blocks of the usual size."""
+    return partition(game.test.labels, BLOCK_IMAGES, TASK)
 
 
 def _cut(data: Dataset, case: Case) -> Dataset:

@@ -25,14 +25,13 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.accuracy import TRAIN_MICRO, key
-from benchmarks.games import BLOCK_IMAGES, SEED, TASK, Case, Truth, real_game, true_values
+from benchmarks.games import SEED, Case, Truth, blocks_of_task, real_game, true_values
 from benchmarks.machine import finish, machine
 from benchmarks.spent import Spent
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.mining.checking import Checker, Engines
 from fedcoin_cli.learning.mining.choice import engine_for, walker_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Plan, Session, Stakes
 from fedcoin_cli.learning.mining.table import TableTerms
@@ -130,7 +129,7 @@ def mined(case: Case, miner: int, seconds: float) -> dict[str, Any]:
     game = real_game(case)
     marks.append(spent())
     first = FirstLayer(game)
-    blocks = partition(game.test.labels, BLOCK_IMAGES, TASK)
+    blocks = blocks_of_task(game)
     walker = walker_for(game, blocks, first, threads)
     terms = TableTerms(case.clients, blocks.sizes, 0)
     marks.append(spent())
