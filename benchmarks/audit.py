@@ -121,7 +121,7 @@ def _round(maker: ChainMaker) -> Iterator[Transaction]:
     reveals = maker.reveals(task)
     yield maker.close(task, reveals)
     record = maker.tip.state.tasks[task.id]
-    yield maker.result(task, reveals, settle(record, maker.genesis, reveals, ())))
+    yield maker.result(task, reveals, settle(record, maker.genesis, reveals, ()))
 
 
 def signatures_of(maker: ChainMaker) -> Iterator[Signed]:
