@@ -10,12 +10,14 @@ from rounds import make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.settlement import settle
+from fedcoin_cli.learning.mining.checking import Judge
 from fedcoin_cli.learning.mining.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.partition import Partition, partition
+from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Estimator, Mined, Plan, Session
-from fedcoin_cli.learning.mining.table import TableTerms
+from fedcoin_cli.learning.mining.table import Place, TableTerms
 from fedcoin_cli.network.store import Store
 from ledger_store.keys import KeyPair
 from ledger_store.transaction import Result, Task, Update
@@ -57,6 +59,12 @@ class MinedRound:
         """u of every mask, by the engine that mined."""
         found = engine_for(self.game, FirstLayer(self.game), 1).counts(range(1, 1 << self.game.clients))
         return [self.task.empty, *found.tolist()]
+
+    def counts_of(self, block: int) -> list[int]:
+        """u of every mask on one block, in float64."""
+        clients, judge = self.game.clients, Judge(Reference(self.game), self.blocks)
+        places = [Place(block, mask) for mask in range(1 << clients)]
+        return [bound.count for bound in judge.intervals(places, 1)]
 
     @property
     def blocks(self) -> Partition:
