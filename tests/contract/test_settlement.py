@@ -207,7 +207,7 @@ def test_a_cheat_leaves_the_average() -> None:
 
 
 def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
-    """R = 4, f = 1: two exact miners tie and share; a single one counts beside the sampled ones, by its most rankings."""
+    """R = 4, f = 1: two exact miners tie and share; one alone counts beside the sampled, by its most rankings."""
     exact = [reveal(4, 0, 9_535, (20, 10), exact=True), reveal(4, 1, 9_535, (22, 8), exact=True)]
     sampled = [reveal(4, 2, 10, (900, 0)), reveal(4, 3, 10, (900, 0))]
     outcome = settled(record(4), 4, *exact, *sampled)

@@ -5,10 +5,10 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fedcoin_cli.learning.mining.memo import Memo
 
 from fedcoin_cli.learning.mining.checking import DRAWS, Checker, claims, heavy_masks
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.memo import Memo
 from fedcoin_cli.learning.mining.reference import Interval, Reference
 from fedcoin_cli.learning.mining.table import Table, TableTerms, decode, encode_exact, encode_sampled
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedcoin_cli.learning.mining.proxy import make_proxy
 
 from fedcoin_cli.learning.build import build, seed_spec
 from fedcoin_cli.learning.datasets import Dataset, load
 from fedcoin_cli.learning.mining import game as game_module
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.proxy import make_proxy
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.training import Trained, train_round

@@ -191,6 +191,8 @@ TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "many clients": ({"clients": 5}, "2 to 4 clients"),
     "no images": ({"images": 0}, "1 to 2000 test images"),
     "many images": ({"images": 2_001}, "1 to 2000 test images"),
+    "blocks of no images": ({"block_images": 0}, "holds 1 to 100 test images"),
+    "blocks of many images": ({"block_images": 101}, "holds 1 to 100 test images"),
     "empty": ({"empty": 1_001}, "empty coalition"),
     "runtime": ({"runtime_ms": 3_600_001}, "RUNTIME"),
     "no attempts": ({"attempts": 0}, "attempts"),
@@ -210,7 +212,11 @@ TERMS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_task_outside_the_bounds_is_refused(name: str) -> None:
     """Each bound of genesis, and what holds in any task."""
     bounds = Bounds(
-        clients=4, images=2_000, least_difficulty_micro=100, least_shapley_price_micro_a_second=10_000
+        clients=4,
+        images=2_000,
+        block_images=100,
+        least_difficulty_micro=100,
+        least_shapley_price_micro_a_second=10_000,
     )
     maker = ChainMaker(4, bounds)
     changes, reason = TERMS[name]

@@ -5,7 +5,6 @@ It decides nothing about money: its result is t, integer sums and the table that
 module of the room that looks at a clock.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ _SAFE_SHARE: Final = 0.8
 # About how long a slice of walking takes: its owner looks for other work in between.
 _SLICE_S: Final = 0.1
 _FIRST_BLOCKS: Final = 16
+# How many clients' joinings are laid out at a time where nobody waits for a slice.
+_RESTORED_AT_ONCE: Final = 1 << 20
 # From here on the bound on payments foretells how many more rankings a wanted one takes.
 _TELLING_RANKINGS: Final = 16
 
@@ -328,10 +329,12 @@ class Session:
         if self._saved is None or self._saved == self._rankings:
             return
         try:
-            with path.open("ab" if self._saved else "wb") as file:
+            # Whoever swept or cut it meanwhile has it written anew: what it holds is always the first rankings.
+            saved = self._saved if self._is_whole(path) else 0
+            with path.open("ab" if saved else "wb") as file:
                 done = 0
                 for counts in self._walked:  # each part is whole in the file, or not in it
-                    if done >= self._saved:
+                    if done >= saved:
                         file.write(np.ascontiguousarray(counts.transpose(1, 0, 2)).tobytes())
                     done += counts.shape[1]
             self._saved = done
@@ -339,20 +342,27 @@ class Session:
             path.unlink(missing_ok=True)
             self._saved = None
 
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file is as the last save left it."""
+        return path.is_file() and path.stat().st_size == (self._saved or 0) * self._row
+
+    @property
+    def _row(self) -> int:
+        """Bytes of one ranking in all blocks."""
+        return len(self.terms.sizes) * (self.terms.clients - 1)
+
     def _restore(self, path: Path) -> None:
         blocks, clients = len(self.terms.sizes), self.terms.clients
-        row = blocks * (clients - 1)
         try:
             kept = np.fromfile(path, np.uint8)
-            count = min(len(kept) // row, self.plan.most)
-            os.truncate(path, count * row)
+            count = min(len(kept) // max(1, self._row), self.plan.most)
         except OSError:
             return
-        counts = kept[: count * row].reshape(count, blocks, clients - 1).transpose(1, 0, 2)
+        counts = kept[: count * self._row].reshape(count, blocks, clients - 1).transpose(1, 0, 2)
         if (counts > self.terms.sizes[:, None, None]).any():
             return
         while self._rankings < count:
-            part = self._part_of(count - self._rankings)
+            part = self._part_of(min(count - self._rankings, max(1, _RESTORED_AT_ONCE // (blocks * clients))))
             walked = self._orders(range(blocks), part.rankings)
             self._fill(part, range(blocks), walked, counts[:, part.rankings.start : part.rankings.stop])
             self._take(part)
