@@ -163,7 +163,7 @@ class Task(Signed):
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
 
     def lean(self) -> "Task":
-        """The same task without the bytes that were made of it: a state remembers every task there ever was."""
+        """The same task without the bytes that were made of it: whoever keeps many tasks keeps no more than that."""
         task = replace(self)
         vars(task)["id"] = self.id
         return task

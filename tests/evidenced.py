@@ -79,7 +79,7 @@ def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int =
     maker, store = ChainMaker(miners), Store(folder / "store")
     task = maker.task(**(_files(folder, store, maker, clients) | bent.terms))
     maker.add(task)
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     assert record.seed is not None
     game = load_game(task, store.path)
     proxy = ProxyCounts.of(game)
@@ -94,7 +94,7 @@ def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int =
         key=lambda reveal: reveal.miner,
     )
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     sums = ProxySums(_shifted(public, bent.proxy), denominator)
     liar = maker.miners[1].address if miners > 1 else ""
     frauds = () if bent.accuse is None else (FraudMark(liar, bent.accuse),)
@@ -131,7 +131,7 @@ def _files(folder: Path, store: Store, maker: ChainMaker, clients: int) -> dict[
 def _reveal(
     maker: ChainMaker, store: Store, task: Task, game: Game, terms: TableTerms, number: int, bent: Bent
 ) -> Reveal:
-    record, miner = maker.tip.state.tasks[task.id], maker.miners[number]
+    record, miner = maker.records[task.id], maker.miners[number]
     seed, name = bytes.fromhex(record.seed or ""), bytes.fromhex(miner.address)
     plan = Plan(seed, name, task.least_rankings, task.most_rankings, 60.0, "balanced")
     session = Session(_Right(Reference(game)), terms, plan)

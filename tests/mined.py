@@ -53,7 +53,7 @@ class MinedRound:
     @property
     def seed(self) -> bytes:
         """The task's."""
-        return bytes.fromhex(self.maker.tip.state.tasks[self.task.id].seed or "")
+        return bytes.fromhex(self.maker.records[self.task.id].seed or "")
 
     @property
     def counts(self) -> list[int]:
@@ -116,7 +116,7 @@ class MinedRound:
         sums, denominator = (
             ([0] * self.game.clients, 1) if proxy is None else proxy_sums(proxy, self.seed, self.task.empty)
         )
-        record = self.maker.tip.state.tasks[self.task.id]
+        record = self.maker.records[self.task.id]
         outcome = settle(record, self.maker.genesis, reveals, (), ProxySums(tuple(sums), denominator))
         result = Result(self.task.id, 1, tuple(reveals), (), tuple(sums), denominator, outcome)
         self.maker.add(result)

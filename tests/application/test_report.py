@@ -53,7 +53,7 @@ def test_a_settled_task() -> None:
     task = settled_round(maker)
     end = maker.blocks[-1].transactions[-1]
     assert isinstance(end, Result)
-    report = report_of(maker.tip.state.tasks[task.id], maker.genesis, end)
+    report = report_of(maker.records[task.id], maker.genesis, end)
     assert (report.state, report.height, report.attempts, report.ended) == ("SETTLED", 3, 1, True)
     assert [line.shapley for line in report.clients] == ["1.000000", "1.010000", "1.020000"]
     assert report.total == "3.030000"
@@ -76,10 +76,10 @@ def test_tasks_without_values() -> None:
     refunded = refunded_round(maker)
     end = maker.blocks[-1].transactions[-1]
     assert not isinstance(end, Result)
-    report = report_of(maker.tip.state.tasks[refunded.id], maker.genesis, end)  # type: ignore[arg-type]
+    report = report_of(maker.records[refunded.id], maker.genesis, end)  # type: ignore[arg-type]
     assert (report.state, report.returned, report.winner, report.distance) == ("REFUNDED", "10.0", None, None)
     assert report.to_json()["shapley"] is None
     waiting = maker.task()
     maker.add(waiting)
-    report = report_of(maker.tip.state.tasks[waiting.id], maker.genesis, None)
+    report = report_of(maker.records[waiting.id], maker.genesis, None)
     assert (report.state, report.ended, report.height) == ("OPEN", False, 3)

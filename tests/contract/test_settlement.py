@@ -401,8 +401,8 @@ def test_the_right_outcome_is_valid(closed: Closed) -> None:
     chain, work, reveals = closed
     result = right_result(chain, work, reveals)
     after = validate(chain.tip, chain.propose(result))
-    assert after.tasks[work.id].state == SETTLED
-    agreement = agreement_of(chain.tip.state.tasks[work.id], chain.genesis, result)
+    assert after.record(work.id).state == SETTLED
+    agreement = agreement_of(chain.records[work.id], chain.genesis, result)
     assert set(agreement.counted) == set(chain.genesis.roster)
     assert agreement.numerators == result.outcome.shapley
 
@@ -470,7 +470,7 @@ def test_without_a_proxy_p_is_nothing(closed: Closed, sums: tuple[int, ...], den
     result = right_result(chain, work, reveals)
     if denominator > 0:
         proxy = ProxySums(sums, denominator)
-        record = chain.tip.state.tasks[work.id]
+        record = chain.records[work.id]
         result = replace(result, outcome=settle(record, chain.genesis, reveals, [], proxy))
     bent = replace(result, proxy_sums=sums, proxy_denominator=denominator)
     with pytest.raises(InvalidTransaction):
@@ -486,10 +486,10 @@ def test_a_result_without_reveals_has_no_p(sums: tuple[int, ...], denominator: i
     work = chain.task(clients=3, attempts=2, proxy=digest("proxy"))
     chain.add(work)
     chain.add(chain.close(work, chain.reveals(work)))
-    outcome = settle(chain.tip.state.tasks[work.id], chain.genesis, [], [], no_proxy(3))
+    outcome = settle(chain.records[work.id], chain.genesis, [], [], no_proxy(3))
     empty = replace(chain.result(work, [], outcome), proxy_sums=sums, proxy_denominator=denominator)
     if valid:
-        after = validate(chain.tip, chain.propose(empty)).tasks[work.id]
+        after = validate(chain.tip, chain.propose(empty)).record(work.id)
         assert (after.state, after.attempt) == (OPEN, 2)
         assert after.escrow_micro == work.price_micro + chain.genesis.bounds.task_deposit_micro
         return
@@ -502,7 +502,7 @@ def test_a_close_without_commits_leads_to_what_follows() -> None:
     chain = ChainMaker(4)
     work = chain.task(attempts=2)
     chain.add(work)
-    right = give_up(chain.tip.state.tasks[work.id])
+    right = give_up(chain.records[work.id])
     after = validate(chain.tip, chain.propose(Close(work.id, 1, (), right)))
     assert (after.tasks[work.id].state, after.tasks[work.id].attempt) == (OPEN, 2)
     wrong = replace(right, denominator=2)

@@ -77,7 +77,7 @@ class Script(RuleBasedStateMachine):
     @rule(place=st.integers(0, 2))
     def cancel(self, place: int) -> None:
         if place < len(self.state.queue):
-            record = self.state.tasks[self.state.queue[place]]
+            record = list(self.state.tasks.values())[place]
             sender = next(one for one in ACCOUNTS if one.address == record.task.sender)
             cancel = self.maker.cancel(sender, record.task.id)
             assert self.attempt(cancel) == (record.state == QUEUED)
@@ -117,18 +117,17 @@ class Script(RuleBasedStateMachine):
     @invariant()
     def every_coin_is_accounted_for(self) -> None:
         """Balances and the prices of unfinished tasks sum to the supply; no balance is negative or zero."""
-        locked = sum(r.task.price_micro for r in self.state.tasks.values() if r.state in UNFINISHED)
+        locked = sum(record.task.price_micro for record in self.state.tasks.values())
         assert sum(self.state.balances.values()) + locked == SUPPLY_MICRO
         assert all(micro > 0 for micro in self.state.balances.values())
 
     @invariant()
     def one_task_is_worked_on(self) -> None:
-        """The head of the queue is OPEN or CLOSED, the rest QUEUED, and whatever is finished has left it."""
-        states = [self.state.tasks[task].state for task in self.state.queue]
+        """The head of the queue is OPEN or CLOSED, the rest QUEUED, and whatever the last block ended has left it."""
+        states = [record.state for record in self.state.tasks.values()]
         assert all(state in {OPEN, CLOSED} for state in states[:1])
         assert all(state == QUEUED for state in states[1:])
-        finished = set(self.state.tasks) - set(self.state.queue)
-        assert all(self.state.tasks[task].state not in UNFINISHED for task in finished)
+        assert all(record.state not in UNFINISHED for record in self.state.ended)
 
 
 def test_random_scripts_conserve_money() -> None:

@@ -64,10 +64,10 @@ class Overview:
 
 def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: int) -> Overview:
     """Everything that is drawn of a ledger: the named tasks (beginnings of ids), else the `newest` that ended."""
-    state = books.state
-    records = sorted(state.tasks.values(), key=lambda one: one.end_height or one.height, reverse=True)
+    state, known = books.state, books.history
+    records = sorted(known.values(), key=lambda one: one.end_height or one.height, reverse=True)
     if tasks:
-        chosen = [state.tasks[task_id(state, task)] for task in tasks]
+        chosen = [known[task_id(known, task)] for task in tasks]
     else:
         chosen = [record for record in records if record.end_height is not None][:newest]
     return Overview(
