@@ -257,5 +257,5 @@ def test_looking_back_finds_what_following_knows(place: Place) -> None:
         assert started.ended == followed.ended[-KEEP:]
         assert list(started.unfinished.items()) == list(followed.unfinished.items())
         assert tuple(started.unfinished) == ledger.tip.state.queue
-    assert len(followed.ended) == 3
+    assert len(followed.ended) == 4
     assert len(followed.ended[1].tables) == 12
