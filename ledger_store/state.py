@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger_store.block import Block
 from ledger_store.canonical import write
-from ledger_store.errors import BadSignature, InvalidTransaction, refuse
+from ledger_store.errors import BadSignature, InvalidTransaction, found_as, refuse
 from ledger_store.genesis import Genesis
 from ledger_store.keys import Verify, framed, verify_bytes
 from ledger_store.layered import editable
@@ -111,15 +111,22 @@ def initial(genesis: Genesis) -> State:
     return State(genesis, 0, genesis.id, genesis.time_ms, dict(genesis.supply))
 
 
-def apply(state: State, block: Block, *, trusted: bool = False) -> State:
+CODES = {"transfer": "E403", "task": "E404", "cancel": "E405", "close": "E406", "result": "E407"}
+"""The finding that a transaction of each kind makes when the state does not admit it."""
+
+
+def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify = verify_bytes) -> State:
     """The state after `block`; raises `InvalidTransaction` when the block is not admissible on `state`.
 
-    Raises `BadSignature` when a signature in it is wrong. `trusted` leaves the signatures out: for the node's
-    own file, whose blocks were checked before they were appended.
+    Raises `BadSignature` when a signature in it is wrong; either carries its finding's code. `verify` looks at a
+    signature, at once or later. `trusted` leaves the signatures out: for the node's own file, whose blocks were checked
+    before they were appended.
     """
-    check_header(state, block)
-    check_order(state, block.transactions)
-    transition = Transition(state, block, trusted)
+    with found_as("E401"):
+        check_header(state, block)
+    with found_as("E402"):
+        check_order(state, block.transactions)
+    transition = Transition(state, block, trusted, verify)
     for transaction in block.transactions:
         transition.execute(transaction)
     return transition.close_block()
@@ -177,6 +184,12 @@ class Transition:
 
     def execute(self, transaction: Transaction) -> None:
         """Take one transaction; raises `InvalidTransaction` or `BadSignature`, having changed nothing."""
+        with found_as(CODES[transaction.kind]):
+            self._take(transaction)
+        if isinstance(transaction, Transfer | Task | Cancel):
+            self._sequences[transaction.sender] = transaction.sequence
+
+    def _take(self, transaction: Transaction) -> None:
         match transaction:
             case Transfer():
                 self._authorise(transaction)
@@ -191,8 +204,6 @@ class Transition:
                 self._close(transaction)
             case Result():
                 self._result(transaction)
-        if isinstance(transaction, Transfer | Task | Cancel):
-            self._sequences[transaction.sender] = transaction.sequence
 
     def close_block(self) -> State:
         """Open the oldest queued task, check that no coin was made or lost, and return the new state."""
@@ -364,7 +375,7 @@ class Transition:
 
     def _require(self, address: str, kind: str, message: bytes, signature: str) -> None:
         if not self._trusted and not self._verify(address, message, signature):
-            raise BadSignature(f"the {kind} of {address[:16]} does not carry its signature")
+            raise BadSignature(f"the {kind} of {address[:16]} does not carry its signature", code="E303")
 
     def _put(self, record: TaskRecord) -> None:
         self._tasks[record.task.id] = record
