@@ -15,13 +15,11 @@ from threading import Lock
 
 from fedcoin_cli.network.connections import owner
 from ledger_store.errors import FedCoinError
-from ledger_store.history import ended_by
 from ledger_store.jsonl import ChainReader
-from ledger_store.transaction import Result, Task, Transaction
+from ledger_store.transaction import trusted_task
 
 Parties = frozenset[str]
 
-_KINDS = ("task", "cancel", "close", "result")
 _BUCKETS, _PREFIX = 256, 16
 # More tasks than transactions fit into no block.
 _TASKS_A_BLOCK = 1_024
@@ -82,20 +80,23 @@ class Readers:
         """The ledger may have grown."""
         while self._height < self._ledger.height:
             self._height += 1
-            self._take(self._ledger.transactions(self._height, *_KINDS))
-
-    def _take(self, transactions: Iterable[Transaction]) -> None:
-        number = self._height * _TASKS_A_BLOCK
-        for transaction in transactions:
-            if isinstance(transaction, Task):
-                self._numbers[transaction.id] = number
-                self._add(transaction.files, number)
+            number = self._height * _TASKS_A_BLOCK
+            for item in self._ledger.transactions(self._height, "task", "result"):
+                if item["type"] == "result":
+                    self._add((one["table"] for one in item["reveals"]), self._number_of(item["task"]))
+                    continue
+                task = trusted_task(item)
+                self._numbers[task.id] = number
+                self._add(task.files, number)
                 number += 1
-            elif isinstance(transaction, Result):
-                self._add((one.table for one in transaction.reveals), self._numbers[transaction.task])
-            ended = ended_by(transaction)
-            if ended is not None:
-                del self._numbers[ended]
+
+    def _number_of(self, task: str) -> int:
+        """That of a task with a result, which was the oldest that had not ended: those before it have."""
+        for older in list(self._numbers):
+            if older == task:
+                break
+            del self._numbers[older]
+        return self._numbers[task]
 
     def _add(self, digests: Iterable[str], number: int) -> None:
         for digest in digests:
@@ -105,8 +106,7 @@ class Readers:
         """Those of the task of that number; nobody where the ledger's bytes are no longer what they were."""
         height, place = divmod(number, _TASKS_A_BLOCK)
         try:
-            task = self._ledger.transactions(height, "task")[place]
-        except (FedCoinError, OSError):
+            task = trusted_task(self._ledger.transactions(height, "task")[place])
+        except (FedCoinError, OSError, LookupError):
             return frozenset()
-        assert isinstance(task, Task)
         return frozenset({task.sender, task.server, *(update.client for update in task.updates)})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ledger_store.history import ended_by
 from ledger_store.jsonl import ChainReader
-from ledger_store.transaction import Result, Task, Transaction
+from ledger_store.transaction import Result, Task, Transaction, parse_transaction
 
 _KINDS = ("task", "cancel", "close", "result")
 
@@ -33,7 +33,7 @@ class Rounds:
         """The ledger may have grown."""
         while self._height < self._ledger.height:
             self._height += 1
-            for transaction in self._ledger.transactions(self._height, *_KINDS):
+            for transaction in self._at(self._height):
                 self._take(transaction)
 
     def _take(self, transaction: Transaction) -> None:
@@ -47,13 +47,16 @@ class Rounds:
         if ended is not None:
             self.ended.append(self.unfinished.pop(ended))
 
+    def _at(self, height: int) -> list[Transaction]:
+        return list(map(parse_transaction, self._ledger.transactions(height, *_KINDS)))
+
     def _look_back(self, most_ended: int) -> None:
         unfinished, ended = self._ledger.tip.state.queue, list[str]()
         tables: dict[str, tuple[str, ...]] = dict.fromkeys(unfinished, ())
         found: dict[str, Round] = {}
         height = self._height
         while height and (len(ended) < most_ended or len(found) < len(tables)):
-            for transaction in reversed(self._ledger.transactions(height, *_KINDS)):
+            for transaction in reversed(self._at(height)):
                 name = ended_by(transaction)
                 if name is not None and len(ended) < most_ended:
                     ended.append(name)
