@@ -1,11 +1,9 @@
 """A task and what came of it, as lines for people."""
 
-from decimal import Decimal
-
 from fedcoin_cli.application.books.report import MinerLine, TaskReport
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.amounts import aligned
-from fedcoin_cli.cli.bars import bars
+from fedcoin_cli.cli.bars import as_decimal, bars
 from fedcoin_cli.cli.output import table
 
 
@@ -21,9 +19,9 @@ def task_lines(report: TaskReport, names: Names) -> list[str]:
 def _payments(report: TaskReport, names: Names) -> list[str]:
     rows = [(names.name(line.client), line.shapley or "-", line.paid) for line in report.clients]
     rows.append((f"{names.name(report.server)} (FL server)", "", report.server_paid))
-    paid = [one for one in _by_name(report, names) if one.paid != "0.0"]
+    paid = [one for one in _by_name(report, names) if one.paid_micro]
     rows += [(f"{names.name(one.miner)} (miner)", "", one.paid) for one in paid]
-    if report.returned != "0.0":
+    if report.returned_micro:
         rows.append(("returned to the requester", "", report.returned))
     rows.append(("total", report.total or "-", report.price))
     coins = aligned([amount for _, _, amount in rows])
@@ -40,8 +38,8 @@ def _in_vain(report: TaskReport) -> list[str]:
 
 def _bars(report: TaskReport) -> list[str]:
     """One a client, with two standard errors shaded; none without values."""
-    values = [Decimal(line.shapley) for line in report.clients if line.shapley is not None]
-    return bars(values, [2 * Decimal(report.error or 0)] * len(values))
+    values = [as_decimal(line.value) for line in report.clients if line.value is not None]
+    return bars(values, [2 * as_decimal(report.variance or 0).sqrt()] * len(values))
 
 
 def _error(report: TaskReport) -> list[str]:

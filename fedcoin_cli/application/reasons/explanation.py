@@ -125,7 +125,7 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
         error=error,
         error_from=source,
         paid=line.paid,
-        paid_error=None if seen is None or line.paid == "0.0" else seen.paid_error,
+        paid_error=None if seen is None or not line.paid_micro else seen.paid_error,
         share=_share(record.task, end, agreement, index),
         views=_views(record.task, end, agreement, report, index, missing),
         seen=seen,

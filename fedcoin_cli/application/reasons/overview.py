@@ -6,6 +6,8 @@ line's work.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import end_of, task_id
@@ -92,8 +94,13 @@ def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPict
     walks = kept.convergence() if kept else {}
     if agreed is not None:
         return TaskPicture(report, agreed.values_pp, agreed.payments_micro, True, walks)
-    errors = None if report.error is None else (float(report.error),) * len(report.clients)
+    errors = None if report.variance is None else (_root(report.variance),) * len(report.clients)
     return TaskPicture(report, errors, None, False, walks)
+
+
+def _root(squared: Fraction) -> float:
+    """Also of what no float can hold: there the root is infinite."""
+    return float((Decimal(squared.numerator) / squared.denominator).sqrt())
 
 
 def _balances(books: Books) -> tuple[Series, ...]:
