@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal, getcontext
 from fractions import Fraction
 from random import Random
@@ -96,7 +97,7 @@ def test_numbers_stay_exact_until_they_are_printed() -> None:
     end = maker.result(task, reveals, outcome)
     maker.add(end)
     report = report_of(maker.records[task.id], maker.genesis, end)
-    paid = sum(line.paid_micro for line in (*report.clients, *report.miners))
+    paid = sum(line.paid_micro for line in report.clients) + sum(line.paid_micro for line in report.miners)
     assert paid + report.server_paid_micro + report.returned_micro == report.price_micro == task.price_micro
     values = [line.value for line in report.clients if line.value is not None]
     assert sum(values) == report.sum == Fraction(100, 10**12)
