@@ -95,7 +95,16 @@ def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
     assert caught.value.where == str(round_files.model)
 
 
-@pytest.mark.parametrize("limit", ["MAX_ACTIVATION_BYTES", "MAX_COALITION_FLOP", "MAX_FIRST_LAYER_FLOP"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "MAX_ACTIVATION_BYTES",
+        "MAX_COALITION_FLOP",
+        "MAX_FIRST_LAYER_FLOP",
+        "MAX_IMAGE_FLOP",
+        "MAX_CHUNK_FLOP",
+    ],
+)
 def test_games_beyond_a_miner_are_refused(
     limit: str, round_files: RoundFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +113,8 @@ def test_games_beyond_a_miner_are_refused(
         "MAX_ACTIVATION_BYTES": 4 * 4 * 397 * 128,
         "MAX_COALITION_FLOP": 2 * 397 * 128 * 10,
         "MAX_FIRST_LAYER_FLOP": 2 * 4 * 397 * 64 * 128,
+        "MAX_IMAGE_FLOP": 2 * 64 * 128 + 2 * 128 * 10,
+        "MAX_CHUNK_FLOP": 2 * 4 * 64 * 128,
     }
     monkeypatch.setattr(game_module, limit, needs[limit])
     Game.load(round_files)

@@ -7,7 +7,14 @@ from chains import ChainMaker, digest, key
 from ledger_store.canonical import decode, encode, parse
 from ledger_store.errors import Malformed
 from ledger_store.outcome import read_outcome
-from ledger_store.transaction import FraudMark, Task, Transaction, mask_hex, parse_transaction
+from ledger_store.transaction import (
+    FraudMark,
+    Task,
+    Transaction,
+    mask_hex,
+    parse_transaction,
+    trusted_task,
+)
 
 MAKER = ChainMaker(4)
 TASK = MAKER.task(baseline=digest("update-1"), payment_error_micro=5)
