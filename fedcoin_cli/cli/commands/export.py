@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
 
@@ -24,6 +25,7 @@ class Format(StrEnum):
 
 def run(
     call: Call,
+    file: File = None,
     form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.csv,
     target: Annotated[
         Path | None,
@@ -36,16 +38,14 @@ def run(
     journals assert every account's balance at the end: `bean-check FILE` and `hledger check --strict -f FILE` verify
     them. Equal ledgers and names give equal bytes.
     """
-    from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.opened_books import open_books
     from ledger_store.disk import put_in_place, refusals, stage
     from ledger_store.export import FORMATS
     from ledger_store.journal import entries
 
     if call.output.as_json and target is None and form is not Format.json:
         raise typer.BadParameter(f"--json prints one JSON object: add -o FILE, or --format json to {form}")
-    names = Names.of(call.workspace())
-    with open_books(call) as books:
+    with open_books(call, file) as opened:
+        books, names = opened.books, opened.names
         journal = list(entries(books.state.genesis, books.blocks()))
         height = books.height
     text = FORMATS[form](journal, names.known)
