@@ -67,6 +67,7 @@ def write_round(
         "proxy": None,
         "images": images,
         "aggregation": "mean",
+        "recipe": None,
         "genesis": workspace.genesis().id,
         "updates": updates,
     }

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.backend import deterministic, keras, ops
-from fedcoin_cli.learning.build import build, seed_spec
+from fedcoin_cli.learning.build import build
 from fedcoin_cli.learning.datasets import Dataset, as_float
-from fedcoin_cli.learning.model import ModelSpec
-from fedcoin_cli.learning.splits import SPLITS
+from fedcoin_cli.learning.model import ModelSpec, seed_spec
+from fedcoin_cli.learning.splits import split_of
 from fedcoin_cli.learning.weights import Weights
-from ledger_store.errors import MissingPart, SettingsError
+from ledger_store.errors import MissingPart
 
 EPOCHS: Final = 10
 LEAST_BATCH: Final = 8
@@ -28,14 +28,18 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
-    """Plain SGD: the learning rate, and how many images a step takes; None: what `batch_of` says."""
+class Descent:
+    """Plain SGD: at what rate, on how many images a step (None: what `batch_of` says), and from which weights.
+
+    Without weights all clients start from the same freshly drawn ones.
+    """
 
     rate: float = LEARNING_RATE
     batch: int | None = None
+    start: Weights | None = None
 
 
-PLAIN: Final = Steps()
+PLAIN: Final = Descent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def train_round(
     clients: int,
     *,
     epochs: int = EPOCHS,
-    steps: Steps = PLAIN,
+    descent: Descent = PLAIN,
     seed: int = 0,
     model: ModelSpec | None = None,
     report: Report | None = None,
@@ -75,10 +79,10 @@ def train_round(
 
     Args:
         dataset: what to train on; its test part is not looked at.
-        split: a name in `splits.SPLITS`.
+        split: a case as `splits.split_of` reads it.
         clients: K ≥ 2.
         epochs: passes of each client over its own part.
-        steps: how far each goes, and on how many images; the same for every client.
+        descent: how each trains.
         seed: 0 ≤ seed < 2³¹; fixes the division, the initial weights and the order of images.
         model: what is trained, for images as the data set has them; None: the seed model.
         report: called with (client from 0, epochs done by it) after every epoch.
@@ -88,20 +92,19 @@ def train_round(
     """
     # Streams of their own, spawned: a generator seeded with (seed, 0) is the same as one seeded with seed.
     division, *orders = np.random.SeedSequence(seed).spawn(1 + clients)
-    parts = SPLITS[split](dataset, clients, np.random.default_rng(division))
+    parts = split_of(split)(dataset, clients, np.random.default_rng(division))
     deterministic(seed)
     spec = model or seed_spec(dataset.input_shape, dataset.classes)
-    if spec.classes < dataset.classes:
-        message = f"a model of {spec.classes} classes cannot learn {dataset.classes} labels"
-        raise SettingsError(message, where=dataset.name, hint="give the last layer one unit a label")
+    dataset.check_labels(spec.classes)
     network = build(spec)
     # Before compiling: afterwards Keras would add the optimiser, with a counter in its name.
-    model_json, initial = network.to_json(), network.get_weights()
+    model_json = network.to_json()
+    initial = network.get_weights() if descent.start is None else list(descent.start)
     network.compile(
-        optimizer=keras.optimizers.SGD(steps.rate),
+        optimizer=keras.optimizers.SGD(descent.rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    size = steps.batch or batch_of(sum(len(part.labels) for part in parts), clients)
+    size = descent.batch or batch_of(sum(len(part.labels) for part in parts), clients)
     one_pass = _trainer(network, size)
     updates = []
     for client, part in enumerate(parts):

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import shapley
 
-from fedcoin_cli.learning.build import build, seed_spec
+from fedcoin_cli.learning.build import build
 from fedcoin_cli.learning.datasets import Dataset, load
 from fedcoin_cli.learning.mining import game as game_module
 from fedcoin_cli.learning.mining.forward import own_logits
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.proxy import make_proxy
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.training import Steps, Trained, batch_of, in_batches, train_round
+from fedcoin_cli.learning.model import parse_model, seed_spec
+from fedcoin_cli.learning.training import Descent, Trained, batch_of, in_batches, train_round
 from fedcoin_cli.learning.weights import TestSet, write_proxy, write_test, write_update
 from ledger_store.errors import RoundFilesInvalid
 
@@ -93,7 +93,7 @@ def test_an_image_counts_alike_in_every_step(digits: Dataset) -> None:
     """One image in a batch for eight moves the weights by an eighth of what it does in a batch of its own."""
     two = Dataset("two", digits.x_train[:2], digits.y_train[:2], digits.test)
     initial, alone, of_eight = (
-        train_round(two, "same", 2, epochs=epochs, seed=1, steps=Steps(batch=batch)).updates[0].weights
+        train_round(two, "same", 2, epochs=epochs, seed=1, descent=Descent(batch=batch)).updates[0].weights
         for epochs, batch in ((0, 1), (1, 1), (1, 8))
     )
     for start, one, eighth in zip(initial, alone, of_eight, strict=True):
@@ -110,7 +110,7 @@ def test_equal_data_is_paid_equally_whatever_is_left_over(left: int, digits: Dat
     order = np.random.default_rng(left).permutation(1_400)[: 3 * 13 * BATCH + left]
     test = TestSet(large(digits.test.images), digits.test.labels)
     dataset = Dataset("large", large(digits.x_train[order]), digits.y_train[order], test)
-    trained = train_round(dataset, "same", 3, epochs=5, seed=left, steps=Steps(batch=BATCH))
+    trained = train_round(dataset, "same", 3, epochs=5, seed=left, descent=Descent(batch=BATCH))
     right = np.array([np.zeros(len(test)), *(labelled_right(trained, test, mask) for mask in range(1, 8))])
     values = np.array([[float(value) for value in shapley(game)] for game in right.T.astype(int).tolist()])
     for one, other in ((0, 1), (0, 2), (1, 2)):

@@ -27,7 +27,7 @@ ROUND_NAME, MODEL_NAME, TEST_NAME, PROXY_NAME = (
     "test.safetensors",
     "proxy.safetensors",
 )
-SCHEMA = 2
+SCHEMA = 3
 
 _KEYS = (
     "aggregation",
@@ -36,6 +36,7 @@ _KEYS = (
     "images",
     "model",
     "proxy",
+    "recipe",
     "schema",
     "test",
     "updates",
@@ -43,7 +44,7 @@ _KEYS = (
 _UPDATE_KEYS = ("client", "digest", "examples", "file", "signature")
 UNSIGNED = ""
 """A signature that is still to be made."""
-_ROUND_BYTES_MAX = 2**20
+_ROUND_BYTES_MAX = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _Reader:
             raise RoundFilesInvalid("no such round", where=str(self._folder), hint="fedcoin train makes one")
         try:
             if path.stat().st_size > _ROUND_BYTES_MAX:
-                self._refuse("larger than 1 MiB", ROUND_NAME)
+                self._refuse("larger than 16 MiB", ROUND_NAME)
             return json.loads(path.read_bytes())
         except FileNotFoundError:
             self._refuse("the round has no round.json", ROUND_NAME)

@@ -68,6 +68,7 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis, *, proxy: bo
         "proxy": write_proxy_of(folder, len(entries)) if proxy else None,
         "images": call.images,
         "aggregation": call.aggregation,
+        "recipe": None,
         "updates": entries,
     }
     write_json(folder / ROUND_NAME, document)
