@@ -29,7 +29,9 @@ def run(
     """
     from fedcoin_cli.application.reasons.explanation import explain
     from fedcoin_cli.cli.explanation_lines import explanation_lines
+    from fedcoin_cli.cli.naming import told
 
     with open_books(call, file) as opened:
         found = explain(opened.books, opened.place, opened.account(client), task)
-        call.output.answer(found.to_json(), [*explanation_lines(found, opened.names), "", opened.source])
+        data = told(found.to_json(), opened.names)
+        call.output.answer(data, [*explanation_lines(found, opened.names), "", opened.source])

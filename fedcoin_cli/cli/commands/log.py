@@ -50,9 +50,10 @@ def run(
 
 
 def _data(block: "Block", chosen: "list[Transaction]", names: "Names") -> dict[str, object]:
-    from fedcoin_cli.cli.ledger_lines import sender, summary
+    from fedcoin_cli.cli.ledger_lines import facts, summary
+    from fedcoin_cli.cli.naming import told
 
-    texts = [{"type": one.kind, "sender": sender(one), "text": summary(one, names)} for one in chosen]
+    texts = [told(facts(one), names) | {"text": summary(one, names)} for one in chosen]
     return {"height": block.height, "id": block.id, "time_ms": block.header.time_ms, "transactions": texts}
 
 

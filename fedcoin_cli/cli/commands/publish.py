@@ -168,7 +168,11 @@ def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wa
         call.output.tells_what_is_on_its_way(requester),
     ):
         task = requester.publish(wanted, wait=False).task
-    lines = [f"task  {task}", "", f"next: fedcoin show {task[:16]}"]
+    lines = [
+        f"task  {task}",
+        "",
+        f"next: fedcoin status; fedcoin show {task[:16]} once the task is in a block",
+    ]
     call.output.answer({"task": task}, lines, done=f"task {task} is with the miners")
 
 
@@ -184,6 +188,7 @@ def _publish(
     """Publish one round after the other; with --json and several there is one answer at the end."""
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.cli.following import Bars
+    from fedcoin_cli.cli.naming import told
 
     done: list[dict[str, object]] = []
     try:
@@ -191,7 +196,7 @@ def _publish(
             for wanted in rounds:
                 published = _follow(call, requester, wanted)
                 bars.clear()
-                done.append(_data(published))
+                done.append(told(_data(published), names))
                 if alone or not call.output.as_json:
                     lines = [*_lines(published, names), *([] if alone else [""])]
                     call.output.answer(done[-1], lines, done=_done(published))

@@ -35,7 +35,8 @@ def run(
     of what a task came to, its payments with it.
     """
     from fedcoin_cli.application.books.lookup import FoundBlock, FoundTask, find
-    from fedcoin_cli.cli.ledger_lines import block_lines, summary
+    from fedcoin_cli.cli.ledger_lines import block_lines, identified, summary
+    from fedcoin_cli.cli.naming import legend, told
     from fedcoin_cli.cli.task_lines import task_lines
 
     if proof or proof_file is not None:
@@ -46,13 +47,20 @@ def run(
         found = find(books, which)
         match found:
             case FoundTask(report):
-                data, lines = report.to_json(), task_lines(report, names)
+                data, lines = told(report.to_json(), names), task_lines(report, names)
             case FoundBlock(block, signers):
-                data = {"id": block.id, **block.to_json(), "certified_by": list(signers)}
+                raw = {
+                    "id": block.id,
+                    **block.to_json(),
+                    "transactions": list(map(identified, block.transactions)),
+                }
+                data = raw | {"certified_by": list(signers)}
+                data |= {"names": legend(data, names)}
                 lines = block_lines(block, signers, names)
             case _:
                 one = found.transaction
                 data = {"id": one.id, "height": found.height, "transaction": one.to_json()}
+                data |= {"names": legend(data, names)}
                 lines = [f"id      {one.id}", f"height  {found.height}", "", summary(one, names)]
         call.output.answer(data, [*lines, "", opened.source])
 
