@@ -59,8 +59,8 @@ def open_books(call: Call, file: Path | None = None) -> Opened:
         error.hint = f"{error.hint}; a ledger from elsewhere needs none: name its file or folder"
         raise
     books = Books.open(workspace)
-    for error in books.ignored:
-        call.output.warn(f"{error.message} ({error.where}); read another ledger instead")
+    for problem in books.ignored:
+        call.output.warn(f"{problem.message} ({problem.where}); read another ledger instead")
     if books.ignored_snapshot:
         call.output.warn(
             f"the snapshot beside {books.path} is not its miner's: all blocks were folded instead"

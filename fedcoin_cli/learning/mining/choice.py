@@ -5,9 +5,9 @@ TensorFlow takes seconds to load and 400 MB to stay.
 """
 
 import os
-from pathlib import Path
 from typing import Final, Literal
 
+from fedcoin_cli.learning.graphics import gpu_devices
 from fedcoin_cli.learning.mining import cube
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.forward import FirstLayer
@@ -16,9 +16,6 @@ from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
 from fedcoin_cli.learning.mining.sampling import Utility, Whole
 
 Kind = Literal["auto", "keras", "kernel"]
-
-_GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Without one of these (NVIDIA, AMD, Windows' subsystem) asking Keras for a GPU is not worth loading it."""
 
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
@@ -56,11 +53,6 @@ def describe(threads: int) -> str:
     from fedcoin_cli.learning.backend import devices, keras
 
     return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {cores}"
-
-
-def gpu_devices() -> tuple[str, ...]:
-    """The system's doors to a GPU."""
-    return tuple(device for device in _GPU_DEVICES if Path(device).exists())
 
 
 def _gpu() -> bool:
