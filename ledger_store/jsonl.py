@@ -96,7 +96,7 @@ def read_tip(path: Path) -> TipRecord | None:
 
 
 class ChainReader:
-    """A chain file as it stands when it is opened; a live writer does not disturb it.
+    """A chain file, or the one in a folder, as it stands when it is opened; a live writer does not disturb it.
 
     `ignored_snapshot`: one lies beside it that is not the seal's.
 
@@ -105,12 +105,12 @@ class ChainReader:
 
     _FLAGS: ClassVar[int] = os.O_RDONLY
 
-    def __init__(self, folder: Path, seal: Seal | None = None) -> None:
+    def __init__(self, place: Path, seal: Seal | None = None) -> None:
         """`seal` is that of whoever writes this ledger: its snapshots are believed, without it none are."""
-        self.path = folder / CHAIN_NAME
+        self.path = place if place.is_file() else place / CHAIN_NAME
         self._seal = seal
         self.ignored_snapshot = False
-        self._tip_path = folder / TIP_NAME
+        self._tip_path = self.path.with_name(TIP_NAME)
         record = self._read_tip()  # before the chain, which only grows
         self._offsets = array("Q")
         self._sha = hashlib.sha256()

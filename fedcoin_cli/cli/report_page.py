@@ -21,6 +21,7 @@ from fedcoin_cli.cli.figures import (
 )
 from fedcoin_cli.cli.output import counted
 from fedcoin_cli.cli.report_style import STYLE
+from fedcoin_cli.cli.task_lines import shared
 from ledger_store.amount import format_micro
 from ledger_store.journal import ESCROW
 
@@ -106,6 +107,7 @@ def _facts(report: TaskReport, names: Names) -> str:
     facts = [ended, f"price {report.price} FedCoin", f"D {report.difficulty} pp"]
     facts += [f"FL server {names.name(report.server)}: {report.server_paid}"]
     facts += [f"won by {names.name(report.winner)}"] if report.winner else []
+    facts += [" ".join(shared(report))] if shared(report) else []
     facts += [f"returned {report.returned}"] if report.returned_micro else []
     facts += ["together the clients gained nothing, so their part returned"] if report.in_vain else []
     return escape(" · ".join(facts))

@@ -7,6 +7,7 @@ from fedcoin_cli.cli.amounts import aligned
 from fedcoin_cli.cli.bars import as_decimal, bars
 from fedcoin_cli.cli.certainty_lines import both_errors, certainty_lines
 from fedcoin_cli.cli.output import table
+from ledger_store.state import SETTLED
 
 
 def task_lines(report: TaskReport, names: Names, certainty: Certainty | None = None) -> list[str]:
@@ -58,7 +59,22 @@ def _estimates(report: TaskReport, names: Names) -> list[str]:
         rows.append([names.name(one.miner), kind, one.distance or "-", note])
     what = "exact values" if report.exact else "the average of all rankings"
     lines = table(["miner", "estimate", "distance (pp)", ""], rows)
-    return [*lines, "", f"distances are from {what}; D is {report.difficulty} pp"]
+    return [*lines, "", f"distances are from {what}; D is {report.difficulty} pp", *shared(report)]
+
+
+def shared(report: TaskReport) -> list[str]:
+    """Why more miners than the winner were paid, where they were."""
+    if report.state == SETTLED and report.rule == "shared":
+        return [
+            "the task shares the miners' part among all that count, by rankings; the winner is the nearest"
+        ]
+    if not report.alike:
+        return []
+    why = "exact estimates are equally good" if report.exact else "they are equally near"
+    return [
+        f"{report.alike} miners tie ({why}) and share the miners' part equally:",
+        "which of them is called winner is drawn from the task's id",
+    ]
 
 
 def _by_name(report: TaskReport, names: Names) -> list[MinerLine]:

@@ -66,9 +66,9 @@ def test_a_settled_task() -> None:
         (10, False, "0.000000", False)
     }
     data = report.to_json()
-    assert data["shapley"] == ["1.000000", "1.010000", "1.020000"]
-    assert data["clients"] == [update.client for update in task.updates]
-    assert data["payments"] == [line.paid for line in report.clients]
+    assert [one["shapley"] for one in data["clients"]] == ["1.000000", "1.010000", "1.020000"]
+    assert [one["client"] for one in data["clients"]] == [update.client for update in task.updates]
+    assert [one["paid"] for one in data["clients"]] == [line.paid for line in report.clients]
 
 
 def test_tasks_without_values() -> None:
@@ -79,7 +79,7 @@ def test_tasks_without_values() -> None:
     assert not isinstance(end, Result)
     report = report_of(maker.records[refunded.id], maker.genesis, end)  # type: ignore[arg-type]
     assert (report.state, report.returned, report.winner, report.distance) == ("REFUNDED", "10.0", None, None)
-    assert report.to_json()["shapley"] is None
+    assert [one["shapley"] for one in report.to_json()["clients"]] == [None] * 3
     waiting = maker.task()
     maker.add(waiting)
     report = report_of(maker.records[waiting.id], maker.genesis, None)

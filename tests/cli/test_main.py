@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -94,3 +95,16 @@ def test_the_exit_code_is_returned(tmp_path: Path) -> None:
     assert main(["--version"]) == 0
     assert main(["nothing"]) == 2
     assert main(["config", "show", "-C", str(tmp_path)]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("balance", "nobody"), 4), (("balance", "--at", "x"), 2), (("log", "none"), 11)]
+)
+def test_errors_as_json(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    """With --json an error is one object on stderr, whether the command ran or not, and stdout stays empty."""
+    said = fedcoin(*arguments, "--json", folder=tmp_path)
+    told = json.loads(said.err)
+    assert (said.code, said.out, told["exit_code"]) == (code, "", code)
+    assert told["schema"] == 1
+    assert told["error"]
+    assert told["hint"]

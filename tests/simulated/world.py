@@ -24,8 +24,7 @@ from simulated.witness import Witness
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.consensus.estimate import exact_denominator
-from fedcoin_cli.consensus.posap import table_entries
-from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Message, Receipt
 from ledger_store.block import Block

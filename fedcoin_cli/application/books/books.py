@@ -74,6 +74,14 @@ class Books:
         best.ignored = tuple(ignored)
         return best
 
+    @classmethod
+    def read(cls, place: Path) -> "Books":
+        """The ledger in a file or folder, of whatever network; raises `NotFound` and what is wrong with it."""
+        if not place.exists():
+            hint = "name a chain.jsonl, under whatever name, or the folder that holds one"
+            raise NotFound("no such ledger", where=str(place), hint=hint)
+        return cls(ChainReader(place))
+
     @property
     def ignored_snapshot(self) -> bool:
         """Whether a snapshot lies there that its miner has not sealed."""

@@ -38,6 +38,9 @@ class ClientLine:
         """The payment's text, in coins."""
         return format_micro(self.paid_micro)
 
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 @dataclass(frozen=True, slots=True)
 class MinerLine:
@@ -92,6 +95,7 @@ class TaskReport:
     winner: str | None
     distance_squared: Fraction | None
     miners: tuple[MinerLine, ...]
+    rule: str
 
     @property
     def price(self) -> str:
@@ -134,29 +138,33 @@ class TaskReport:
         return self.state not in UNFINISHED
 
     @property
+    def alike(self) -> int:
+        """How many miners tie for the nearest and share the miners' part; 0 where one alone or another rule gets it."""
+        paid = [one for one in self.miners if one.paid != "0.0"]
+        return len(paid) if self.state == SETTLED and self.rule == "winner" and len(paid) > 1 else 0
+
+    @property
     def in_vain(self) -> bool:
         """Whether the joint model is worth no more than the empty coalition: then the clients' part returned."""
         return self.state == SETTLED and self.sum is not None and self.sum <= 0
 
     def to_json(self) -> dict[str, Any]:
-        """Lists stand in client order; decimals are texts, so that no reader rounds them."""
-        values = [line.shapley for line in self.clients]
+        """Clients stand in their order; decimals are texts, so that no reader rounds them."""
         return {
             "task": self.task,
             "state": self.state,
             "height": self.height,
             "attempts": self.attempts,
             "price": self.price,
-            "shapley": None if None in values else values,
+            "clients": [line.to_json() for line in self.clients],
             "standard_error": self.error,
-            "payments": [line.paid for line in self.clients],
-            "clients": [line.client for line in self.clients],
             "server": {"address": self.server, "paid": self.server_paid},
             "returned": self.returned,
             "exact": self.exact,
             "winner": self.winner,
             "distance": self.distance,
             "difficulty": self.difficulty,
+            "rule": self.rule,
             "miners": [line.to_json() for line in self.miners],
         }
 
@@ -182,6 +190,7 @@ def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) 
         winner=outcome.winner if outcome else None,
         distance_squared=_outcome_distance(outcome, task),
         miners=_miners(end, agreement, task) if isinstance(end, Result) and agreement else (),
+        rule=task.sap_rule,
     )
 
 
