@@ -6,6 +6,8 @@ from typing import Any
 
 from fedcoin_cli.application.miner.crew import News
 from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.silence import said
+from fedcoin_cli.network.message import Silence
 from ledger_store.amount import format_micro
 
 PROGRESS_S = 5.0
@@ -78,6 +80,8 @@ class MinerLines:
                 return f"refuses task {details['task'][:12]}: {details['error']}"
             case "checked":
                 return f"found the table of {self._names.name(details['miner'])} wrong"
+            case "votes lost":
+                return f"{said(Silence.VOTES_LOST)}; {details['hint']}"
             case "restarted":
                 return f"fell ({details['how']}), is started again in {details['pause_s']:.0f} s"
             case "ended":

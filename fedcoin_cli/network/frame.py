@@ -21,6 +21,7 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     Taken,
@@ -229,10 +230,12 @@ def _read_ask(value: Any) -> Ask:
 
 def _read_standing(value: Any) -> Standing:
     numbers = ("height", "attempt", "rankings", "evaluated", "total", "remaining_ms", "peers")
-    reader = Fields(value, (*numbers, "task", "phase", "error_micro"), "standing")
+    reader = Fields(value, (*numbers, "task", "phase", "error_micro", "silence"), "standing")
     error = None if reader.raw("error_micro") is None else reader.integer("error_micro")
+    silent = reader.raw("silence") is not None
     return Standing(
         error_micro=error,
+        silence=Silence(reader.choice("silence", tuple(Silence))) if silent else None,
         **{name: reader.integer(name) for name in numbers},
         task=reader.optional_hex("task", DIGEST_LENGTH),
         phase=reader.choice("phase", ("starting", "idle", "files", "mining", "committed", "revealing")),

@@ -7,6 +7,7 @@ over, and nothing that matters is believed from it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from ledger_store.block import Block, Certificate
@@ -316,12 +317,21 @@ class Ask:
         return {}
 
 
+class Silence(StrEnum):
+    """Why a miner that runs votes for nothing: the first two last until somebody acts, the third for seconds."""
+
+    VOTES_LOST = "votes lost"
+    CLOCK_BEHIND = "clock behind"
+    RECALLING = "recalling"
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How things stand at one miner: for progress and `status`, never for decisions.
 
     `phase` is one of starting, idle, files, mining, committed, revealing; `total` is 2^K − 1 for an exact run, else 0.
     `error_micro` is the largest standard error of a payment by the miner's own rankings; None where none is known.
+    `silence` says why it does not vote; None: it votes.
     """
 
     kind: ClassVar[str] = "standing"
@@ -335,6 +345,7 @@ class Standing:
     remaining_ms: int
     peers: int
     error_micro: int | None = None
+    silence: Silence | None = None
 
     def to_json(self) -> dict[str, Any]:
         names = (
@@ -349,7 +360,8 @@ class Standing:
             "peers",
             "error_micro",
         )
-        return {name: getattr(self, name) for name in names}
+        silence = None if self.silence is None else str(self.silence)
+        return {name: getattr(self, name) for name in names} | {"silence": silence}
 
 
 Message = (

@@ -10,6 +10,7 @@ from shell import Said, fedcoin
 
 from fedcoin_cli.application.diagnosis import house
 from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.votelog import VoteLog
 from fedcoin_cli.application.workspace.workspace import Workspace
 
 
@@ -82,6 +83,31 @@ def test_a_miner_whose_clock_is_behind_what_others_offer(healthy: Workspace) -> 
     log.write("block", height=9)
     log.close()
     assert house.clock(healthy).state == "ok"
+
+
+def test_a_lost_vote_log(healthy: Workspace) -> None:
+    """A vote log that is gone, or known to lack something, is bad where all miners are needed; both have a remedy."""
+    assert house.votes(healthy).state == "ok"
+    first = healthy.miners[0]
+    first.votes.unlink()
+    found = house.votes(healthy)
+    assert (found.state, found.code) == ("bad", 6)
+    assert "miner-1: vote log lost" in found.said
+    assert "repair --forget-log" in found.hint
+    assert not first.votes.exists()
+    VoteLog.create(first.votes, healthy.address("miner-1"), healthy.genesis().id, whole=False).close()
+    assert house.votes(healthy).said == found.said
+    first.votes.write_bytes(b"no log" * 200)
+    assert house.votes(healthy).code == 12
+
+
+def test_a_lost_vote_log_that_others_can_do_without(tmp_path: Path) -> None:
+    """One of four is a note: it votes again when the others have moved on."""
+    four = place(tmp_path, ChainMaker(4))
+    four.miners[0].votes.unlink()
+    assert house.votes(four).state == "note"
+    four.miners[1].votes.unlink()
+    assert house.votes(four).state == "bad"
 
 
 def test_a_damaged_ledger(healthy: Workspace) -> None:

@@ -29,6 +29,7 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     Taken,
@@ -85,6 +86,7 @@ def examples() -> dict[str, Message]:
         "ask": Ask(),
         "standing": Standing(4, ID, 1, "mining", 20, 300, 1_023, 4_500, 3, 310_000),
         "standing, idle": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3),
+        "standing, silent": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3, silence=Silence.VOTES_LOST),
     }
 
 

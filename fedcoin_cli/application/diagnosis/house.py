@@ -15,10 +15,13 @@ from fedcoin_cli.application.books.books import Books, ledgers
 from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
 from fedcoin_cli.application.miner.crew import posts
 from fedcoin_cli.application.miner.events import clock_behind
+from fedcoin_cli.application.miner.votelog import is_whole
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import Peer, read_peers
+from fedcoin_cli.application.workspace.silence import remedy
 from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.network.message import Silence
 from fedcoin_cli.runtime.process import ProcessRuntime
 from ledger_store.chain import replay, start
 from ledger_store.errors import ExitCode, FedCoinError, NotFound, SettingsError
@@ -88,6 +91,23 @@ def ledger(workspace: Workspace) -> Finding:
     return Finding("ledger", GOOD, said)
 
 
+def votes(workspace: Workspace) -> Finding:
+    """Whether every local miner still knows what it has said: one that does not votes for nothing."""
+    local, genesis = workspace.miners, workspace.genesis()
+    try:
+        lost = [miner for miner in local if not is_whole(miner.votes)]
+    except FedCoinError as error:
+        hint = f"move it away, start the miner and run fedcoin doctor again: {error.where}"
+        return Finding("votes", BAD, error.message, hint, ExitCode.STORAGE)
+    if not lost:
+        said = f"{len(local)} whole" if local else "none here: this workspace has no miner"
+        return Finding("votes", GOOD, said)
+    names = ", ".join(miner.name for miner in lost)
+    said = f"{names}: vote log lost, votes for nothing for fear of contradicting itself"
+    state = BAD if len(genesis.roster) - len(lost) < genesis.quorum else NOTE
+    return Finding("votes", state, said, remedy(Silence.VOTES_LOST), ExitCode.CONSENSUS)
+
+
 def snapshots(workspace: Workspace) -> Finding:
     """Whether what ledgers are said to come to is what their blocks come to."""
     seen = 0
@@ -120,11 +140,11 @@ def clock(workspace: Workspace) -> Finding:
     said = f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     if block_ms > now_ms + CLOCK_AHEAD_MS:
         behind_s = (block_ms - now_ms) // 1000
-        hint = "set the clock: timedatectl set-ntp true"
+        hint = remedy(Silence.CLOCK_BEHIND)
         return Finding("clock", BAD, f"{said}, {behind_s} s behind the newest block", hint, ExitCode.NETWORK)
     for miner in workspace.miners:
         if (told := clock_behind(miner.log)) is not None:
-            hint = "set the clock: timedatectl set-ntp true"
+            hint = remedy(Silence.CLOCK_BEHIND)
             return Finding("clock", BAD, f"{said}; {miner.name}: {told}", hint, ExitCode.NETWORK)
     return Finding("clock", GOOD, said)
 
@@ -175,4 +195,4 @@ def _sync_ms(folder: Path) -> float:
     return statistics.median(times)
 
 
-CHECKS = (settings, keys, ports, ledger, snapshots, clock, disk)
+CHECKS = (settings, keys, ports, ledger, votes, snapshots, clock, disk)

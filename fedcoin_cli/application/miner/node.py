@@ -28,6 +28,7 @@ from fedcoin_cli.application.miner.twins import Twins, beside, is_beside
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
+from fedcoin_cli.application.workspace.silence import remedy
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.contract.task import attempt_bytes
 from fedcoin_cli.network.admission import Admission
@@ -38,6 +39,7 @@ from fedcoin_cli.network.message import (
     Certified,
     Message,
     Recall,
+    Silence,
     Status,
     Taken,
     Vote,
@@ -91,6 +93,7 @@ class Node:
             where = str(workspace.key_file(folder.name))
             raise KeyFailure("this key is not on the roster", where=where, hint=hint)
         self._stack = ExitStack()
+        self._told_lost = False
         try:
             self._open()
         except BaseException:
@@ -173,11 +176,6 @@ class Node:
             log = VoteLog.create(path, address, self.genesis.id, whole=False)
         self._stack.callback(log.close)
         remembered = log.load()
-        if not remembered.whole:
-            self.events.write(
-                "votes lost",
-                hint="it observes until others have moved on; where all are needed: fedcoin repair --forget-log",
-            )
         return log, remembered
 
     def _open_readers(self) -> Readers:
@@ -245,6 +243,7 @@ class Node:
         if self.now_ms() - self._settled_ms >= SETTLE_EVERY_MS:
             self._settle_fetched()
         self._tell_clock()
+        self._tell_lost()
         if self._untidy:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
@@ -266,12 +265,23 @@ class Node:
                 self._hear_beside(sender, message)
         self._replica.receive(sender, message)
 
+    def _tell_lost(self) -> None:
+        """At its start or later, when the others tell: this miner cannot vote; and that it votes again."""
+        lost = self._replica.silence is Silence.VOTES_LOST
+        if lost != self._told_lost:
+            self._told_lost = lost
+            if lost:
+                self.events.write("votes lost", hint=remedy(Silence.VOTES_LOST))
+            else:
+                self.events.write("votes again", height=self._ledger.height)
+
     def _tell_clock(self) -> None:
         """Once in a while: why this miner votes for nothing new."""
         minutes = self._replica.clock_behind_ms // 60_000
         if minutes and self.now_ms() - self._clock_told_ms >= CLOCK_TOLD_MS:
             self._clock_told_ms = self.now_ms()
-            hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; set the clock"
+            hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; "
+            hint += remedy(Silence.CLOCK_BEHIND)
             self.events.write("clock behind", minutes=minutes, hint=hint)
 
     def _meet(self, sender: str, nonce: str) -> None:

@@ -37,6 +37,7 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     TransactionNote,
@@ -192,6 +193,13 @@ class Replica:
         return self._simplex.voting
 
     @property
+    def silence(self) -> Silence | None:
+        """Why this miner votes for nothing new; None: it votes."""
+        if self._recovery is not None:
+            return Silence.VOTES_LOST if self._recovery.lost else Silence.RECALLING
+        return Silence.CLOCK_BEHIND if self.clock_behind_ms else None
+
+    @property
     def pending_tasks(self) -> list[Task]:
         """Tasks that wait for a block."""
         return self._intake.mempool.tasks()
@@ -214,6 +222,7 @@ class Replica:
             remaining_ms=self.taskwork.remaining_ms if self._phase() == "mining" else 0,
             peers=self.ports.connected(),
             error_micro=mined.error_micro if mined is not None and current else None,
+            silence=self.silence,
         )
 
     def _leader(self) -> str:
