@@ -50,6 +50,8 @@ class MinerLines:
             case "task":
                 state, attempt = details["state"].lower(), details["attempt"]
                 return f"task {details['task'][:12]}  {state}, attempt {attempt}"
+            case "counting":
+                return f"task {details['task'][:12]}  is mined with {details['engine']}"
             case "inspected" if details["error"] is None:
                 return f"task {details['task'][:12]}  its files are good"
             case "checked" if details["follows"] and not details["wrong"]:

@@ -74,7 +74,7 @@ class Watch:
                 self._screen.draw()
             time.sleep(_POLL_S)
         if not self._crew.alive and self._failed:
-            hint = "miners/N/node.log tells why; fedcoin mine starts them again"
+            hint = f"miners/N/node.log and node.out tell why; {self._crew.start_command} starts them again"
             raise ConsensusFailure("no miner of this workspace runs any more", hint=hint)
 
     def stop(self) -> None:
@@ -132,5 +132,5 @@ def outlook(crew: Crew) -> str:
     """What the number of running miners means."""
     if crew.spare < 0:
         more = f"{-crew.spare} more miner{'s run' if crew.spare < -1 else ' runs'}"
-        return f"nothing becomes final until {more}: fedcoin mine --detach starts what is missing"
+        return f"nothing becomes final until {more}: {crew.start_command} starts what is missing"
     return f"{crew.spare or 'no'} more may end"

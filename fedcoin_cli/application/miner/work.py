@@ -107,6 +107,15 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Counting:
+    """Mining begins; `engine` says for people what counts this task's coalitions and why."""
+
+    task: str
+    attempt: int
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mined:
     """Progress while mining; `total` is 2^K − 1 on the way to exact values, else 0.
 
@@ -167,7 +176,9 @@ class MaskVerified:
     wrong: bool
 
 
-Answer = Ready | Inspecting | Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
+Answer = (
+    Ready | Inspecting | Inspected | Counting | Mined | Estimated | Weighed | TableVerified | MaskVerified
+)
 
 _KINDS: dict[str, type[Order | Answer]] = {
     kind.__name__: kind
@@ -182,6 +193,7 @@ _KINDS: dict[str, type[Order | Answer]] = {
         Ready,
         Inspecting,
         Inspected,
+        Counting,
         Mined,
         Estimated,
         Weighed,

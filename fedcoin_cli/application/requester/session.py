@@ -16,6 +16,7 @@ from fedcoin_cli.application.requester.keeping import Copy
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.requester.submission import Submission
 from fedcoin_cli.application.requester.trial import check_admissible
+from fedcoin_cli.application.workspace.advice import start_hint
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.silence import LASTING, remedy, said
@@ -85,7 +86,7 @@ class Session:
         self.line = Line(key, self.peers)
         self._key, self._patience = key, patience
         self._names = Names.of(workspace)
-        self._where = str(workspace.peers_file)
+        self._where, self._start_hint = str(workspace.peers_file), start_hint(workspace)
         self._submission: Submission | None = None
         self._lock_file = workspace.keys / f".{key.address[:16]}.lock"
         self.on_its_way: str | None = None
@@ -289,8 +290,8 @@ class Session:
 
     def _unreachable(self, within_s: float) -> NetworkFailure:
         heard, denied = len(self.line.heard(within_s)), len(self.line.denied)
-        hint = "fedcoin mine --detach starts this workspace's miners; peers.toml says where others listen"
+        hint = self._start_hint
         if denied:
-            hint = f"{denied} miners do not admit this key: an account needs at least 1 FedCoin"
+            hint = f"{denied} miners do not admit this key: an account needs at least 1 FedCoin; --key names another"
         message = f"{heard} of {len(self.genesis.roster)} miners reachable, {self.genesis.quorum} are needed"
         return NetworkFailure(message, where=self._where, hint=hint)

@@ -9,6 +9,8 @@ import typer
 
 from fedcoin_cli.cli.options import Call
 
+EXAMPLES = (("fedcoin explain client-001", "why it was paid what it was paid in the newest task"),)
+
 
 def run(
     call: Call,

@@ -22,6 +22,12 @@ class Format(StrEnum):
     hledger = "hledger"
 
 
+EXAMPLES = (
+    ("fedcoin export --format hledger -o books.journal", "a journal that hledger checks"),
+    ("fedcoin export --format csv", "a line a posting, on standard output"),
+)
+
+
 def run(
     call: Call,
     form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.csv,

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ledger_store.transaction import Transaction
 
 
+EXAMPLES = (("fedcoin log", "all blocks, the newest last"),)
+
+
 def run(
     call: Call,
     account: Annotated[

@@ -10,6 +10,8 @@ import typer
 
 from fedcoin_cli.cli.options import Call
 
+EXAMPLES = (("fedcoin proxy rounds/1", "for a round that lacks it"),)
+
 
 def run(
     call: Call, round_dir: Annotated[Path, typer.Argument(metavar="ROUND_DIR", help="The round's folder.")]

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 WAIT_S = 1.5
 
 
+EXAMPLES = (
+    ("fedcoin status", "every miner, and whether blocks can become final"),
+    ("fedcoin status --wait 60 -q", "after a start: go on as soon as blocks can"),
+)
+
+
 def run(
     call: Call,
     key: Annotated[

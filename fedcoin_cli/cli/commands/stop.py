@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from fedcoin_cli.runtime.base import Runtime
 
 
+EXAMPLES = (
+    ("fedcoin stop 2", "one miner"),
+    ("fedcoin stop", "all that run here"),
+)
+
+
 def run(
     call: Call,
     numbers: Annotated[
@@ -52,7 +58,7 @@ def run(
         stopped.extend(running)
 
     end(ProcessRuntime(workspace.root, posts(workspace)))
-    in_containers = stages(workspace, call.settings(workspace))
+    in_containers = stages(workspace, call.settings(workspace)).values()
     for stage in in_containers:
         end(stage)
     removed = remove(workspace, in_containers) if prune else []

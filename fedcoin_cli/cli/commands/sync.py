@@ -11,6 +11,8 @@ from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
+EXAMPLES = (("fedcoin sync", "what is new since the last time"),)
+
 
 def run(
     call: Call,

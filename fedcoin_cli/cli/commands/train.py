@@ -13,6 +13,14 @@ from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 from fedcoin_cli.cli.progress import progress
 
+EXAMPLES = (
+    ("fedcoin train --split mix", "one update a client of this workspace, on digits"),
+    (
+        "fedcoin train --clients 3 --dataset data.npz --epochs 2 -o rounds/small",
+        "on your own images, into a folder of that name",
+    ),
+)
+
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
