@@ -219,7 +219,7 @@ def libraries_python(by: str) -> Path:
             venv.create(folder, with_pip=True, clear=True)
         else:
             subprocess.run([by, "-m", "venv", "--clear", folder], check=True)
-        install = [python, "-m", "pip", "install", "--quiet"]
+        install: list[str | Path] = [python, "-m", "pip", "install", "--quiet"]
         subprocess.run([*install, "shapiq", "pydvl"], check=True)
         # What shapiq's estimators with trees need; without it they are left out.
         subprocess.run([*install, "lightgbm", "xgboost-cpu"], check=False)

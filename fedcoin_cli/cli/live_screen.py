@@ -10,9 +10,10 @@ from typing import Final, Self
 from rich.console import Console
 from rich.live import Live
 
-from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.books import Books, certified_tip
 from fedcoin_cli.application.books.lookup import report_on
 from fedcoin_cli.application.miner.crew import News
+from fedcoin_cli.application.requester.asking import asking_key
 from fedcoin_cli.application.requester.standing import Standings
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
@@ -24,7 +25,7 @@ from ledger_store.errors import FedCoinError
 from ledger_store.history import History
 
 REDRAW_S: Final = 0.25
-_TOLD: Final = frozenset({"worker died", "disk low", "clock behind", "failed", "ended"})
+_TOLD: Final = frozenset({"worker died", "disk low", "clock behind", "votes lost", "failed", "ended"})
 
 
 class Screen:
@@ -43,7 +44,8 @@ class Screen:
         self._ended: list[str] = []
 
     def __enter__(self) -> Self:
-        self._standings = self._stack.enter_context(Standings(self._workspace))
+        _, key = asking_key(self._workspace, certified_tip(self._workspace).state)
+        self._standings = self._stack.enter_context(Standings(self._workspace, key))
         self._stack.enter_context(self._live)
         return self
 

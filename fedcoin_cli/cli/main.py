@@ -63,6 +63,12 @@ def sections(verb: str) -> list[tuple[str, list[tuple[str, str]]]]:
     return told
 
 
+def examples(verb: str) -> tuple[tuple[str, str], ...]:
+    """What a person may type with this verb, and what that does; tests run every one of them."""
+    told: tuple[tuple[str, str], ...] = import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").EXAMPLES
+    return told
+
+
 class _Verbs(TyperGroup):
     """What is asked without a verb, or with one that does not exist: a group that knows each line of help."""
 

@@ -59,12 +59,14 @@ def end_of(path: Path, *, refund: bool) -> State:
 class Seam:
     """What a look across a seam saw: what is wrong, what was not checked, how many old blocks come after it.
 
-    A finding about the old ledger itself names its place in the message.
+    `end` is the state that was carried over, None where none was found. A finding about the old ledger itself names its
+    place in the message.
     """
 
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()
     after: int = 0
+    end: State | None = None
 
 
 def look_across(genesis: Genesis, path: Path) -> Seam:
@@ -81,7 +83,7 @@ def look_across(genesis: Genesis, path: Path) -> Seam:
         end = None
     skipped = [*report.skipped, *unseen_seam(report.genesis)]
     after = report.height - end.height if end else 0
-    return Seam(tuple(check_seam(genesis, end)), tuple(f"{path}: {text}" for text in skipped), after)
+    return Seam(tuple(check_seam(genesis, end)), tuple(f"{path}: {text}" for text in skipped), after, end)
 
 
 def unseen_seam(genesis: Genesis | None) -> list[str]:

@@ -19,7 +19,7 @@ from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
 from fedcoin_cli.learning.mining.admission import Inspection
 from fedcoin_cli.learning.mining.checking import Checker, Engines
-from fedcoin_cli.learning.mining.choice import describe, engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.mining.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.precision import Precision
@@ -221,7 +221,8 @@ class Worker:
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
-            self._inspections.append(Inspecting(problem, time.monotonic() - began_s))
+            self._inspections.append(one := Inspecting(problem, time.monotonic() - began_s))
+            self._answer(work.Inspecting(task.id, 0, one.work.total))
         else:
             self._inspected(task, error)
 
@@ -263,6 +264,8 @@ class Worker:
 
     def _begin(self, order: work.Mine) -> None:
         problem = self._problem(order.task)
+        told_engine = counts(problem.game, self._config.threads)
+        self._answer(work.Counting(order.task.id, order.attempt, told_engine))
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
             chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word

@@ -1,7 +1,7 @@
 """The workspace: one folder that holds a network's settings, keys, miners' ledgers and rounds.
 
     settings.toml   genesis.json   peers.toml   keys/NAME.key
-    miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.pid}
+    miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.out, node.pid}
     copy/{chain.jsonl, tip.json}    store/DIGEST    rounds/N/
 
 Only places are decided here: what stands in the files belongs to the modules that read and write them.

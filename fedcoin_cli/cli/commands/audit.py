@@ -4,6 +4,7 @@ The checks are `ledger_store.checks` (levels 0 to 2), `contract.audit` (3) and `
 """
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcoin_cli.cli.genesis_id import checked_genesis
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted, dumps
 from fedcoin_cli.cli.passphrases import PassphraseFile
+from ledger_store.amount import format_micro
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.auditing.audit import Find, Plan, Recomputed, Watch
@@ -26,6 +29,13 @@ if TYPE_CHECKING:
     from ledger_store.checks import Finding
 
 _RECOMPUTE = 4
+
+
+EXAMPLES = (
+    ("fedcoin audit", "the longest ledger of this workspace"),
+    ("fedcoin audit ledger/ --genesis $GENESIS", "a copied ledger of the network with that id"),
+    ("fedcoin audit --level 4 --all -o audit.json", "every count again from the rounds' files"),
+)
 
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
@@ -108,7 +118,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     if report_file is not None and not report_file.absolute().parent.is_dir():
         raise NotFound("no such folder", where=str(report_file.parent))
     drawn = None if everything else SAMPLE if sample is None else sample
-    meant = genesis or (_genesis_here(call) if file is None else None)
+    meant = checked_genesis(genesis) or (_genesis_here(call) if file is None else None)
     allowed_s = inf if everything and time_s is None else time_s
     plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant, allowed_s)
     path = _path(call, file)
@@ -122,21 +132,19 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         raise NotFound(
             f"the ledger ends at height {report.height}", where=str(path), hint="choose a lower --from"
         )
+    seam = None
     if report.ok:
-        report = _across_the_seam(report, previous)
+        report, seam = _across_the_seam(report, previous)
         report = replace(report, skipped=(*report.skipped, *_open_question(call, report, plan)))
     seconds = time.perf_counter() - start_s
-    data = _data(path, report, recomputed, seconds)
-    call.output.answer(data, _lines(path, report, recomputed, seconds))
+    data = _data(path, report, recomputed, seconds) | ({} if seam is None else {"seam": seam})
+    call.output.answer(data, _lines(path, report, recomputed, seam, seconds))
     if report_file is not None:
         report_file.write_text(dumps({"schema": 1, **data}) + "\n")
     if not report.ok:
         finding = report.findings[0]
         message = f"{counted(len(report.findings), 'finding')}, the first at height {finding.height}: {finding.code}"
-        hint = (
-            "compare it with another miner's ledger: fedcoin audit FILE; fedcoin repair completes a local one"
-        )
-        raise LedgerInvalid(message, where=str(path), hint=hint)
+        raise LedgerInvalid(message, where=str(path), hint=_remedy(call, path))
     if not _reached(report, recomputed):
         message = f"level 4 was asked for, and {_done(recomputed)} recomputed"
         hint = "--fetch asks the miners for the files that lack, --files DIR names more of them"
@@ -155,17 +163,48 @@ def sections() -> list[tuple[str, list[tuple[str, str]]]]:
     return [("FINDINGS", sorted(findings))]
 
 
-def _across_the_seam(report: "AuditReport", previous: Path | None) -> "AuditReport":
-    """The report with what a look at the ledger before it finds, or that nobody looked."""
+def _remedy(call: Call, path: Path) -> str:
+    """Where a right copy of these blocks may be had."""
+    from fedcoin_cli.application.books.books import ledgers
+    from ledger_store.errors import FedCoinError
+
+    compare = f"fedcoin compare {shlex.quote(str(path.parent))} OTHER tells where it parts from another's"
+    try:
+        here = path.parent.resolve() in [one.resolve() for one in ledgers(call.workspace())]
+    except FedCoinError:
+        here = False
+    if here:
+        return f"{compare}; fedcoin repair completes it from the ledgers here, --from FOLDER from another"
+    return f"{compare}; ask a miner for its chain.jsonl"
+
+
+def _across_the_seam(
+    report: "AuditReport", previous: Path | None
+) -> "tuple[AuditReport, dict[str, object] | None]":
+    """The report with what a look at the ledger before it finds, and what that was; or that nobody looked."""
     from fedcoin_cli.application.founding.succession import ledger_of, look_across, unseen_seam
 
     assert report.genesis is not None
     if previous is None:
-        return replace(report, skipped=(*report.skipped, *unseen_seam(report.genesis)))
+        return replace(report, skipped=(*report.skipped, *unseen_seam(report.genesis))), None
     old = ledger_of(previous)
     seam = look_across(report.genesis, old)
     left = [f"{counted(seam.after, 'block')} of {old} after the seam: not carried over"] if seam.after else []
-    return replace(report, findings=seam.findings, skipped=(*report.skipped, *seam.skipped, *left))
+    seen: dict[str, object] = {"ledger": str(old), "block": report.genesis.predecessor}
+    if seam.end is not None:
+        supply = sum(micro for _, micro in report.genesis.supply)
+        seen |= {"height": seam.end.height, "minted": format_micro(supply)}
+        seen |= {"accounts": len(report.genesis.supply), "queued": len(seam.end.queue), "after": seam.after}
+    return replace(report, findings=seam.findings, skipped=(*report.skipped, *seam.skipped, *left)), seen
+
+
+def _seam_lines(seam: dict[str, object] | None, *, ok: bool) -> list[str]:
+    """What was found across the seam, where that is good."""
+    if seam is None or not ok:
+        return []
+    queued = f", {seam['queued']} unfinished tasks' prices returned" if seam["queued"] else ""
+    minted = f"{seam['accounts']} accounts begin with its final balances, {seam['minted']} FedCoin in all"
+    return [f"previous   {seam['ledger']}: audited; block {seam['height']} is named; {minted}{queued}"]
 
 
 def _genesis_here(call: Call) -> str | None:
@@ -294,7 +333,13 @@ def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: 
     }
 
 
-def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: float) -> list[str]:
+def _lines(
+    path: Path,
+    report: "AuditReport",
+    recomputed: "Recomputed",
+    seam: dict[str, object] | None,
+    seconds: float,
+) -> list[str]:
     certified = (
         "not looked at below level 2" if report.certified_to is None else f"to height {report.certified_to}"
     )
@@ -306,6 +351,7 @@ def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds:
         f"head       {report.head}",
         f"certified  {certified}",
         *_recomputed_lines(report, recomputed),
+        *_seam_lines(seam, ok=report.ok),
         *(f"skipped    {text}" for text in report.skipped),
         "",
     ]

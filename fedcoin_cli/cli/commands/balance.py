@@ -11,6 +11,11 @@ import typer
 from fedcoin_cli.cli.opened_books import File, Opened, open_books
 from fedcoin_cli.cli.options import Call
 
+EXAMPLES = (
+    ("fedcoin balance", "all accounts, and what stands in escrow"),
+    ("fedcoin balance client-001 --at 1", "one account as it was at height 1"),
+)
+
 
 def run(
     call: Call,

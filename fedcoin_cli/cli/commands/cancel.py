@@ -10,6 +10,8 @@ import typer
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
+EXAMPLES = (("fedcoin cancel $TASK", "a task that waits, by its id or the beginning of it"),)
+
 
 def run(
     call: Call,

@@ -30,6 +30,9 @@ _POLL_S = 0.1
 _EQUAL_S = 15.0
 
 
+EXAMPLES = (("fedcoin demo show", "the whole of it, kept in the folder show"),)
+
+
 def run(
     call: Call,
     directory: Annotated[

@@ -10,6 +10,8 @@ import typer
 from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
 
+EXAMPLES = (("fedcoin explain client-001", "why it was paid what it was paid in the newest task"),)
+
 
 def run(
     call: Call,

@@ -24,6 +24,12 @@ class Format(StrEnum):
     hledger = "hledger"
 
 
+EXAMPLES = (
+    ("fedcoin export --format hledger -o books.journal", "a journal that hledger checks"),
+    ("fedcoin export --format csv", "a line a posting, on standard output"),
+)
+
+
 def run(
     call: Call,
     file: File = None,

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ledger_store.transaction import Transaction
 
 
+EXAMPLES = (("fedcoin log", "all blocks, the newest last"),)
+
+
 def run(
     call: Call,
     file: File = None,

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from ledger_store.keys import KeyPair
 
 
+EXAMPLES = (
+    ("fedcoin publish --price 100", "the newest round for 100 FedCoin"),
+    ("fedcoin publish rounds/1 --price 20 --runtime 5 --no-wait", "hand a round over and come back later"),
+)
+
+
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     round_dir: Annotated[

@@ -15,6 +15,9 @@ from fedcoin_cli.cli.output import counted
 _NEWEST = 5
 
 
+EXAMPLES = (("fedcoin report -o shop.html", "the newest tasks as one page"),)
+
+
 def run(
     call: Call,
     target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page.")],

@@ -11,6 +11,12 @@ import typer
 from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
 
+EXAMPLES = (
+    ("fedcoin show 1", "a block"),
+    ("fedcoin show $TASK", "a task with values and payments"),
+    ("fedcoin show --proof $TASK -o proof.json", "the proof of its payments"),
+)
+
 
 def run(
     call: Call,

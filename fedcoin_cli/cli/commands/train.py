@@ -17,6 +17,14 @@ from fedcoin_cli.cli.progress import progress
 if TYPE_CHECKING:
     from fedcoin_cli.application.rounds.recipe import Recipe
 
+EXAMPLES = (
+    ("fedcoin train --split mix", "one update a client of this workspace, on digits"),
+    (
+        "fedcoin train --clients 3 --dataset data.npz --epochs 2 -o rounds/small",
+        "on your own images, into a folder of that name",
+    ),
+)
+
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,

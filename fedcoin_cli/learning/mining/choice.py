@@ -22,6 +22,9 @@ from fedcoin_cli.learning.mining.walker import KernelWalker
 
 Kind = Literal["auto", "keras", "kernel"]
 
+_WITH_GPU: Final = "it sees a GPU"
+_WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
+
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
 
@@ -68,12 +71,37 @@ def enumeration_for(
 
 def describe(threads: int) -> str:
     """What counts the usual game here, for people: "C kernel, 2 threads"."""
-    cores = f"{threads} thread" if threads == 1 else f"{threads} threads"
     if library() is not None and not _gpu():
-        return f"C kernel, {cores}"
+        return _kernel(threads)
+    return f"{_keras(threads)}: {_WITHOUT_KERNEL if library() is None else _WITH_GPU}"
+
+
+def counts(game: Game, threads: int) -> str:
+    """What counts this game here and, where that is not the C kernel, why."""
+    if suits(game) and not _gpu():
+        return _kernel(threads)
+    if _gpu():
+        why = _WITH_GPU
+    elif library() is None:
+        why = _WITHOUT_KERNEL
+    else:
+        layers = "convolutions" if game.spec.features else "activations other than ReLU"
+        why = f"the C kernel takes no {layers}"
+    return f"{_keras(threads)}: {why}"
+
+
+def _kernel(threads: int) -> str:
+    return f"C kernel, {_cores(threads)}"
+
+
+def _keras(threads: int) -> str:
     from fedcoin_cli.learning.backend import devices, keras
 
-    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {cores}"
+    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {_cores(threads)}"
+
+
+def _cores(threads: int) -> str:
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 def _gpu() -> bool:
