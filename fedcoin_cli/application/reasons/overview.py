@@ -6,11 +6,13 @@ line's work.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import end_of, task_id
 from fedcoin_cli.application.books.report import TaskReport, report_of
 from fedcoin_cli.application.reasons.tables import Kept
+from fedcoin_cli.application.rounds.recalling import recipe_of
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.audit import CHECKS
 from fedcoin_cli.contract.settlement import agreement_of
@@ -31,7 +33,7 @@ class TaskPicture:
     """A task as it is drawn. `errors_pp` and `payment_errors` (micro) are standard errors, one a client, or None.
 
     `from_tables` tells whether they are the clients' own; otherwise all share the ledger's. `walks` is by miner, empty
-    where tables or the proxy's files are not kept.
+    where tables or the proxy's files are not kept. `recipe`: how its clients were trained, where known.
     """
 
     report: TaskReport
@@ -39,6 +41,7 @@ class TaskPicture:
     payment_errors: tuple[float, ...] | None
     from_tables: bool
     walks: dict[str, Walk]
+    recipe: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +87,17 @@ def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: i
 def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPicture:
     end = end_of(books, record)
     report = report_of(record, books.state.genesis, end)
+    recipe = recipe_of(workspace, record.task)
     if not isinstance(end, Result):
-        return TaskPicture(report, None, None, False, {})
+        return TaskPicture(report, None, None, False, {}, recipe)
     agreement = agreement_of(record, books.state.genesis, end)
     kept = Kept(workspace, record, end, agreement)
     agreed = kept.agreed if kept else None
     walks = kept.convergence() if kept else {}
     if agreed is not None:
-        return TaskPicture(report, agreed.values_pp, agreed.payments_micro, True, walks)
+        return TaskPicture(report, agreed.values_pp, agreed.payments_micro, True, walks, recipe)
     errors = None if report.error is None else (float(report.error),) * len(report.clients)
-    return TaskPicture(report, errors, None, False, walks)
+    return TaskPicture(report, errors, None, False, walks, recipe)
 
 
 def _balances(books: Books) -> tuple[Series, ...]:
