@@ -1,18 +1,16 @@
 """The model that clients of a round make together: the average that miners judge, as a file to go on from.
 
-Reading and writing is NumPy's; only Keras' own format needs Keras.
+Only Keras' own format needs Keras.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round
 from fedcoin_cli.learning.mining.forward import own_logits
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.weights import Weights, write_update
+from fedcoin_cli.learning.weights import Weights, average, write_update
 from ledger_store.errors import NotFound, RoundFilesInvalid
 
 AGGREGATE_NAME = "aggregate.safetensors"
@@ -38,10 +36,7 @@ def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
     files = tuple(made.paths[update.digest] for update in updates)
     game = Game.load(RoundFiles(made.folder / MODEL_NAME, made.folder / TEST_NAME, files))
     shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
-    weights = tuple(
-        np.average(np.array(parts, np.float64), axis=0, weights=shares).astype(np.float32)
-        for parts in zip(*game.updates, strict=True)
-    )
+    weights = average(game.updates, shares)
     right = int((own_logits(game.of_update(weights), 0).argmax(axis=1) == game.test.labels).sum())
     return Aggregate(weights, numbers, right, game.images)
 
