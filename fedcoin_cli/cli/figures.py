@@ -17,6 +17,9 @@ _ROW, _BAR, _NAMES, _GAP = 22.0, 12.0, 150.0, 90.0
 _EDGE = 1e6
 # A whisker is two standard errors to each side: 95 of 100 values lie within.
 _ERRORS = 2.0
+DASHES = 4
+"""Lines of one kind take turns in so many patterns of dashes."""
+_NAME, _NAMES_HEIGHT = 12.0, 216.0
 
 
 def _drawn(points: Number | None) -> float:
@@ -38,6 +41,9 @@ def values_figure(picture: TaskPicture, names: Names) -> str:
     marks += [svg.text(right.start, 12, "payment, FedCoin", kind="head")]
     marks += svg.bottom_axis(left, top - 6, bottom, svg.short)
     marks += svg.bottom_axis(right, top - 6, bottom, svg.short)
+    share = right(sum(paid) / len(paid))
+    marks += [svg.rule(share, top - 8, share, bottom, "limit")] if sum(paid) else []
+    marks += [svg.text(share, top - 10, "equal shares", "middle", "limit-name")] if sum(paid) else []
     for number, (one, value, error, coins) in enumerate(zip(lines, values, errors, paid, strict=True)):
         y, who = top + _ROW * (number + 0.5), names.name(one.client)
         kind = "value" if value >= 0 else "loss"
@@ -113,19 +119,32 @@ def _walks(
 
 def balances_figure(series: list[tuple[Series, str]], height: int, label: str) -> str:
     """Balances over blocks, each series with its class; in coins."""
-    # One more than the height: what the last block leaves can be seen, too.
-    across = svg.Scale(0, height + 1, 90, WIDTH - 16)
+    # Half a block more than the height: what the last one leaves can be seen, too. No value stands beyond the head.
+    across = svg.Scale(0, height + 0.5, 90, WIDTH - 130)
     known = [micro / MICRO for one, _ in series for _, micro in one.steps]
     up = svg.Scale(min(0.0, *known), max(1e-6, *known) * 1.05, 214, 10)
     marks = svg.bottom_axis(across, 10, 214, svg.short, whole=True) + svg.left_axis(
         up, 90, across.end, svg.short
     )
     marks += [svg.text((across.start + across.end) / 2, 244, "block", "middle", "tick")]
-    for one, kind in series:
+    for number, (one, kind) in enumerate(series):
         points = [(across(at), up(micro / MICRO)) for at, micro in one.steps]
         about = f"{one.account}: {format_micro(one.steps[-1][1])} FedCoin"
-        marks += [svg.steps(points, across.end, kind, about)]
+        marks += [svg.steps(points, across.end, f"{kind} dash-{number % DASHES}", about)]
+    marks += _line_names([(up(one.steps[-1][1] / MICRO), one.account) for one, _ in series], across.end)
     return svg.figure(WIDTH, 256, marks, label)
+
+
+def _line_names(ends: list[tuple[float, str]], x: float) -> list[str]:
+    """The lines' names where they end, moved apart; of more than there is room for, every so many."""
+    most = int(_NAMES_HEIGHT / _NAME)
+    kept = sorted(ends)[:: -(-len(ends) // most)]
+    marks, free = [], 10.0
+    for number, (end, name) in enumerate(kept):
+        y = min(max(end, free), 10.0 + _NAMES_HEIGHT - _NAME * (len(kept) - 1 - number))
+        free = y + _NAME
+        marks += [svg.rule(x, end, x + 8, y, "grid"), svg.text(x + 11, y, name, kind="tick")]
+    return marks
 
 
 def roles(view: Overview) -> dict[str, str]:

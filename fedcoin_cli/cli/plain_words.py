@@ -66,11 +66,11 @@ def _known(kind: type[Enum], word: Any) -> Enum:
     return next((one for one in kind if one.value == word), None) or _refuse()
 
 
-def _integer(word: str, info: Any) -> int:
+def _integer(word: str, info: Any) -> Any:
     return _within(int(word), info) if _INTEGER.fullmatch(word) else _refuse()
 
 
-def _decimal(word: str, info: Any) -> float:
+def _decimal(word: str, info: Any) -> Any:
     return _within(float(word), info) if _DECIMAL.fullmatch(word) else _refuse()
 
 
@@ -80,7 +80,7 @@ def _within(number: _Number, info: Any) -> _Number:
     return number if least <= number <= most else _refuse()
 
 
-def _path(word: str, info: Any) -> Path:
+def _path(word: str, info: Any) -> Any:
     path = Path(word)
     if info.resolve_path or info.allow_dash:
         return _refuse()

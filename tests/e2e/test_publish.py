@@ -155,8 +155,9 @@ def test_a_refunded_task(network: Workspace) -> None:
     assert said.code == 6
     assert (said.json["state"], said.json["winner"], said.json["exact"]) == ("REFUNDED", None, False)
     assert Decimal(said.json["returned"]) == Decimal("0.8") * PRICE
-    assert "refunded" in said.err
-    assert "hint: " in said.err
+    told = json.loads(said.err.splitlines()[-1])
+    assert "refunded" in told["error"]
+    assert told["hint"]
 
 
 def test_handing_over_and_cancelling(network: Workspace) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fedcoin_cli.application.books.books import Books, ledgers
 from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
-from fedcoin_cli.application.miner.events import clock_behind
+from fedcoin_cli.application.miner.events import DISK_LEAST_BYTES, clock_behind
 from fedcoin_cli.application.miner.votelog import is_whole
 from fedcoin_cli.application.miner.ways import running
 from fedcoin_cli.application.workspace.configuration import load
@@ -165,9 +165,6 @@ def clock(workspace: Workspace) -> Finding:
 
 def disk(workspace: Workspace) -> Finding:
     """Whether there is room for a round's files, and how long a durable write takes."""
-    # Here, because a miner's program loads its sockets with it.
-    from fedcoin_cli.application.miner.node import DISK_LEAST_BYTES
-
     free = shutil.disk_usage(workspace.root).free
     try:
         sync_ms = _sync_ms(workspace.root)

@@ -15,6 +15,8 @@ from typing import Any, TextIO
 from ledger_store.disk import sweep, unguessable
 
 LOG_BYTES_MOST = 4 * 2**20
+DISK_LEAST_BYTES = 256 * 2**20
+"""With less a miner says so and takes no new task."""
 
 
 class EventLog:

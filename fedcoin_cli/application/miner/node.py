@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self, TextIO
 from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
-from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.events import DISK_LEAST_BYTES, EventLog
 from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.guests import Guests
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
@@ -64,7 +64,6 @@ CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 # How long one turn listens to guests: what the miners say is read before, and again after it.
 GUESTS_MS = 10
-DISK_LEAST_BYTES = 256 * 2**20
 # What the task at work leaves: the ledger and the vote log grow, too.
 WORK_LEAST_BYTES = 16 * 2**20
 # Pending tasks together may weigh as much as so many of the largest; those of one account as much as one.

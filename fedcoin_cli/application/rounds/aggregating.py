@@ -1,6 +1,6 @@
 """The model that clients of a round make together: the average that miners judge, as a file to go on from.
 
-Reading and writing is NumPy's; only Keras' own format needs Keras.
+Only Keras' own format needs Keras.
 """
 
 from collections.abc import Sequence
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round
-from fedcoin_cli.learning.averaging import averaged, images_right
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.weights import Weights, write_update
+from fedcoin_cli.learning.weights import Weights, average, write_update
 from ledger_store.errors import NotFound, RoundFilesInvalid
 
 AGGREGATE_NAME = "aggregate.safetensors"
@@ -36,8 +35,8 @@ def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
     files = tuple(made.paths[update.digest] for update in updates)
     game = Game.load(RoundFiles(made.folder / MODEL_NAME, made.folder / TEST_NAME, files))
     shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
-    weights = averaged(game, shares)
-    right = images_right(game, weights)
+    weights = average(game.updates, shares)
+    right = int((own_logits(game.of_update(weights), 0).argmax(axis=1) == game.test.labels).sum())
     return Aggregate(weights, numbers, right, game.images)
 
 
