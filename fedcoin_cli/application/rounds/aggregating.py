@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round
+from fedcoin_cli.learning.mining.forward import own_logits
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.weights import Weights, average, write_update
 from ledger_store.errors import NotFound, RoundFilesInvalid

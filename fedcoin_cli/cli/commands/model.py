@@ -11,6 +11,11 @@ import typer
 
 from fedcoin_cli.cli.options import Call
 
+EXAMPLES = (
+    ("fedcoin model aggregate", "the average of the newest round's updates, in its folder"),
+    ("fedcoin model aggregate --clients 1,2 -o pair.safetensors", "of two clients only"),
+)
+
 
 class Action(StrEnum):
     """What to do with a round's model."""
