@@ -34,6 +34,7 @@ from fedcoin_cli.learning.mining.walks import orders, prefix_masks
 
 SQUARE = 1536
 KINDS: tuple[Kind, ...] = ("kernel", "keras")
+BATCH = 2048
 
 
 def main() -> None:
@@ -108,6 +109,8 @@ def _measure(game: Game, threads: int, turns: int) -> list[dict[str, Any]]:
             walker_for(game, blocks, first, threads, kind),
             engine_for(game, first, threads, kind),
         )
+        if kind == "kernel":
+            engine.batch = BATCH  # what it measures is small on a loaded machine, and slow
         share = blocks.starts[some.stop] / images
         jobs[f"walks, {kind}"] = (
             lambda walker=walker, some=some, walked=walked: walker.walk(some, walked),  # type: ignore[misc]
