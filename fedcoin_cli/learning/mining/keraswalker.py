@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.backend import devices, keras, ops, use_threads
-from fedcoin_cli.learning.mining.arithmetic import constant, kept, product
+from fedcoin_cli.learning.mining.arithmetic import constant, product
 from fedcoin_cli.learning.mining.engine import logits_of, stacked
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
@@ -126,7 +126,7 @@ class _Walks(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
         first = ops.cast(ops.take(self._first, blocks, axis=0), self.real)
         values = ops.reshape(product(shares, first, CHAIN), (-1, self._spec.first_values, self._lanes))
         upper = [product(together, ops.cast(part, self.real), CHAIN) for part in self._upper]
-        logits = logits_of(self._spec, kept(values, self.real), upper, self.real)
+        logits = logits_of(self._spec, values, upper, self.real)
         logits = ops.reshape(logits, (-1, number, self._spec.classes, self._lanes))
         return _correct(logits, ops.take(self._labels, blocks, axis=0)[:, None, None, :])
 
