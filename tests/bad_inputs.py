@@ -276,6 +276,20 @@ CASES = [
     Bad("an empty roster", _roster(), ROSTER, 3, "no miner in this roster"),
     Bad("no roster", _nothing, ROSTER, 3, "cannot read the peers"),
     Bad("a roster and a number", _nothing, (*ROSTER, "--miners", "3"), 2, "leave out --miners"),
+    Bad(
+        "simulated clients of strangers' miners",
+        _nothing,
+        (*ROSTER, "--clients", "5"),
+        2,
+        "--clients makes keys of simulated clients of local miners",
+    ),
+    Bad(
+        "simulated clients in a network that is joined",
+        _nothing,
+        ("init", "new", "--join", "genesis.json", "--clients", "5"),
+        2,
+        "--clients makes keys",
+    ),
     Bad("joining nothing", _nothing, ("init", "new", "--join", "nowhere"), 11, "no such genesis"),
     Bad(
         "joining a settings file",

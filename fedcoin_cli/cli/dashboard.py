@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fedcoin_cli.application.books.report import TaskReport
 from fedcoin_cli.application.miner.crew import News
-from fedcoin_cli.application.requester.standing import MinerState
+from fedcoin_cli.application.requester.standing import MinerState, verdict
 from fedcoin_cli.cli.bars import bars
 from fedcoin_cli.cli.ledger_lines import SHORT
 from fedcoin_cli.network.message import Standing
@@ -51,9 +51,8 @@ class Dashboard:
 
     def drawing(self) -> RenderableType:
         """The picture now."""
-        up = sum(one.standing is not None for one in self._states)
-        enough = "blocks can become final" if up >= self._quorum else f"{self._quorum} must be up"
-        head = Text(f"{up} of {len(self._states)} miners up: {enough}", style="bold")
+        outlook = verdict(self._states, self._quorum)
+        head = Text(f"{outlook.up} of {outlook.total} miners up: {outlook.said}", style="bold")
         lines = [Text(f"block {height:>6}  {what}", style="dim") for height, what in self._blocks]
         return Group(head, self._miners(), Text(self._task), *lines)
 

@@ -47,6 +47,14 @@ def write_update(path: Path, weights: Sequence[npt.NDArray[np.float32]]) -> None
     write_tensors(path, {f"{index:03d}": weight.astype("<f4") for index, weight in enumerate(weights)})
 
 
+def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:
+    """The mean of some clients' weights, each counted by its share; summed in float64."""
+    return tuple(
+        np.average(np.array(parts, np.float64), axis=0, weights=shares).astype(np.float32)
+        for parts in zip(*updates, strict=True)
+    )
+
+
 def read_update(path: Path, spec: ModelSpec, *, owner: str = "") -> Weights:
     """One client's weights for the model `spec`.
 

@@ -22,6 +22,7 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     Taken,
@@ -239,10 +240,11 @@ def _read_errors(value: Any) -> Errors:
 
 def _read_standing(value: Any) -> Standing:
     numbers = ("height", "attempt", "rankings", "evaluated", "total", "remaining_ms", "peers")
-    reader = Fields(value, (*numbers, "task", "phase", "errors"), "standing")
-    errors = reader.raw("errors")
+    reader = Fields(value, (*numbers, "task", "phase", "errors", "silence"), "standing")
+    errors, silent = reader.raw("errors"), reader.raw("silence") is not None
     return Standing(
         errors=None if errors is None else _read_errors(errors),
+        silence=Silence(reader.choice("silence", tuple(Silence))) if silent else None,
         **{name: reader.integer(name) for name in numbers},
         task=reader.optional_hex("task", DIGEST_LENGTH),
         phase=reader.choice("phase", ("starting", "idle", "files", "mining", "committed", "revealing")),

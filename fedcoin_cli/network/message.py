@@ -7,6 +7,7 @@ over, and nothing that matters is believed from it.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from ledger_store.block import Block, Certificate
@@ -315,6 +316,14 @@ class Ask:
         return {}
 
 
+class Silence(StrEnum):
+    """Why a miner that runs votes for nothing: the first two last until somebody acts, the third for seconds."""
+
+    VOTES_LOST = "votes lost"
+    CLOCK_BEHIND = "clock behind"
+    RECALLING = "recalling"
+
+
 @dataclass(frozen=True, slots=True)
 class Errors:
     """The largest standard errors among the clients by one miner's own rankings, mining's and the test set's.
@@ -337,7 +346,7 @@ class Standing:
     """How things stand at one miner: for progress and `status`, never for decisions.
 
     `phase` is one of starting, idle, files, mining, committed, revealing; `total` is 2^K − 1 for an exact run, else 0.
-    `errors` is None where none are known.
+    `errors` is None where none are known. `silence` says why it does not vote; None: it votes.
     """
 
     kind: ClassVar[str] = "standing"
@@ -351,6 +360,7 @@ class Standing:
     remaining_ms: int
     peers: int
     errors: Errors | None = None
+    silence: Silence | None = None
 
     def to_json(self) -> dict[str, Any]:
         names = (
@@ -365,7 +375,8 @@ class Standing:
             "peers",
         )
         errors = None if self.errors is None else self.errors.to_json()
-        return {**{name: getattr(self, name) for name in names}, "errors": errors}
+        silence = None if self.silence is None else str(self.silence)
+        return {name: getattr(self, name) for name in names} | {"errors": errors, "silence": silence}
 
 
 Message = (

@@ -51,7 +51,9 @@ def _of_all_orders(made: MinedRound, client: int) -> dict[frozenset[int], Joinin
         before = frozenset(order[: order.index(client)])
         mask = sum(1 << other for other in before)
         gain = counts[mask | 1 << client] - counts[mask]
-        found.setdefault(before, Joining(made.task.images, gain, Fraction())).weight += Fraction(1, len(orders))
+        found.setdefault(before, Joining(made.task.images, gain, Fraction())).weight += Fraction(
+            1, len(orders)
+        )
     return found
 
 

@@ -45,7 +45,7 @@ def test_miners_at_work() -> None:
     exact = replace(IDLE, phase="mining", evaluated=300, total=1_023, remaining_ms=2_000)
     dashboard.stand([state(1, walking), state(2, exact), state(3, None), state(4, None, denied=True)])
     head, _, *rows = drawn(dashboard)
-    assert head == "2 of 4 miners up: 3 must be up"
+    assert head == "2 of 4 miners up: whether blocks become final cannot be told: 1 refuse the key that asks"
     assert rows[0].split() == ["miner-1", "7", "3", "mining", "1,200", "340", "0.31", "4", "s"]
     assert rows[1].split() == ["miner-2", "7", "3", "mining", "300", "of", "1,023", "2", "s", "████········"]
     assert rows[2].split() == ["miner-3", "down"]
@@ -75,7 +75,7 @@ def test_distances_come_after_the_reveals() -> None:
     task = settled_round(maker)
     end = maker.blocks[-1].transactions[-1]
     assert isinstance(end, Result)
-    report = report_of(maker.tip.state.tasks[task.id], maker.genesis, end)
+    report = report_of(maker.records[task.id], maker.genesis, end)
     dashboard = Dashboard(3)
     dashboard.stand([state(n, IDLE, address=miner) for n, miner in enumerate(maker.genesis.roster)])
     dashboard.hear(News(1, "task", {"task": task.id, "state": "CLOSED", "attempt": 1}))

@@ -70,6 +70,7 @@ def test_what_all_say_is_said_once() -> None:
         lines.line(News(miner, kind, details))
         for kind, details in (
             ("inspected", {"task": TASK, "error": None}),
+            ("counting", {"task": TASK, "attempt": 1, "engine": "C kernel, 2 threads"}),
             ("block", {"height": 2, "transactions": ["transfer", "task"]}),
             ("task", state),
             ("checked", CHECKED),
@@ -77,9 +78,10 @@ def test_what_all_say_is_said_once() -> None:
         )
         for miner in (1, 2, 3)
     ]
-    assert said[1::3] == said[2::3] == [None] * 5
+    assert said[1::3] == said[2::3] == [None] * 6
     assert [line[10:] for line in said[::3] if line is not None] == [
         "task abababababab  its files are good",
+        "task abababababab  is mined with C kernel, 2 threads",
         "block 2  transfer, task",
         "task abababababab  closed, attempt 1",
         "task abababababab  the table of miner-3 is right",

@@ -1,3 +1,4 @@
+import json
 import re
 from decimal import Decimal
 from operator import attrgetter
@@ -174,7 +175,7 @@ def test_values_that_no_score_can_be(tmp_path: Path) -> None:
         (maker.reveal(task, 1, miner, sums=far) for miner in maker.miners), key=attrgetter("miner")
     )
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, ())))
     workspace = place(tmp_path / "workspace", maker)
     said = fedcoin("report", "-o", "page.html", folder=workspace.root)
@@ -202,3 +203,46 @@ def test_names_are_words(view: Overview, made: MinedRound) -> None:
 def test_ticks_are_round(scale: Scale, expected: list[float]) -> None:
     """Axes are labelled at few round values, all of them within the scale."""
     assert scale.ticks() == pytest.approx(expected)
+
+
+def test_convergence_as_numbers(made: MinedRound, view: Overview) -> None:
+    """--convergence writes the very points of the figure, so that anybody can draw them otherwise."""
+    root = made.workspace.root
+    said = fedcoin("report", "-o", "d.html", "--convergence", "walks.csv", folder=root)
+    assert said.code == 0, said.err
+    header, *rows = (root / "walks.csv").read_text().splitlines()
+    assert header == "task,miner,rankings,distance_pp"
+    points = [point for picture in view.pictures for walk in picture.walks.values() for point in walk]
+    assert points
+    told = [(int(row.split(",")[2]), float(row.split(",")[3])) for row in rows]
+    assert [rankings for rankings, _ in told] == [rankings for rankings, _ in points]
+    assert [distance for _, distance in told] == pytest.approx([distance for _, distance in points], abs=1e-8)
+
+
+def test_lines_are_named_and_no_axis_goes_beyond_the_head(view: Overview) -> None:
+    """Every balance has its line's name at its end, lines of one kind differ, and no block is drawn that is none."""
+    figures = list(tree(page(view, Names({}))).iter(f"{SVG}svg"))[-2:]
+    words = [one.text or "" for figure in figures for one in figure.iter(f"{SVG}text")]
+    for series in view.balances:
+        assert any(series.account[:16] in word for word in words)
+    ticks = [int(word) for word in words if word.isdecimal()]
+    assert view.height in ticks
+    drawn = [one.get("class") or "" for figure in figures for one in figure.iter(f"{SVG}path")]
+    dashes = [kind for kind in drawn if kind.startswith("client-line")]
+    assert len(set(dashes)) == min(len(dashes), 4) > 1
+    assert "equal shares" in page(view, Names({}))
+
+
+def test_a_report_tells_the_recipe(made: MinedRound, tmp_path: Path) -> None:
+    """Where the round that became the task is kept with its recipe, the page says how, as text."""
+    updates = [{"digest": update.digest} for update in made.task.updates]
+    folder = made.workspace.rounds / "7"
+    folder.mkdir(parents=True)
+    recipe = {"command": "fedcoin train <b>--seed 3</b>", "versions": {"keras": "3"}}
+    (folder / "round.json").write_text(
+        json.dumps({"updates": updates, "test": made.task.test, "recipe": recipe})
+    )
+    assert fedcoin("report", "-o", str(tmp_path / "e.html"), folder=made.workspace.root).code == 0
+    assert (
+        "fedcoin train &lt;b&gt;--seed 3&lt;/b&gt;</code> with keras 3" in (tmp_path / "e.html").read_text()
+    )

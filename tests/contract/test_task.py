@@ -122,6 +122,16 @@ def test_rankings_end_where_tables_become_too_heavy(miners: int, runtime_ms: int
     assert not here.admits(replace(reveal, rankings=following))
 
 
+@pytest.mark.parametrize("clients", [2, 3, 20])
+@pytest.mark.parametrize("rankings", [2, 20, 55])
+def test_a_table_may_weigh_just_as_much_as_it_may(clients: int, rankings: int) -> None:
+    """So many rankings fit into a bound that is their table's weight, and fewer where it is a byte less."""
+    for short, most in ((0, rankings), (1, grid_up_to(rankings - 1))):
+        chain = ChainMaker(4, Bounds(table_bytes=table_weight(clients, 63, rankings) - short))
+        one = chain.task(clients=clients, most_rankings=grid_up_to(1_000))
+        assert attempt_of(TaskRecord(one, 1), chain.genesis).most_rankings == most
+
+
 def test_least_rankings_that_weigh_too_much_are_refused() -> None:
     """A task whose least table nobody could hand on is none that miners could fulfil; one byte more and it is one."""
     for table_bytes, admitted in ((251, False), (252, True)):

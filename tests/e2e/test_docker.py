@@ -69,6 +69,14 @@ def test_a_round_with_faults(tmp_path: Path, engine: Any) -> None:
         make_round(workspace)
         start(workspace)
         assert events_of(workspace, 1, "ready")[0]["engine"].startswith("C kernel")
+        beside = fedcoin("mine", "--detach", folder=workspace.root)
+        assert (beside.code, "miners 1, 2, 3, 4 run in a container already" in beside.err) == (10, True)
+        ports = fedcoin("doctor", "--json", folder=workspace.root).json["checks"]
+        assert ["0 free, 8 used" in one["said"] for one in ports if one["check"] == "ports"] == [True]
+        policy = container_of(workspace, 1).attrs["HostConfig"]["RestartPolicy"]
+        assert (
+            policy["Name"] == "unless-stopped"
+        )  # else a restart of the engine or the machine ends the network
         network = engine.networks.get(Place(workspace.root).stem)
         with program("publish", "--json", folder=workspace.root) as publish:
             wait_until(lambda: len(events_of(workspace, 3, "mined")) > 0)

@@ -10,7 +10,7 @@ import pytest
 
 from fedcoin_cli.consensus.rankings import prefixes, ranking
 from fedcoin_cli.learning.mining import compiled
-from fedcoin_cli.learning.mining.choice import _gpu, describe, engine_for
+from fedcoin_cli.learning.mining.choice import _gpu, counts, describe, engine_for
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
 from fedcoin_cli.learning.mining.reference import Reference
@@ -153,6 +153,7 @@ def test_other_activations_are_for_keras(make_game: Make) -> None:
     layers = (Dense(9, 6, "sigmoid", use_bias=True), Dense(6, 4, "linear", use_bias=True))
     game = make_game(3, model=ModelSpec((3, 3), layers))
     assert not suits(game)
+    assert counts(game, 1).endswith("1 thread: the C kernel takes no activations other than ReLU")
     assert type(engine_for(game)).__name__ == "UtilityEngine"
     with pytest.raises(LookupError):
         engine_for(game, kind="kernel")
@@ -168,6 +169,7 @@ def test_no_compiler_no_kernel(tmp_path: Path) -> None:
     library, text = said.strip().split("|")
     assert library == "None"
     assert text.startswith("Keras")
+    assert text.endswith("2 threads: there is no C kernel, for which cc is needed")
 
 
 @pytest.mark.parametrize("trouble", ["compiler fails", "cache is a file"])
@@ -216,10 +218,11 @@ def test_what_others_can_write_is_not_loaded(loose: str, tmp_path: Path) -> None
 
 
 @needs_compiler
-def test_the_choice_is_told() -> None:
-    """What a miner prints when it is ready names the kernel and its threads, or the GPU."""
+def test_the_choice_is_told(make_game: Make) -> None:
+    """What a miner prints when it is ready and when it mines names the kernel and its threads, or the GPU."""
     if _gpu():
         assert "on gpu" in describe(1)
         return
     assert describe(1) == "C kernel, 1 thread"
     assert describe(4) == "C kernel, 4 threads"
+    assert counts(make_game(3), 2) == "C kernel, 2 threads"

@@ -30,6 +30,7 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     Taken,
@@ -88,6 +89,7 @@ def examples() -> dict[str, Message]:
             4, ID, 1, "mining", 20, 0, 0, 4_500, 3, Errors(31_000, 310_000, 1_200_000, 4_100_000)
         ),
         "standing, idle": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3),
+        "standing, silent": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3, silence=Silence.VOTES_LOST),
     }
 
 

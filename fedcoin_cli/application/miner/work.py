@@ -101,6 +101,15 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
+class Counting:
+    """Mining begins; `engine` says for people what counts this task's coalitions and why."""
+
+    task: str
+    attempt: int
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
 class Mined:
     """Progress while mining: rankings that every block has walked, and what enumerating has done of its total.
 
@@ -149,7 +158,7 @@ class EntryVerified:
     wrong: bool
 
 
-Answer = Ready | Inspecting | Inspected | Mined | Estimated | TableVerified | EntryVerified
+Answer = Ready | Inspecting | Inspected | Counting | Mined | Estimated | TableVerified | EntryVerified
 
 _KINDS: dict[str, type[Order | Answer]] = {
     kind.__name__: kind
@@ -163,6 +172,7 @@ _KINDS: dict[str, type[Order | Answer]] = {
         Ready,
         Inspecting,
         Inspected,
+        Counting,
         Mined,
         Estimated,
         TableVerified,

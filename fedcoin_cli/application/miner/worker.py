@@ -19,7 +19,7 @@ from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
 from fedcoin_cli.learning.mining.admission import Inspection
 from fedcoin_cli.learning.mining.checking import Checker, Engines
-from fedcoin_cli.learning.mining.choice import describe, engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.mining.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.precision import Precision
@@ -94,16 +94,16 @@ class Problem:
 
 
 class Inspecting:
-    """An inspection on its way, its time so far, and what it may take."""
+    """An inspection on its way, its time so far, reading the files included, and what it may take."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, taken_s: float) -> None:
         self.problem = problem
         self.work = Inspection(problem.reference, problem.task.id, lambda: problem.engine)
         task = problem.task
         self.allowed_s = FREE_INSPECTION_S
         if task.price_micro > 0:
             self.allowed_s = max(PAID_INSPECTION_S, task.runtime_ms / 10_000)
-        self._taken_s = self.told_s = 0.0
+        self._taken_s, self.told_s = taken_s, 0.0
         self._begun: tuple[float, float] | None = (
             None  # after the first slice, which lays out what all others use
         )
@@ -214,13 +214,15 @@ class Worker:
 
     def _inspect(self, task: Task) -> None:
         """Read the files; what takes long is done in slices, beside whatever is more urgent."""
+        began_s = time.monotonic()
         try:
             problem = self._problem(task)
             error = refused_terms(task, problem.reference)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
-            self._inspections.append(Inspecting(problem))
+            self._inspections.append(one := Inspecting(problem, time.monotonic() - began_s))
+            self._answer(work.Inspecting(task.id, 0, one.work.total))
         else:
             self._inspected(task, error)
 
@@ -262,6 +264,8 @@ class Worker:
 
     def _begin(self, order: work.Mine) -> None:
         problem = self._problem(order.task)
+        told_engine = counts(problem.game, self._config.threads)
+        self._answer(work.Counting(order.task.id, order.attempt, told_engine))
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
             chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word

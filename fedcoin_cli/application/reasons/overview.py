@@ -6,12 +6,14 @@ line's work.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import end_of, task_id
 from fedcoin_cli.application.books.report import TaskReport, report_of
 from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.tables import Kept
+from fedcoin_cli.application.rounds.recalling import recipe_of
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.audit import CHECKS
 from fedcoin_cli.contract.settlement import agreement_of
@@ -29,11 +31,15 @@ Walk = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class TaskPicture:
-    """A task as it is drawn: `certainty` where tables or the round's files tell it; `walks` is by miner."""
+    """A task as it is drawn: `certainty` where tables or the round's files tell it; `walks` is by miner.
+
+    `recipe`: how its clients were trained, where known.
+    """
 
     report: TaskReport
     certainty: Certainty | None
     walks: dict[str, Walk]
+    recipe: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +65,10 @@ class Overview:
 
 def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: int) -> Overview:
     """Everything that is drawn of a ledger: the named tasks (beginnings of ids), else the `newest` that ended."""
-    state = books.state
-    records = sorted(state.tasks.values(), key=lambda one: one.end_height or one.height, reverse=True)
+    state, known = books.state, books.history
+    records = sorted(known.values(), key=lambda one: one.end_height or one.height, reverse=True)
     if tasks:
-        chosen = [state.tasks[task_id(state, task)] for task in tasks]
+        chosen = [known[task_id(known, task)] for task in tasks]
     else:
         chosen = [record for record in records if record.end_height is not None][:newest]
     return Overview(
@@ -79,10 +85,11 @@ def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: i
 def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPicture:
     end = end_of(books, record)
     report = report_of(record, books.state.genesis, end)
+    recipe = recipe_of(workspace, record.task)
     if not isinstance(end, Result):
-        return TaskPicture(report, None, {})
+        return TaskPicture(report, None, {}, recipe)
     kept = Kept(workspace, record, end, agreement_of(record, books.state.genesis, end))
-    return TaskPicture(report, kept.certainty, kept.convergence())
+    return TaskPicture(report, kept.certainty, kept.convergence(), recipe)
 
 
 def _balances(books: Books) -> tuple[Series, ...]:

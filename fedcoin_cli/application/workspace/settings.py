@@ -131,6 +131,19 @@ class ContainerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where miners tell Prometheus how they are; nobody has to prove anything there."""
+
+    bind: str = word("127.0.0.1", "address on which metrics are served, to whoever reaches it")
+    port: int = integer(
+        0,
+        "port of miner 1's metrics, miner N has the N-th from it; 0: none are served",
+        0,
+        65_535 - ROSTER_MAX,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class GenesisSettings:
     """What `init` fixes for ever in a new network."""
 
@@ -166,6 +179,7 @@ class Settings:
     mining: MiningSettings = MiningSettings()
     storage: StorageSettings = StorageSettings()
     containers: ContainerSettings = ContainerSettings()
+    metrics: MetricsSettings = MetricsSettings()
     genesis: GenesisSettings = GenesisSettings()
 
     @classmethod

@@ -22,6 +22,15 @@ class Action(StrEnum):
     gather = "gather"
 
 
+EXAMPLES = (
+    (
+        "fedcoin round call --model model.json --test test.safetensors --clients 2 --price 10",
+        "what clients are to sign: call.json",
+    ),
+    ("fedcoin round gather updates/", "what they gave back becomes a round"),
+)
+
+
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     action: Annotated[Action, typer.Argument(help="call begins a round, gather completes it.")],

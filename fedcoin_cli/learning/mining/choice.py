@@ -6,9 +6,9 @@ TensorFlow takes seconds to load and 400 MB to stay.
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Literal
 
+from fedcoin_cli.learning.graphics import gpu_devices
 from fedcoin_cli.learning.mining import cube
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.enumeration import Enumerating
@@ -22,8 +22,8 @@ from fedcoin_cli.learning.mining.walker import KernelWalker
 
 Kind = Literal["auto", "keras", "kernel"]
 
-_GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Without one of these (NVIDIA, AMD, Windows' subsystem) asking Keras for a GPU is not worth loading it."""
+_WITH_GPU: Final = "it sees a GPU"
+_WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
 
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
@@ -71,17 +71,37 @@ def enumeration_for(
 
 def describe(threads: int) -> str:
     """What counts the usual game here, for people: "C kernel, 2 threads"."""
-    cores = f"{threads} thread" if threads == 1 else f"{threads} threads"
     if library() is not None and not _gpu():
-        return f"C kernel, {cores}"
+        return _kernel(threads)
+    return f"{_keras(threads)}: {_WITHOUT_KERNEL if library() is None else _WITH_GPU}"
+
+
+def counts(game: Game, threads: int) -> str:
+    """What counts this game here and, where that is not the C kernel, why."""
+    if suits(game) and not _gpu():
+        return _kernel(threads)
+    if _gpu():
+        why = _WITH_GPU
+    elif library() is None:
+        why = _WITHOUT_KERNEL
+    else:
+        layers = "convolutions" if game.spec.features else "activations other than ReLU"
+        why = f"the C kernel takes no {layers}"
+    return f"{_keras(threads)}: {why}"
+
+
+def _kernel(threads: int) -> str:
+    return f"C kernel, {_cores(threads)}"
+
+
+def _keras(threads: int) -> str:
     from fedcoin_cli.learning.backend import devices, keras
 
-    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {cores}"
+    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {_cores(threads)}"
 
 
-def gpu_devices() -> tuple[str, ...]:
-    """The system's doors to a GPU."""
-    return tuple(device for device in _GPU_DEVICES if Path(device).exists())
+def _cores(threads: int) -> str:
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 def _gpu() -> bool:
