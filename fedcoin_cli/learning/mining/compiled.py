@@ -1,4 +1,4 @@
-"""`kernel.c`, `cube.c` and `walks.c` as one loaded library, compiled by the system's `cc` on first use, for this very CPU.
+"""`kernel.c`, `cube.c` and `walks.c` as one library, compiled by the system's `cc` on first use, for this very CPU.
 
 The result lies in the user's cache folder under a name made of everything it depends on, and is loaded from there only
 if nobody else could have put it there; else it is compiled for one process into a folder of its own. Where somebody has
