@@ -7,6 +7,7 @@ import pytest
 from fedcoin_cli.learning.backend import ops
 from fedcoin_cli.learning.features import Conv, Pool
 from fedcoin_cli.learning.mining import compiled, keraswalker
+from fedcoin_cli.learning.mining.arithmetic import product
 from fedcoin_cli.learning.mining.choice import Kind, walker_for
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.keraswalker import KerasWalker
@@ -219,22 +220,20 @@ def test_what_the_kernel_does_not_know(name: str, weights: tuple[int, ...], make
     assert outside(game, parts, walker) == []
 
 
-@pytest.mark.parametrize("clients", [66, 130])
-def test_long_chains_that_are_cut(clients: int, make_game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a whole chain of coalitions has no room it is evaluated in parts, on the sums of those before."""
-    monkeypatch.setattr(keraswalker, "_CPU_VALUES", 1)
-    monkeypatch.setattr(keraswalker, "_GPU_VALUES", 1)
+@pytest.mark.parametrize("clients", [3, 130])
+def test_rankings_that_are_cut(clients: int, make_game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the coalitions of a ranking have no room together they are evaluated in parts."""
+    values = 3 * 16 * 33
+    monkeypatch.setattr(keraswalker, "_CPU_VALUES", 20 * values)
+    monkeypatch.setattr(keraswalker, "_GPU_VALUES", 20 * values)
     game = make_game(clients, 20, model=MODELS["sigmoid"])
     parts = partition(game.test.labels, 16, SEED)
-    walker = KerasWalker(game, parts)
-    assert walker.rows == 1
-    assert outside(game, parts, walker) == []
+    assert outside(game, parts, KerasWalker(game, parts)) == []
 
 
 def test_what_narrows_is_noticed(make_game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backend whose running sums are float32 where double is needed ends the walker, not a miner's pay."""
-    cumsum = ops.cumsum
-    monkeypatch.setattr(ops, "cumsum", lambda values, axis: ops.cast(cumsum(values, axis), "float32"))
+    """A backend whose products are float32 where double is needed ends the walker, not a miner's pay."""
+    monkeypatch.setattr(keraswalker, "product", lambda *asked: ops.cast(product(*asked), "float32"))
     game = make_game(3, 20, model=MODELS["tanh, twice"])
     with pytest.raises(TypeError, match="gives float32 where float64"):
         KerasWalker(game, partition(game.test.labels, 16, SEED))

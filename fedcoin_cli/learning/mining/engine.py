@@ -111,13 +111,19 @@ class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
 
 
 def stacked(game: Game) -> list[Floats]:
-    """Of each layer above the first, all clients' kernels and then biases, one row a client; dense ones transposed."""
+    """Of each layer above the first, all clients' kernels and then biases, one row a client.
+
+    A dense kernel is (blocks of inputs, units, `BLOCK`), filled up with zeros: each block is a sum of its own.
+    """
     above, clients = game.spec.above, game.clients
     parts = list(stacked_front(game)) if game.spec.features else []
     skipped = len(game.spec.weight_shapes) - sum(len(layer.weight_shapes) for layer in above)
     tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
     for layer in above:
-        parts.append(np.stack(next(tensors)).transpose(0, 2, 1).reshape(clients, -1).astype(np.float64))
+        kernels = np.zeros((clients, -layer.inputs % BLOCK + layer.inputs, layer.units))
+        kernels[:, : layer.inputs] = next(tensors)
+        blocks = kernels.reshape(clients, -1, BLOCK, layer.units).transpose(0, 1, 3, 2)
+        parts.append(blocks.reshape(clients, -1))
         parts.append(np.stack(next(tensors)) if layer.use_bias else np.zeros((clients, layer.units)))
     return parts
 
@@ -127,14 +133,19 @@ def logits_of(spec: ModelSpec, values: Any, upper: Sequence[Any], real: str) -> 
 
     `upper` are their weights above the first layer, (batch, …), as `stacked` gives the clients'.
     """
-    weights, batch = iter(upper), values.shape[0]
+    weights, (batch, _, images) = iter(upper), values.shape
     values = kept(activated(spec.first.activation, values), real)
     if spec.features:
         values = through_front(spec, values, weights, real)
     for layer in spec.above:
-        kernel = ops.reshape(next(weights), (batch, layer.units, layer.inputs))
+        missing = -layer.inputs % BLOCK
+        if missing:
+            values = ops.pad(values, ((0, 0), (0, missing), (0, 0)))
+        blocks = (layer.inputs + missing) // BLOCK
+        kernel = ops.reshape(next(weights), (batch, blocks, layer.units, BLOCK))
         bias = ops.reshape(next(weights), (batch, layer.units, 1))
-        values = kept(activated(layer.activation, product(kernel, values, BLOCK) + bias), real)
+        sums = ops.sum(kernel @ ops.reshape(values, (batch, blocks, BLOCK, images)), axis=1)
+        values = kept(activated(layer.activation, sums + bias), real)
     return values
 
 

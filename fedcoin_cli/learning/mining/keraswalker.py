@@ -1,11 +1,12 @@
 """Counts along rankings in `keras.ops`: what `walker` is where the C kernel cannot count, and on a GPU.
 
-A row is one ranking of one block. Its coalitions' sums are running sums over the members' weighted values, taken
-`CHAIN` at a time, on which those of the next ones stand; divided by the coalitions' weights they are the averages.
-That holds for the first pre-activations of the block's images, of mixed labels, and for the weights above them alike:
-an addition a step, where a product of shares and values costs K of them. The rest is `engine`'s. Many rows are counted
-in a call, so that its overhead does not dominate. The roundings are those of `walks.c`: one of a value times its
-weight, at most CHAIN − 1 of a chain and one for each further chain, two of the division; nothing else is multiplied.
+A row is a block and some coalitions on the way of one ranking. Their averages of first pre-activations are one product
+of shares and the clients' values on the block's images, of mixed labels; those of the weights above them are another.
+The rest is `engine`'s. Many rows are counted in a call, so that its overhead does not dominate.
+
+What clients sent is taken times their weights once for all; where a client has joined its share is one over the
+coalition's weight. So a value has three roundings before min(K, CHAIN) + ceil(K / CHAIN) − 2 additions: two less than
+`tolerance` has for an average in all.
 """
 
 from typing import Any, Final
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.backend import devices, keras, ops, use_threads
-from fedcoin_cli.learning.mining.arithmetic import constant, kept
+from fedcoin_cli.learning.mining.arithmetic import constant, product
 from fedcoin_cli.learning.mining.engine import logits_of, stacked
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
@@ -23,12 +24,10 @@ from fedcoin_cli.learning.mining.rows import Rows, weighted_rows
 from fedcoin_cli.learning.mining.tolerance import CHAIN, wide
 from fedcoin_cli.learning.mining.walks import Counts, Orders
 
-_CPU_VALUES: Final = 1 << 21
-"""Values of a layer, or of kernels, that a call holds at a time on a CPU: 8 MiB, some hundredths of a second."""
+_CPU_VALUES: Final = 1 << 20
+"""Values of a layer, or of kernels, that a call holds at a time on a CPU: 4 MiB, some hundredths of a second."""
 _GPU_VALUES: Final = 1 << 26
-_LEAST_CHAIN: Final = 32
-"""So many coalitions are evaluated together where a whole chain of them has no room: 32 + K / 32 additions are no
-more than 64 + K / 64 for up to 2,048 clients."""
+_MOST_COALITIONS: Final = 128
 
 
 class KerasWalker:
@@ -52,14 +51,14 @@ class KerasWalker:
         rows = weighted_rows(partition, first or FirstLayer(game), int(partition.sizes.max()))
         self._real = "float64" if wide(game.spec) else "float32"
         self._weights = np.array(game.weights, np.float64)
-        together, self.rows = _sizes(game, rows.lanes)
+        self._steps, self.rows = _sizes(game, rows.lanes)
         inputs = [
             keras.Input(batch_shape=(self.rows,), name="blocks", dtype="int32"),
-            keras.Input(batch_shape=(self.rows, game.clients), name="orders", dtype="int32"),
-            keras.Input(batch_shape=(self.rows, game.clients), name="scales", dtype=self._real),
+            keras.Input(batch_shape=(self.rows, game.clients), name="joined", dtype="int32"),
+            keras.Input(batch_shape=(self.rows, self._steps), name="steps", dtype="int32"),
+            keras.Input(batch_shape=(self.rows, self._steps), name="scales", dtype=self._real),
         ]
-        layer = _Walks(game, rows, together)
-        self._model = keras.Model(inputs, layer(*inputs), name="walks")
+        self._model = keras.Model(inputs, _Walks(game, rows)(*inputs), name="walks")
         # TensorFlow is faster without XLA; elsewhere Keras' own choice: JAX would not compile at all without it.
         self._model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
         # The first call traces the graph, a second or two: not within a slice of mining.
@@ -83,27 +82,32 @@ class KerasWalker:
 
     def _counts(self, blocks: range, walked: Orders) -> Counts:
         """The counts of all coalitions on the way, (blocks, rankings, K)."""
+        clients = self.game.clients
+        orders = walked.reshape(-1, clients).astype(np.intp)
+        scales = self._weights.max() / np.cumsum(self._weights[orders], axis=1)
         places = np.repeat(np.array(blocks, np.int32), walked.shape[1])
-        rows = walked.reshape(-1, walked.shape[2]).astype(np.int32)
-        scales = (self._weights.max() / np.cumsum(self._weights[rows], axis=1)).astype(self._real)
-        counts = np.empty(rows.shape, np.int64)
-        for start in range(0, len(rows), self.rows):
-            # The compiled graph has one shape: the last batch is filled up with a row that is not read.
-            part = np.minimum(np.arange(start, start + self.rows), len(rows) - 1)
-            found = self._model.predict_on_batch([places[part], rows[part], scales[part]])
-            counts[start : start + self.rows] = found[: len(rows) - start]
-        return counts.reshape(walked.shape)
+        joined = np.argsort(orders, axis=1).astype(np.int32)
+        # The last steps of a ranking are filled up with the full coalition, the last call with a row: none is read.
+        parts = -(-clients // self._steps)
+        steps = np.minimum(np.arange(parts * self._steps, dtype=np.int32), clients - 1).reshape(parts, -1)
+        counts = np.empty((len(orders) * parts, self._steps), np.int64)
+        for start in range(0, len(counts), self.rows):
+            rows = np.minimum(np.arange(start, start + self.rows), len(counts) - 1)
+            ranking, part = np.divmod(rows, parts)
+            scale = scales[ranking[:, None], steps[part]].astype(self._real)
+            found = self._model.predict_on_batch([places[ranking], joined[ranking], steps[part], scale])
+            counts[start : start + self.rows] = found[: len(counts) - start]
+        return counts.reshape(len(orders), -1)[:, :clients].reshape(walked.shape)
 
 
 class _Walks(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
-    """Blocks (rows,), orders and scales (rows, K) → counts (rows, K) int32."""
+    """Blocks (rows,), when clients joined (rows, K), steps and scales (rows, steps) → counts (rows, steps) int32."""
 
-    def __init__(self, game: Game, rows: Rows, together: int) -> None:
+    def __init__(self, game: Game, rows: Rows) -> None:
         self.real = "float64" if wide(game.spec) else "float32"
         super().__init__(name="walks", trainable=False, dtype=self.real)
-        self._spec, self._clients, self._together = game.spec, game.clients, together
-        self._lanes = rows.lanes
-        self._first = constant(self, "first", rows.values.reshape(len(rows.values) * game.clients, -1))
+        self._spec, self._lanes = game.spec, rows.lanes
+        self._first = constant(self, "first", rows.values.reshape(*rows.values.shape[:2], -1))
         self._labels = self.add_weight(
             name="labels", shape=rows.labels.shape, initializer="zeros", trainable=False, dtype="int32"
         )
@@ -113,50 +117,37 @@ class _Walks(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
             constant(self, f"upper_{index}", relative * part) for index, part in enumerate(stacked(game))
         ]
 
-    def call(self, blocks: Any, orders: Any, scales: Any) -> Any:
-        """Chain by chain, each on the sums of those before it."""
-        labels = ops.take(self._labels, blocks, axis=0)
-        # Client j of block b is row b·K + j of the first pre-activations, and row j of all weights.
-        sources = [(self._first, blocks[:, None] * self._clients + orders)]
-        sources += [(part, orders) for part in self._upper]
-        sums: list[Any] = [None] * len(sources)
-        counts = []
-        for start in range(0, self._clients, self._together):
-            some = slice(start, min(start + self._together, self._clients))
-            averages = []
-            for index, (part, places) in enumerate(sources):
-                running = self._running(part, places[:, some], sums[index])
-                sums[index] = running[:, -1:]
-                averages.append(running * scales[:, some, None])
-            counts.append(self._right(averages, labels))
-        return ops.concatenate(counts, axis=1)
-
-    def _running(self, part: Any, places: Any, before: Any) -> Any:
-        """The sums of the first, the first two, … of these members and of all those before them."""
-        running = ops.cumsum(ops.cast(ops.take(part, places, axis=0), self.real), axis=1)
-        return kept(running if before is None else running + before, self.real)
-
-    def _right(self, averages: list[Any], labels: Any) -> Any:
-        """How many images each aggregate (rows, coalitions, …) labels as they are labelled; label −1: no image."""
-        rows, number = averages[0].shape[:2]
-        values, *upper = (ops.reshape(part, (rows * number, part.shape[2])) for part in averages)
-        values = ops.reshape(values, (rows * number, self._spec.first_values, self._lanes))
+    def call(self, blocks: Any, joined: Any, steps: Any, scales: Any) -> Any:
+        """Averages of the rows' coalitions, then what they label correctly."""
+        number, clients = steps.shape[1], joined.shape[1]
+        members = ops.cast(joined[:, None, :] <= steps[:, :, None], self.real)
+        shares = members * scales[:, :, None]
+        together = ops.reshape(shares, (-1, clients))
+        first = ops.cast(ops.take(self._first, blocks, axis=0), self.real)
+        values = ops.reshape(product(shares, first, CHAIN), (-1, self._spec.first_values, self._lanes))
+        upper = [product(together, ops.cast(part, self.real), CHAIN) for part in self._upper]
         logits = logits_of(self._spec, values, upper, self.real)
-        logits = ops.reshape(logits, (rows, number, self._spec.classes, self._lanes))
-        wanted = labels[:, None, None, :]
-        own = ops.take_along_axis(
-            logits, ops.maximum(wanted, 0) + ops.zeros_like(logits[:, :, :1], "int32"), 2
-        )
-        classes = ops.reshape(ops.arange(self._spec.classes, dtype="int32"), (1, 1, -1, 1))
-        ahead = ops.where(classes < wanted, own > logits, own >= logits)
-        right = ops.logical_and(ops.all(ahead, axis=2), labels[:, None, :] >= 0)
-        return ops.sum(ops.cast(right, "int32"), axis=2)
+        logits = ops.reshape(logits, (-1, number, self._spec.classes, self._lanes))
+        return _correct(logits, ops.take(self._labels, blocks, axis=0)[:, None, None, :])
+
+
+def _correct(logits: Any, labels: Any) -> Any:
+    """How many images coalitions label right, (rows, steps), from logits (rows, steps, classes, images).
+
+    `labels` are (rows, 1, 1, images); −1 where there is no image.
+    """
+    classes = ops.reshape(ops.arange(logits.shape[2], dtype="int32"), (1, 1, -1, 1))
+    own = ops.sum(ops.where(classes == labels, logits, ops.zeros_like(logits)), axis=2, keepdims=True)
+    ahead = ops.where(classes < labels, own > logits, own >= logits)
+    right = ops.logical_and(ops.all(ahead, axis=2), labels[:, :, 0] >= 0)
+    return ops.sum(ops.cast(right, "int32"), axis=2)
 
 
 def _sizes(game: Game, lanes: int) -> tuple[int, int]:
-    """How many coalitions of a row are evaluated together, and how many rows are counted in a call."""
+    """How many coalitions make a row, and how many rows are counted in a call."""
     spec, room = game.spec, _GPU_VALUES if devices() == "gpu" else _CPU_VALUES
     weights = sum(int(np.prod(shape)) for shape in spec.weight_shapes[len(spec.first.weight_shapes) :])
-    values = max(lanes * max(spec.widest, spec.laid_out), weights)
-    together = CHAIN if CHAIN * values <= room else _LEAST_CHAIN
-    return together, max(1, room // (values * min(together, game.clients)))
+    fitting = max(1, room // max(lanes * max(spec.widest, spec.laid_out), weights))
+    parts = -(-game.clients // min(fitting, _MOST_COALITIONS))
+    steps = -(-game.clients // parts)
+    return steps, max(1, fitting // steps)
