@@ -27,6 +27,8 @@ _SAFE_SHARE: Final = 0.8
 # About how long a slice of walking takes: its owner looks for other work in between.
 _SLICE_S: Final = 0.1
 _FIRST_BLOCKS: Final = 16
+# With so many rankings a part nearly all is counted in the cache.
+_RANKINGS_A_PART: Final = 10
 # How many clients' joinings are laid out at a time where nobody waits for a slice.
 _RESTORED_AT_ONCE: Final = 1 << 20
 # From here on the bound on payments foretells how many more rankings a wanted one takes.
@@ -279,8 +281,13 @@ class Session:
         part.blocks_done = blocks.stop
 
     def _next_part(self) -> _Part:
-        """As many rankings as a slice of all blocks takes."""
-        part = self._part_of(max(1, self._blocks_at_once // len(self.terms.sizes)))
+        """As many rankings as a slice of all blocks takes, or a few more.
+
+        What a block needs comes from memory once a part. A part that RUNTIME cuts off is lost, so it is small beside
+        what has been walked.
+        """
+        few = min(_RANKINGS_A_PART, self._rankings // 8)
+        part = self._part_of(max(1, few, self._blocks_at_once // len(self.terms.sizes)))
         self._blocks_at_once = max(1, self._blocks_at_once // len(part.rankings))
         return part
 
