@@ -22,7 +22,7 @@ from fedcoin_cli.learning.mining.checking import (
 from fedcoin_cli.learning.mining.game import Game, member_bits
 from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Reference
-from fedcoin_cli.learning.mining.sampling import Utility, Walker
+from fedcoin_cli.learning.mining.sampling import Utility
 from fedcoin_cli.learning.mining.table import (
     Claim,
     Place,
@@ -150,7 +150,7 @@ def faked(game: BlockGame, data: bytearray, entries: Counts) -> bytes:
 @pytest.mark.parametrize(("blocks", "rankings"), [(300, 126), (100, 10)])
 @pytest.mark.parametrize("shape", ["spread", "rankings"])
 def test_few_false_counts_are_found(shape: str, blocks: int, rankings: int) -> None:
-    """0.2% false entries, spread over the table or as whole rankings of single blocks: found in 99 of 100 of 200 trials.
+    """0.2% false entries, spread out or whole rankings of single blocks, are found in 99 of 100 trials of 200.
 
     What is found is false, and any judge agrees.
     """
@@ -257,7 +257,7 @@ def test_raised_beyond_two_epsilon_accepted_beyond_one(
     assert one.is_wrong(data, made, entry) == accepted
 
 
-def test_the_budget_ends_the_draws(near_game: BlockGame) -> None:
+def test_the_budget_ends_the_draws() -> None:
     """Once the time is over nothing more is drawn, and one batch of disputed entries is judged in any case."""
     ticks = itertools.count()
     game = random_game(5, [16] * 1_000, seed=4)
