@@ -207,9 +207,19 @@ def open_missing_streams() -> None:
 
 def abandon_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's own flush at exit cannot fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _abandon(sys.stdout)
+
+
+def _abandon(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print(stream: TextIO, *lines: str) -> None:
-    stream.write("".join(f"{line}\n" for line in lines))
-    stream.flush()
+    """What stderr does not take is dropped: the exit code must still say how the command itself ended."""
+    try:
+        stream.write("".join(f"{line}\n" for line in lines))
+        stream.flush()
+    except OSError:
+        if stream is not sys.stderr:
+            raise
+        _abandon(stream)

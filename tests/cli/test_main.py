@@ -77,6 +77,18 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("words", [("balance", "-C", "nowhere"), ("config", "show", "-C", "nowhere")])
+def test_words_that_nobody_can_hear_change_no_exit_code(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The place of stderr is full, or can only be read: the code is still that of what went wrong."""
+    for place, mode in (("/dev/full", os.O_WRONLY), ("/dev/null", os.O_RDONLY)):
+        unwritable = os.open(place, mode)
+        done = subprocess.run(
+            [PROGRAM, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=unwritable, check=False
+        )
+        os.close(unwritable)
+        assert (done.returncode, done.stdout) == (4, b"")
+
+
 def test_the_exit_code_is_returned(tmp_path: Path) -> None:
     """`main` returns what the shell gets."""
     assert main(["--version"]) == 0

@@ -13,6 +13,7 @@ from shell import fedcoin
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.reasons.overview import Overview, overview
 from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.cli.certainty_lines import both_errors
 from fedcoin_cli.cli.report_page import page
 from fedcoin_cli.cli.svg import Scale
 from fedcoin_cli.contract.settlement import settle
@@ -99,11 +100,12 @@ def test_bars_say_what_the_ledger_says(view: Overview, made: MinedRound) -> None
     for one, width, value in zip(drawn, widths, values.values(), strict=True):
         assert width == pytest.approx(scale * float(abs(value)), abs=0.02)
         assert (one.get("class") == "loss") == (value < 0)
-    assert picture.errors_pp is not None
-    assert picture.from_tables
+    assert picture.certainty is not None
+    assert picture.certainty.mining
+    errors = [float(error) for error in both_errors(picture.report, picture.certainty)]
     whiskers = [re.match(r"M(\S+) \S+?H(\S+?)M", one.get("d", "")) for one in marks(root, "path", "whisker")]
     assert len(whiskers) == 5
-    for whisker, error in zip(whiskers, picture.errors_pp, strict=True):
+    for whisker, error in zip(whiskers, errors, strict=True):
         assert whisker is not None
         assert float(whisker[2]) - float(whisker[1]) == pytest.approx(4 * error * scale, abs=0.05)
 
@@ -172,7 +174,7 @@ def test_values_that_no_score_can_be(tmp_path: Path) -> None:
         (maker.reveal(task, 1, miner, sums=far) for miner in maker.miners), key=attrgetter("miner")
     )
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, ())))
     workspace = place(tmp_path / "workspace", maker)
     said = fedcoin("report", "-o", "page.html", folder=workspace.root)

@@ -12,7 +12,7 @@ from ledger_store.transaction import Transfer
 
 
 def task_of(maker: ChainMaker) -> str:
-    return next(iter(maker.tip.state.tasks))
+    return next(iter(maker.records))
 
 
 def test_a_task(workspace: Workspace, maker: ChainMaker) -> None:

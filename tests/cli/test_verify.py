@@ -10,7 +10,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 
 def names(maker: ChainMaker) -> tuple[str, str]:
     """The ids of the task and of the transfer."""
-    return next(iter(maker.tip.state.tasks)), str(getattr(maker.blocks[3].transactions[0], "id", ""))
+    return next(iter(maker.records)), str(getattr(maker.blocks[3].transactions[0], "id", ""))
 
 
 def test_a_settlement_is_proven_elsewhere(workspace: Workspace, maker: ChainMaker, tmp_path: Path) -> None:

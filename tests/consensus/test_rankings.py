@@ -33,7 +33,7 @@ BYTES = st.binary(min_size=32, max_size=32)
 
 
 class Stream:
-    """Draws as the protocol's text has them: two bytes at a time; what is above the last whole multiple is passed over."""
+    """Draws by the protocol's text: two bytes at a time; above the last whole multiple they are passed over."""
 
     def __init__(self, tag: bytes, *parts: bytes) -> None:
         self.data, self.place = hashlib.shake_256(tag + b"\0" + b"".join(parts)).digest(20_000), 0
@@ -56,7 +56,7 @@ def number(value: int) -> bytes:
 
 
 def slow_square(seed: bytes, key: bytes, block: int, which: int, clients: int) -> list[list[int]]:
-    """All rows: the base order with every client moved on along the circle by 0, 1, 2, …"""
+    """All rows: the base order with every client moved on along the circle by 0 to K − 1 places."""
     stream = Stream(b"fedcoin/v1/ranking", seed, key, number(block), number(which))
     circle = stream.shuffled(list(range(clients)))
     base = [0, *stream.shuffled(list(range(1, clients)))]

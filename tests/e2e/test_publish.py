@@ -190,9 +190,9 @@ def asked(network: Workspace, **changes: str) -> Wanted:
 
 
 def final_tasks(requester: Requester) -> dict[str, str]:
-    """The states of all tasks, as the miners have them now."""
+    """The states of all unfinished tasks, and of those that ended meanwhile, as the miners have them now."""
     requester.connect()
-    return {task: record.state for task, record in requester.state.tasks.items()}
+    return {task: record.state for task, record in requester.records.items()}
 
 
 def test_paying(network: Workspace) -> None:

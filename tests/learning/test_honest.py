@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fedcoin_cli.learning.mining.memo import Memo
+from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy
 
 from fedcoin_cli.learning.mining.checking import Checker
 from fedcoin_cli.learning.mining.choice import Kind, engine_for
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.memo import Memo
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.table import TableTerms, decode, encode_exact
 from fedcoin_cli.learning.model import Dense, ModelSpec

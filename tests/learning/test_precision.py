@@ -4,6 +4,7 @@ from math import inf, sqrt
 import numpy as np
 import numpy.typing as npt
 import pytest
+from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy, proxy_sums
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import on_grid, rows_per_square
@@ -14,7 +15,6 @@ from fedcoin_cli.learning.mining.precision import (
     payment_errors,
     square_means,
 )
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy, proxy_sums
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Session, Stakes
 from fedcoin_cli.learning.mining.table import TableTerms

@@ -9,11 +9,10 @@ from fedcoin_cli.learning.build import build, seed_spec
 from fedcoin_cli.learning.datasets import Dataset, load
 from fedcoin_cli.learning.mining import game as game_module
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.proxy import make_proxy
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.training import Trained, train_round
-from fedcoin_cli.learning.weights import write_proxy, write_test, write_update
+from fedcoin_cli.learning.weights import write_test, write_update
 from ledger_store.errors import RoundFilesInvalid
 
 
@@ -82,9 +81,6 @@ def test_round_files_make_a_game(round_files: RoundFiles, trained: Trained) -> N
     game = Game.load(round_files, [update.examples for update in trained.updates], empty=40)
     assert (game.clients, game.images, game.full, game.empty) == (4, 397, 15, 40)
     np.testing.assert_array_equal(game.updates[2][0], trained.updates[2].weights[0])
-    write_proxy(proxy := round_files.model.parent / "proxy.safetensors", make_proxy(game))
-    files = RoundFiles(round_files.model, round_files.test, round_files.updates, proxy)
-    assert Game.load(files).logits is not None
 
 
 def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
@@ -99,7 +95,16 @@ def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
     assert caught.value.where == str(round_files.model)
 
 
-@pytest.mark.parametrize("limit", ["MAX_ACTIVATION_BYTES", "MAX_COALITION_FLOP", "MAX_FIRST_LAYER_FLOP"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "MAX_ACTIVATION_BYTES",
+        "MAX_COALITION_FLOP",
+        "MAX_FIRST_LAYER_FLOP",
+        "MAX_IMAGE_FLOP",
+        "MAX_CHUNK_FLOP",
+    ],
+)
 def test_games_beyond_a_miner_are_refused(
     limit: str, round_files: RoundFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +113,8 @@ def test_games_beyond_a_miner_are_refused(
         "MAX_ACTIVATION_BYTES": 4 * 4 * 397 * 128,
         "MAX_COALITION_FLOP": 2 * 397 * 128 * 10,
         "MAX_FIRST_LAYER_FLOP": 2 * 4 * 397 * 64 * 128,
+        "MAX_IMAGE_FLOP": 2 * 64 * 128 + 2 * 128 * 10,
+        "MAX_CHUNK_FLOP": 2 * 4 * 64 * 128,
     }
     monkeypatch.setattr(game_module, limit, needs[limit])
     Game.load(round_files)
@@ -146,9 +153,9 @@ for name in ("training", "build", "mining.engine"):
 
 
 def test_checks_need_no_keras() -> None:
-    """Round files, tables, the proxy, exact values and the reference are NumPy: no Keras, no TensorFlow."""
+    """Round files, tables, exact values and the reference are NumPy: no Keras, no TensorFlow."""
     names = ("weights", "model", "splits", "datasets")
-    mining = ("table", "proxy", "exact", "reference", "admission", "checking", "sampling")
+    mining = ("table", "exact", "reference", "admission", "checking", "sampling")
     modules = [*names, *(f"mining.{name}" for name in mining)]
     imports = "; ".join(f"import fedcoin_cli.learning.{name}" for name in modules)
     heavy = "{'keras', 'tensorflow', 'sklearn', 'scipy'}"

@@ -52,7 +52,7 @@ def test_every_coin_is_in_the_journal(maker: ChainMaker, journal: list[Entry]) -
     assert all(sum(one.micro for one in entry.postings) == 0 for entry in journal)
     held, state = balances(journal), maker.tip.state
     assert held.pop(SUPPLY) == -maker.genesis.supply_micro
-    assert held.pop(ESCROW) == sum(state.tasks[task].escrow_micro for task in state.queue) == 11 * COIN
+    assert held.pop(ESCROW) == sum(record.escrow_micro for record in state.tasks.values()) == 11 * COIN
     assert {account: micro for account, micro in held.items() if micro} == {
         account: micro for account, micro in state.balances.items() if micro
     }

@@ -46,7 +46,7 @@ def end_of(path: Path, *, refund: bool) -> State:
         raise LedgerInvalid(message, where=str(path), hint=hint)
     end = seen.at(report.certified_to or 0) or initial(read_genesis(path))
     if end.queue and not refund:
-        record = end.tasks[end.queue[0]]
+        record = next(iter(end.tasks.values()))
         price = format_micro(record.escrow_micro)
         message = f"task {record.task.id[:16]} is {record.state}: {price} FedCoin stand in escrow"
         hint = (

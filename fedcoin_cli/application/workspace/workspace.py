@@ -159,7 +159,7 @@ class Workspace:
             with open_file(self.genesis_file) as file:
                 return Genesis.from_line(file.read(GENESIS_BYTES_MAX + 2).rstrip(b"\n"))
         except (Malformed, OSError) as error:
-            hint = "restore it from a backup or from another member: it never changes"
+            hint = "restore it from a backup or from another member: it never changes; or it is another version's"
             reason = error.message if isinstance(error, FedCoinError) else error.strerror
             raise LedgerInvalid(f"{reason}", where=str(self.genesis_file), hint=hint) from error
 

@@ -35,7 +35,7 @@ def run(
         wanted = sorted(state.balances) if who is None else [names.address(who)]
         accounts = [(names.name(one), one, format_micro(state.balances.get(one, 0))) for one in wanted]
         accounts.sort()
-        locked = [state.tasks[task] for task in state.queue]
+        locked = state.tasks.values()
         escrow = [(one.task.id, one.task.sender, format_micro(one.escrow_micro)) for one in locked]
         data = {
             "ledger": str(books.path),

@@ -39,7 +39,7 @@ def run(
     with open_books(call) as books:
         for block in books.blocks():
             chosen = [
-                one for one in block.transactions if address is None or concerns(books.state, one, address)
+                one for one in block.transactions if address is None or concerns(books.history, one, address)
             ]
             if chosen:
                 found.append((block, chosen))

@@ -40,10 +40,9 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
         return KernelEngine(game, first, threads or os.cpu_count() or 1)
-    from fedcoin_cli.learning.mining.convnet import ConvEngine
     from fedcoin_cli.learning.mining.engine import UtilityEngine
 
-    return (ConvEngine if game.spec.features else UtilityEngine)(game, first, threads)
+    return UtilityEngine(game, first, threads)
 
 
 def walker_for(
@@ -54,7 +53,9 @@ def walker_for(
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
         return KernelWalker(game, partition, first, threads or os.cpu_count() or 1)
-    raise NotImplementedError
+    from fedcoin_cli.learning.mining.keraswalker import KerasWalker
+
+    return KerasWalker(game, partition, first, threads)
 
 
 def enumeration_for(

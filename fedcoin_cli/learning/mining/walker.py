@@ -15,6 +15,7 @@ from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.partition import Partition
+from fedcoin_cli.learning.mining.rows import weighted_rows
 from fedcoin_cli.learning.mining.tolerance import wide
 from fedcoin_cli.learning.mining.walks import Counts, Orders
 
@@ -26,10 +27,7 @@ LIFT: Final = 2.0**16
 
 _BLOCKS_AT_ONCE: Final = 4
 _RELU: Final = {"linear": 0, "relu": 1}
-_NO_IMAGE: Final = -1
 
-Floats = npt.NDArray[np.float32]
-Int32s = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -62,22 +60,21 @@ class KernelWalker:
         self._weights = np.array(game.weights, np.float64)
         # The largest weight becomes 1: sums stay as small as one client's values times K.
         self._relative = self._weights / max(game.weights)
-        rows = -(-partition.sizes // LANES)
-        self._starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int32)
-        self._first, self._labels = self._in_rows(first or FirstLayer(game))
+        self._rows = weighted_rows(partition, first or FirstLayer(game), LANES)
         self._upper = self._stacked()
+        self._ends = self._found_ends()
 
     def ends(self) -> tuple[Counts, Counts]:
         """u(∅), which is 0 without a baseline and else what it counts, and u(full) of each block, (blocks,)."""
-        baseline = self.game.baseline
-        if baseline is None:
-            return np.zeros(self._blocks, np.int64), self.full()
-        return KernelWalker(self.game.of_update(baseline), self._partition).full(), self.full()
+        return self._ends
 
-    def full(self) -> Counts:
-        """u(full) of each block, (blocks,)."""
-        everyone = np.tile(np.arange(self.game.clients, dtype=np.uint16), (self._blocks, 1, 1))
-        return self._counts(range(self._blocks), everyone, self.game.clients)[:, 0, -1].astype(np.int64)
+    def _found_ends(self) -> tuple[Counts, Counts]:
+        number, baseline = self._blocks, self.game.baseline
+        everyone = np.tile(np.arange(self.game.clients, dtype=np.uint16), (number, 1, 1))
+        full = self._counts(range(number), everyone, self.game.clients)[:, 0, -1].astype(np.int64)
+        if baseline is None:
+            return np.zeros(number, np.int64), full
+        return KernelWalker(self.game.of_update(baseline), self._partition).ends()[1], full
 
     def walk(self, blocks: range, walked: Orders) -> Bytes:
         """Counts (blocks, rankings, K − 1) of the proper coalitions on the way of `walked` (blocks, rankings, K)."""
@@ -101,33 +98,16 @@ class KernelWalker:
         """One thread, with memory of its own."""
         row, widest, size = LANES * int(self._units[0]), int(self._units.max()), self._upper.shape[1]
         memory = aligned((max(row, size) + 2 * row + 5 * size + 2 * LANES * widest,), self._real)
-        offsets = self._starts[blocks.start :]
+        offsets = self._rows.starts[blocks.start :]
         for start in starts:
             self._function(
-                *(pointer(self._first), pointer(self._labels), pointer(offsets)),
+                *(pointer(self._rows.values), pointer(self._rows.labels), pointer(offsets)),
                 *(start, min(start + _BLOCKS_AT_ONCE, len(blocks)), self.game.clients),
                 *(pointer(walked), walked.shape[1], counts.shape[2]),
                 *(pointer(self._units), len(self._relu), self.game.spec.classes, pointer(self._relu)),
                 *(pointer(self._upper), size, pointer(self._weights), max(self.game.weights) / LIFT),
                 *(pointer(memory), widest, pointer(counts)),
             )
-
-    def _in_rows(self, first: FirstLayer) -> tuple[Floats, Int32s]:
-        """Pre-activations by weight, (rows, K, units, LANES), and labels, (rows, LANES); no image has label −1."""
-        clients, rows, partition = self.game.clients, int(self._starts[-1]), self._partition
-        within = np.arange(len(partition.images)) - np.repeat(partition.starts[:-1], partition.sizes)
-        row = np.empty(len(partition.images), np.int64)
-        row[partition.images] = np.repeat(self._starts[:-1], partition.sizes) + within // LANES
-        lane = np.empty_like(row)
-        lane[partition.images] = within % LANES
-        laid = aligned((rows, clients, int(self._units[0]), LANES), np.float32)
-        labels = np.full((rows, LANES), _NO_IMAGE, np.int32)
-        labels[row, lane] = self.game.test.labels
-        scale = self._relative[:, None, None]
-        for chunk, (_, positions) in enumerate(first.chunks):
-            scaled = (first.block(chunk) * scale).astype(np.float32)
-            laid[row[positions], :, :, lane[positions]] = scaled.transpose(2, 0, 1)
-        return laid, labels
 
     def _stacked(self) -> npt.NDArray[Any]:
         """Each client's layers above the first by weight, padded to whole tiles: kernels and biases, (K, …)."""

@@ -22,6 +22,7 @@
    twice: what stands below its #else is compiled for float and for double. */
 
 #ifndef REAL
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__AVX512F__)
@@ -249,7 +250,7 @@ void WALK(
                     const narrow *joining = (const narrow *)(rows + order[s] * row);
                     const narrow *later = (const narrow *)(rows + next * row);
                     const REAL *below = (const REAL *)(far ? one.sum : one.next);
-                    const reals *sum = s % CHAIN ? x : zero, *stands = far ? base : 0;
+                    const reals *sum = s % CHAIN ? x : zero;
                     weight += weights[order[s]];
                     REAL scale = factor / weight;
                     if (far && s % CHAIN == 0)
