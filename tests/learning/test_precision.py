@@ -203,7 +203,8 @@ def test_payment_errors_at_the_kink() -> None:
     assert far[2] == 0
     near = payment_errors(np.array([60.0, 40.0, -1.0]), covariance, 1000)
     assert near[2] > 0
-    assert near[0] >= far[0]
+    # The third client's share of the sum moves the others' payments as well.
+    assert near[0] > 1.05 * far[0]
     assert payment_errors(np.array([-1.0, -2.0, 0.0]), covariance, 1000).tolist() == [inf] * 3
 
 
