@@ -123,6 +123,9 @@ def test_coalitions_are_those_of_walking_one_by_one(kind: str, monkeypatch: pyte
 
 def test_many_clients_have_wide_masks() -> None:
     """Of 70 clients a coalition is told by its whole mask."""
+    keys = np.zeros((2, 9), np.uint8)
+    keys[1, 8] = 1  # client 64
+    assert len(np.unique(room._sortable(keys))) == 2
     draw = np.random.default_rng(3)
     clients, sizes = 70, np.array([16, 16])
     game = random_game(2, sizes)
