@@ -18,7 +18,7 @@ from fedcoin_cli.learning.mining.precision import payment_errors
 from fedcoin_cli.learning.mining.reasons import agreed, convergence, reasons, test_set_error
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Plan, Session, Stakes
-from fedcoin_cli.learning.mining.table import Claim, derive, encode_exact
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact
 
 test_set_error.__test__ = False  # type: ignore[attr-defined]  # a function of the room, no test
 
@@ -129,7 +129,7 @@ def test_many_clients_have_wide_masks() -> None:
     draw = np.random.default_rng(3)
     clients, sizes = 70, np.array([16, 16])
     game = random_game(2, sizes)
-    terms = room.TableTerms(clients, sizes, 0)
+    terms = TableTerms(clients, sizes, 0)
     claim = Claim(SEED, bytes(32), 3, exact=False)
     data = bytes([0, 0, 9, 9, *draw.integers(0, 17, 2 * 3 * 69).tolist()])
     sums = derive(data, claim, terms)
