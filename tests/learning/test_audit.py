@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 from evidenced import evidenced
 from memory import peak_bytes
+from mined import MinedRound
 
 from fedcoin_cli.application.auditing.audit import Plan, read_ledger
 from fedcoin_cli.learning.audit import FREE_S, PAID_S, Depth, Verdict, granted_s, recompute
+from fedcoin_cli.learning.mining.sampling import Estimator
 
 
 @pytest.mark.parametrize(("clients", "exact"), [(4, False), (4, True), (40, True)])
@@ -55,3 +57,17 @@ def test_what_a_task_may_take(tmp_path: Path) -> None:
     free = replace(task, price_micro=0)
     assert (granted_s(free), granted_s(task)) == (FREE_S, PAID_S)
     assert granted_s(replace(task, runtime_ms=36_000_000)) == 3_600
+
+
+@pytest.mark.parametrize("estimator", ["balanced", "exact"])
+def test_whole_tables_of_both_kinds_are_recomputed(tmp_path: Path, estimator: Estimator) -> None:
+    """Every count of honest tables is found right; of a sample of none, what moves values most is looked at."""
+    made = MinedRound(tmp_path, estimator=estimator, rankings=6)
+    _, cases = read_ledger(made.maker.write(tmp_path / "ledger"), Plan(4))
+    whole = recompute(cases, made.store.path, Depth(None, 2, inf))
+    assert (whole.findings, whole.skipped, whole.tables) == ([], [], 3)
+    # Three tables of four clients and 60 images in four blocks.
+    assert whole.recomputed == whole.claimed == 3 * (15 if estimator == "exact" else 4 * (2 + 6 * 3))
+    few = recompute(cases, made.store.path, Depth(0, 1, inf))
+    assert few.recomputed == 3 * (9 if estimator == "exact" else 8)
+    assert (few.findings, len(few.skipped)) == ([], 1)

@@ -150,7 +150,7 @@ def faked(game: BlockGame, data: bytearray, entries: Counts) -> bytes:
 @pytest.mark.parametrize(("blocks", "rankings"), [(300, 126), (100, 10)])
 @pytest.mark.parametrize("shape", ["spread", "rankings"])
 def test_few_false_counts_are_found(shape: str, blocks: int, rankings: int) -> None:
-    """0.2% false entries, spread or as whole rankings of single blocks, are found in 99 of 100 of 200 trials.
+    """0.2% false entries, spread out or whole rankings of single blocks, are found in 99 of 100 trials of 200.
 
     What is found is false, and any judge agrees.
     """

@@ -8,6 +8,7 @@ from fedcoin_cli.learning.mining import admission, forward
 from fedcoin_cli.learning.mining import reference as intervals
 from fedcoin_cli.learning.mining.admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.mining.game import Game, member_bits
+from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.model import Dense, ModelSpec
 from fedcoin_cli.learning.weights import TestSet, Weights
@@ -133,6 +134,48 @@ def test_exact_ties_go_to_the_lowest_class(make_game: Make) -> None:
     bound = Reference(with_update(game, 0, zero)).intervals([1])[0]
     right = (game.test.labels == 0).sum()
     assert (bound.lo, bound.count, bound.hi) == (right, right, right)
+
+
+def nearly_tied(game: Game) -> Game:
+    """Two classes of all updates nearly the same: rounding decides many images."""
+    updates = []
+    for number, update in enumerate(game.updates):
+        *below, kernel, bias = (weights.copy() for weights in update)
+        kernel[:, 1] = kernel[:, 0] + np.float32(3e-7) * (1 + number)
+        bias[1] = bias[0]
+        updates.append((*below, kernel, bias))
+    return replace(game, updates=tuple(updates))
+
+
+@pytest.mark.parametrize("model", [DEEP, SINGLE, None], ids=["deep", "single", "usual"])
+@pytest.mark.parametrize("size", [1, 7, 16, 255])
+def test_blocks_add_up_to_all_images(size: int, model: ModelSpec | None, make_game: Make) -> None:
+    """lo, count and hi of the blocks, each of mixed labels, are together those of all images, at ε and at 2ε."""
+    game = make_game(5, 150) if model is None else make_game(5, 150, model=model)
+    reference = Reference(nearly_tied(game))
+    blocks = partition(game.test.labels, size, bytes(32))
+    members = member_bits(range(1, 32), 5)
+    for factor in (1, 2):
+        sums = sum(
+            reference.block_intervals(blocks.block(number), members, factor) for number in range(len(blocks))
+        )
+        whole = reference.intervals(range(1, 32), factor)
+        assert np.array(sums).tolist() == [[one.lo, one.count, one.hi] for one in whole]
+        assert model is not None or any(one.lo < one.hi for one in whole)
+
+
+def test_some_images_of_any_labels_are_counted_one_by_one(make_game: Make) -> None:
+    """Images in any order and of any labels: right where its class has the first largest logit, in ties as well."""
+    game = make_game(4, 60)
+    game = with_update(game, 1, scaled(game.updates[1], 0))
+    reference, draw = Reference(game), np.random.default_rng(5)
+    for size in (1, 5, 33):
+        positions = draw.permutation(60)[:size]
+        some = replace(game, test=TestSet(game.test.images[positions], game.test.labels[positions]))
+        found = reference.block_intervals(positions, member_bits(range(1, 16), 4))
+        assert found[:, 1].tolist() == [plain_count(some, mask) for mask in range(1, 16)]
+        zeros = (some.test.labels == 0).sum()
+        assert found[1].tolist() == [zeros, zeros, zeros]
 
 
 def test_wider_factor_contains_narrower(make_game: Make) -> None:
