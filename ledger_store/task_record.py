@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from ledger_store.canonical import tagged_hash
 from ledger_store.errors import refuse
 from ledger_store.genesis import Genesis
+from ledger_store.outcome import TaskState
 from ledger_store.transaction import Commit, Task
 
-QUEUED, OPEN, CLOSED = "QUEUED", "OPEN", "CLOSED"
-SETTLED, REFUNDED, CANCELLED = "SETTLED", "REFUNDED", "CANCELLED"
+QUEUED, OPEN, CLOSED = TaskState.QUEUED, TaskState.OPEN, TaskState.CLOSED
+SETTLED, REFUNDED, CANCELLED = TaskState.SETTLED, TaskState.REFUNDED, TaskState.CANCELLED
 UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
 
 
@@ -35,7 +36,7 @@ class TaskRecord:
 
     task: Task
     height: int
-    state: str = QUEUED
+    state: TaskState = QUEUED
     attempt: int = 1
     seed: str | None = None
     opened_height: int = 0
