@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from ledger_store.block import Block
 from ledger_store.chain import replay, start
 from ledger_store.genesis import Genesis
-from ledger_store.task_record import TaskRecord
+from ledger_store.outcome import Outcome
+from ledger_store.task_record import UNFINISHED, TaskRecord
 from ledger_store.transaction import Cancel, Task, Transaction, Transfer
 
 
@@ -45,8 +46,10 @@ def ended_by(transaction: Transaction) -> str | None:
     """The task that a transaction of a valid block ends, if it ends one."""
     if isinstance(transaction, Transfer | Task):
         return None
-    if isinstance(transaction, Cancel) or (
-        transaction.outcome is not None and transaction.outcome.state.ended
-    ):
+    if isinstance(transaction, Cancel) or _ends(transaction.outcome):
         return transaction.task
     return None
+
+
+def _ends(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.state not in UNFINISHED

@@ -5,7 +5,6 @@ escrow the fold's.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from ledger_store.amount import SUPPLY_MAX_MICRO
@@ -13,26 +12,6 @@ from ledger_store.errors import Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
 from ledger_store.keys import ADDRESS_LENGTH
-
-
-class TaskState(StrEnum):
-    """Where a task stands: three states of unfinished tasks, then three ends (`task_record` draws the ways)."""
-
-    QUEUED = "QUEUED"
-    OPEN = "OPEN"
-    CLOSED = "CLOSED"
-    SETTLED = "SETTLED"
-    REFUNDED = "REFUNDED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing follows it."""
-        return self in _ENDS
-
-
-_ENDS = frozenset({TaskState.SETTLED, TaskState.REFUNDED, TaskState.CANCELLED})
-_FOLLOWING = (TaskState.OPEN, TaskState.SETTLED, TaskState.REFUNDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +46,7 @@ class Outcome:
     `denominator`.
     """
 
-    state: TaskState
+    state: str
     winner: str | None
     distance: tuple[int, int] | None
     shapley: tuple[int, ...] | None
@@ -80,7 +59,7 @@ class Outcome:
             "distance": None if self.distance is None else [str(part) for part in self.distance],
             "pay": self.pay.to_json(),
             "shapley": None if self.shapley is None else [str(value) for value in self.shapley],
-            "state": self.state.value,
+            "state": self.state,
             "winner": self.winner,
         }
 
@@ -109,7 +88,7 @@ def read_outcome(value: Any) -> Outcome:
     if shapley is not None and len(shapley) != len(pay.clients):
         raise Malformed("outcome: every client has a value and a payment")
     return Outcome(
-        state=TaskState(reader.choice("state", _FOLLOWING)),
+        state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
         winner=reader.optional_hex("winner", ADDRESS_LENGTH),
         distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,

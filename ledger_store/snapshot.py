@@ -19,7 +19,6 @@ from ledger_store.canonical import encode
 from ledger_store.errors import Malformed, NotFound
 from ledger_store.genesis import Genesis
 from ledger_store.keys import ADDRESS_LENGTH, KeyPair
-from ledger_store.outcome import TaskState
 from ledger_store.signed import read_task
 from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Commit
@@ -173,7 +172,7 @@ def _record_to_json(record: TaskRecord) -> dict[str, Any]:
         "opened_height": record.opened_height,
         "refused": sorted(record.refused),
         "seed": record.seed,
-        "state": record.state.value,
+        "state": record.state,
         "task": record.task.to_json(),
         "verified": [[miner, rankings] for miner, rankings in record.verified],
     }
@@ -183,7 +182,7 @@ def _record_from_json(value: dict[str, Any]) -> TaskRecord:
     return TaskRecord(
         task=read_task(value["task"]),
         height=value["height"],
-        state=TaskState(value["state"]),
+        state=value["state"],
         attempt=value["attempt"],
         seed=value["seed"],
         opened_height=value["opened_height"],

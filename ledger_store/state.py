@@ -16,7 +16,6 @@ from ledger_store.errors import BadSignature, InvalidTransaction, found_as, refu
 from ledger_store.genesis import Genesis
 from ledger_store.keys import Verify, framed, verify_bytes
 from ledger_store.layered import editable
-from ledger_store.outcome import TaskState
 from ledger_store.task_record import (
     CANCELLED,
     CLOSED,
@@ -331,7 +330,7 @@ class Transition:
         if len(withheld) <= self._genesis.faults:
             self._withheld = withheld
 
-    def _attempt(self, task: str, attempt: int, state: TaskState) -> TaskRecord:
+    def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
         current = self._oldest
         if current is None or current.task.id != task:
             raise InvalidTransaction("no such task at work")
@@ -364,7 +363,7 @@ class Transition:
             self._credit(miner, micro)
         self._credit(task.sender, pay.requester)
 
-    def _end(self, record: TaskRecord, state: TaskState) -> None:
+    def _end(self, record: TaskRecord, state: str) -> None:
         self._credit(record.task.sender, record.deposit_micro)
         # What was sealed stands in the close.
         self._ended.append(replace(record, state=state, end_height=self._block.height, commits=()))

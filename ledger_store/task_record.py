@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from ledger_store.canonical import tagged_hash
 from ledger_store.errors import refuse
 from ledger_store.genesis import Genesis
-from ledger_store.outcome import TaskState
 from ledger_store.transaction import Commit, Task
 
-QUEUED, OPEN, CLOSED = TaskState.QUEUED, TaskState.OPEN, TaskState.CLOSED
-SETTLED, REFUNDED, CANCELLED = TaskState.SETTLED, TaskState.REFUNDED, TaskState.CANCELLED
+QUEUED, OPEN, CLOSED = "QUEUED", "OPEN", "CLOSED"
+SETTLED, REFUNDED, CANCELLED = "SETTLED", "REFUNDED", "CANCELLED"
 UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
 
 
@@ -36,7 +35,7 @@ class TaskRecord:
 
     task: Task
     height: int
-    state: TaskState = QUEUED
+    state: str = QUEUED
     attempt: int = 1
     seed: str | None = None
     opened_height: int = 0

@@ -19,7 +19,6 @@ from ledger_store.genesis import Bounds, Genesis
 from ledger_store.history import History
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, TipRecord
 from ledger_store.keys import KeyPair
-from ledger_store.outcome import TaskState
 from ledger_store.task_record import TaskRecord
 from ledger_store.transaction import (
     Cancel,
@@ -261,12 +260,12 @@ class ChainMaker:
         clients = split(task.train_micro, (1,) * task.clients)
         winner = self.miners[0].address
         pay = Pay(clients, task.computation_micro, ((winner, task.shapley_micro),), 0)
-        return Outcome(TaskState.SETTLED, winner, (1, 100), tuple(range(1, task.clients + 1)), 10, pay)
+        return Outcome("SETTLED", winner, (1, 100), tuple(range(1, task.clients + 1)), 10, pay)
 
     def failed(self, task: Task, state: str) -> Outcome:
         """An outcome without a winner: OPEN pays nothing, REFUNDED pays all back."""
         back = task.price_micro if state == "REFUNDED" else 0
-        return Outcome(TaskState(state), None, None, None, 1, Pay((0,) * task.clients, 0, (), back))
+        return Outcome(state, None, None, None, 1, Pay((0,) * task.clients, 0, (), back))
 
     def lines(self) -> list[bytes]:
         """The chain file's lines, newline included."""

@@ -7,7 +7,7 @@ from chains import ChainMaker
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.network.message import Standing
 from fedcoin_cli.network.transfers import Progress as Sent
-from ledger_store.state import CLOSED, QUEUED, TaskRecord
+from ledger_store.state import TaskRecord
 
 
 @pytest.fixture
@@ -63,6 +63,6 @@ def test_other_stages(record: TaskRecord) -> None:
     assert progress_of(record, [committed]) == Progress("collecting estimates", 1, 1, "miners")
     other = replace(committed, task="f" * 64)
     assert progress_of(record, [other]) == Progress("collecting estimates", 0, 1, "miners")
-    assert progress_of(replace(record, state=QUEUED), []).title == "waiting for older tasks"
-    again = replace(record, state=CLOSED, attempt=2)
+    assert progress_of(replace(record, state="QUEUED"), []).title == "waiting for older tasks"
+    again = replace(record, state="CLOSED", attempt=2)
     assert progress_of(again, []).title == "checking the estimates, attempt 2 of 3"

@@ -15,7 +15,6 @@ from ledger_store.errors import InvalidTransaction
 from ledger_store.genesis import Bounds
 from ledger_store.history import History
 from ledger_store.keys import KeyPair
-from ledger_store.outcome import TaskState
 from ledger_store.state import CLOSED, OPEN, QUEUED, UNFINISHED, State, TaskRecord, apply
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Reveal, Task, Transaction
 
@@ -158,7 +157,7 @@ class Script(RuleBasedStateMachine):
         *clients, server, first, second, requester = split(whole, weights)
         roster = self.maker.genesis.roster
         pay = Pay(tuple(clients), server, ((roster[0], first), (roster[1], second)), requester)
-        return Outcome(TaskState(state), None, None, None, 1, pay)
+        return Outcome(state, None, None, None, 1, pay)
 
     @invariant()
     def every_coin_is_accounted_for(self) -> None:

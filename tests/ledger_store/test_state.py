@@ -11,7 +11,6 @@ from ledger_store.block import Block
 from ledger_store.canonical import tagged_hash
 from ledger_store.errors import BadSignature, InvalidTransaction, PeerFault
 from ledger_store.genesis import Bounds
-from ledger_store.outcome import TaskState
 from ledger_store.state import (
     CANCELLED,
     CLOSED,
@@ -569,7 +568,7 @@ def test_an_outcome_pays_exactly_the_escrow() -> None:
     outcome = maker.settled(task)
 
     def result(pay: Pay, state: str = "SETTLED") -> Transaction:
-        return maker.result(task, reveals, replace(outcome, pay=pay, state=TaskState(state)))
+        return maker.result(task, reveals, replace(outcome, pay=pay, state=state))
 
     pay = outcome.pay
     refused(maker, result(replace(pay, server=pay.server + 1)), match="not the price")
