@@ -102,11 +102,11 @@ class Bench:
         return values_of(self.mined(seed, longest(coalitions, self.case.clients)))
 
     def paper(self, seed: int, coalitions: int) -> Floats:
-        """Independent rankings, with v(∅) = 0, until so many different coalitions are counted."""
+        """Independent rankings, with v(∅) = 0, until so many different coalitions are counted: as many at most."""
         rng = np.random.default_rng(seed)
         seen: dict[int, int] = {}
         walked: list[tuple[list[int], list[int]]] = []
-        while True:
+        while len(walked) < coalitions:
             order = rng.permutation(self.case.clients).tolist()
             masks = list(accumulate((1 << client for client in order), or_))
             missing = [mask for mask in masks if mask not in seen]
@@ -219,7 +219,10 @@ def libraries_python(by: str) -> Path:
             venv.create(folder, with_pip=True, clear=True)
         else:
             subprocess.run([by, "-m", "venv", "--clear", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "shapiq", "pydvl"], check=True)
+        install = [python, "-m", "pip", "install", "--quiet"]
+        subprocess.run([*install, "shapiq", "pydvl"], check=True)
+        # What shapiq's estimators with trees need; without it they are left out.
+        subprocess.run([*install, "lightgbm", "xgboost-cpu"], check=False)
         (folder / "complete").touch()
     return python
 

@@ -120,7 +120,7 @@ def _round(maker: ChainMaker) -> Iterator[Transaction]:
     yield task
     reveals = maker.reveals(task)
     yield maker.close(task, reveals)
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     yield maker.result(task, reveals, settle(record, maker.genesis, reveals, ()))
 
 

@@ -169,7 +169,7 @@ class Task(Signed):
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
 
     def lean(self) -> "Task":
-        """The same task without the bytes that were made of it: a state remembers every task there ever was."""
+        """The same task without the bytes that were made of it: whoever keeps many tasks keeps no more than that."""
         task = replace(self)
         vars(task)["id"] = self.id
         return task
@@ -268,6 +268,12 @@ def read_task(value: Any) -> Task:
         **_hand(reader),
         updates=tuple(_read_update(item) for item in reader.array("updates", CLIENTS_MAX, 1)),
     )
+
+
+def trusted_task(value: dict[str, Any]) -> Task:
+    """A task as it stands in a ledger of one's own: its form was checked before it was written, and is not again."""
+    named = {name: part for name, part in value.items() if name not in {"type", "updates"}}
+    return Task(**named, updates=tuple(Update(**one) for one in value["updates"]))
 
 
 def read_call(value: Any) -> Task:

@@ -57,9 +57,9 @@ def opening_seed(task: str, parent: str) -> str:
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 
 
-def served_by(task: Task) -> tuple[str, str]:
-    """The call that a task uses up, by whose it is and its nonce."""
-    return task.sender, task.nonce
+def served_by(task: Task) -> str:
+    """The call that a task uses up, by whose it is and its nonce: the one behind the other."""
+    return task.sender + task.nonce
 
 
 def eligible_refusals(record: TaskRecord) -> frozenset[str]:

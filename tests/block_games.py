@@ -1,13 +1,15 @@
 """Games by blocks of images, given by their utilities, and what rankings say of them one after the other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.consensus.rankings import ranking
-from fedcoin_cli.learning.mining.partition import partition
+from fedcoin_cli.learning.mining.partition import Partition, partition
+from fedcoin_cli.learning.mining.reference import Interval
 from fedcoin_cli.learning.mining.sampling import Session
 from fedcoin_cli.learning.mining.table import TableTerms
 
@@ -79,6 +81,36 @@ def sums_by_hand(game: BlockGame, seed: bytes, key: bytes, indices: Iterable[int
                 sums[client] += counts[mask | 1 << client] - counts[mask]
                 mask |= 1 << client
     return tuple(sums)
+
+
+class KnownReference:
+    """What is right of a game by blocks, by look-up; all that was asked for is in `judged`.
+
+    `slack` (blocks, 2^K) is how many images ε reaches to each side.
+    """
+
+    def __init__(self, game: BlockGame, slack: Counts | int = 0) -> None:
+        self.game = SimpleNamespace(clients=game.clients, baseline=None)
+        self.partition = Partition(np.arange(game.sizes.sum()), np.concatenate([[0], np.cumsum(game.sizes)]))
+        self.judged = list[tuple[int | None, int]]()
+        self.factors = set[int]()
+        self._counts, self._slack = game.counts, np.broadcast_to(slack, game.counts.shape)
+
+    def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
+        self.judged += [(None, mask) for mask in masks]
+        self.factors.add(factor)
+        sums = zip(self._counts[:, masks].sum(axis=0), self._slack[:, masks].sum(axis=0), strict=True)
+        return [Interval(count - factor * off, count, count + factor * off) for count, off in sums]
+
+    def block_intervals(
+        self, positions: Counts, members: npt.NDArray[np.uint8], factor: int = 1
+    ) -> npt.NDArray[np.int64]:
+        block = int(np.searchsorted(self.partition.starts, positions[0], side="right")) - 1
+        masks = members.astype(np.int64) @ (1 << np.arange(members.shape[1]))
+        self.judged += [(block, mask) for mask in masks.tolist()]
+        self.factors.add(factor)
+        count, off = self._counts[block, masks], factor * self._slack[block, masks]
+        return np.stack([count - off, count, count + off], axis=1)
 
 
 def finish(session: Session) -> Session:

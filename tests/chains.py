@@ -16,8 +16,10 @@ from ledger_store.block import Block, Certificate, make_block, vote_terms
 from ledger_store.canonical import encode
 from ledger_store.chain import Tip, extend, start
 from ledger_store.genesis import Bounds, Genesis
+from ledger_store.history import History
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, TipRecord
 from ledger_store.keys import KeyPair
+from ledger_store.task_record import TaskRecord
 from ledger_store.transaction import (
     Cancel,
     Close,
@@ -88,6 +90,8 @@ class ChainMaker:
         self.tip: Tip = start(self.genesis)
         self.blocks: list[Block] = []
         self.certificates: list[Certificate] = []
+        self.records: dict[str, TaskRecord] = {}
+        """Every task that was added, as it stands or ended."""
         self._sequences: dict[str, int] = {}
 
     @property
@@ -225,6 +229,8 @@ class ChainMaker:
         block = self.propose(*transactions, view=view)
         certificate = self.certify(block)
         self.tip = extend(self.tip, block, certificate)
+        state = self.tip.state
+        self.records |= {record.task.id: record for record in (*state.tasks.values(), *state.ended)}
         return self.force(block, certificate)
 
     def force(self, block: Block, certificate: Certificate | None = None) -> Block:
@@ -276,6 +282,14 @@ class ChainMaker:
         if tip and self.certificates:
             (folder / TIP_NAME).write_bytes(self.tip_bytes())
         return path
+
+
+def history_of(ledger: Any) -> History:
+    """All tasks of a ledger, or of its twin in memory."""
+    known = History(ledger.tip.genesis)
+    for height in range(1, ledger.tip.height + 1):
+        known.follow(ledger.block(height))
+    return known
 
 
 def build_chain(miners: int = 4, blocks: int = 5) -> ChainMaker:

@@ -90,7 +90,7 @@ def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int =
     maker, store = ChainMaker(miners), Store(folder / "store")
     task = maker.task(**(_files(folder, store, clients) | bent.terms))
     maker.add(task)
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     assert record.seed is not None
     game = load_game(task, store.path)
     reveals = sorted(
@@ -101,7 +101,7 @@ def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int =
         key=lambda reveal: reveal.miner,
     )
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     liar = maker.miners[1].address if miners > 1 else ""
     frauds = () if bent.accuse is None else (FraudMark(liar, bent.accuse),)
     outcome = settle(record, maker.genesis, reveals, frauds)
@@ -134,7 +134,7 @@ def _files(folder: Path, store: Store, clients: int) -> dict[str, Any]:
 
 
 def _reveal(maker: ChainMaker, store: Store, task: Task, game: Game, number: int, bent: Bent) -> Reveal:
-    record, miner = maker.tip.state.tasks[task.id], maker.miners[number]
+    record, miner = maker.records[task.id], maker.miners[number]
     seed, name = bytes.fromhex(record.seed or ""), bytes.fromhex(miner.address)
     plan = Plan(seed, name, task.least_rankings, task.most_rankings, 60.0, "balanced")
     blocks = partition(game.test.labels, task.block_images, bytes.fromhex(task.id))

@@ -52,7 +52,7 @@ class MinedRound:
     @property
     def seed(self) -> bytes:
         """The task's."""
-        return bytes.fromhex(self.maker.tip.state.tasks[self.task.id].seed or "")
+        return bytes.fromhex(self.maker.records[self.task.id].seed or "")
 
     @property
     def counts(self) -> list[int]:
@@ -121,7 +121,7 @@ class MinedRound:
             key=lambda reveal: reveal.miner,
         )
         self.maker.add(self.maker.close(self.task, reveals))
-        record = self.maker.tip.state.tasks[self.task.id]
+        record = self.maker.records[self.task.id]
         outcome = settle(record, self.maker.genesis, reveals, ())
         result = Result(self.task.id, 1, tuple(reveals), (), outcome)
         self.maker.add(result)

@@ -42,7 +42,7 @@ def settled_round(maker: ChainMaker, sums: tuple[int, ...] | None = None, **term
         keys = {miner.address: miner for miner in maker.miners}
         reveals = [maker.reveal(task, 1, keys[reveal.miner], sums=sums) for reveal in reveals]
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     outcome = settle(record, maker.genesis, reveals, ())
     maker.add(maker.result(task, reveals, outcome))
     return task
@@ -52,7 +52,7 @@ def refunded_round(maker: ChainMaker, **terms: Any) -> Task:
     """Two blocks: a task of one attempt, and the close to which nobody committed."""
     task = maker.task(attempts=1, **terms)
     maker.add(task)
-    maker.add(Close(task.id, 1, (), give_up(maker.tip.state.tasks[task.id])))
+    maker.add(Close(task.id, 1, (), give_up(maker.records[task.id])))
     return task
 
 

@@ -66,6 +66,7 @@ def write_round(
         "test": test,
         "images": images,
         "aggregation": "mean",
+        "recipe": None,
         "genesis": workspace.genesis().id,
         "updates": updates,
     }

@@ -45,10 +45,10 @@ def a_failed_attempt_ends_nothing() -> None:
     maker.add(task)
     view = ChainView(start(maker.genesis))
     for number in (1, 2):
-        maker.add(Close(task.id, number, (), give_up(maker.tip.state.tasks[task.id])))
+        maker.add(Close(task.id, number, (), give_up(maker.records[task.id])))
     reveals = maker.reveals(task, 3)
     maker.add(maker.close(task, reveals, 3))
-    outcome = settle(maker.tip.state.tasks[task.id], maker.genesis, reveals, ())
+    outcome = settle(maker.records[task.id], maker.genesis, reveals, ())
     last = maker.result(task, reveals, outcome, 3)
     maker.add(last)
     ends: list[Any] = []

@@ -6,6 +6,7 @@ from decimal import Decimal
 from fedcoin_cli.application.books.report import TaskReport
 from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.cli.bars import as_decimal
 
 _PAIRS = 5
 
@@ -24,7 +25,7 @@ def certainty_lines(report: TaskReport, certainty: Certainty | None, names: Name
 def both_errors(report: TaskReport, certainty: Certainty | None) -> list[Decimal]:
     """One standard error of each value, of mining and the test set together, as far as they are known."""
     count = len(report.clients)
-    mining = [Decimal(report.error or 0)] * count
+    mining = [as_decimal(report.variance or 0).sqrt()] * count
     if certainty is None:
         return mining
     if certainty.mining:

@@ -9,6 +9,7 @@ from fedcoin_cli.application.reasons.tables import Coalition, Seen
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.bars import bars
 from fedcoin_cli.cli.output import counted, table
+from fedcoin_cli.cli.task_lines import shared
 from ledger_store.amount import format_micro
 
 
@@ -173,6 +174,7 @@ def _miners(views: Sequence[View], one: Explanation, names: Names) -> list[str]:
     return [
         *table(header, rows),
         f"distances are from {what}, over all clients; D is {one.report.difficulty} pp",
+        *shared(one.report),
     ]
 
 

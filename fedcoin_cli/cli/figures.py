@@ -1,11 +1,12 @@
 """The figures of a report: values and payments, distances and convergence, balances over blocks."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from fractions import Fraction
 
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture, Walk
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli import svg
+from fedcoin_cli.cli.bars import Number, as_decimal
 from fedcoin_cli.cli.certainty_lines import both_errors
 from ledger_store.amount import MICRO, format_micro
 from ledger_store.journal import ESCROW
@@ -18,16 +19,16 @@ _EDGE = 1e6
 _ERRORS = 2.0
 
 
-def _drawn(points: str | None) -> float:
-    return max(-_EDGE, min(_EDGE, float(points or 0)))
+def _drawn(points: Number | None) -> float:
+    return float(max(-_EDGE, min(_EDGE, points or 0)))
 
 
 def values_figure(picture: TaskPicture, names: Names) -> str:
     """Each client's value with its error, beside what it was paid."""
     lines = picture.report.clients
-    values = [_drawn(one.shapley) for one in lines]
+    values = [_drawn(one.value) for one in lines]
     errors = [min(_EDGE, _ERRORS * float(one)) for one in both_errors(picture.report, picture.certainty)]
-    paid = [float(one.paid) for one in lines]
+    paid = [one.paid_micro / MICRO for one in lines]
     middle = _NAMES + (WIDTH - _NAMES) * 0.56
     ends = [value + side * error for value, error in zip(values, errors, strict=True) for side in (1, -1)]
     left = svg.linear(ends, _NAMES, middle - _GAP)
@@ -44,9 +45,9 @@ def values_figure(picture: TaskPicture, names: Names) -> str:
         marks += [svg.text(_NAMES - 10, y, who, "end")]
         marks += [svg.bar(left(0), left(value), y, _BAR, kind, about)]
         marks += [svg.whisker(left(value - error), left(value + error), y)] if error else []
-        marks += [svg.text(middle - _GAP + 78, y, _points(one.shapley), "end", "number")]
+        marks += [svg.text(middle - _GAP + 78, y, _points(one.value), "end", "number")]
         marks += [svg.bar(right(0), right(coins), y, _BAR, "paid", about)]
-        marks += [svg.text(WIDTH, y, f"{Decimal(one.paid):.2f}", "end", "number")]
+        marks += [svg.text(WIDTH, y, f"{as_decimal(Fraction(one.paid_micro, MICRO)):.2f}", "end", "number")]
     return svg.figure(WIDTH, bottom + 24, marks, "Values and payments of all clients, as in the table below")
 
 
@@ -54,11 +55,15 @@ def distances_figure(picture: TaskPicture, names: Names) -> str:
     """How far each miner's estimate lies from the average, and D."""
     report = picture.report
     lines = sorted(report.miners, key=lambda one: names.name(one.miner))
-    most = [_drawn(report.difficulty), *(_drawn(one.distance) for one in lines)]
+    limit = report.difficulty_micro / MICRO
+    distances = [
+        None if one.distance_squared is None else as_decimal(one.distance_squared).sqrt() for one in lines
+    ]
+    most = [_drawn(limit), *map(_drawn, distances)]
     scale = svg.linear(most, _NAMES, WIDTH - _GAP)
     top, bottom = 34.0, 34.0 + _ROW * len(lines)
     marks = svg.bottom_axis(scale, top - 6, bottom, svg.short)
-    for number, one in enumerate(lines):
+    for number, (one, distance) in enumerate(zip(lines, distances, strict=True)):
         y, who = top + _ROW * (number + 0.5), names.name(one.miner)
         kind = "winner" if one.miner == report.winner else "miner"
         kind = "loss" if one.fraud else kind
@@ -66,9 +71,9 @@ def distances_figure(picture: TaskPicture, names: Names) -> str:
             f"{who}: {one.distance or 'does not count'}, {'exact' if one.exact else one.rankings} rankings"
         )
         marks += [svg.text(_NAMES - 10, y, who, "end")]
-        marks += [svg.bar(scale(0), scale(_drawn(one.distance)), y, _BAR, kind, about)]
-        marks += [svg.text(WIDTH, y, _points(one.distance, 4), "end", "number")]
-    x = scale(_drawn(report.difficulty))
+        marks += [svg.bar(scale(0), scale(_drawn(distance)), y, _BAR, kind, about)]
+        marks += [svg.text(WIDTH, y, _points(distance, 4), "end", "number")]
+    x = scale(_drawn(limit))
     marks += [svg.rule(x, top - 8, x, bottom, "limit"), svg.text(x, top - 16, "D", "middle", "limit-name")]
     return svg.figure(WIDTH, bottom + 24, marks, "Each miner's distance from the average, and D")
 
@@ -76,7 +81,7 @@ def distances_figure(picture: TaskPicture, names: Names) -> str:
 def convergence_figure(picture: TaskPicture, names: Names) -> str:
     """Each miner's way to the agreed values: distance after so many rankings, both logarithmic."""
     report, walks = picture.report, picture.walks
-    limit = float(report.difficulty)
+    limit = report.difficulty_micro / MICRO
     seen = [distance for walk in walks.values() for _, distance in walk if distance > 0]
     low = min([*seen, limit] if limit else seen)
     across = svg.Scale(1, max(2, *(walk[-1][0] for walk in walks.values())), 70, WIDTH - 110, True)
@@ -132,5 +137,5 @@ def roles(view: Overview) -> dict[str, str]:
     return dict.fromkeys(view.genesis.roster, "miner") | found
 
 
-def _points(text: str | None, places: int = 3) -> str:
-    return "–" if text is None else f"{Decimal(text):.{places}f}".replace("-", "−")
+def _points(points: Number | None, places: int = 3) -> str:
+    return "–" if points is None else f"{as_decimal(points):.{places}f}".replace("-", "−")

@@ -21,6 +21,7 @@ from fedcoin_cli.cli.miner_lines import MinerLines
 from fedcoin_cli.cli.output import visible
 from fedcoin_cli.cli.task_lines import task_lines
 from ledger_store.errors import FedCoinError
+from ledger_store.history import History
 
 REDRAW_S: Final = 0.25
 _TOLD: Final = frozenset({"worker died", "disk low", "clock behind", "failed", "ended"})
@@ -32,6 +33,7 @@ class Screen:
     def __init__(self, workspace: Workspace, *, color: bool) -> None:
         self._workspace, self._names = workspace, Names.of(workspace)
         self._dashboard = Dashboard(workspace.genesis().quorum)
+        self._history = History(workspace.genesis())
         self._lines = MinerLines(self._names)
         self._live = Live(
             console=Console(no_color=not color or None, highlight=False), auto_refresh=False, transient=False
@@ -71,7 +73,9 @@ class Screen:
             return
         try:
             with Books.open(self._workspace) as books:
-                record = books.state.tasks.get(task)
+                for height in range(self._history.height + 1, books.height + 1):
+                    self._history.follow(books.block(height))
+                record = self._history.get(task)
                 if record is None or record.end_height is None:
                     return  # its certificate is not here yet: another miner's news will come
                 report = report_on(books, record)

@@ -21,6 +21,7 @@ from fedcoin_cli.cli.figures import (
 )
 from fedcoin_cli.cli.output import counted
 from fedcoin_cli.cli.report_style import STYLE
+from fedcoin_cli.cli.task_lines import shared
 from ledger_store.amount import format_micro
 from ledger_store.journal import ESCROW
 
@@ -106,7 +107,8 @@ def _facts(report: TaskReport, names: Names) -> str:
     facts = [ended, f"price {report.price} FedCoin", f"D {report.difficulty} pp"]
     facts += [f"FL server {names.name(report.server)}: {report.server_paid}"]
     facts += [f"won by {names.name(report.winner)}"] if report.winner else []
-    facts += [f"returned {report.returned}"] if report.returned != "0.0" else []
+    facts += [" ".join(shared(report))] if shared(report) else []
+    facts += [f"returned {report.returned}"] if report.returned_micro else []
     facts += ["together the clients gained nothing, so their part returned"] if report.in_vain else []
     return escape(" · ".join(facts))
 
@@ -129,7 +131,7 @@ def _payments(picture: TaskPicture, names: Names) -> str:
         ]
         for number, one in enumerate(report.clients)
     ]
-    paid = [one for one in report.miners if one.paid != "0.0"]
+    paid = [one for one in report.miners if one.paid_micro]
     rows += [[f"{escape(names.name(one.miner))} (miner)", "", "", "", one.paid] for one in paid]
     header = ["paid to", "value (pp)", "± mining", "± test set", "FedCoin"]
     return f"<details><summary>The numbers</summary>{_table(header, rows, words=1)}</details>"

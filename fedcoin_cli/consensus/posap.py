@@ -33,7 +33,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fedcoin_cli.consensus.council import Signer, timeout_ms
-from fedcoin_cli.consensus.rankings import on_grid
+from fedcoin_cli.consensus.rankings import on_grid, table_entries
 from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 
@@ -41,16 +41,6 @@ FREEZE_LEAST_MS = 10_000
 REVEAL_LEAST_MS = 20_000
 CHECK_LEAST_MS = 5_000
 REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
-
-
-def table_entries(clients: int, blocks: int, rankings: int | None) -> int:
-    """How many counts a table of t rankings in each block holds, and one of all coalitions (None).
-
-    Of each block those of nobody and of all clients, and of each ranking's K − 1 coalitions on the way between.
-    """
-    if rankings is None:
-        return (1 << clients) - 1
-    return blocks * (2 + rankings * (clients - 1))
 
 
 @dataclass(frozen=True, slots=True)

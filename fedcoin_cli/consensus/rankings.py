@@ -70,6 +70,16 @@ def prefixes(order: Sequence[int]) -> list[int]:
     return list(accumulate((1 << client for client in order), or_))
 
 
+def table_entries(clients: int, blocks: int, rankings: int | None) -> int:
+    """How many counts a table of t rankings in each block holds, and one of all coalitions (None).
+
+    Of each block those of nobody and of all clients, and of each ranking's K − 1 coalitions on the way between.
+    """
+    if rankings is None:
+        return (1 << clients) - 1
+    return blocks * (2 + rankings * (clients - 1))
+
+
 def grid_up_to(limit: int) -> int:
     """The greatest number of rankings on the grid that is ≤ `limit`; raises ValueError below 1."""
     if limit < 1:

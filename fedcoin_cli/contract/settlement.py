@@ -13,7 +13,7 @@ from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shap
 from ledger_store.block import Block
 from ledger_store.canonical import tagged_hash
 from ledger_store.chain import Tip, candidate
-from ledger_store.errors import InvalidTransaction, Malformed
+from ledger_store.errors import InvalidTransaction, Malformed, found_as
 from ledger_store.genesis import Genesis
 from ledger_store.state import OPEN, REFUNDED, SETTLED, State, TaskRecord, refuse
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task, Transaction
@@ -76,15 +76,21 @@ def check_settlements(before: State, block: Block) -> None:
 
 
 def check_settlement(before: State, transaction: Transaction) -> None:
-    """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds."""
+    """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds.
+
+    Raises `InvalidTransaction` with the code of its finding.
+    """
     match transaction:
         case Task():
-            check_task(transaction, before.genesis)
+            with found_as("E411"):
+                check_task(transaction, before.genesis)
         case Close() if transaction.outcome is not None:
-            record = before.tasks[transaction.task]
-            refuse(transaction.outcome != give_up(record), "a close whose outcome does not follow")
+            expected = give_up(before.tasks[transaction.task])
+            with found_as("E412"):
+                refuse(transaction.outcome != expected, "a close whose outcome does not follow")
         case Result():
-            _check_result(before, transaction)
+            with found_as("E413"):
+                _check_result(before, transaction)
 
 
 def price_of(task: Task) -> Price:

@@ -5,12 +5,15 @@ rankings, for a table that others cannot have in time proves nothing to them.
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from fedcoin_cli.consensus.posap import Attempt, table_entries
-from fedcoin_cli.consensus.rankings import grid_up_to, on_grid
+from fedcoin_cli.consensus.rankings import grid_up_to, on_grid, table_entries
 from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord, eligible_refusals, refuse
 from ledger_store.transaction import Reveal, Task
+
+if TYPE_CHECKING:
+    from fedcoin_cli.consensus.posap import Attempt
 
 CARRIED_BYTES_A_SECOND = 20 * 2**20
 """What a miner's line is assumed to carry of the others' tables: a server's at 200 Mbit/s, with room for the rest."""
@@ -41,7 +44,7 @@ def most_table_bytes(task: Task, reveal: Reveal) -> int:
     return table_weight(task.clients, task.blocks, None if reveal.exact else reveal.rankings)
 
 
-def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:
+def attempt_of(record: TaskRecord, genesis: Genesis) -> "Attempt":
     """What the record's present attempt fixes for every miner.
 
     Nobody may claim more rankings, or exact values, than make a table that all others can have before reveals freeze.
@@ -64,8 +67,11 @@ def attempt_bytes(record: TaskRecord, genesis: Genesis) -> int:
     return max(sampled, table_weight(attempt.clients, attempt.blocks, None)) if attempt.exact else sampled
 
 
-def _terms(task: Task, genesis: Genesis) -> Attempt:
+def _terms(task: Task, genesis: Genesis) -> "Attempt":
     """A first attempt by the task's own words."""
+    # Here, because only miners need the machine: whoever reads a ledger would load it and all messages for nothing.
+    from fedcoin_cli.consensus.posap import Attempt
+
     return Attempt(
         task=task.id,
         number=1,
@@ -80,7 +86,7 @@ def _terms(task: Task, genesis: Genesis) -> Attempt:
     )
 
 
-def _carried_bytes(terms: Attempt, genesis: Genesis) -> int:
+def _carried_bytes(terms: "Attempt", genesis: Genesis) -> int:
     """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks."""
     carry_ms = terms.reveal_ms - terms.check_budget_ms
     others = max(1, len(terms.roster) - 1)

@@ -15,7 +15,7 @@ def record() -> TaskRecord:
     maker = ChainMaker()
     task = maker.task(runtime_ms=8_000)
     maker.add(task)
-    return maker.tip.state.tasks[task.id]
+    return maker.records[task.id]
 
 
 def standing(record: TaskRecord, phase: str, **changes: Any) -> Standing:

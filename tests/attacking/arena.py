@@ -28,8 +28,7 @@ from simulated.world import Faults, Table, World
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.worker import Worker
 from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
-from fedcoin_cli.consensus.posap import table_entries
-from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
 from fedcoin_cli.network.store import Store
 from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign

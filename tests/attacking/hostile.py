@@ -7,7 +7,7 @@ is in `verdict`: no honest engine leaves the interval of the reference, so no ho
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.random import Generator
@@ -77,7 +77,9 @@ def verdict(seed: int, engine: Engine = "auto") -> Verdict | None:
         if engine == "cube":
             counts = _all_counts(game)[[mask - 1 for mask in masks]]
         else:
-            counts = engine_for(game, threads=0 if engine == "keras" else 1, kind=engine).counts(masks)
+            counts = engine_for(
+                game, threads=0 if engine == "keras" else 1, kind=cast("Kind", engine)
+            ).counts(masks)
         bounds = [
             np.array([(one.lo, one.hi) for one in reference.intervals(masks, factor)]) for factor in FACTORS
         ]

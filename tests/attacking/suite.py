@@ -26,7 +26,7 @@ from attacking.gains import (
 from attacking.games import Played, small_game
 from attacking.strategies import STRATEGIES, no_entry
 
-from fedcoin_cli.consensus.posap import table_entries
+from fedcoin_cli.consensus.rankings import table_entries
 
 Row = dict[str, Any]
 PAPER: dict[str, tuple[paper.Lie, bool]] = {

@@ -75,7 +75,7 @@ def test_distances_come_after_the_reveals() -> None:
     task = settled_round(maker)
     end = maker.blocks[-1].transactions[-1]
     assert isinstance(end, Result)
-    report = report_of(maker.tip.state.tasks[task.id], maker.genesis, end)
+    report = report_of(maker.records[task.id], maker.genesis, end)
     dashboard = Dashboard(3)
     dashboard.stand([state(n, IDLE, address=miner) for n, miner in enumerate(maker.genesis.roster)])
     dashboard.hear(News(1, "task", {"task": task.id, "state": "CLOSED", "attempt": 1}))

@@ -174,7 +174,7 @@ def test_values_that_no_score_can_be(tmp_path: Path) -> None:
         (maker.reveal(task, 1, miner, sums=far) for miner in maker.miners), key=attrgetter("miner")
     )
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, ())))
     workspace = place(tmp_path / "workspace", maker)
     said = fedcoin("report", "-o", "page.html", folder=workspace.root)

@@ -10,7 +10,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 
 def names(maker: ChainMaker) -> tuple[str, str]:
     """The ids of the task and of the transfer."""
-    return next(iter(maker.tip.state.tasks)), str(getattr(maker.blocks[3].transactions[0], "id", ""))
+    return next(iter(maker.records)), str(getattr(maker.blocks[3].transactions[0], "id", ""))
 
 
 def test_a_settlement_is_proven_elsewhere(workspace: Workspace, maker: ChainMaker, tmp_path: Path) -> None:
@@ -25,8 +25,8 @@ def test_a_settlement_is_proven_elsewhere(workspace: Workspace, maker: ChainMake
     assert said.code == 0, said.err
     data = said.json
     shown = fedcoin("show", task, "--json", folder=workspace.root).json
-    assert [one["amount"] for one in data["payments"][:3]] == shown["payments"]
-    assert [one["to"] for one in data["payments"][:3]] == shown["clients"]
+    assert [one["amount"] for one in data["payments"][:3]] == [one["paid"] for one in shown["clients"]]
+    assert [one["to"] for one in data["payments"][:3]] == [one["client"] for one in shown["clients"]]
     assert "2 of the 2 miners" in data["proven"]
     assert len(data["not_proven"]) == 3
 

@@ -375,8 +375,8 @@ def test_the_right_outcome_is_valid(closed: Closed) -> None:
     chain, work, reveals = closed
     result = right_result(chain, work, reveals)
     after = validate(chain.tip, chain.propose(result))
-    assert after.tasks[work.id].state == SETTLED
-    agreement = agreement_of(chain.tip.state.tasks[work.id], chain.genesis, result)
+    assert after.record(work.id).state == SETTLED
+    agreement = agreement_of(chain.records[work.id], chain.genesis, result)
     assert set(agreement.counted) == set(chain.genesis.roster)
     assert agreement.numerators == result.outcome.shapley
 
@@ -443,7 +443,7 @@ def test_a_fraud_names_an_entry_that_its_table_has(exact: bool, entries: int) ->
     chain.add(work)
     reveals = sorted((chain.reveal(work, 1, m, exact=exact) for m in chain.miners), key=lambda one: one.miner)
     chain.add(chain.close(work, reveals))
-    record, victim = chain.tip.state.tasks[work.id], reveals[0].miner
+    record, victim = chain.records[work.id], reveals[0].miner
     named = FraudMark(victim, entries - 1)
     outcome = settle(record, chain.genesis, reveals, [named])
     result = chain.result(work, reveals, outcome, frauds=[named])
@@ -458,7 +458,7 @@ def test_a_result_without_reveals_opens_the_next_attempt() -> None:
     work = chain.task(clients=3, attempts=2)
     chain.add(work)
     chain.add(chain.close(work, chain.reveals(work)))
-    outcome = settle(chain.tip.state.tasks[work.id], chain.genesis, [], [])
+    outcome = settle(chain.records[work.id], chain.genesis, [], [])
     after = validate(chain.tip, chain.propose(chain.result(work, [], outcome))).tasks[work.id]
     assert (after.state, after.attempt) == (OPEN, 2)
     assert after.escrow_micro == work.price_micro + chain.genesis.bounds.task_deposit_micro
@@ -469,7 +469,7 @@ def test_a_close_without_commits_leads_to_what_follows() -> None:
     chain = ChainMaker(4)
     work = chain.task(attempts=2)
     chain.add(work)
-    right = give_up(chain.tip.state.tasks[work.id])
+    right = give_up(chain.records[work.id])
     after = validate(chain.tip, chain.propose(Close(work.id, 1, (), right)))
     assert (after.tasks[work.id].state, after.tasks[work.id].attempt) == (OPEN, 2)
     wrong = replace(right, denominator=2)

@@ -122,7 +122,7 @@ def settle(founder: Path, clients: list[Path], source: Path, words: tuple[str, s
     assert published["state"] == "SETTLED"
     again = fedcoin("publish", folder=founder, timeout_s=240)
     assert (again.code, "this call has served" in again.err) == (6, True), again.err
-    return dict(zip(published["clients"], map(Decimal, published["payments"]), strict=True))
+    return {one["client"]: Decimal(one["paid"]) for one in published["clients"]}
 
 
 def test_strangers_share_a_network_and_its_successor(tmp_path: Path, words: tuple[str, str]) -> None:

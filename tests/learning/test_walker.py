@@ -236,5 +236,5 @@ def test_what_narrows_is_noticed(make_game: Make, monkeypatch: pytest.MonkeyPatc
     cumsum = ops.cumsum
     monkeypatch.setattr(ops, "cumsum", lambda values, axis: ops.cast(cumsum(values, axis), "float32"))
     game = make_game(3, 20, model=MODELS["tanh, twice"])
-    with pytest.raises(TypeError, match="float32"):
+    with pytest.raises(TypeError, match="gives float32 where float64"):
         KerasWalker(game, partition(game.test.labels, 16, SEED))

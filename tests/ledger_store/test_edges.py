@@ -69,17 +69,17 @@ def test_commits_are_forgotten_when_their_attempt_is_over() -> None:
     maker.add(task)
     reveals = maker.reveals(task)
     maker.add(maker.close(task, reveals))
-    assert len(maker.tip.state.tasks[task.id].commits) == 4
-    failed = maker.result(task, [], give_up(maker.tip.state.tasks[task.id]))
+    assert len(maker.records[task.id].commits) == 4
+    failed = maker.result(task, [], give_up(maker.records[task.id]))
     maker.add(failed)
-    assert maker.tip.state.tasks[task.id].commits == ()
-    assert maker.tip.state.tasks[task.id].attempt == 2
+    assert maker.records[task.id].commits == ()
+    assert maker.records[task.id].attempt == 2
     for number in (2, 3):
-        maker.add(Close(task.id, number, (), give_up(maker.tip.state.tasks[task.id])))
-    assert maker.tip.state.tasks[task.id].commits == ()
+        maker.add(Close(task.id, number, (), give_up(maker.records[task.id])))
+    assert maker.records[task.id].commits == ()
     other = ChainMaker()
     settled = other.add_round()
-    assert other.tip.state.tasks[settled.id].commits == ()
+    assert other.records[settled.id].commits == ()
 
 
 NARROW = Bounds(

@@ -4,10 +4,17 @@ from typing import Any
 import pytest
 from chains import ChainMaker, digest, key
 
-from ledger_store.canonical import decode, encode
+from ledger_store.canonical import decode, encode, parse
 from ledger_store.errors import Malformed
 from ledger_store.outcome import read_outcome
-from ledger_store.transaction import FraudMark, Task, Transaction, mask_hex, parse_transaction
+from ledger_store.transaction import (
+    FraudMark,
+    Task,
+    Transaction,
+    mask_hex,
+    parse_transaction,
+    trusted_task,
+)
 
 MAKER = ChainMaker(4)
 TASK = MAKER.task(baseline=digest("update-1"), payment_error_micro=5)
@@ -207,3 +214,12 @@ def test_no_payment_is_below_zero(part: str) -> None:
             continue
         with pytest.raises(Malformed, match="pay"):
             read_outcome(changed)
+
+
+def test_a_task_of_ones_own_ledger_is_read_on_trust() -> None:
+    """Read without looking at types it is the task that was read with, id and files included."""
+    task = ChainMaker(4).task(baseline=digest("baseline"), clients=3)
+    value = parse(task.encoded)
+    known = trusted_task(value)
+    assert known == task == parse_transaction(value)
+    assert (known.id, known.files) == (task.id, task.files)

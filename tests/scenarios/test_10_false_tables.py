@@ -8,7 +8,7 @@ from attacking.requesters import Handed, hostile_updates
 from attacking.strategies import STRATEGIES
 from scenarios.rows import Row
 
-from fedcoin_cli.consensus.posap import table_entries
+from fedcoin_cli.consensus.rankings import table_entries
 from fedcoin_cli.learning.mining.checking import DRAWN_RANKINGS, Checker
 
 NAMES = (

@@ -142,7 +142,7 @@ class Node:
         self._dying: set[str] = set()
         self._settled_ms = self.now_ms()
         self._sweep_fetched()
-        self._readers = self._open_readers()
+        self._readers = Readers(self._admission.members, self._ledger)
         files, door = {p.address: p.files for p in others}, Door(host, own.port + 1, self._admission)
         self._blobs = Blobs(self._key, self._store, files, door, self._readers.may_read)
         self._stack.callback(self._blobs.close)
@@ -179,15 +179,6 @@ class Node:
                 hint="it observes until others have moved on; where all are needed: fedcoin repair --forget-log",
             )
         return log, remembered
-
-    def _open_readers(self) -> Readers:
-        """Who may read what, by the ledger as it is: every task that there ever was, in its order, and kept tables."""
-        readers = Readers(self._admission.members)
-        for record in sorted(self._ledger.tip.state.tasks.values(), key=lambda one: one.height):
-            readers.began(record.task)
-        for task, tables in self._housekeeping.kept():
-            readers.revealed(task.id, tables)
-        return readers
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
         for peer in peers:
@@ -443,10 +434,10 @@ class Node:
         """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
         kinds = [transaction.kind for transaction in block.transactions]
         self.events.write("block", height=block.height, id=block.id, transactions=kinds)
-        self._readers.follow(block.transactions)
+        self._readers.follow()
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result):
-                record = self._ledger.tip.state.tasks[transaction.task]
+                record = self._ledger.tip.state.record(transaction.task)
                 self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
                 self._guests.part(record.task.sender, self.now_ms())
             else:

@@ -220,7 +220,7 @@ class TaskWork:
         self.machine = self.progress = None
         self._orders.drop(*_KINDS)
         if current is None or current.task.id != ended:
-            self._ports.order(work.Forget(self._ledger.tip.state.tasks[ended].task))
+            self._ports.order(work.Forget(self._ledger.tip.state.record(ended).task))
 
     def _stage_start(self, record: TaskRecord, stage: str, records: list[Record]) -> int:
         """Monotonic time at which a stage began here; after a restart from the wall time in the log."""

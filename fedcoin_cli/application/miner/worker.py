@@ -94,16 +94,16 @@ class Problem:
 
 
 class Inspecting:
-    """An inspection on its way, its time so far, and what it may take."""
+    """An inspection on its way, its time so far, reading the files included, and what it may take."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, taken_s: float) -> None:
         self.problem = problem
         self.work = Inspection(problem.reference, problem.task.id, lambda: problem.engine)
         task = problem.task
         self.allowed_s = FREE_INSPECTION_S
         if task.price_micro > 0:
             self.allowed_s = max(PAID_INSPECTION_S, task.runtime_ms / 10_000)
-        self._taken_s = self.told_s = 0.0
+        self._taken_s, self.told_s = taken_s, 0.0
         self._begun: tuple[float, float] | None = (
             None  # after the first slice, which lays out what all others use
         )
@@ -214,13 +214,14 @@ class Worker:
 
     def _inspect(self, task: Task) -> None:
         """Read the files; what takes long is done in slices, beside whatever is more urgent."""
+        began_s = time.monotonic()
         try:
             problem = self._problem(task)
             error = refused_terms(task, problem.reference)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
-            self._inspections.append(Inspecting(problem))
+            self._inspections.append(Inspecting(problem, time.monotonic() - began_s))
         else:
             self._inspected(task, error)
 

@@ -18,7 +18,8 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement, exact_denominator
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.errors import LedgerInvalid, NotFound
-from ledger_store.state import State, TaskRecord
+from ledger_store.history import History
+from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 
 
@@ -104,7 +105,7 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
     Raises `NotFound` for an account that was no client of the task, or of any, and `LedgerInvalid` for a payment that
     does not follow from what was revealed.
     """
-    record = _record(books.state, client, task)
+    record = _record(books.history, client, task)
     end = end_of(books, record)
     index = [update.client for update in record.task.updates].index(client)
     report = report_of(record, books.state.genesis, end)
@@ -135,14 +136,14 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
     )
 
 
-def _record(state: State, client: str, task: str | None) -> TaskRecord:
+def _record(tasks: History, client: str, task: str | None) -> TaskRecord:
     hint = "fedcoin log --account WHO lists the tasks in which an account was paid"
     if task is not None:
-        record = state.tasks[task_id(state, task)]
+        record = tasks[task_id(tasks, task)]
         if client not in _clients(record):
             raise NotFound("this account is no client of the task", where=f"task {record.task.id}", hint=hint)
         return record
-    records = [record for record in state.tasks.values() if client in _clients(record)]
+    records = [record for record in tasks.values() if client in _clients(record)]
     if not records:
         raise NotFound("this account has been a client of no task", where=client, hint=hint)
     return max(records, key=lambda record: (record.end_height or 0, record.height))

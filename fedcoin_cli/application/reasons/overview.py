@@ -6,6 +6,8 @@ line's work.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import end_of, task_id
@@ -59,10 +61,10 @@ class Overview:
 
 def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: int) -> Overview:
     """Everything that is drawn of a ledger: the named tasks (beginnings of ids), else the `newest` that ended."""
-    state = books.state
-    records = sorted(state.tasks.values(), key=lambda one: one.end_height or one.height, reverse=True)
+    state, known = books.state, books.history
+    records = sorted(known.values(), key=lambda one: one.end_height or one.height, reverse=True)
     if tasks:
-        chosen = [state.tasks[task_id(state, task)] for task in tasks]
+        chosen = [known[task_id(known, task)] for task in tasks]
     else:
         chosen = [record for record in records if record.end_height is not None][:newest]
     return Overview(
@@ -83,6 +85,11 @@ def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPict
         return TaskPicture(report, None, {})
     kept = Kept(workspace, record, end, agreement_of(record, books.state.genesis, end))
     return TaskPicture(report, kept.certainty, kept.convergence())
+
+
+def _root(squared: Fraction) -> float:
+    """Also of what no float can hold: there the root is infinite."""
+    return float((Decimal(squared.numerator) / squared.denominator).sqrt())
 
 
 def _balances(books: Books) -> tuple[Series, ...]:

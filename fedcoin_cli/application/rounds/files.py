@@ -22,7 +22,7 @@ from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
 from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
 ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
-SCHEMA = 2
+SCHEMA = 3
 
 _KEYS = (
     "aggregation",
@@ -30,6 +30,7 @@ _KEYS = (
     "genesis",
     "images",
     "model",
+    "recipe",
     "schema",
     "test",
     "updates",
@@ -37,7 +38,7 @@ _KEYS = (
 _UPDATE_KEYS = ("client", "digest", "examples", "file", "signature")
 UNSIGNED = ""
 """A signature that is still to be made."""
-_ROUND_BYTES_MAX = 2**20
+_ROUND_BYTES_MAX = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class _Reader:
             raise RoundFilesInvalid("no such round", where=str(self._folder), hint="fedcoin train makes one")
         try:
             if path.stat().st_size > _ROUND_BYTES_MAX:
-                self._refuse("larger than 1 MiB", ROUND_NAME)
+                self._refuse("larger than 16 MiB", ROUND_NAME)
             return json.loads(path.read_bytes())
         except FileNotFoundError:
             self._refuse("the round has no round.json", ROUND_NAME)

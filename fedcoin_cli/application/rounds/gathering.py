@@ -67,6 +67,7 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
         "test": call.test,
         "images": call.images,
         "aggregation": call.aggregation,
+        "recipe": None,
         "updates": entries,
     }
     write_json(folder / ROUND_NAME, document)

@@ -7,36 +7,18 @@ Nobody signs anything yet: `publish` does for these clients, by the keys that ar
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.recipe import Recipe, told
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
-from fedcoin_cli.learning.datasets import Dataset
-from fedcoin_cli.learning.model import ModelSpec
-from fedcoin_cli.learning.training import Update, train_round
+from fedcoin_cli.learning.training import Descent, Update, train_round
 from fedcoin_cli.learning.weights import write_test, write_update
 from ledger_store import disk
 from ledger_store.canonical import digest
 from ledger_store.keyfile import save_key
 from ledger_store.keys import KeyPair
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What to simulate: the data, how they are divided among `clients`, how long each trains, and which model.
-
-    Without a model it is the seed model; a model's images are those of the data set.
-    """
-
-    dataset: Dataset
-    split: str
-    clients: int
-    epochs: int
-    seed: int
-    aggregation: str
-    model: ModelSpec | None = None
 
 
 def make_round(
@@ -51,6 +33,7 @@ def make_round(
         recipe.split,
         recipe.clients,
         epochs=recipe.epochs,
+        descent=Descent(recipe.rate, recipe.batch, recipe.start),
         seed=recipe.seed,
         model=recipe.model,
         report=report,
@@ -65,6 +48,7 @@ def make_round(
         "test": _digest(folder / TEST_NAME),
         "images": len(recipe.dataset.test),
         "aggregation": recipe.aggregation,
+        "recipe": told(recipe, trained),
     }
     document["updates"] = [
         _entry(folder, number, update, client_key(workspace, number))

@@ -203,9 +203,14 @@ class Workspace:
         return self.rounds / str(number)
 
     def latest_round(self) -> Path:
-        """The folder of the newest round; raises `NotFound`."""
-        if numbers := _numbered(self.rounds):
-            return self.round(numbers[-1])
+        """The folder of the newest round, made or called for; raises `NotFound`.
+
+        A folder without either file is what an interrupted command has left.
+        """
+        for number in reversed(_numbered(self.rounds)):
+            folder = self.round(number)
+            if any((folder / name).is_file() for name in ("round.json", "call.json")):
+                return folder
         raise NotFound("no round yet", where=str(self.rounds), hint="fedcoin train makes one")
 
     def new_round(self) -> Path:

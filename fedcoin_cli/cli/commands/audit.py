@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,15 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         typer.Option(metavar="N", min=0, help="Level 4: counts drawn from each table.  [default: 64]"),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Level 4: recompute every count.")] = False,
+    time_s: Annotated[
+        int | None,
+        typer.Option(
+            "--seconds",
+            metavar="N",
+            min=0,
+            help="Level 4: time for each task.  [default: 600, free ones 60; --all: no end]",
+        ),
+    ] = None,
     files: Annotated[
         list[Path] | None,
         typer.Option("--files", metavar="DIR", help="Level 4: more files of rounds, by any name."),
@@ -73,8 +83,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     Level 0 reads every line, 1 follows links and roots, 2 verifies all signatures and certificates and folds
     the balances, 3 computes every settlement again from what was revealed. Level 4 reads the rounds' files and the
-    miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table,
-    and counts in float64: the heaviest, all on which miners disagree, and a secret sample (or --all).
+    miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table, and counts in
+    float64: the heaviest, all on which miners disagree, and a secret sample (or --all). A task that takes longer than
+    --seconds is left, and not called recomputed.
 
     With --previous the ledger before a successor's is audited as well: the genesis must name a certified block of
     it and mint exactly the balances there, what stood in escrow going back to who had put it there.
@@ -83,22 +94,23 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     rests on the genesis: anybody can make a perfect ledger of another network, so know the id of the one that you
     mean. A ledger cut at the end of a block cannot be told from a shorter one: compare height and head with somebody
     else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings. It is 13 when
-    nothing is, but --level 4 lacked files and could not recompute every result: only level 3 is reached then.
+    nothing is, but --level 4 lacked files or time and could not recompute every result: only level 3 is reached then.
     """
     from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger
     from ledger_store.errors import LedgerInvalid, NotFound, RoundFilesInvalid
 
-    deep = everything or fetch or sample is not None or bool(files)
+    deep = everything or fetch or sample is not None or time_s is not None or bool(files)
     level = (_RECOMPUTE if deep else 3) if level is None else level
     if deep and level < _RECOMPUTE:
-        raise typer.BadParameter("--sample, --all, --files and --fetch belong to --level 4")
+        raise typer.BadParameter("--sample, --all, --seconds, --files and --fetch belong to --level 4")
     if everything and sample is not None:
         raise typer.BadParameter("--all leaves nothing to --sample")
     if report_file is not None and not report_file.absolute().parent.is_dir():
         raise NotFound("no such folder", where=str(report_file.parent))
     drawn = None if everything else SAMPLE if sample is None else sample
     meant = genesis or (_genesis_here(call) if file is None else None)
-    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant)
+    allowed_s = inf if everything and time_s is None else time_s
+    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant, allowed_s)
     path = _path(call, file)
     start_s = time.perf_counter()
     find = _find(call, plan, files or [])
@@ -128,6 +140,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     if not _reached(report, recomputed):
         message = f"level 4 was asked for, and {_done(recomputed)} recomputed"
         hint = "--fetch asks the miners for the files that lack, --files DIR names more of them"
+        if recomputed.late:
+            hint = "--seconds N gives each task more time, --from H and --to H choose some of them"
         raise RoundFilesInvalid(message, where=str(path), hint=hint)
 
 
@@ -242,6 +256,7 @@ class _Bars:
         from fedcoin_cli.cli.progress import progress
 
         if done == 0:
+            self._stack.close()
             bar = progress(self._call.output, self._title, total, "coalitions")
             self._show = self._stack.enter_context(bar)
         self._show(done)

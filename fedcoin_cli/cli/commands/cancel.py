@@ -33,7 +33,7 @@ def run(
         call.output.tells_what_is_on_its_way(requester),
     ):
         requester.connect()
-        whole = task_id(requester.state, task)
+        whole = task_id(requester.state.tasks, task, "unfinished task")
         final = requester.cancel(whole)
     data = {"task": whole, "transaction": final.transaction, "height": final.height}
     line = f"cancelled {whole}, final at height {final.height}"

@@ -171,7 +171,11 @@ def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wa
         call.output.tells_what_is_on_its_way(requester),
     ):
         task = requester.publish(wanted, wait=False).task
-    lines = [f"task  {task}", "", f"next: fedcoin show {task[:16]}"]
+    lines = [
+        f"task  {task}",
+        "",
+        f"next: fedcoin status; fedcoin show {task[:16]} once the task is in a block",
+    ]
     call.output.answer({"task": task}, lines, done=f"task {task} is with the miners")
 
 
@@ -188,6 +192,7 @@ def _publish(
     from fedcoin_cli.application.reasons.tables import certainty_of
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.cli.following import Bars
+    from fedcoin_cli.cli.naming import told
 
     done: list[dict[str, object]] = []
     try:
@@ -196,7 +201,7 @@ def _publish(
                 published = _follow(call, requester, wanted)
                 bars.clear()
                 certainty = certainty_of(workspace, *requester.ended(published.task))
-                done.append(_data(published, certainty))
+                done.append(told(_data(published, certainty), names))
                 if alone or not call.output.as_json:
                     lines = [*_lines(published, names, certainty), *([] if alone else [""])]
                     call.output.answer(done[-1], lines, done=_done(published))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
 
@@ -17,6 +18,7 @@ _NEWEST = 5
 def run(
     call: Call,
     target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page.")],
+    file: File = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,16 +34,13 @@ def run(
     page is written all the same, and says so.
     """
     from fedcoin_cli.application.reasons.overview import overview
-    from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.opened_books import open_books
     from fedcoin_cli.cli.report_page import page
     from ledger_store.disk import put_in_place, refusals, stage
     from ledger_store.errors import LedgerInvalid
 
-    workspace = call.workspace()
-    with open_books(call) as books:
-        view = overview(books, workspace, task or (), _NEWEST)
-    text = page(view, Names.of(workspace)).encode()
+    with open_books(call, file) as opened:
+        view = overview(opened.books, opened.place, task or (), _NEWEST)
+    text = page(view, opened.names).encode()
     with refusals(target):
         put_in_place(stage(target, text), target)
     shown = [picture.report.task for picture in view.pictures]

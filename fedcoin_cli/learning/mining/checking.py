@@ -149,7 +149,7 @@ class Checker:
         yield [(entry, int(claims[entry])) for entry in np.flatnonzero(claims != ends).tolist()]
         blocks, steps = len(self._terms.sizes), self._terms.clients - 1
         drawn = 0
-        while drawn < min(DRAWN_RANKINGS, blocks * claim.rankings):
+        while drawn < DRAWN_RANKINGS:
             first = int(self._random.integers(max(1, blocks - _DRAWN_AT_ONCE + 1)))
             some = np.arange(first, min(first + _DRAWN_AT_ONCE, blocks))
             indices = self._random.integers(claim.rankings, size=(len(some), _DRAWN_AT_ONCE // len(some)))
@@ -159,7 +159,8 @@ class Checker:
             rows, columns, step = np.nonzero(own != claimed)
             starts = 2 * blocks + (some[:, None] * claim.rankings + indices) * steps
             entries = (starts[rows, columns] + step).tolist()
-            yield list(zip(entries, claimed[rows, columns, step].tolist(), strict=True))
+            # A ranking may be drawn twice.
+            yield list(dict(zip(entries, claimed[rows, columns, step].tolist(), strict=True)).items())
             drawn += indices.size
 
     def _drawn_of_own(self, data: bytes, claim: Claim) -> Iterator[list[tuple[int, int]]]:

@@ -6,9 +6,9 @@ TensorFlow takes seconds to load and 400 MB to stay.
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final, Literal
 
+from fedcoin_cli.learning.graphics import gpu_devices
 from fedcoin_cli.learning.mining import cube
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.enumeration import Enumerating
@@ -21,9 +21,6 @@ from fedcoin_cli.learning.mining.sampling import Enumeration, Utility, Walker
 from fedcoin_cli.learning.mining.walker import KernelWalker
 
 Kind = Literal["auto", "keras", "kernel"]
-
-_GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Without one of these (NVIDIA, AMD, Windows' subsystem) asking Keras for a GPU is not worth loading it."""
 
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
@@ -77,11 +74,6 @@ def describe(threads: int) -> str:
     from fedcoin_cli.learning.backend import devices, keras
 
     return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {cores}"
-
-
-def gpu_devices() -> tuple[str, ...]:
-    """The system's doors to a GPU."""
-    return tuple(device for device in _GPU_DEVICES if Path(device).exists())
 
 
 def _gpu() -> bool:

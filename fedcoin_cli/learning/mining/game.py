@@ -25,6 +25,10 @@ MAX_COALITION_FLOP: Final = 20 * 10**9
 """The work of one coalition, first layer excepted; MNIST with the seed's model takes 0.026·10⁹."""
 MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
 """The work of all first layers, done once; 20 clients' MNIST updates take 0.04·10¹²."""
+MAX_IMAGE_FLOP: Final = 2 * 10**9
+"""The work of one image in one model: nothing interrupts it."""
+MAX_CHUNK_FLOP: Final = 20 * 10**9
+"""The work of all first layers on the images that are taken together, a second or two."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -111,6 +115,7 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
 
 def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> None:
     """Files of modest size may describe a game that no miner could play."""
+    first = 2 * spec.first.inputs * spec.first_values
     if 4 * clients * images * spec.widest > MAX_ACTIVATION_BYTES:
         message = (
             f"{clients} clients with layers of {spec.widest} units on {images} images need too much memory"
@@ -119,7 +124,9 @@ def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> No
         message = f"the windows of a layer hold {spec.laid_out} values an image: that needs too much memory"
     elif images * spec.flop_above > MAX_COALITION_FLOP:
         message = f"one coalition of this model on {images} images takes too much work"
-    elif 2 * clients * images * spec.first.inputs * spec.first_values > MAX_FIRST_LAYER_FLOP:
+    elif spec.flop_above + first > MAX_IMAGE_FLOP or clients * first > MAX_CHUNK_FLOP:
+        message = f"one image takes too much work in the models of {clients} clients"
+    elif clients * images * first > MAX_FIRST_LAYER_FLOP:
         message = f"the first layers of {clients} clients on {images} images take too much work"
     else:
         return

@@ -11,6 +11,7 @@ wrong is for the consensus to say.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -107,17 +108,18 @@ class Reference:
                     totals[rows] += self._part_totals(part, shares[rows], logits, factor)
                     yield index * len(masks) + start + taken * number // len(parts), every
 
-    def magnitudes(self) -> Floats:
-        """How far rounding may move a logit of each client's own model, (K,)."""
-        alone = np.eye(self.game.clients)
-        largest = np.zeros(self.game.clients)
-        for index in range(len(self.first.chunks)):
-            block, lengths = self.first.block(index), self.first.lengths(self.first.chunks[index][1])
-            for client in range(self.game.clients):  # one at a time: all together take K times the memory
-                values, shares = block[client : client + 1], alone[client : client + 1]
-                bounds = self._through(self._clients, shares, values, np.abs(values), lengths)[1]
-                largest[client] = max(largest[client], bounds.max())
-        return largest
+    def magnitude(self, client: int) -> float:
+        """How far rounding may move a logit of one client's own model on one image, the longest of the first chunk."""
+        values, length = self._longest
+        own = values[client : client + 1]
+        bounds = self._through(self._clients.lone(client), np.ones((1, 1)), own, np.abs(own), length)[1]
+        return float(bounds.max())
+
+    @cached_property
+    def _longest(self) -> tuple[Floats, Floats]:
+        lengths = self.first.lengths(self.first.chunks[0][1])
+        place = [int(lengths.argmax())]
+        return self.first.block(0)[:, :, place], lengths[place]
 
     def _parts(self, index: int) -> list["_Part"]:
         """A chunk of images in parts."""
@@ -183,7 +185,8 @@ class Reference:
         for layer, ((kernels, biases), share) in zip(self.game.spec.above, weights, strict=True):
             # (K, inputs·units) → transposed kernels (masks, units, inputs)
             shape = (-1, layer.inputs, layer.units)
-            sizes, offsets = _mixed(shares, np.abs(kernels), shape), (shares @ np.abs(biases))[:, :, None]
+            sizes = _absolute(shares, kernels).reshape(shape).transpose(0, 2, 1)
+            offsets = (shares @ np.abs(biases))[:, :, None]
             within = np.abs(values) + bounds
             reach = sizes @ (bounds + share * within) + share * offsets
             some = (sizes.max(axis=2) > 0)[:, :, None] & (within.max(axis=1) > 0)[:, None, :]
@@ -220,7 +223,7 @@ class Reference:
                 continue
             (kernels, biases), share = next(weights)
             size = (-1, feature.inputs, feature.filters)
-            sizes, offsets = (shares @ np.abs(kernels)).reshape(size), shares @ np.abs(biases)
+            sizes, offsets = _absolute(shares, kernels).reshape(size), shares @ np.abs(biases)
             within = np.abs(values) + bounds
             reach = convolved(bounds + share * within, feature, sizes, share * offsets)
             whole = feature.inputs + within.sum(axis=(2, 3, 4), keepdims=True)
@@ -279,10 +282,29 @@ class _Clients:
         upper = [(_most(kernels), _most(biases)) for kernels, biases in self.upper]
         return _Clients(upper, (_most(self.norms[0]), _most(self.norms[1])))
 
+    def lone(self, client: int) -> "_Clients":
+        """One of them."""
+        place = slice(client, client + 1)
+        upper = [(kernels[place], biases[place]) for kernels, biases in self.upper]
+        return _Clients(upper, (self.norms[0][place], self.norms[1][place]))
+
 
 def _most(values: Floats) -> Floats:
-    largest: Floats = np.abs(values).max(axis=0, keepdims=True)
+    """The largest absolute values of all clients, (1, …)."""
+    largest = np.abs(values[:1])
+    for own in values[1:]:  # one at a time: a copy of all weights takes longer than anything done with them
+        np.maximum(largest, np.abs(own), out=largest)
     return largest
+
+
+def _absolute(shares: Floats, kernels: Floats) -> Floats:
+    """The average of absolute weights."""
+    if kernels.size <= _BATCH_VALUES:
+        return shares @ np.abs(kernels)
+    total = np.zeros((len(shares), kernels.shape[1]))
+    for client in np.flatnonzero(shares.any(axis=0)):
+        total += shares[:, client, None] * np.abs(kernels[client])
+    return total
 
 
 @np.errstate(invalid="ignore")
@@ -292,7 +314,6 @@ def _near(logits: Floats, ceiling: Floats, labels: npt.NDArray[np.integer]) -> n
     gaps = logits[:, labels, places][:, None] - logits
     reach = ceiling[labels, places] + ceiling
     # What is no number is near: both comparisons fail.
-    ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
     ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
     near: npt.NDArray[np.bool_] = ~(ahead.all(axis=1) | behind.any(axis=1))
     return near
@@ -327,13 +348,21 @@ def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floa
 
 def _upper_weights(game: Game) -> list[Stack]:
     """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, clients stacked."""
-    tensors = zip(*game.updates, strict=True)
+    skipped = len(game.spec.first.weight_shapes)
+    tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
     pairs = []
     layers: tuple[Conv | Dense, ...] = (*game.spec.convolutions, *game.spec.layers)
-    for layer in layers:
-        kernels = np.array(next(tensors), np.float64)
+    for layer in layers[1:]:
+        kernels = _stacked(next(tensors))
         biases = np.zeros((game.clients, kernels.shape[-1]))
         if layer.use_bias:
-            biases = np.array(next(tensors), np.float64)
+            biases = _stacked(next(tensors))
         pairs.append((kernels.reshape(game.clients, -1), biases))
-    return pairs[1:]
+    return pairs
+
+
+def _stacked(tensors: Sequence[npt.NDArray[np.float32]]) -> Floats:
+    stack = np.empty((len(tensors), *tensors[0].shape))
+    for place, tensor in enumerate(tensors):
+        stack[place] = tensor
+    return stack

@@ -6,10 +6,9 @@ Where the files lie is the caller's business; what is mined or checked with the 
 from collections.abc import Callable
 from pathlib import Path
 
-from fedcoin_cli.learning.mining.admission import Refusal, refused_update
+from fedcoin_cli.learning.mining.admission import Refusal
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Utility
 from ledger_store.transaction import Task
 
 Locate = Callable[[str], Path]
@@ -26,15 +25,6 @@ def load_game(task: Task, locate: Locate) -> Game:
     )
     weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
     return Game.load(files, weights, task.empty)
-
-
-def refusal(task: Task, reference: Reference, engine: Callable[[], Utility] | None = None) -> str | None:
-    """Why this miner may not vote for the task, or None.
-
-    `engine` is what would count the game here, made if nothing else is wrong.
-    """
-    reason = refused_terms(task, reference)
-    return told(refused_update(reference, task.id, engine)) if reason is None else reason
 
 
 def refused_terms(task: Task, reference: Reference) -> str | None:
