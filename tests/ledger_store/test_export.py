@@ -30,6 +30,7 @@ from ledger_store.journal import (
     entries,
     excerpt,
 )
+from ledger_store.transaction import Transfer
 
 BEAN_CHECK = shutil.which("bean-check", path=str(Path(sys.executable).parent)) or shutil.which("bean-check")
 HLEDGER = shutil.which("hledger")
