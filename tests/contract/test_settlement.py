@@ -441,7 +441,7 @@ def test_a_fraud_names_an_entry_that_its_table_has(exact: bool, entries: int) ->
     chain = ChainMaker(4)
     work = chain.task(clients=3, attempts=2)
     chain.add(work)
-    reveals = sorted((chain.reveal(work, 1, m, exact=exact) for m in chain.miners), key=lambda one: one.miner)
+    reveals = [chain.reveal(work, 1, chain.miners[0], exact=exact)]
     chain.add(chain.close(work, reveals))
     record, victim = chain.records[work.id], reveals[0].miner
     named = FraudMark(victim, entries - 1)
