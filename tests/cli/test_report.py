@@ -134,7 +134,7 @@ def test_without_tables(tmp_path: Path) -> None:
         view = overview(books, made.workspace, (), 5)
     text = page(view, Names.of(made.workspace))
     assert view.pictures[0].walks == {}
-    assert "tables tell more" in text
+    assert "by how far apart the miners are" in text
     assert 'class="winner-line"' not in text
 
 

@@ -39,7 +39,7 @@ class ClientLine:
         return format_micro(self.paid_micro)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in ("client", "shapley", "paid")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ What the seam must be is `ledger_store.succession`'s business.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedcoin_cli.application.books.books import ledgers
@@ -66,7 +66,7 @@ class Seam:
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()
     after: int = 0
-    end: State | None = None
+    end: State | None = field(default=None, compare=False)
 
 
 def look_across(genesis: Genesis, path: Path) -> Seam:

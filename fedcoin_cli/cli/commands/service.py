@@ -1,4 +1,4 @@
-"""Write systemd units that run this workspace's miners from boot on.
+"""Write systemd units that run the miners from boot on.
 
 What stands in a unit is decided in `application.miner.units`.
 """
@@ -53,7 +53,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Write systemd units that run this workspace's miners from boot on.
+    """Write systemd units that run the miners from boot on.
 
     A template with an instance a miner, and a target for all of them. Nothing is installed or started: the answer says
     which commands do that. A miner that falls is started again after five seconds, for ever; one that ends with an
