@@ -117,4 +117,4 @@ def test_values_have_bars_and_an_error(workspace: Workspace, maker: ChainMaker) 
     assert [row.count("█") for row in rows] == [24, 24, 24]
     error = fedcoin("show", task_of(maker)[:10], "--json", folder=workspace.root).json["standard_error"]
     assert error == "0.000000"
-    assert f"standard error of an SV ± {error} pp" in said.out
+    assert f"standard error of mining: SVs ± {error} pp" in said.out
