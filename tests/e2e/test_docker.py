@@ -176,12 +176,12 @@ def test_another_version_is_refused(tmp_path: Path, engine: Any) -> None:
 
 
 @pytest.mark.usefixtures("engine")
-def test_a_taken_port(tmp_path: Path) -> None:
-    """Containers beside processes of the same workspace: the port is taken, exit code 7, and nobody is left behind."""
+def test_one_way_at_a_time(tmp_path: Path) -> None:
+    """Containers beside processes of the same workspace are refused with exit code 10, and nobody is left behind."""
     with contained(tmp_path / "net", 2, *FEW) as workspace:
         assert fedcoin("mine", "--detach", folder=workspace.root).code == 0
         said = fedcoin(*START, folder=workspace.root)
-        assert (said.code, "its port is taken" in said.err) == (7, True), said.err
+        assert (said.code, "run as a process already" in said.err) == (10, True), said.err
         assert fedcoin("stop", "--json", folder=workspace.root).json["stopped"] == [1, 2]
 
 
@@ -254,7 +254,7 @@ def test_two_hosts(tmp_path: Path, engine: Any) -> None:
             with (tmp_path / "roster.toml").open("a") as roster:
                 roster.write(entry.replace("[miner-1]", f"[{owner.root.name}]") + "\n")
         ann, ben = owners
-        assert fedcoin("init", "--roster", "../roster.toml", "--clients", "2", folder=ann.root).code == 0
+        assert fedcoin("init", "--roster", "../roster.toml", folder=ann.root).code == 0
         assert fedcoin("init", "--join", "../ann/genesis.json", folder=ben.root).code == 0
         starting = [program(*START, folder=owner.root) for owner in owners]
         with starting[0] as first, starting[1] as second:
