@@ -14,7 +14,8 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-$(MINE)
 DEV := $(VENV)/.installed-dev
 MUTATION := $(VENV)/.installed-mutation
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOUD := $(BIN)/python -m pip install --disable-pip-version-check
+PIP := $(LOUD) --quiet
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate
 
 .PHONY: demo test check man lock simulate mutants release clean
@@ -69,7 +70,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(RUN): pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[$(MINE)]'
+	@echo 'installing FedCoin with TensorFlow ($(MINE)) into $(VENV): once; TensorFlow is large, so this takes minutes'
+	$(LOUD) --editable '.[$(MINE)]'
 	touch $@
 
 $(DEV): pyproject.toml | $(RUN)

@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from chains import COIN, ChainMaker, key
 
-from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.audit import CHECKS
 from fedcoin_cli.contract.settlement import settle
 from ledger_store.audit import audit
@@ -121,8 +120,8 @@ def _round(maker: ChainMaker) -> Iterator[Transaction]:
     yield task
     reveals = maker.reveals(task)
     yield maker.close(task, reveals)
-    record = maker.tip.state.tasks[task.id]
-    yield maker.result(task, reveals, settle(record, maker.genesis, reveals, (), no_proxy(CLIENTS)))
+    record = maker.records[task.id]
+    yield maker.result(task, reveals, settle(record, maker.genesis, reveals, ()))
 
 
 def signatures_of(maker: ChainMaker) -> Iterator[Signed]:

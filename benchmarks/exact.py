@@ -20,13 +20,13 @@ import numpy as np
 
 from benchmarks.games import Case, real_game
 from benchmarks.machine import finish, machine
-from fedcoin_cli.learning.mining.choice import describe, engine_for, whole_for
+from fedcoin_cli.learning.mining.choice import describe, engine_for, enumeration_for
+from fedcoin_cli.learning.mining.enumeration import Enumerating
 from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.memo import Memo
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Utility, Whole
+from fedcoin_cli.learning.mining.sampling import Enumeration
 from fedcoin_cli.learning.mining.walks import Counts
 from fedcoin_cli.learning.weights import TestSet
 
@@ -64,39 +64,39 @@ def main() -> None:
 def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
     first = FirstLayer(game)
     started = time.perf_counter()
-    whole = whole_for(game, first, threads)
-    engine = engine_for(game, first, threads)
+    enumeration = enumeration_for(game, lambda: engine_for(game, first, threads), first, threads)
+    assert enumeration is not None
+    alone = isinstance(enumeration, Enumerating)
     ready_s, used_s = time.perf_counter() - started, time.process_time()
-    counts = _whole_counts(whole) if whole else enumerate_all(engine, game.clients).exact()
+    counts = enumerate_all(enumeration)
     counted_s, used_s = time.perf_counter() - started - ready_s, time.process_time() - used_s
-    assert counts is not None
     numerators = exact_numerators(counts, game.empty, game.clients)
     seconds = time.perf_counter() - started
     # Σ φ = u(all) − u(∅), to the last integer.
     assert sum(numerators) == common_denominator(game.clients) * (int(counts[-1]) - game.empty)
     return {
         "K": game.clients,
-        "way": "one by one" if whole is None else "together",
+        "way": "one by one" if alone else "together",
         "coalitions": len(counts),
         "preparing s": ready_s,
         "counting s": counted_s,
         "processor s": used_s,
         "seconds": seconds,
-        "ratio to enumeration": 1.0 if whole is None else _ratio(game, threads),
+        "ratio to enumeration": 1.0 if alone else _ratio(game, threads),
         **_against_reference(game, first, counts, checked),
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
-def _whole_counts(whole: Whole) -> Counts:
-    """The counts of all coalitions together, with a line of progress where somebody watches."""
+def enumerate_all(enumeration: Enumeration) -> Counts:
+    """The counts of all coalitions, with a line of progress where somebody watches."""
     began = time.perf_counter()
-    while whole.done < whole.total:
-        whole.step()
+    while enumeration.done < enumeration.total:
+        enumeration.step()
         if sys.stderr.isatty():
-            left_s = (time.perf_counter() - began) * (whole.total / whole.done - 1)
-            sys.stderr.write(f"\r{whole.done:,} of {whole.total:,}, {left_s:,.0f} s left \033[K")
-    return whole.counts()
+            left_s = (time.perf_counter() - began) * (enumeration.total / enumeration.done - 1)
+            sys.stderr.write(f"\r{enumeration.done:,} of {enumeration.total:,}, {left_s:,.0f} s left \033[K")
+    return enumeration.counts()
 
 
 def _ratio(game: Game, threads: int) -> float:
@@ -106,14 +106,15 @@ def _ratio(game: Game, threads: int) -> float:
 
 def _turn(game: Game, threads: int) -> float:
     first, middle = FirstLayer(game), 1 << (game.clients - 1)
-    whole, engine = whole_for(game, first, threads), engine_for(game, first, threads)
-    assert whole is not None
+    engine = engine_for(game, first, threads)
+    enumeration = enumeration_for(game, lambda: engine, first, threads)
+    assert enumeration is not None
     masks = range(middle, middle + 2 * engine.batch)
     engine.counts(masks)
     times = [time.perf_counter()]
     engine.counts(masks)
     times.append(time.perf_counter())
-    _whole_counts(whole)
+    enumerate_all(enumeration)
     times.append(time.perf_counter())
     engine.counts(masks)
     times.append(time.perf_counter())
@@ -129,19 +130,7 @@ def _sample(game: Game, turn: int) -> Game:
         chance.choice(np.flatnonzero(labels == label), SAMPLED, replace=False) for label in np.unique(labels)
     ]
     places = np.concatenate(chosen)
-    return replace(game, test=TestSet(game.test.images[places], labels[places]), logits=None)
-
-
-def enumerate_all(engine: Utility, clients: int) -> Memo:
-    """The counts of all coalitions, with a line of progress where somebody watches."""
-    memo, total, start, began = Memo(clients), (1 << clients) - 1, 1, time.perf_counter()
-    while len(memo) < total:
-        masks, start = memo.unknown(start, engine.batch)
-        memo.store(masks, engine.counts(masks))
-        if sys.stderr.isatty():
-            left_s = (time.perf_counter() - began) * (total / len(memo) - 1)
-            sys.stderr.write(f"\rK = {clients}: {len(memo):,} of {total:,}, {left_s:,.0f} s left \033[K")
-    return memo
+    return replace(game, test=TestSet(game.test.images[places], labels[places]))
 
 
 def _against_reference(game: Game, first: FirstLayer, counts: Any, checked: int) -> dict[str, Any]:

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from benchmarks.machine import finish, machine
 from fedcoin_cli.learning.backend import devices, keras
 from fedcoin_cli.learning.features import Conv, Feature, Pool
-from fedcoin_cli.learning.mining.convnet import ConvEngine
 from fedcoin_cli.learning.mining.engine import UtilityEngine
 from fedcoin_cli.learning.mining.forward import FirstLayer, convolved, pooled
 from fedcoin_cli.learning.mining.game import Game
@@ -58,7 +57,7 @@ def main() -> None:
     game = synthetic_game(chosen.clients, chosen.images, FRONTS[chosen.model])
     first = FirstLayer(game)
     started = time.perf_counter()
-    engine = (ConvEngine if game.spec.features else UtilityEngine)(game, first)
+    engine = UtilityEngine(game, first)
     ready_s = time.perf_counter() - started
     counts = engine.counts(range(1, 1 << game.clients))
     counted_s = time.perf_counter() - started - ready_s

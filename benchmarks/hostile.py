@@ -3,7 +3,8 @@
 `python -m benchmarks.hostile [--rounds 1000] [--first 0] [--engine kernel] [--json]`. Of each round up to 49 coalitions
 are counted by the engine and by the float64 reference. A count outside [lo, hi] of ε is wrong; outside that of 2ε an
 honest miner would be accused. `refused` rounds never reach mining; the others do. The engine that counts all coalitions
-at once (`cube`) is for models with one hidden layer only: fewer rounds.
+at once (`cube`) is for models with one hidden layer only: fewer rounds. `walks` and `keras walks` count along rankings
+of small blocks, each of which is judged on its own.
 """
 
 import argparse
@@ -23,7 +24,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hostile", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--engine", choices=["kernel", "keras", "cube"], default="kernel")
+    parser.add_argument(
+        "--engine", choices=["kernel", "keras", "cube", "walks", "keras walks"], default="kernel"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     seeds = range(chosen.first, chosen.first + chosen.rounds)

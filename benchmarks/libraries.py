@@ -1,10 +1,11 @@
-"""Shapley estimators of shapiq and pyDVL on tabulated games; runs in an environment of its own, with NumPy beside them.
+"""Shapley estimators of shapiq and pyDVL; runs in an environment of its own, with NumPy beside them.
 
-`python libraries.py GAME.npy SEEDS BUDGET…` reads the counts of all masks (entry 0: ∅) and prints one JSON object:
-estimator → budget → the mean squared errors, one a seed, in images². A budget is the number of coalitions that an
-estimator may ask for, as the library counts it (pyDVL: distinct ones). Each estimator runs as it is, and re-based: with
-v(∅) replaced by the mean of the singletons (given to it for nothing), which takes away the huge first step; the values
-of the game itself then follow exactly.
+`python libraries.py CLIENTS SEEDS re-based|both BUDGET…` asks for counts of coalitions on its standard output, a line
+of hexadecimal masks each time, and is told them on its standard input; its last line is a JSON object: estimator →
+budget → values in images, one vector a seed. A budget is the number of coalitions that an estimator may ask for, as the
+library counts it (pyDVL: distinct ones). Estimators run re-based: v(∅), which is 0, is replaced by the mean of the
+singletons (given to them for nothing), which takes away the huge first step; the values of the game itself then follow
+exactly. With "both" they run as they are, too.
 """
 
 import json
@@ -12,8 +13,6 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
-from math import comb
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,27 +20,37 @@ import numpy as np
 warnings.filterwarnings("ignore")
 
 
-def exact(game: Any, clients: int) -> Any:
-    """Shapley values by their definition."""
-    masks = np.arange(1 << clients)
-    sizes = np.array([mask.bit_count() for mask in masks.tolist()])
-    weights = np.array([1 / (clients * comb(clients - 1, size)) for size in range(clients)])
-    values = []
-    for client in range(clients):
-        without = masks[(masks >> client & 1) == 0]
-        values.append((weights[sizes[without]] * (game[without | 1 << client] - game[without])).sum())
-    return np.array(values)
+class Asked:
+    """A game by asking for coalitions, rows of booleans; what was told is remembered."""
+
+    def __init__(self, clients: int) -> None:
+        self.told: dict[int, float] = {}
+        self.singles = [1 << client for client in range(clients)]
+        self.mean = float(np.mean(self.counts(self.singles)))
+
+    def counts(self, masks: list[int]) -> Any:
+        """u(mask), 0 for nobody."""
+        missing = list(dict.fromkeys(mask for mask in masks if mask and mask not in self.told))
+        if missing:
+            print(" ".join(f"{mask:x}" for mask in missing), flush=True)
+            self.told.update(zip(missing, map(float, sys.stdin.readline().split()), strict=True))
+        return np.array([self.told[mask] if mask else 0.0 for mask in masks])
 
 
 class Table:
-    """A game by look-up of coalitions, rows of booleans; v(∅) is 0."""
+    """One game for the estimators: v(∅) is 0, all else `empty` less than what is told."""
 
-    def __init__(self, game: Any, clients: int) -> None:
-        self.values = game - game[0]
-        self.powers = 1 << np.arange(clients)
+    def __init__(self, asked: Asked, empty: float) -> None:
+        self.asked, self.empty = asked, empty
 
     def __call__(self, coalitions: Any) -> Any:
-        return self.values[np.atleast_2d(coalitions).astype(np.int64) @ self.powers]
+        rows = np.packbits(np.atleast_2d(coalitions).astype(bool), axis=1, bitorder="little")
+        return self.of([int.from_bytes(row.tobytes(), "little") for row in rows])
+
+    def of(self, masks: list[int]) -> Any:
+        """v of masks."""
+        present = np.array([mask > 0 for mask in masks])
+        return np.where(present, self.asked.counts(masks) - self.empty, 0.0)
 
 
 Estimate = Callable[[Table, int, int, int], Any]
@@ -64,7 +73,10 @@ def shapiq_estimators() -> dict[str, Estimate]:
         "stratified": ("StratifiedSamplingSV", lambda _: {}),
         "LeverageSHAP": ("LeverageSHAP", lambda _: {}),
         "OddSHAP": ("OddSHAP", lambda _: {}),
-        "RegressionMSR": ("RegressionMSR", lambda _: {}),
+        "PolySHAP 2": ("PolySHAP", lambda _: {"max_order": 2, "pairing_trick": True}),
+        "RegressionMSR": ("RegressionMSR", lambda _: {"index": "SV"}),
+        "RegressionMSR, linear": ("RegressionMSR", lambda _: {"index": "SV", "proxy_model": "linear"}),
+        "ProxySHAP, adjusted": ("ProxySHAP", lambda _: {"adjustment": True, "max_order": 1, "index": "SV"}),
     }
 
     def of(kind: Any, options: Callable[[int], dict[str, Any]]) -> Estimate:
@@ -99,9 +111,9 @@ def pydvl_estimators() -> dict[str, Estimate]:
         def __call__(self, sample: Any) -> float:
             if sample is None or len(sample.subset) == 0:
                 return 0.0
-            mask = int(self.table.powers[np.asarray(sample.subset)].sum())
+            mask = sum(1 << int(client) for client in sample.subset)
             self.seen.add(mask)
-            return float(self.table.values[mask])
+            return float(self.table.of([mask])[0])
 
     class Spent(StoppingCriterion):  # type: ignore[misc]
         def __init__(self, utility: Utility, budget: int) -> None:
@@ -135,32 +147,28 @@ def pydvl_estimators() -> dict[str, Estimate]:
 
 def main() -> None:
     """Run everything; an estimator that cannot run at a budget is left out there, with its reason on stderr."""
-    path, seeds, *budgets = sys.argv[1:]
-    game = np.load(Path(path)).astype(float)
-    clients = len(game).bit_length() - 1
-    truth = exact(game, clients)
-    rebased = game.copy()
-    rebased[0] = game[1 << np.arange(clients)].mean()
-    found: dict[str, dict[str, list[float]]] = {}
+    clients, seeds, which, *budgets = sys.argv[1:]
+    asked = Asked(int(clients))
+    found: dict[str, dict[str, list[list[float]]]] = {}
     for name, estimate in {**shapiq_estimators(), **pydvl_estimators()}.items():
-        for kind, played in (("", game), (", re-based", rebased)):
-            shift = (played[0] - game[0]) / clients
-            for budget in map(int, budgets):
+        for kind, empty in (("", 0.0), (", re-based", asked.mean)):
+            if which == "re-based" and not kind:
+                continue
+            for budget in budgets:
                 try:
-                    errors = [
-                        float(
-                            np.mean(
-                                (estimate(Table(played, clients), clients, budget, seed) + shift - truth) ** 2
-                            )
+                    values = [
+                        (
+                            estimate(Table(asked, empty), int(clients), int(budget), seed)
+                            + empty / int(clients)
                         )
                         for seed in range(int(seeds))
                     ]
                 except Exception as error:  # noqa: BLE001 -- whatever a library raises
                     print(f"{name}{kind} at {budget}: {error!r}", file=sys.stderr)
                     continue
-                found.setdefault(name + kind, {})[str(budget)] = errors
+                found.setdefault(name + kind, {})[budget] = [each.tolist() for each in values]
     versions = {name: version(name) for name in ("shapiq", "pydvl")}
-    print(json.dumps({"versions": versions, "errors": found}))
+    print(json.dumps({"versions": versions, "values": found}))
 
 
 if __name__ == "__main__":

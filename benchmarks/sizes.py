@@ -10,12 +10,10 @@ that of 100 and of 1,000 rankings; an exact one holds all coalitions.
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.machine import finish
 
@@ -24,23 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from chains import ChainMaker
 
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Session
-from fedcoin_cli.learning.mining.table import TableTerms
-from fedcoin_cli.learning.weights import TestSet, write_proxy, write_test, write_update
+from fedcoin_cli.learning.mining.partition import partition
+from fedcoin_cli.learning.mining.table import Table, encode_exact, table_bytes
+from fedcoin_cli.learning.weights import TestSet, write_test, write_update
 from ledger_store.transaction import Task
 
-MINERS, IMAGES, SIDE, UNITS, CLASSES = 5, 10_000, 28, 128, 10
+MINERS, IMAGES, SIDE, UNITS, CLASSES, BLOCK_IMAGES = 5, 10_000, 28, 128, 10, 16
 SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))
 RANKINGS = (100, 1_000)
-
-
-class Noise:
-    """Some count for each coalition."""
-
-    batch = 4096
-
-    def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
-        return np.array([9_000 + mask % 997 for mask in masks], np.int64)
 
 
 def main() -> None:
@@ -54,13 +43,13 @@ def main() -> None:
 def row(clients: int) -> dict[str, Any]:
     """Bytes of everything that one round of so many clients leaves."""
     maker = ChainMaker(MINERS)
-    sampled = {t: table(clients, grid_up_to(t), "balanced") for t in RANKINGS}
+    sampled = {t: sampled_table(clients, grid_up_to(t)) for t in RANKINGS}
     task = maker.task(clients=clients, most_rankings=grid_up_to(RANKINGS[0]))
     return {
         "K": str(clients),
         **files(clients),
         **{f"table, {t} rankings": len(data) for t, data in sampled.items()},
-        "table, exact": len(table(clients, grid_up_to(RANKINGS[0]), "exact")),
+        "table, exact": len(encode_exact(np.zeros((1 << clients) - 1, np.int64))),
         **blocks(maker, task),
     }
 
@@ -69,24 +58,23 @@ def files(clients: int) -> dict[str, int]:
     """The round's files."""
     draw = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        test, update, proxy = (Path(folder) / name for name in ("test", "update", "proxy"))
+        test, update = (Path(folder) / name for name in ("test", "update"))
         pixels = draw.integers(0, 256, (IMAGES, SIDE, SIDE)).astype(np.uint8)
         write_test(test, TestSet(pixels, draw.integers(0, CLASSES, IMAGES).astype(np.int32)))
         write_update(update, [draw.normal(size=shape).astype(np.float32) for shape in SHAPES])
-        write_proxy(proxy, draw.integers(-(2**20), 2**20, (clients, IMAGES, CLASSES)).astype(np.int32))
-        sizes = {"test set": test, "update": update, "proxy": proxy}
+        sizes = {"test set": test, "update": update}
         found = {name: path.stat().st_size for name, path in sizes.items()}
-    return {**found, "files": found["test set"] + clients * found["update"] + found["proxy"]}
+    return {**found, "files": found["test set"] + clients * found["update"]}
 
 
-def table(clients: int, rankings: int, estimator: Estimator) -> bytes:
+def sampled_table(clients: int, rankings: int) -> bytes:
     """The table of one miner."""
-    least = 1 if estimator == "exact" else rankings
-    plan = Plan(bytes(32), bytes(32), least, rankings, 600.0, estimator)
-    session = Session(Noise(), TableTerms(clients, IMAGES, 0), plan)
-    while not session.advance(60.0).finished:
-        pass
-    return session.estimate().table
+    blocks = partition(np.arange(IMAGES) % CLASSES, BLOCK_IMAGES, bytes(32))
+    ends = blocks.sizes.astype(np.uint8)
+    counts = np.zeros((len(blocks), rankings, clients - 1), np.uint8)
+    data = Table(0 * ends, ends, counts).encode()
+    assert len(data) == table_bytes(clients, len(blocks), rankings, exact=False)
+    return data
 
 
 def blocks(maker: ChainMaker, task: Task) -> dict[str, int]:

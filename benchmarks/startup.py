@@ -1,12 +1,15 @@
-"""How long opening a ledger takes as the chain grows, with and without its snapshot.
+"""How long commands take to start, and opening a ledger as the chain grows, with and without its snapshot.
 
 `python -m benchmarks.startup [--quick] [--json]`. What every start of a miner does before it may vote, and `balance`,
 `pay` and `publish` before they answer. A tenth of the blocks are rounds of three clients, the rest transfers to 100
 accounts. Processor time of this process, medians of five; `without` is what opening cost before there were snapshots.
+Commands run on a ledger of one round; each is compared with `python -c 'import typer, rich'`, the least of five turns.
 """
 
 import argparse
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,6 +20,7 @@ from benchmarks.machine import finish, machine
 from ledger_store.jsonl import ChainFile, ChainReader
 from ledger_store.snapshot import SNAPSHOT_NAME, Seal
 
+COMMANDS = ("--help", "balance", "log", "show 3", "audit", "status", "doctor")
 SIZES, QUICK_SIZES, TURNS = (1_000, 10_000), (300, 1_000), 5
 
 
@@ -27,7 +31,41 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     rows = [_row(blocks) for blocks in (QUICK_SIZES if chosen.quick else SIZES)]
-    finish({"opening": rows, "machine": machine()}, chosen.json, {"opening": rows})
+    commands = _commands()
+    tables = {"commands": commands, "opening": rows}
+    finish({**tables, "machine": machine()}, chosen.json, tables)
+
+
+def _commands() -> list[dict[str, Any]]:
+    """Processor time of whole programs, one after the other in every turn."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "net"
+        _workspace(folder)
+        programs = {"import typer, rich": ["-c", "import typer, rich"]}
+        programs |= {verb: ["-m", "fedcoin_cli", *verb.split()] for verb in COMMANDS}
+        taken: dict[str, float] = {}
+        for _ in range(TURNS):
+            for verb, words in programs.items():
+                taken[verb] = min(taken.get(verb, 60.0), _program_s(words, folder))
+    base = taken["import typer, rich"]
+    return [{"command": verb, "ms": 1e3 * one, "times": one / base} for verb, one in taken.items()]
+
+
+def _program_s(words: list[str], folder: Path) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _workspace(folder: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    from chains import ChainMaker
+    from places import place, settled_round
+
+    maker = ChainMaker(2)
+    settled_round(maker)
+    place(folder, maker)
 
 
 def _row(blocks: int) -> dict[str, Any]:

@@ -29,7 +29,6 @@ def make_tiny_round(workspace: Workspace, clients: int, seed: int) -> Path:
         "call": None,
         "model": _digest(folder / "model.json"),
         "test": _digest(folder / "test.safetensors"),
-        "proxy": None,
         "images": IMAGES,
         "aggregation": "mean",
         "genesis": workspace.genesis().id,

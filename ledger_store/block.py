@@ -70,10 +70,12 @@ class Certificate:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
         indices = [index for index, _ in self.signatures]
         if len(indices) != genesis.quorum or indices != sorted(set(indices)):
-            raise BadSignature(f"a certificate of height {height} takes {genesis.quorum} miners in order")
+            message = f"a certificate of height {height} takes {genesis.quorum} miners in order"
+            raise BadSignature(message, code="E301")
         wrong = set(indices) - set(self.signers(genesis, kind, height, block, verify))
         if wrong:
-            raise BadSignature(f"the certificate of height {height}: miner {min(wrong) + 1} did not sign it")
+            message = f"the certificate of height {height}: miner {min(wrong) + 1} did not sign it"
+            raise BadSignature(message, code="E301")
 
 
 @dataclass(frozen=True)

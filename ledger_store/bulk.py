@@ -4,14 +4,15 @@ Nothing is concluded from a signature before its batch was checked; whoever coll
 goes back there when one fails. A batch at a time is also quicker on one core: the curve's tables stay in its cache.
 """
 
-import multiprocessing
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from typing import Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ledger_store.keys import verify_bytes
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 BATCH = 2048
 
@@ -37,7 +38,7 @@ class Bulk(Generic[Mark]):
         self._jobs = jobs if threading.active_count() == 1 else 1
         self._claims: list[Claim] = []
         self._waiting: deque[tuple[Mark, Callable[[], bool]]] = deque()
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: ProcessPoolExecutor | None = None  # most ledgers are short and need none
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +64,9 @@ class Bulk(Generic[Mark]):
             self._waiting.append((mark, lambda: all_hold(claims)))
             return
         if self._pool is None:
+            import multiprocessing
+            from concurrent.futures import ProcessPoolExecutor
+
             self._pool = ProcessPoolExecutor(self._jobs, multiprocessing.get_context("fork"))
         future: Future[bool] = self._pool.submit(all_hold, claims)
         self._waiting.append((mark, future.result))

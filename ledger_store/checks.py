@@ -15,7 +15,7 @@ from ledger_store.chain import Tip
 from ledger_store.errors import BadSignature, InvalidTransaction, Malformed
 from ledger_store.genesis import BLOCK_BYTES_MAX, Genesis
 from ledger_store.keys import Verify, verify_bytes
-from ledger_store.state import State, Transition, check_header, check_order
+from ledger_store.state import State, apply
 from ledger_store.transaction import Close, Result
 
 CODES = {
@@ -43,7 +43,6 @@ CODES = {
     "E406": "a close is not admissible",
     "E407": "a result is not admissible",
 }
-_TRANSITION = {"transfer": "E403", "task": "E404", "cancel": "E405", "close": "E406", "result": "E407"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,29 +167,18 @@ def _certificate(subject: Subject) -> Iterator[Finding]:
         certificate.check(subject.genesis, "final", parent, subject.head, subject.verify)
     except BadSignature as error:
         if certificate.signers(subject.genesis, "final", parent, subject.head):
-            yield subject.finding("E301", error.message)
+            yield subject.finding(error.code, error.message)
         else:
-            yield subject.finding(
-                "E301", "no miner signed this block: it is not the one they voted for", parent
-            )
+            reason = "no miner signed this block: it is not the one they voted for"
+            yield subject.finding(error.code, reason, parent)
 
 
 def _transition(subject: Subject) -> Iterator[Finding]:
-    state, block = subject.before.state, subject.block
-    code = "E401"
+    before, block = subject.before.state, subject.block
     try:
-        check_header(state, block)
-        code = "E402"
-        check_order(state, block.transactions)
-        transition = Transition(state, block, subject.trusted, subject.verify)
-        for transaction in block.transactions:
-            code = _TRANSITION[transaction.kind]
-            transition.execute(transaction)
-        subject.after = transition.close_block()
-    except BadSignature as error:
-        yield subject.finding("E303", error.message)
-    except InvalidTransaction as error:
-        yield subject.finding(code, error.message)
+        subject.after = apply(before, block, trusted=subject.trusted, verify=subject.verify)
+    except (BadSignature, InvalidTransaction) as error:
+        yield subject.finding(error.code, error.message)
 
 
 CHECKS = (

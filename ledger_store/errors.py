@@ -4,6 +4,8 @@ Every error that a person may meet says what happened, where, and what to do abo
 peer's faults are different classes: a `PeerFault` never stops a node, it only refuses what the peer sent.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import ClassVar
 
@@ -143,9 +145,16 @@ class InsufficientFunds(FedCoinError):
 
 
 class PeerFault(FedCoinError):
-    """Bytes from elsewhere that are not what they must be; refused, never fatal to a node."""
+    """Bytes from elsewhere that are not what they must be; refused, never fatal to a node.
+
+    `code` is that of the finding that an audit makes of it, "" where it makes none.
+    """
 
     exit_code = ExitCode.LEDGER
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", code: str = "") -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.code = code
 
 
 class Malformed(PeerFault):
@@ -158,6 +167,16 @@ class InvalidTransaction(PeerFault):
 
 class BadSignature(PeerFault):
     """A signature or certificate that does not verify."""
+
+
+@contextmanager
+def found_as(code: str) -> Iterator[None]:
+    """What the state does not admit in here is a finding of this code, unless it carries one of its own."""
+    try:
+        yield
+    except InvalidTransaction as error:
+        error.code = error.code or code
+        raise
 
 
 def refuse(condition: bool, reason: str) -> None:

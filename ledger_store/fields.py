@@ -2,12 +2,24 @@
 
 import re
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from ledger_store.errors import Malformed
 
 _HEX = re.compile(r"[0-9a-f]+")
+_NAMED_MOST, _NAME_MOST = 3, 40
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)")
+
+
+def _amiss(found: AbstractSet[str], expected: AbstractSet[str]) -> str:
+    """What is wrong with these fields; of a stranger's a few are named, in ASCII and not at any length."""
+    lacking, strange = sorted(expected - found), sorted(found - expected)
+    named = [ascii(name)[1:-1][:_NAME_MOST] for name in strange[:_NAMED_MOST]]
+    if len(strange) > _NAMED_MOST:
+        named.append("...")
+    parts = (("lacks", lacking), ("knows no", named))
+    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
 
 
 class Fields:
@@ -15,8 +27,10 @@ class Fields:
 
     def __init__(self, value: Any, keys: Iterable[str], what: str) -> None:
         expected = set(keys)
-        if type(value) is not dict or value.keys() != expected:
+        if type(value) is not dict:
             raise Malformed(f"{what}: expected an object with the fields {', '.join(sorted(expected))}")
+        if value.keys() != expected:
+            raise Malformed(f"{what}: {_amiss(value.keys(), expected)}")
         self._value: dict[str, Any] = value
         self._what = what
 
@@ -30,6 +44,10 @@ class Fields:
         if type(value) is not int or not least <= value <= most:
             raise self._malformed(key, f"an integer from {least} to {most}")
         return value
+
+    def optional_integer(self, key: str, least: int = 0) -> int | None:
+        """The same from `least` on, or null."""
+        return None if self._value[key] is None else self.integer(key, least)
 
     def hexadecimal(self, key: str, length: int) -> str:
         """Lower-case hex text of exactly `length` characters."""

@@ -20,7 +20,7 @@ ROSTER_MAX = 64
 CLIENTS_MAX = 1_000
 HOLDERS_MAX = 250_000
 BLOCK_BYTES_MAX = 512 * 1024
-LOGIT_MAX = 2**20
+BLOCK_IMAGES_MAX = 255
 WEIGHT_MAX = 1_000_000
 # The end of 9999-12-30: calendars count to the day after, where a journal asserts its balances.
 TIME_MAX_MS = 253_402_214_399_999
@@ -37,9 +37,9 @@ class Bounds:
     attempts: int = 5
     clients: int = 1_000
     images: int = 1_000_000
+    block_images: int = BLOCK_IMAGES_MAX
     rankings: int = 1_000_000
     examples: int = 2**31 - 1
-    proxy_logit: int = LOGIT_MAX
     weight: int = WEIGHT_MAX
     files_bytes: int = 2 * 2**30
     table_bytes: int = 256 * 2**20
@@ -57,16 +57,18 @@ class Bounds:
 
 
 _BOUND_NAMES = tuple(field.name for field in fields(Bounds))
-# What the wire format, the masks and the arithmetic are made for; a network may choose less.
+# What the wire format and the arithmetic are made for; a network may choose less. A block's count is one byte.
 _BOUND_MOST = {
+    "block_images": BLOCK_IMAGES_MAX,
     "clients": CLIENTS_MAX,
     "rankings": 1_000_000,
     "examples": 2**31 - 1,
     "transactions_a_block": 1_000,
     "block_bytes": BLOCK_BYTES_MAX,
 }
-# Part of the format, but the same everywhere: the readers of weights and logits apply these, whatever the network.
-_BOUND_FIXED = {"proxy_logit": LOGIT_MAX, "weight": WEIGHT_MAX}
+_BOUND_LEAST = {"block_images": 1}
+# Part of the format, but the same everywhere: the reader of weights applies it, whatever the network.
+_BOUND_FIXED = {"weight": WEIGHT_MAX}
 
 
 @dataclass(frozen=True)
@@ -154,4 +156,4 @@ class Genesis:
 def _read_bound(bounds: Fields, name: str) -> int:
     if name in _BOUND_FIXED:
         return bounds.integer(name, _BOUND_FIXED[name], _BOUND_FIXED[name])
-    return bounds.integer(name, 0, _BOUND_MOST.get(name, INTEGER_LIMIT - 1))
+    return bounds.integer(name, _BOUND_LEAST.get(name, 0), _BOUND_MOST.get(name, INTEGER_LIMIT - 1))

@@ -1,19 +1,35 @@
-"""The ledger as double-entry bookkeeping: every coin from genesis on, as entries whose postings sum to zero.
+"""The ledger as double-entry bookkeeping: every coin from genesis on, as entries whose lines sum to zero.
 
-Pure: blocks in, entries out. How entries are written down for other tools lives in `export`.
+They do so for each party by itself, so that anybody's book can be taken out and stands alone. Pure: blocks in, entries
+out. How entries are written down for other tools lives in `export`.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.task_record import OPEN
-from ledger_store.transaction import Cancel, Close, Outcome, Result, Task, Transaction, Transfer
+from ledger_store.transaction import Cancel, Close, Outcome, Result, Signed, Task, Transaction, Transfer
 
 ESCROW, SUPPLY = "escrow", "supply"
 """Two accounts that are nobody's: prices and deposits of unfinished tasks, and what genesis minted (negative)."""
+
+COINS, LOCKED = "Assets:Coins", "Assets:Escrow"
+MINTED, OPENING = "Equity:Supply", "Equity:Opening"
+TASKS, SENT, RECEIVED = "Expenses:Tasks", "Expenses:Transfers", "Income:Transfers"
+TRAINING, SERVING, MINING = "Income:Training", "Income:Server", "Income:Mining"
+"""A party's accounts. What is locked in escrow stays its requester's until the task ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A change of one account in the book of one party, an address."""
+
+    party: str
+    account: str
+    micro: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +44,45 @@ class Posting:
 class Entry:
     """What one transaction moved; `about` is the task that it belongs to, else its own id.
 
-    Postings stand in the transaction's order, one an account; their sum is 0.
+    `id` is its own id where it has one, `ends` who paid and who was paid by a transfer, or a task's requester. Lines
+    sum to 0 for each party.
     """
 
     height: int
     time_ms: int
     kind: str
     about: str
-    postings: tuple[Posting, ...]
+    id: str | None
+    ends: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    @property
+    def postings(self) -> tuple[Posting, ...]:
+        """Where coins went, in the transaction's order, one an account; their sum is 0."""
+        whose = {COINS: None, LOCKED: ESCROW, MINTED: SUPPLY}
+        moved = [(whose[one.account] or one.party, one.micro) for one in self.lines if one.account in whose]
+        return _postings(moved)
 
 
 def entries(genesis: Genesis, blocks: Iterable[Block]) -> Iterator[Entry]:
     """Everything that moved coins, from genesis to the last of these blocks."""
-    minted = [*genesis.supply, (SUPPLY, -genesis.supply_micro)]
-    yield Entry(0, genesis.time_ms, "genesis", genesis.id, _postings(minted))
+    minted = [Line(holder, COINS, micro) for holder, micro in genesis.supply]
+    minted += [Line(holder, MINTED, -micro) for holder, micro in genesis.supply]
+    yield Entry(0, genesis.time_ms, "genesis", genesis.id, None, (), tuple(minted))
     tasks: dict[str, Task] = {}
     for block in blocks:
         for transaction in block.transactions:
             if isinstance(transaction, Task):
                 tasks[transaction.id] = transaction
             moved = _moved(transaction, tasks, genesis.bounds.task_deposit_micro)
-            if moved is not None and (postings := _postings(moved.changes)):
-                yield Entry(block.height, block.header.time_ms, moved.kind, moved.about, postings)
+            if moved is None:
+                continue
+            lines = tuple(line for line in moved.lines if line.micro)
+            own = transaction.id if isinstance(transaction, Signed) else None
+            place = block.height, block.header.time_ms
+            entry = Entry(*place, moved.kind, moved.about, own, moved.ends, lines)
+            if entry.postings:
+                yield entry
 
 
 def balances(journal: Iterable[Entry]) -> dict[str, int]:
@@ -61,35 +94,74 @@ def balances(journal: Iterable[Entry]) -> dict[str, int]:
     return dict(sorted(totals.items()))
 
 
+def excerpt(
+    journal: Iterable[Entry], party: str | None, first_ms: int | None, last_ms: int | None
+) -> tuple[Entry, ...]:
+    """The entries of one party, or all, from `first_ms` to before `last_ms`; what was before stands in an opening one.
+
+    Income and expenses before the period have become equity.
+    """
+    held: dict[tuple[str, str], int] = {}
+    within = []
+    for entry in journal:
+        lines = tuple(line for line in entry.lines if party in {None, line.party})
+        if not lines or (last_ms is not None and entry.time_ms >= last_ms):
+            continue
+        if first_ms is None or entry.time_ms >= first_ms:
+            within.append(replace(entry, lines=lines))
+            continue
+        for line in lines:
+            account = line.account if line.account in {COINS, LOCKED} else OPENING
+            held[line.party, account] = held.get((line.party, account), 0) + line.micro
+    opening = tuple(Line(*place, micro) for place, micro in held.items() if micro)
+    begun = [Entry(0, first_ms, "opening balances", "", None, (), opening)] if first_ms and opening else []
+    return (*begun, *within)
+
+
 @dataclass(frozen=True, slots=True)
 class _Moved:
     kind: str
     about: str
-    changes: list[tuple[str, int]]
+    ends: tuple[str, ...]
+    lines: list[Line]
 
 
 def _moved(transaction: Transaction, tasks: Mapping[str, Task], deposit_micro: int) -> _Moved | None:
     match transaction:
         case Transfer(sender=sender, to=to, amount_micro=micro):
-            return _Moved("transfer", transaction.id, [(sender, -micro), (to, micro)])
+            sent = [Line(sender, COINS, -micro), Line(sender, SENT, micro)]
+            return _Moved("transfer", transaction.id, (sender, to), [*sent, *_earned(to, RECEIVED, micro)])
         case Task(sender=sender, price_micro=price):
-            locked = price + deposit_micro
-            return _Moved("task", transaction.id, [(sender, -locked), (ESCROW, locked)])
+            return _Moved("task", transaction.id, (sender,), _locked(sender, price + deposit_micro))
         case Cancel(task=task):
             locked = tasks[task].price_micro + deposit_micro
-            return _Moved("cancel", task, [(ESCROW, -locked), (tasks[task].sender, locked)])
+            return _Moved("cancel", task, (tasks[task].sender,), _locked(tasks[task].sender, -locked))
         case Close(task=task, outcome=Outcome() as outcome) | Result(task=task, outcome=outcome):
             # An attempt that failed and is followed by another moves nothing.
             if outcome.state != OPEN:
-                return _Moved(outcome.state.lower(), task, _paid(tasks[task], outcome, deposit_micro))
+                lines = _paid(tasks[task], outcome, deposit_micro)
+                return _Moved(outcome.state.lower(), task, (tasks[task].sender,), lines)
     return None
 
 
-def _paid(task: Task, outcome: Outcome, deposit_micro: int) -> list[tuple[str, int]]:
-    pay = outcome.pay
-    clients = zip((update.client for update in task.updates), pay.clients, strict=True)
-    rest = (task.server, pay.server), *pay.miners, (task.sender, pay.requester + deposit_micro)
-    return [(ESCROW, -task.price_micro - deposit_micro), *clients, *rest]
+def _locked(requester: str, micro: int) -> list[Line]:
+    return [Line(requester, COINS, -micro), Line(requester, LOCKED, micro)]
+
+
+def _earned(party: str, account: str, micro: int) -> list[Line]:
+    return [Line(party, COINS, micro), Line(party, account, -micro)]
+
+
+def _paid(task: Task, outcome: Outcome, deposit_micro: int) -> list[Line]:
+    pay, locked = outcome.pay, task.price_micro + deposit_micro
+    back = pay.requester + deposit_micro
+    lines = [Line(task.sender, LOCKED, -locked)]
+    for update, micro in zip(task.updates, pay.clients, strict=True):
+        lines += _earned(update.client, TRAINING, micro)
+    lines += _earned(task.server, SERVING, pay.server)
+    for miner, micro in pay.miners:
+        lines += _earned(miner, MINING, micro)
+    return [*lines, Line(task.sender, COINS, back), Line(task.sender, TASKS, locked - back)]
 
 
 def _postings(changes: Iterable[tuple[str, int]]) -> tuple[Posting, ...]:

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import os
 import time
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +23,7 @@ from typing import Any, BinaryIO, ClassVar, Self
 
 from ledger_store import disk
 from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode, encode
+from ledger_store.canonical import decode, encode, parse
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.errors import BadSignature, LedgerInvalid, Malformed, NotFound, PeerFault, StorageFailure
 from ledger_store.fields import Fields
@@ -95,7 +96,7 @@ def read_tip(path: Path) -> TipRecord | None:
 
 
 class ChainReader:
-    """A chain file as it stands when it is opened; a live writer does not disturb it.
+    """A chain file, or the one in a folder, as it stands when it is opened; a live writer does not disturb it.
 
     `ignored_snapshot`: one lies beside it that is not the seal's.
 
@@ -104,14 +105,14 @@ class ChainReader:
 
     _FLAGS: ClassVar[int] = os.O_RDONLY
 
-    def __init__(self, folder: Path, seal: Seal | None = None) -> None:
+    def __init__(self, place: Path, seal: Seal | None = None) -> None:
         """`seal` is that of whoever writes this ledger: its snapshots are believed, without it none are."""
-        self.path = folder / CHAIN_NAME
+        self.path = place if place.is_file() else place / CHAIN_NAME
         self._seal = seal
         self.ignored_snapshot = False
-        self._tip_path = folder / TIP_NAME
+        self._tip_path = self.path.with_name(TIP_NAME)
         record = self._read_tip()  # before the chain, which only grows
-        self._offsets: list[int] = []
+        self._offsets = array("Q")
         self._sha = hashlib.sha256()
         self._snapshot_height = 0
         self._before: Tip | None = None
@@ -140,11 +141,22 @@ class ChainReader:
 
     def block(self, height: int) -> Block:
         """Block 1..`height`; raises `NotFound`, or `LedgerInvalid` when its bytes changed since opening."""
-        if not 1 <= height <= self.height:
-            raise NotFound(f"no block {height}: the ledger ends at {self.height}", where=str(self.path))
-        begin, end = self._offsets[height], self._offsets[height + 1]
         try:
-            return Block.from_line(os.pread(self._handle, end - begin - 1, begin))
+            return Block.from_line(self._line(height))
+        except Malformed as error:
+            raise self._invalid(height, error) from error
+
+    def transactions(self, height: int, *kinds: str) -> list[dict[str, Any]]:
+        """Those of block `height` that are of these kinds, as they stand there; raises as `block`.
+
+        For looks at all of a long chain: a block without any is not even parsed, and no type is checked again of what
+        was checked before it was written.
+        """
+        line = self._line(height)
+        if not any(b'"type":"%b"' % kind.encode() in line for kind in kinds):
+            return []
+        try:
+            return [one for one in parse(line)["transactions"] if one["type"] in kinds]
         except Malformed as error:
             raise self._invalid(height, error) from error
 
@@ -167,6 +179,13 @@ class ChainReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _line(self, height: int) -> bytes:
+        """The line of a block without its newline; raises `NotFound`."""
+        if not 1 <= height <= self.height:
+            raise NotFound(f"no block {height}: the ledger ends at {self.height}", where=str(self.path))
+        begin, end = self._offsets[height], self._offsets[height + 1]
+        return os.pread(self._handle, end - begin - 1, begin)
 
     @property
     def _end(self) -> int:
@@ -207,7 +226,7 @@ class ChainReader:
             genesis = Genesis.from_line(_whole(line))
         except Malformed as error:
             raise self._invalid(0, error) from error
-        self._offsets, self._sha = [0], hashlib.sha256()
+        self._offsets, self._sha = array("Q", [0]), hashlib.sha256()
         self._index(line)
         return genesis
 

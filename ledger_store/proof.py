@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash
-from ledger_store.errors import Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
@@ -37,13 +36,12 @@ def commit_terms(task: str, attempt: int, digest: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Reveal:
-    """An opened estimate: t, whether exact, sums N_j, if exact the values E_j, table digest, salt."""
+    """An opened estimate: t, whether exact, its sums (N_j over t rankings, or E_j = Λ·φ_j), table digest, salt."""
 
     miner: str
     rankings: int
     exact: bool
     sums: tuple[int, ...]
-    values: tuple[int, ...] | None
     table: str
     salt: str
     signature: str
@@ -56,7 +54,6 @@ class Reveal:
             "salt": self.salt,
             "sums": [str(value) for value in self.sums],
             "table": self.table,
-            "values": None if self.values is None else [str(value) for value in self.values],
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -73,13 +70,13 @@ class Reveal:
 
 @dataclass(frozen=True, slots=True)
 class FraudMark:
-    """One mask of an included reveal's table whose count is wrong; the miner drops out."""
+    """One entry of an included reveal's table whose count is wrong; the miner drops out."""
 
     miner: str
-    mask: int
+    entry: int
 
-    def to_json(self, clients: int) -> dict[str, Any]:
-        return {"mask": mask_hex(self.mask, clients), "miner": self.miner}
+    def to_json(self) -> dict[str, Any]:
+        return {"entry": self.entry, "miner": self.miner}
 
 
 @dataclass(frozen=True)
@@ -109,15 +106,13 @@ class Close:
 
 @dataclass(frozen=True)
 class Result:
-    """The reveals of an attempt, the frauds found in them, the proxy's sums (P over Λ_P), and the outcome."""
+    """The reveals of an attempt, the frauds found in them, and the outcome."""
 
     kind: ClassVar[str] = "result"
     task: str
     attempt: int
     reveals: tuple[Reveal, ...]
     frauds: tuple[FraudMark, ...]
-    proxy_sums: tuple[int, ...]
-    proxy_denominator: int
     outcome: Outcome
 
     @cached_property
@@ -128,10 +123,8 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         return {
             "attempt": self.attempt,
-            "frauds": [fraud.to_json(len(self.proxy_sums)) for fraud in self.frauds],
+            "frauds": [fraud.to_json() for fraud in self.frauds],
             "outcome": self.outcome.to_json(),
-            "proxy_denominator": str(self.proxy_denominator),
-            "proxy_sums": [str(value) for value in self.proxy_sums],
             "reveals": [reveal.to_json() for reveal in self.reveals],
             "task": self.task,
             "type": self.kind,
@@ -153,32 +146,24 @@ def read_commit(value: Any) -> Commit:
     )
 
 
-def read_reveal(value: Any, clients: int | None = None) -> Reveal:
-    """Read one reveal of K = `clients` values (None: any K); raises `Malformed`."""
-    keys = ("exact", "miner", "rankings", "salt", "signature", "sums", "table", "values")
+def read_reveal(value: Any) -> Reveal:
+    """Read one reveal; raises `Malformed`."""
+    keys = ("exact", "miner", "rankings", "salt", "signature", "sums", "table")
     reader = Fields(value, keys, "reveal")
-    count = clients if clients is not None else len(reader.array("sums", CLIENTS_MAX, 1))
-    exact = reader.boolean("exact")
-    if exact != (reader.raw("values") is not None):
-        raise Malformed("reveal: values belong to exact reveals and only to them")
     return Reveal(
         miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
         rankings=reader.integer("rankings", 1),
-        exact=exact,
-        sums=reader.bigs("sums", count),
-        values=reader.bigs("values", count) if exact else None,
+        exact=reader.boolean("exact"),
+        sums=reader.bigs("sums", len(reader.array("sums", CLIENTS_MAX, 1))),
         table=reader.hexadecimal("table", DIGEST_LENGTH),
         salt=reader.hexadecimal("salt", SALT_LENGTH),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
 
 
-def _read_fraud(value: Any, clients: int) -> FraudMark:
-    reader = Fields(value, ("mask", "miner"), "fraud")
-    mask = int(reader.hexadecimal("mask", 2 * ((clients + 7) // 8)), 16)
-    if not 0 < mask < 1 << clients:
-        raise Malformed("fraud: the mask names no coalition")
-    return FraudMark(miner=reader.hexadecimal("miner", ADDRESS_LENGTH), mask=mask)
+def _read_fraud(value: Any) -> FraudMark:
+    reader = Fields(value, ("entry", "miner"), "fraud")
+    return FraudMark(reader.hexadecimal("miner", ADDRESS_LENGTH), reader.integer("entry"))
 
 
 def read_close(value: Any) -> Close:
@@ -194,15 +179,11 @@ def read_close(value: Any) -> Close:
 
 def read_result(value: Any) -> Result:
     """Read a result; raises `Malformed`."""
-    keys = ("attempt", "frauds", "outcome", "proxy_denominator", "proxy_sums", "reveals", "task", "type")
-    reader = Fields(value, keys, "result")
-    clients = len(reader.array("proxy_sums", CLIENTS_MAX, 1))
+    reader = Fields(value, ("attempt", "frauds", "outcome", "reveals", "task", "type"), "result")
     return Result(
         task=reader.hexadecimal("task", DIGEST_LENGTH),
         attempt=reader.integer("attempt", 1),
-        reveals=tuple(read_reveal(item, clients) for item in reader.array("reveals", ROSTER_MAX)),
-        frauds=tuple(_read_fraud(item, clients) for item in reader.array("frauds", ROSTER_MAX)),
-        proxy_sums=reader.bigs("proxy_sums", clients),
-        proxy_denominator=reader.denominator("proxy_denominator"),
+        reveals=tuple(read_reveal(item) for item in reader.array("reveals", ROSTER_MAX)),
+        frauds=tuple(_read_fraud(item) for item in reader.array("frauds", ROSTER_MAX)),
         outcome=read_outcome(reader.raw("outcome")),
     )

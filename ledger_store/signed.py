@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from ledger_store.amount import SUPPLY_MAX_MICRO
 from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash, write
 from ledger_store.fields import Fields
-from ledger_store.genesis import CLIENTS_MAX
+from ledger_store.genesis import BLOCK_IMAGES_MAX, CLIENTS_MAX
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
 
 NONCE_LENGTH = 32
@@ -122,8 +122,9 @@ class Task(Signed):
 
     `empty` is u(∅) in images; `baseline` names the update that the empty coalition stands for (None: worth
     `empty` by declaration, zero as in the paper). From `least_clients` to `most_clients` updates make it whole.
+    Rankings are walked block by block, of at most `block_images` test images each.
 
-    All of it but `UNCALLED` is its call. A task may stand without those four: then it is a call that clients answer.
+    All of it but `UNCALLED` is its call. A task may stand without those three: then it is a call that clients answer.
     """
 
     kind: ClassVar[str] = "task"
@@ -133,10 +134,10 @@ class Task(Signed):
     test: str
     least_clients: int
     most_clients: int
-    proxy: str | None
     baseline: str | None
     updates: tuple[Update, ...]
     images: int
+    block_images: int
     empty: int
     aggregation: str
     price_micro: int
@@ -157,13 +158,18 @@ class Task(Signed):
         return len(self.updates)
 
     @property
+    def blocks(self) -> int:
+        """B: into how many blocks the test images are dealt."""
+        return -(-self.images // self.block_images)
+
+    @property
     def files(self) -> tuple[str, ...]:
         """The digests of all files that a miner needs, each once."""
-        named = [self.model, self.test, *(u.digest for u in self.updates), self.proxy, self.baseline]
+        named = [self.model, self.test, *(u.digest for u in self.updates), self.baseline]
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
 
     def lean(self) -> "Task":
-        """The same task without the bytes that were made of it: a state remembers every task there ever was."""
+        """The same task without the bytes that were made of it: whoever keeps many tasks keeps no more than that."""
         task = replace(self)
         vars(task)["id"] = self.id
         return task
@@ -193,8 +199,8 @@ def sign_update(call: Task, weights: str, examples: int, key: KeyPair, genesis: 
     return Update(weights, key.address, examples, signature)
 
 
-UNCALLED = frozenset({"updates", "proxy", "sequence", "signature"})
-"""What no client signs of a task: the others' updates, what is made of all of them, and the requester's own hand."""
+UNCALLED = frozenset({"updates", "sequence", "signature"})
+"""What no client signs of a task: the others' updates, and the requester's own hand."""
 CALLED = tuple(field.name for field in fields(Task) if field.name not in UNCALLED)
 """What every client signs: whatever else a task ever gets."""
 
@@ -260,27 +266,30 @@ def read_task(value: Any) -> Task:
     return Task(
         **_called_fields(reader),
         **_hand(reader),
-        proxy=reader.optional_hex("proxy", DIGEST_LENGTH),
         updates=tuple(_read_update(item) for item in reader.array("updates", CLIENTS_MAX, 1)),
     )
 
 
+def trusted_task(value: dict[str, Any]) -> Task:
+    """A task as it stands in a ledger of one's own: its form was checked before it was written, and is not again."""
+    named = {name: part for name, part in value.items() if name not in {"type", "updates"}}
+    return Task(**named, updates=tuple(Update(**one) for one in value["updates"]))
+
+
 def read_call(value: Any) -> Task:
     """Read the terms that clients sign, as a task that still lacks the rest; raises `Malformed`."""
-    return Task(
-        **_called_fields(Fields(value, CALLED, "call")), sequence=0, signature="", proxy=None, updates=()
-    )
+    return Task(**_called_fields(Fields(value, CALLED, "call")), sequence=0, signature="", updates=())
 
 
 def _called_fields(reader: Fields) -> dict[str, Any]:
-    error = None if reader.raw("payment_error_micro") is None else reader.integer("payment_error_micro", 1)
     plain: dict[str, Any] = {name: reader.hexadecimal(name, length) for name, length in _TASK_HEX.items()}
     return {
         **plain,
         **{name: reader.integer(name) for name in _TASK_INTEGERS},
         "aggregation": reader.choice("aggregation", AGGREGATIONS),
         "baseline": reader.optional_hex("baseline", DIGEST_LENGTH),
-        "payment_error_micro": error,
+        "block_images": reader.integer("block_images", 1, BLOCK_IMAGES_MAX),
+        "payment_error_micro": reader.optional_integer("payment_error_micro", 1),
         "sap_rule": reader.choice("sap_rule", SAP_RULES),
     }
 

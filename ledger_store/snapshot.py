@@ -18,9 +18,9 @@ from ledger_store import disk
 from ledger_store.canonical import encode
 from ledger_store.errors import Malformed, NotFound
 from ledger_store.genesis import Genesis
-from ledger_store.keys import KeyPair
+from ledger_store.keys import ADDRESS_LENGTH, KeyPair
 from ledger_store.signed import read_task
-from ledger_store.state import State, TaskRecord, served_by
+from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Commit
 
 SNAPSHOT_NAME = "snapshot.json"
@@ -28,7 +28,7 @@ _SNAPSHOT = b"fedcoin/v1/snapshot\0"
 # What a state holds stands in the chain, longer: a file beyond this is no snapshot and is not read.
 _TIMES_CHAIN, _BESIDE_BYTES = 2, 2**20
 # One more than the last whenever the fold, or what a state holds, changes its meaning.
-FORMAT = 4
+FORMAT = 5
 
 
 class Seal:
@@ -118,9 +118,10 @@ def _to_json(state: State) -> dict[str, Any]:
     return {
         "balances": [[address, micro] for address, micro in state.balances.items()],
         "genesis": state.genesis.id,
+        "ended": [_record_to_json(record) for record in state.ended],
         "head": state.head,
         "height": state.height,
-        "queue": list(state.queue),
+        "served": _served_to_json(state),
         "sequences": [[address, number] for address, number in state.sequences.items()],
         "tasks": [_record_to_json(record) for record in state.tasks.values()],
         "time_ms": state.time_ms,
@@ -133,6 +134,11 @@ def _from_json(value: dict[str, Any], genesis: Genesis) -> State:
     if value["genesis"] != genesis.id:
         raise ValueError("of another network")
     records = [_record_from_json(item) for item in value["tasks"]]
+    calls = {
+        sender + nonce: height
+        for sender, nonces in value["served"].items()
+        for nonce, height in nonces.items()
+    }
     return State(
         genesis=genesis,
         height=value["height"],
@@ -141,10 +147,18 @@ def _from_json(value: dict[str, Any], genesis: Genesis) -> State:
         balances=dict(value["balances"]),
         sequences=dict(value["sequences"]),
         tasks={record.task.id: record for record in records},
-        queue=tuple(value["queue"]),
+        ended=tuple(_record_from_json(item) for item in value["ended"]),
         withheld=frozenset(value["withheld"]),
-        served=frozenset(served_by(record.task) for record in records if record.opened_height),
+        served=calls,
     )
+
+
+def _served_to_json(state: State) -> dict[str, dict[str, int]]:
+    """A requester's name stands once beside the nonces of all its calls."""
+    found: dict[str, dict[str, int]] = {}
+    for call, height in state.served.items():
+        found.setdefault(call[:ADDRESS_LENGTH], {})[call[ADDRESS_LENGTH:]] = height
+    return found
 
 
 def _record_to_json(record: TaskRecord) -> dict[str, Any]:

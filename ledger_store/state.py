@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger_store.block import Block
 from ledger_store.canonical import write
-from ledger_store.errors import BadSignature, refuse
+from ledger_store.errors import BadSignature, InvalidTransaction, found_as, refuse
 from ledger_store.genesis import Genesis
 from ledger_store.keys import Verify, framed, verify_bytes
 from ledger_store.layered import editable
@@ -67,10 +67,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class State:
-    """Everything that the chain up to `head` says; treat the mappings as frozen.
+    """What the chain up to `head` leaves for the blocks after it; treat the mappings as frozen.
 
+    `tasks` are the unfinished ones, in the order of their coming. Of a task that has ended nothing is left but its
+    coins and, if it was ever opened, its call in `served` (a call serves once) with the height that opened it. `ended`
+    are the tasks that the block `head` itself ended, as they ended: `history` and other readers collect them.
     `withheld` are the miners that the next task's commits refuse: they are known to have withheld their reveals.
-    `served` are the requesters and nonces of all tasks that were ever opened: a call serves once.
     """
 
     genesis: Genesis
@@ -80,19 +82,28 @@ class State:
     balances: Mapping[str, int] = field(default_factory=dict)
     sequences: Mapping[str, int] = field(default_factory=dict)
     tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
-    queue: tuple[str, ...] = ()
+    ended: tuple[TaskRecord, ...] = ()
     withheld: frozenset[str] = frozenset()
-    served: frozenset[tuple[str, str]] = frozenset()
+    served: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def queue(self) -> tuple[str, ...]:
+        """The ids of the unfinished tasks, the one at work first."""
+        return tuple(self.tasks)
 
     @property
     def current(self) -> TaskRecord | None:
         """The task that miners work on: OPEN or CLOSED."""
-        return self.tasks[self.queue[0]] if self.queue else None
+        return next(iter(self.tasks.values()), None)
 
     @property
     def total_micro(self) -> int:
         """Balances and escrow together: always the supply."""
-        return sum(self.balances.values()) + _escrow_micro(self.tasks, self.queue)
+        return sum(self.balances.values()) + _escrow_micro(self.tasks)
+
+    def record(self, task: str) -> TaskRecord:
+        """An unfinished task, or one that the last block ended; raises `KeyError` for any other."""
+        return self.tasks[task] if task in self.tasks else {one.task.id: one for one in self.ended}[task]
 
 
 def initial(genesis: Genesis) -> State:
@@ -100,15 +111,22 @@ def initial(genesis: Genesis) -> State:
     return State(genesis, 0, genesis.id, genesis.time_ms, dict(genesis.supply))
 
 
-def apply(state: State, block: Block, *, trusted: bool = False) -> State:
+CODES = {"transfer": "E403", "task": "E404", "cancel": "E405", "close": "E406", "result": "E407"}
+"""The finding that a transaction of each kind makes when the state does not admit it."""
+
+
+def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify = verify_bytes) -> State:
     """The state after `block`; raises `InvalidTransaction` when the block is not admissible on `state`.
 
-    Raises `BadSignature` when a signature in it is wrong. `trusted` leaves the signatures out: for the node's
-    own file, whose blocks were checked before they were appended.
+    Raises `BadSignature` when a signature in it is wrong; either carries its finding's code. `verify` looks at a
+    signature, at once or later. `trusted` leaves the signatures out: for the node's own file, whose blocks were checked
+    before they were appended.
     """
-    check_header(state, block)
-    check_order(state, block.transactions)
-    transition = Transition(state, block, trusted)
+    with found_as("E401"):
+        check_header(state, block)
+    with found_as("E402"):
+        check_order(state, block.transactions)
+    transition = Transition(state, block, trusted, verify)
     for transaction in block.transactions:
         transition.execute(transaction)
     return transition.close_block()
@@ -157,15 +175,21 @@ class Transition:
         self._genesis = state.genesis
         self._balances = editable(state.balances)
         self._minted = 0
-        self._escrow_before_micro = _escrow_micro(state.tasks, state.queue)
+        self._escrow_before_micro = _escrow_micro(state.tasks)
         self._sequences = editable(state.sequences)
-        self._tasks = editable(state.tasks)
-        self._queue = list(state.queue)
+        self._tasks = dict(state.tasks)
+        self._ended: list[TaskRecord] = []
         self._withheld = state.withheld
-        self._served = state.served
+        self._served = editable(state.served)
 
     def execute(self, transaction: Transaction) -> None:
         """Take one transaction; raises `InvalidTransaction` or `BadSignature`, having changed nothing."""
+        with found_as(CODES[transaction.kind]):
+            self._take(transaction)
+        if isinstance(transaction, Transfer | Task | Cancel):
+            self._sequences[transaction.sender] = transaction.sequence
+
+    def _take(self, transaction: Transaction) -> None:
         match transaction:
             case Transfer():
                 self._authorise(transaction)
@@ -180,25 +204,23 @@ class Transition:
                 self._close(transaction)
             case Result():
                 self._result(transaction)
-        if isinstance(transaction, Transfer | Task | Cancel):
-            self._sequences[transaction.sender] = transaction.sequence
 
     def close_block(self) -> State:
         """Open the oldest queued task, check that no coin was made or lost, and return the new state."""
-        header = self._block.header
-        if self._queue and self._tasks[self._queue[0]].state == QUEUED:
-            task = self._queue[0]
-            self._tasks[task] = replace(
-                self._tasks[task],
+        header, oldest = self._block.header, self._oldest
+        if oldest is not None and oldest.state == QUEUED:
+            opened = replace(
+                oldest,
                 state=OPEN,
-                seed=opening_seed(task, header.parent),
+                seed=opening_seed(oldest.task.id, header.parent),
                 opened_height=header.height,
                 refused=self._withheld,
             )
+            self._put(opened)
             self._withheld = frozenset()
-            self._served |= {served_by(self._tasks[task].task)}
+            self._served[served_by(opened.task)] = header.height
         # Balances are only told apart from before: adding all of them up at every block would cost more than the rest.
-        escrow_micro = _escrow_micro(self._tasks, self._queue)
+        escrow_micro = _escrow_micro(self._tasks)
         assert self._minted + escrow_micro == self._escrow_before_micro, "money is conserved"
         return State(
             self._genesis,
@@ -207,11 +229,15 @@ class Transition:
             header.time_ms,
             self._balances.settled(),
             self._sequences.settled(),
-            self._tasks.settled(),
-            tuple(self._queue),
+            self._tasks,
+            tuple(self._ended),
             self._withheld,
-            self._served,
+            self._served.settled(),
         )
+
+    @property
+    def _oldest(self) -> TaskRecord | None:
+        return next(iter(self._tasks.values()), None)
 
     def _authorise(self, transaction: Transfer | Task | Cancel) -> None:
         expected = self._sequences.get(transaction.sender, 0) + 1
@@ -234,12 +260,11 @@ class Transition:
         for update in task.updates:
             self._signed(update.client, "update", task.update_terms(update), update.signature)
         self._debit(task.sender, task.price_micro + deposit_micro)
-        self._tasks[task.id] = TaskRecord(task.lean(), self._block.height, deposit_micro=deposit_micro)
-        self._queue.append(task.id)
+        self._put(TaskRecord(task.lean(), self._block.height, deposit_micro=deposit_micro))
 
     def _check_queue(self, task: Task) -> None:
         """Whether its call is fresh, and room for it; a task that is cancelled was never opened and frees its call."""
-        bounds, queued = self._genesis.bounds, [self._tasks[name].task for name in self._queue]
+        bounds, queued = self._genesis.bounds, [record.task for record in self._tasks.values()]
         served = served_by(task) in self._served or served_by(task) in map(served_by, queued)
         refuse(served, "this call has served: a task of it was published")
         mine = sum(one.sender == task.sender for one in queued)
@@ -248,8 +273,9 @@ class Transition:
 
     def _cancel(self, cancel: Cancel) -> None:
         record = self._tasks.get(cancel.task)
-        refuse(record is None or record.task.sender != cancel.sender, "only its requester can cancel a task")
-        assert record is not None
+        if record is None:
+            raise InvalidTransaction("no such task is unfinished")
+        refuse(record.task.sender != cancel.sender, "only its requester can cancel a task")
         refuse(record.state != QUEUED, f"a task that is {record.state} cannot be cancelled")
         self._credit(cancel.sender, record.task.price_micro)
         self._end(record, CANCELLED)
@@ -275,7 +301,8 @@ class Transition:
 
     def _result(self, result: Result) -> None:
         record = self._attempt(result.task, result.attempt, CLOSED)
-        refuse(len(result.proxy_sums) != record.task.clients, "sums of a wrong length")
+        clients = record.task.clients
+        refuse(any(len(reveal.sums) != clients for reveal in result.reveals), "sums of a wrong length")
         miners = [reveal.miner for reveal in result.reveals]
         refuse(miners != sorted(set(miners)), "reveals are not sorted, one a miner")
         cheats = [fraud.miner for fraud in result.frauds]
@@ -305,9 +332,9 @@ class Transition:
             self._withheld = withheld
 
     def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
-        current = self._tasks[self._queue[0]] if self._queue else None
-        refuse(current is None or current.task.id != task, "no such task at work")
-        assert current is not None
+        current = self._oldest
+        if current is None or current.task.id != task:
+            raise InvalidTransaction("no such task at work")
         refuse((current.attempt, current.state) != (attempt, state), f"attempt {attempt} is not {state}")
         return current
 
@@ -339,9 +366,9 @@ class Transition:
 
     def _end(self, record: TaskRecord, state: str) -> None:
         self._credit(record.task.sender, record.deposit_micro)
-        # What was sealed stands in the close; an ended task is remembered for ever.
-        self._put(replace(record, state=state, end_height=self._block.height, commits=()))
-        self._queue.remove(record.task.id)
+        # What was sealed stands in the close.
+        self._ended.append(replace(record, state=state, end_height=self._block.height, commits=()))
+        del self._tasks[record.task.id]
 
     def _signed(self, address: str, kind: str, fields: Mapping[str, Any], signature: str) -> None:
         if not self._trusted:
@@ -349,7 +376,7 @@ class Transition:
 
     def _require(self, address: str, kind: str, message: bytes, signature: str) -> None:
         if not self._trusted and not self._verify(address, message, signature):
-            raise BadSignature(f"the {kind} of {address[:16]} does not carry its signature")
+            raise BadSignature(f"the {kind} of {address[:16]} does not carry its signature", code="E303")
 
     def _put(self, record: TaskRecord) -> None:
         self._tasks[record.task.id] = record
@@ -381,5 +408,5 @@ class Transition:
             self._balances.pop(address, None)
 
 
-def _escrow_micro(tasks: Mapping[str, TaskRecord], queue: Iterable[str]) -> int:
-    return sum(tasks[task].escrow_micro for task in queue)
+def _escrow_micro(tasks: Mapping[str, TaskRecord]) -> int:
+    return sum(record.escrow_micro for record in tasks.values())

@@ -20,8 +20,7 @@ SEAM_CODES = {
 def inherited(end: State) -> dict[str, int]:
     """Who holds how much (micro) when the chain ends here: balances, and what stands in escrow to who put it there."""
     holders = dict(end.balances)
-    for task in end.queue:
-        record = end.tasks[task]
+    for record in end.tasks.values():
         holders[record.task.sender] = holders.get(record.task.sender, 0) + record.escrow_micro
     return {address: micro for address, micro in holders.items() if micro}
 

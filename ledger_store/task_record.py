@@ -57,9 +57,9 @@ def opening_seed(task: str, parent: str) -> str:
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 
 
-def served_by(task: Task) -> tuple[str, str]:
-    """The call that a task uses up, by whose it is and its nonce."""
-    return task.sender, task.nonce
+def served_by(task: Task) -> str:
+    """The call that a task uses up, by whose it is and its nonce: the one behind the other."""
+    return task.sender + task.nonce
 
 
 def eligible_refusals(record: TaskRecord) -> frozenset[str]:
@@ -77,6 +77,8 @@ def check_terms(task: Task, genesis: Genesis) -> None:
     fitting = task.least_clients <= task.clients <= task.most_clients
     refuse(not fitting, f"its call asks for {task.least_clients} to {task.most_clients} clients")
     refuse(not 1 <= task.images <= bounds.images, f"a task needs 1 to {bounds.images} test images")
+    fitting = 1 <= task.block_images <= bounds.block_images
+    refuse(not fitting, f"a block of this network holds 1 to {bounds.block_images} test images")
     refuse(task.empty > task.images, "the empty coalition labels more images than there are")
     refuse(task.runtime_ms > bounds.runtime_ms, f"RUNTIME is bounded by {bounds.runtime_ms} ms")
     refuse(not 1 <= task.attempts <= bounds.attempts, f"attempts are bounded by {bounds.attempts}")
@@ -96,9 +98,9 @@ def result_bytes(task: Task, genesis: Genesis) -> int:
     """What the block with this task's result takes at most, if all miners reveal sampled estimates.
 
     A task whose result fits into no block could never end. A sum is at most t·n in magnitude; the settlement
-    adds a numerator, a proxy sum and a payment a client, each reveal and the certificate their fixed fields.
+    adds a numerator and a payment a client, each reveal and the certificate their fixed fields.
     """
     number = len(str(task.most_rankings * task.images)) + 4
     miners = len(genesis.roster)
-    settlement = 2 * (number + len(str(miners))) + 64
+    settlement = number + len(str(miners)) + 64
     return task.clients * (miners * number + settlement) + miners * 1_024 + 4_096

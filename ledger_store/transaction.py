@@ -40,6 +40,7 @@ from ledger_store.signed import (
     read_transfer,
     sign,
     sign_update,
+    trusted_task,
     update_terms,
 )
 
@@ -71,6 +72,7 @@ __all__ = [
     "read_reveal",
     "sign",
     "sign_update",
+    "trusted_task",
     "update_terms",
 ]
 

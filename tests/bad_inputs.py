@@ -15,6 +15,8 @@ from fedcoin_cli.application.workspace.keyring import make_key, reseal
 from fedcoin_cli.application.workspace.peers import Peer, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.weights import write_update
+from ledger_store.canonical import encode
+from ledger_store.genesis import Genesis
 from ledger_store.passphrase import Passphrase
 
 Spoil = Callable[[Workspace], object]
@@ -91,6 +93,38 @@ def _promise(_content: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header
 
 
+def _unblocked(document: dict[str, Any]) -> None:
+    """As it was written before there were blocks."""
+    del document["block_images"]
+
+
+def _old_round(workspace: Workspace) -> None:
+    """A round with the field of a proxy."""
+    path = workspace.latest_round() / "round.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"proxy": None}))
+
+
+def _old_call(workspace: Workspace) -> None:
+    """A call for updates, and weights to be signed for it."""
+    _called(workspace, of=workspace.genesis())
+    path = workspace.latest_round() / "call.json"
+    document = json.loads(path.read_text())
+    _unblocked(document["call"])
+    path.write_text(json.dumps(document))
+
+
+def _old_ledger(workspace: Workspace) -> None:
+    """Line 0 of every ledger, and the genesis beside them."""
+    line = workspace.genesis_file.read_bytes()
+    document = json.loads(line)
+    _unblocked(document["bounds"])
+    document["bounds"]["proxy_logit"] = 2**20
+    old = encode(document) + b"\n"
+    workspace.genesis_file.write_bytes(old)
+    for miner in workspace.miners:
+        miner.chain.write_bytes(miner.chain.read_bytes().replace(line, old))
+
+
 def _loose(name: str) -> Spoil:
     return lambda workspace: workspace.key_file(name).chmod(0o644)
 
@@ -130,12 +164,12 @@ def _roster(*miners: str) -> Spoil:
     return spoil
 
 
-def _called(workspace: Workspace) -> None:
-    """A call for updates by another network, and weights to be signed for it."""
+def _called(workspace: Workspace, of: Genesis | None = None) -> None:
+    """A call for updates by another network (or `of` one), and weights to be signed for it."""
     first, folder = workspace.round(1), workspace.new_round()
     maker = ChainMaker(1)
     files = first / "model.json", first / "test.safetensors"
-    make_call(folder, maker.genesis, files, default_terms(maker), maker.requester.address, (2, 20))
+    make_call(folder, of or maker.genesis, files, default_terms(maker), maker.requester.address, (2, 20))
     (workspace.root / "mine.safetensors").write_bytes((first / UPDATE).read_bytes())
 
 
@@ -173,6 +207,15 @@ _DAMAGED = b'{"not":"a block"}\n'
 CASES = [
     Bad("a setting out of range", _settings("[task]\nclients = 1\n"), PUBLISH, 3, "task.clients"),
     Bad("a flag out of range", _nothing, ("publish", "--runtime", "3601"), 2, "task.runtime"),
+    Bad("blocks of no images", _nothing, ("publish", "--block-images", "0"), 2, "task.block-images"),
+    Bad("blocks of many images", _nothing, ("publish", "--block-images", "256"), 2, "task.block-images"),
+    Bad("blocks in the file", _settings("[task]\nblock-images = 256\n"), PUBLISH, 3, "task.block-images"),
+    Bad("an old round", _old_round, PUBLISH, 13, "knows no proxy"),
+    Bad("an old call", _old_call, (*SIGN, *FIVE, "--call", "rounds/2/call.json"), 13, "lacks block_images"),
+    Bad("an old ledger", _old_ledger, ("audit",), 5, "lacks block_images; knows no proxy_logit"),
+    Bad("its copy", _old_ledger, ("audit", "miners/1/chain.jsonl"), 5, "height 0: E100"),
+    Bad("its payments", _old_ledger, ("balance",), 5, "lacks block_images; knows no proxy_logit"),
+    Bad("its next miner", _old_ledger, ("node", "1"), 5, "lacks block_images; knows no proxy_logit"),
     Bad("parts that sum to 1.1", _settings('[payment]\ntrain = "0.8"\n'), PUBLISH, 3, "must sum to 1"),
     Bad("parts by flag", _nothing, ("publish", "--set", "payment.train=0.8"), 2, "must sum to 1"),
     Bad("an unknown key", _settings("[task]\nprize = 5\n"), PUBLISH, 3, "task.price"),
@@ -233,6 +276,20 @@ CASES = [
     Bad("an empty roster", _roster(), ROSTER, 3, "no miner in this roster"),
     Bad("no roster", _nothing, ROSTER, 3, "cannot read the peers"),
     Bad("a roster and a number", _nothing, (*ROSTER, "--miners", "3"), 2, "leave out --miners"),
+    Bad(
+        "simulated clients of strangers' miners",
+        _nothing,
+        (*ROSTER, "--clients", "5"),
+        2,
+        "--clients makes keys of simulated clients of local miners",
+    ),
+    Bad(
+        "simulated clients in a network that is joined",
+        _nothing,
+        ("init", "new", "--join", "genesis.json", "--clients", "5"),
+        2,
+        "--clients makes keys",
+    ),
     Bad("joining nothing", _nothing, ("init", "new", "--join", "nowhere"), 11, "no such genesis"),
     Bad(
         "joining a settings file",

@@ -16,8 +16,10 @@ from ledger_store.block import Block, Certificate, make_block, vote_terms
 from ledger_store.canonical import encode
 from ledger_store.chain import Tip, extend, start
 from ledger_store.genesis import Bounds, Genesis
+from ledger_store.history import History
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, TipRecord
 from ledger_store.keys import KeyPair
+from ledger_store.task_record import TaskRecord
 from ledger_store.transaction import (
     Cancel,
     Close,
@@ -88,6 +90,8 @@ class ChainMaker:
         self.tip: Tip = start(self.genesis)
         self.blocks: list[Block] = []
         self.certificates: list[Certificate] = []
+        self.records: dict[str, TaskRecord] = {}
+        """Every task that was added, as it stands or ended."""
         self._sequences: dict[str, int] = {}
 
     @property
@@ -135,10 +139,10 @@ class ChainMaker:
             most_clients=len(updates),
             model=digest("model"),
             test=digest("test"),
-            proxy=None,
             baseline=None,
             updates=updates,
             images=1_000,
+            block_images=16,
             empty=0,
             aggregation="mean",
             price_micro=10 * COIN,
@@ -162,7 +166,6 @@ class ChainMaker:
             rankings=10,
             exact=False,
             sums=tuple(range(100, 100 + task.clients)),
-            values=None,
             table=digest("table " + miner.address),
             salt=digest(f"salt {attempt} {miner.address}")[:32],
             signature=_UNSIGNED,
@@ -200,9 +203,8 @@ class ChainMaker:
         attempt: int = 1,
         frauds: Sequence[FraudMark] = (),
     ) -> Result:
-        """The result with these reveals and the caller's outcome; no proxy."""
-        nothing = (0,) * task.clients
-        return Result(task.id, attempt, tuple(reveals), tuple(frauds), nothing, 1, outcome)
+        """The result with these reveals and the caller's outcome."""
+        return Result(task.id, attempt, tuple(reveals), tuple(frauds), outcome)
 
     def propose(self, *transactions: Transaction, view: int = 0, time_ms: int | None = None) -> Block:
         """A block on the head, in turn and a second after its parent, unchecked."""
@@ -227,6 +229,8 @@ class ChainMaker:
         block = self.propose(*transactions, view=view)
         certificate = self.certify(block)
         self.tip = extend(self.tip, block, certificate)
+        state = self.tip.state
+        self.records |= {record.task.id: record for record in (*state.tasks.values(), *state.ended)}
         return self.force(block, certificate)
 
     def force(self, block: Block, certificate: Certificate | None = None) -> Block:
@@ -278,6 +282,14 @@ class ChainMaker:
         if tip and self.certificates:
             (folder / TIP_NAME).write_bytes(self.tip_bytes())
         return path
+
+
+def history_of(ledger: Any) -> History:
+    """All tasks of a ledger, or of its twin in memory."""
+    known = History(ledger.tip.genesis)
+    for height in range(1, ledger.tip.height + 1):
+        known.follow(ledger.block(height))
+    return known
 
 
 def build_chain(miners: int = 4, blocks: int = 5) -> ChainMaker:

@@ -14,15 +14,17 @@ import numpy.typing as npt
 from chains import TO_SIGN, ChainMaker, key
 from rounds import CLASSES, SHAPES, SIDE, model_json
 
-from fedcoin_cli.consensus.estimate import ProxySums
+from fedcoin_cli.consensus.rankings import prefixes
 from fedcoin_cli.contract.settlement import settle
+from fedcoin_cli.learning.mining.checking import Judge
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy, proxy_sums
+from fedcoin_cli.learning.mining.partition import Partition, partition
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Plan, Session
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive
+from fedcoin_cli.learning.mining.table import Claim, Place, TableTerms, derive
 from fedcoin_cli.learning.mining.task_game import load_game
-from fedcoin_cli.learning.weights import TestSet, write_proxy, write_test, write_update
+from fedcoin_cli.learning.mining.walks import Counts, Orders
+from fedcoin_cli.learning.weights import TestSet, write_test, write_update
 from fedcoin_cli.network.store import Store
 from ledger_store.canonical import encode
 from ledger_store.transaction import FraudMark, Result, Reveal, Task, Update
@@ -39,7 +41,6 @@ class Bent:
     table: TableEdit | None = None
     sums_follow: bool = True
     sums: tuple[int, ...] = ()
-    proxy: tuple[int, ...] = ()
     accuse: int | None = None
     terms: dict[str, Any] = field(default_factory=dict)
 
@@ -48,15 +49,25 @@ HONEST = Bent()
 
 
 class _Right:
-    """The float64 reference as a miner's engine."""
+    """The float64 reference as a miner's walker."""
 
-    batch = 64
+    def __init__(self, game: Game, blocks: Partition) -> None:
+        self._judge, self._blocks = Judge(Reference(game), blocks), blocks
+        self._full = game.full
 
-    def __init__(self, reference: Reference) -> None:
-        self._reference = reference
+    def _count(self, block: int, masks: Sequence[int]) -> list[int]:
+        return [bound.count for bound in self._judge.intervals([Place(block, mask) for mask in masks], 1)]
 
-    def counts(self, masks: Sequence[int]) -> npt.NDArray[np.int64]:
-        return np.array([interval.count for interval in self._reference.intervals(masks)], np.int64)
+    def ends(self) -> tuple[Counts, Counts]:
+        ends = np.array([self._count(block, [0, self._full]) for block in range(len(self._blocks))], np.int64)
+        return ends[:, 0], ends[:, 1]
+
+    def walk(self, blocks: range, walked: Orders) -> npt.NDArray[np.uint8]:
+        counts = [
+            [self._count(block, prefixes(order)[:-1]) for order in orders]
+            for block, orders in zip(blocks, walked.tolist(), strict=True)
+        ]
+        return np.array(counts, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,33 +88,28 @@ class Evidenced:
 def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int = 2) -> Evidenced:
     """A settled round of `clients` over a store at `folder`/store."""
     maker, store = ChainMaker(miners), Store(folder / "store")
-    task = maker.task(**(_files(folder, store, maker, clients) | bent.terms))
+    task = maker.task(**(_files(folder, store, clients) | bent.terms))
     maker.add(task)
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     assert record.seed is not None
     game = load_game(task, store.path)
-    proxy = ProxyCounts.of(game)
-    terms = TableTerms(clients, task.images, task.empty, proxy)
-    assert proxy is not None
-    public, denominator = proxy_sums(proxy, bytes.fromhex(record.seed), task.empty)
     reveals = sorted(
         (
-            _reveal(maker, store, task, game, terms, number, bent if number == 1 else HONEST)
+            _reveal(maker, store, task, game, number, bent if number == 1 else HONEST)
             for number in range(miners)
         ),
         key=lambda reveal: reveal.miner,
     )
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
-    sums = ProxySums(_shifted(public, bent.proxy), denominator)
+    record = maker.records[task.id]
     liar = maker.miners[1].address if miners > 1 else ""
     frauds = () if bent.accuse is None else (FraudMark(liar, bent.accuse),)
-    outcome = settle(record, maker.genesis, reveals, frauds, sums)
-    maker.add(Result(task.id, 1, tuple(reveals), frauds, sums.sums, sums.denominator, outcome))
+    outcome = settle(record, maker.genesis, reveals, frauds)
+    maker.add(Result(task.id, 1, tuple(reveals), frauds, outcome))
     return Evidenced(maker, store, task, tuple(reveals))
 
 
-def _files(folder: Path, store: Store, maker: ChainMaker, clients: int) -> dict[str, Any]:
+def _files(folder: Path, store: Store, clients: int) -> dict[str, Any]:
     """Round files in the store, and the task's terms that name them."""
     draw, draft = np.random.default_rng(7), folder / "draft.safetensors"
     truth = [draw.normal(size=shape).astype(np.float32) for shape in SHAPES]
@@ -117,32 +123,30 @@ def _files(folder: Path, store: Store, maker: ChainMaker, clients: int) -> dict[
         write_update(draft, weights[-1])
         file, client = store.put_file(draft), key(f"client-{number}")
         updates.append(Update(file, client.address, 100 * number, TO_SIGN))
-    plain = maker.task(model=model, test=test, updates=tuple(updates), images=IMAGES)
-    maker.forget()
-    write_proxy(draft, make_proxy(load_game(plain, store.path)))
-    proxy = store.put_file(draft)
     draft.unlink()
-    return {"model": model, "test": test, "proxy": proxy, "updates": tuple(updates)} | {
+    return {
+        "model": model,
+        "test": test,
+        "updates": tuple(updates),
         "images": IMAGES,
         "difficulty_micro": 100 * 10**6,
     }
 
 
-def _reveal(
-    maker: ChainMaker, store: Store, task: Task, game: Game, terms: TableTerms, number: int, bent: Bent
-) -> Reveal:
-    record, miner = maker.tip.state.tasks[task.id], maker.miners[number]
+def _reveal(maker: ChainMaker, store: Store, task: Task, game: Game, number: int, bent: Bent) -> Reveal:
+    record, miner = maker.records[task.id], maker.miners[number]
     seed, name = bytes.fromhex(record.seed or ""), bytes.fromhex(miner.address)
     plan = Plan(seed, name, task.least_rankings, task.most_rankings, 60.0, "balanced")
-    session = Session(_Right(Reference(game)), terms, plan)
+    blocks = partition(game.test.labels, task.block_images, bytes.fromhex(task.id))
+    terms = TableTerms(task.clients, blocks.sizes, task.empty)
+    session = Session(_Right(game, blocks), None, terms, plan)
     while not session.advance(60.0).finished:
         pass
     mined = session.estimate()
     table = mined.table if bent.table is None else bent.table(mined.table)
-    sums, values = mined.sums, mined.values
+    sums = mined.sums
     if bent.sums_follow and table != mined.table:
-        derived = derive(table, Claim(seed, name, mined.rankings, mined.exact), terms)
-        sums, values = derived.sums, derived.values
+        sums = derive(table, Claim(seed, name, mined.rankings, mined.exact), terms)
     return maker.reveal(
         task,
         1,
@@ -150,7 +154,6 @@ def _reveal(
         rankings=mined.rankings,
         exact=mined.exact,
         sums=_shifted(sums, bent.sums),
-        values=values,
         table=store.put_bytes(table),
     )
 

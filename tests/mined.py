@@ -9,15 +9,15 @@ from places import place
 from rounds import make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.consensus.estimate import ProxySums
 from fedcoin_cli.contract.settlement import settle
-from fedcoin_cli.learning.mining.choice import engine_for
+from fedcoin_cli.learning.mining.checking import Judge
+from fedcoin_cli.learning.mining.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy, proxy_sums
+from fedcoin_cli.learning.mining.partition import Partition, partition
+from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.mining.sampling import Estimator, Mined, Plan, Session
-from fedcoin_cli.learning.mining.table import TableTerms
-from fedcoin_cli.learning.weights import write_proxy
+from fedcoin_cli.learning.mining.table import Place, TableTerms
 from fedcoin_cli.network.store import Store
 from ledger_store.keys import KeyPair
 from ledger_store.transaction import Result, Task, Update
@@ -34,16 +34,15 @@ class MinedRound:
         miners: int = 3,
         rankings: int = 16,
         estimator: Estimator = "balanced",
-        proxy: bool = True,
         **terms: Any,
     ) -> None:
         self.maker = ChainMaker(miners)
         self.workspace: Workspace = place(root, self.maker, clients=clients)
         folder = make_round(self.workspace, clients)
         self.store = Store(self.workspace.store)
-        self.game, files = _game(folder, clients, proxy=proxy)
-        self.digests = {path.name: self.store.put_file(path) for path in files if path is not None}
-        self.task = self._publish(folder, proxy, most_rankings=rankings, least_rankings=1, **terms)
+        self.game, files = _game(folder, clients)
+        self.digests = {path.name: self.store.put_file(path) for path in files}
+        self.task = self._publish(folder, most_rankings=rankings, least_rankings=1, **terms)
         self.mined = [self._mine(miner, rankings, estimator) for miner in self.maker.miners]
         self.tables = [mined.table for mined in self.mined]
         self.result = self._settle()
@@ -53,7 +52,7 @@ class MinedRound:
     @property
     def seed(self) -> bytes:
         """The task's."""
-        return bytes.fromhex(self.maker.tip.state.tasks[self.task.id].seed or "")
+        return bytes.fromhex(self.maker.records[self.task.id].seed or "")
 
     @property
     def counts(self) -> list[int]:
@@ -61,12 +60,23 @@ class MinedRound:
         found = engine_for(self.game, FirstLayer(self.game), 1).counts(range(1, 1 << self.game.clients))
         return [self.task.empty, *found.tolist()]
 
-    @property
-    def proxy(self) -> ProxyCounts | None:
-        """p."""
-        return ProxyCounts.of(self.game)
+    def counts_of(self, block: int) -> list[int]:
+        """u of every mask on one block, in float64."""
+        clients, judge = self.game.clients, Judge(Reference(self.game), self.blocks)
+        places = [Place(block, mask) for mask in range(1 << clients)]
+        return [bound.count for bound in judge.intervals(places, 1)]
 
-    def _publish(self, folder: Path, proxy: bool, **terms: Any) -> Task:
+    @property
+    def blocks(self) -> Partition:
+        """The test set's."""
+        return partition(self.game.test.labels, self.task.block_images, bytes.fromhex(self.task.id))
+
+    @property
+    def terms(self) -> TableTerms:
+        """What the tables are read against."""
+        return TableTerms(self.game.clients, self.blocks.sizes, self.task.empty)
+
+    def _publish(self, folder: Path, **terms: Any) -> Task:
         said = json.loads((folder / "round.json").read_text())
         updates = tuple(
             Update(one["digest"], one["client"], one["examples"], TO_SIGN) for one in said["updates"]
@@ -75,7 +85,6 @@ class MinedRound:
             clients=len(updates),
             model=said["model"],
             test=said["test"],
-            proxy=self.digests["proxy.safetensors"] if proxy else None,
             images=self.game.images,
             difficulty_micro=100 * COIN,
             updates=updates,
@@ -86,8 +95,9 @@ class MinedRound:
 
     def _mine(self, miner: KeyPair, rankings: int, estimator: Estimator) -> Mined:
         plan = Plan(self.seed, bytes.fromhex(miner.address), rankings, rankings, 60.0, estimator)
-        terms = TableTerms(self.game.clients, self.game.images, self.task.empty, self.proxy)
-        session = Session(engine_for(self.game, FirstLayer(self.game), 1), terms, plan)
+        first = FirstLayer(self.game)
+        enumeration = enumeration_for(self.game, lambda: engine_for(self.game, first, 1), first, 1)
+        session = Session(walker_for(self.game, self.blocks, first, 1), enumeration, self.terms, plan)
         while not session.advance(5.0).finished:
             pass
         mined = session.estimate()
@@ -104,7 +114,6 @@ class MinedRound:
                     rankings=mined.rankings,
                     exact=mined.exact,
                     sums=mined.sums,
-                    values=mined.values,
                     table=self.store.put_bytes(mined.table),
                 )
                 for miner, mined in zip(self.maker.miners, self.mined, strict=True)
@@ -112,23 +121,15 @@ class MinedRound:
             key=lambda reveal: reveal.miner,
         )
         self.maker.add(self.maker.close(self.task, reveals))
-        proxy = self.proxy
-        sums, denominator = (
-            ([0] * self.game.clients, 1) if proxy is None else proxy_sums(proxy, self.seed, self.task.empty)
-        )
-        record = self.maker.tip.state.tasks[self.task.id]
-        outcome = settle(record, self.maker.genesis, reveals, (), ProxySums(tuple(sums), denominator))
-        result = Result(self.task.id, 1, tuple(reveals), (), tuple(sums), denominator, outcome)
+        record = self.maker.records[self.task.id]
+        outcome = settle(record, self.maker.genesis, reveals, ())
+        result = Result(self.task.id, 1, tuple(reveals), (), outcome)
         self.maker.add(result)
         return result
 
 
-def _game(folder: Path, clients: int, *, proxy: bool) -> tuple[Game, list[Path | None]]:
-    """The round's game and its files; the proxy's is written first where it is wanted."""
+def _game(folder: Path, clients: int) -> tuple[Game, list[Path]]:
+    """The round's game and its files."""
     updates = tuple(folder / f"client-{number:03d}.safetensors" for number in range(1, clients + 1))
     plain = RoundFiles(folder / "model.json", folder / "test.safetensors", updates)
-    logits = folder / "proxy.safetensors" if proxy else None
-    if logits is not None:
-        write_proxy(logits, make_proxy(Game.load(plain)))
-    game = Game.load(RoundFiles(plain.model, plain.test, updates, logits))
-    return game, [plain.model, plain.test, *updates, logits]
+    return Game.load(plain), [plain.model, plain.test, *updates]

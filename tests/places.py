@@ -8,7 +8,6 @@ from chains import ChainMaker, key
 from fedcoin_cli.application.miner.votelog import VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, render_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace, client_name, miner_name
-from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import give_up, settle
 from ledger_store.canonical import encode
 from ledger_store.keyfile import save_key
@@ -43,8 +42,8 @@ def settled_round(maker: ChainMaker, sums: tuple[int, ...] | None = None, **term
         keys = {miner.address: miner for miner in maker.miners}
         reveals = [maker.reveal(task, 1, keys[reveal.miner], sums=sums) for reveal in reveals]
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
-    outcome = settle(record, maker.genesis, reveals, (), no_proxy(task.clients))
+    record = maker.records[task.id]
+    outcome = settle(record, maker.genesis, reveals, ())
     maker.add(maker.result(task, reveals, outcome))
     return task
 
@@ -53,7 +52,7 @@ def refunded_round(maker: ChainMaker, **terms: Any) -> Task:
     """Two blocks: a task of one attempt, and the close to which nobody committed."""
     task = maker.task(attempts=1, **terms)
     maker.add(task)
-    maker.add(Close(task.id, 1, (), give_up(maker.tip.state.tasks[task.id])))
+    maker.add(Close(task.id, 1, (), give_up(maker.records[task.id])))
     return task
 
 

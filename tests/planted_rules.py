@@ -99,13 +99,13 @@ def _unadded(module: str) -> Callable[[Any], Any]:
 
 def rankings_swapped(patch: pytest.MonkeyPatch) -> None:
     """The first two rankings of each square change places."""
-    right = rankings.rows
+    right = rankings.place_of
 
-    def wrong(clients: int) -> tuple[tuple[int, ...], ...]:
-        first, second, *others = right(clients)
-        return second, first, *others
+    def wrong(index: int, clients: int) -> tuple[int, int]:
+        number, row = right(index, clients)
+        return number, {0: 1, 1: 0}.get(row, row)
 
-    patch.setattr(rankings, "rows", wrong)
+    patch.setattr(rankings, "place_of", wrong)
 
 
 def any_number_of_rankings(patch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def frauds_unchecked(patch: pytest.MonkeyPatch) -> None:
     def wrong(machine: Any, note: FraudNote) -> None:
         right(machine, note)
         if note.miner not in machine._held and note.miner in machine._reveals:
-            machine._accept(note, note.miner, int(note.mask, 16))
+            machine._accept(note, note.miner, note.entry)
 
     patch.setattr(Posap, "_on_fraud", wrong)
 
@@ -157,14 +157,14 @@ def result_before_the_check(patch: pytest.MonkeyPatch) -> None:
 
 def liars_heard_again(patch: pytest.MonkeyPatch) -> None:
     """Who accused falsely may accuse again."""
-    right = Posap.mask_checked
+    right = Posap.entry_checked
 
     def wrong(machine: Any, *answer: Any) -> Any:
         effects = right(machine, *answer)
         machine._muted.clear()
         return effects
 
-    patch.setattr(Posap, "mask_checked", wrong)
+    patch.setattr(Posap, "entry_checked", wrong)
 
 
 def exact_with_fewer_rankings(patch: pytest.MonkeyPatch) -> None:

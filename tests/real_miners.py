@@ -57,7 +57,7 @@ class Miner:
     def start(self) -> None:
         """Run it, as `fedcoin node` would."""
         words = [sys.executable, str(RECORDING), str(self._recording), "node", str(self.number), "-vv"]
-        with self.workspace.miner(self.number).log.open("ab") as log:
+        with self.workspace.miner(self.number).log.with_suffix(".out").open("ab") as log:
             self._process = subprocess.Popen(
                 [*words, "-C", str(self.workspace.root)],
                 stdin=subprocess.DEVNULL,

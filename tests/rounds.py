@@ -64,9 +64,9 @@ def write_round(
         "call": None,
         "model": model,
         "test": test,
-        "proxy": None,
         "images": images,
         "aggregation": "mean",
+        "recipe": None,
         "genesis": workspace.genesis().id,
         "updates": updates,
     }

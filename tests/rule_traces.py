@@ -13,11 +13,10 @@ from chains import COIN, ChainMaker, key
 
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.requester.chain_view import ChainView
-from fedcoin_cli.consensus.estimate import no_proxy
-from fedcoin_cli.consensus.posap import Attempt, CheckMask, Posap, Send
+from fedcoin_cli.consensus.posap import Attempt, CheckEntry, Posap, Send
 from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.contract.settlement import give_up, settle
-from fedcoin_cli.network.message import CommitNote, FinalBlock, FraudNote, RevealNote, Standing, fraud_note
+from fedcoin_cli.network.message import CommitNote, FinalBlock, FraudNote, RevealNote, Standing
 from ledger_store.chain import start
 from ledger_store.errors import Malformed, PeerFault
 from ledger_store.outcome import Outcome, read_outcome
@@ -46,10 +45,10 @@ def a_failed_attempt_ends_nothing() -> None:
     maker.add(task)
     view = ChainView(start(maker.genesis))
     for number in (1, 2):
-        maker.add(Close(task.id, number, (), give_up(maker.tip.state.tasks[task.id])))
+        maker.add(Close(task.id, number, (), give_up(maker.records[task.id])))
     reveals = maker.reveals(task, 3)
     maker.add(maker.close(task, reveals, 3))
-    outcome = settle(maker.tip.state.tasks[task.id], maker.genesis, reveals, (), no_proxy(task.clients))
+    outcome = settle(maker.records[task.id], maker.genesis, reveals, ())
     last = maker.result(task, reveals, outcome, 3)
     maker.add(last)
     ends: list[Any] = []
@@ -140,7 +139,7 @@ def rankings_are_the_protocols() -> None:
     vectors = json.loads(GOLDEN.read_bytes())
     seed, miner = bytes.fromhex(vectors["seed"]), bytes.fromhex(vectors["key"])
     for vector in vectors["rankings"]:
-        drawn = ranking(seed, miner, vector["index"], vector["clients"])
+        drawn = ranking(seed, miner, vector["block"], vector["index"], vector["clients"])
         assert list(drawn) == vector["ranking"], f"ranking {vector['index']} of {vector['clients']} clients"
 
 
@@ -153,15 +152,17 @@ class Attempted:
     An observer's machine has no key.
     """
 
-    def __init__(self, clients: int = 3, *, observes: bool = False) -> None:
+    def __init__(self, clients: int = 3, *, observes: bool = False, most: int = 24) -> None:
         self.maker = ChainMaker()
         self.clients = clients
-        self.task = self.maker.task(clients=clients, least_rankings=2, most_rankings=24)
+        self.task = self.maker.task(clients=clients, least_rankings=2, most_rankings=most)
         self.roster = tuple(miner.address for miner in self.maker.miners)
-        attempt = Attempt(self.task.id, 1, self.roster, frozenset(), clients, RUNTIME_MS, 2, 24, 500)
+        blocks = self.task.blocks
+        attempt = Attempt(
+            self.task.id, 1, self.roster, frozenset(), clients, blocks, RUNTIME_MS, 2, most, 500
+        )
         signer = RosterSigner(self.maker.miners[0], self.maker.genesis)
         self.machine = Posap(attempt, None if observes else self.roster[0], signer, 0)
-        self.machine.proxy = no_proxy(clients)
 
     def reveal(self, miner: int, **changes: Any) -> Reveal:
         return self.maker.reveal(self.task, 1, self.maker.miners[miner], **changes)
@@ -172,7 +173,7 @@ class Attempted:
 
     def closed(self, *miners: int, **changes: Any) -> "Attempted":
         """After the close with these miners' commits."""
-        self.machine.estimated(replace(self.reveal(0), signature=""))
+        self.machine.estimated(replace(self.reveal(0, **changes), signature=""))
         self.machine.closed(tuple(self.commit(miner, **changes) for miner in miners), CLOSED_MS)
         return self
 
@@ -181,14 +182,14 @@ class Attempted:
         note = RevealNote(self.task.id, 1, self.reveal(miner, **changes))
         return Send(note) in self.machine.receive(note)
 
-    def held(self, *miners: int) -> None:
+    def held(self, *miners: int, **changes: Any) -> None:
         """These reveals are here and their tables found right."""
         for miner in miners:
-            self.said(miner)
-            self.machine.checked(self.reveal(miner), True, ())
+            self.said(miner, **changes)
+            self.machine.checked(self.reveal(miner, **changes), True, ())
 
-    def accusation(self, by: int, against: int, mask: int = 5) -> FraudNote:
-        note = fraud_note(self.task.id, 1, self.roster[against], mask, self.clients, self.roster[by])
+    def accusation(self, by: int, against: int, entry: int = 5) -> FraudNote:
+        note = FraudNote(self.task.id, 1, self.roster[against], entry, self.roster[by], "")
         return replace(
             note, signature=self.maker.miners[by].sign("fraud", self.maker.genesis.id, note.terms())
         )
@@ -221,7 +222,7 @@ def an_accusation_waits_for_its_table() -> None:
     note = attempted.accusation(by=3, against=1)
     assert attempted.machine.receive(note) == [], "an accusation that nobody looked at"
     effects = attempted.machine.checked(attempted.reveal(1), True, ())
-    assert CheckMask(attempted.reveal(1), 5) in effects
+    assert CheckEntry(attempted.reveal(1), 5) in effects
 
 
 def what_was_lost_is_said_again() -> None:
@@ -236,13 +237,13 @@ def what_was_lost_is_said_again() -> None:
 
 
 def a_result_waits_for_every_look() -> None:
-    """All reveals are here and right, one is accused: no result before its mask was recomputed."""
+    """All reveals are here and right, one is accused: no result before its count was recomputed."""
     attempted = Attempted().closed(0, 1, 2)
     attempted.held(0, 1, 2)
     assert attempted.machine.due_result() is not None
     attempted.machine.receive(attempted.accusation(by=3, against=1))
     assert attempted.machine.due_result() is None, "a result before the check"
-    attempted.machine.mask_checked(attempted.roster[1], 5, False)
+    attempted.machine.entry_checked(attempted.roster[1], 5, False)
     assert attempted.machine.due_result() is not None
 
 
@@ -251,6 +252,6 @@ def a_false_accuser_is_heard_once() -> None:
     attempted = Attempted().closed(0, 1, 2)
     attempted.held(0, 1, 2)
     attempted.machine.receive(attempted.accusation(by=3, against=1))
-    attempted.machine.mask_checked(attempted.roster[1], 5, False)
-    again = attempted.machine.receive(attempted.accusation(by=3, against=2, mask=3))
+    attempted.machine.entry_checked(attempted.roster[1], 5, False)
+    again = attempted.machine.receive(attempted.accusation(by=3, against=2, entry=3))
     assert again == [], "a false accuser is heard again"

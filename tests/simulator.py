@@ -25,6 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from chains import history_of
 from simulated.signatures import stub_signatures
 from simulated.world import WALLS, Faults, World
 
@@ -141,11 +142,12 @@ def _ask(world: World, make: Callable[[int, int], Task | Transfer], client: int,
 
 def tell(world: World, report: Report) -> Report:
     """Fill in what is counted."""
-    state = max((node.ledger.tip.state for node in world.nodes), key=lambda state: state.height)
+    ledger = max((node.ledger for node in world.nodes), key=lambda ledger: ledger.tip.height)
+    state = ledger.tip.state
     report.virtual_ms, report.height, report.head = world.now, state.height, state.head
     report.steps = tuple(node.steps for node in world.nodes)
     report.happened = world.happened
-    report.happened["tasks"] = len(state.tasks)
+    report.happened["tasks"] = len(history_of(ledger))
     report.happened["after view 0"] = sum(block.header.view > 0 for block in world.witness.blocks.values())
     return report
 

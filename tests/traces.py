@@ -5,6 +5,7 @@ They pass on the right machines and fail on those with the planted bug that they
 
 import itertools
 
+from chains import history_of
 from councils import Assembly, Member, Said, armed
 from planted import ground_leader
 from simulated.world import Faults, World
@@ -252,7 +253,7 @@ def tables_that_nobody_gets_end_the_attempt() -> None:
     world.run_until(600_000, world.converged)
     assert world.witness.problems == []
     assert world.converged(), "a task that stays CLOSED"
-    record = world.nodes[0].ledger.tip.state.tasks[task.id]
+    record = history_of(world.nodes[0].ledger)[task.id]
     assert record.state == REFUNDED, f"{record.state} without a table that two miners hold"
 
 

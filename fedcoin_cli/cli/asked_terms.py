@@ -20,6 +20,9 @@ AUTO: Final = "auto"
 Price = Annotated[str | None, typer.Option(metavar="FEDCOIN", help="Reward for the task.")]
 Runtime = Annotated[str | None, typer.Option(metavar="S", help="Seconds to mine.")]
 Attempts = Annotated[str | None, typer.Option(metavar="N", help="Attempts before a refund.")]
+BlockImages = Annotated[
+    str | None, typer.Option(metavar="N", help="Test images a block; each block walks rankings of its own.")
+]
 Difficulty = Annotated[
     str | None,
     typer.Option(
@@ -38,6 +41,7 @@ _FIXED: Final[Mapping[str, str]] = {
     "task.attempts": "attempts",
     "task.least-rankings": "least_rankings",
     "task.most-rankings": "most_rankings",
+    "task.block-images": "block_images",
     "task.aggregation": "aggregation",
     "task.server": "server",
     "consensus.difficulty": "difficulty_micro",

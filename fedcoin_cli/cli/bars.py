@@ -2,9 +2,18 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
+
+Number = Fraction | Decimal | float
 
 WIDTH = 24
 _SURE, _LIKELY, _POSSIBLE, _LOSS = "█", "▓", "░", "▒"
+
+
+def as_decimal(value: Number) -> Decimal:
+    """A number that is about to be drawn or printed, to as many digits as a decimal keeps."""
+    exact = Fraction(value)
+    return Decimal(exact.numerator) / exact.denominator
 
 
 def bars(values: Sequence[Decimal], errors: Sequence[Decimal] | None = None, width: int = WIDTH) -> list[str]:

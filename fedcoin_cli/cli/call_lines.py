@@ -17,13 +17,14 @@ def call_lines(call: Task, names: Names) -> list[str]:
         f"{format_micro(call.train_micro)} to the clients by their values,"
         f" {format_micro(call.computation_micro)} to the server, {format_micro(call.shapley_micro)} to the miners"
     )
+    images = f"{counted(call.images, 'image')} in blocks of {call.block_images}"
     precision = f"D {format_micro(call.difficulty_micro)} pp, {counted(call.attempts, 'attempt')}"
     return [
         f"asked by  {names.name(call.sender)}, who pays",
         f"price     {format_micro(call.price_micro)} FedCoin: {parts}",
         f"server    {names.name(call.server)}",
         f"clients   {clients}, aggregated by {call.aggregation}",
-        f"test set  {counted(call.images, 'image')}; the empty coalition is worth {call.empty}",
+        f"test set  {images}; the empty coalition is worth {call.empty}",
         f"mining    {call.runtime_ms / 1000:g} s, {precision}",
     ]
 

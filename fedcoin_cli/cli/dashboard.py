@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fedcoin_cli.application.books.report import TaskReport
 from fedcoin_cli.application.miner.crew import News
-from fedcoin_cli.application.requester.standing import MinerState
+from fedcoin_cli.application.requester.standing import MinerState, verdict
 from fedcoin_cli.cli.bars import bars
 from fedcoin_cli.cli.ledger_lines import SHORT
 from fedcoin_cli.network.message import Standing
@@ -51,9 +51,8 @@ class Dashboard:
 
     def drawing(self) -> RenderableType:
         """The picture now."""
-        up = sum(one.standing is not None for one in self._states)
-        enough = "blocks can become final" if up >= self._quorum else f"{self._quorum} must be up"
-        head = Text(f"{up} of {len(self._states)} miners up: {enough}", style="bold")
+        outlook = verdict(self._states, self._quorum)
+        head = Text(f"{outlook.up} of {outlook.total} miners up: {outlook.said}", style="bold")
         lines = [Text(f"block {height:>6}  {what}", style="dim") for height, what in self._blocks]
         return Group(head, self._miners(), Text(self._task), *lines)
 
@@ -83,7 +82,7 @@ def _work(one: MinerState) -> list[str]:
         standing.phase,
         f"{standing.rankings:,}" if standing.rankings else "",
         _coalitions(standing),
-        "" if standing.error_micro is None else format_micro(standing.error_micro),
+        _payments(standing),
         f"{standing.remaining_ms / 1000:.0f} s" if mining else "",
         _bar(standing) if mining and standing.total else "",
     ]
@@ -93,6 +92,12 @@ def _coalitions(standing: Standing) -> str:
     if standing.total:
         return f"{standing.evaluated:,} of {standing.total:,}"
     return f"{standing.evaluated:,}" if standing.evaluated else ""
+
+
+def _payments(standing: Standing) -> str:
+    """Mining's largest error of a payment."""
+    errors = standing.errors
+    return "" if errors is None or errors.payments_micro is None else format_micro(errors.payments_micro)
 
 
 def _bar(standing: Standing) -> str:

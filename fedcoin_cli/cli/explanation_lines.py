@@ -9,6 +9,7 @@ from fedcoin_cli.application.reasons.tables import Coalition, Seen
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.bars import bars
 from fedcoin_cli.cli.output import counted, table
+from fedcoin_cli.cli.task_lines import shared
 from ledger_store.amount import format_micro
 
 
@@ -42,10 +43,17 @@ def _verdict(one: Explanation) -> list[str]:
             value,
             place,
             f"payment  none: {_why_unpaid(one)}, so the clients' part of the price was not paid",
+            *_test_set(one),
         ]
-    error = f" ± {one.paid_error}" if one.paid_error else ""
+    mined = None if one.certainty is None or not one.certainty.mining else one.certainty.mining_paid
+    error = f" ± {mined[one.number - 1]}" if mined and mined[one.number - 1] else ""
     even = format_micro(one.share.total_micro // count)
-    lines = [value, place, f"payment  {one.paid} FedCoin{error}; an equal share would be {even}"]
+    lines = [
+        value,
+        place,
+        f"payment  {one.paid} FedCoin{error}; an equal share would be {even}",
+        *_test_set(one),
+    ]
     if one.share.weight == 0:
         lines += ["", "A value below zero means that the test set is labelled better without this client"]
         lines += ["than with it, over all orders of joining. Such a client is paid nothing and owes nothing."]
@@ -65,23 +73,33 @@ def _error(one: Explanation) -> str:
         case "exact":
             return ", exact: every coalition was evaluated"
         case "tables":
-            assert one.seen is not None
-            return (
-                f" ± {one.error} (one standard error, from {one.seen.squares} balanced squares of rankings)"
-            )
+            assert one.certainty is not None
+            rankings = counted(one.certainty.rankings, "ranking")
+            return f" ± {one.error} by mining (one standard error, from {rankings} in every block)"
         case "ledger":
-            more = "; the proxy's own comes on top" if one.report.error_shared else ""
-            return (
-                f" ± {one.error} (one standard error, from how far apart the miners are: a rough one{more})"
-            )
+            return f" ± {one.error} by mining (one standard error, from how far apart the miners are: a rough one)"
     return ""
+
+
+def _test_set(one: Explanation) -> list[str]:
+    """What the test set leaves open, and from whom this client cannot be told apart."""
+    found = one.certainty
+    if found is None or one.value is None:
+        return []
+    paid = found.test_set_paid[one.number - 1] if one.share is not None else None
+    coins = f", ± {paid} FedCoin" if paid else ""
+    lines = [f"images   ± {found.test_set[one.number - 1]} pp{coins} by the test set: {found.images} images"]
+    if near := found.near(one.number):
+        who = f"client{'s' if len(near) > 1 else ''} {ranges(near)}"
+        lines += [f"         so many do not tell it apart from {who} (less than two standard errors)"]
+    return lines
 
 
 def _origin(one: Explanation) -> list[str]:
     seen = one.seen
     if seen is None:
         return [] if not one.missing else [_absent(one)]
-    how = "equally, as exact values do" if one.report.exact else "by how many rankings pass through it"
+    how = "as exact values do" if one.report.exact else "by how many rankings of blocks pass through it"
     lines = [
         f"where the value comes from: {counted(seen.coalitions, 'coalition')} that it joined, weighted {how}"
     ]
@@ -96,22 +114,15 @@ def _origin(one: Explanation) -> list[str]:
         for size, bar in zip(seen.sizes, found, strict=True)
     ]
     lines += table(["joining", "gain (pp)", "adds (pp)", ""], rows)
-    lines += _sum(one, seen)
+    lines += [_sum(one, seen)]
     lines += ["", *_coalitions("the coalitions that counted most for it", seen.helped)]
     lines += ["", *_coalitions("the coalitions that counted most against it", seen.hurt)]
     return [*lines, *(["", _absent(one)] if one.missing else [])]
 
 
-def _sum(one: Explanation, seen: Seen) -> list[str]:
-    if seen.proxy_part is None:
-        return [f"sum      {seen.walked} pp by the tables that are here"]
-    if Decimal(seen.proxy_part) == 0:
-        return [f"sum      {seen.walked} pp, the value"]
-    return [
-        f"sum      {seen.walked} pp",
-        f"proxy    {seen.proxy_part} pp: what the walked rankings owe to chance, by the clients' own models",
-        f"value    {one.value} pp",
-    ]
+def _sum(one: Explanation, seen: Seen) -> str:
+    by = "by the tables that are here" if one.missing else "the value"
+    return f"sum      {seen.walked} pp, {by}"
 
 
 def _coalitions(title: str, found: Sequence[Coalition]) -> list[str]:
@@ -163,6 +174,7 @@ def _miners(views: Sequence[View], one: Explanation, names: Names) -> list[str]:
     return [
         *table(header, rows),
         f"distances are from {what}, over all clients; D is {one.report.difficulty} pp",
+        *shared(one.report),
     ]
 
 

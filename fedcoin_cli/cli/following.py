@@ -4,9 +4,9 @@ from contextlib import ExitStack
 from typing import Self
 
 from fedcoin_cli.application.requester.watch import Progress
+from fedcoin_cli.cli.amounts import errors_text
 from fedcoin_cli.cli.output import Output
 from fedcoin_cli.cli.progress import Step, progress
-from ledger_store.amount import format_micro
 
 
 class Bars:
@@ -41,6 +41,4 @@ class Bars:
 
 
 def _note(now: Progress) -> str:
-    if now.error_micro is None:
-        return ""
-    return f"payments ± {format_micro(now.error_micro)} at most"
+    return "" if now.errors is None else errors_text(now.errors)

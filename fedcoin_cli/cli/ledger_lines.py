@@ -16,9 +16,34 @@ def date(time_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_ms / 1000))
 
 
-def sender(transaction: Transaction) -> str | None:
-    """Who signed it; None for what the miners write."""
-    return transaction.sender if isinstance(transaction, Signed) else None
+def facts(transaction: Transaction) -> dict[str, object]:
+    """What a line of the log tells, as data: `id` is what `show` takes, `task` what `cancel` does."""
+    data: dict[str, object] = {"type": transaction.kind, **_identity(transaction)}
+    match transaction:
+        case Transfer():
+            data |= {"to": transaction.to, "amount": format_micro(transaction.amount_micro)}
+        case Task():
+            data |= {"price": format_micro(transaction.price_micro), "clients": transaction.clients}
+        case Close():
+            data |= {"attempt": transaction.attempt, "estimates": len(transaction.commits)}
+        case Result():
+            outcome = transaction.outcome
+            data |= {"attempt": transaction.attempt, "state": outcome.state, "winner": outcome.winner}
+    return data
+
+
+def identified(transaction: Transaction) -> dict[str, object]:
+    """A transaction as it stands on the ledger, with its id where it has one."""
+    return {**_identity(transaction), **transaction.to_json()}
+
+
+def _identity(transaction: Transaction) -> dict[str, object]:
+    if isinstance(transaction, Task):
+        return {"id": transaction.id, "task": transaction.id, "sender": transaction.sender}
+    if isinstance(transaction, Signed):
+        task = {"task": transaction.task} if isinstance(transaction, Cancel) else {}
+        return {"id": transaction.id, "sender": transaction.sender, **task}
+    return {"id": None, "task": transaction.task, "sender": None}
 
 
 def summary(transaction: Transaction, names: Names) -> str:
@@ -26,7 +51,7 @@ def summary(transaction: Transaction, names: Names) -> str:
     match transaction:
         case Transfer():
             ends = f"{names.name(transaction.sender)} → {names.name(transaction.to)}"
-            return f"transfer {format_micro(transaction.amount_micro)}  {ends}"
+            return f"transfer {transaction.id[:SHORT]}  {format_micro(transaction.amount_micro)}  {ends}"
         case Task():
             price, who = format_micro(transaction.price_micro), names.name(transaction.sender)
             return f"task {transaction.id[:SHORT]}  {price} by {who} for {transaction.clients} clients"

@@ -10,9 +10,10 @@ from typing import Final, Self
 from rich.console import Console
 from rich.live import Live
 
-from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.books import Books, certified_tip
 from fedcoin_cli.application.books.lookup import report_on
 from fedcoin_cli.application.miner.crew import News
+from fedcoin_cli.application.requester.asking import asking_key
 from fedcoin_cli.application.requester.standing import Standings
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
@@ -21,9 +22,10 @@ from fedcoin_cli.cli.miner_lines import MinerLines
 from fedcoin_cli.cli.output import visible
 from fedcoin_cli.cli.task_lines import task_lines
 from ledger_store.errors import FedCoinError
+from ledger_store.history import History
 
 REDRAW_S: Final = 0.25
-_TOLD: Final = frozenset({"worker died", "disk low", "clock behind", "failed", "ended"})
+_TOLD: Final = frozenset({"worker died", "disk low", "clock behind", "votes lost", "failed", "ended"})
 
 
 class Screen:
@@ -32,6 +34,7 @@ class Screen:
     def __init__(self, workspace: Workspace, *, color: bool) -> None:
         self._workspace, self._names = workspace, Names.of(workspace)
         self._dashboard = Dashboard(workspace.genesis().quorum)
+        self._history = History(workspace.genesis())
         self._lines = MinerLines(self._names)
         self._live = Live(
             console=Console(no_color=not color or None, highlight=False), auto_refresh=False, transient=False
@@ -41,7 +44,8 @@ class Screen:
         self._ended: list[str] = []
 
     def __enter__(self) -> Self:
-        self._standings = self._stack.enter_context(Standings(self._workspace))
+        _, key = asking_key(self._workspace, certified_tip(self._workspace).state)
+        self._standings = self._stack.enter_context(Standings(self._workspace, key))
         self._stack.enter_context(self._live)
         return self
 
@@ -71,7 +75,9 @@ class Screen:
             return
         try:
             with Books.open(self._workspace) as books:
-                record = books.state.tasks.get(task)
+                for height in range(self._history.height + 1, books.height + 1):
+                    self._history.follow(books.block(height))
+                record = self._history.get(task)
                 if record is None or record.end_height is None:
                     return  # its certificate is not here yet: another miner's news will come
                 report = report_on(books, record)

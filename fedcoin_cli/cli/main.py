@@ -63,6 +63,12 @@ def sections(verb: str) -> list[tuple[str, list[tuple[str, str]]]]:
     return told
 
 
+def examples(verb: str) -> tuple[tuple[str, str], ...]:
+    """What a person may type with this verb, and what that does; tests run every one of them."""
+    told: tuple[tuple[str, str], ...] = import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").EXAMPLES
+    return told
+
+
 class _Verbs(TyperGroup):
     """What is asked without a verb, or with one that does not exist: a group that knows each line of help."""
 
@@ -135,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = target.main(args=words, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except _USAGE_ERROR as error:
-        Output().complain(error.format_message(), hint=f"{name} --help")
+        Output(as_json="--json" in words).complain(
+            ExitCode.USAGE, error.format_message(), hint=f"{name} --help"
+        )
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
@@ -143,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         abandon_stdout()
         return ExitCode.CLOSED_PIPE
     except Exception as error:  # noqa: BLE001 - a command that does not even load
-        return Output().failure(error)
+        return Output(as_json="--json" in words).failure(error)
     return int(code or 0)
 
 

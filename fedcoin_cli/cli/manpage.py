@@ -12,7 +12,7 @@ import typer
 
 from fedcoin_cli.application.workspace.setting_rule import Rule
 from fedcoin_cli.application.workspace.settings import RULES, SECTIONS
-from fedcoin_cli.cli.main import PROGRAM, app, load, sections, verbs
+from fedcoin_cli.cli.main import PROGRAM, app, examples, load, sections, verbs
 from fedcoin_cli.cli.options import COMMON_NAMES
 from ledger_store.errors import ExitCode
 
@@ -90,6 +90,9 @@ def _verb(name: str, line: str) -> str:
         lines += _section("OPTIONS", _items(map(_option, options)))
     for title, items in sections(name):
         lines += _section(title, _items(items))
+    lines += _section(
+        "EXAMPLES", _items((line, f"{does[0].upper()}{does[1:]}.") for line, does in examples(name))
+    )
     lines += _section("COMMON OPTIONS", [rf"As in \fB{PROGRAM}\fR(1)."])
     lines += _section("EXIT STATUS", [rf"As in \fB{PROGRAM}\fR(1)."])
     purpose = line[0].lower() + line[1:].rstrip(".")
@@ -145,7 +148,7 @@ def _option(option: Any) -> tuple[str, str]:
     names = ", ".join(sorted(option.opts, key=len))
     value = "" if option.is_flag or option.count else f" {_metavar(option)}"
     default = option.default
-    shown = f" Default: {default}." if default is not None and not callable(default) and value else ""
+    shown = f" Default: {default}." if default not in {None, ""} and not callable(default) and value else ""
     return f"{names}{value}", f"{option.help or ''}{shown}"
 
 

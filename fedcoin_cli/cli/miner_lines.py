@@ -6,7 +6,9 @@ from typing import Any
 
 from fedcoin_cli.application.miner.crew import News
 from fedcoin_cli.application.workspace.names import Names
-from ledger_store.amount import format_micro
+from fedcoin_cli.application.workspace.silence import said
+from fedcoin_cli.cli.amounts import errors_text
+from fedcoin_cli.network.message import Errors, Silence
 
 PROGRESS_S = 5.0
 
@@ -48,6 +50,8 @@ class MinerLines:
             case "task":
                 state, attempt = details["state"].lower(), details["attempt"]
                 return f"task {details['task'][:12]}  {state}, attempt {attempt}"
+            case "counting":
+                return f"task {details['task'][:12]}  is mined with {details['engine']}"
             case "inspected" if details["error"] is None:
                 return f"task {details['task'][:12]}  its files are good"
             case "checked" if details["follows"] and not details["wrong"]:
@@ -78,6 +82,8 @@ class MinerLines:
                 return f"refuses task {details['task'][:12]}: {details['error']}"
             case "checked":
                 return f"found the table of {self._names.name(details['miner'])} wrong"
+            case "votes lost":
+                return f"{said(Silence.VOTES_LOST)}; {details['hint']}"
             case "restarted":
                 return f"fell ({details['how']}), is started again in {details['pause_s']:.0f} s"
             case "ended":
@@ -87,11 +93,9 @@ class MinerLines:
 
 
 def _mined(details: Mapping[str, Any]) -> str:
-    rankings, evaluated, total = details["rankings"], details["evaluated"], details["total"]
-    error_micro = details.get("error_micro")
-    known = "" if error_micro is None else f", payments' standard errors ≤ {format_micro(error_micro)}"
-    done = f"{evaluated} of {total} coalitions" if total else f"{rankings} rankings, {evaluated} coalitions"
-    return done + known
+    evaluated, total, errors = details["evaluated"], details["total"], details["errors"]
+    done = f"{evaluated} of {total} coalitions" if total else f"{details['rankings']} rankings"
+    return done if errors is None else f"{done}, {errors_text(Errors(**errors))}"
 
 
 def _ended(details: Mapping[str, Any]) -> str:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fedcoin_cli.application.miner.crew import Crew, News
+from fedcoin_cli.application.workspace.silence import said
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.miner_lines import MinerLines
 from fedcoin_cli.cli.output import Output
+from fedcoin_cli.network.message import Silence
 from ledger_store.errors import ConsensusFailure
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Watch:
                 self._screen.draw()
             time.sleep(_POLL_S)
         if not self._crew.alive and self._failed:
-            hint = "miners/N/node.log tells why; fedcoin mine starts them again"
+            hint = f"miners/N/node.log and node.out tell why; {self._crew.start_command} starts them again"
             raise ConsensusFailure("no miner of this workspace runs any more", hint=hint)
 
     def stop(self) -> None:
@@ -100,6 +102,8 @@ class Watch:
                 self._output.note(line)
         elif line or self._output.as_json:
             self._output.event({"miner": news.miner, "event": news.event, **news.details}, line or "")
+        if news.event == "votes lost" and self._silent:
+            self._output.warn(f"miner {news.miner} {said(Silence.VOTES_LOST)}; {news.details['hint']}")
         if news.event == "ended" and not (news.details["clean"] or self._stopping):
             self._output.warn(f"miner {news.miner} has ended; {outlook(self._crew)}")
 
@@ -128,5 +132,5 @@ def outlook(crew: Crew) -> str:
     """What the number of running miners means."""
     if crew.spare < 0:
         more = f"{-crew.spare} more miner{'s run' if crew.spare < -1 else ' runs'}"
-        return f"nothing becomes final until {more}: fedcoin mine --detach starts what is missing"
+        return f"nothing becomes final until {more}: {crew.start_command} starts what is missing"
     return f"{crew.spare or 'no'} more may end"

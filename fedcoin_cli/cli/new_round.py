@@ -1,25 +1,26 @@
-"""The folder of a round that a command is about to write: an empty one, gone again when the round is refused."""
+"""The folder of a round that a command is about to write: an empty one, gone again when no round comes of it."""
 
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import FedCoinError, RoundFilesInvalid
+from ledger_store.errors import RoundFilesInvalid
 
 
 @contextmanager
 def new_round(workspace: Workspace, output: Path | None) -> Iterator[Path]:
     """The next folder under rounds/, or `output`; raises `RoundFilesInvalid` where files stand.
 
-    No empty folder stays behind a round that is refused: it would count as the newest one.
+    Nothing stays behind a round that was refused or interrupted; what a killed process leaves is no round either, as
+    `Workspace.latest_round` sees it.
     """
     folder = workspace.new_round() if output is None else _empty(output)
     try:
         yield folder
-    except FedCoinError:
-        with suppress(OSError):
-            folder.rmdir()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.output import Output, abandon_stdout
 from fedcoin_cli.cli.passphrases import Asker
+from fedcoin_cli.cli.plain_words import quicken
 from ledger_store.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -97,11 +98,17 @@ COMMON_NAMES = frozenset(_COMMON)
 
 
 class _QuickHelp(TyperCommand):
-    """A command that answers a lone -h at once."""
+    """A command that answers a lone -h at once, and takes plain words without Typer's validation."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         answer_help(ctx, args)
         return super().parse_args(ctx, args)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            quicken(option, bool, None)
+        return option
 
 
 def answer_help(context: Any, arguments: list[str]) -> None:
@@ -128,7 +135,12 @@ def command(name: str, run: Callable[..., None]) -> Any:
     guarded.__annotations__ = {one.name: one.annotation for one in parameters}
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name, cls=_QuickHelp, help=inspect.getdoc(run), context_settings=HELP_OPTIONS)(guarded)
-    return typer.main.get_command(app)
+    whole = typer.main.get_command(app)
+    annotated = {one.name: one.annotation for one in parameters}
+    for option in getattr(whole, "params", ()):
+        if option.name in annotated:
+            quicken(option, *get_args(annotated[option.name])[:2])
+    return whole
 
 
 def _guard(run: Callable[..., None], call: Call, arguments: Mapping[str, Any]) -> None:

@@ -90,16 +90,16 @@ class Output:
     def note(self, text: str) -> None:
         """Something good to know, on stderr unless -q."""
         if self.verbosity >= 0:
-            _print(sys.stderr, visible(text))
+            self._say("note", text, visible(text))
 
     def detail(self, text: str) -> None:
         """Something for those who asked with -v, on stderr."""
         if self.verbosity > 0:
-            _print(sys.stderr, visible(text))
+            self._say("detail", text, visible(text))
 
     def warn(self, text: str) -> None:
         """Something that should not be overlooked, on stderr even with -q."""
-        _print(sys.stderr, f"{self.paint('warning:', sys.stderr, fg='yellow')} {visible(text)}")
+        self._say("warning", text, f"{self.paint('warning:', sys.stderr, fg='yellow')} {visible(text)}")
 
     def failure(self, error: Exception) -> ExitCode:
         """Print what went wrong, where, and what to do; the exit code that belongs to it."""
@@ -109,19 +109,27 @@ class Output:
             _print(sys.stderr, *map(visible, told.split("\n")))
         if known is None:
             hint = "this is a bug in fedcoin: run the command again with -vv and report what it prints"
-            self.complain(f"{type(error).__name__}: {error}", hint=hint)
+            self.complain(ExitCode.BUG, f"{type(error).__name__}: {error}", hint=hint)
             return ExitCode.BUG
-        self.complain(known.message, known.where, known.hint)
+        self.complain(known.exit_code, known.message, known.where, known.hint)
         return known.exit_code
 
-    def complain(self, message: str, where: str = "", hint: str = "") -> None:
-        """An error as people read it: what, where, an empty line, what to do."""
+    def complain(self, code: ExitCode, message: str, where: str = "", hint: str = "") -> None:
+        """An error as people read it: what, where, an empty line, what to do; with --json one object on stderr."""
+        if self.as_json:
+            told = {"error": message, "where": where, "hint": hint, "exit_code": int(code)}
+            _print(sys.stderr, dumps({"schema": SCHEMA, **told}))
+            return
         said = visible(" ".join(message.split()))
         _print(sys.stderr, f"{self.paint('error:', sys.stderr, fg='red')} {said}")
         if where:
             _print(sys.stderr, f"  {visible(where)}")
         if hint:
             _print(sys.stderr, "", f"{self.paint('hint:', sys.stderr, fg='cyan')} {visible(hint)}")
+
+    def _say(self, kind: str, text: str, line: str) -> None:
+        """A line on stderr; with --json an object, so that every line there is one but tracebacks."""
+        _print(sys.stderr, dumps({"schema": SCHEMA, kind: text}) if self.as_json else line)
 
     def paint(self, text: str, stream: TextIO, **style: Any) -> str:
         """`text` in colour when the stream is a terminal and neither --no-color nor NO_COLOR is set."""
@@ -207,9 +215,19 @@ def open_missing_streams() -> None:
 
 def abandon_stdout() -> None:
     """Point stdout at nothing, so that the interpreter's own flush at exit cannot fail again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _abandon(sys.stdout)
+
+
+def _abandon(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print(stream: TextIO, *lines: str) -> None:
-    stream.write("".join(f"{line}\n" for line in lines))
-    stream.flush()
+    """What stderr does not take is dropped: the exit code must still say how the command itself ended."""
+    try:
+        stream.write("".join(f"{line}\n" for line in lines))
+        stream.flush()
+    except OSError:
+        if stream is not sys.stderr:
+            raise
+        _abandon(stream)

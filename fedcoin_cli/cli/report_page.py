@@ -3,13 +3,17 @@
 The page is well-formed XML, and equal overviews and names give equal bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html import escape
+from typing import Any
 
 from fedcoin_cli.application.books.report import TaskReport
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture
 from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.cli.amounts import aligned
+from fedcoin_cli.cli.certainty_lines import certainty_lines
 from fedcoin_cli.cli.figures import (
     balances_figure,
     convergence_figure,
@@ -19,7 +23,8 @@ from fedcoin_cli.cli.figures import (
 )
 from fedcoin_cli.cli.output import counted
 from fedcoin_cli.cli.report_style import STYLE
-from ledger_store.amount import format_micro
+from fedcoin_cli.cli.task_lines import shared
+from ledger_store.amount import MICRO, format_micro
 from ledger_store.journal import ESCROW
 
 _SHORT = 12
@@ -88,9 +93,10 @@ def _tasks(view: Overview) -> str:
 def _task(picture: TaskPicture, names: Names) -> str:
     report = picture.report
     parts = [f'<h2>Task <code>{report.task[:_SHORT]}</code></h2><p class="facts">{_facts(report, names)}</p>']
+    parts += [_recipe(picture.recipe)] if picture.recipe else []
     if any(one.shapley is not None for one in report.clients):
         parts += [_figure("What each client is worth, and what it was paid", values_figure(picture, names))]
-        parts += [f'<p class="note">{_errors(picture)}</p>', _payments(picture, names)]
+        parts += [f'<p class="note">{_errors(picture, names)}</p>', _payments(picture, names)]
     if report.miners:
         parts += [_figure("How near the miners are to their average", distances_figure(picture, names))]
     if picture.walks:
@@ -104,35 +110,49 @@ def _facts(report: TaskReport, names: Names) -> str:
     facts = [ended, f"price {report.price} FedCoin", f"D {report.difficulty} pp"]
     facts += [f"FL server {names.name(report.server)}: {report.server_paid}"]
     facts += [f"won by {names.name(report.winner)}"] if report.winner else []
-    facts += [f"returned {report.returned}"] if report.returned != "0.0" else []
+    facts += [" ".join(shared(report))] if shared(report) else []
+    facts += [f"returned {report.returned}"] if report.returned_micro else []
     facts += ["together the clients gained nothing, so their part returned"] if report.in_vain else []
     return escape(" · ".join(facts))
 
 
-def _errors(picture: TaskPicture) -> str:
-    if picture.report.exact:
-        return "Values are exact: every coalition was evaluated."
-    if picture.errors_pp is None:
-        return "One estimate alone: the ledger tells no error."
-    if picture.from_tables:
-        return "Whiskers: two standard errors, from the whole squares of all miners’ rankings."
-    more = " The proxy’s own error comes on top." if picture.report.error_shared else ""
-    return (
-        "Whiskers: two standard errors of all values alike, from how far apart the miners are; tables tell more."
-        + more
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    """How the clients were trained; whatever the file holds is shown as text."""
+    versions = recipe.get("versions")
+    told = (
+        ", ".join(f"{name} {number}" for name, number in versions.items())
+        if isinstance(versions, dict)
+        else ""
     )
+    return (
+        f'<p class="note">Made by <code>{escape(str(recipe.get("command", "")))}</code>'
+        f"{' with ' if told else ''}{escape(told)}.</p>"
+    )
+
+
+def _errors(picture: TaskPicture, names: Names) -> str:
+    lines = certainty_lines(picture.report, picture.certainty, names)
+    return ". ".join(["Whiskers: two standard errors, as far as they are known", *map(escape, lines)]) + "."
 
 
 def _payments(picture: TaskPicture, names: Names) -> str:
     report = picture.report
-    errors = [f"{one:.4f}" for one in picture.errors_pp] if picture.errors_pp else []
+    sure = picture.certainty
     rows = [
-        [escape(names.name(one.client)), one.shapley or "–", errors[number] if errors else "–", one.paid]
+        [
+            escape(names.name(one.client)),
+            one.shapley or "–",
+            f"{Decimal(sure.mining[number]):.4f}" if sure and sure.mining else "–",
+            f"{Decimal(sure.test_set[number]):.4f}" if sure else "–",
+            one.paid,
+        ]
         for number, one in enumerate(report.clients)
     ]
-    paid = [one for one in report.miners if one.paid != "0.0"]
-    rows += [[f"{escape(names.name(one.miner))} (miner)", "", "", one.paid] for one in paid]
-    header = ["paid to", "value (pp)", "standard error", "FedCoin"]
+    paid = [one for one in report.miners if one.paid_micro]
+    rows += [[f"{escape(names.name(one.miner))} (miner)", "", "", "", one.paid] for one in paid]
+    coins = aligned([row[-1] for row in rows])
+    rows = [[*row[:-1], amount] for row, amount in zip(rows, coins, strict=True)]
+    header = ["paid to", "value (pp)", "± mining", "± test set", "FedCoin"]
     return f"<details><summary>The numbers</summary>{_table(header, rows, words=1)}</details>"
 
 
@@ -160,7 +180,7 @@ def _balances(view: Overview, names: Names) -> str:
     drawn = balances_figure(holders, view.height, "Balances over blocks of the first holders, and escrow")
     parts += [_figure("What the first holders hold, and what is in escrow, in FedCoin", drawn)]
     rows = [
-        [escape(one.account), escape(kind), format_micro(one.steps[-1][1])]
+        [escape(one.account), escape(kind), f"{one.steps[-1][1] // MICRO}.{one.steps[-1][1] % MICRO:06d}"]
         for one, kind in sorted(named, key=lambda pair: pair[0].account)
     ]
     table = _table(["account", "role", "FedCoin"], rows, words=2)
@@ -181,7 +201,7 @@ def _foot(view: Overview) -> str:
 
 def _figure(title: str, drawn: str, legend: str = "") -> str:
     key = f'<p class="legend">{legend}</p>' if legend else ""
-    return f"<figure><figcaption>{escape(title)}</figcaption>{key}{drawn}</figure>"
+    return f'<figure><figcaption>{escape(title)}</figcaption>{key}<div class="wide">{drawn}</div></figure>'
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]], words: int) -> str:

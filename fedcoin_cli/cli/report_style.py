@@ -21,11 +21,18 @@ STYLE = """\
   }
   body { font-size: 10pt; max-width: none; padding: 0; }
   figure, tr, header { break-inside: avoid; }
-  h2, figcaption { break-after: avoid; }
+  h2, .facts, .note, figcaption, summary { break-after: avoid; }
+  .wide { overflow: visible; background: none; }
+  .wide > svg { min-width: 0; max-height: 12cm; }
+  thead { display: table-header-group; }
   details::details-content { content-visibility: visible; height: auto; }
   rect, path { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 * { box-sizing: border-box; }
+@media (max-width: 40rem) {
+  body { padding: 1rem .9rem 2rem !important; }
+  dl { grid-template-columns: 1fr !important; }
+}
 body {
   margin: 0 auto; max-width: 60rem; padding: 2rem 1.5rem 3rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif;
@@ -73,7 +80,19 @@ text { fill: var(--ink); font-size: 12px; font-family: inherit; }
 .client-key { background-image: linear-gradient(var(--paid), var(--paid)) !important; }
 .miner-key, .other-key { background-image: linear-gradient(var(--miner), var(--miner)) !important; }
 .server-key { background-image: linear-gradient(var(--server), var(--server)) !important; }
-.wide { overflow-x: auto; }
+/* Shadows at the edges tell that there is more to the side: they scroll away where there is not. */
+.wide {
+  overflow-x: auto;
+  background:
+    linear-gradient(to right, var(--paper) 40%, transparent) left / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 40%, transparent) right / 2.5rem 100% no-repeat local,
+    radial-gradient(farthest-side at 0 50%, var(--axis), transparent) left / .7rem 100% no-repeat scroll,
+    radial-gradient(farthest-side at 100% 50%, var(--axis), transparent) right / .7rem 100% no-repeat scroll;
+}
+.wide > svg { min-width: 720px; }
+.dash-1 { stroke-dasharray: 7 3; }
+.dash-2 { stroke-dasharray: 2 3; }
+.dash-3 { stroke-dasharray: 9 3 2 3; }
 table { border-collapse: collapse; font-size: .9rem; margin: .6rem 0; min-width: 24rem; }
 th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { color: var(--soft); font-weight: 500; text-align: left; }

@@ -17,35 +17,26 @@ _DIFFICULTY_UNITS = 10**8
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one miner revealed.
+    """What one miner revealed: K integers over the denominator that its kind has.
 
-    `sums` are N_j, the marginals of u − p (images) summed over the miner's first `rankings` rankings;
-    `values` are E_j = Λ·φ_j(u) of an exact estimate, else None. Raises `Malformed` when the parts contradict.
+    A sampled one gives `sums` N_j, the marginals (images) summed over all blocks and its first `rankings` rankings:
+    values times t. An exact one gives E_j = Λ·φ_j(u). Either weighs as many rankings as it claims, an exact one the
+    most that the task admits. Raises `Malformed` when it claims none.
     """
 
     miner: str
     rankings: int
     exact: bool
     sums: tuple[int, ...]
-    values: tuple[int, ...] | None
 
     def __post_init__(self) -> None:
         if self.rankings < 1:
             raise Malformed("an estimate walks at least one ranking", where=self.miner)
-        if self.exact != (self.values is not None):
-            raise Malformed("an estimate holds exact values if and only if it is exact", where=self.miner)
 
-
-@dataclass(frozen=True, slots=True)
-class ProxySums:
-    """P_j over `denominator` Λ_P: Shapley values of the proxy p in images. Raises `Malformed` if Λ_P < 1."""
-
-    sums: tuple[int, ...]
-    denominator: int
-
-    def __post_init__(self) -> None:
-        if self.denominator < 1:
-            raise Malformed("the proxy's denominator must be positive")
+    @property
+    def denominator(self) -> int:
+        """What its sums are values times."""
+        return exact_denominator(len(self.sums)) if self.exact else self.rankings
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,70 +91,55 @@ class Agreement:
         return tuple(max(0, numerator) if gained else 0 for numerator in self.numerators)
 
 
-def no_proxy(clients: int) -> ProxySums:
-    """The sums that stand for an absent proxy: p is u(∅) everywhere, so its values are 0."""
-    return ProxySums((0,) * clients, 1)
-
-
 def exact_denominator(clients: int) -> int:
     """Λ = lcm(1..K): times Λ, every exact Shapley value of an integer utility is an integer."""
     return lcm(*range(1, clients + 1))
 
 
-def check_sums(estimate: Estimate, gain: int, proxy_gain: int) -> bool:
-    """Whether an estimate distributes exactly what there is to distribute (efficiency).
-
-    `gain` is u(full) − u(∅) in images by the miner's own table; `proxy_gain` p(full) − p(∅), 0 without proxy.
-    """
-    walked = sum(estimate.sums) == estimate.rankings * (gain - proxy_gain)
-    if estimate.values is None:
-        return walked
-    return walked and sum(estimate.values) == exact_denominator(len(estimate.values)) * gain
-
-
-def agree(estimates: Sequence[Estimate], proxy: ProxySums, terms: Terms) -> Agreement:
+def agree(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
     """Average the verified estimates of an attempt, given in roster order; find who is within D and nearest.
 
-    With at least f + 1 exact estimates only these count, and those within D tie with each other. Otherwise
-    all count by their N_j, weighted by t. Without any estimate nobody counts and every value is 0.
+    With at least f + 1 exact estimates only these count, and those within D tie with each other. Otherwise all count,
+    weighted by t. Without any estimate nobody counts and every value is 0.
     Raises `Malformed` when there are not K values everywhere or a miner comes twice.
     """
-    _check_shapes(estimates, proxy, terms.clients)
+    _check_shapes(estimates, terms.clients)
     exact = [estimate for estimate in estimates if estimate.exact]
     if len(exact) > terms.faults:
         return _agree_exact(exact, terms)
     if estimates:
-        return _agree_sampled(estimates, proxy, terms)
+        return _agree_weighted(estimates, terms)
     return Agreement(False, (0,) * terms.clients, 1, (), (), ())
 
 
 def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
     """S̄_j = ΣE_j / (Λ·X) over X exact estimates. Honest ones differ by borderline images only: they tie."""
-    vectors = [estimate.values or () for estimate in estimates]
-    totals = _totals(vectors)
+    totals = _totals([estimate.sums for estimate in estimates])
     scale = exact_denominator(terms.clients)
     distances = tuple(
-        _distance(estimate.miner, vector, 1, totals, len(estimates), scale)
-        for estimate, vector in zip(estimates, vectors, strict=True)
+        _distance(estimate.miner, estimate.sums, 1, totals, len(estimates), scale) for estimate in estimates
     )
     within = _within(distances, terms)
     nearest = within or tuple(distance.miner for distance in distances)
     return Agreement(True, totals, scale * len(estimates), distances, within, nearest)
 
 
-def _agree_sampled(estimates: Sequence[Estimate], proxy: ProxySums, terms: Terms) -> Agreement:
-    """S̄_j = P_j / Λ_P + N_j / T, N and T summed over the miners; common to all, P cancels in distances."""
-    totals = _totals([estimate.sums for estimate in estimates])
-    rankings = sum(estimate.rankings for estimate in estimates)
-    numerators = tuple(
-        rankings * public + proxy.denominator * own for public, own in zip(proxy.sums, totals, strict=True)
-    )
+def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
+    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t."""
+    # Values times t on one denominator: Λ where an exact estimate is among them, else 1.
+    scale = exact_denominator(terms.clients) if any(estimate.exact for estimate in estimates) else 1
+    factors = [estimate.rankings if estimate.exact else scale for estimate in estimates]
+    vectors = [
+        tuple(factor * value for value in estimate.sums)
+        for factor, estimate in zip(factors, estimates, strict=True)
+    ]
+    totals, rankings = _totals(vectors), sum(estimate.rankings for estimate in estimates)
     distances = tuple(
-        _distance(estimate.miner, estimate.sums, estimate.rankings, totals, rankings, 1)
-        for estimate in estimates
+        _distance(estimate.miner, vector, estimate.rankings, totals, rankings, scale)
+        for estimate, vector in zip(estimates, vectors, strict=True)
     )
     within, nearest = _within(distances, terms), _least(distances)
-    return Agreement(False, numerators, proxy.denominator * rankings, distances, within, nearest)
+    return Agreement(False, totals, scale * rankings, distances, within, nearest)
 
 
 def _distance(
@@ -195,12 +171,9 @@ def _totals(vectors: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(sum(column) for column in zip(*vectors, strict=True))
 
 
-def _check_shapes(estimates: Sequence[Estimate], proxy: ProxySums, clients: int) -> None:
-    if len(proxy.sums) != clients:
-        raise Malformed(f"the proxy's sums are {len(proxy.sums)} values for {clients} clients")
+def _check_shapes(estimates: Sequence[Estimate], clients: int) -> None:
     for estimate in estimates:
-        lengths = {len(estimate.sums), clients if estimate.values is None else len(estimate.values)}
-        if lengths != {clients}:
+        if len(estimate.sums) != clients:
             raise Malformed(f"an estimate does not hold {clients} values", where=estimate.miner)
     if len({estimate.miner for estimate in estimates}) != len(estimates):
         raise Malformed("a miner counts once")

@@ -33,9 +33,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fedcoin_cli.consensus.council import Signer, timeout_ms
-from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
-from fedcoin_cli.consensus.rankings import on_grid
-from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote, fraud_note
+from fedcoin_cli.consensus.rankings import on_grid, table_entries
+from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 
 FREEZE_LEAST_MS = 10_000
@@ -46,13 +45,14 @@ REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the chain fixes: the task, a, who may commit (roster order), K, RUNTIME, Δ, whether values may be exact."""
+    """What the chain fixes: task, a, who may commit (roster order), K, B, RUNTIME, Δ, whether values may be exact."""
 
     task: str
     number: int
     roster: tuple[str, ...]
     refused: frozenset[str]
     clients: int
+    blocks: int
     runtime_ms: int
     least_rankings: int
     most_rankings: int
@@ -66,6 +66,10 @@ class Attempt:
         if reveal.exact:
             return self.exact and reveal.rankings == self.most_rankings
         return self.least_rankings <= reveal.rankings <= self.most_rankings
+
+    def entries(self, reveal: Reveal) -> int:
+        """How many counts the table of this reveal holds."""
+        return table_entries(self.clients, self.blocks, None if reveal.exact else reveal.rankings)
 
     @property
     def expected(self) -> frozenset[str]:
@@ -159,20 +163,20 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class CheckTable:
-    """Fetch the reveal's table, derive its sums, recompute masks; answer with `checked`."""
+    """Fetch the reveal's table, derive its sums, recompute counts; answer with `checked`."""
 
     reveal: Reveal
 
 
 @dataclass(frozen=True, slots=True)
-class CheckMask:
-    """Recompute one mask of a held table against [lo, hi] of ε; answer with `mask_checked`."""
+class CheckEntry:
+    """Recompute one entry of a held table against [lo, hi] of ε; answer with `entry_checked`."""
 
     reveal: Reveal
-    mask: int
+    entry: int
 
 
-Effect = Persist | Send | CheckTable | CheckMask
+Effect = Persist | Send | CheckTable | CheckEntry
 
 
 class Posap:
@@ -183,7 +187,6 @@ class Posap:
         self.me = me
         self.opened_ms = now_ms
         self.closed_ms: int | None = None
-        self.proxy: ProxySums | None = None
         self._signer = signer
         self._now = now_ms
         self._opening: Reveal | None = None
@@ -269,7 +272,7 @@ class Posap:
         return self._effects()
 
     def checked(self, reveal: Reveal, follows: bool, wrong: Collection[int]) -> list[Effect]:
-        """The worker's answer: do the sums follow from the table, and which masks lie outside [lo, hi] of 2ε?"""
+        """The worker's answer: do the sums follow from the table, and which entries lie outside [lo, hi] of 2ε?"""
         if self._reveals.get(reveal.miner) != reveal:
             return []
         if not follows:
@@ -279,28 +282,21 @@ class Posap:
         if wrong and reveal.miner not in self._raised:
             self._raise(reveal.miner, min(wrong))
         for key in [key for key in self._asked if key[0] == reveal.miner]:
-            self._out.append(CheckMask(reveal, key[1]))
+            self._look_up(reveal, key[1])
         return self._effects()
 
-    def mask_checked(self, miner: str, mask: int, wrong: bool) -> list[Effect]:
-        """The worker's answer to `CheckMask`: outside [lo, hi] of ε means that the fraud is accepted."""
-        self._judged[miner, mask] = wrong
-        for note in self._asked.pop((miner, mask), []):
-            if wrong:
-                self._accept(note, miner, mask)
-            else:
-                self._muted.add(note.by)
-        if wrong:
-            self._frauds.setdefault(miner, {}).setdefault(mask, None)
+    def entry_checked(self, miner: str, entry: int, wrong: bool) -> list[Effect]:
+        """The worker's answer to `CheckEntry`: outside [lo, hi] of ε means that the fraud is accepted."""
+        self._judge(miner, entry, wrong=wrong)
         return self._effects()
 
     def consider(self, result: Result) -> list[Effect]:
         """A proposed result names frauds: judge those that are new here."""
         for fraud in result.frauds:
-            held, key = self._held.get(fraud.miner), (fraud.miner, fraud.mask)
+            held, key = self._held.get(fraud.miner), (fraud.miner, fraud.entry)
             if held is not None and key not in self._judged and key not in self._asked:
                 self._asked[key] = []
-                self._out.append(CheckMask(held, fraud.mask))
+                self._look_up(held, fraud.entry)
         return self._effects()
 
     def tick(self, now_ms: int, *, together: bool = True) -> list[Effect]:
@@ -363,19 +359,19 @@ class Posap:
             return tuple(self._commits[miner] for miner in sorted(self._commits))
         return None
 
-    def due_result(self) -> tuple[tuple[Reveal, ...], tuple[FraudMark, ...], ProxySums] | None:
-        """Reveals and frauds to pack, sorted by miner, with P; or None while a result is not due."""
+    def due_result(self) -> tuple[tuple[Reveal, ...], tuple[FraudMark, ...]] | None:
+        """Reveals and frauds to pack, sorted by miner; or None while a result is not due."""
         if self._closed is None:
             return None
         nobody = not self._held and self._frozen.get(REVEALS) == frozenset()
         if nobody or GIVEN_UP in self._frozen:
-            return (), (), no_proxy(self.attempt.clients)
+            return (), ()
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
-        if not self._held or self.proxy is None or pending or not self._complete():
+        if not self._held or pending or not self._complete():
             return None
         reveals = tuple(self._held[miner] for miner in sorted(self._held))
         frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
-        return reveals, frauds, self.proxy
+        return reveals, frauds
 
     def accepts_close(self, close: Close) -> bool:
         """Local check of a fresh close: all are in, or my freeze passed and my frozen set is in."""
@@ -395,12 +391,10 @@ class Posap:
         frozen, abandoned = self._frozen.get(REVEALS), ABANDONED in self._frozen
         if not result.reveals:
             return abandoned or frozen == frozenset()
-        if self.proxy != ProxySums(result.proxy_sums, result.proxy_denominator):
-            return False
         listed = {fraud.miner for fraud in result.frauds}
         if not all(self._holds(reveal) for reveal in result.reveals):
             return False
-        if any(fraud.mask not in self._frauds.get(fraud.miner, {}) for fraud in result.frauds):
+        if any(fraud.entry not in self._frauds.get(fraud.miner, {}) for fraud in result.frauds):
             return False
         included = {reveal.miner for reveal in result.reveals}
         if (self._raised.keys() & included) - listed:
@@ -465,13 +459,9 @@ class Posap:
             or any(m and m.by == note.by for m in marks.values())
         ):
             return
-        width = 2 * ((self.attempt.clients + 7) // 8)
-        mask = int(note.mask, 16)
-        if len(note.mask) != width or not 0 < mask < 1 << self.attempt.clients:
-            return
         if not self._verify(note.by, "fraud", note.terms(), note.signature):
             return
-        key = (note.miner, mask)
+        key = (note.miner, note.entry)
         if key in self._judged:
             self._settle_note(note, key)
         else:
@@ -479,7 +469,7 @@ class Posap:
             self._asked.setdefault(key, []).append(note)
             held = self._held.get(note.miner)
             if fresh and held is not None:
-                self._out.append(CheckMask(held, mask))
+                self._look_up(held, note.entry)
 
     def _settle_note(self, note: FraudNote, key: tuple[str, int]) -> None:
         if self._judged[key]:
@@ -487,22 +477,36 @@ class Posap:
         else:
             self._muted.add(note.by)
 
-    def _accept(self, note: FraudNote, miner: str, mask: int) -> None:
+    def _look_up(self, reveal: Reveal, entry: int) -> None:
+        """Have an entry of a held table judged; one that the table does not have is not wrong."""
+        if entry < self.attempt.entries(reveal):
+            self._out.append(CheckEntry(reveal, entry))
+        else:
+            self._judge(reveal.miner, entry, wrong=False)
+
+    def _judge(self, miner: str, entry: int, *, wrong: bool) -> None:
+        self._judged[miner, entry] = wrong
+        for note in self._asked.pop((miner, entry), []):
+            self._settle_note(note, (miner, entry))
+        if wrong:
+            self._frauds.setdefault(miner, {}).setdefault(entry, None)
+
+    def _accept(self, note: FraudNote, miner: str, entry: int) -> None:
         marks = self._frauds.setdefault(miner, {})
-        if marks.get(mask) is None:
-            marks[mask] = note
+        if marks.get(entry) is None:
+            marks[entry] = note
             self._out.append(Send(note))
 
-    def _raise(self, miner: str, mask: int) -> None:
+    def _raise(self, miner: str, entry: int) -> None:
         """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept."""
-        self._judged[miner, mask] = True
+        self._judged[miner, entry] = True
         if self.me is None:
-            self._frauds.setdefault(miner, {})[mask] = None
+            self._frauds.setdefault(miner, {})[entry] = None
             return
-        note = fraud_note(self.attempt.task, self.attempt.number, miner, mask, self.attempt.clients, self.me)
+        note = FraudNote(self.attempt.task, self.attempt.number, miner, entry, self.me, "")
         note = replace(note, signature=self._signer.sign("fraud", note.terms()))
         self._raised[miner] = note
-        self._accept(note, miner, mask)
+        self._accept(note, miner, entry)
 
     # The end of patience ----------------------------------------------------------------------------------------
 

@@ -1,62 +1,83 @@
-"""Derived rankings: which orders of the clients a miner walks, and the grid of how many it may claim.
+"""Derived rankings: which orders of the clients a miner walks in each block of images, and the grid of how many.
 
-Rankings come in balanced squares (Williams designs), each relabelled by a permutation that follows from the
-task's seed, the miner's key and the square's number: nothing about them is a miner's choice. A permutation is
-drawn by Fisher-Yates from SHAKE-256, so any language reproduces it; the test vectors are in
+Every block of images walks rankings of its own, so that the blocks' errors are independent and cancel. Rankings come
+in squares of K: a block's square is a random base order whose clients are all shifted along a random circle by
+0..K−1, so that in a whole square every client stands once at every position. Two squares are walked in turn, row by
+row: what the two say of a client is independent, so their difference tells the error from the second ranking on.
+Which client begins a block's ranking follows a deal that all blocks of a key share: over K neighbouring blocks, too,
+every client begins once, so that the first client's large marginal is balanced long before a square is whole. Nothing
+about a ranking is a miner's choice.
+
+All draws are Fisher-Yates from SHAKE-256, so any language reproduces them; the test vectors are in
 `tests/consensus/golden/rankings.json`. What a ranking is worth (utilities, sums) does not live here.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import shake_256
 from itertools import accumulate
 from operator import or_
 
 TAG = b"fedcoin/v1/ranking\0"
+DEAL_TAG = b"fedcoin/v1/deal\0"
 
 _UINT16_VALUES = 65_536
 
 
-@lru_cache(maxsize=8)
-def rows(clients: int) -> tuple[tuple[int, ...], ...]:
-    """The K′ rows of the Williams square on labels 0..K−1: K′ = K for even K, 2K (with mirror) for odd K.
+@dataclass(frozen=True, slots=True)
+class Square:
+    """The K rankings of one block: `circle` and `base` are permutations of 0..K−1, `base` begins with 0."""
 
-    Over all rows every label stands equally often at every position, and every ordered pair of different
-    labels is met equally often as neighbours.
-    """
-    zigzag = _zigzag(clients)
-    square = tuple(tuple((label + shift) % clients for label in zigzag) for shift in range(clients))
-    if clients % 2 == 0:
-        return square
-    return square + tuple(row[::-1] for row in square)
+    circle: tuple[int, ...]
+    base: tuple[int, ...]
 
-
-def rows_per_square(clients: int) -> int:
-    """K′: how many rankings one whole square has, without building it."""
-    return clients if clients % 2 == 0 else 2 * clients
+    def beginning_with(self, client: int) -> tuple[int, ...]:
+        """The one ranking of the square that `client` begins: the clients in the order in which they join."""
+        shift, clients = self.circle.index(client), len(self.circle)
+        return tuple(self.circle[(step + shift) % clients] for step in self.base)
 
 
 @lru_cache(maxsize=64)
-def permutation(seed: bytes, key: bytes, square: int, clients: int) -> tuple[int, ...]:
-    """The relabelling of one square: `seed` and `key` are 32 raw bytes each, `clients` is at most 65,536."""
-    draws = _draws(TAG + seed + key + square.to_bytes(8, "big"), clients)
-    labels = list(range(clients))
-    for last in range(clients - 1, 0, -1):
-        chosen = _below(last + 1, draws)
-        labels[last], labels[chosen] = labels[chosen], labels[last]
-    return tuple(labels)
+def square(seed: bytes, key: bytes, block: int, number: int, clients: int) -> Square:
+    """Square `number` of a block: `seed` and `key` are 32 raw bytes each, `clients` is at most 65,536."""
+    draws = _draws(TAG + seed + key + block.to_bytes(8, "big") + number.to_bytes(8, "big"), 2 * clients)
+    circle = _shuffled(range(clients), draws)
+    return Square(circle, (0, *_shuffled(range(1, clients), draws)))
 
 
-def ranking(seed: bytes, key: bytes, index: int, clients: int) -> tuple[int, ...]:
-    """Ranking number `index` (from 0) of a key: the clients 0..K−1 in the order in which they join."""
-    square, row = divmod(index, rows_per_square(clients))
-    labels = permutation(seed, key, square, clients)
-    return tuple(labels[position] for position in rows(clients)[row])
+@lru_cache(maxsize=64)
+def deal(seed: bytes, key: bytes, number: int, clients: int) -> tuple[int, ...]:
+    """In which order the clients begin rankings in the blocks' squares `number`."""
+    return _shuffled(range(clients), _draws(DEAL_TAG + seed + key + number.to_bytes(8, "big"), clients))
+
+
+def place_of(index: int, clients: int) -> tuple[int, int]:
+    """Square and row of ranking number `index`: rankings 0, 2, 4, … are square 0's rows, 1, 3, 5, … square 1's."""
+    pair, within = divmod(index, 2 * clients)
+    return 2 * pair + within % 2, within // 2
+
+
+def ranking(seed: bytes, key: bytes, block: int, index: int, clients: int) -> tuple[int, ...]:
+    """Ranking number `index` (from 0) of a key in a block: the clients 0..K−1 in the order in which they join."""
+    number, row = place_of(index, clients)
+    first = deal(seed, key, number, clients)[(row + block) % clients]
+    return square(seed, key, block, number, clients).beginning_with(first)
 
 
 def prefixes(order: Sequence[int]) -> list[int]:
     """The K coalition masks (client j is bit j) on the way from the first client to the full coalition."""
     return list(accumulate((1 << client for client in order), or_))
+
+
+def table_entries(clients: int, blocks: int, rankings: int | None) -> int:
+    """How many counts a table of t rankings in each block holds, and one of all coalitions (None).
+
+    Of each block those of nobody and of all clients, and of each ranking's K − 1 coalitions on the way between.
+    """
+    if rankings is None:
+        return (1 << clients) - 1
+    return blocks * (2 + rankings * (clients - 1))
 
 
 def grid_up_to(limit: int) -> int:
@@ -90,11 +111,13 @@ def _next_on_grid(value: int) -> int:
     return max(value + 1, 11 * value // 10)
 
 
-def _zigzag(clients: int) -> tuple[int, ...]:
-    """0, 1, K−1, 2, K−2, …: neighbouring differences are all different modulo an even K."""
-    return tuple(
-        (place + 1) // 2 if place % 2 else (clients - place // 2) % clients for place in range(clients)
-    )
+def _shuffled(items: Sequence[int], draws: Iterator[int]) -> tuple[int, ...]:
+    """Fisher-Yates from the last place down."""
+    labels = list(items)
+    for last in range(len(labels) - 1, 0, -1):
+        chosen = _below(last + 1, draws)
+        labels[last], labels[chosen] = labels[chosen], labels[last]
+    return tuple(labels)
 
 
 def _below(bound: int, draws: Iterator[int]) -> int:
@@ -103,10 +126,10 @@ def _below(bound: int, draws: Iterator[int]) -> int:
     return next(draw for draw in draws if draw < accepted) % bound
 
 
-def _draws(material: bytes, clients: int) -> Iterator[int]:
+def _draws(material: bytes, expected: int) -> Iterator[int]:
     """Big-endian uint16 of SHAKE-256(material), without end: a longer digest only continues a shorter one."""
     stream = shake_256(material)
-    start, end = 0, 2 * clients
+    start, end = 0, 2 * expected
     while True:
         chunk = stream.digest(end)[start:]
         yield from (high << 8 | low for high, low in zip(chunk[::2], chunk[1::2], strict=True))

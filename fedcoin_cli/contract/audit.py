@@ -20,7 +20,6 @@ CODES = {
     "E412": "what a close without commits leads to does not follow",
     "E413": "a result's values, winner or payments do not follow from its reveals",
 }
-_CODE = {"task": "E411", "close": "E412", "result": "E413"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def _settlement(subject: Subject) -> Iterator[Finding]:
         try:
             check_settlement(subject.before.state, transaction)
         except InvalidTransaction as error:
-            yield subject.finding(_CODE[transaction.kind], error.message)
+            yield subject.finding(error.code, error.message)
 
 
 CHECKS = (Check("settlement", LEVEL, _settlement),)

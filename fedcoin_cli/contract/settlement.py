@@ -7,13 +7,13 @@ begins or, when none is left, the task is refunded.
 from collections.abc import Sequence
 from fractions import Fraction
 
-from fedcoin_cli.consensus.estimate import Agreement, Estimate, ProxySums, Terms, agree
+from fedcoin_cli.consensus.estimate import Agreement, Estimate, Terms, agree
 from fedcoin_cli.contract.task import attempt_of, check_task
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares
 from ledger_store.block import Block
 from ledger_store.canonical import tagged_hash
 from ledger_store.chain import Tip, candidate
-from ledger_store.errors import InvalidTransaction, Malformed
+from ledger_store.errors import InvalidTransaction, Malformed, found_as
 from ledger_store.genesis import Genesis
 from ledger_store.state import OPEN, REFUNDED, SETTLED, State, TaskRecord, refuse
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task, Transaction
@@ -24,13 +24,15 @@ def settle(
     genesis: Genesis,
     reveals: Sequence[Reveal],
     frauds: Sequence[FraudMark],
-    proxy: ProxySums,
 ) -> Outcome:
-    """What follows from an attempt's reveals; raises `InvalidTransaction` for a reveal that is not admissible."""
+    """What follows from an attempt's reveals; raises `InvalidTransaction` for reveals and frauds that cannot be."""
     attempt = attempt_of(record, genesis)
     refuse(not all(attempt.admits(reveal) for reveal in reveals), "a reveal with rankings off the grid")
+    entries = {reveal.miner: attempt.entries(reveal) for reveal in reveals}
+    named = all(fraud.entry < entries.get(fraud.miner, 0) for fraud in frauds)
+    refuse(not named, "a fraud names no entry of a revealed table")
     estimates = _estimates(genesis, reveals, {fraud.miner for fraud in frauds})
-    agreement = _agree(record.task, genesis, estimates, proxy)
+    agreement = _agree(record.task, genesis, estimates)
     if not agreement.within:
         verified = tuple((estimate.miner, estimate.rankings) for estimate in estimates) or record.verified
         return _failed(record, verified, agreement)
@@ -54,8 +56,7 @@ def give_up(record: TaskRecord) -> Outcome:
 def agreement_of(record: TaskRecord, genesis: Genesis, result: Result) -> Agreement:
     """The agreement behind a result on the chain: every miner's distance, for people and audits."""
     estimates = _estimates(genesis, result.reveals, {fraud.miner for fraud in result.frauds})
-    proxy = ProxySums(result.proxy_sums, result.proxy_denominator)
-    return _agree(record.task, genesis, estimates, proxy)
+    return _agree(record.task, genesis, estimates)
 
 
 def validate(tip: Tip, block: Block) -> State:
@@ -75,15 +76,21 @@ def check_settlements(before: State, block: Block) -> None:
 
 
 def check_settlement(before: State, transaction: Transaction) -> None:
-    """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds."""
+    """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds.
+
+    Raises `InvalidTransaction` with the code of its finding.
+    """
     match transaction:
         case Task():
-            check_task(transaction, before.genesis)
+            with found_as("E411"):
+                check_task(transaction, before.genesis)
         case Close() if transaction.outcome is not None:
-            record = before.tasks[transaction.task]
-            refuse(transaction.outcome != give_up(record), "a close whose outcome does not follow")
+            expected = give_up(before.tasks[transaction.task])
+            with found_as("E412"):
+                refuse(transaction.outcome != expected, "a close whose outcome does not follow")
         case Result():
-            _check_result(before, transaction)
+            with found_as("E413"):
+                _check_result(before, transaction)
 
 
 def price_of(task: Task) -> Price:
@@ -94,27 +101,24 @@ def price_of(task: Task) -> Price:
 def _check_result(before: State, result: Result) -> None:
     record = before.tasks[result.task]
     try:
-        proxy = ProxySums(result.proxy_sums, result.proxy_denominator)
-        expected = settle(record, before.genesis, result.reveals, result.frauds, proxy)
+        expected = settle(record, before.genesis, result.reveals, result.frauds)
     except Malformed as error:
         raise InvalidTransaction(error.message) from error
     refuse(result.outcome != expected, "a result whose outcome does not follow from its reveals")
-    none = record.task.proxy is None or not result.reveals
-    refuse(none and (any(proxy.sums) or proxy.denominator != 1), "proxy sums without a proxy or a reveal")
 
 
 def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[str]) -> list[Estimate]:
     """The honest reveals in roster order."""
     by_miner = {reveal.miner: reveal for reveal in reveals if reveal.miner not in cheats}
     return [
-        Estimate(miner, reveal.rankings, reveal.exact, reveal.sums, reveal.values)
+        Estimate(miner, reveal.rankings, reveal.exact, reveal.sums)
         for miner in genesis.roster
         if (reveal := by_miner.get(miner)) is not None
     ]
 
 
-def _agree(task: Task, genesis: Genesis, estimates: Sequence[Estimate], proxy: ProxySums) -> Agreement:
-    return agree(estimates, proxy, Terms(task.clients, task.images, task.difficulty_micro, genesis.faults))
+def _agree(task: Task, genesis: Genesis, estimates: Sequence[Estimate]) -> Agreement:
+    return agree(estimates, Terms(task.clients, task.images, task.difficulty_micro, genesis.faults))
 
 
 def _failed(record: TaskRecord, verified: Sequence[tuple[str, int]], agreement: Agreement | None) -> Outcome:

@@ -5,17 +5,20 @@ rankings, for a table that others cannot have in time proves nothing to them.
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from fedcoin_cli.consensus.posap import Attempt
-from fedcoin_cli.consensus.rankings import grid_up_to, on_grid
+from fedcoin_cli.consensus.rankings import grid_up_to, on_grid, table_entries
 from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord, eligible_refusals, refuse
 from ledger_store.transaction import Reveal, Task
 
+if TYPE_CHECKING:
+    from fedcoin_cli.consensus.posap import Attempt
+
 CARRIED_BYTES_A_SECOND = 20 * 2**20
 """What a miner's line is assumed to carry of the others' tables: a server's at 200 Mbit/s, with room for the rest."""
 
-_COUNT_BYTES = 4
+_EXACT_COUNT_BYTES = 4
 
 
 def check_task(task: Task, genesis: Genesis) -> None:
@@ -23,27 +26,25 @@ def check_task(task: Task, genesis: Genesis) -> None:
     refuse(task.baseline is None and task.empty != 0, "without a baseline the empty coalition is worth 0")
     refuse(not on_grid(task.least_rankings), f"{task.least_rankings} least rankings are not on the grid")
     refuse(not on_grid(task.most_rankings), f"{task.most_rankings} most rankings are not on the grid")
-    least_bytes = table_weight(task.clients, task.least_rankings)
+    least_bytes = table_weight(task.clients, task.blocks, task.least_rankings)
     refuse(
         least_bytes > _carried_bytes(_terms(task, genesis), genesis),
-        f"the least rankings make a table of up to {least_bytes} bytes, more than miners can exchange in time",
+        f"the least rankings make a table of {least_bytes} bytes, more than miners can exchange in time",
     )
 
 
-def table_weight(clients: int, rankings: int | None) -> int:
-    """The most that a table of t rankings can weigh (bytes); what a table of all counts weighs (None)."""
-    coalitions = (1 << clients) - 1
-    if rankings is None:
-        return _COUNT_BYTES * coalitions
-    return min(rankings * clients, coalitions) * ((clients + 7) // 8 + _COUNT_BYTES)
+def table_weight(clients: int, blocks: int, rankings: int | None) -> int:
+    """What a table of t rankings in each block weighs (bytes), or one of all coalitions (None): to the byte."""
+    entries = table_entries(clients, blocks, rankings)
+    return entries if rankings is not None else _EXACT_COUNT_BYTES * entries
 
 
 def most_table_bytes(task: Task, reveal: Reveal) -> int:
-    """The most that a table of this reveal can weigh, an exact one also the least."""
-    return table_weight(task.clients, None if reveal.exact else reveal.rankings)
+    """What the table of this reveal weighs, least and most."""
+    return table_weight(task.clients, task.blocks, None if reveal.exact else reveal.rankings)
 
 
-def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:
+def attempt_of(record: TaskRecord, genesis: Genesis) -> "Attempt":
     """What the record's present attempt fixes for every miner.
 
     Nobody may claim more rankings, or exact values, than make a table that all others can have before reveals freeze.
@@ -55,25 +56,29 @@ def attempt_of(record: TaskRecord, genesis: Genesis) -> Attempt:
         number=record.attempt,
         refused=eligible_refusals(record),
         most_rankings=_most_rankings(record.task, carried_bytes),
-        exact=table_weight(terms.clients, None) <= carried_bytes,
+        exact=table_weight(terms.clients, terms.blocks, None) <= carried_bytes,
     )
 
 
 def attempt_bytes(record: TaskRecord, genesis: Genesis) -> int:
     """The most that one miner's table of the record's present attempt can weigh."""
     attempt = attempt_of(record, genesis)
-    sampled = table_weight(attempt.clients, attempt.most_rankings)
-    return max(sampled, table_weight(attempt.clients, None)) if attempt.exact else sampled
+    sampled = table_weight(attempt.clients, attempt.blocks, attempt.most_rankings)
+    return max(sampled, table_weight(attempt.clients, attempt.blocks, None)) if attempt.exact else sampled
 
 
-def _terms(task: Task, genesis: Genesis) -> Attempt:
+def _terms(task: Task, genesis: Genesis) -> "Attempt":
     """A first attempt by the task's own words."""
+    # Here, because only miners need the machine: whoever reads a ledger would load it and all messages for nothing.
+    from fedcoin_cli.consensus.posap import Attempt
+
     return Attempt(
         task=task.id,
         number=1,
         roster=genesis.roster,
         refused=frozenset(),
         clients=task.clients,
+        blocks=task.blocks,
         runtime_ms=task.runtime_ms,
         least_rankings=task.least_rankings,
         most_rankings=task.most_rankings,
@@ -81,7 +86,7 @@ def _terms(task: Task, genesis: Genesis) -> Attempt:
     )
 
 
-def _carried_bytes(terms: Attempt, genesis: Genesis) -> int:
+def _carried_bytes(terms: "Attempt", genesis: Genesis) -> int:
     """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks."""
     carry_ms = terms.reveal_ms - terms.check_budget_ms
     others = max(1, len(terms.roster) - 1)
@@ -90,7 +95,5 @@ def _carried_bytes(terms: Attempt, genesis: Genesis) -> int:
 
 def _most_rankings(task: Task, carried_bytes: int) -> int:
     """The greatest number on the grid, up to the task's most, whose table weighs no more than that."""
-    if table_weight(task.clients, task.most_rankings) <= carried_bytes:
-        return task.most_rankings
-    fitting = carried_bytes // table_weight(task.clients, 1)
+    fitting = (carried_bytes // task.blocks - 2) // (task.clients - 1)
     return max(task.least_rankings, grid_up_to(max(1, min(task.most_rankings, fitting))))

@@ -1,42 +1,49 @@
-"""Audit level 4: a task's tables, sums, proxy sums and frauds, recomputed from its files in float64.
+"""Audit level 4: a task's tables, sums and frauds, recomputed from its files in float64.
 
-NumPy alone, so that an auditor installs no Keras. Where files lie and who fetches them is for the application to
-say; what follows from the sums is level 3 (`contract.audit`). Signatures of clients and miners are level 2.
+Each task gets a time; what is not done when it is over is told as skipped, and counts as not recomputed. NumPy alone,
+so that an auditor installs no Keras. Where files lie and who fetches them is for the application to say; what follows
+from the sums is level 3 (`contract.audit`). Signatures of clients and miners are level 2.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from fedcoin_cli.contract.audit import Case
 from fedcoin_cli.contract.task import most_table_bytes
-from fedcoin_cli.learning.mining.checking import claims, heavy_masks
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
+from fedcoin_cli.learning.mining.admission import Inspection
+from fedcoin_cli.learning.mining.checking import Judge, heavy_masks
+from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Interval, Reference
-from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, decode, derive
-from fedcoin_cli.learning.mining.task_game import load_game, refusal
-from fedcoin_cli.learning.mining.walks import Keys, keys_to_masks, masks_to_keys
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, entries_of, entry_count, place_of
+from fedcoin_cli.learning.mining.task_game import load_game, refused_terms, told
 from ledger_store.checks import Finding
 from ledger_store.errors import Malformed, RoundFilesInvalid
-from ledger_store.transaction import Reveal, Task, mask_hex
+from ledger_store.transaction import Reveal, Task
 
 LEVEL = 4
 
 CODES = {
     "E501": "a round file's bytes are not the ones its digest names",
     "E502": "a task's files are none that miners may admit",
-    "E503": "a result's proxy sums do not follow from the proxy",
-    "E504": "a table is none, or does not hold exactly what its rankings visit",
+    "E504": "a table is none, or does not hold exactly one count for each that its rankings visit",
     "E505": "a reveal's sums do not follow from its table",
     "E506": "a table's count lies outside what a recomputation allows",
     "E507": "a miner is called a fraud for a count that is right",
 }
 
-_BATCH = 64
+FREE_S: Final = 60.0
+PAID_S: Final = 600.0
+
+_BATCH = 256
+# Counts that cost more than this together are looked at apart, for a core's time is over only between them.
+_BATCH_FLOP = 10**11
 _PIECE_BYTES = 2**20
 
 
@@ -44,18 +51,26 @@ _PIECE_BYTES = 2**20
 class Depth:
     """How much is recomputed: `sample` counts drawn from each table (None: all of them), on `jobs` cores.
 
-    A sample comes on top of the full coalition, singletons, co-singletons and all counts on which tables disagree.
+    A sample comes on top of what moves values most (`heavy_entries`) and all on which exact tables disagree. No task
+    takes longer than `seconds` (None: what `granted_s` says).
     """
 
     sample: int | None
     jobs: int
+    seconds: float | None = None
+
+
+def granted_s(task: Task) -> float:
+    """What a task may take where nobody says otherwise: little where nothing was paid, as with miners' inspections."""
+    return FREE_S if task.price_micro == 0 else max(PAID_S, task.runtime_ms / 10_000)
 
 
 @dataclass(slots=True)
 class Verdict:
     """What was found in one task; what was not looked at is in `skipped`.
 
-    `results` had all their tables read; `tables` of `of_tables` were, and `recomputed` of the `claimed` counts in them.
+    `results` had all their tables read and were gone through in time; `tables` of `of_tables` were read, and
+    `recomputed` of the `claimed` counts in them. `late`: the time was over before.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -65,16 +80,29 @@ class Verdict:
     of_tables: int = 0
     recomputed: int = 0
     claimed: int = 0
+    late: bool = False
+
+
+class _Clock:
+    """The time of one task, by `now_s`."""
+
+    def __init__(self, seconds: float, now_s: Callable[[], float]) -> None:
+        self.seconds, self._now_s, self._until_s = seconds, now_s, now_s() + seconds
+
+    @property
+    def over(self) -> bool:
+        return self._now_s() >= self._until_s
 
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A readable table and whose it is."""
+    """A readable table's bytes, what they are to prove, and whose they are."""
 
     height: int
     reveal: Reveal
     path: Path
-    table: Table
+    data: bytes
+    claim: Claim
 
 
 Find = Callable[[str], Path | None]
@@ -82,24 +110,31 @@ Step = Callable[[int, int], None]
 
 
 def recompute(
-    cases: Sequence[Case], find: Find, depth: Depth, step: Step = lambda _done, _total: None
+    cases: Sequence[Case],
+    find: Find,
+    depth: Depth,
+    step: Step = lambda _done, _total: None,
+    now_s: Callable[[], float] = time.monotonic,
 ) -> Verdict:
     """Recompute the results of one task (one an attempt).
 
     `find` says where the file of a digest lies, None for one that is not here: what hangs on it is then skipped.
-    `step` is told how many of the chosen coalitions are done.
+    `step` is told how many coalitions are done: of those that miners inspect before they vote, then of the chosen.
     """
-    return _Recomputation(cases, find, depth, step).run()
+    return _Recomputation(cases, find, depth, step, now_s).run()
 
 
 class _Recomputation:
     """One task under audit."""
 
-    def __init__(self, cases: Sequence[Case], find: Find, depth: Depth, step: Step) -> None:
+    def __init__(
+        self, cases: Sequence[Case], find: Find, depth: Depth, step: Step, now_s: Callable[[], float]
+    ) -> None:
         self._cases, self._depth, self._step = cases, depth, step
         self._find = find
         self._record = cases[0].record
         self._task: Task = self._record.task
+        self._clock = _Clock(granted_s(self._task) if depth.seconds is None else depth.seconds, now_s)
         self._verdict = Verdict(of_tables=sum(len(case.result.reveals) for case in cases))
         self._unread: set[int] = set()  # heights of results of which a table was not read
 
@@ -109,20 +144,38 @@ class _Recomputation:
         try:
             game = load_game(self._task, self._path)
             reference = Reference(game)
-            reason = refusal(self._task, reference, self._path)
+            reason = refused_terms(self._task, reference) or self._inspected(reference)
         except RoundFilesInvalid as error:
             self._accuse("E502", self._record.height, error.message, Path(error.where))
             return self._verdict
         if reason is not None:
             self._accuse("E502", self._record.height, reason, None)
-        self._proxy = ProxyCounts.of(game)
-        self._terms = TableTerms(self._task.clients, self._task.images, self._task.empty, self._proxy)
-        self._check_proxy_sums()
-        self._check_counts(reference, list(self._held()))
+        blocks = partition(game.test.labels, self._task.block_images, bytes.fromhex(self._task.id))
+        self._terms = TableTerms(
+            self._task.clients, blocks.sizes, self._task.empty, game.baseline is not None
+        )
+        self._judge, self._reference = Judge(reference, blocks), reference
+        self._check_counts([held for held in self._held() if self._sums_follow(held)])
         for case in self._cases:
-            self._check_frauds(reference, case)
-        self._verdict.results = sum(case.height not in self._unread for case in self._cases)
+            self._check_frauds(case)
+        if self._verdict.late:
+            self._tell_late()
+        else:
+            self._verdict.results = sum(case.height not in self._unread for case in self._cases)
         return self._verdict
+
+    def _late(self) -> bool:
+        """Whether the time is over; whoever asks leaves the rest."""
+        self._verdict.late = self._verdict.late or self._clock.over
+        return self._verdict.late
+
+    def _inspected(self, reference: Reference) -> str | None:
+        """Why miners ought not to have voted for the task."""
+        inspection = Inspection(reference, self._task.id)
+        self._step(0, inspection.total)
+        while inspection.advance() and not self._late():
+            self._step(inspection.done, inspection.total)
+        return told(inspection.refused)
 
     # Files and sums ---------------------------------------------------------------------------------------------
 
@@ -151,18 +204,6 @@ class _Recomputation:
                 sha.update(piece)
         return sha.hexdigest() == digest
 
-    def _check_proxy_sums(self) -> None:
-        if self._proxy is None:
-            return  # level 3 refuses sums without a proxy
-        assert self._record.seed is not None
-        sums, denominator = proxy_sums(self._proxy, bytes.fromhex(self._record.seed), self._task.empty)
-        for case in self._cases:
-            if not case.result.reveals:
-                continue  # a failed attempt says nothing of the proxy; level 3 sees to that
-            if (case.result.proxy_sums, case.result.proxy_denominator) != (tuple(sums), denominator):
-                message = "the sums of the proxy's marginals are other ones"
-                self._accuse("E503", case.height, message, self._path(self._task.proxy or ""))
-
     # Tables -----------------------------------------------------------------------------------------------------
 
     def _held(self) -> Iterable[_Held]:
@@ -170,8 +211,9 @@ class _Recomputation:
         for case in self._cases:
             frauds = {fraud.miner for fraud in case.result.frauds}
             for reveal in case.result.reveals:
+                if self._late():
+                    return
                 if reveal.miner not in frauds and (held := self._read(case, reveal)) is not None:
-                    self._check_sums(held)
                     yield held
 
     def _read(self, case: Case, reveal: Reveal) -> _Held | None:
@@ -189,83 +231,128 @@ class _Recomputation:
             self._skip(f"{place}: {reveal.table[:16]} is not here")
             return None
         size, most = path.stat().st_size, most_table_bytes(self._task, reveal)
-        if size > most or (reveal.exact and size < most):
+        if size != most:
             message = f"{reveal.miner[:16]}: a file of {size} bytes is no table of what was revealed"
             self._accuse("E504", case.height, message, path)
             return None
         if not self._is_whole(reveal.table):
             self._accuse_file(reveal.table, case.height)
             return None
-        try:
-            table = decode(path.read_bytes(), self._terms, exact=reveal.exact)
-        except Malformed as error:
-            self._accuse("E504", case.height, f"{reveal.miner[:16]}: {error.message}", path)
-            return None
-        return _Held(case.height, reveal, path, table)
-
-    def _check_sums(self, held: _Held) -> None:
         assert self._record.seed is not None
-        reveal = held.reveal
-        claim = Claim(
-            bytes.fromhex(self._record.seed), bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact
-        )
+        seed, key = bytes.fromhex(self._record.seed), bytes.fromhex(reveal.miner)
+        claim = Claim(seed, key, reveal.rankings, reveal.exact)
+        return _Held(case.height, reveal, path, path.read_bytes(), claim)
+
+    def _sums_follow(self, held: _Held) -> bool:
+        """Whether the table is one; its sums are those that were revealed, or somebody is accused."""
         try:
-            derived = derive(held.path.read_bytes(), claim, self._terms)
+            sums = derive(held.data, held.claim, self._terms)
         except Malformed as error:
-            self._accuse("E504", held.height, f"{reveal.miner[:16]}: {error.message}", held.path)
-            return
-        if (derived.sums, derived.values) != (reveal.sums, reveal.values):
-            message = f"{reveal.miner[:16]}: other sums follow from the table than were revealed"
+            self._accuse("E504", held.height, f"{held.reveal.miner[:16]}: {error.message}", held.path)
+            return False
+        if sums != held.reveal.sums:
+            message = f"{held.reveal.miner[:16]}: other sums follow from the table than were revealed"
             self._accuse("E505", held.height, message, held.path)
+        return True
 
     # Counts -----------------------------------------------------------------------------------------------------
 
-    def _check_counts(self, reference: Reference, tables: Sequence[_Held]) -> None:
-        masks = chosen_masks([held.table for held in tables], self._depth.sample)
-        wrong: list[dict[int, tuple[int, Interval]]] = [{} for _ in tables]
-        done = 0
-        self._step(done, len(masks))
-        for batch, intervals in _intervals(reference, masks, self._depth.jobs):
-            for held, found in zip(tables, wrong, strict=True):
-                claimed = claims(held.table, batch)
-                self._verdict.recomputed += len(claimed)
-                for mask, interval in zip(batch, intervals, strict=True):
-                    if mask in claimed and not interval.lo <= claimed[mask] <= interval.hi:
-                        found[mask] = claimed[mask], interval
-            done += len(batch)
-            self._step(done, len(masks))
-        for held, found in zip(tables, wrong, strict=True):
-            self._accuse_table(held, found)
-        self._verdict.claimed = sum(len(held.table.counts) for held in tables)
+    def _check_counts(self, tables: Sequence[_Held]) -> None:
+        chosen = [self._chosen(held, tables) for held in tables]
+        total, done = sum(map(len, chosen)), 0
+        self._step(done, total)
+        for held, entries in zip(tables, chosen, strict=True):
+            wrong: list[tuple[int, Interval]] = []
+            for batch, bounds in self._bounds(held, entries):
+                if bounds is None:
+                    self._verdict.late = True
+                    break
+                claimed = (entry_count(held.data, held.claim, entry) for entry in batch)
+                judged = zip(batch, claimed, bounds, strict=True)
+                wrong += [
+                    (entry, bound) for entry, count, bound in judged if not bound.lo <= count <= bound.hi
+                ]
+                done += len(batch)
+                self._step(done, total)
+            self._accuse_table(held, wrong)
+        self._verdict.recomputed += done
+        self._verdict.claimed += sum(entries_of(held.claim, self._terms) for held in tables)
         left = self._verdict.claimed - self._verdict.recomputed
-        if left:
+        if left and not self._verdict.late:
             place = f"task {self._task.id[:16]} at height {self._cases[-1].height}"
             self._skip(f"{place}: {left} of {self._verdict.claimed} counts, beyond the sample")
 
-    def _accuse_table(self, held: _Held, found: dict[int, tuple[int, Interval]]) -> None:
-        if not found:
+    def _chosen(self, held: _Held, tables: Sequence[_Held]) -> Sequence[int]:
+        """Which entries of a table are recomputed, ascending."""
+        every = entries_of(held.claim, self._terms)
+        if self._depth.sample is None or self._depth.sample >= every:
+            return range(every)
+        random = np.random.default_rng()  # fresh from the system: nobody can know what will be looked at
+        drawn = random.choice(every, self._depth.sample, replace=False, shuffle=False).tolist()
+        others = [other for other in tables if other.claim.exact] if held.claim.exact else []
+        return sorted({*drawn, *heavy_entries(held.claim, self._terms), *_disputed(held, others)})
+
+    def _bounds(
+        self, held: _Held, entries: Sequence[int]
+    ) -> Iterator[tuple[Sequence[int], list[Interval] | None]]:
+        """Batches of entries and their intervals at 2ε, in order; NumPy lets threads work side by side.
+
+        None for a batch that was not done in time, and for all after it.
+        """
+        size = _batch_size(self._reference) if held.claim.exact else _BATCH
+        batches = [entries[start : start + size] for start in range(0, len(entries), size)]
+
+        def judged(batch: Sequence[int]) -> list[Interval] | None:
+            if held.claim.exact:
+                return self._whole([entry + 1 for entry in batch])
+            if self._clock.over:
+                return None
+            places = [place_of(entry, held.claim, self._terms) for entry in batch]
+            return self._judge.intervals(places, RAISE_FACTOR)
+
+        with ThreadPoolExecutor(self._depth.jobs) as pool:
+            yield from zip(batches, pool.map(judged, batches), strict=True)
+
+    def _whole(self, masks: Sequence[int]) -> list[Interval] | None:
+        """Of coalitions on all images, in steps between which the time may be over."""
+        totals = np.zeros((len(masks), 3), np.int64)
+        steps = self._reference.steps(masks, RAISE_FACTOR, totals)
+        while not self._clock.over:
+            if next(steps, None) is None:
+                return [Interval(*row) for row in totals.tolist()]
+        return None
+
+    def _accuse_table(self, held: _Held, wrong: Sequence[tuple[int, Interval]]) -> None:
+        if not wrong:
             return
-        mask, (claim, interval) = next(iter(found.items()))
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        coalition = mask_hex(mask, self._task.clients)
-        right = f"{interval.lo}..{interval.hi}"
-        message = f"{held.reveal.miner[:16]}: {claim} for coalition {coalition}, right is {right}{more}"
+        entry, bound = wrong[0]
+        more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        said = entry_count(held.data, held.claim, entry)
+        what = place_of(entry, held.claim, self._terms).words(self._task.clients)
+        message = f"{held.reveal.miner[:16]}: {said} for {what}, right is {bound.lo}..{bound.hi}{more}"
         self._accuse("E506", held.height, message, held.path)
 
-    def _check_frauds(self, reference: Reference, case: Case) -> None:
+    def _check_frauds(self, case: Case) -> None:
         reveals = {reveal.miner: reveal for reveal in case.result.reveals}
         for fraud in case.result.frauds:
+            if self._late():
+                return
             held = self._read(case, reveals[fraud.miner])
             if held is None:
                 continue
-            claimed = claims(held.table, [fraud.mask]).get(fraud.mask)
-            lo, hi = reference.interval(fraud.mask)
             self._verdict.recomputed += 1
             self._verdict.claimed += 1
-            if claimed is None or lo <= claimed <= hi:
-                coalition = mask_hex(fraud.mask, self._task.clients)
-                said = "no count" if claimed is None else f"{claimed} of {lo}..{hi}"
-                message = f"{fraud.miner[:16]}: {said} for coalition {coalition}"
+            try:
+                derive(held.data, held.claim, self._terms)
+                place = place_of(fraud.entry, held.claim, self._terms)
+            except Malformed as error:
+                self._accuse("E507", case.height, f"{fraud.miner[:16]}: {error.message}", held.path)
+                continue
+            bound = self._judge.intervals([place], 1)[0]
+            count = entry_count(held.data, held.claim, fraud.entry)
+            if bound.lo <= count <= bound.hi:
+                what = place.words(self._task.clients)
+                message = f"{fraud.miner[:16]}: {count} of {bound.lo}..{bound.hi} for {what}"
                 self._accuse("E507", case.height, message, held.path)
 
     # Words ------------------------------------------------------------------------------------------------------
@@ -277,47 +364,35 @@ class _Recomputation:
     def _accuse_file(self, digest: str, height: int) -> None:
         self._accuse("E501", height, f"the bytes are not those of {digest[:16]}", self._path(digest))
 
+    def _tell_late(self) -> None:
+        done, height = self._verdict, self._cases[-1].height
+        counts = f"{done.recomputed} of {done.claimed} counts in {done.tables} of {done.of_tables} tables"
+        more = f"--seconds gives it more, --from {height} --to {height} looks at it alone"
+        place = f"task {self._task.id[:16]} at height {height}"
+        self._skip(f"{place}: the rest after {self._clock.seconds:.0f} s and {counts}; {more}")
+
     def _skip(self, text: str) -> None:
         self._verdict.skipped.append(text)
 
 
-def chosen_masks(tables: Sequence[Table], sample: int | None) -> list[int]:
-    """Which coalitions of some tables of one task are recomputed, each once; None: all of them.
+def heavy_entries(claim: Claim, terms: TableTerms) -> Iterable[int]:
+    """What a uniform draw would hardly ever see, and what moves values most.
 
-    A sample holds what moves values most, what tables disagree about, and `sample` secret draws from each table.
+    The counts of ∅ and of the full coalition in each block of a sampled table, which enter all its rankings; the full
+    coalition, singletons and co-singletons of an exact one.
     """
-    if not tables:
-        return []
-    clients = tables[0].clients
-    held = [_keys(table) for table in tables]
-    every = np.unique(np.concatenate(held))
-    if sample is None:
-        return keys_to_masks(every, clients)
-    random = np.random.default_rng()  # fresh from the system: nobody can know what will be looked at
-    drawn = [random.choice(keys, min(sample, len(keys)), replace=False) for keys in held]
-    heavy = masks_to_keys(heavy_masks(clients), clients)
-    wanted = [heavy[np.isin(heavy, every)], _disputed(tables, held), *drawn]
-    return list(dict.fromkeys(keys_to_masks(np.concatenate(wanted), clients)))
+    return (mask - 1 for mask in heavy_masks(terms.clients)) if claim.exact else range(2 * len(terms.sizes))
 
 
-def _keys(table: Table) -> Keys:
-    return np.arange(1, len(table.counts) + 1, dtype=np.uint64) if table.keys is None else table.keys
+def _disputed(held: _Held, others: Sequence[_Held]) -> Iterable[int]:
+    """Entries of an exact table that another one claims to be different."""
+    own = np.frombuffer(held.data, ">u4")
+    differ = [np.flatnonzero(own != np.frombuffer(other.data, ">u4")) for other in others]
+    return np.unique(np.concatenate([np.empty(0, np.intp), *differ])).tolist()  # type: ignore[no-any-return]
 
 
-def _disputed(tables: Sequence[Table], held: Sequence[Keys]) -> Keys:
-    """The coalitions for which two tables claim different counts, ascending."""
-    keys, counts = np.concatenate(held), np.concatenate([table.counts for table in tables])
-    order = np.lexsort((counts, keys))
-    keys, counts = keys[order], counts[order]
-    differ = (keys[1:] == keys[:-1]) & (counts[1:] != counts[:-1])
-    return np.unique(keys[1:][differ])
-
-
-def _intervals(
-    reference: Reference, masks: Sequence[int], jobs: int
-) -> Iterable[tuple[Sequence[int], list[Interval]]]:
-    """Batches of coalitions and their intervals at 2ε, in order; NumPy lets threads work side by side."""
-    batches = [masks[start : start + _BATCH] for start in range(0, len(masks), _BATCH)]
-    with ThreadPoolExecutor(jobs) as pool:
-        found = pool.map(lambda batch: reference.intervals(batch, RAISE_FACTOR), batches)
-        yield from zip(batches, found, strict=True)
+def _batch_size(reference: Reference) -> int:
+    """Small where counts are costly, unless all of them need the same first layers, computed anew each time."""
+    if not reference.first.cached:
+        return _BATCH
+    return max(1, min(_BATCH, _BATCH_FLOP // max(1, reference.game.images * reference.game.spec.flop_above)))

@@ -1,23 +1,14 @@
-"""Keras models from a `ModelSpec`, and the seed model of a new round.
+"""Keras models from a `ModelSpec`.
 
 Models are built layer by layer from checked sizes; `model_from_json` is never called. Layer names are fixed, so
 that `model.json` has the same bytes whenever the same model is written.
 """
 
-from math import prod
-from typing import Any, Final
+from typing import Any
 
 from fedcoin_cli.learning.backend import keras
 from fedcoin_cli.learning.features import Conv, Feature
-from fedcoin_cli.learning.model import Dense, ModelSpec
-
-SEED_UNITS: Final = 128
-
-
-def seed_spec(input_shape: tuple[int, ...], classes: int) -> ModelSpec:
-    """The model of the original code: Flatten, Dense 128 ReLU, Dense `classes`."""
-    hidden = Dense(prod(input_shape), SEED_UNITS, "relu", use_bias=True)
-    return ModelSpec(input_shape, (hidden, Dense(SEED_UNITS, classes, "linear", use_bias=True)))
+from fedcoin_cli.learning.model import ModelSpec
 
 
 def build(spec: ModelSpec) -> Any:

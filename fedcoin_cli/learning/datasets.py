@@ -3,6 +3,7 @@
 Only `train` needs this module. How the training part is divided among clients lives in `splits`.
 """
 
+import hashlib
 import zipfile
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -43,6 +44,28 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """One image without the batch axis."""
         return self.x_train.shape[1:]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over kind, shape and bytes of the four arrays, in the order of a .npz file's names here."""
+        whole = hashlib.sha256()
+        for array in (self.x_train, self.y_train, self.test.images, self.test.labels):
+            little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+            whole.update(f"{little.dtype.str}{little.shape}".encode())
+            whole.update(little.data)
+        return whole.hexdigest()
+
+    def check_clients(self, clients: int) -> None:
+        """Raise `SettingsError` where so many clients could not get one training image each."""
+        if clients > len(self.y_train):
+            message = f"{len(self.y_train)} training images are too few for {clients} clients"
+            raise SettingsError(message, where="task.clients", hint="take fewer clients or a larger data set")
+
+    def check_labels(self, classes: int) -> None:
+        """Raise `SettingsError` where a model of so many classes does not know all labels."""
+        if classes < self.classes:
+            message = f"a model of {classes} classes cannot learn {self.classes} labels"
+            raise SettingsError(message, where=self.name, hint="give the last layer one unit a label")
 
     def reshaped(self, shape: tuple[int, ...]) -> "Dataset":
         """The same pixels as images of `shape`, as a model reads them.

@@ -21,6 +21,7 @@ MAX_LAYERS: Final = 64
 MAX_INPUT_VALUES: Final = 1 << 20
 MAX_UNITS: Final = 1 << 16
 MAX_WEIGHTS: Final = 1 << 28
+SEED_UNITS: Final = 128
 
 HIDDEN_ACTIVATIONS: Final = frozenset({"linear", "relu", "tanh", "sigmoid"})
 # The largest logit is the largest probability: a closing softmax changes no label.
@@ -114,6 +115,12 @@ class ModelSpec:
     def _outputs(self) -> tuple[int, ...]:
         dense = tuple(layer.units for layer in self.layers)
         return (*(prod(feature.output_shape) for feature in self.features), *dense)
+
+
+def seed_spec(input_shape: tuple[int, ...], classes: int) -> ModelSpec:
+    """The model of the original code: Flatten, Dense 128 ReLU, Dense `classes`."""
+    hidden = Dense(prod(input_shape), SEED_UNITS, "relu", use_bias=True)
+    return ModelSpec(input_shape, (hidden, Dense(SEED_UNITS, classes, "linear", use_bias=True)))
 
 
 def parse_model(text: str | bytes, *, where: str = "model.json") -> ModelSpec:

@@ -2,12 +2,13 @@
 
 Each takes the data set, the number of clients and a generator, and gives every client at least one image. The cases
 are those of Song, Tong and Wei (2019), made general: they state them for 5 clients and 10 labels; `types` is that of
-Liu et al. (FedCoin, 2020), who state it for 100 clients. Where a case grows from client to client, it does so in equal
-steps from the first to the last.
+Liu et al. (FedCoin, 2020), who state it for 100 clients, and `dirichlet` that of Hsu, Qi and Brown (2019). Where a case
+grows from client to client, it does so in equal steps from the first to the last.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -25,6 +26,11 @@ MOST_NOISE: Final = 0.2
 """`noisex`: the last client's standard deviation, where pixels run from 0 to 1."""
 MOST_MOVED: Final = 0.2
 """`noisey`: the part of the last client's labels that is wrong."""
+
+ALPHA: Final = 0.5
+"""`dirichlet`: how alike the clients are where nobody says."""
+LEAST_ALPHA: Final = 1e-3
+MOST_ALPHA: Final = 1e6
 
 Shares = npt.NDArray[np.float64]
 
@@ -92,7 +98,7 @@ def types(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part
     There are as many types as labels; client i is of type ⌊i·labels/K⌋. Everybody draws ⌊images/K⌋ images; two clients
     may draw the same one.
     """
-    _require_images(dataset, clients)
+    dataset.check_clients(clients)
     labels = np.unique(dataset.y_train)
     positions = [np.flatnonzero(dataset.y_train == label) for label in labels]
     parts = []
@@ -103,6 +109,14 @@ def types(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part
     return parts
 
 
+def dirichlet(dataset: Dataset, clients: int, rng: np.random.Generator, alpha: float = ALPHA) -> list[Part]:
+    """Different size and distribution: each label's images go to the clients by shares from Dirichlet(α, …, α).
+
+    With a large α all clients are alike, with a small one each has few labels. Every image goes to one client.
+    """
+    return _dealt(dataset, rng.dirichlet(np.full(clients, alpha), dataset.classes), rng)
+
+
 SPLITS: Final[Mapping[str, Split]] = {
     "same": same,
     "mix": mix,
@@ -110,7 +124,29 @@ SPLITS: Final[Mapping[str, Split]] = {
     "noisex": noisex,
     "noisey": noisey,
     "types": types,
+    "dirichlet": dirichlet,
 }
+
+
+def split_of(case: str) -> Split:
+    """The split that a case names: one of `SPLITS`, or "dirichlet:α"; raises `SettingsError`."""
+    name, given, alpha = case.partition(":")
+    if name not in SPLITS or (given and name != "dirichlet"):
+        hint = f"choose one of {', '.join(SPLITS)}; dirichlet:0.1 names its alpha"
+        raise SettingsError(f"no such split: {case!r}", where="--split", hint=hint)
+    return partial(dirichlet, alpha=_alpha(alpha)) if given else SPLITS[name]
+
+
+def _alpha(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not LEAST_ALPHA <= value <= MOST_ALPHA:
+        message = f"{text!r} is no alpha of a Dirichlet distribution"
+        hint = f"choose a number from {LEAST_ALPHA:g} (each client has few labels) to {MOST_ALPHA:g} (all are alike)"
+        raise SettingsError(message, where="--split", hint=hint)
+    return value
 
 
 def _noisy(images: Images, level: float, rng: np.random.Generator) -> Images:
@@ -125,16 +161,10 @@ def _moved(labels: Labels, share: float, classes: int, rng: np.random.Generator)
     return moved
 
 
-def _require_images(dataset: Dataset, clients: int) -> None:
-    if clients > len(dataset.y_train):
-        message = f"{len(dataset.y_train)} training images are too few for {clients} clients"
-        raise SettingsError(message, where="task.clients", hint="take fewer clients or a larger data set")
-
-
 def _dealt(dataset: Dataset, shares: Shares, rng: np.random.Generator) -> list[Part]:
     """Deal each label's images, shuffled, by its row of `shares` (labels, K); rows sum to 1."""
     clients = shares.shape[1]
-    _require_images(dataset, clients)
+    dataset.check_clients(clients)
     dealt: list[list[int]] = [[] for _ in range(clients)]
     for label, row in enumerate(shares):
         positions = rng.permutation(np.flatnonzero(dataset.y_train == label))

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.backend import deterministic, keras, ops
-from fedcoin_cli.learning.build import build, seed_spec
+from fedcoin_cli.learning.build import build
 from fedcoin_cli.learning.datasets import Dataset, as_float
-from fedcoin_cli.learning.model import ModelSpec
-from fedcoin_cli.learning.splits import SPLITS
+from fedcoin_cli.learning.model import ModelSpec, seed_spec
+from fedcoin_cli.learning.splits import split_of
 from fedcoin_cli.learning.weights import Weights
-from ledger_store.errors import MissingPart, SettingsError
+from ledger_store.errors import MissingPart
 
 EPOCHS: Final = 10
 LEAST_BATCH: Final = 8
@@ -28,19 +28,40 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Descent:
+    """Plain SGD: at what rate, on how many images a step (None: what `batch_of` says), and from which weights.
+
+    Without weights all clients start from the same freshly drawn ones.
+    """
+
+    rate: float = LEARNING_RATE
+    batch: int | None = None
+    start: Weights | None = None
+
+
+PLAIN: Final = Descent()
+
+
+@dataclass(frozen=True, slots=True)
 class Update:
-    """One client's trained weights and how many images it trained on."""
+    """One client's trained weights, and how many images of each label from 0 on it trained on."""
 
     weights: Weights
-    examples: int
+    labelled: tuple[int, ...]
+
+    @property
+    def examples(self) -> int:
+        """How many images it trained on."""
+        return sum(self.labelled)
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A round's model as `model.json` text, and the clients' updates in order."""
+    """A round's model as `model.json` text, the clients' updates in order, and how many images made a step."""
 
     model_json: str
     updates: tuple[Update, ...]
+    batch: int
 
 
 def train_round(
@@ -49,6 +70,7 @@ def train_round(
     clients: int,
     *,
     epochs: int = EPOCHS,
+    descent: Descent = PLAIN,
     seed: int = 0,
     model: ModelSpec | None = None,
     report: Report | None = None,
@@ -57,9 +79,10 @@ def train_round(
 
     Args:
         dataset: what to train on; its test part is not looked at.
-        split: a name in `splits.SPLITS`.
+        split: a case as `splits.split_of` reads it.
         clients: K ≥ 2.
         epochs: passes of each client over its own part.
+        descent: how each trains.
         seed: 0 ≤ seed < 2³¹; fixes the division, the initial weights and the order of images.
         model: what is trained, for images as the data set has them; None: the seed model.
         report: called with (client from 0, epochs done by it) after every epoch.
@@ -69,20 +92,20 @@ def train_round(
     """
     # Streams of their own, spawned: a generator seeded with (seed, 0) is the same as one seeded with seed.
     division, *orders = np.random.SeedSequence(seed).spawn(1 + clients)
-    parts = SPLITS[split](dataset, clients, np.random.default_rng(division))
+    parts = split_of(split)(dataset, clients, np.random.default_rng(division))
     deterministic(seed)
     spec = model or seed_spec(dataset.input_shape, dataset.classes)
-    if spec.classes < dataset.classes:
-        message = f"a model of {spec.classes} classes cannot learn {dataset.classes} labels"
-        raise SettingsError(message, where=dataset.name, hint="give the last layer one unit a label")
+    dataset.check_labels(spec.classes)
     network = build(spec)
     # Before compiling: afterwards Keras would add the optimiser, with a counter in its name.
-    model_json, initial = network.to_json(), network.get_weights()
+    model_json = network.to_json()
+    initial = network.get_weights() if descent.start is None else list(descent.start)
     network.compile(
-        optimizer=keras.optimizers.SGD(LEARNING_RATE),
+        optimizer=keras.optimizers.SGD(descent.rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
-    one_pass = _trainer(network)
+    size = descent.batch or batch_of(sum(len(part.labels) for part in parts), clients)
+    one_pass = _trainer(network, size)
     updates = []
     for client, part in enumerate(parts):
         # One compiled model for everybody: only weights are reset, plain SGD keeps no state between clients.
@@ -93,11 +116,36 @@ def train_round(
             one_pass(images, labels, rng.permutation(len(part.labels)))
             if report:
                 report(client, epoch + 1)
-        updates.append(Update(tuple(network.get_weights()), len(part.labels)))
-    return Trained(model_json, tuple(updates))
+        labelled = np.bincount(part.labels, minlength=dataset.classes)
+        updates.append(Update(tuple(network.get_weights()), tuple(labelled.tolist())))
+    return Trained(model_json, tuple(updates), size)
 
 
-def _trainer(model: Any) -> Callable[[Any, Any, npt.NDArray[np.intp]], None]:
+def batch_of(images: int, clients: int) -> int:
+    """Images a step where nobody says: about 100 steps a pass of the average client, within bounds.
+
+    70 digits a client make a useful model in 10 passes then, as 3,000 images do. One number for all clients: two that
+    hold 899 and 900 images take steps of one length.
+    """
+    return min(MOST_BATCH, max(LEAST_BATCH, images // clients // 100))
+
+
+def in_batches(
+    order: npt.NDArray[np.intp], size: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+    """One pass as steps of `size` positions, and what each counts: the last step is filled up with nothing.
+
+    A step moves the weights by the rate times the gradients' sum over `size`, so every image counts alike wherever it
+    falls. Keras' mean over a leftover of one image would count it `size` times: at a rate that suits batches such a
+    last step can undo ten passes.
+    """
+    missing = -len(order) % size
+    counts = np.ones(len(order), np.float32)
+    filled = np.pad(order, (0, missing)), np.pad(counts, (0, missing))
+    return filled[0].reshape(-1, size), filled[1].reshape(-1, size)
+
+
+def _trainer(model: Any, size: int) -> Callable[[Any, Any, npt.NDArray[np.intp]], None]:
     """A function that takes one pass of SGD over one client's images, in the given order.
 
     A whole pass is one TensorFlow graph: `fit` spends 4 to 30 times as long around steps as small as these.
@@ -111,16 +159,14 @@ def _trainer(model: Any) -> Callable[[Any, Any, npt.NDArray[np.intp]], None]:
     tensorflow = import_module("tensorflow")
 
     @tensorflow.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow ships no types
-    def steps(images: Any, labels: Any, batches: Any) -> None:
-        for batch in batches:
-            model.train_step((tensorflow.gather(images, batch), tensorflow.gather(labels, batch)))
+    def steps(images: Any, labels: Any, batches: Any, counts: Any) -> None:
+        for step in tensorflow.range(tensorflow.shape(batches)[0]):
+            batch = batches[step]
+            model.train_step(
+                (tensorflow.gather(images, batch), tensorflow.gather(labels, batch), counts[step])
+            )
 
     def one_pass(images: Any, labels: Any, order: npt.NDArray[np.intp]) -> None:
-        # About 100 steps a pass, so that 70 digits a client make a useful model in 10 passes, as 3,000 images do.
-        size = min(MOST_BATCH, max(LEAST_BATCH, len(order) // 100))
-        whole = len(order) - len(order) % size
-        for batches in (order[:whole].reshape(-1, size), order[None, whole:]):
-            if batches.size:
-                steps(images, labels, tensorflow.constant(batches))
+        steps(images, labels, *map(tensorflow.constant, in_batches(order, size)))
 
     return one_pass

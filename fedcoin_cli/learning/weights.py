@@ -1,4 +1,4 @@
-"""A round's arrays on disk: client updates, the test set and the proxy's logits.
+"""A round's arrays on disk: client updates and the test set.
 
 Reading checks names, shapes and kinds of numbers from the header alone, then the numbers themselves (finite, within
 bounds). Nothing here needs Keras, so nodes and auditors may import it.
@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.model import ModelSpec
 from fedcoin_cli.learning.tensorfile import TensorFile, write_tensors
-from ledger_store.genesis import LOGIT_MAX, WEIGHT_MAX
+from ledger_store.genesis import WEIGHT_MAX
 
 # Every genesis promises these two.
 MAX_WEIGHT: Final = WEIGHT_MAX
-MAX_LOGIT: Final = LOGIT_MAX
 MAX_PIXEL: Final = 1e6
 MAX_IMAGES: Final = 1_000_000
 
@@ -26,7 +25,6 @@ _TEST_HINT: Final = (
     "a test set is a safetensors file of x (float32 or uint8, images of the model's input) "
     "and y (int32, their labels)"
 )
-_PROXY_HINT: Final = "fedcoin proxy makes the proxy of a round anew"
 
 Weights = tuple[npt.NDArray[np.float32], ...]
 
@@ -47,6 +45,14 @@ class TestSet:
 def write_update(path: Path, weights: Sequence[npt.NDArray[np.float32]]) -> None:
     """Write one client's weights, in the order of `model.get_weights()`."""
     write_tensors(path, {f"{index:03d}": weight.astype("<f4") for index, weight in enumerate(weights)})
+
+
+def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:
+    """The mean of some clients' weights, each counted by its share; summed in float64."""
+    return tuple(
+        np.average(np.array(parts, np.float64), axis=0, weights=shares).astype(np.float32)
+        for parts in zip(*updates, strict=True)
+    )
 
 
 def read_update(path: Path, spec: ModelSpec, *, owner: str = "") -> Weights:
@@ -89,22 +95,6 @@ def read_test(path: Path, spec: ModelSpec) -> TestSet:
     if labels.min() < 0 or labels.max() >= spec.classes:
         file.refuse(f"a label lies outside 0..{spec.classes - 1}")
     return TestSet(file.read("x") if pixels == "u1" else _bounded(file, "x", MAX_PIXEL), labels)
-
-
-def write_proxy(path: Path, logits: npt.NDArray[np.int32]) -> None:
-    """Write the proxy's integer logits (K, n, classes)."""
-    write_tensors(path, {"logits": logits.astype("<i4")})
-
-
-def read_proxy(path: Path, clients: int, images: int, classes: int) -> npt.NDArray[np.int32]:
-    """The proxy's integer logits, of shape (clients, images, classes).
-
-    Raises:
-        RoundFilesInvalid: another shape, or a logit beyond ±2²⁰.
-    """
-    file = TensorFile(path, hint=_PROXY_HINT)
-    _require(file, {"logits": ("<i4", (clients, images, classes))})
-    return _bounded(file, "logits", MAX_LOGIT)
 
 
 def _names(file: TensorFile, expected: set[str]) -> None:

@@ -10,6 +10,7 @@ from fedcoin_cli.network.message import (
     Beside,
     Certified,
     CommitNote,
+    Errors,
     Fetch,
     FinalBlock,
     FraudNote,
@@ -21,6 +22,7 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     Taken,
@@ -33,7 +35,7 @@ from ledger_store.errors import Malformed
 from ledger_store.fields import Fields
 from ledger_store.genesis import ROSTER_MAX
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
-from ledger_store.transaction import CLIENTS_MAX, DIGEST_LENGTH, parse_transaction, read_commit, read_reveal
+from ledger_store.transaction import DIGEST_LENGTH, parse_transaction, read_commit, read_reveal
 
 FRAME_MAX_BYTES = 2**20
 
@@ -125,12 +127,11 @@ def _read_reveal(value: Any) -> RevealNote:
 
 
 def _read_fraud(value: Any) -> FraudNote:
-    reader = Fields(value, ("attempt", "by", "mask", "miner", "signature", "task"), "fraud")
-    mask = reader.text("mask", 2 * ((CLIENTS_MAX + 7) // 8))
+    reader = Fields(value, ("attempt", "by", "entry", "miner", "signature", "task"), "fraud")
     return FraudNote(
         **_round(reader),
         miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
-        mask=reader.hexadecimal("mask", len(mask)),
+        entry=reader.integer("entry"),
         by=reader.hexadecimal("by", ADDRESS_LENGTH),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
@@ -227,12 +228,23 @@ def _read_ask(value: Any) -> Ask:
     return Ask()
 
 
+def _read_errors(value: Any) -> Errors:
+    reader = Fields(value, ("images_micro", "images_pp_micro", "payments_micro", "values_pp_micro"), "errors")
+    return Errors(
+        values_pp_micro=reader.integer("values_pp_micro"),
+        payments_micro=reader.optional_integer("payments_micro"),
+        images_pp_micro=reader.integer("images_pp_micro"),
+        images_micro=reader.optional_integer("images_micro"),
+    )
+
+
 def _read_standing(value: Any) -> Standing:
     numbers = ("height", "attempt", "rankings", "evaluated", "total", "remaining_ms", "peers")
-    reader = Fields(value, (*numbers, "task", "phase", "error_micro"), "standing")
-    error = None if reader.raw("error_micro") is None else reader.integer("error_micro")
+    reader = Fields(value, (*numbers, "task", "phase", "errors", "silence"), "standing")
+    errors, silent = reader.raw("errors"), reader.raw("silence") is not None
     return Standing(
-        error_micro=error,
+        errors=None if errors is None else _read_errors(errors),
+        silence=Silence(reader.choice("silence", tuple(Silence))) if silent else None,
         **{name: reader.integer(name) for name in numbers},
         task=reader.optional_hex("task", DIGEST_LENGTH),
         phase=reader.choice("phase", ("starting", "idle", "files", "mining", "committed", "revealing")),

@@ -6,7 +6,8 @@ over, and nothing that matters is believed from it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any, ClassVar
 
 from ledger_store.block import Block, Certificate
@@ -14,7 +15,6 @@ from ledger_store.transaction import (
     Commit,
     Reveal,
     Transaction,
-    mask_hex,
 )
 
 VOTE_KINDS = ("notar", "skip", "final")
@@ -135,19 +135,19 @@ class RevealNote:
 
 @dataclass(frozen=True, slots=True)
 class FraudNote:
-    """FRAUD gossip: `by` says that `miner`'s table claims a wrong count for `mask` (fixed-width hex)."""
+    """FRAUD gossip: `by` says that `miner`'s table claims a wrong count as `entry`."""
 
     kind: ClassVar[str] = "fraud"
     task: str
     attempt: int
     miner: str
-    mask: str
+    entry: int
     by: str
     signature: str
 
     def terms(self) -> dict[str, Any]:
         """What `by` signs as `fraud`."""
-        return {"attempt": self.attempt, "mask": self.mask, "miner": self.miner, "task": self.task}
+        return {"attempt": self.attempt, "entry": self.entry, "miner": self.miner, "task": self.task}
 
     def to_json(self) -> dict[str, Any]:
         return {**self.terms(), "by": self.by, "signature": self.signature}
@@ -316,12 +316,37 @@ class Ask:
         return {}
 
 
+class Silence(StrEnum):
+    """Why a miner that runs votes for nothing: the first two last until somebody acts, the third for seconds."""
+
+    VOTES_LOST = "votes lost"
+    CLOCK_BEHIND = "clock behind"
+    RECALLING = "recalling"
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """The largest standard errors among the clients by one miner's own rankings, mining's and the test set's.
+
+    Mining's are of values (10⁻⁶ percentage points) and payments (micro-FedCoin): more rankings remove them. The test
+    set's, of both as well, only more images remove. Payments' are None while no value is positive.
+    """
+
+    values_pp_micro: int
+    payments_micro: int | None
+    images_pp_micro: int
+    images_micro: int | None
+
+    def to_json(self) -> dict[str, int | None]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How things stand at one miner: for progress and `status`, never for decisions.
 
     `phase` is one of starting, idle, files, mining, committed, revealing; `total` is 2^K − 1 for an exact run, else 0.
-    `error_micro` is the largest standard error of a payment by the miner's own rankings; None where none is known.
+    `errors` is None where none are known. `silence` says why it does not vote; None: it votes.
     """
 
     kind: ClassVar[str] = "standing"
@@ -334,7 +359,8 @@ class Standing:
     total: int
     remaining_ms: int
     peers: int
-    error_micro: int | None = None
+    errors: Errors | None = None
+    silence: Silence | None = None
 
     def to_json(self) -> dict[str, Any]:
         names = (
@@ -347,9 +373,10 @@ class Standing:
             "total",
             "remaining_ms",
             "peers",
-            "error_micro",
         )
-        return {name: getattr(self, name) for name in names}
+        errors = None if self.errors is None else self.errors.to_json()
+        silence = None if self.silence is None else str(self.silence)
+        return {name: getattr(self, name) for name in names} | {"errors": errors, "silence": silence}
 
 
 Message = (
@@ -386,8 +413,3 @@ def rank(message: Message) -> int:
             return 1
         case _:
             return 0
-
-
-def fraud_note(task: str, attempt: int, miner: str, mask: int, clients: int, by: str) -> FraudNote:
-    """An unsigned FRAUD of `mask` (an integer coalition of K = `clients`)."""
-    return FraudNote(task, attempt, miner, mask_hex(mask, clients), by, "")

@@ -11,6 +11,7 @@ nothing in it blocks.
 
 import contextlib
 import math
+import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,6 @@ from typing import Any
 import zmq
 from zmq.auth import Authenticator
 from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
 
 from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
 from fedcoin_cli.network.connections import Connections, asker, owner
@@ -511,8 +511,9 @@ class _Monitor:
     def events(self) -> Iterator[tuple[int, int]]:
         """What happened since the last call."""
         while self.socket.poll(0):
-            event = parse_monitor_message(self.socket.recv_multipart())
-            yield event["event"], event["value"]
+            # As zmq.utils.monitor reads it, which brings asyncio with it.
+            event, value = struct.unpack("=hi", self.socket.recv_multipart()[0])
+            yield event, value
 
     def close(self) -> None:
         self._watched.disable_monitor()

@@ -15,11 +15,16 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One miner's place: its number, the log that takes what its process says, the file that names the process."""
+    """One miner's place: its number, its log of events, the file that names its process."""
 
     number: int
     log: Path
     process: Path
+
+    @property
+    def words(self) -> Path:
+        """What its program prints besides: tracebacks, and what libraries have to say."""
+        return self.log.with_suffix(".out")
 
 
 class Runtime(Protocol):
@@ -32,6 +37,10 @@ class Runtime(Protocol):
 
     def start(self, number: int) -> None:
         """Start a miner that does not run; returns at once, whether or not it will come up."""
+        ...
+
+    def retain(self, number: int) -> None:
+        """It has come up: from now on whatever runs it brings it back, where it can after a restart of itself, too."""
         ...
 
     def alive(self, number: int) -> bool:

@@ -25,7 +25,7 @@ class Berth:
 
     `command` are the words for `fedcoin`. `files` are read and `folders` written, both by their path in the
     workspace; `secrets` says which files only the miner may read. Others reach the miner at `host`:`port` and the
-    port after it.
+    port after it, whoever monitors it at `metrics`: a host and a port, the same inside.
     """
 
     command: Sequence[str]
@@ -34,6 +34,7 @@ class Berth:
     folders: Mapping[str, Path]
     host: str
     port: int
+    metrics: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

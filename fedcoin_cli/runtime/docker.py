@@ -50,6 +50,12 @@ class DockerRuntime:
             finally:
                 self._seen_s = 0.0
 
+    def retain(self, number: int) -> None:
+        """See `Runtime`: until `fedcoin stop`, over restarts of the engine and the machine."""
+        with refusals(f"miner {number}"), unless_gone():
+            container = self._engine.containers.get(self._place.name(number))
+            container.update(restart_policy={"Name": "unless-stopped"})
+
     def alive(self, number: int) -> bool:
         """See `Runtime`: one that is paused is alive."""
         return self._state(number) not in _ENDED
@@ -152,7 +158,7 @@ class DockerRuntime:
             user=f"{user[0]}:{user[1]}",
             network=network,
             networking_config={network: endpoint},
-            ports={f"{PORT + n}/tcp": (berth.host, berth.port + n) for n in (0, 1)},
+            ports=_published(berth),
             mounts=mounts,
             read_only=True,
             tmpfs={"/tmp": "size=256m"},  # noqa: S108 - the container's own
@@ -161,7 +167,8 @@ class DockerRuntime:
             nano_cpus=int(self._limits.cpus * 1e9),
             mem_limit=self._limits.memory_bytes,
             pids_limit=self._limits.processes,
-            # The engine pauses longer each time. It cannot tell a fall from a refusal to start, so it gives up.
+            # The engine pauses longer each time. It cannot tell a fall from a refusal to start, so it gives up, until
+            # the miner has been up once: see `retain`.
             restart_policy={"Name": "on-failure", "MaximumRetryCount": _RESTARTS},
             device_requests=list(_gpus(self._limits.gpus)),
         )
@@ -179,6 +186,14 @@ class DockerRuntime:
             yield porter
         finally:
             porter.remove()
+
+
+def _published(berth: Berth) -> dict[str, tuple[str, int]]:
+    """Where this machine answers for the container's ports."""
+    ports = {f"{PORT + n}/tcp": (berth.host, berth.port + n) for n in (0, 1)}
+    if berth.metrics is not None:
+        ports[f"{berth.metrics[1]}/tcp"] = berth.metrics
+    return ports
 
 
 def _gpus(wanted: str) -> Iterable[DeviceRequest]:

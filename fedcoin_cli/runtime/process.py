@@ -18,6 +18,7 @@ from ledger_store.errors import Locked
 
 # A keeper that says how its miner has ended adds the signal's number to this, as shells do.
 _SIGNALLED = 128
+_WORDS_BYTES_MOST = 2**20
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -47,20 +48,21 @@ class ProcessRuntime:
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, number: int) -> None:
-        """Start it with its words appended to its log; see `Runtime`."""
+        """Start it with what it prints appended to its words; see `Runtime`."""
         # -P: a random.py in the current folder is not the library's. -vv: tracebacks belong into a log.
         python, post = [sys.executable, "-P", "-m"], self._posts[number]
         program = [*python, "fedcoin_cli", "node", str(number), "-vv", "-C", str(self._workspace)]
         program += self._arguments
         if self._kept:
             program = [*python, "fedcoin_cli.runtime.keeper", str(post.process), str(post.log), *program]
-        with post.log.open("ab") as log:
+        _make_room(post.words)
+        with post.words.open("ab") as words:
             child = subprocess.Popen(
                 program,
                 cwd=self._workspace,
                 stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
+                stdout=words,
+                stderr=words,
                 start_new_session=True,
             )
         self._children[number] = child
@@ -68,6 +70,9 @@ class ProcessRuntime:
         # It fits into the pipe: nothing here waits for the child. One that has ended already needs no secret.
         with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
             pipe.write(self._secret)
+
+    def retain(self, number: int) -> None:
+        """See `Runtime`: its keeper does it from the start; what outlives the machine is `fedcoin service`'s."""
 
     def alive(self, number: int) -> bool:
         """Whether it runs, whoever started it."""
@@ -91,7 +96,7 @@ class ProcessRuntime:
 
     def last_words(self, number: int) -> str:
         """See `Runtime`."""
-        return str(self._posts[number].log)
+        return str(self._posts[number].words)
 
     def terminate(self, number: int) -> None:
         """See `Runtime`; raises `Locked` when the process belongs to another user."""
@@ -128,6 +133,13 @@ def naming_itself(path: Path) -> Iterator[None]:
     finally:
         if named_process(path) == pid:
             path.unlink()
+
+
+def _make_room(words: Path) -> None:
+    """What earlier lives printed is kept once more when it is much."""
+    with contextlib.suppress(FileNotFoundError):
+        if words.stat().st_size >= _WORDS_BYTES_MOST:
+            words.replace(words.with_name(f"{words.name}.1"))
 
 
 def keeper_of(process: Path) -> Path:

@@ -75,6 +75,9 @@ class SwarmRuntime:
             self._make(number, self._berth(number), network)
         self._seen_s, self._alive_s[number] = 0.0, time.monotonic()
 
+    def retain(self, number: int) -> None:
+        """See `Runtime`: a service is brought back from the start."""
+
     def alive(self, number: int) -> bool:
         """See `Runtime`: one that Swarm is about to start, or to start again, is alive."""
         now_s = time.monotonic()

@@ -58,4 +58,4 @@ def test_a_miner_without_a_place(workspace: Workspace) -> None:
 def test_no_engine_is_asked_for_processes(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A workspace that never had containers needs no engine to be stopped."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
-    assert stages(workspace, Settings()) == ()
+    assert stages(workspace, Settings()) == {}

@@ -1,10 +1,8 @@
-from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
-from itertools import permutations
-from math import sqrt
+from itertools import pairwise, permutations, product
 from pathlib import Path
-from statistics import variance
 
 import pytest
 from chains import ChainMaker, key
@@ -15,7 +13,7 @@ from places import place, refunded_round
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.report import points
 from fedcoin_cli.application.reasons.explanation import Explanation, explain
-from fedcoin_cli.consensus.rankings import prefixes, ranking, rows_per_square
+from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.learning.mining.sampling import Estimator
 from ledger_store.amount import parse_micro
 from ledger_store.errors import LedgerInvalid, NotFound
@@ -28,63 +26,85 @@ def explained(made: MinedRound, client: int, task: str | None = None) -> Explana
         return explain(books, made.workspace, address, task)
 
 
-def by_hand(made: MinedRound, client: int, *, exact: bool) -> dict[frozenset[int], tuple[Fraction, int]]:
-    """Coalition before → (weight, gain in images), by walking every order of joining one by one."""
-    clients, counts, found = made.game.clients, made.counts, dict[frozenset[int], tuple[Fraction, int]]()
-    orders = (
-        list(permutations(range(clients)))
-        if exact
-        else [
-            ranking(made.seed, bytes.fromhex(miner.address), index, clients)
-            for miner, mined in zip(made.maker.miners, made.mined, strict=True)
-            for index in range(mined.rankings)
-        ]
-    )
+@dataclass
+class Joining:
+    """What joining one coalition gained: images looked at and gained, and what one of them adds to the value."""
+
+    images: int
+    gain: int
+    weight: Fraction
+
+    @property
+    def adds(self) -> Fraction:
+        return self.weight * self.gain
+
+
+def by_hand(made: MinedRound, client: int, *, exact: bool) -> dict[frozenset[int], Joining]:
+    """Coalition before → what joining it gained, by walking every order of joining one by one."""
+    return _of_all_orders(made, client) if exact else _of_rankings(made, client)
+
+
+def _of_all_orders(made: MinedRound, client: int) -> dict[frozenset[int], Joining]:
+    counts, found = made.counts, dict[frozenset[int], Joining]()
+    orders = list(permutations(range(made.game.clients)))
     for order in orders:
         before = frozenset(order[: order.index(client)])
         mask = sum(1 << other for other in before)
-        weight, _ = found.get(before, (Fraction(0), 0))
-        found[before] = weight + Fraction(1, len(orders)), counts[mask | 1 << client] - counts[mask]
+        gain = counts[mask | 1 << client] - counts[mask]
+        found.setdefault(before, Joining(made.task.images, gain, Fraction())).weight += Fraction(
+            1, len(orders)
+        )
     return found
 
 
-@pytest.mark.parametrize(("estimator", "proxy"), [("balanced", True), ("balanced", False), ("exact", True)])
-def test_coalitions_are_those_of_the_estimate(tmp_path: Path, estimator: Estimator, proxy: bool) -> None:
+def _of_rankings(made: MinedRound, client: int) -> dict[frozenset[int], Joining]:
+    blocks, found = made.blocks, dict[frozenset[int], Joining]()
+    counts = [made.counts_of(block) for block in range(len(blocks))]
+    total = sum(mined.rankings for mined in made.mined)
+    for miner, mined in zip(made.maker.miners, made.mined, strict=True):
+        for block, index in product(range(len(blocks)), range(mined.rankings)):
+            order = ranking(made.seed, bytes.fromhex(miner.address), block, index, made.game.clients)
+            before = frozenset(order[: order.index(client)])
+            mask = sum(1 << other for other in before)
+            one = found.setdefault(before, Joining(0, 0, Fraction(1, total)))
+            one.images += len(blocks.block(block))
+            one.gain += counts[block][mask | 1 << client] - counts[block][mask]
+    return found
+
+
+@pytest.mark.parametrize("estimator", ["balanced", "exact"])
+def test_coalitions_are_those_of_the_estimate(tmp_path: Path, estimator: Estimator) -> None:
     """The named coalitions, their weights and gains are those that walking order by order finds, the largest first."""
-    made = MinedRound(tmp_path, estimator=estimator, proxy=proxy)
-    exact = estimator == "exact"
+    made = MinedRound(tmp_path, estimator=estimator)
     for client in range(made.game.clients):
-        found, expected = explained(made, client), by_hand(made, client, exact=exact)
+        found, expected = explained(made, client), by_hand(made, client, exact=estimator == "exact")
         assert found.seen is not None
         assert found.seen.coalitions == len(expected)
         for sign, named in ((1, found.seen.helped), (-1, found.seen.hurt)):
-            adds = sorted((sign * weight * gain for weight, gain in expected.values()), reverse=True)
+            adds = sorted((sign * one.adds for one in expected.values()), reverse=True)
             counted = [step for step in adds if step > 0][:5]
             assert [one.adds for one in named] == [pp(made, sign * step) for step in counted]
             for one in named:
-                weight, gain = expected[frozenset(number - 1 for number in one.members)]
-                assert (one.gain, one.weight) == (pp(made, Fraction(gain)), f"{float(100 * weight):.6f}")
+                right = expected[frozenset(number - 1 for number in one.members)]
+                assert one.gain == points(right.gain, 1, right.images)
+                share = right.weight * right.images / made.task.images
+                assert one.weight == points(share.numerator, share.denominator, 1)
         for size in found.seen.sizes:
-            of_size = [weight * gain for who, (weight, gain) in expected.items() if len(who) == size.others]
+            of_size = [one.adds for who, one in expected.items() if len(who) == size.others]
             assert size.adds == pp(made, sum(of_size, Fraction(0)))
 
 
-@pytest.mark.parametrize(("estimator", "proxy"), [("balanced", True), ("balanced", False), ("exact", True)])
-def test_parts_add_up_to_value_and_payment(tmp_path: Path, estimator: Estimator, proxy: bool) -> None:
-    """Walked part and proxy's part are the agreed value; the steps of the coins end at what the ledger paid."""
-    made = MinedRound(tmp_path, estimator=estimator, proxy=proxy)
+@pytest.mark.parametrize("estimator", ["balanced", "exact"])
+def test_parts_add_up_to_value_and_payment(tmp_path: Path, estimator: Estimator) -> None:
+    """What the tables say is the agreed value; the steps of the coins end at what the ledger paid."""
+    made = MinedRound(tmp_path, estimator=estimator)
     outcome = made.result.outcome
     assert outcome.shapley is not None
     for client, numerator in enumerate(outcome.shapley):
         found = explained(made, client)
         assert found.value == points(numerator, outcome.denominator, made.task.images)
         assert found.seen is not None
-        assert found.seen.proxy_part is not None
-        expected = by_hand(made, client, exact=estimator == "exact")
-        walked = sum((weight * gain for weight, gain in expected.values()), Fraction(0))
-        assert found.seen.walked == pp(made, walked)
-        assert found.seen.proxy_part == pp(made, Fraction(numerator, outcome.denominator) - walked)
-        assert (Fraction(found.seen.proxy_part) == 0) == (not proxy or estimator == "exact")
+        assert found.seen.walked == found.value
         share = found.share
         assert share is not None
         assert share.whole_micro * share.weights + share.remainder == share.total_micro * share.weight
@@ -138,16 +158,40 @@ def test_a_table_is_taken_by_its_digest_only(tmp_path: Path) -> None:
     found = explained(made, 0)
     assert found.missing == (reveal.table,)
     assert found.seen is not None
-    assert (found.seen.tables, found.seen.proxy_part) == (2, None)
+    assert found.seen.tables == 2
+    assert found.error_from == "ledger"
 
 
-def test_the_proxy_is_found_in_the_round(tmp_path: Path) -> None:
-    """The proxy is read from the store or the round; with both copies gone the error is the ledger's."""
+def test_the_test_sets_error_needs_tables_or_the_rounds_files(tmp_path: Path) -> None:
+    """Sampled tables tell it; without them the round's files do, of exact values, too; with neither nobody can."""
+    for estimator in ("balanced", "exact"):
+        made = MinedRound(tmp_path / estimator, estimator=estimator)
+        found = explained(made, 0).certainty
+        assert found is not None
+        assert all(Fraction(error) > 0 for error in found.test_set)
+        assert bool(found.mining) == (estimator == "balanced")
+        for table in made.result.reveals:
+            made.store.remove(table.table)
+        found = explained(made, 0).certainty
+        assert found is not None
+        assert all(Fraction(error) > 0 for error in found.test_set)
+        assert not found.mining
+        made.store.remove(made.digests["test.safetensors"])
+        (made.workspace.latest_round() / "test.safetensors").unlink()
+        assert explained(made, 0).certainty is None
+
+
+def test_who_is_not_told_apart(tmp_path: Path) -> None:
+    """Neighbours by value whose difference is below two standard errors name each other, and nobody else does."""
     made = MinedRound(tmp_path)
-    made.store.remove(made.digests["proxy.safetensors"])
-    assert explained(made, 0).error_from == "tables"
-    (made.workspace.latest_round() / "proxy.safetensors").unlink()
-    assert explained(made, 0).error_from == "ledger"
+    found = [explained(made, client) for client in range(made.game.clients)]
+    assert found[0].certainty is not None
+    order = sorted(range(made.game.clients), key=lambda client: -Fraction(found[client].value or 0))
+    neighbours = {frozenset((one + 1, other + 1)) for one, other in pairwise(order)}
+    assert {frozenset(pair) for pair in found[0].certainty.alike} <= neighbours
+    for number in range(1, made.game.clients + 1):
+        for other in found[0].certainty.near(number):
+            assert number in found[0].certainty.near(other)
 
 
 def test_refunded_and_unknown(tmp_path: Path) -> None:
@@ -167,52 +211,6 @@ def test_refunded_and_unknown(tmp_path: Path) -> None:
 def pp(made: MinedRound, images: Fraction) -> str:
     """Images in percentage points, as the tool writes them."""
     return points(images.numerator, images.denominator, made.task.images)
-
-
-def squares_by_hand(
-    seed: bytes, key: bytes, rankings: int, worth: Callable[[list[int]], list[int]], clients: int
-) -> list[list[float]]:
-    """Each client's mean marginal in each whole square of a key's rankings, walked one by one."""
-    per_square, found = rows_per_square(clients), []
-    for first in range(0, rankings - rankings % per_square, per_square):
-        orders = [ranking(seed, key, first + row, clients) for row in range(per_square)]
-        sums = [0] * clients
-        for order in orders:
-            values = worth(prefixes(order))
-            for client, after, before in zip(order, values, [0, *values[:-1]], strict=True):
-                sums[client] += after - before
-        found.append([total / per_square for total in sums])
-    return found
-
-
-@pytest.mark.parametrize(("clients", "rankings"), [(4, 39), (17, 149)])
-def test_errors_are_those_of_whole_squares(tmp_path: Path, clients: int, rankings: int) -> None:
-    """An error is the spread between whole squares, above 16 clients that of the proxy's public ones, too."""
-    made = MinedRound(tmp_path, clients=clients, miners=2, rankings=rankings)
-    proxy, counts = made.proxy, made.counts
-    assert proxy is not None
-
-    def difference(masks: list[int]) -> list[int]:
-        return [counts[mask] - other for mask, other in zip(masks, proxy.counts(masks).tolist(), strict=True)]
-
-    keys = [bytes.fromhex(miner.address) for miner in made.maker.miners]
-    own = [one for key in keys for one in squares_by_hand(made.seed, key, rankings, difference, clients)]
-    per_square = rows_per_square(clients)
-    public_rankings = per_square * (50_000 // (clients * per_square)) if clients > 16 else 0
-    public = squares_by_hand(
-        made.seed, bytes(32), public_rankings, lambda masks: proxy.counts(masks).tolist(), clients
-    )
-    for client in range(clients):
-        # The spread of few squares is an estimate, too: a mean of n lies about the truth as Student's t.
-        parts = [
-            variance(one[client] for one in squares) / len(squares) * (len(squares) - 1) / (len(squares) - 3)
-            for squares in (own, public)
-            if squares
-        ]
-        error = explained(made, client).error
-        assert error is not None
-        assert float(error) == pytest.approx(100 / made.task.images * sqrt(sum(parts)), abs=2e-6)
-    assert explained(made, 0).report.error_shared == (clients > 16)
 
 
 def test_what_does_not_follow_is_not_explained(tmp_path: Path) -> None:

@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from chains import ChainMaker, digest
+from chains import COIN, ChainMaker, digest, key
 
 from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.housekeeping import SWEEP_EVERY_S, Housekeeping
+from fedcoin_cli.application.miner.rounds import Rounds
+from fedcoin_cli.contract.settlement import give_up
 from fedcoin_cli.network.store import OLD_S, Store
 from ledger_store.jsonl import ChainFile
-from ledger_store.transaction import Task
+from ledger_store.transaction import Close, Task
 
 KEEP = 2
 
@@ -223,3 +225,37 @@ def test_tables_of_failed_attempts_are_kept_as_evidence(place: Place) -> None:
         place.round(number)
     place.housekeeping.tidy([])
     assert not tables & place.held
+
+
+def test_looking_back_finds_what_following_knows(place: Place) -> None:
+    """At every height who starts there knows the unfinished rounds and the newest ended as who was there all along."""
+    maker = place.maker
+    folder = place.folders[0] / "grown"
+    folder.mkdir()
+    ledger = ChainFile.create(folder, maker.genesis)
+    followed = Rounds(ledger, KEEP)
+    maker.add(maker.transfer(maker.requester, key("other").address, 100 * COIN))
+    place.round(0)
+    first, waiting = place.task(1), maker.task(sender=key("other"), attempts=1)
+    maker.add(first)
+    maker.add(waiting)
+    for attempt in (1, 2, 3):
+        reveals = [
+            maker.reveal(first, attempt, miner, table=digest(f"attempt {attempt} {miner.address}"))
+            for miner in sorted(maker.miners, key=lambda miner: miner.address)
+        ]
+        maker.add(maker.close(first, reveals, attempt))
+        outcome = maker.failed(first, "OPEN" if attempt < 3 else "REFUNDED")
+        maker.add(maker.result(first, reveals, outcome, attempt))
+    maker.add(Close(waiting.id, 1, (), give_up(maker.records[waiting.id])))
+    place.round(2)
+    maker.add_transfers(3)
+    for block, certificate in zip(maker.blocks, maker.certificates, strict=True):
+        ledger.append(block, certificate)
+        followed.follow()
+        started = Rounds(ledger, KEEP)
+        assert started.ended == followed.ended[-KEEP:]
+        assert list(started.unfinished.items()) == list(followed.unfinished.items())
+        assert tuple(started.unfinished) == ledger.tip.state.queue
+    assert len(followed.ended) == 4
+    assert len(followed.ended[1].tables) == 12

@@ -36,9 +36,9 @@ def test_ids_are_found_by_their_beginning(tmp_path: Path) -> None:
         for nothing in ("999", task.id[:3], "f" * 64):
             with pytest.raises(NotFound):
                 find(books, nothing)
-        assert task_id(books.state, task.id[:8]) == task.id
+        assert task_id(books.history, task.id[:8]) == task.id
         with pytest.raises(NotFound):
-            task_id(books.state, "")
+            task_id(books.history, "")
 
 
 def test_whom_a_transaction_concerns() -> None:
@@ -48,7 +48,6 @@ def test_whom_a_transaction_concerns() -> None:
     friend, stranger = key("friend").address, key("stranger").address
     transfer = maker.transfer(maker.requester, friend, COIN)
     maker.add(transfer)
-    state = maker.tip.state
     close, result, failed = (maker.blocks[index].transactions[0] for index in (1, 2, 4))
     client, requester = key("client-1").address, maker.requester.address
     concerned = {
@@ -58,7 +57,7 @@ def test_whom_a_transaction_concerns() -> None:
         result: (client, maker.server.address),
         failed: (requester,),
     }
-    assert refunded.id in state.tasks
+    assert refunded.id in maker.records
     for transaction, addresses in concerned.items():
-        assert all(concerns(state, transaction, address) for address in addresses)
-        assert not concerns(state, transaction, stranger)
+        assert all(concerns(maker.records, transaction, address) for address in addresses)
+        assert not concerns(maker.records, transaction, stranger)

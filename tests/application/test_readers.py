@@ -1,31 +1,32 @@
 """Who may read which files of rounds."""
 
+import hashlib
 from dataclasses import replace
+from pathlib import Path
 
-from chains import ChainMaker, digest
+from chains import COIN, TO_SIGN, ChainMaker, digest, key
 from places import settled_round
 
-from fedcoin_cli.application.miner.readers import Readers
+from fedcoin_cli.application.miner.readers import Named, Readers
 from fedcoin_cli.network.connections import asker
+from ledger_store.jsonl import ChainFile, ChainReader
 from ledger_store.keys import KeyPair
-from ledger_store.transaction import Result, Task
+from ledger_store.transaction import Result
 
 STRANGER = KeyPair.generate().address
 MINER, AUDITOR = (KeyPair.generate().address for _ in range(2))
 
 
-def followed(maker: ChainMaker) -> Readers:
-    readers = Readers([MINER, AUDITOR])
-    for block in maker.blocks:
-        readers.follow(block.transactions)
-    return readers
+def readers_of(maker: ChainMaker, folder: Path) -> Readers:
+    maker.write(folder)
+    return Readers([MINER, AUDITOR], ChainReader(folder))
 
 
-def test_members_and_parties() -> None:
+def test_members_and_parties(tmp_path: Path) -> None:
     """A round's files and tables are its parties', everything is the miners' and named auditors', nothing others'."""
     maker = ChainMaker()
     task = settled_round(maker)
-    readers = followed(maker)
+    readers = readers_of(maker, tmp_path)
     (result,) = maker.blocks[-1].transactions
     assert isinstance(result, Result)
     tables = [reveal.table for reveal in result.reveals]
@@ -37,20 +38,59 @@ def test_members_and_parties() -> None:
     assert not readers.may_read(task.sender, digest("of no task"))
 
 
-def test_who_calls_with_a_miners_key_is_known_by_its_address() -> None:
+def test_who_calls_with_a_miners_key_is_known_by_its_address(tmp_path: Path) -> None:
     """What follows an address names the connection, not another account."""
-    readers = Readers([MINER])
+    readers = readers_of(ChainMaker(), tmp_path)
     assert readers.may_read(asker(MINER, b"call"), digest("any"))
     assert not readers.may_read(asker(STRANGER, b"call"), digest("any"))
 
 
-def test_repeating_a_digest_gives_no_access() -> None:
-    """A stranger's later task names the files of an earlier one: they stay the earlier one's; its own are its own."""
-    maker = ChainMaker()
-    task: Task = settled_round(maker)
-    readers = followed(maker)
-    own = replace(task.updates[0], digest=digest("own"), client=STRANGER)
-    readers.began(replace(task, sender=STRANGER, nonce="9" * 32, updates=(*task.updates, own)))
-    assert not any(readers.may_read(STRANGER, name) for name in task.files)
-    assert readers.may_read(STRANGER, own.digest)
-    assert readers.may_read(task.sender, task.updates[0].digest)
+def test_repeating_a_digest_gives_no_access(tmp_path: Path) -> None:
+    """A stranger's later task names a file and a table of an earlier one: they stay its; what is new is the stranger's.
+
+    So it is for who sees it come, and for who starts afterwards; other tasks stand in the same blocks.
+    """
+    maker, thief, other = ChainMaker(), key("thief"), key("other")
+    maker.add(
+        maker.transfer(maker.requester, thief.address, 100 * COIN),
+        maker.transfer(maker.requester, other.address, 100 * COIN),
+    )
+    task = settled_round(maker)
+    (result,) = maker.blocks[-1].transactions
+    assert isinstance(result, Result)
+    (tmp_path / "ledger").mkdir()
+    file = ChainFile.create(tmp_path / "ledger", maker.genesis)
+    there = Readers([MINER], file)
+    table, seen = result.reveals[0].table, task.updates[0].digest
+    updates = tuple(
+        replace(maker.update(number), digest=name, signature=TO_SIGN)
+        for number, name in enumerate((table, seen, digest("own")), 7)
+    )
+    stolen = maker.task(sender=thief, updates=updates, model=digest("the stranger's"))
+    both = sorted(
+        (stolen, maker.task(sender=other, clients=2, test=digest("another"))), key=lambda one: one.sender
+    )
+    maker.add(*both)
+    for block, certificate in zip(maker.blocks, maker.certificates, strict=True):
+        file.append(block, certificate)
+        there.follow()
+    for readers in (there, readers_of(maker, tmp_path / "later")):
+        assert not any(readers.may_read(thief.address, name) for name in (*task.files, table))
+        assert all(readers.may_read(task.sender, name) for name in (*task.files, table))
+        assert readers.may_read(thief.address, digest("own"))
+        assert readers.may_read(thief.address, digest("the stranger's"))
+        assert not readers.may_read(thief.address, digest("another"))
+        assert readers.may_read(other.address, digest("another"))
+
+
+def test_digests_are_kept_small_and_told_apart() -> None:
+    """A thousand digests, given twice in two orders, keep the number that each was given first."""
+    names = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(1_000)]
+    named = Named()
+    for number, name in enumerate(names):
+        named.add(name, number)
+    for number, name in enumerate(reversed(names)):
+        named.add(name, number)
+    assert [named.get(name) for name in names] == list(range(1_000))
+    assert named.get(hashlib.sha256(b"another").hexdigest()) is None
+    assert named.get(names[0][:16] + "0" * 48) == 0

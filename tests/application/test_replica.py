@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from chains import history_of
 from simulated.disks import MemoryLog
 from simulated.nodes import Node
 from simulated.signatures import stub_signatures
@@ -26,7 +27,7 @@ from fedcoin_cli.network.message import (
     Vote,
 )
 from ledger_store.block import Certificate, make_block
-from ledger_store.state import CANCELLED, OPEN
+from ledger_store.state import CANCELLED
 from ledger_store.transaction import Cancel, Result, Task, Transaction, sign
 
 HOUR_MS = 3_600_000
@@ -232,7 +233,7 @@ def long_task(world: World) -> Task:
 
 def ended(world: World) -> set[str]:
     """Tasks whose end is final at node 1."""
-    tasks = world.nodes[1].ledger.tip.state.tasks
+    tasks = history_of(world.nodes[1].ledger)
     return {task for task, record in tasks.items() if record.end_height is not None}
 
 
@@ -365,7 +366,7 @@ def test_an_account_that_signs_two_tasks_does_not_divide_the_miners() -> None:
         node.deliver(task.sender, TransactionNote(task))
     until(world, lambda: bool({first.id, second.id} & world.final), 60_000)
     until(world, lambda: height(world) > 2, 10 * 60_000)
-    counts = Counter(task in world.nodes[0].ledger.tip.state.tasks for task in (first.id, second.id))
+    counts = Counter(task in history_of(world.nodes[0].ledger) for task in (first.id, second.id))
     assert counts == {True: 1, False: 1}
 
 
@@ -465,14 +466,14 @@ def test_what_is_told_about_a_miner_at_work() -> None:
         if not phases or phases[-1] != standing.phase:
             phases.append(standing.phase)
         if standing.task is not None:
-            record = world.nodes[0].ledger.tip.state.tasks[task.id]
+            record = world.nodes[0].ledger.tip.state.record(task.id)
             assert (standing.task, standing.attempt) == (task.id, record.attempt)
         return task.id in ended(world)
 
     until(world, watch)
     shown = [phase for phase in phases if phase != "idle"]
     assert shown[:4] == ["files", "mining", "committed", "revealing"]
-    assert OPEN not in [record.state for record in world.nodes[0].ledger.tip.state.tasks.values()]
+    assert world.nodes[0].ledger.tip.state.tasks == {}
 
 
 # Memory -------------------------------------------------------------------------------------------------------------
@@ -499,7 +500,7 @@ def test_a_withdrawn_task_is_forgotten_by_all() -> None:
     cancel = sign(Cancel(key.address, 2, "", second.id), key, world.genesis.id)
     world.clients.submit(cancel)  # type: ignore[arg-type]  # a client insists on it like on the others
     until(world, world.converged)
-    assert world.nodes[0].ledger.tip.state.tasks[second.id].state == CANCELLED
+    assert history_of(world.nodes[0].ledger)[second.id].state == CANCELLED
     assert set(Counter(forgotten)) == {first.id, second.id}
     assert Counter(forgotten)[second.id] == len(world.nodes)
     for node in world.nodes:

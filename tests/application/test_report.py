@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import ROUND_HALF_UP, Decimal, getcontext
 from fractions import Fraction
 from random import Random
@@ -5,7 +6,7 @@ from random import Random
 from chains import ChainMaker
 from places import refunded_round, settled_round
 
-from fedcoin_cli.application.books.report import distance_points, points, report_of
+from fedcoin_cli.application.books.report import points, report_of, root_as_points
 from ledger_store.transaction import Result
 
 
@@ -40,11 +41,11 @@ def test_distances_are_rounded_exactly() -> None:
             draw.randint(1, 10**9),
             draw.randint(1, 10**6),
         )
-        shown = Fraction(distance_points(numerator, denominator, images))
+        shown = Fraction(root_as_points(Fraction(100**2 * numerator, denominator * images**2)))
         half = Fraction(1, 2 * 10**6)
         squared = Fraction(10**4 * numerator, denominator * images**2)
         assert max(Fraction(0), shown - half) ** 2 <= squared <= (shown + half) ** 2
-    assert distance_points(2, 1, 100) == "1.414214"
+    assert root_as_points(Fraction(2)) == "1.414214"
 
 
 def test_a_settled_task() -> None:
@@ -53,7 +54,7 @@ def test_a_settled_task() -> None:
     task = settled_round(maker)
     end = maker.blocks[-1].transactions[-1]
     assert isinstance(end, Result)
-    report = report_of(maker.tip.state.tasks[task.id], maker.genesis, end)
+    report = report_of(maker.records[task.id], maker.genesis, end)
     assert (report.state, report.height, report.attempts, report.ended) == ("SETTLED", 3, 1, True)
     assert [line.shapley for line in report.clients] == ["1.000000", "1.010000", "1.020000"]
     assert report.total == "3.030000"
@@ -65,9 +66,9 @@ def test_a_settled_task() -> None:
         (10, False, "0.000000", False)
     }
     data = report.to_json()
-    assert data["shapley"] == ["1.000000", "1.010000", "1.020000"]
-    assert data["clients"] == [update.client for update in task.updates]
-    assert data["payments"] == [line.paid for line in report.clients]
+    assert [one["shapley"] for one in data["clients"]] == ["1.000000", "1.010000", "1.020000"]
+    assert [one["client"] for one in data["clients"]] == [update.client for update in task.updates]
+    assert [one["paid"] for one in data["clients"]] == [line.paid for line in report.clients]
 
 
 def test_tasks_without_values() -> None:
@@ -76,10 +77,28 @@ def test_tasks_without_values() -> None:
     refunded = refunded_round(maker)
     end = maker.blocks[-1].transactions[-1]
     assert not isinstance(end, Result)
-    report = report_of(maker.tip.state.tasks[refunded.id], maker.genesis, end)  # type: ignore[arg-type]
+    report = report_of(maker.records[refunded.id], maker.genesis, end)  # type: ignore[arg-type]
     assert (report.state, report.returned, report.winner, report.distance) == ("REFUNDED", "10.0", None, None)
-    assert report.to_json()["shapley"] is None
+    assert [one["shapley"] for one in report.to_json()["clients"]] == [None] * 3
     waiting = maker.task()
     maker.add(waiting)
-    report = report_of(maker.tip.state.tasks[waiting.id], maker.genesis, None)
+    report = report_of(maker.records[waiting.id], maker.genesis, None)
     assert (report.state, report.ended, report.height) == ("OPEN", False, 3)
+
+
+def test_numbers_stay_exact_until_they_are_printed() -> None:
+    """Coins are whole micro, values fractions: they sum without rounding, and a gain too small to print is a gain."""
+    maker = ChainMaker()
+    task = maker.task(images=1_000_000)
+    maker.add(task)
+    reveals = maker.reveals(task)
+    maker.add(maker.close(task, reveals))
+    outcome = replace(maker.settled(task), shapley=(1, 1, 1), denominator=3 * 10**6)
+    end = maker.result(task, reveals, outcome)
+    maker.add(end)
+    report = report_of(maker.records[task.id], maker.genesis, end)
+    paid = sum(line.paid_micro for line in report.clients) + sum(line.paid_micro for line in report.miners)
+    assert paid + report.server_paid_micro + report.returned_micro == report.price_micro == task.price_micro
+    values = [line.value for line in report.clients if line.value is not None]
+    assert sum(values) == report.sum == Fraction(100, 10**12)
+    assert (report.total, report.in_vain) == ("0.000000", False)

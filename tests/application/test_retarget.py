@@ -10,7 +10,6 @@ from shell import fedcoin
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.retarget import learn_difficulty, spread_micro
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import settle
 from ledger_store.errors import NotFound
 from ledger_store.transaction import Reveal, Task
@@ -28,7 +27,7 @@ def sampled_round(maker: ChainMaker, steps: int = 30) -> Task:
         key=lambda reveal: reveal.miner,
     )
     maker.add(maker.close(task, reveals))
-    outcome = settle(maker.tip.state.tasks[task.id], maker.genesis, reveals, (), no_proxy(3))
+    outcome = settle(maker.records[task.id], maker.genesis, reveals, ())
     maker.add(maker.result(task, reveals, outcome))
     return task
 
@@ -53,7 +52,7 @@ def test_by_hand(settled: Workspace) -> None:
         assert learnt.difficulty_micro == int(22.5**0.5 / 10 * 10**6) + 1
         # Four times as long: four times the rankings, half the distance.
         assert learn_difficulty(books, 3, 20_000).difficulty_micro == int(22.5**0.5 / 20 * 10**6) + 1
-        assert learnt.task in books.state.tasks
+        assert learnt.task in books.history
 
 
 def test_nothing_to_learn_from(settled: Workspace, tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_the_law_holds_in_the_mean() -> None:
     """Over 300 tasks of estimates with a known variance, D² is (1 − 1/R)·V/t, whatever t each miner reached."""
     maker, draw = ChainMaker(5), Random(3)
     maker.add(task := maker.task())
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     variance = 50_000  # images² a ranking and client
 
     def reveals() -> list[Reveal]:

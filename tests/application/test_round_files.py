@@ -52,7 +52,7 @@ def refused(workspace: Workspace, folder: Path) -> RoundFilesInvalid:
 def test_a_round_is_read_as_it_was_signed(workspace: Workspace, folder: Path) -> None:
     """A good round gives its terms, updates in client order, and every file by digest."""
     files = read_round(folder, workspace.genesis())
-    assert (files.images, files.call, files.aggregation, files.proxy) == (IMAGES, None, "mean", None)
+    assert (files.images, files.call, files.aggregation) == (IMAGES, None, "mean")
     assert [one.client for one in files.updates] == [
         workspace.key(client_name(n)).address for n in range(1, CLIENTS + 1)
     ]
@@ -135,11 +135,12 @@ def test_zero_examples(workspace: Workspace, folder: Path) -> None:
     ("edit", "words"),
     [
         (lambda doc: doc["updates"][0].update(signature="00" * 64), "without a call"),
-        (lambda doc: doc.update(call={}), "expected an object"),
+        (lambda doc: doc.update(call={}), "call: lacks aggregation"),
         (lambda doc: doc.update(images=IMAGES + 1), "does not hold"),
         (lambda doc: doc.update(genesis="0" * 64), "another network"),
         (lambda doc: doc.update(schema=1), "schema"),
-        (lambda doc: doc.update(extra=1), "expected an object"),
+        (lambda doc: doc.update(extra=1), "knows no extra"),
+        (lambda doc: doc.update(proxy=None), "round.json: knows no proxy"),
         (lambda doc: doc.update(aggregation="median"), "aggregation"),
         (lambda doc: doc.update(updates=doc["updates"][:1]), "updates"),
         (lambda doc: doc["updates"][0].update(file="../client-001.safetensors"), "not a file of this folder"),

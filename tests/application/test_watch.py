@@ -5,7 +5,7 @@ import pytest
 from chains import ChainMaker
 
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
-from fedcoin_cli.network.message import Standing
+from fedcoin_cli.network.message import Errors, Standing
 from fedcoin_cli.network.transfers import Progress as Sent
 from ledger_store.state import TaskRecord
 
@@ -15,7 +15,7 @@ def record() -> TaskRecord:
     maker = ChainMaker()
     task = maker.task(runtime_ms=8_000)
     maker.add(task)
-    return maker.tip.state.tasks[task.id]
+    return maker.records[task.id]
 
 
 def standing(record: TaskRecord, phase: str, **changes: Any) -> Standing:
@@ -50,11 +50,14 @@ def test_mining_by_time_or_by_coalitions(record: TaskRecord) -> None:
 
 
 def test_the_least_sure_miner_is_told(record: TaskRecord) -> None:
-    """While miners mine, the largest of their standard errors is shown; nobody's until one is known."""
-    known = [standing(record, "mining", error_micro=micro) for micro in (None, 70_000, 310_000)]
-    assert progress_of(record, known).error_micro == 310_000
-    assert progress_of(record, [*known, standing(record, "mining", total=7)]).error_micro == 310_000
-    assert progress_of(record, known[:1]).error_micro is None
+    """While miners mine, each of the errors is shown at its largest; none until one is known."""
+    told = (None, Errors(7, 70_000, 90, None), Errors(6, 310_000, 95, 5_000), Errors(9, None, 80, None))
+    known = [standing(record, "mining", errors=errors) for errors in told]
+    largest = Errors(9, 310_000, 95, 5_000)
+    assert progress_of(record, known).errors == largest
+    assert progress_of(record, [*known, standing(record, "mining", total=7)]).errors == largest
+    assert progress_of(record, known[:1]).errors is None
+    assert progress_of(record, known[3:]).errors == told[3]
 
 
 def test_other_stages(record: TaskRecord) -> None:

@@ -41,15 +41,19 @@ def test_rounds_are_numbered_without_gaps_or_clashes(workspace: Workspace) -> No
     for thread in threads:
         thread.join()
     assert sorted(int(path.name) for path in made) == list(range(1, 9))
+    for folder in made:
+        (folder / "round.json").touch()
     assert workspace.latest_round() == workspace.round(8)
 
 
 def test_the_latest_round_is_the_greatest_number(workspace: Workspace) -> None:
-    """Round 10 comes after round 9, and files or other names among the rounds are not counted."""
+    """Round 10 comes after round 9, and files, other names and unfinished rounds are not counted."""
     with pytest.raises(NotFound):
         workspace.latest_round()
     for name in ("9", "10", "old", "007x"):
         workspace.round(1).with_name(name).mkdir(parents=True)
+        (workspace.round(1).with_name(name) / "round.json").touch()
+    workspace.round(12).mkdir()
     (workspace.rounds / "11").touch()
     assert workspace.latest_round().name == "10"
 

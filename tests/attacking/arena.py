@@ -27,8 +27,8 @@ from simulated.world import Faults, Table, World
 
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.worker import Worker
-from fedcoin_cli.consensus.estimate import Estimate, ProxySums, Terms, agree
-from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
+from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
 from fedcoin_cli.network.store import Store
 from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign
@@ -47,9 +47,9 @@ _FOLDERS: list[TemporaryDirectory[str]] = []  # removed when the process that ma
 class Strategy:
     """How an attacker lies; what it leaves out it does honestly.
 
-    `claim` changes its estimate; `say` what its node sends; `accuse` the masks that it calls wrong in others' tables;
-    `world` is one of the simulated world's own ways to lie. One that does not mine has no estimate of its own: if it
-    counts in the end, that is a lie that came through.
+    `claim` changes its estimate; `say` what its node sends; `accuse` the entries, of so many, that it calls wrong in
+    others' tables; `world` is one of the simulated world's own ways to lie. One that does not mine has no estimate of
+    its own: if it counts in the end, that is a lie that came through.
     """
 
     claim: Falsify | None = None
@@ -124,7 +124,7 @@ class Arena(World):
         self, seed: int, miners: int, attackers: dict[int, Strategy], rankings: int = 16, **terms: Any
     ) -> None:
         super().__init__(seed, miners, Faults(delay_ms=(1, 20)))
-        self.certain = False  # checks are real here: a mask is found when somebody looks at it
+        self.certain = False  # checks are real here: a false count is found when somebody looks at it
         self.attackers = attackers
         self.played: Played = small_game(terms.pop("clients", CLIENTS), seed=1)
         self.store, self.files = laid_out(self.played.clients, 1)
@@ -162,10 +162,10 @@ class Arena(World):
             test=self.files["test"],
             least_clients=game.clients,
             most_clients=game.clients,
-            proxy=self.files["proxy"],
             baseline=None,
             updates=tuple(updates),
             images=game.images,
+            block_images=16,
             empty=0,
             aggregation="mean",
             price_micro=PRICE,
@@ -196,19 +196,21 @@ class Arena(World):
             order = replace(order, deadline_ms=int(time.monotonic() * 1_000) + 3_600_000)
         life = node.life
         for answer in self.child(node).serve(order):
-            said = self._said(node, answer)
+            said = self._said(node, order, answer)
             if said is not None:
                 self.after(self.rng.randint(5, 400), partial(node.answer, life, said))
 
-    def _said(self, node: Node, answer: work.Answer) -> work.Answer | None:
+    def _said(self, node: Node, order: work.Order, answer: work.Answer) -> work.Answer | None:
         """What the node hears of its child's answer."""
         strategy = self.attackers.get(node.index)
         if isinstance(answer, work.Estimated):
             claimed = self._estimated(node, answer, strategy)
             return claimed if strategy is None or strategy.mines else None
         if isinstance(answer, work.TableVerified) and strategy is not None and strategy.accuse is not None:
+            assert isinstance(order, work.VerifyTable)
             self.count("lies about others")
-            return replace(answer, follows=True, wrong=strategy.accuse(self.rng, self.played.clients))
+            entries = table_entries(self.task.clients, self.task.blocks, order.reveal.rankings)
+            return replace(answer, follows=True, wrong=strategy.accuse(self.rng, entries))
         return answer
 
     def _estimated(self, node: Node, answer: Estimated, strategy: Strategy | None) -> Estimated:
@@ -274,7 +276,7 @@ class Arena(World):
         counted = [reveal for reveal in last.reveals if reveal.miner not in cheats]
         names = {reveal.miner for reveal in counted}
         lies = sum(self._is_lie(reveal) for reveal in counted)
-        due = self._due(last, counted)
+        due = self._due(counted)
         got, liars = self._by_party(last.outcome.pay), {self.nodes[index].address for index in self.attackers}
         return Ended(
             settled=last.outcome.state == "SETTLED",
@@ -296,17 +298,17 @@ class Arena(World):
         idle = seat in self.attackers and not self.attackers[seat].mines
         return reveal.miner in self.false or idle or not true
 
-    def _due(self, result: Result, counted: list[Reveal]) -> dict[str, int]:
+    def _due(self, counted: list[Reveal]) -> dict[str, int]:
         """What everybody was due: the outcome of all true estimates, attackers' own included where they count."""
         true = {reveal.miner for reveal in counted if not self._is_lie(reveal)} | self.honest
         estimates = [
-            Estimate(miner, found.rankings, found.exact, found.sums, found.values)
+            Estimate(miner, found.rankings, found.exact, found.sums)
             for miner in self.genesis.roster
             if miner in true and (found := self.found.get(miner)) is not None
         ]
         task = self.task
         terms = Terms(task.clients, task.images, task.difficulty_micro, self.genesis.faults)
-        agreement = agree(estimates, ProxySums(result.proxy_sums, result.proxy_denominator), terms)
+        agreement = agree(estimates, terms)
         if not agreement.within:
             return {}
         price = Price(task.train_micro, task.computation_micro, task.shapley_micro)

@@ -48,7 +48,7 @@ def frauds(random: Random) -> Iterator[bytes]:
     """Accusations, wrong ones, by whoever, of whomever, and heights that nobody has reached."""
     while True:
         task, miner, by = (random.randbytes(32).hex() for _ in range(3))
-        yield to_frame(FraudNote(task, 1, miner, "05", by, random.randbytes(64).hex()))
+        yield to_frame(FraudNote(task, 1, miner, random.randrange(1_000), by, random.randbytes(64).hex()))
         yield to_frame(Status(random.randrange(2**40), random.randbytes(16).hex(), (task,)))
 
 

@@ -13,7 +13,7 @@ from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 
 from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Message, RevealNote, fraud_note
+from fedcoin_cli.network.message import FraudNote, Message, RevealNote
 from ledger_store.errors import Malformed
 
 A_MESSAGE = 60
@@ -65,9 +65,8 @@ class Flood:
         return None if changed is None else sign_again(node, changed)
 
     def _fraud(self, node: Node, message: RevealNote) -> Message:
-        clients = len(message.reveal.sums)
-        mask = self.dice.randint(1, 2**clients - 1)
-        note = fraud_note(message.task, message.attempt, message.reveal.miner, mask, clients, node.address)
+        entry = self.dice.randrange(1_000)
+        note = FraudNote(message.task, message.attempt, message.reveal.miner, entry, node.address, "")
         signature: str = node.key.sign("fraud", node.world.genesis.id, note.terms())
         return replace(note, signature=signature)
 

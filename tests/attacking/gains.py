@@ -4,34 +4,35 @@ Everything here is arithmetic on true counts: no miner is simulated, the outcome
 gain is measured against what the same party gets when it is honest.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from random import Random
 
 import numpy as np
 import numpy.typing as npt
-from attacking.games import Counts, Floats, Played, play
-from attacking.strategies import favouring
+from attacking.games import Counts, Floats, Played, part_of, play
+from attacking.strategies import exchanged, favouring
 
-from fedcoin_cli.consensus.estimate import Agreement, Estimate, ProxySums, Terms, agree
+from fedcoin_cli.consensus.estimate import Agreement, Estimate, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.incentive.payment import shapley_shares
 from fedcoin_cli.learning.mining.admission import refused_update
-from fedcoin_cli.learning.mining.checking import Checker, heavy_masks
-from fedcoin_cli.learning.mining.choice import engine_for
+from fedcoin_cli.learning.mining.checking import Checker, Engines
+from fedcoin_cli.learning.mining.choice import engine_for, walker_for
 from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
-from fedcoin_cli.learning.mining.memo import Memo
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, proxy_sums
+from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, decode, derive, encode_sampled
-from fedcoin_cli.learning.mining.walks import orders, prefix_keys
+from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, derive
+from fedcoin_cli.learning.mining.walks import Orders, orders
 from ledger_store.amount import split
 
 COIN = 10**6
 TRAIN, SHAPLEY = 700 * COIN, 200 * COIN
 DIFFICULTY_MICRO = 1_500_000
+BLOCK_IMAGES = 16
 OPTIONS = 24
 MOST_RANKINGS = 2_000
 
@@ -52,39 +53,52 @@ class Bench:
     def __init__(self, played: Played) -> None:
         self.played = played
         game = played.game
-        self.proxy = ProxyCounts.of(game)
-        self.terms = TableTerms(game.clients, game.images, game.empty, self.proxy)
-        public: Counts = np.zeros_like(played.counts) if self.proxy is None else self.proxy.table.copy()
-        public[0] = game.empty
-        self._rest = played.counts - public if self.proxy is not None else played.counts
-        sums, denominator = ([0] * game.clients, 1)
-        if self.proxy is not None:
-            sums, denominator = proxy_sums(self.proxy, bytes(32), game.empty)
-        self.public = ProxySums(tuple(sums), denominator)
-        # φ(u − p) in images: what every miner's N_j/t goes to.
+        self.blocks = partition(game.test.labels, BLOCK_IMAGES, bytes(32))
+        self.terms = TableTerms(game.clients, self.blocks.sizes, game.empty)
+        # φ(u) in images: what every miner's N_j/t goes to.
         exact = np.array(exact_numerators(played.counts[1:], game.empty, game.clients), np.float64)
-        self.truth: Floats = exact / common_denominator(game.clients) - np.array(sums) / denominator
+        self.truth: Floats = exact / common_denominator(game.clients)
+
+    @cached_property
+    def by_block(self) -> Counts:
+        """u of every coalition in each block, (blocks, 2^K)."""
+        parts = (part_of(self.played.game, self.blocks.block(one)) for one in range(len(self.blocks)))
+        return np.array([play(part).counts for part in parts])
+
+    def walk(self, claim: Claim) -> tuple[Orders, Counts]:
+        """The rankings of a claim, and the counts of all coalitions on their way, (blocks, rankings, K) each."""
+        every = range(len(self.blocks))
+        walked = orders(claim.seed, claim.key, every, range(claim.rankings), self.played.clients)
+        masks = np.bitwise_or.accumulate(1 << walked.astype(np.int64), axis=2)
+        return walked, self.by_block[np.array(every)[:, None, None], masks]
 
     def sums(self, seed: bytes, key: bytes, rankings: int) -> npt.NDArray[np.int64]:
         """N_j after each of so many rankings, (rankings, K)."""
-        walked = orders(seed, key, 0, rankings, self.played.clients)
-        values = self._rest[prefix_keys(walked).astype(np.int64)]
-        steps = np.diff(values, axis=1, prepend=self._rest[0])
-        marginals = np.zeros_like(steps)
-        np.put_along_axis(marginals, walked, steps, axis=1)
-        total: npt.NDArray[np.int64] = np.cumsum(marginals, axis=0)
+        walked, values = self.walk(Claim(seed, key, rankings, exact=False))
+        empty = np.broadcast_to(self.by_block[:, :1, None], (*values.shape[:2], 1))
+        marginals = np.zeros_like(values)
+        steps = np.diff(values, axis=2, prepend=empty)
+        np.put_along_axis(marginals, walked.astype(np.int64), steps, axis=2)
+        total: npt.NDArray[np.int64] = np.cumsum(marginals.sum(axis=0), axis=0)
         return total
+
+    def table(self, claim: Claim) -> bytes:
+        """The true table of a claim."""
+        _, values = self.walk(claim)
+        ends = self.by_block[:, [0, -1]].astype(np.uint8)
+        return Table(ends[:, 0], ends[:, 1], values[:, :, :-1].astype(np.uint8)).encode()
 
     def agreement(self, estimates: Sequence[Estimate], miners: int) -> Agreement:
         """What follows from sampled estimates among R miners."""
         faults = (miners - 1) // 3
         terms = Terms(self.played.clients, self.played.images, DIFFICULTY_MICRO, faults)
-        return agree(estimates, self.public, terms)
+        return agree(estimates, terms)
 
     def checker(self) -> Checker:
         """What a miner checks tables with."""
         game = self.played.game
-        return Checker(Reference(game), engine_for(game), self.proxy)
+        walker, engine = walker_for(game, self.blocks, None, 1), engine_for(game)
+        return Checker(Reference(game), self.terms, self.blocks, Engines(lambda: walker, lambda: engine))
 
     def pays(self, agreement: Agreement) -> list[int]:
         """TrainPrice by client, in micro."""
@@ -92,7 +106,7 @@ class Bench:
 
 
 def _estimate(miner: int, rankings: int, sums: npt.NDArray[np.int64]) -> Estimate:
-    return Estimate(f"{miner:064x}", rankings, False, tuple(map(int, sums[rankings - 1])), None)
+    return Estimate(f"{miner:064x}", rankings, False, tuple(map(int, sums[rankings - 1])))
 
 
 def _bytes(*words: object) -> bytes:
@@ -155,9 +169,10 @@ def alone_exact(bench: Bench, miners: int, schemers: int, rankings: int, trials:
         seed = _bytes("exact", trial)
         claims = []
         for miner in range(miners):
-            count = most if miner < schemers else rankings
-            claim = _estimate(miner, count, bench.sums(seed, _bytes("key", trial, miner), count))
-            claims.append(replace(claim, exact=True, values=values) if miner < schemers else claim)
+            if miner < schemers:
+                claims.append(Estimate(f"{miner:064x}", most, True, values))
+                continue
+            claims.append(_estimate(miner, rankings, bench.sums(seed, _bytes("key", trial, miner), rankings)))
         agreement = bench.agreement(claims, miners)
         shares = shapley_shares("winner", agreement, claims)
         own = {f"{miner:064x}" for miner in range(schemers)}
@@ -170,65 +185,49 @@ def alone_exact(bench: Bench, miners: int, schemers: int, rankings: int, trials:
 # Tables that nobody looked at closely enough ----------------------------------------------------------------------
 
 
-def false_tables(bench: Bench, miners: int, rankings: int, masks: int, trials: int, *, step: int) -> Gain:
+def false_tables(bench: Bench, miners: int, rankings: int, counts: int, trials: int, *, step: int) -> Gain:
     """Two: one moves so many of its counts by `step` images, for its friend, the last client; the other looks away.
 
-    The rankings of all keys are public: it falsifies only masks that no honest miner evaluates for itself, so that
-    nothing but secret draws can find them. Caught, it is paid nothing: what an honest miner may expect is lost.
+    Each stands in a ranking of its own, where the friend joins: nowhere does a false count move more. Caught, the liar
+    is paid nothing: what an honest miner may expect is lost.
     """
-    rng, checker = Random(f"{masks} {miners}"), bench.checker()
+    rng, checker = Random(f"{counts} {miners}"), bench.checker()
     escaped, gained, lost = 0, 0, 0
     for trial in range(trials):
         seed = _bytes("tables", trial)
         owns = [Claim(seed, _bytes("key", trial, miner), rankings, False) for miner in range(miners)]
         claims = [_estimate(m, rankings, bench.sums(seed, own.key, rankings)) for m, own in enumerate(owns)]
-        honest = [_true_table(bench, own) for own in owns[2:]]
-        table, forged = _forged(bench, owns[0], masks, step, rng, set().union(*honest))
-        if any(_finds(bench, checker, table, known) for known in honest):
+        table = _forged(bench, owns[0], counts, step, rng)
+        if any(checker.wrong_entries(table, owns[0], 600.0) for _ in owns[2:]):
             gained -= SHAPLEY // miners
             continue
         escaped += 1
         fair = bench.pays(bench.agreement(claims, miners))
-        claims[0] = replace(claims[0], sums=forged)
+        claims[0] = replace(claims[0], sums=derive(table, owns[0], bench.terms))
         got = bench.pays(bench.agreement(claims, miners))
         gained += got[-1] - fair[-1]
         lost += sum(max(0, due - paid) for due, paid in zip(fair, got, strict=True))
     return Gain(trials, escaped / trials, gained // trials, lost // trials)
 
 
-def _true_table(bench: Bench, claim: Claim) -> dict[int, int]:
-    clients = bench.played.clients
-    keys = np.unique(prefix_keys(orders(claim.seed, claim.key, 0, claim.rankings, clients))).astype(np.int64)
-    return dict(zip(keys.tolist(), bench.played.counts[keys].tolist(), strict=True))
+def _forged(bench: Bench, claim: Claim, counts: int, step: int, rng: Random) -> bytes:
+    """A table with so many false counts, each in a ranking of its own, where the friend joins."""
+    true, friend = bench.table(claim), bench.played.clients - 1
+    walked, _ = bench.walk(claim)
+    joins = (walked == friend).argmax(axis=2).ravel()
+    first, width = 2 * len(bench.blocks), bench.played.clients - 1
+    rows = rng.sample(range(len(joins)), counts)
+    # Who joins last is favoured by the count before.
+    entries = [first + row * width + min(int(joins[row]), width - 1) for row in rows]
+    return exchanged(true, favouring(friend, entries, true, claim, bench.terms, step))
 
 
-def _forged(
-    bench: Bench, claim: Claim, masks: int, step: int, rng: Random, seen: Collection[int] = ()
-) -> tuple[Table, tuple[int, ...]]:
-    """A table with so many false counts, none of them heavy and none of them seen by others, and its sums."""
-    true = _true_table(bench, claim)
-    table = decode(encode_sampled(true, bench.played.clients), bench.terms, exact=False)
-    free = sorted(set(true) - set(heavy_masks(bench.played.clients)) - set(seen))
-    chosen, friend = rng.sample(free, min(masks, len(free))), bench.played.clients - 1
-    data = encode_sampled(true | favouring(friend, chosen, table, bench.terms, step), bench.played.clients)
-    return decode(data, bench.terms, exact=False), derive(data, claim, bench.terms).sums
-
-
-def _finds(bench: Bench, checker: Checker, table: Table, known: dict[int, int]) -> bool:
-    """Whether a miner that has evaluated `known` finds a false mask."""
-    memo = Memo(bench.played.clients)
-    memo.store(list(known), np.array(list(known.values()), np.int64))
-    return bool(checker.wrong_masks(table, memo, 600.0))
-
-
-def detected(bench: Bench, rankings: int, share: float, step: int, trials: int) -> int:
-    """In how many of so many false tables one checker without any counts of its own finds a false mask."""
-    rng, checker, found = Random(f"detected {share}"), bench.checker(), 0
+def detected(bench: Bench, rankings: int, counts: int, step: int, trials: int) -> int:
+    """In how many of so many tables with so many false counts one checker finds one."""
+    rng, checker, found = Random(f"detected {counts}"), bench.checker(), 0
     for trial in range(trials):
         claim = Claim(_bytes("drawn", trial), _bytes("liar", trial), rankings, exact=False)
-        masks = round(share * len(_true_table(bench, claim)))
-        table, _ = _forged(bench, claim, masks, step, rng)
-        found += bool(checker.wrong_masks(table, None, 600.0))
+        found += bool(checker.wrong_entries(_forged(bench, claim, counts, step, rng), claim, 600.0))
     return found
 
 
@@ -286,15 +285,15 @@ def scaled_update(played: Played, client: int, factor: float) -> Gain | None:
     """A client multiplies its update; None when the miners refuse the task for it."""
     updates = list(played.game.updates)
     updates[client] = tuple((part * factor).astype(np.float32) for part in updates[client])
-    game = replace(played.game, updates=tuple(updates), logits=None)
+    game = replace(played.game, updates=tuple(updates))
     if refused_update(Reference(game), "ab" * 32) is not None:
         return None
     return _instead(played, tuple(updates), client)
 
 
 def _instead(played: Played, updates: tuple[tuple[npt.NDArray[np.float32], ...], ...], schemer: int) -> Gain:
-    before = _expected(Bench(Played(replace(played.game, logits=None), played.counts)))
-    game = replace(played.game, updates=updates, logits=None)
+    before = _expected(Bench(played))
+    game = replace(played.game, updates=updates)
     after = _expected(Bench(play(game)))
     lost = sum(
         max(0, due - got)
@@ -302,30 +301,3 @@ def _instead(played: Played, updates: tuple[tuple[npt.NDArray[np.float32], ...],
         if client != schemer
     )
     return Gain(1, 1.0, after[schemer] - before[schemer], lost)
-
-
-def bent_proxy(played: Played, miners: int, rankings: int, trials: int) -> tuple[Gain, Gain]:
-    """A requester's proxy that calls its friend right wherever it can, and an honest one beside it.
-
-    φ(p) + φ(u − p) is φ(u) for every p: what a bent proxy can do is noise. `had_its_way` is the standard deviation of
-    the friend's pay, as a share of TrainPrice.
-    """
-    logits = np.array(played.game.logits)
-    friend, labels = played.clients - 1, played.game.test.labels
-    logits[friend] = -(2**20)
-    logits[friend, np.arange(len(labels)), labels] = 2**20
-    bent = replace(played, game=replace(played.game, logits=logits.astype(np.int32)))
-    return _with_proxy(bent, miners, rankings, trials), _with_proxy(played, miners, rankings, trials)
-
-
-def _with_proxy(played: Played, miners: int, rankings: int, trials: int) -> Gain:
-    bench, paid = Bench(played), []
-    mean = _expected(bench)[-1]
-    for trial in range(trials):
-        seed = _bytes("bent", trial)
-        claims = [
-            _estimate(m, rankings, bench.sums(seed, _bytes("key", trial, m), rankings)) for m in range(miners)
-        ]
-        paid.append(bench.pays(bench.agreement(claims, miners))[-1])
-    gained = round(float(np.mean(paid))) - mean
-    return Gain(trials, float(np.std(paid)) / TRAIN, gained, max(0, gained))

@@ -17,10 +17,10 @@ from numpy.random import Generator
 from fedcoin_cli.learning.mining.choice import engine_for
 from fedcoin_cli.learning.mining.exact import exact_numerators
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.proxy import make_proxy
+from fedcoin_cli.learning.mining.partition import Indices
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet, Weights, write_proxy, write_test, write_update
+from fedcoin_cli.learning.weights import TestSet, Weights, write_test, write_update
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -75,8 +75,7 @@ def small_game(clients: int = 8, images: int = 300, seed: int = 1) -> Played:
     centres = rng.normal(size=(CLASSES, VALUES))
     pictures, labels = _draw(rng, centres, images, np.ones(CLASSES))
     updates = tuple(_client(rng, centres, number, clients) for number in range(clients))
-    game = Game(SPEC, TestSet(pictures.astype(np.float32), labels), updates, (1,) * clients)
-    return play(replace(game, logits=make_proxy(game)))
+    return play(Game(SPEC, TestSet(pictures.astype(np.float32), labels), updates, (1,) * clients))
 
 
 def play(game: Game) -> Played:
@@ -88,14 +87,17 @@ def play(game: Game) -> Played:
     return Played(game, np.array([game.empty, *(bounds.count for bounds in intervals)], np.int64))
 
 
+def part_of(game: Game, images: Indices) -> Game:
+    """The same game on some of its images."""
+    return replace(game, test=TestSet(game.test.images[images], game.test.labels[images]))
+
+
 def write_game(game: Game, folder: Path) -> dict[str, Path]:
-    """The game as a round's files: model, test, proxy, and client-001 onwards."""
+    """The game as a round's files: model, test, and client-001 onwards."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / name for name in ("model", "test", "proxy")}
+    paths = {name: folder / name for name in ("model", "test")}
     paths["model"].write_text(json.dumps(MODEL_JSON))
     write_test(paths["test"], game.test)
-    if game.logits is not None:
-        write_proxy(paths["proxy"], game.logits)
     for number, update in enumerate(game.updates, 1):
         paths[f"client-{number:03d}"] = folder / f"client-{number:03d}"
         write_update(folder / f"client-{number:03d}", update)

@@ -4,26 +4,32 @@ Each has a seed, and a strength from harmless to hopeless: some are admitted, so
 is in `verdict`: no honest engine leaves the interval of the reference, so no honest miner can be accused.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.random import Generator
 
 from fedcoin_cli.learning.mining.admission import admission_masks, refused_update
-from fedcoin_cli.learning.mining.choice import Kind, engine_for
+from fedcoin_cli.learning.mining.choice import Kind, engine_for, walker_for
 from fedcoin_cli.learning.mining.cube import Cube, suits
 from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Reference
-from fedcoin_cli.learning.mining.walks import Counts
+from fedcoin_cli.learning.mining.walks import Counts, orders
 from fedcoin_cli.learning.model import Dense, ModelSpec
 from fedcoin_cli.learning.weights import TestSet
 
 TASK = "ab" * 32
 MOST_MASKS = 48
+BLOCK_IMAGES, RANKINGS = 16, 2
+FACTORS = (1, RAISE_FACTOR)
 WIDTHS = (64, 128, 512, 1024, 2048, 4096)
+
+Engine = Kind | Literal["cube", "walks", "keras walks"]
+WALKERS: dict[str, Kind] = {"walks": "kernel", "keras walks": "keras"}
 
 Layers = list[np.ndarray]
 
@@ -54,23 +60,52 @@ def hostile_game(seed: int) -> tuple[str, Game]:
     return kind, Game(spec, TestSet(pictures, labels), rounded, tuple(max(1, each - 1) for each in weights))
 
 
-def verdict(seed: int, engine: Kind | Literal["cube"] = "auto") -> Verdict | None:
+def verdict(seed: int, engine: Engine = "auto") -> Verdict | None:
     """What an honest engine counts in the round of a seed, against the reference; its first layer is its own.
 
     None: the engine is for other models.
     """
     kind, game = hostile_game(seed)
     reference = Reference(game)
-    drawn = np.random.default_rng(seed).permutation(admission_masks(TASK, game.clients))
-    masks = sorted({game.full, *drawn[:MOST_MASKS].tolist()})
-    if engine == "cube":
-        if not suits(game):
-            return None
-        counts = _all_counts(game)[[mask - 1 for mask in masks]].tolist()
+    if engine in WALKERS:
+        counts, bounds = _walked(game, reference, WALKERS[engine])
     else:
-        counts = engine_for(game, threads=0 if engine == "keras" else 1, kind=engine).counts(masks).tolist()
-    outside = [_outside(reference, masks, counts, factor) for factor in (1, RAISE_FACTOR)]
-    return Verdict(kind, refused_update(reference, TASK) is not None, len(masks), *outside)
+        if engine == "cube" and not suits(game):
+            return None
+        drawn = np.random.default_rng(seed).permutation(admission_masks(TASK, game.clients))
+        masks = sorted({game.full, *drawn[:MOST_MASKS].tolist()})
+        if engine == "cube":
+            counts = _all_counts(game)[[mask - 1 for mask in masks]]
+        else:
+            counts = engine_for(
+                game, threads=0 if engine == "keras" else 1, kind=cast("Kind", engine)
+            ).counts(masks)
+        bounds = [
+            np.array([(one.lo, one.hi) for one in reference.intervals(masks, factor)]) for factor in FACTORS
+        ]
+    outside = [int(((counts < bound[:, 0]) | (counts > bound[:, 1])).sum()) for bound in bounds]
+    return Verdict(kind, refused_update(reference, TASK) is not None, len(counts), *outside)
+
+
+def _walked(game: Game, reference: Reference, kind: Kind) -> tuple[Counts, list[Counts]]:
+    """Counts of some rankings in each block, (n,), and what they may be for each factor, (n, 2)."""
+    parts = partition(game.test.labels, BLOCK_IMAGES, bytes.fromhex(TASK))
+    blocks, key = range(len(parts)), bytes(32)
+    walked = orders(bytes.fromhex(TASK), key, blocks, range(RANKINGS), game.clients)
+    walker = walker_for(game, parts, threads=0 if kind == "keras" else 1, kind=kind)
+    full = np.broadcast_to(walker.ends()[1][:, None, None], (*walked.shape[:2], 1))
+    counts = np.concatenate([walker.walk(blocks, walked), full], axis=2)
+    # Of a ranking's members row s holds the first s + 1.
+    ladder = np.tril(np.ones((game.clients, game.clients), np.uint8))
+    bounds = []
+    for factor in FACTORS:
+        found = [
+            reference.block_intervals(parts.block(block), ladder[:, np.argsort(order)], factor)[:, [0, 2]]
+            for block in blocks
+            for order in walked[block]
+        ]
+        bounds.append(np.concatenate(found))
+    return counts.ravel().astype(np.int64), bounds
 
 
 def _all_counts(game: Game) -> Counts:
@@ -78,11 +113,6 @@ def _all_counts(game: Game) -> Counts:
     while cube.done < cube.total:
         cube.step()
     return cube.counts()
-
-
-def _outside(reference: Reference, masks: Sequence[int], counts: Sequence[int], factor: int) -> int:
-    bounds = reference.intervals(masks, factor)
-    return sum(not one.lo <= count <= one.hi for one, count in zip(bounds, counts, strict=True))
 
 
 def _spec(rng: Generator) -> ModelSpec:

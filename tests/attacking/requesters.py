@@ -18,11 +18,12 @@ from fedcoin_cli.application.miner import work
 from fedcoin_cli.contract.settlement import validate
 from fedcoin_cli.learning.mining.admission import refused_update
 from fedcoin_cli.learning.mining.checking import Checker
-from fedcoin_cli.learning.mining.choice import engine_for
+from fedcoin_cli.learning.mining.choice import engine_for, walker_for
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy
+from fedcoin_cli.learning.mining.partition import Partition, partition
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.table import TableTerms, decode, encode_sampled
+from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, encode_exact
+from fedcoin_cli.learning.mining.walks import orders
 from fedcoin_cli.network.store import Store
 from ledger_store.errors import PeerFault
 from ledger_store.transaction import Task, Transaction
@@ -49,7 +50,7 @@ def broken_files(trials: int) -> Handed:
         store, good = Store(Path(folder) / "store"), _good_files(Path(folder))
         digests = {name: store.put_bytes(data) for name, data in good.items()}
         for _ in range(trials):
-            name = rng.choice(["model", "test", "proxy", "client-001", "client-005"])
+            name = rng.choice(["model", "test", "client-001", "client-005"])
             digest = store.put_bytes(mutated(rng, [good[name]]))
             task = _naming(arena.task, digests | {name: digest}, rng)
             _hand_in(handed, Child(store, "ab" * 32), task)
@@ -66,9 +67,7 @@ def _naming(task: Task, files: dict[str, str], rng: Random) -> Task:
         replace(update, digest=files[f"client-{number:03d}"]) for number, update in enumerate(task.updates, 1)
     )
     nonce = f"{rng.getrandbits(128):032x}"
-    return replace(
-        task, nonce=nonce, model=files["model"], test=files["test"], proxy=files["proxy"], updates=updates
-    )
+    return replace(task, nonce=nonce, model=files["model"], test=files["test"], updates=updates)
 
 
 def _hand_in(handed: Handed, child: Child, task: Task) -> None:
@@ -79,7 +78,6 @@ def _hand_in(handed: Handed, child: Child, task: Task) -> None:
         if answer.error is not None:
             handed.refused += 1
             return
-        child.serve(work.Weigh(task, "ab" * 32))
         child.serve(work.Mine(task, 1, "ab" * 32, 0, task.most_rankings, True))
     except Exception as error:  # noqa: BLE001 (whatever a child dies of)
         handed.harm += 1
@@ -112,8 +110,7 @@ def hostile_games(trials: int) -> Iterator[Game]:
                 updates[first] = updates[second]
             case _:
                 updates[first] = [np.full_like(part, min(scale, 1e6)) for part in updates[first]]
-        game = replace(played.game, updates=tuple(tuple(update) for update in updates))
-        yield replace(game, logits=make_proxy(game))
+        yield replace(played.game, updates=tuple(tuple(update) for update in updates))
 
 
 def _bounded(part: Any) -> Any:
@@ -129,12 +126,23 @@ def hostile_updates(trials: int) -> Handed:
         if refused_update(reference, f"{number:064x}") is not None:
             handed.refused += 1
             continue
-        proxy = ProxyCounts.of(game)
-        counts = dict(enumerate(engine_for(game).counts(range(1, 1 << game.clients)).tolist(), 1))
-        data = encode_sampled(counts, game.clients)
-        table = decode(data, TableTerms(game.clients, game.images, game.empty, proxy), exact=False)
-        handed.harm += bool(Checker(reference, None, proxy).wrong_masks(table, None, 600.0))
+        blocks = partition(game.test.labels, 16, bytes(32))
+        checker = Checker(reference, TableTerms(game.clients, blocks.sizes, game.empty), blocks)
+        for claim, data in _true_tables(game, blocks):
+            handed.harm += bool(checker.wrong_entries(data, claim, 600.0))
     return handed
+
+
+def _true_tables(game: Game, blocks: Partition) -> Iterator[tuple[Claim, bytes]]:
+    """What an honest miner reveals: of four rankings, and of all coalitions."""
+    counts = engine_for(game).counts(range(1, 1 << game.clients))
+    yield Claim(bytes(32), bytes(32), 4, exact=True), encode_exact(counts)
+    claim = Claim(bytes(32), bytes(32), 4, exact=False)
+    every, walker = range(len(blocks)), walker_for(game, blocks)
+    walked = orders(claim.seed, claim.key, every, range(claim.rankings), game.clients)
+    empty, full = walker.ends()
+    table = Table(empty.astype(np.uint8), full.astype(np.uint8), walker.walk(every, walked))
+    yield claim, table.encode()
 
 
 # Money that is not there ---------------------------------------------------------------------------------------------

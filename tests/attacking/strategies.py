@@ -4,28 +4,27 @@ Tables are falsified so that their sums follow from them, unless that is the lie
 it lives in `gains`; which histories it is told in, in `arena`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 from attacking.arena import Arena, Estimated, Strategy
 from simulated.nodes import Node
 
-from fedcoin_cli.consensus.rankings import grid_up_to, prefixes, ranking
-from fedcoin_cli.learning.mining.checking import heavy_masks
-from fedcoin_cli.learning.mining.proxy import ProxyCounts
-from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, decode, derive, encode_sampled
+from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, derive, entries_of, place_of, sums_of
+from fedcoin_cli.learning.mining.walks import orders
 from fedcoin_cli.network.message import CommitNote, Message, RevealNote
 from ledger_store.transaction import Commit, Reveal, commit_terms
 
-Change = Callable[[Random, Table, TableTerms], dict[int, int]]
-"""New counts for some masks of a table."""
+Change = Callable[[Random, bytes, Claim, TableTerms], dict[int, int]]
+"""New counts for some entries of a table."""
 
 
-def terms_of(arena: Arena) -> TableTerms:
+def terms_of(arena: Arena, node: Node) -> TableTerms:
     """What the arena's tables are read against."""
-    game = arena.played.game
-    return TableTerms(game.clients, game.images, game.empty, ProxyCounts.of(game))
+    return arena.child(node)._problem(arena.task).terms
 
 
 def claim_of(node: Node, rankings: int) -> Claim:
@@ -43,41 +42,50 @@ def falsified(
     arena: Arena, node: Node, answer: Estimated, data: bytes, change: Change
 ) -> tuple[Estimated, bytes]:
     """The estimate of a table with some counts exchanged."""
-    terms = terms_of(arena)
-    table = decode(data, terms, exact=False)
-    counts = dict(zip(table.masks(), table.counts.tolist(), strict=True))
-    data = encode_sampled(counts | change(arena.rng, table, terms), terms.clients)
-    derived = derive(data, claim_of(node, answer.rankings), terms)
-    return replace(answer, sums=derived.sums), data
+    terms, claim = terms_of(arena, node), claim_of(node, answer.rankings)
+    data = exchanged(data, change(arena.rng, data, claim, terms))
+    return replace(answer, sums=derive(data, claim, terms)), data
+
+
+def exchanged(data: bytes, counts: dict[int, int]) -> bytes:
+    """A sampled table with other counts."""
+    changed = bytearray(data)
+    for entry, count in counts.items():
+        changed[entry] = count
+    return bytes(changed)
 
 
 def favouring(
-    friend: int, masks: list[int], table: Table, terms: TableTerms, step: int = 0
+    friend: int, entries: Iterable[int], data: bytes, claim: Claim, terms: TableTerms, step: int = 255
 ) -> dict[int, int]:
-    """Counts that raise `friend`: a tenth of the images (or `step`) more where it is in, fewer where it is not."""
-    step, known = step or terms.images // 10, dict(zip(table.masks(), table.counts.tolist(), strict=True))
-    return {
-        mask: min(terms.images, known[mask] + step) if mask >> friend & 1 else max(0, known[mask] - step)
-        for mask in masks
-        if mask in known
-    }
+    """Counts that raise `friend`: `step` images more where it is in, fewer where it is not, as far as a block goes."""
+    found = {}
+    for entry in entries:
+        place = place_of(entry, claim, terms)
+        assert place.block is not None
+        most = int(terms.sizes[place.block])
+        raised = data[entry] + (step if place.mask >> friend & 1 else -step)
+        found[entry] = max(0, min(most, raised))
+    return found
 
 
-def some_masks(share: float) -> Change:
-    """A share of the masks, heavy ones left alone: those are looked at in every table."""
+def some_counts(share: float) -> Change:
+    """A share of the counts, the ends of blocks left alone: those are looked at in every table."""
 
-    def change(rng: Random, table: Table, terms: TableTerms) -> dict[int, int]:
-        masks = [mask for mask in table.masks() if mask not in heavy_masks(terms.clients)]
-        chosen = rng.sample(masks, max(1, round(share * len(masks))))
-        return favouring(terms.clients - 1, chosen, table, terms)
+    def change(rng: Random, data: bytes, claim: Claim, terms: TableTerms) -> dict[int, int]:
+        between = range(2 * len(terms.sizes), entries_of(claim, terms))
+        chosen = rng.sample(between, max(1, round(share * len(between))))
+        return favouring(terms.clients - 1, chosen, data, claim, terms)
 
     return change
 
 
-def heaviest_masks(rng: Random, table: Table, terms: TableTerms) -> dict[int, int]:
-    """One to three of the heaviest only."""
-    chosen = rng.sample(heavy_masks(terms.clients), rng.randint(1, 3))
-    return favouring(terms.clients - 1, chosen, table, terms)
+def ends_of_blocks(rng: Random, data: bytes, _claim: Claim, terms: TableTerms) -> dict[int, int]:
+    """What all clients together are worth in one to three blocks: the one that joins last gains it, or loses it."""
+    blocks = len(terms.sizes)
+    chosen = rng.sample(range(blocks, 2 * blocks), rng.randint(1, 3))
+    most = {entry: int(terms.sizes[entry - blocks]) for entry in chosen}
+    return {entry: 0 if 2 * data[entry] > most[entry] else most[entry] for entry in chosen}
 
 
 def fabricated(change: Change) -> Strategy:
@@ -109,29 +117,26 @@ def inflated(factor: int) -> Strategy:
 def ground(tries: int) -> Strategy:
     """The set of rankings, of so many that are not its own, under which the friend looks best; true counts."""
 
-    def claim(arena: Arena, _node: Node, answer: Estimated, _data: bytes) -> tuple[Estimated, bytes]:
-        terms, friend = terms_of(arena), arena.played.clients - 1
-        best: tuple[tuple[int, ...], dict[int, int]] | None = None
-        for _ in range(tries):
-            seed = arena.rng.randbytes(32)
-            sums, visited = walk(arena, seed, bytes(32), answer.rankings, terms)
-            if best is None or sums[friend] > best[0][friend]:
-                best = sums, visited
-        assert best is not None
-        return replace(answer, sums=best[0]), encode_sampled(best[1], terms.clients)
+    def claim(arena: Arena, node: Node, answer: Estimated, _data: bytes) -> tuple[Estimated, bytes]:
+        friend = arena.played.clients - 1
+        walks = [
+            walk(arena, node, Claim(arena.rng.randbytes(32), bytes(32), answer.rankings, exact=False))
+            for _ in range(tries)
+        ]
+        sums, data = max(walks, key=lambda walked: walked[0][friend])
+        return replace(answer, sums=sums), data
 
     return Strategy(claim=claim)
 
 
-def walk(
-    arena: Arena, seed: bytes, key: bytes, rankings: int, terms: TableTerms
-) -> tuple[tuple[int, ...], dict[int, int]]:
-    """Sums and counts of some rankings, with true counts."""
-    counts, clients = arena.played.counts, terms.clients
-    visited = [prefixes(ranking(seed, key, index, clients)) for index in range(rankings)]
-    masks = {mask: int(counts[mask]) for row in visited for mask in row}
-    table = encode_sampled(masks, clients)
-    return derive(table, Claim(seed, key, rankings, exact=False), terms).sums, masks
+def walk(arena: Arena, node: Node, claim: Claim) -> tuple[tuple[int, ...], bytes]:
+    """Sums and table of some rankings, with true counts."""
+    problem = arena.child(node)._problem(arena.task)
+    blocks = range(len(problem.partition))
+    walked = orders(claim.seed, claim.key, blocks, range(claim.rankings), problem.terms.clients)
+    empty, full = problem.walker.ends()
+    table = Table(empty.astype(np.uint8), full.astype(np.uint8), problem.walker.walk(blocks, walked))
+    return sums_of(table, claim), table.encode()
 
 
 # What is said -----------------------------------------------------------------------------------------------------
@@ -169,12 +174,12 @@ def _said_late(node: Node, note: RevealNote, reveal: Reveal) -> list[Message]:
 # What is said of others -------------------------------------------------------------------------------------------
 
 
-def any_mask(rng: Random, clients: int) -> tuple[int, ...]:
-    """A mask of anybody's table, called wrong."""
-    return (rng.randint(1, 2**clients - 1),)
+def any_entry(rng: Random, entries: int) -> tuple[int, ...]:
+    """A count of anybody's table, called wrong."""
+    return (rng.randrange(entries),)
 
 
-def no_mask(_rng: Random, _clients: int) -> tuple[int, ...]:
+def no_entry(_rng: Random, _entries: int) -> tuple[int, ...]:
     """An accomplice: whatever it sees is right."""
     return ()
 
@@ -187,14 +192,14 @@ STRATEGIES: dict[str, Strategy] = {
     "withheld reveal": Strategy(world="withhold reveal"),
     "withheld table": Strategy(world="withhold table"),
     "censoring proposer": Strategy(world="censor"),
-    "false frauds": Strategy(accuse=any_mask),
+    "false frauds": Strategy(accuse=any_entry),
     "t x 100": inflated(100),
     "t x 10^9": inflated(10**9),
     "ground rankings": ground(20),
     "sums that do not follow": Strategy(claim=wrong_sums),
-    "fabricated 1%": fabricated(some_masks(0.01)),
-    "fabricated 5%": fabricated(some_masks(0.05)),
-    "fabricated 10%": fabricated(some_masks(0.10)),
-    "fabricated 20%": fabricated(some_masks(0.20)),
-    "heaviest masks only": fabricated(heaviest_masks),
+    "fabricated 1%": fabricated(some_counts(0.01)),
+    "fabricated 5%": fabricated(some_counts(0.05)),
+    "fabricated 10%": fabricated(some_counts(0.10)),
+    "fabricated 20%": fabricated(some_counts(0.20)),
+    "ends of blocks only": fabricated(ends_of_blocks),
 }

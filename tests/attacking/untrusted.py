@@ -18,7 +18,7 @@ from rounds import model_json
 
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.weights import read_proxy, read_test, read_update
+from fedcoin_cli.learning.weights import read_test, read_update
 from ledger_store.errors import RoundFilesInvalid
 
 GIB = 2**30
@@ -39,7 +39,7 @@ def hostile() -> list[Hostile]:
     models = [Hostile(name, "model", _text(text)) for name, text in _models()]
     tensors = [
         Hostile(f"{name} ({part})", part, write)
-        for part in ("update", "test", "proxy")
+        for part in ("update", "test")
         for name, write in _tensors(part)
     ]
     return [*models, *tensors]
@@ -55,10 +55,8 @@ def refuse(attack: Hostile, path: Path) -> str | None:
                 _load(path)
             case "update":
                 read_update(path, spec, owner="client 1")
-            case "test":
-                read_test(path, spec)
             case _:
-                read_proxy(path, 3, 60, spec.classes)
+                read_test(path, spec)
     except RoundFilesInvalid as error:
         return error.message
     return None
@@ -175,9 +173,8 @@ def _text(text: str) -> Callable[[Path], object]:
 
 
 def _tensors(part: str) -> Iterator[tuple[str, Callable[[Path], object]]]:
-    name = {"update": "000", "test": "x", "proxy": "logits"}[part]
-    kind = {"update": "F32", "test": "F32", "proxy": "I32"}[part]
-    good: dict[str, Any] = {"dtype": kind, "shape": [2, 2], "data_offsets": [0, 16]}
+    name = {"update": "000", "test": "x"}[part]
+    good: dict[str, Any] = {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}
     for size in (2**31, 2**40, 2**62):
         promise = good | {"shape": [size // 4], "data_offsets": [0, size]}
         yield f"promises {size} bytes", _tensor({name: promise}, b"")

@@ -6,6 +6,8 @@ from attacking.gains import Bench, alone_exact, choosing_t, choosing_the_task, c
 from attacking.games import small_game
 from attacking.suite import PAPER, by_the_paper, pairs
 
+from fedcoin_cli.learning.mining.table import Claim, derive
+
 COIN = 10**6
 SHAPLEY, TRAIN = 200 * COIN, 700 * COIN
 
@@ -16,14 +18,16 @@ def bench() -> Bench:
 
 
 def test_what_the_bench_computes_is_what_miners_would(bench: Bench) -> None:
-    """Sums of many rankings come to the exact values of u − p: gains are measured on true estimates."""
-    sums = bench.sums(bytes(32), bytes(range(32)), 4_000)
-    assert np.abs(sums[-1] / 4_000 - bench.truth).max() < 0.5
+    """Sums of many rankings come to the exact values: gains are measured on true estimates, whose tables give them."""
+    sums = bench.sums(bytes(32), bytes(range(32)), 1_000)
+    assert np.abs(sums[-1] / 1_000 - bench.truth).max() < 0.2
+    claim = Claim(bytes(32), bytes(range(32)), 20, exact=False)
+    assert derive(bench.table(claim), claim, bench.terms) == tuple(sums[19])
 
 
 def test_false_tables_do_not_pay() -> None:
-    """Even where no honest miner evaluates the false masks and a partner looks away, more is lost than won."""
-    gain = false_tables(Bench(small_game(16)), 4, 1_000, 4, 8, step=6)
+    """Each false count moves as much as one can, and a partner looks away: more is lost than won."""
+    gain = false_tables(Bench(small_game(16)), 4, 1_000, 10, 8, step=16)
     assert gain.gained_micro < -SHAPLEY // 8
 
 

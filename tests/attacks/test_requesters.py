@@ -9,7 +9,7 @@ from ledger_store.chain import Tip
 
 
 def test_broken_round_files_stop_no_child() -> None:
-    """Damaged models, test sets, proxies and updates: each is refused, or can be mined to the end."""
+    """Damaged models, test sets and updates: each is refused, or can be mined to the end."""
     handed = broken_files(150)
     assert (handed.harm, handed.said) == (0, "")
     assert 75 < handed.refused < 150

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import socket
@@ -105,8 +106,8 @@ def test_an_edited_ledger(workspace: Workspace, maker: ChainMaker) -> None:
     assert said.code == 5
     assert (said.json["ok"], said.json["height"]) == (False, 1)
     assert [(one["code"], one["height"], one["line"]) for one in said.json["findings"]] == [("E201", 2, 3)]
-    assert said.err.startswith("error: ")
-    assert "hint: " in said.err
+    assert "E201" in json.loads(said.err)["error"]
+    assert json.loads(said.err)["hint"]
     assert "E201  height 2, line 3" in fedcoin("audit", folder=workspace.root).out
     assert path.read_bytes() == edited
 

@@ -76,6 +76,17 @@ def test_what_is_not_here_is_skipped_by_name(workspace: Workspace, made: Evidenc
     assert (data["recomputed"]["results"], data["recomputed"]["of_results"]) == (0, 1)
 
 
+def test_a_task_that_takes_too_long_is_left_and_told(workspace: Workspace) -> None:
+    """Never `ok` for what was not done: exit code 13, level 3, and how to look at that task alone."""
+    said = fedcoin("audit", "--level", "4", "--seconds", "0", folder=workspace.root)
+    assert said.code == 13
+    assert "audit ok: 3 blocks, to level 3 of the 4 asked for: 0 of 1 result could be recomputed" in said.out
+    assert "--from 3 --to 3 looks at it alone" in said.out
+    assert "--seconds N gives each task more time" in said.err
+    data = fedcoin("audit", "--all", "--seconds", "0", "--json", folder=workspace.root).json
+    assert (data["level"], data["recomputed"]["late"], data["recomputed"]["results"]) == (3, 1, 0)
+
+
 def test_a_false_count_is_exit_code_5(tmp_path: Path) -> None:
     """Code, height, line and table stand in the answer, in JSON, and in the report file."""
     bad = corrupted("E506", tmp_path)
@@ -99,7 +110,13 @@ def test_some_heights_only(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--all", "--sample", "3"), ("--all", "--level", "3"), ("--fetch", "--level", "2")]
+    "words",
+    [
+        ("--all", "--sample", "3"),
+        ("--all", "--level", "3"),
+        ("--fetch", "--level", "2"),
+        ("--seconds", "9", "--level", "3"),
+    ],
 )
 def test_options_that_contradict_each_other(workspace: Workspace, words: tuple[str, ...]) -> None:
     """Exit code 2: nothing is audited by half."""

@@ -139,7 +139,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
         assert fedcoin("audit", folder=net.root).code == 0
         filler.unlink()
         with program("node", "1", folder=net.root):
-            assert pay(net).code == 0
+            wait_until(lambda: pay(net).code == 0)
         assert ledger(net).startswith(left)
 
 

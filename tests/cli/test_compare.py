@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def test_a_fork_in_one_view_needs_no_evidence(tmp_path: Path) -> None:
         "two FINALs for different blocks in view 0 of height 4"
     ] * 3
     assert (fork["least"], fork["complete"]) == (2, True)
-    assert f"error: the ledgers fork at height {COMMON + 1}\n" in said.err
+    assert json.loads(said.err)["error"] == f"the ledgers fork at height {COMMON + 1}"
 
 
 def test_a_fork_across_views(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from fedcoin_cli.application.miner.crew import News
 from fedcoin_cli.application.requester.standing import MinerState
 from fedcoin_cli.cli.dashboard import BLOCKS, Dashboard
 from fedcoin_cli.cli.live_screen import Screen
-from fedcoin_cli.network.message import Standing
+from fedcoin_cli.network.message import Errors, Standing
 from ledger_store.transaction import Result
 
 IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
@@ -32,15 +32,20 @@ def drawn(dashboard: Dashboard) -> list[str]:
 
 
 def test_miners_at_work() -> None:
-    """A row a miner: height, peers, phase, rankings, coalitions, own error, time left; or why not."""
+    """A row a miner: height, peers, phase, rankings, coalitions, mining's own error, time left; or why not."""
     dashboard = Dashboard(3)
     walking = replace(
-        IDLE, phase="mining", rankings=1_200, evaluated=340, remaining_ms=4_400, error_micro=310_000
+        IDLE,
+        phase="mining",
+        rankings=1_200,
+        evaluated=340,
+        remaining_ms=4_400,
+        errors=Errors(1, 310_000, 2, 9_000_000),
     )
     exact = replace(IDLE, phase="mining", evaluated=300, total=1_023, remaining_ms=2_000)
     dashboard.stand([state(1, walking), state(2, exact), state(3, None), state(4, None, denied=True)])
     head, _, *rows = drawn(dashboard)
-    assert head == "2 of 4 miners up: 3 must be up"
+    assert head == "2 of 4 miners up: whether blocks become final cannot be told: 1 refuse the key that asks"
     assert rows[0].split() == ["miner-1", "7", "3", "mining", "1,200", "340", "0.31", "4", "s"]
     assert rows[1].split() == ["miner-2", "7", "3", "mining", "300", "of", "1,023", "2", "s", "████········"]
     assert rows[2].split() == ["miner-3", "down"]
@@ -70,7 +75,7 @@ def test_distances_come_after_the_reveals() -> None:
     task = settled_round(maker)
     end = maker.blocks[-1].transactions[-1]
     assert isinstance(end, Result)
-    report = report_of(maker.tip.state.tasks[task.id], maker.genesis, end)
+    report = report_of(maker.records[task.id], maker.genesis, end)
     dashboard = Dashboard(3)
     dashboard.stand([state(n, IDLE, address=miner) for n, miner in enumerate(maker.genesis.roster)])
     dashboard.hear(News(1, "task", {"task": task.id, "state": "CLOSED", "attempt": 1}))

@@ -21,7 +21,7 @@ def test_formats(workspace: Workspace, form: str) -> None:
 def test_one_object(workspace: Workspace, maker: ChainMaker) -> None:
     """With --json the answer on stdout is one object, so another format is refused; into a file it is not."""
     data = json.loads(fedcoin("export", "--format", "json", "--json", folder=workspace.root).out)
-    assert (data["schema"], data["entries"][0]["about"]) == (1, maker.genesis.id)
+    assert (data["schema"], data["entries"][0]["about"]) == (2, maker.genesis.id)
     assert fedcoin("export", "--format", "csv", "--json", folder=workspace.root).code == 2
 
 
@@ -30,3 +30,19 @@ def test_a_place_that_is_none(workspace: Workspace) -> None:
     said = fedcoin("export", "-o", "nowhere/books", folder=workspace.root)
     assert (said.code, said.out) == (12, "")
     assert "nowhere/books" in said.err
+
+
+def test_one_partys_book_of_a_period(workspace: Workspace) -> None:
+    """--account takes one party's entries by name or the beginning of its address, --from and --to some days'."""
+    root = workspace.root
+    rows = fedcoin("export", "--account", "client-001", folder=root).out.splitlines()[1:]
+    assert [row.split(",")[2] for row in rows] == ["settled", "settled", "transfer", "transfer"]
+    assert {row.split(",")[5] for row in rows} == {"client-001"}
+    later = fedcoin(
+        "export", "--account", "client-001", "--from", "2023-11-15", folder=root
+    ).out.splitlines()[1:]
+    assert [row.split(",")[2] for row in later] == ["opening balances"] * 2
+    day = ("--from", "2023-11-14", "--to", "2023-11-14")
+    assert fedcoin("export", *day, folder=root).out == fedcoin("export", folder=root).out
+    assert fedcoin("export", "--to", "2023-11-13", folder=root).code == 11
+    assert fedcoin("export", "--from", "yesterday", folder=root).code == 2

@@ -33,3 +33,17 @@ def test_only_one_account(workspace: Workspace) -> None:
         data = fedcoin("log", "--account", who, "--json", folder=root).json
         assert [block["height"] for block in data["blocks"]] == heights, who
     assert fedcoin("log", "--account", "nobody", folder=root).code == 11
+
+
+def test_a_log_tells_what_a_command_needs(workspace: Workspace) -> None:
+    """Each line names the id that `show` takes, in JSON with names beside addresses."""
+    said = fedcoin("log", folder=workspace.root).out
+    blocks = fedcoin("log", "--json", folder=workspace.root).json["blocks"]
+    task, close, result, transfer = (one for block in blocks for one in block["transactions"])
+    assert (task["price"], task["clients"], task["sender_name"]) == ("10.000000", 3, "requester")
+    assert close["task"] == result["task"] == task["id"] == task["task"]
+    assert (result["state"], result["winner_name"]) == ("SETTLED", "miner-1")
+    assert (transfer["amount"], transfer["to_name"]) == ("5.000000", "client-001")
+    for one in (task, transfer):
+        assert one["id"][:16] in said
+        assert fedcoin("show", one["id"][:16], folder=workspace.root).code == 0

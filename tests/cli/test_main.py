@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -77,8 +78,33 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("words", [("balance", "-C", "nowhere"), ("config", "show", "-C", "nowhere")])
+def test_words_that_nobody_can_hear_change_no_exit_code(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """The place of stderr is full, or can only be read: the code is still that of what went wrong."""
+    for place, mode in (("/dev/full", os.O_WRONLY), ("/dev/null", os.O_RDONLY)):
+        unwritable = os.open(place, mode)
+        done = subprocess.run(
+            [PROGRAM, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=unwritable, check=False
+        )
+        os.close(unwritable)
+        assert (done.returncode, done.stdout) == (4, b"")
+
+
 def test_the_exit_code_is_returned(tmp_path: Path) -> None:
     """`main` returns what the shell gets."""
     assert main(["--version"]) == 0
     assert main(["nothing"]) == 2
     assert main(["config", "show", "-C", str(tmp_path)]) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("balance", "nobody"), 4), (("balance", "--at", "x"), 2), (("log", "none"), 11)]
+)
+def test_errors_as_json(arguments: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    """With --json an error is one object on stderr, whether the command ran or not, and stdout stays empty."""
+    said = fedcoin(*arguments, "--json", folder=tmp_path)
+    told = json.loads(said.err)
+    assert (said.code, said.out, told["exit_code"]) == (code, "", code)
+    assert told["schema"] == 1
+    assert told["error"]
+    assert told["hint"]

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -85,17 +86,31 @@ def test_a_miner_that_cannot_start(tmp_path: Path) -> None:
         wait_until(lambda: not processes_in(workspace.root))
 
 
+def test_a_miner_runs_one_way_at_a_time(tmp_path: Path) -> None:
+    """Who asks for containers beside miners that run as processes is told so, and how to go on; nothing is started."""
+    with workspace_of(tmp_path / "net", 2, *FEW) as workspace:
+        assert fedcoin("mine", "--detach", "--replicas", "1", folder=workspace.root).code == 0
+        said = fedcoin("mine", "--via", "docker", "--detach", folder=workspace.root)
+        assert said.code == 10
+        assert "error: miner 1 runs as a process already\n" in said.err
+        assert "fedcoin mine --via process --detach" in said.err
+        assert not workspace.contained.exists()
+
+
 def test_a_mining_process_that_cannot_start(tmp_path: Path) -> None:
     """When a miner's mining process ends (here NumPy is broken) that is exit code 8, naming the log that tells why."""
     broken = tmp_path / "broken" / "numpy"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('this NumPy is broken')")
     with workspace_of(tmp_path / "net", 1, *FEW) as workspace:
-        said = fedcoin("mine", "--detach", folder=workspace.root, PYTHONPATH=str(broken.parent))
+        path = os.pathsep.join([str(broken.parent), os.environ.get("PYTHONPATH", "")])
+        said = fedcoin("mine", "--detach", folder=workspace.root, PYTHONPATH=path)
         assert said.code == 8
         assert "error: miner 1: its mining process does not start\n" in said.err
-        assert str(workspace.miner(1).log) in said.err
-        assert "this NumPy is broken" in workspace.miner(1).log.read_text()
+        words = workspace.miner(1).log.with_name("node.out")
+        assert str(words) in said.err
+        assert "this NumPy is broken" in words.read_text()
+        assert all(map(json.loads, workspace.miner(1).log.read_text().splitlines()))
         assert not runtime_of(workspace).alive(1)
 
 

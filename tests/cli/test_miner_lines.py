@@ -1,11 +1,15 @@
+from dataclasses import replace
+
 import pytest
 
 from fedcoin_cli.application.miner.crew import News
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.miner_lines import MinerLines
+from fedcoin_cli.network.message import Errors
 
 TASK = "ab" * 32
 CHECKED = {"task": TASK, "miner": "cd" * 32, "follows": True, "wrong": []}
+ERRORS = Errors(31_000, 1_250_000, 1_200_000, 9_000_000)
 NAMES = Names({"miner-3": "cd" * 32})
 
 
@@ -20,12 +24,26 @@ def text(news: News) -> str | None:
     [
         ("started", {"port": 7460, "height": 3}, "started  port 7460, height 3"),
         ("ready", {"engine": "tensorflow"}, "ready  tensorflow"),
-        ("mined", {"rankings": 4, "evaluated": 20, "total": 0}, "mining  4 rankings, 20 coalitions"),
-        ("mined", {"rankings": 4, "evaluated": 20, "total": 1023}, "mining  20 of 1023 coalitions"),
+        ("mined", {"rankings": 4, "evaluated": 0, "total": 0, "errors": None}, "mining  4 rankings"),
         (
             "mined",
-            {"rankings": 40, "evaluated": 200, "total": 0, "error_micro": 1_250_000},
-            "mining  40 rankings, 200 coalitions, payments' standard errors ≤ 1.25",
+            {"rankings": 4, "evaluated": 20, "total": 1023, "errors": None},
+            "mining  20 of 1023 coalitions",
+        ),
+        (
+            "mined",
+            {"rankings": 40, "evaluated": 0, "total": 0, "errors": ERRORS.to_json()},
+            "mining  40 rankings, payments ± 1.25 by mining, ± 9.0 by the test set",
+        ),
+        (
+            "mined",
+            {
+                "rankings": 40,
+                "evaluated": 0,
+                "total": 0,
+                "errors": replace(ERRORS, payments_micro=None).to_json(),
+            },
+            "mining  40 rankings, values ± 0.031 pp by mining, ± 1.2 pp by the test set",
         ),
         ("estimated", {"rankings": 7, "exact": False}, "estimated  7 rankings"),
         ("estimated", {"rankings": 7, "exact": True}, "estimated  exact values"),
@@ -52,6 +70,7 @@ def test_what_all_say_is_said_once() -> None:
         lines.line(News(miner, kind, details))
         for kind, details in (
             ("inspected", {"task": TASK, "error": None}),
+            ("counting", {"task": TASK, "attempt": 1, "engine": "C kernel, 2 threads"}),
             ("block", {"height": 2, "transactions": ["transfer", "task"]}),
             ("task", state),
             ("checked", CHECKED),
@@ -59,9 +78,10 @@ def test_what_all_say_is_said_once() -> None:
         )
         for miner in (1, 2, 3)
     ]
-    assert said[1::3] == said[2::3] == [None] * 5
+    assert said[1::3] == said[2::3] == [None] * 6
     assert [line[10:] for line in said[::3] if line is not None] == [
         "task abababababab  its files are good",
+        "task abababababab  is mined with C kernel, 2 threads",
         "block 2  transfer, task",
         "task abababababab  closed, attempt 1",
         "task abababababab  the table of miner-3 is right",
@@ -72,7 +92,7 @@ def test_what_all_say_is_said_once() -> None:
 def test_progress_comes_now_and_then() -> None:
     """A miner's mining is shown every five seconds, each miner's on its own."""
     lines = MinerLines(NAMES)
-    mined = {"rankings": 4, "evaluated": 20, "total": 0}
+    mined = {"rankings": 4, "evaluated": 20, "total": 0, "errors": None}
     said = [
         (time_s, miner)
         for time_s in (100.0, 102.0, 105.0, 106.0, 111.0)

@@ -104,7 +104,7 @@ def test_what_a_terminal_would_obey_is_shown(capsys: pytest.CaptureFixture[str],
     output.answer({}, [hostile])
     for say in (output.note, output.detail, output.warn):
         say(hostile)
-    output.complain("no", hostile, hostile)
+    output.complain(ExitCode.USAGE, "no", hostile, hostile)
     said = capsys.readouterr()
     shown = hostile.encode("unicode_escape").decode()
     assert said.out == f"{shown}\n"

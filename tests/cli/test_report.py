@@ -1,3 +1,4 @@
+import json
 import re
 from decimal import Decimal
 from operator import attrgetter
@@ -13,9 +14,9 @@ from shell import fedcoin
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.reasons.overview import Overview, overview
 from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.cli.certainty_lines import both_errors
 from fedcoin_cli.cli.report_page import page
 from fedcoin_cli.cli.svg import Scale
-from fedcoin_cli.consensus.estimate import no_proxy
 from fedcoin_cli.contract.settlement import settle
 
 HTML, SVG = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/2000/svg}"
@@ -100,11 +101,12 @@ def test_bars_say_what_the_ledger_says(view: Overview, made: MinedRound) -> None
     for one, width, value in zip(drawn, widths, values.values(), strict=True):
         assert width == pytest.approx(scale * float(abs(value)), abs=0.02)
         assert (one.get("class") == "loss") == (value < 0)
-    assert picture.errors_pp is not None
-    assert picture.from_tables
+    assert picture.certainty is not None
+    assert picture.certainty.mining
+    errors = [float(error) for error in both_errors(picture.report, picture.certainty)]
     whiskers = [re.match(r"M(\S+) \S+?H(\S+?)M", one.get("d", "")) for one in marks(root, "path", "whisker")]
     assert len(whiskers) == 5
-    for whisker, error in zip(whiskers, picture.errors_pp, strict=True):
+    for whisker, error in zip(whiskers, errors, strict=True):
         assert whisker is not None
         assert float(whisker[2]) - float(whisker[1]) == pytest.approx(4 * error * scale, abs=0.05)
 
@@ -132,7 +134,7 @@ def test_without_tables(tmp_path: Path) -> None:
         view = overview(books, made.workspace, (), 5)
     text = page(view, Names.of(made.workspace))
     assert view.pictures[0].walks == {}
-    assert "tables tell more" in text
+    assert "by how far apart the miners are" in text
     assert 'class="winner-line"' not in text
 
 
@@ -173,8 +175,8 @@ def test_values_that_no_score_can_be(tmp_path: Path) -> None:
         (maker.reveal(task, 1, miner, sums=far) for miner in maker.miners), key=attrgetter("miner")
     )
     maker.add(maker.close(task, reveals))
-    record = maker.tip.state.tasks[task.id]
-    maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, (), no_proxy(task.clients))))
+    record = maker.records[task.id]
+    maker.add(maker.result(task, reveals, settle(record, maker.genesis, reveals, ())))
     workspace = place(tmp_path / "workspace", maker)
     said = fedcoin("report", "-o", "page.html", folder=workspace.root)
     assert said.code == 0, said.err
@@ -201,3 +203,46 @@ def test_names_are_words(view: Overview, made: MinedRound) -> None:
 def test_ticks_are_round(scale: Scale, expected: list[float]) -> None:
     """Axes are labelled at few round values, all of them within the scale."""
     assert scale.ticks() == pytest.approx(expected)
+
+
+def test_convergence_as_numbers(made: MinedRound, view: Overview) -> None:
+    """--convergence writes the very points of the figure, so that anybody can draw them otherwise."""
+    root = made.workspace.root
+    said = fedcoin("report", "-o", "d.html", "--convergence", "walks.csv", folder=root)
+    assert said.code == 0, said.err
+    header, *rows = (root / "walks.csv").read_text().splitlines()
+    assert header == "task,miner,rankings,distance_pp"
+    points = [point for picture in view.pictures for walk in picture.walks.values() for point in walk]
+    assert points
+    told = [(int(row.split(",")[2]), float(row.split(",")[3])) for row in rows]
+    assert [rankings for rankings, _ in told] == [rankings for rankings, _ in points]
+    assert [distance for _, distance in told] == pytest.approx([distance for _, distance in points], abs=1e-8)
+
+
+def test_lines_are_named_and_no_axis_goes_beyond_the_head(view: Overview) -> None:
+    """Every balance has its line's name at its end, lines of one kind differ, and no block is drawn that is none."""
+    figures = list(tree(page(view, Names({}))).iter(f"{SVG}svg"))[-2:]
+    words = [one.text or "" for figure in figures for one in figure.iter(f"{SVG}text")]
+    for series in view.balances:
+        assert any(series.account[:16] in word for word in words)
+    ticks = [int(word) for word in words if word.isdecimal()]
+    assert view.height in ticks
+    drawn = [one.get("class") or "" for figure in figures for one in figure.iter(f"{SVG}path")]
+    dashes = [kind for kind in drawn if kind.startswith("client-line")]
+    assert len(set(dashes)) == min(len(dashes), 4) > 1
+    assert "equal shares" in page(view, Names({}))
+
+
+def test_a_report_tells_the_recipe(made: MinedRound, tmp_path: Path) -> None:
+    """Where the round that became the task is kept with its recipe, the page says how, as text."""
+    updates = [{"digest": update.digest} for update in made.task.updates]
+    folder = made.workspace.rounds / "7"
+    folder.mkdir(parents=True)
+    recipe = {"command": "fedcoin train <b>--seed 3</b>", "versions": {"keras": "3"}}
+    (folder / "round.json").write_text(
+        json.dumps({"updates": updates, "test": made.task.test, "recipe": recipe})
+    )
+    assert fedcoin("report", "-o", str(tmp_path / "e.html"), folder=made.workspace.root).code == 0
+    assert (
+        "fedcoin train &lt;b&gt;--seed 3&lt;/b&gt;</code> with keras 3" in (tmp_path / "e.html").read_text()
+    )

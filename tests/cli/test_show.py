@@ -12,7 +12,7 @@ from ledger_store.transaction import Transfer
 
 
 def task_of(maker: ChainMaker) -> str:
-    return next(iter(maker.tip.state.tasks))
+    return next(iter(maker.records))
 
 
 def test_a_task(workspace: Workspace, maker: ChainMaker) -> None:
@@ -20,11 +20,22 @@ def test_a_task(workspace: Workspace, maker: ChainMaker) -> None:
     task = task_of(maker)
     data = fedcoin("show", task[:10], "--json", folder=workspace.root).json
     assert (data["task"], data["state"], data["height"]) == (task, "SETTLED", 3)
-    assert data["shapley"] == ["1.000000", "1.010000", "1.020000"]
-    assert len(data["payments"]) == len(data["clients"]) == 3
+    clients = [(one["client_name"], one["shapley"]) for one in data["clients"]]
+    assert clients == [("client-001", "1.000000"), ("client-002", "1.010000"), ("client-003", "1.020000")]
+    assert (data["price"], data["difficulty"], data["winner_name"]) == ("10.000000", "1.500000", "miner-1")
+    assert {one["miner_name"] for one in data["miners"]} == {"miner-1", "miner-2"}
     assert {one["miner"] for one in data["miners"]} == set(maker.genesis.roster)
     said = fedcoin("show", task, folder=workspace.root).out
-    for words in ("client-003", "1.020000", "server (FL server)", "total", "3.030000", "10.0", "winner"):
+    for words in (
+        "client-003",
+        "1.020000",
+        "server (FL server)",
+        "total",
+        "3.030000",
+        "10.0",
+        "winner",
+        "2 miners tie",
+    ):
         assert words in said
 
 
@@ -53,7 +64,10 @@ def test_a_block(workspace: Workspace, maker: ChainMaker, by_height: bool) -> No
     assert data["certified_by"] == list(maker.genesis.roster)
     said = fedcoin("show", which, folder=workspace.root).out
     assert block.header.parent in said
-    assert "transfer 5.0  requester → client-001" in said
+    transfer = data["transactions"][0]
+    assert f"transfer {transfer['id'][:16]}  5.0  requester → client-001" in said
+    assert fedcoin("show", transfer["id"], "--json", folder=workspace.root).json["height"] == 4
+    assert data["names"][transfer["to"]] == "client-001"
 
 
 def test_a_transaction(workspace: Workspace, maker: ChainMaker) -> None:
@@ -103,4 +117,4 @@ def test_values_have_bars_and_an_error(workspace: Workspace, maker: ChainMaker) 
     assert [row.count("█") for row in rows] == [24, 24, 24]
     error = fedcoin("show", task_of(maker)[:10], "--json", folder=workspace.root).json["standard_error"]
     assert error == "0.000000"
-    assert f"standard error of an SV ± {error} pp" in said.out
+    assert f"standard error of mining: SVs ± {error} pp" in said.out

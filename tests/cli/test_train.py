@@ -1,9 +1,14 @@
 import json
+import os
+import shlex
+import signal
 from pathlib import Path
 
 import pytest
 from chains import ChainMaker
+from live import program, wait_until
 from places import place
+from rounds import make_round
 from shell import fedcoin
 
 from fedcoin_cli.application.rounds.files import read_round
@@ -58,7 +63,7 @@ def test_a_round_of_another_model(quiet: Workspace, tmp_path: Path) -> None:
     assert isinstance(first, Conv)
     assert (first.shape, first.filters) == ((8, 8, 1), 4)
     assert len(read_round(folder, quiet.genesis()).updates) == 2
-    assert said.json["examples"] == pytest.approx([350, 1050], abs=10)
+    assert [client["images"] for client in said.json["clients"]] == pytest.approx([350, 1050], abs=10)
 
 
 @pytest.mark.parametrize(("shape", "units"), [([9, 8, 1], 10), ([8, 8, 1], 9)])
@@ -69,4 +74,70 @@ def test_a_model_that_does_not_fit(shape: list[int], units: int, quiet: Workspac
     assert said.code == 3, said.err
     assert "hint:" in said.err
     # Nothing is left that would count as the newest round.
+    assert not list(quiet.rounds.iterdir())
+
+
+def test_a_round_tells_how_it_was_made(quiet: Workspace) -> None:
+    """round.json and --json hold the whole recipe, and the command in it makes the same bytes again."""
+    options = ("--clients", "3", "--epochs", "2", "--split", "dirichlet:0.5", "--rate", "0.05", "--seed", "4")
+    said = fedcoin("train", *options, "--json", folder=quiet.root)
+    assert said.code == 0, said.err
+    recipe = json.loads((Path(said.json["round"]) / "round.json").read_text())["recipe"]
+    assert {name: said.json[name] for name in recipe} == recipe
+    assert (recipe["seed"], recipe["epochs"], recipe["rate"], recipe["batch"]) == (4, 2, 0.05, 8)
+    assert (recipe["dataset"]["name"], recipe["split"], recipe["start"]) == ("digits", "dirichlet:0.5", None)
+    assert {"fedcoin", "keras", "numpy", "python"} <= recipe["versions"].keys()
+    for client in recipe["clients"]:
+        assert sum(client["labels"].values()) == client["images"]
+    assert sum(client["images"] for client in recipe["clients"]) == recipe["dataset"]["training_images"]
+    program_name, *words = shlex.split(recipe["command"])
+    assert program_name == "fedcoin"
+    again = fedcoin(*words, "--json", folder=quiet.root)
+    one, two = (read_round(Path(each.json["round"]), quiet.genesis()) for each in (said, again))
+    assert one.folder != two.folder
+    assert [update.digest for update in one.updates] == [update.digest for update in two.updates]
+
+
+def test_the_next_round_starts_from_the_model_of_the_last(quiet: Workspace) -> None:
+    """`model aggregate` writes what all clients make together; a round that starts from it begins with it."""
+    for options in (
+        ("--clients", "2", "--epochs", "2"),
+        ("--clients", "2", "--epochs", "1", "--rate", "1e-9"),
+    ):
+        start = () if options[3] == "2" else ("--start", str(quiet.rounds / "1" / "aggregate.safetensors"))
+        assert fedcoin("train", *options, *start, folder=quiet.root).code == 0
+        if not start:
+            said = fedcoin("model", "aggregate", "--json", folder=quiet.root)
+            assert said.code == 0, said.err
+            assert Path(said.json["file"]) == quiet.rounds / "1" / "aggregate.safetensors"
+    kept = fedcoin("model", "aggregate", "--clients", "2", "--json", folder=quiet.root)
+    assert (kept.json["clients"], kept.json["right"]) == ([2], said.json["right"])
+    assert fedcoin("model", "aggregate", "--clients", "3", folder=quiet.root).code == 11
+    assert fedcoin("model", "aggregate", "--clients", "one", folder=quiet.root).code == 2
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_round_is_none(how: signal.Signals, quiet: Workspace) -> None:
+    """Whether it is asked to stop or killed, `train` leaves nothing that counts as the newest round."""
+    whole = make_round(quiet)
+    with program("train", "--clients", "2", "--epochs", "1000", folder=quiet.root) as training:
+        wait_until((quiet.rounds / "2").is_dir)
+        os.kill(training.pid, how)
+        training.communicate(timeout=60)
+    assert quiet.latest_round() == whole
+    assert (quiet.rounds / "2").exists() == (how is signal.SIGKILL)
+
+
+def test_what_is_wrong_is_said_before_tensorflow_is_loaded(quiet: Workspace, tmp_path: Path) -> None:
+    """A model that is refused, too few images or labels, an unknown split: told where Keras cannot be loaded."""
+    (tmp_path / "cnn.json").write_text(described([8, 8, 1], 9))
+    (tmp_path / "bad.json").write_text("{}")
+    for options, code in (
+        (("--model", str(tmp_path / "bad.json")), 13),
+        (("--model", str(tmp_path / "cnn.json")), 3),
+        (("--clients", "1000", "--set", "task.clients=1000", "--dataset", "none.npz"), 11),
+        (("--split", "none"), 3),
+    ):
+        said = fedcoin("train", *options, folder=quiet.root, KERAS_BACKEND="none")
+        assert said.code == code, said.err
     assert not list(quiet.rounds.iterdir())

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from chains import ChainMaker
 from shell import PROGRAM, fedcoin
 
@@ -10,7 +11,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 
 def names(maker: ChainMaker) -> tuple[str, str]:
     """The ids of the task and of the transfer."""
-    return next(iter(maker.tip.state.tasks)), str(getattr(maker.blocks[3].transactions[0], "id", ""))
+    return next(iter(maker.records)), str(getattr(maker.blocks[3].transactions[0], "id", ""))
 
 
 def test_a_settlement_is_proven_elsewhere(workspace: Workspace, maker: ChainMaker, tmp_path: Path) -> None:
@@ -25,8 +26,8 @@ def test_a_settlement_is_proven_elsewhere(workspace: Workspace, maker: ChainMake
     assert said.code == 0, said.err
     data = said.json
     shown = fedcoin("show", task, "--json", folder=workspace.root).json
-    assert [one["amount"] for one in data["payments"][:3]] == shown["payments"]
-    assert [one["to"] for one in data["payments"][:3]] == shown["clients"]
+    assert [one["amount"] for one in data["payments"][:3]] == [one["paid"] for one in shown["clients"]]
+    assert [one["to"] for one in data["payments"][:3]] == [one["client"] for one in shown["clients"]]
     assert "2 of the 2 miners" in data["proven"]
     assert len(data["not_proven"]) == 3
 
@@ -68,3 +69,20 @@ def test_a_verifier_needs_no_arrays() -> None:
     """What verifies a proof loads neither NumPy nor sockets: it runs wherever PyNaCl does."""
     code = "import sys; import ledger_store.inclusion; sys.exit(bool({'numpy', 'zmq'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", [("audit", "miners/1"), ("verify", "proof.json")])
+@pytest.mark.parametrize("given", ["ab12cd", "AB" * 32, "x" * 64, ""])
+def test_half_an_id_names_no_network(workspace: Workspace, command: tuple[str, ...], given: str) -> None:
+    """A genesis id that is none is a mistake of the command line, and no finding about a ledger or proof."""
+    said = fedcoin(*command, "--genesis", given, folder=workspace.root)
+    assert said.code == 2
+    assert "--genesis takes a whole id, 64 lower-case hex digits" in said.err
+
+
+def test_verify_says_what_it_needs(tmp_path: Path) -> None:
+    """Where no workspace tells which network is meant, the option that does is named."""
+    said = fedcoin("verify", "proof.json", folder=tmp_path)
+    assert said.code == 4
+    assert "which network is meant?" in said.err
+    assert "--genesis ID" in said.err

@@ -1,12 +1,11 @@
-"""Accusations in an attempt, one by one: whose, of whom, of which mask, and what is said again."""
+"""Accusations in an attempt, one by one: whose, of whom, of which entry, and what is said again."""
 
 from dataclasses import replace
 
 import pytest
 from rule_traces import CLOSED_MS, Attempted
 
-from fedcoin_cli.consensus.estimate import no_proxy
-from fedcoin_cli.consensus.posap import CheckMask, CheckTable, Frozen, Persist, Posap, Send
+from fedcoin_cli.consensus.posap import CheckEntry, CheckTable, Frozen, Persist, Send
 from fedcoin_cli.network.message import RevealNote
 from ledger_store.transaction import FraudMark, Result
 
@@ -21,37 +20,62 @@ def holding(clients: int = 3, *, observes: bool = False) -> Attempted:
 def result(attempted: Attempted, *frauds: tuple[int, int], attempt: int = 1) -> Result:
     """With the reveals of miners 0 to 2; its outcome is not this machine's business."""
     reveals = sorted((attempted.reveal(miner) for miner in range(3)), key=lambda one: one.miner)
-    marks = [FraudMark(attempted.roster[miner], mask) for miner, mask in frauds]
-    proxy, outcome = no_proxy(attempted.clients), attempted.maker.failed(attempted.task, "OPEN")
-    whole = (tuple(reveals), tuple(marks), proxy.sums, proxy.denominator, outcome)
-    return Result(attempted.task.id, attempt, *whole)
+    marks = [FraudMark(attempted.roster[miner], entry) for miner, entry in frauds]
+    outcome = attempted.maker.failed(attempted.task, "OPEN")
+    return Result(attempted.task.id, attempt, tuple(reveals), tuple(marks), outcome)
 
 
 @pytest.mark.parametrize(
-    ("clients", "mask"), [(3, 1), (3, 7), (5, 0x10), (8, 0x80), (9, 0x100), (16, 0x8000), (17, 0x10000)]
+    ("clients", "exact", "entries"),
+    [(2, False, 63 * 12), (3, False, 63 * 22), (3, True, 7), (17, True, 2**17 - 1)],
 )
-def test_every_coalition_can_be_named(clients: int, mask: int) -> None:
-    """The first and the last mask, of as many bytes as the clients take: each is looked at as it was written."""
-    attempted = holding(clients)
-    effects = attempted.machine.receive(attempted.accusation(by=3, against=1, mask=mask))
-    assert effects == [CheckMask(attempted.reveal(1), mask)]
+def test_every_entry_can_be_named_and_no_other(clients: int, exact: bool, entries: int) -> None:
+    """63 blocks, each 2 + 10·(K − 1) counts, or every coalition: the first and the last are looked at.
+
+    Who names one behind the last has accused falsely: nobody looks at anything for it, and nobody hears it again.
+    """
+    attempted = Attempted(clients, most=10).closed(0, 1, 2, exact=exact)
+    attempted.held(0, 1, 2, exact=exact)
+    machine, accused = attempted.machine, attempted.reveal(1, exact=exact)
+    assert machine.receive(attempted.accusation(by=2, against=1, entry=0)) == [CheckEntry(accused, 0)]
+    last = attempted.accusation(by=3, against=1, entry=entries - 1)
+    assert machine.receive(last) == [CheckEntry(accused, entries - 1)]
+    machine.entry_checked(accused.miner, 0, False)
+    machine.entry_checked(accused.miner, entries - 1, False)
+    attempted = Attempted(clients, most=10).closed(0, 1, 2, exact=exact)
+    attempted.held(0, 1, 2, exact=exact)
+    machine = attempted.machine
+    assert machine.receive(attempted.accusation(by=3, against=1, entry=entries)) == []
+    assert machine.due_result() is not None
+    assert machine.receive(attempted.accusation(by=3, against=2, entry=0)) == []
 
 
-@pytest.mark.parametrize("mask", ["5", "005", "00", "08", "ff"])
-def test_what_names_no_coalition_is_ignored(mask: str) -> None:
-    """Too short, too long, nobody, or with clients that there are not."""
+def test_an_entry_behind_the_last_is_not_looked_at_when_the_table_comes() -> None:
+    """It was named before the table was here; the accuser is not heard again, and no result waits for it."""
+    attempted = Attempted().closed(0, 1, 2)
+    attempted.held(0, 2)
+    machine = attempted.machine
+    assert machine.receive(attempted.accusation(by=3, against=1, entry=10**6)) == []
+    attempted.said(1)
+    assert machine.checked(attempted.reveal(1), True, ()) == []
+    assert machine.due_result() is not None
+    assert machine.receive(attempted.accusation(by=3, against=1)) == []
+
+
+def test_a_result_that_names_an_entry_behind_the_last_gets_no_vote() -> None:
+    """Nothing is recomputed for it either."""
     attempted = holding()
-    note = replace(attempted.accusation(by=3, against=1), mask=mask)
-    signature = attempted.maker.miners[3].sign("fraud", attempted.maker.genesis.id, note.terms())
-    assert attempted.machine.receive(replace(note, signature=signature)) == []
+    named = result(attempted, (1, 10**6))
+    assert attempted.machine.consider(named) == []
+    assert not attempted.machine.accepts_result(named)
 
 
 def test_an_accepted_accusation_is_passed_on_and_said_again() -> None:
-    """Once when its mask turned out wrong, and at every standstill after that."""
+    """Once when its count turned out wrong, and at every standstill after that."""
     attempted = holding()
     note = attempted.accusation(by=3, against=1)
     attempted.machine.receive(note)
-    assert attempted.machine.mask_checked(attempted.roster[1], 5, True) == [Send(note)]
+    assert attempted.machine.entry_checked(attempted.roster[1], 5, True) == [Send(note)]
     assert attempted.machine.standstill().count(Send(note)) == 1
 
 
@@ -60,50 +84,50 @@ def test_one_accuser_counts_once_for_each_accused() -> None:
     attempted = holding()
     machine = attempted.machine
     machine.receive(attempted.accusation(by=3, against=1))
-    assert machine.receive(attempted.accusation(by=3, against=1, mask=3)) == []
-    machine.mask_checked(attempted.roster[1], 5, True)
-    assert machine.receive(attempted.accusation(by=3, against=1, mask=3)) == []
-    asked = machine.receive(attempted.accusation(by=2, against=1, mask=3))
-    assert asked == [CheckMask(attempted.reveal(1), 3)]
-    assert machine.receive(attempted.accusation(by=3, against=2)) == [CheckMask(attempted.reveal(2), 5)]
+    assert machine.receive(attempted.accusation(by=3, against=1, entry=3)) == []
+    machine.entry_checked(attempted.roster[1], 5, True)
+    assert machine.receive(attempted.accusation(by=3, against=1, entry=3)) == []
+    asked = machine.receive(attempted.accusation(by=2, against=1, entry=3))
+    assert asked == [CheckEntry(attempted.reveal(1), 3)]
+    assert machine.receive(attempted.accusation(by=3, against=2)) == [CheckEntry(attempted.reveal(2), 5)]
 
 
 def test_what_a_result_taught_needs_no_second_look() -> None:
-    """A proposed result named a false mask; who accuses of it afterwards is believed at once and passed on."""
+    """A proposed result named a false count; who accuses of it afterwards is believed at once and passed on."""
     attempted = holding()
     machine, note = attempted.machine, attempted.accusation(by=3, against=1)
-    assert machine.consider(result(attempted, (1, 5))) == [CheckMask(attempted.reveal(1), 5)]
-    assert machine.mask_checked(attempted.roster[1], 5, True) == []
+    assert machine.consider(result(attempted, (1, 5))) == [CheckEntry(attempted.reveal(1), 5)]
+    assert machine.entry_checked(attempted.roster[1], 5, True) == []
     assert machine.receive(note) == [Send(note)]
     assert Send(note) in machine.standstill()
 
 
 def test_who_accuses_of_what_was_found_right_is_heard_no_more() -> None:
-    """A proposed result named a mask that is right; whoever accuses of it afterwards has lied."""
+    """A proposed result named a count that is right; whoever accuses of it afterwards has lied."""
     attempted = holding()
     machine = attempted.machine
     machine.consider(result(attempted, (1, 5)))
-    machine.mask_checked(attempted.roster[1], 5, False)
+    machine.entry_checked(attempted.roster[1], 5, False)
     assert machine.receive(attempted.accusation(by=3, against=1)) == []
     assert machine.receive(attempted.accusation(by=3, against=2)) == []
-    assert machine.receive(attempted.accusation(by=2, against=1, mask=3)) == [
-        CheckMask(attempted.reveal(1), 3)
+    assert machine.receive(attempted.accusation(by=2, against=1, entry=3)) == [
+        CheckEntry(attempted.reveal(1), 3)
     ]
 
 
 def test_what_i_raise_i_say_again_and_believe_of_others() -> None:
-    """Own wrong mask: sent, said again, and no reason to doubt others who name it."""
+    """Own wrong entry: sent, said again, and no reason to doubt others who name it."""
     attempted = Attempted().closed(0, 1, 2)
     machine = attempted.machine
     attempted.said(1)
     sent = machine.checked(attempted.reveal(1), True, (6, 5))
-    own = attempted.accusation(by=0, against=1, mask=5)
+    own = attempted.accusation(by=0, against=1, entry=5)
     assert sent == [Send(own)]
     revealed = [RevealNote(attempted.task.id, 1, attempted.reveal(miner)) for miner in (0, 1)]
     assert machine.standstill() == [*map(Send, revealed), Send(own)]
     assert machine.receive(attempted.accusation(by=3, against=1)) == []
     attempted.held(2)
-    assert machine.receive(attempted.accusation(by=3, against=2)) == [CheckMask(attempted.reveal(2), 5)]
+    assert machine.receive(attempted.accusation(by=3, against=2)) == [CheckEntry(attempted.reveal(2), 5)]
 
 
 def test_an_observer_accuses_nobody() -> None:
@@ -120,8 +144,8 @@ def test_an_answer_that_nobody_waits_for_changes_nothing() -> None:
     """A worker may answer twice."""
     attempted = holding()
     attempted.machine.receive(attempted.accusation(by=3, against=1))
-    attempted.machine.mask_checked(attempted.roster[1], 5, False)
-    assert attempted.machine.mask_checked(attempted.roster[1], 5, False) == []
+    attempted.machine.entry_checked(attempted.roster[1], 5, False)
+    assert attempted.machine.entry_checked(attempted.roster[1], 5, False) == []
 
 
 def test_only_a_result_of_the_closed_attempt_gets_a_vote() -> None:
@@ -156,14 +180,3 @@ def test_reveals_freeze_when_their_time_is_over() -> None:
         assert machine.tick(now_ms) == []
     frozen = machine.tick(until_ms)[-1]
     assert frozen == Persist(Frozen(attempted.task.id, 1, "reveals", tuple(sorted(attempted.roster[:3]))))
-
-
-def test_no_result_before_the_proxys_sums_are_here() -> None:
-    """All reveals are here and right; a new machine knows no P yet, and without it nothing follows from them."""
-    attempted = Attempted()
-    machine = attempted.machine
-    machine.proxy = Posap(machine.attempt, None, machine._signer, 0).proxy
-    attempted.closed(0, 1, 2).held(0, 1, 2)
-    assert machine.due_result() is None
-    machine.proxy = no_proxy(attempted.clients)
-    assert machine.due_result() is not None

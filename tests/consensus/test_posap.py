@@ -8,11 +8,10 @@ from simulated.signatures import second_signature
 
 from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.miner.votelog import Record, from_bytes, to_bytes
-from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.posap import (
     Abstained,
     Attempt,
-    CheckMask,
+    CheckEntry,
     CheckTable,
     Effect,
     Frozen,
@@ -21,7 +20,7 @@ from fedcoin_cli.consensus.posap import (
     Posap,
     Send,
 )
-from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote, fraud_note
+from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal
 
 OPENED_MS = 5_000
@@ -43,6 +42,7 @@ class Bench:
             roster=tuple(self.addresses),
             refused=frozenset(self.addresses[index] for index in refused),
             clients=3,
+            blocks=self.task.blocks,
             runtime_ms=RUNTIME_MS,
             least_rankings=1,
             most_rankings=10,
@@ -55,9 +55,7 @@ class Bench:
     def _machine(self) -> Posap:
         index = self.me or 0
         signer = RosterSigner(self.maker.miners[index], self.maker.genesis)
-        machine = Posap(self.attempt, None if self.me is None else self.addresses[self.me], signer, OPENED_MS)
-        machine.proxy = no_proxy(3)
-        return machine
+        return Posap(self.attempt, None if self.me is None else self.addresses[self.me], signer, OPENED_MS)
 
     def restart(self) -> None:
         """Only what was persisted is left."""
@@ -83,8 +81,8 @@ class Bench:
     def reveal_note(self, index: int, **changes: Any) -> RevealNote:
         return RevealNote(self.task.id, 1, self.reveal(index, **changes))
 
-    def fraud(self, by: int, against: int, mask: int = 5) -> FraudNote:
-        note = fraud_note(self.task.id, 1, self.addresses[against], mask, 3, self.addresses[by])
+    def fraud(self, by: int, against: int, entry: int = 5) -> FraudNote:
+        note = FraudNote(self.task.id, 1, self.addresses[against], entry, self.addresses[by], "")
         signature = self.maker.miners[by].sign("fraud", self.maker.genesis.id, note.terms())
         return replace(note, signature=signature)
 
@@ -95,16 +93,13 @@ class Bench:
     def close(self, *indices: int) -> Close:
         return Close(self.task.id, 1, self.commits(*indices), None)
 
-    def result(
-        self, *indices: int, frauds: dict[int, int] | None = None, proxy: ProxySums | None = None
-    ) -> Result:
+    def result(self, *indices: int, frauds: dict[int, int] | None = None) -> Result:
         """A result with these miners' reveals; its outcome is not this machine's business."""
         reveals = sorted((self.reveal(index) for index in indices), key=lambda reveal: reveal.miner)
-        marks = sorted((self.addresses[index], mask) for index, mask in (frauds or {}).items())
-        sums = proxy or no_proxy(3)
+        marks = sorted((self.addresses[index], entry) for index, entry in (frauds or {}).items())
         outcome = self.maker.failed(self.task, "OPEN")
         listed = tuple(FraudMark(*mark) for mark in marks)
-        return Result(self.task.id, 1, tuple(reveals), listed, sums.sums, sums.denominator, outcome)
+        return Result(self.task.id, 1, tuple(reveals), listed, outcome)
 
     def estimate(self) -> Reveal:
         """Miner 0's own estimate, as it comes from the worker."""
@@ -407,8 +402,8 @@ def test_reveals_that_do_not_open_their_commit_are_ignored(why: str) -> None:
         ({"rankings": 10}, True),
         ({"rankings": 1}, True),
         ({"rankings": 11}, False),
-        ({"exact": True, "values": (1, 2, 3)}, True),
-        ({"exact": True, "values": (1, 2, 3), "rankings": 9}, False),
+        ({"exact": True}, True),
+        ({"exact": True, "rankings": 9}, False),
         ({"sums": (1, 2)}, False),
         ({"sums": (1, 2, 3, 4)}, False),
     ],
@@ -451,18 +446,15 @@ def test_an_answer_about_a_reveal_that_nobody_asked_about_is_ignored() -> None:
 
 
 def test_results_are_due_when_all_are_held_or_at_the_reveal_freeze() -> None:
-    """Nobody waits for a clock when every committed reveal is checked; P must be known."""
+    """Nobody waits for a clock when every committed reveal is checked."""
     bench = Bench(4).revealing(0, 1)
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     assert bench.machine.deadline_ms == OPENED_MS + FREEZE_MS + REVEAL_MS
     assert bench.machine.due_result() is None
     bench.check(1)
-    bench.machine.proxy = None
-    assert bench.machine.due_result() is None
-    bench.machine.proxy = ProxySums((1, 2, 3), 7)
     due = bench.machine.due_result()
     assert due is not None
-    assert due[1:] == ((), ProxySums((1, 2, 3), 7))
+    assert due[1] == ()
 
 
 def test_a_reveal_signed_twice_cannot_divide_the_voters() -> None:
@@ -508,21 +500,13 @@ def test_which_fresh_result_gets_a_vote(
     assert bench.machine.accepts_result(bench.result(*proposed)) is accepted
 
 
-def test_other_proxy_sums_get_no_vote() -> None:
-    """P is recomputed by every voter."""
-    bench = Bench().revealing(0)
-    bench.do(bench.machine.checked(bench.reveal(0), True, ()))
-    assert bench.machine.accepts_result(bench.result(0))
-    assert not bench.machine.accepts_result(bench.result(0, proxy=ProxySums((0, 0, 1), 1)))
-
-
 # Frauds -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_false_mask_raises_one_fraud() -> None:
-    """The least wrong mask is told to all, signed; a second look at the table raises no second one."""
+def test_a_false_count_raises_one_fraud() -> None:
+    """The least wrong entry is told to all, signed; a second look at the table raises no second one."""
     bench = Bench().revealing(0, 1, 2)
-    note = bench.fraud(by=0, against=1, mask=3)
+    note = bench.fraud(by=0, against=1, entry=3)
     assert bench.check(1, wrong=(6, 3))[-1] == Send(note)
     assert bench.machine.checked(bench.reveal(1), True, (5,)) == []
     assert Send(note) in bench.machine.standstill()
@@ -547,9 +531,9 @@ def test_anothers_fraud_is_recomputed_before_it_counts() -> None:
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     bench.check(1, 2)
     note = bench.fraud(by=2, against=1)
-    assert bench.machine.receive(note) == [CheckMask(bench.reveal(1), 5)]
+    assert bench.machine.receive(note) == [CheckEntry(bench.reveal(1), 5)]
     assert bench.machine.due_result() is None
-    assert bench.machine.mask_checked(bench.addresses[1], 5, True) == [Send(note)]
+    assert bench.machine.entry_checked(bench.addresses[1], 5, True) == [Send(note)]
     due = bench.machine.due_result()
     assert due is not None
     assert due[1] == (FraudMark(bench.addresses[1], 5),)
@@ -561,9 +545,9 @@ def test_a_false_accusation_mutes_its_sender() -> None:
     bench = Bench(4).revealing(0, 1, 2, 3)
     bench.check(1, 2)
     bench.machine.receive(bench.fraud(by=3, against=1))
-    assert bench.machine.mask_checked(bench.addresses[1], 5, False) == []
-    assert bench.machine.receive(bench.fraud(by=3, against=2, mask=6)) == []
-    assert bench.machine.receive(bench.fraud(by=2, against=1, mask=6)) == [CheckMask(bench.reveal(1), 6)]
+    assert bench.machine.entry_checked(bench.addresses[1], 5, False) == []
+    assert bench.machine.receive(bench.fraud(by=3, against=2, entry=6)) == []
+    assert bench.machine.receive(bench.fraud(by=2, against=1, entry=6)) == [CheckEntry(bench.reveal(1), 6)]
 
 
 def test_a_fraud_about_a_table_that_is_still_on_its_way_waits() -> None:
@@ -571,26 +555,23 @@ def test_a_fraud_about_a_table_that_is_still_on_its_way_waits() -> None:
     bench = Bench().revealing(0, 1, 2)
     note = bench.fraud(by=2, against=1)
     assert bench.machine.receive(note) == []
-    assert bench.check(1)[-1] == CheckMask(bench.reveal(1), 5)
+    assert bench.check(1)[-1] == CheckEntry(bench.reveal(1), 5)
 
 
 def test_frauds_that_make_no_sense_are_ignored() -> None:
-    """No such miner in the close, no such mask, a wrong width or signature, a second one by the same miner."""
+    """No such miner in the close, a wrong signature, another attempt, a second one by the same miner."""
     bench = Bench(4).revealing(0, 1, 2)
     bench.check(1, 2)
     good = bench.fraud(by=2, against=1)
     for note in (
         bench.fraud(by=2, against=3),
-        bench.fraud(by=2, against=1, mask=0),
-        bench.fraud(by=2, against=1, mask=8),
-        replace(good, mask="005"),
         replace(good, by=digest("nobody")),
-        replace(good, mask="06"),
+        replace(good, entry=6),
         replace(good, attempt=2),
     ):
         assert bench.machine.receive(note) == []
     assert bench.machine.receive(good) != []
-    assert bench.machine.receive(bench.fraud(by=2, against=1, mask=6)) == []
+    assert bench.machine.receive(bench.fraud(by=2, against=1, entry=6)) == []
 
 
 def test_a_fraud_that_only_the_result_names_is_judged() -> None:
@@ -599,10 +580,10 @@ def test_a_fraud_that_only_the_result_names_is_judged() -> None:
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     bench.check(1, 2)
     named = bench.result(0, 1, 2, frauds={1: 6})
-    assert bench.machine.consider(named) == [CheckMask(bench.reveal(1), 6)]
+    assert bench.machine.consider(named) == [CheckEntry(bench.reveal(1), 6)]
     assert bench.machine.consider(named) == []
     assert not bench.machine.accepts_result(named)
-    bench.do(bench.machine.mask_checked(bench.addresses[1], 6, True))
+    bench.do(bench.machine.entry_checked(bench.addresses[1], 6, True))
     assert bench.machine.accepts_result(named)
 
 
@@ -613,7 +594,7 @@ def test_a_fraud_in_a_result_that_does_not_hold_gets_no_vote() -> None:
     bench.check(1, 2)
     named = bench.result(0, 1, 2, frauds={1: 6})
     bench.do(bench.machine.consider(named))
-    bench.do(bench.machine.mask_checked(bench.addresses[1], 6, False))
+    bench.do(bench.machine.entry_checked(bench.addresses[1], 6, False))
     assert not bench.machine.accepts_result(named)
     assert bench.machine.accepts_result(bench.result(0, 1, 2))
 
@@ -701,14 +682,13 @@ def test_nobody_insists_for_ever_on_what_others_cannot_get() -> None:
 
 
 def test_an_abandoned_attempt_pays_nobody_unseen() -> None:
-    """What is included must still be held, frauds that are known here be listed, and P be the right one."""
+    """What is included must still be held, and frauds that are known here be listed."""
     bench = stuck()
     bench.do(bench.machine.checked(bench.reveal(2), True, (5,)))
     bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS))
     assert not bench.machine.accepts_result(bench.result(0, 3))
     assert not bench.machine.accepts_result(bench.result(0, 2))
     assert bench.machine.accepts_result(bench.result(0, 2, frauds={2: 5}))
-    assert not bench.machine.accepts_result(bench.result(0, proxy=ProxySums((1, 2, 3), 6)))
 
 
 def test_a_leader_packs_what_it_holds_and_at_last_nothing() -> None:
@@ -721,14 +701,13 @@ def test_a_leader_packs_what_it_holds_and_at_last_nothing() -> None:
     assert packed(bench) == [0, 1]
     bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS))
     assert packed(bench) == []
-    assert bench.machine.due_result() == ((), (), no_proxy(3))
+    assert bench.machine.due_result() == ((), ())
     assert bench.machine.deadline_ms is None
 
 
-def test_who_gave_up_needs_neither_p_nor_answers() -> None:
-    """A child that never says P or judges a mask holds up a result with reveals, and no longer that of a failure."""
+def test_who_gave_up_needs_no_answers() -> None:
+    """A child that never judges an entry holds up a result with reveals, and no longer that of a failure."""
     bench = stuck()
-    bench.machine.proxy = None
     bench.do(bench.machine.receive(bench.fraud(by=2, against=1)))
     bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS - 1))
     assert packed(bench) is None

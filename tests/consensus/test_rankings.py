@@ -1,8 +1,9 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from fractions import Fraction
-from itertools import islice, pairwise, permutations
+from itertools import islice, permutations
 from math import factorial
 from pathlib import Path
 
@@ -12,119 +13,165 @@ from hypothesis import strategies as st
 from oracles import shapley, walk
 
 from fedcoin_cli.consensus.rankings import (
+    Square,
     _draws,
+    deal,
     grid_floor,
     grid_up_to,
     on_grid,
-    permutation,
+    place_of,
     prefixes,
     ranking,
-    rows,
-    rows_per_square,
+    square,
 )
 
 VECTORS = json.loads((Path(__file__).parent / "golden" / "rankings.json").read_text(encoding="ascii"))
 SEED = bytes.fromhex(VECTORS["seed"])
 KEY = bytes.fromhex(VECTORS["key"])
 GRID_START = [*range(1, 21), 22, 24, 26, 28, 30, 33, 36, 39, 42, 46, 50, 55, 60, 66, 72, 79, 86, 94, 103, 113]
+BYTES = st.binary(min_size=32, max_size=32)
 
 
-def slow_permutation(seed: bytes, key: bytes, square: int, clients: int) -> tuple[int, ...]:
-    stream = hashlib.shake_256(b"fedcoin/v1/ranking\0" + seed + key + square.to_bytes(8, "big")).digest(
-        100_000
-    )
-    labels, place = list(range(clients)), 0
-    for last in range(clients - 1, 0, -1):
+class Stream:
+    """Draws by the protocol's text: two bytes at a time; above the last whole multiple they are passed over."""
+
+    def __init__(self, tag: bytes, *parts: bytes) -> None:
+        self.data, self.place = hashlib.shake_256(tag + b"\0" + b"".join(parts)).digest(20_000), 0
+
+    def below(self, bound: int) -> int:
         while True:
-            draw, place = int.from_bytes(stream[place : place + 2], "big"), place + 2
-            if draw < 65536 - 65536 % (last + 1):
-                break
-        chosen = draw % (last + 1)
-        labels[last], labels[chosen] = labels[chosen], labels[last]
-    return tuple(labels)
+            draw, self.place = int.from_bytes(self.data[self.place : self.place + 2], "big"), self.place + 2
+            if draw < 65536 - 65536 % bound:
+                return draw % bound
+
+    def shuffled(self, labels: list[int]) -> list[int]:
+        for last in range(len(labels) - 1, 0, -1):
+            chosen = self.below(last + 1)
+            labels[last], labels[chosen] = labels[chosen], labels[last]
+        return labels
+
+
+def number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def slow_square(seed: bytes, key: bytes, block: int, which: int, clients: int) -> list[list[int]]:
+    """All rows: the base order with every client moved on along the circle by 0 to K − 1 places."""
+    stream = Stream(b"fedcoin/v1/ranking", seed, key, number(block), number(which))
+    circle = stream.shuffled(list(range(clients)))
+    base = [0, *stream.shuffled(list(range(1, clients)))]
+    turned = [circle[shift:] + circle[:shift] for shift in range(clients)]
+    return [[labels[place] for place in base] for labels in turned]
+
+
+def slow_deal(seed: bytes, key: bytes, which: int, clients: int) -> list[int]:
+    return Stream(b"fedcoin/v1/deal", seed, key, number(which)).shuffled(list(range(clients)))
+
+
+def slow_ranking(seed: bytes, key: bytes, block: int, index: int, clients: int) -> list[int]:
+    """Even rankings are one square's rows, odd ones the next's; who begins is dealt, a block later one place later."""
+    which = 2 * (index // (2 * clients)) + index % 2
+    row = (index - index // (2 * clients) * 2 * clients) // 2
+    first = slow_deal(seed, key, which, clients)[(row + block) % clients]
+    (found,) = [one for one in slow_square(seed, key, block, which, clients) if one[0] == first]
+    return found
+
+
+def digest_of(labels: Iterable[int]) -> str:
+    return hashlib.sha256(",".join(map(str, labels)).encode()).hexdigest()
 
 
 def test_the_published_vectors_hold() -> None:
-    """Rows, permutations and rankings are the published ones, also where draws are rejected (K = 999)."""
-    for clients, square in VECTORS["rows"].items():
-        assert [list(row) for row in rows(int(clients))] == square
-    for item in VECTORS["permutations"]:
-        assert list(permutation(SEED, KEY, item["square"], item["clients"])) == item["permutation"]
-    for item in VECTORS["permutation_digests"]:
-        text = ",".join(map(str, permutation(SEED, KEY, item["square"], item["clients"])))
-        assert hashlib.sha256(text.encode()).hexdigest() == item["sha256"]
+    """Squares, deals, places and rankings are the published ones, also where draws are rejected."""
+    for item in VECTORS["squares"]:
+        found = square(SEED, KEY, item["block"], item["square"], item["clients"])
+        assert (list(found.circle), list(found.base)) == (item["circle"], item["base"])
+    for item in VECTORS["deals"]:
+        assert list(deal(SEED, KEY, item["square"], item["clients"])) == item["deal"]
+    for item in VECTORS["places"]:
+        assert place_of(item["index"], item["clients"]) == (item["square"], item["row"])
     for item in VECTORS["rankings"]:
-        assert list(ranking(SEED, KEY, item["index"], item["clients"])) == item["ranking"]
+        assert list(ranking(SEED, KEY, item["block"], item["index"], item["clients"])) == item["ranking"]
+    for item in VECTORS["ranking_digests"]:
+        found_ranking = ranking(SEED, KEY, item["block"], item["index"], item["clients"])
+        assert digest_of(found_ranking) == item["sha256"]
+
+
+def test_the_vectors_are_the_protocols() -> None:
+    """The published rankings follow from the protocol's text, read a second time."""
+    for item in VECTORS["rankings"]:
+        assert slow_ranking(SEED, KEY, item["block"], item["index"], item["clients"]) == item["ranking"]
+    for item in VECTORS["ranking_digests"]:
+        slow = slow_ranking(SEED, KEY, item["block"], item["index"], item["clients"])
+        assert digest_of(slow) == item["sha256"]
 
 
 @given(
-    st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32), st.integers(0, 2**40), st.data()
+    BYTES, BYTES, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(2, 40) | st.integers(900, 1000)
 )
-def test_a_permutation_is_what_the_protocol_says(
-    seed: bytes, key: bytes, square: int, data: st.DataObject
+def test_a_ranking_is_what_the_protocol_says(
+    seed: bytes, key: bytes, block: int, index: int, clients: int
 ) -> None:
-    """For any seed, key, square and K the draws, their rejection and the swaps follow the text literally."""
-    clients = data.draw(st.integers(1, 60) | st.integers(900, 1000))
-    assert permutation(seed, key, square, clients) == slow_permutation(seed, key, square, clients)
+    """For any seed, key, block, number and K draws, squares, deal and row follow the text literally."""
+    found = ranking(seed, key, block, index, clients)
+    assert list(found) == slow_ranking(seed, key, block, index, clients)
+    assert sorted(found) == list(range(clients))
 
 
-def test_a_permutation_depends_on_seed_key_and_square() -> None:
-    """Another seed, another miner and another square each get another order of twenty clients."""
+def test_a_square_is_anothers_for_every_part_of_its_name() -> None:
+    """Another seed, miner, block or number gives another square of twenty clients; a deal does not know the block."""
     other = bytes(32)
-    orders = [(SEED, KEY, 0), (other, KEY, 0), (SEED, other, 0), (SEED, KEY, 1), (KEY, SEED, 0)]
-    assert len({permutation(*order, 20) for order in orders}) == len(orders)
+    names = [(SEED, KEY, 0, 0), (other, KEY, 0, 0), (SEED, other, 0, 0), (SEED, KEY, 1, 0), (SEED, KEY, 0, 1)]
+    assert len({square(*name, 20) for name in names}) == len(names)
+    deals = {deal(seed, key, which, 20) for seed, key, _, which in names}
+    assert len(deals) == len(names) - 1
 
 
-def test_every_permutation_is_as_likely_as_any_other() -> None:
-    """In 24,000 squares of four clients each of the 24 orders has its share within five standard errors."""
-    counts = Counter(permutation(SEED, KEY, square, 4) for square in range(24_000))
+@pytest.mark.parametrize("index", [0, 1, 7])
+def test_every_order_is_as_likely_as_any_other(index: int) -> None:
+    """In 24,000 blocks of four clients each of the 24 orders has its share within five standard errors."""
+    counts = Counter(ranking(SEED, KEY, block, index, 4) for block in range(24_000))
     assert len(counts) == 24
     assert all(abs(count - 1000) < 5 * (1000 * 23 / 24) ** 0.5 for count in counts.values())
 
 
-@pytest.mark.parametrize("clients", range(2, 26))
-def test_a_square_is_balanced(clients: int) -> None:
-    """Each client stands equally often at each position, and each ordered pair is met equally often."""
-    square = rows(clients)
-    positions = Counter((place, client) for row in square for place, client in enumerate(row))
-    pairs = Counter(pair for row in square for pair in pairwise(row))
-    mirrored = 1 + clients % 2
-    assert len(square) == rows_per_square(clients) == mirrored * clients
-    assert positions == {(place, client): mirrored for place in range(clients) for client in range(clients)}
-    assert pairs == dict.fromkeys(permutations(range(clients), 2), mirrored)
-
-
-@pytest.mark.parametrize("clients", [3, 5, 7, 11])
-def test_the_mirror_of_an_odd_square_is_free_with_a_memo(clients: int) -> None:
-    """The reversed rows visit the same K(K−1) proper coalitions as the rows, so no new one is evaluated."""
-    square = rows(clients)
-    there = {mask for row in square[:clients] for mask in prefixes(row)}
-    back = {mask for row in square[clients:] for mask in prefixes(row)}
-    assert there == back
-    assert len(there) == clients * (clients - 1) + 1
-
-
-@given(st.integers(2, 12), st.integers(0, 1000))
-def test_a_whole_square_of_rankings_is_the_relabelled_square(clients: int, square: int) -> None:
-    """The K′ rankings from s·K′ on are the rows of square s under its one permutation, in order."""
-    per_square = rows_per_square(clients)
-    labels = permutation(SEED, KEY, square, clients)
-    walked = [ranking(SEED, KEY, square * per_square + row, clients) for row in range(per_square)]
-    assert walked == [tuple(labels[position] for position in row) for row in rows(clients)]
-
-
 @pytest.mark.parametrize("clients", [2, 3, 4])
 def test_every_partial_square_is_unbiased(clients: int) -> None:
-    """Averaged over all relabellings, the first t rows of a square give the exact value, for every t ≤ K′."""
-    game = [0] + [mask * mask % 37 for mask in range(1, 1 << clients)]
-    for rankings in range(1, rows_per_square(clients) + 1):
-        orders = [
-            [labels[position] for position in row]
-            for labels in permutations(range(clients))
-            for row in rows(clients)[:rankings]
+    """Over all circles, bases and beginners every order comes equally often: each single ranking is a fair draw."""
+    counts = Counter(
+        Square(circle, (0, *base)).beginning_with(first)
+        for circle in permutations(range(clients))
+        for base in permutations(range(1, clients))
+        for first in range(clients)
+    )
+    assert counts == dict.fromkeys(permutations(range(clients)), factorial(clients))
+
+
+@given(st.integers(2, 12), st.integers(0, 100), st.integers(0, 50))
+def test_two_whole_squares_are_walked_in_turn(clients: int, block: int, pair: int) -> None:
+    """2K rankings are all rows of two squares, one for the even numbers and one for the odd, each row once."""
+    first = 2 * clients * pair
+    for stream in (0, 1):
+        walked = [
+            list(ranking(SEED, KEY, block, index, clients))
+            for index in range(first + stream, first + 2 * clients, 2)
         ]
-        expected = [value * factorial(clients) * rankings for value in shapley(game)]
-        assert list(walk(game, orders)) == expected
+        assert sorted(walked) == sorted(slow_square(SEED, KEY, block, 2 * pair + stream, clients))
+
+
+@pytest.mark.parametrize("clients", [2, 3, 5, 16])
+def test_a_square_is_balanced(clients: int) -> None:
+    """Each client stands once at each position."""
+    rows = [square(SEED, KEY, 3, 2, clients).beginning_with(first) for first in range(clients)]
+    positions = Counter((place, client) for row in rows for place, client in enumerate(row))
+    assert positions == {(place, client): 1 for place in range(clients) for client in range(clients)}
+
+
+@given(st.integers(2, 15), st.integers(0, 300), st.integers(0, 300))
+def test_over_neighbouring_blocks_every_client_begins_once(clients: int, block: int, index: int) -> None:
+    """K blocks in a row, wherever they begin and at whatever ranking: each client begins one of them."""
+    beginners = [ranking(SEED, KEY, block + more, index, clients)[0] for more in range(clients)]
+    assert sorted(beginners) == list(range(clients))
 
 
 @pytest.mark.parametrize("clients", [4, 5, 8])
@@ -134,9 +181,9 @@ def test_one_square_is_exact_where_only_size_and_self_matter(clients: int) -> No
         1000 * mask.bit_count() ** 2 + sum(7**j for j in range(clients) if mask >> j & 1)
         for mask in range(1 << clients)
     ]
-    per_square = rows_per_square(clients)
-    sums = walk(game, [ranking(SEED, KEY, index, clients) for index in range(per_square)])
-    assert tuple(Fraction(value, per_square) for value in sums) == shapley(game)
+    for stream in (0, 1):
+        orders = [ranking(SEED, KEY, 9, index, clients) for index in range(stream, 2 * clients, 2)]
+        assert tuple(Fraction(value, clients) for value in walk(game, orders)) == shapley(game)
 
 
 @given(st.integers(1, 40).flatmap(lambda clients: st.permutations(range(clients))))

@@ -11,7 +11,6 @@ from chains import COIN, ChainMaker, digest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.contract.settlement import agreement_of, give_up, settle, validate
 from ledger_store.errors import InvalidTransaction
 from ledger_store.state import CLOSED, OPEN, REFUNDED, SETTLED, TaskRecord
@@ -43,17 +42,14 @@ def address(miners: int, index: int) -> str:
     return maker(miners).genesis.roster[index]
 
 
-def reveal(
-    miners: int, index: int, rankings: int, sums: Sequence[int], values: Sequence[int] | None = None
-) -> Reveal:
-    exact = None if values is None else tuple(values)
+def reveal(miners: int, index: int, rankings: int, sums: Sequence[int], *, exact: bool = False) -> Reveal:
     sealed = (digest(f"table {index}"), digest(f"salt {index}")[:32], "0" * 128)
-    return Reveal(address(miners, index), rankings, exact is not None, tuple(sums), exact, *sealed)
+    return Reveal(address(miners, index), rankings, exact, tuple(sums), *sealed)
 
 
 def settled(one: TaskRecord, miners: int, *reveals: Reveal, frauds: Sequence[int] = ()) -> Outcome:
     marks = [FraudMark(address(miners, index), 1) for index in frauds]
-    return settle(one, maker(miners).genesis, reveals, marks, no_proxy(one.task.clients))
+    return settle(one, maker(miners).genesis, reveals, marks)
 
 
 # By hand ------------------------------------------------------------------------------------------------------------
@@ -136,13 +132,9 @@ def test_trainprice_returns_where_all_together_gained_nothing(sums: tuple[int, i
 
 
 def test_exact_values_that_sum_to_nothing_return_trainprice() -> None:
-    """The same rule where values are exact and where a proxy's share makes up the gain."""
-    exact = settled(record(1), 1, reveal(1, 0, 9_535, (0, 0), (-60, 60)))
+    """The same rule where values are exact."""
+    exact = settled(record(1), 1, reveal(1, 0, 9_535, (-60, 60), exact=True))
     assert (exact.state, exact.pay.requester) == (SETTLED, TRAIN)
-    one = record(1, proxy=digest("proxy"))
-    for public, returned in ((-11, TRAIN), (-9, 0)):
-        outcome = settle(one, maker(1).genesis, [reveal(1, 0, 1, (-5, 10))], [], ProxySums((public, 1), 2))
-        assert outcome.pay.requester == returned
 
 
 def test_a_price_of_nothing_gives_values_without_pay() -> None:
@@ -152,17 +144,6 @@ def test_a_price_of_nothing_gives_values_without_pay() -> None:
     assert outcome.state == SETTLED
     assert outcome.shapley == two().shapley
     assert outcome.pay == Pay((0, 0), 0, ((address(2, 1), 0),), 0)
-
-
-def test_the_proxy_moves_values_but_no_distances() -> None:
-    """S̄ = P / Λ_P + N / T; what all add in common makes nobody nearer."""
-    one = record(2, proxy=digest("proxy"))
-    proxy = ProxySums((30, -7), 4)
-    with_proxy = settle(one, maker(2).genesis, [reveal(2, 0, *FIRST), reveal(2, 1, *SECOND)], [], proxy)
-    assert with_proxy.shapley is not None
-    values = [Fraction(value, with_proxy.denominator) for value in with_proxy.shapley]
-    assert values == [Fraction("18.25"), Fraction("2.5")]
-    assert with_proxy.distance == two().distance
 
 
 # Failed attempts ----------------------------------------------------------------------------------------------------
@@ -226,8 +207,8 @@ def test_a_cheat_leaves_the_average() -> None:
 
 
 def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
-    """R = 4, f = 1: two exact miners tie and share; with one exact miner all four count by their sums."""
-    exact = [reveal(4, 0, 9_535, (9_535, 0), (20, 10)), reveal(4, 1, 9_535, (9_535, 0), (22, 8))]
+    """R = 4, f = 1: two exact miners tie and share; one alone counts beside the sampled, by its most rankings."""
+    exact = [reveal(4, 0, 9_535, (20, 10), exact=True), reveal(4, 1, 9_535, (22, 8), exact=True)]
     sampled = [reveal(4, 2, 10, (900, 0)), reveal(4, 3, 10, (900, 0))]
     outcome = settled(record(4), 4, *exact, *sampled)
     assert outcome.state == SETTLED
@@ -238,13 +219,13 @@ def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
     assert outcome.pay.miners == ((address(4, 0), COIN), (address(4, 1), COIN))
     alone = settled(record(4), 4, exact[0], *sampled)
     assert alone.shapley is not None
-    assert Fraction(alone.shapley[0], alone.denominator) == Fraction(9_535 + 1_800, 9_555)
+    assert Fraction(alone.shapley[0], alone.denominator) == Fraction(9_535 * 10 + 2 * 10 * 90, 9_555)
 
 
 def test_the_distance_is_the_least_of_those_that_tie() -> None:
     """Three exact miners within D tie, whatever their distances; the outcome states the least."""
     values = [(20, 10), (22, 8), (24, 6)]
-    reveals = [reveal(3, index, 9_535, (0, 0), value) for index, value in enumerate(values)]
+    reveals = [reveal(3, index, 9_535, value, exact=True) for index, value in enumerate(values)]
     outcome = settled(record(3, difficulty_micro=3_000_000), 3, *reveals)
     assert outcome.distance is not None
     assert outcome.distance[0] == 0
@@ -274,7 +255,7 @@ def test_an_inadmissible_reveal_is_refused(bad: tuple[int, bool]) -> None:
     most = {"most_rankings": 10_488}
     good = reveal(2, 0, *FIRST)
     with pytest.raises(InvalidTransaction):
-        settled(record(2, **most), 2, good, reveal(2, 1, rankings, (1, 1), (1, 1) if exact else None))
+        settled(record(2, **most), 2, good, reveal(2, 1, rankings, (1, 1), exact=exact))
 
 
 # Against fractions --------------------------------------------------------------------------------------------------
@@ -290,24 +271,18 @@ def parts(total: int, weights: Sequence[Fraction]) -> tuple[int, ...]:
     return tuple(floors)
 
 
-def slow(one: TaskRecord, roster: Sequence[str], faults: int, reveals: list[Reveal], proxy: ProxySums) -> Any:
+def slow(one: TaskRecord, roster: Sequence[str], faults: int, reveals: list[Reveal]) -> Any:
     """State, values, nearest miners and payments, straight from the protocol's text."""
     scale = lcm(*range(1, one.task.clients + 1))
     order = [next((r for r in reveals if r.miner == miner), None) for miner in roster]
     all_here = [found for found in order if found is not None]
     exact = [found for found in all_here if found.exact]
     columns = range(one.task.clients)
+    own = {r.miner: [Fraction(v, scale if r.exact else r.rankings) for v in r.sums] for r in all_here}
+    weight = {r.miner: r.rankings for r in all_here}
     if len(exact) > faults:
-        own = {r.miner: [Fraction(v, scale) for v in r.values or ()] for r in exact}
+        own = {r.miner: own[r.miner] for r in exact}
         weight = dict.fromkeys(own, 1)
-    else:
-        own = {
-            r.miner: [
-                Fraction(proxy.sums[j], proxy.denominator) + Fraction(r.sums[j], r.rankings) for j in columns
-            ]
-            for r in all_here
-        }
-        weight = {r.miner: r.rankings for r in all_here}
     total = sum(weight.values())
     mean = [sum((own[m][j] * weight[m] for m in own), Fraction(0)) / total for j in columns]
     squared = {m: sum(((own[m][j] - mean[j]) ** 2 for j in columns), Fraction(0)) for m in own}
@@ -340,8 +315,8 @@ def slow(one: TaskRecord, roster: Sequence[str], faults: int, reveals: list[Reve
 
 
 @st.composite
-def attempts(draw: st.DrawFn) -> tuple[int, TaskRecord, list[Reveal], ProxySums]:
-    """R, a record, reveals of at least one miner, P: small numbers, so that ties and limits are met."""
+def attempts(draw: st.DrawFn) -> tuple[int, TaskRecord, list[Reveal]]:
+    """R, a record, reveals of at least one miner: small numbers, so that ties and limits are met."""
     miners, clients = draw(st.integers(1, 7)), draw(st.integers(2, 4))
     terms: dict[str, Any] = {
         "difficulty_micro": draw(st.sampled_from([0, 500_000, 1_500_000, 10**7])),
@@ -353,20 +328,19 @@ def attempts(draw: st.DrawFn) -> tuple[int, TaskRecord, list[Reveal], ProxySums]
     for index in chosen:
         exact = draw(st.booleans())
         rankings = 9_535 if exact else draw(st.sampled_from([1, 2, 10, 20]))
-        sums = [rankings * draw(st.integers(-3, 9)) + draw(st.integers(-1, 1)) for _ in range(clients)]
-        values = [draw(st.integers(-20, 60)) for _ in range(clients)] if exact else None
-        reveals.append(reveal(miners, index, rankings, sums, values))
-    sums = [draw(st.integers(-50, 50)) for _ in range(clients)]
-    return miners, one, reveals, ProxySums(tuple(sums), draw(st.integers(1, 9)))
+        scale = lcm(*range(1, clients + 1)) if exact else rankings
+        sums = [scale * draw(st.integers(-3, 9)) + draw(st.integers(-1, 1)) for _ in range(clients)]
+        reveals.append(reveal(miners, index, rankings, sums, exact=exact))
+    return miners, one, reveals
 
 
 @given(attempts())
-def test_outcomes_equal_slow_fractions(case: tuple[int, TaskRecord, list[Reveal], ProxySums]) -> None:
+def test_outcomes_equal_slow_fractions(case: tuple[int, TaskRecord, list[Reveal]]) -> None:
     """State, values, winner and every payment, for any reveals, exact or not, under both rules."""
-    miners, one, reveals, proxy = case
+    miners, one, reveals = case
     genesis = maker(miners).genesis
-    outcome = settle(one, genesis, reveals, [], proxy)
-    state, mean, winner, pay = slow(one, genesis.roster, genesis.faults, reveals, proxy)
+    outcome = settle(one, genesis, reveals, [])
+    state, mean, winner, pay = slow(one, genesis.roster, genesis.faults, reveals)
     assert (outcome.state, outcome.winner, outcome.pay) == (state, winner, pay)
     assert outcome.shapley is not None
     assert [Fraction(value, outcome.denominator) for value in outcome.shapley] == mean
@@ -389,7 +363,7 @@ def closed() -> tuple[ChainMaker, Task, list[Reveal]]:
 
 def right_result(chain: ChainMaker, work: Task, reveals: list[Reveal]) -> Result:
     state = chain.tip.state
-    outcome = settle(state.tasks[work.id], chain.genesis, reveals, [], no_proxy(work.clients))
+    outcome = settle(state.tasks[work.id], chain.genesis, reveals, [])
     return chain.result(work, reveals, outcome)
 
 
@@ -401,8 +375,8 @@ def test_the_right_outcome_is_valid(closed: Closed) -> None:
     chain, work, reveals = closed
     result = right_result(chain, work, reveals)
     after = validate(chain.tip, chain.propose(result))
-    assert after.tasks[work.id].state == SETTLED
-    agreement = agreement_of(chain.tip.state.tasks[work.id], chain.genesis, result)
+    assert after.record(work.id).state == SETTLED
+    agreement = agreement_of(chain.records[work.id], chain.genesis, result)
     assert set(agreement.counted) == set(chain.genesis.roster)
     assert agreement.numerators == result.outcome.shapley
 
@@ -461,40 +435,33 @@ def test_a_tampered_outcome_is_refused(closed: Closed, way: str) -> None:
         validate(chain.tip, chain.propose(replace(result, outcome=tampered(result)[way])))
 
 
-@pytest.mark.parametrize(
-    ("sums", "denominator"), [((0, 0, 1), 1), ((0, 0, 0), 2), ((0, 0, 0), 0), ((0, 0, 0), -1)]
-)
-def test_without_a_proxy_p_is_nothing(closed: Closed, sums: tuple[int, ...], denominator: int) -> None:
-    """A proposer cannot bring in values of its own by P; a denominator below 1 is refused, not divided by."""
-    chain, work, reveals = closed
-    result = right_result(chain, work, reveals)
-    if denominator > 0:
-        proxy = ProxySums(sums, denominator)
-        record = chain.tip.state.tasks[work.id]
-        result = replace(result, outcome=settle(record, chain.genesis, reveals, [], proxy))
-    bent = replace(result, proxy_sums=sums, proxy_denominator=denominator)
-    with pytest.raises(InvalidTransaction):
-        validate(chain.tip, chain.propose(bent))
-
-
-@pytest.mark.parametrize(
-    ("sums", "denominator", "valid"), [((0, 0, 0), 1, True), ((0, 0, 1), 1, False), ((0, 0, 0), 7, False)]
-)
-def test_a_result_without_reveals_has_no_p(sums: tuple[int, ...], denominator: int, valid: bool) -> None:
-    """Also where the task has a proxy: miners that agree on a failure need no P, so there is one such result."""
+@pytest.mark.parametrize(("exact", "entries"), [(False, 63 * 22), (True, 7)])
+def test_a_fraud_names_an_entry_that_its_table_has(exact: bool, entries: int) -> None:
+    """63 blocks, each of 2 + 10·2 counts, or seven coalitions: a mark behind the last throws nobody out."""
     chain = ChainMaker(4)
-    work = chain.task(clients=3, attempts=2, proxy=digest("proxy"))
+    work = chain.task(clients=3, attempts=2)
+    chain.add(work)
+    reveals = [chain.reveal(work, 1, chain.miners[0], exact=exact)]
+    chain.add(chain.close(work, reveals))
+    record, victim = chain.records[work.id], reveals[0].miner
+    named = FraudMark(victim, entries - 1)
+    outcome = settle(record, chain.genesis, reveals, [named])
+    result = chain.result(work, reveals, outcome, frauds=[named])
+    assert victim in validate(chain.tip, chain.propose(result)).tasks[work.id].frauds
+    with pytest.raises(InvalidTransaction, match="no entry"):
+        validate(chain.tip, chain.propose(replace(result, frauds=(FraudMark(victim, entries),))))
+
+
+def test_a_result_without_reveals_opens_the_next_attempt() -> None:
+    """Miners that agree on a failure agree on one result; the price stays in escrow."""
+    chain = ChainMaker(4)
+    work = chain.task(clients=3, attempts=2)
     chain.add(work)
     chain.add(chain.close(work, chain.reveals(work)))
-    outcome = settle(chain.tip.state.tasks[work.id], chain.genesis, [], [], no_proxy(3))
-    empty = replace(chain.result(work, [], outcome), proxy_sums=sums, proxy_denominator=denominator)
-    if valid:
-        after = validate(chain.tip, chain.propose(empty)).tasks[work.id]
-        assert (after.state, after.attempt) == (OPEN, 2)
-        assert after.escrow_micro == work.price_micro + chain.genesis.bounds.task_deposit_micro
-        return
-    with pytest.raises(InvalidTransaction, match="proxy sums without"):
-        validate(chain.tip, chain.propose(empty))
+    outcome = settle(chain.records[work.id], chain.genesis, [], [])
+    after = validate(chain.tip, chain.propose(chain.result(work, [], outcome))).tasks[work.id]
+    assert (after.state, after.attempt) == (OPEN, 2)
+    assert after.escrow_micro == work.price_micro + chain.genesis.bounds.task_deposit_micro
 
 
 def test_a_close_without_commits_leads_to_what_follows() -> None:
@@ -502,7 +469,7 @@ def test_a_close_without_commits_leads_to_what_follows() -> None:
     chain = ChainMaker(4)
     work = chain.task(attempts=2)
     chain.add(work)
-    right = give_up(chain.tip.state.tasks[work.id])
+    right = give_up(chain.records[work.id])
     after = validate(chain.tip, chain.propose(Close(work.id, 1, (), right)))
     assert (after.tasks[work.id].state, after.tasks[work.id].attempt) == (OPEN, 2)
     wrong = replace(right, denominator=2)

@@ -49,15 +49,15 @@ def test_an_attempt_fixes_what_the_chain_says() -> None:
 @pytest.mark.parametrize(
     ("clients", "rankings", "exact", "most"),
     [
-        (3, 1, False, 3 * 5),
-        (8, 10, False, 80 * 5),
-        (3, 10, False, 7 * 5),
-        (9, 10, False, 90 * 6),
+        (2, 1, False, 63 * 3),
+        (3, 1, False, 63 * 4),
+        (8, 10, False, 63 * 72),
+        (9, 10, False, 63 * 82),
         (3, 10, True, 7 * 4),
     ],
 )
-def test_how_much_a_table_weighs_at_most(clients: int, rankings: int, exact: bool, most: int) -> None:
-    """A record for each coalition that the rankings visit, none twice; of exact values all counts alone."""
+def test_what_a_table_weighs(clients: int, rankings: int, exact: bool, most: int) -> None:
+    """A byte for each count of 63 blocks: both ends, and K − 1 a ranking; four for each coalition of exact values."""
     wide = maker.task(clients=clients)
     reveal = maker.reveal(wide, 1, maker.miners[0], rankings=rankings, exact=exact)
     assert most_table_bytes(wide, reveal) == most
@@ -93,13 +93,13 @@ def test_exact_values_may_be_claimed_where_all_can_have_the_table(
     here = attempt(miners, clients)
     assert here.exact is exact
     reveal = maker.reveal(
-        task, 1, maker.miners[0], exact=True, values=(0,) * clients, rankings=here.most_rankings
+        task, 1, maker.miners[0], exact=True, sums=(0,) * clients, rankings=here.most_rankings
     )
-    assert here.admits(replace(reveal, sums=(0,) * clients)) is exact
+    assert here.admits(reveal) is exact
 
 
 def test_settings_that_were_good_stay_good() -> None:
-    """The default's 9,535 rankings of 20 clients weigh at most all their counts: nothing is taken away."""
+    """The default's 9,535 rankings of 20 clients in 63 blocks weigh 11 MB: nothing is taken away."""
     assert attempt(4, 20, most=9_535).most_rankings == 9_535
     assert attempt(20, 20, most=9_535).most_rankings == 9_535
 
@@ -115,15 +115,26 @@ def test_rankings_end_where_tables_become_too_heavy(miners: int, runtime_ms: int
     """
     here = attempt(miners, 1_000, most=1_000_000, runtime_ms=runtime_ms)
     most = here.most_rankings
-    assert table_weight(1_000, most) <= cap_bytes < table_weight(1_000, max(most + 1, 11 * most // 10))
+    following = max(most + 1, 11 * most // 10)
+    assert table_weight(1_000, 63, most) <= cap_bytes < table_weight(1_000, 63, following)
     reveal = maker.reveal(task, 1, maker.miners[0], rankings=most, sums=(0,) * 1_000)
     assert here.admits(reveal)
-    assert not here.admits(replace(reveal, rankings=max(most + 1, 11 * most // 10)))
+    assert not here.admits(replace(reveal, rankings=following))
+
+
+@pytest.mark.parametrize("clients", [2, 3, 20])
+@pytest.mark.parametrize("rankings", [2, 20, 55])
+def test_a_table_may_weigh_just_as_much_as_it_may(clients: int, rankings: int) -> None:
+    """So many rankings fit into a bound that is their table's weight, and fewer where it is a byte less."""
+    for short, most in ((0, rankings), (1, grid_up_to(rankings - 1))):
+        chain = ChainMaker(4, Bounds(table_bytes=table_weight(clients, 63, rankings) - short))
+        one = chain.task(clients=clients, most_rankings=grid_up_to(1_000))
+        assert attempt_of(TaskRecord(one, 1), chain.genesis).most_rankings == most
 
 
 def test_least_rankings_that_weigh_too_much_are_refused() -> None:
     """A task whose least table nobody could hand on is none that miners could fulfil; one byte more and it is one."""
-    for table_bytes, admitted in ((14, False), (15, True)):
+    for table_bytes, admitted in ((251, False), (252, True)):
         chain = ChainMaker(4, Bounds(table_bytes=table_bytes))
         if admitted:
             check_task(chain.task(clients=3), chain.genesis)

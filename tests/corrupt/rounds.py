@@ -9,8 +9,8 @@ from pathlib import Path
 
 from evidenced import Bent, Evidenced, evidenced
 
-# Four clients: a record of a sampled table is one byte of mask and four of count.
-_RECORD = 5
+# 60 images in blocks of 16: u(∅) of four blocks, u(full) of four blocks, then what rankings count between.
+_BETWEEN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,8 @@ def _too_many_images(folder: Path) -> Corrupted:
     return _of(folder, Bent(terms={"images": 61}), 1, lambda _: None)
 
 
-def _bent_proxy(folder: Path) -> Corrupted:
-    return _of(folder, Bent(proxy=(24, -24)), 3, lambda made: made.task.proxy)
-
-
-def _missing_record(folder: Path) -> Corrupted:
-    bent = Bent(table=lambda data: data[_RECORD:], sums_follow=False)
+def _missing_count(folder: Path) -> Corrupted:
+    bent = Bent(table=lambda data: data[:-1], sums_follow=False)
     return _of(folder, bent, 3, lambda made: made.liar.table)
 
 
@@ -68,24 +64,23 @@ def _other_sums(folder: Path) -> Corrupted:
 
 
 def _false_count(folder: Path) -> Corrupted:
-    """The liar's count of its first coalition, with the sums that follow from the lie."""
+    """The liar's count of the first client that joins in block 0, with the sums that follow from the lie."""
     return _of(folder, Bent(table=_other_count), 3, lambda made: made.liar.table)
 
 
 def _other_count(data: bytes) -> bytes:
-    count = data[_RECORD - 1]
-    return data[: _RECORD - 1] + bytes([count + 7 if count < 50 else count - 7]) + data[_RECORD:]
+    count = data[_BETWEEN]
+    return data[:_BETWEEN] + bytes([count + 7 if count < 8 else count - 7]) + data[_BETWEEN + 1 :]
 
 
 def _false_accusation(folder: Path) -> Corrupted:
-    return _of(folder, Bent(accuse=0b1111), 3, lambda made: made.liar.table)
+    return _of(folder, Bent(accuse=_BETWEEN), 3, lambda made: made.liar.table)
 
 
 _BUILDERS: dict[str, Callable[[Path], Corrupted]] = {
     "E501": _rotten_file,
     "E502": _too_many_images,
-    "E503": _bent_proxy,
-    "E504": _missing_record,
+    "E504": _missing_count,
     "E505": _other_sums,
     "E506": _false_count,
     "E507": _false_accusation,

@@ -6,7 +6,13 @@ from corrupt import ledgers, rounds, settlements
 from fedcoin_cli.application.auditing.audit import Plan, audit_ledger
 from fedcoin_cli.application.auditing.codes import Code, codes
 from fedcoin_cli.application.auditing.evidence import Evidence
+from fedcoin_cli.contract.settlement import check_settlements
+from ledger_store.block import Block
+from ledger_store.chain import Tip, candidate, replay, start
 from ledger_store.checks import Finding
+from ledger_store.errors import PeerFault
+from ledger_store.genesis import Genesis
+from ledger_store.jsonl import ChainReader
 from ledger_store.snapshot import SNAPSHOT_NAME
 
 
@@ -59,3 +65,36 @@ def test_codes_say_their_level(one: Code) -> None:
 
 def _place(finding: Finding) -> tuple[str, int, int | None, str | None]:
     return finding.code, finding.height, finding.line, finding.file
+
+
+@pytest.mark.parametrize(
+    "code", ["E301", "E303", *(one.code for one in codes() if "E401" <= one.code <= "E407")]
+)
+def test_whoever_applies_a_block_hears_the_auditors_code(tmp_path: Path, code: str) -> None:
+    """A replica that refuses the block refuses it with the code that an audit finds: there is one transition."""
+    made = ledgers.corrupted(code)
+    lines = made.write(tmp_path).read_bytes().splitlines()
+    with pytest.raises(PeerFault) as refused:
+        _folded(lines)
+    assert refused.value.code == code
+
+
+def _folded(lines: list[bytes]) -> Tip:
+    """As a voter folds, every signature looked at."""
+    tip = start(Genesis.from_line(lines[0]))
+    for line in lines[1:]:
+        tip = Tip(candidate(tip, Block.read_line(line)))
+    return tip
+
+
+def test_codes_of_settlements_are_the_voters(tmp_path: Path) -> None:
+    """What a voter refuses beyond the fold carries the code of level 3."""
+    for code in settlements.codes():
+        path, height = settlements.corrupted(code, tmp_path / code)
+        with ChainReader(path.parent) as reader:
+            tip = start(reader.tip.genesis)
+            for number in range(1, height):
+                tip = replay(tip, reader.block(number))
+            with pytest.raises(PeerFault) as refused:
+                check_settlements(tip.state, reader.block(height))
+            assert refused.value.code == code

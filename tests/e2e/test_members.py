@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +123,7 @@ def settle(founder: Path, clients: list[Path], source: Path, words: tuple[str, s
     assert published["state"] == "SETTLED"
     again = fedcoin("publish", folder=founder, timeout_s=240)
     assert (again.code, "this call has served" in again.err) == (6, True), again.err
-    return dict(zip(published["clients"], map(Decimal, published["payments"]), strict=True))
+    return {one["client"]: Decimal(one["paid"]) for one in published["clients"]}
 
 
 def test_strangers_share_a_network_and_its_successor(tmp_path: Path, words: tuple[str, str]) -> None:
@@ -138,6 +139,10 @@ def test_strangers_share_a_network_and_its_successor(tmp_path: Path, words: tupl
     with hosts(*miners, *later):
         meet(tmp_path, miners[:3], clients, words)
         assert not told(miners[1], Path(words[1]).read_bytes().strip())
+        status = say(cleo, "status", "--wait", "60", "--json").json
+        assert (status["asked_as"], status["reachable"], status["final"]) == ("miner-1", 3, True)
+        coinless = fedcoin("status", "--key", "requester", folder=cleo)
+        assert (coinless.code, "3 of them tell requester nothing" in coinless.out) == (7, True)
         paid = settle(founder, clients, tmp_path / "source", words)
         addresses = [Workspace(folder).address("requester") for folder in clients]
         assert set(paid) == set(addresses)
@@ -169,7 +174,11 @@ def test_strangers_share_a_network_and_its_successor(tmp_path: Path, words: tupl
         before = balance(new, "server")
         say(alice_2, "pay", Workspace(new).address("server"), "4", *words)
         wait_until(lambda: balance(new, "server") == before + 4)
-        assert "audit ok" in say(new, "audit", "--previous", str(founder)).out
+        across = say(new, "audit", "--previous", str(founder)).out
+        assert "audit ok" in across
+        assert re.search(
+            r"previous .*audited; block \d+ is named; \d+ accounts begin with its final balances", across
+        )
         assert "audit ok" in say(alice_2, "audit", "--previous", str(alice)).out
         for folder in running:
             say(folder, "stop")

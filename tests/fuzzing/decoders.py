@@ -28,10 +28,10 @@ from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.consensus.posap import Frozen, Opening, Started
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact, encode_sampled
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact
 from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.tensorfile import write_tensors
-from fedcoin_cli.learning.weights import TestSet, read_proxy, read_test, read_update, write_proxy, write_test
+from fedcoin_cli.learning.weights import TestSet, read_test, read_update, write_test
 from fedcoin_cli.network import pieces
 from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Certified
@@ -124,11 +124,11 @@ def _records() -> Iterable[bytes]:
 
 def _tables() -> Iterable[Decoder]:
     """Tables of both kinds, derived as a miner derives them."""
-    terms = TableTerms(CLIENTS, IMAGES, 3)
-    exact = encode_exact(np.arange(1, 2**CLIENTS) % IMAGES)
-    sampled = encode_sampled({mask: mask % IMAGES for mask in range(1, 2**CLIENTS)}, CLIENTS)
+    terms = TableTerms(CLIENTS, np.array([16, 16, 15]), 3, baseline=True)
+    exact = encode_exact(np.arange(1, 2**CLIENTS) % terms.images)
+    sampled = bytes(count % 16 for count in range(3 * (2 + 4 * (CLIENTS - 1))))
     for name, data, is_exact in (("table", sampled, False), ("exact table", exact, True)):
-        claim = Claim(bytes(32), bytes(range(32)), 100, is_exact)
+        claim = Claim(bytes(32), bytes(range(32)), 4, is_exact)
 
         def read(data: bytes, claim: Claim = claim) -> object:
             return derive(data, claim, terms)
@@ -164,9 +164,6 @@ def _files(folder: Path) -> Iterable[Decoder]:
     write_test(path, TestSet((images * 255).astype(np.uint8), labels))
     tests = (test, path.read_bytes())
     yield Decoder("test set", _at(path, lambda at: read_test(at, spec)), tests, RoundFilesInvalid)
-    write_proxy(path, np.zeros((2, 9, 3), np.int32))
-    proxy = (path.read_bytes(),)
-    yield Decoder("proxy", _at(path, lambda at: read_proxy(at, 2, 9, 3)), proxy, RoundFilesInvalid)
     yield _round(folder)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcoin_cli.consensus.estimate import Estimate, Terms, agree, no_proxy
+from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, ranking_shares, shapley_shares
 from ledger_store.transaction import SAP_RULES, Pay
 
@@ -19,11 +19,11 @@ shares = st.lists(st.integers(1, 10**6), min_size=1, max_size=20).map(
 
 
 def sampled(miner: str, rankings: int, *sums: int) -> Estimate:
-    return Estimate(miner, rankings, False, sums, None)
+    return Estimate(miner, rankings, False, sums)
 
 
 def exact(miner: str, *values: int) -> Estimate:
-    return Estimate(miner, 9535, True, (0,) * len(values), values)
+    return Estimate(miner, 9535, True, values)
 
 
 @given(prices, client_weights, shares)
@@ -100,7 +100,7 @@ def test_a_free_task_pays_nobody_anything() -> None:
 def test_the_winner_takes_sapprice_alone() -> None:
     """Under `winner` a sampled task's SapPrice goes to the nearest estimate, however many are within D."""
     estimates = [sampled("a", 10, 40, 40), sampled("b", 30, 60, 90)]
-    agreement = agree(estimates, no_proxy(2), Terms(2, 100, 10**9, 0))
+    agreement = agree(estimates, Terms(2, 100, 10**9, 0))
     assert agreement.within == ("a", "b")
     assert shapley_shares("winner", agreement, estimates) == (("b", 1),)
 
@@ -108,7 +108,7 @@ def test_the_winner_takes_sapprice_alone() -> None:
 def test_tied_exact_miners_share_equally_and_the_first_of_the_roster_gets_the_remainder() -> None:
     """Three exact miners tie for 200 coins: the two odd micros go to the first in roster order."""
     estimates = [exact("c", 7, 5), exact("a", 7, 5), exact("b", 8, 4)]
-    agreement = agree(estimates, no_proxy(2), Terms(2, 100, 10**9, 1))
+    agreement = agree(estimates, Terms(2, 100, 10**9, 1))
     tied = shapley_shares("winner", agreement, estimates)
     pay = pay_settled(Price(0, 0, 200_000_000), agreement.weights, tied)
     assert pay.miners == (("c", 66_666_667), ("a", 66_666_667), ("b", 66_666_666))
@@ -117,11 +117,11 @@ def test_tied_exact_miners_share_equally_and_the_first_of_the_roster_gets_the_re
 def test_shared_pays_by_rankings_whoever_counts() -> None:
     """Under `shared` 10 and 30 rankings get 50 and 150 coins; beside f + 1 exact ones a sampled gets none."""
     estimates = [sampled("a", 10, 40, 40), sampled("b", 30, 60, 90)]
-    agreement = agree(estimates, no_proxy(2), Terms(2, 100, 1, 0))
+    agreement = agree(estimates, Terms(2, 100, 1, 0))
     pay = pay_settled(SEED_PRICE, agreement.weights, shapley_shares("shared", agreement, estimates))
     assert pay.miners == (("a", 50_000_000), ("b", 150_000_000))
     estimates = [sampled("a", 10, 40, 40), exact("b", 7, 5), exact("c", 7, 5)]
-    agreement = agree(estimates, no_proxy(2), Terms(2, 100, 1, 1))
+    agreement = agree(estimates, Terms(2, 100, 1, 1))
     assert shapley_shares("shared", agreement, estimates) == (("b", 9535), ("c", 9535))
 
 
@@ -135,7 +135,7 @@ def test_a_refund_shares_sapprice_by_rankings() -> None:
 def test_every_rule_of_the_ledger_is_known_and_no_other() -> None:
     """Each `sap-rule` that a task may name has its shares; another word is refused, not paid by chance."""
     estimates = [sampled("a", 1, 2, 3)]
-    agreement = agree(estimates, no_proxy(2), Terms(2, 100, 1, 0))
+    agreement = agree(estimates, Terms(2, 100, 1, 0))
     assert {rule: shapley_shares(rule, agreement, estimates) for rule in SAP_RULES} == dict.fromkeys(
         SAP_RULES, (("a", 1),)
     )

@@ -57,7 +57,7 @@ def judged(widths: dict[int, int], images: int, magnitudes: list[float]) -> Any:
     reference = SimpleNamespace(
         game=SimpleNamespace(clients=len(magnitudes), images=images),
         steps=steps,
-        magnitudes=lambda: magnitudes,
+        magnitude=magnitudes.__getitem__,
     )
     return refused_update(cast("Reference", reference), TASK)
 

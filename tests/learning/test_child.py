@@ -26,7 +26,7 @@ def child(tmp_path: Path) -> Iterator[Child]:
     """A real mining child over an empty store."""
     chain = ChainMaker(1)
     store = Store(tmp_path / "store")
-    child = Child(Configure(str(store.folder), chain.miners[0].address, 1, "auto"), tmp_path / "miner.log")
+    child = Child(Configure(str(store.folder), chain.miners[0].address, 1, "auto"))
     yield child
     child.close()
 
@@ -74,9 +74,7 @@ def test_a_store_lies_wherever_a_person_wants_it(tmp_path: Path) -> None:
     """Letters beyond ASCII in the workspace's folder: the child gets its first order and says that it is ready."""
     folder = tmp_path / "jos\u00e9"
     folder.mkdir()
-    child = Child(
-        Configure(str(folder / "store"), ChainMaker(1).miners[0].address, 1, "auto"), tmp_path / "log"
-    )
+    child = Child(Configure(str(folder / "store"), ChainMaker(1).miners[0].address, 1, "auto"))
     try:
         assert isinstance(heard(child, lambda answers: len(answers) == 1)[0], Ready)
     finally:

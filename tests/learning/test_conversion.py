@@ -8,8 +8,9 @@ import pytest
 from shell import fedcoin
 
 from fedcoin_cli.learning.backend import keras
-from fedcoin_cli.learning.build import build, seed_spec
+from fedcoin_cli.learning.build import build
 from fedcoin_cli.learning.conversion import convert
+from fedcoin_cli.learning.model import seed_spec
 from fedcoin_cli.learning.weights import read_update
 from ledger_store.errors import RoundFilesInvalid
 

@@ -1,22 +1,26 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fedcoin_cli.learning.mining import compiled, cube
-from fedcoin_cli.learning.mining.choice import engine_for, whole_for
+from fedcoin_cli.learning.mining.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.mining.cube import Cube, suits
+from fedcoin_cli.learning.mining.enumeration import Enumerating
 from fedcoin_cli.learning.mining.exact import exact_numerators
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.partition import Partition, partition
 from fedcoin_cli.learning.mining.reference import Interval, Reference
 from fedcoin_cli.learning.mining.sampling import Plan, Session
 from fedcoin_cli.learning.mining.table import TableTerms
+from fedcoin_cli.learning.mining.walks import Counts, Orders
 from fedcoin_cli.learning.model import Dense, ModelSpec
 from fedcoin_cli.learning.weights import TestSet
 
@@ -218,7 +222,8 @@ def test_what_suits(make_game: Make) -> None:
     assert not any(suits(make_game(3, 5, model=model)) for model in (two, none, bent))
     assert not suits(make_game(25, 5))
     assert not suits(make_game(3, 5, model=chain(2000, 200)))
-    assert whole_for(make_game(5, 5)) is None
+    small = make_game(5, 5)
+    assert isinstance(enumeration_for(small, lambda: engine_for(small)), Enumerating)
 
 
 class Paced:
@@ -235,8 +240,17 @@ class Paced:
         self._clock[0] += 0.1
         self._whole.step()
 
+    def seconds_left(self) -> float | None:
+        return 0.1 * (self.total - self.done) if self.done else None
+
     def counts(self) -> np.ndarray:
         return self._whole.counts()
+
+    def save(self, path: Path) -> None:
+        self._whole.save(path)
+
+    def restore(self, path: Path) -> None:
+        self._whole.restore(path)
 
 
 @pytest.mark.parametrize(
@@ -257,40 +271,39 @@ def test_a_session_takes_the_whole_where_it_fits(
     game, clock = make_game(9, 40), [0.0]
     whole = Paced(Cube(game), clock)  # 40 steps: 4 s
     plan = Plan(SEED, KEY, 1, 60, runtime_s, estimator)  # type: ignore[arg-type]
-    ticking = Ticking(game, clock)
-    session = Session(ticking, TableTerms(9, 40, 3), plan, lambda: clock[0], whole)
+    blocks = partition(game.test.labels, 16, bytes(32))
+    walker = Ticking(game, blocks, clock)
+    session = Session(walker, whole, TableTerms(9, blocks.sizes, 3), plan, lambda: clock[0])
     seen = []
     while not (progress := session.advance(0.05)).finished:
         seen.append(progress)
     assert session.estimate().exact == exact
     if not exact and estimator == "auto":
         assert session.estimate().rankings > 20
-    evaluated = [step.evaluated for step in seen if step.exact_total]
-    assert evaluated == sorted(evaluated)
+    enumerated = [step.enumerated for step in seen if step.exact_total]
+    assert enumerated == sorted(enumerated)
     if not exact and estimator == "exact":
-        assert 0 < max(evaluated) < 511
+        assert 0 < max(enumerated) < 511
         session.extend(60)
         while not session.advance(0.05).finished:
             pass
     if exact or estimator == "exact":
         counts = np.array([interval.count for interval in judged(game)])
-        assert session.estimate().values == tuple(exact_numerators(counts, 3, 9))
-        assert len(ticking.asked) < 511
+        assert session.estimate().sums == tuple(exact_numerators(counts, 3, 9))
 
 
 class Ticking:
-    """An engine that takes 10 ms a coalition on the clock."""
+    """A walker that takes 10 ms a coalition of all images on the clock."""
 
-    batch = 8
+    def __init__(self, game: Game, blocks: Partition, clock: list[float]) -> None:
+        self._walker, self._blocks, self._clock = walker_for(game, blocks, threads=1), len(blocks), clock
 
-    def __init__(self, game: Game, clock: list[float]) -> None:
-        self._engine, self._clock = engine_for(game), clock
-        self.asked: set[int] = set()
+    def ends(self) -> tuple[Counts, Counts]:
+        return self._walker.ends()
 
-    def counts(self, masks: Sequence[int]) -> np.ndarray:
-        self.asked |= set(masks)
-        self._clock[0] += 0.01 * len(masks)
-        return self._engine.counts(masks)
+    def walk(self, blocks: range, walked: Orders) -> npt.NDArray[np.uint8]:
+        self._clock[0] += 0.01 * walked.shape[1] * (walked.shape[2] - 1) * len(blocks) / self._blocks
+        return self._walker.walk(blocks, walked)
 
 
 _VARIANT = """

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedcoin_cli.learning.datasets import Dataset, as_float, load
-from fedcoin_cli.learning.splits import SPLITS, mix, noisex, noisey, same, types, weight
+from fedcoin_cli.learning.splits import SPLITS, mix, noisex, noisey, same, split_of, types, weight
 from fedcoin_cli.learning.weights import TestSet
 from ledger_store.errors import NotFound, RoundFilesInvalid, SettingsError
 
@@ -89,7 +89,7 @@ def test_a_seed_fixes_a_split(split: str, clients: int) -> None:
     assert not all(np.array_equal(part.images, new.images) for part, new in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("split", ["same", "mix", "weight", "noisey"])
+@pytest.mark.parametrize("split", ["same", "mix", "weight", "noisey", "dirichlet"])
 @pytest.mark.parametrize("clients", [2, 3, 5, 10, 13, 40])
 def test_splits_deal_every_image_once(split: str, clients: int) -> None:
     """Every training image goes to exactly one client."""
@@ -160,6 +160,29 @@ def test_types_are_the_papers() -> None:
         drawn = np.bincount(np.concatenate([part.labels for part in parts[10 * kind : 10 * kind + 10]]))
         assert len(drawn) == 10 - kind
         assert drawn == pytest.approx(np.full(10 - kind, 1_000 / (10 - kind)), rel=0.3)
+
+
+@pytest.mark.parametrize(("alpha", "spread"), [("0.1", 0.27), ("1", 0.15), ("100", 0.02)])
+def test_dirichlet_draws_each_labels_shares(alpha: str, spread: float) -> None:
+    """`dirichlet:α`: a label's share of one of five clients has mean 1/5 and Dirichlet(α)'s standard deviation."""
+    dataset = labelled(dict.fromkeys(range(400), 50))
+    parts = split_of(f"dirichlet:{alpha}")(dataset, 5, np.random.default_rng(0))
+    shares = np.array([np.bincount(part.labels, minlength=400) for part in parts]) / 50
+    assert shares.mean() == pytest.approx(0.2)
+    expected = (0.2 * 0.8 / (1 + 5 * float(alpha))) ** 0.5
+    # The last image of a label goes to one client or another.
+    assert shares.std() == pytest.approx(expected, rel=0.1, abs=0.006)
+    assert shares.std() == pytest.approx(spread, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "case", ["dirichlet:0", "dirichlet:nan", "dirichlet:", "dirichlet:x", "same:1", "none"]
+)
+def test_cases_that_are_none(case: str) -> None:
+    """A split or alpha that does not exist is refused, and what there is named."""
+    with pytest.raises(SettingsError) as caught:
+        split_of(case)
+    assert "choose" in caught.value.hint
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from block_games import finish
 
-from fedcoin_cli.learning.mining.checking import Checker
-from fedcoin_cli.learning.mining.choice import Kind, engine_for
+from fedcoin_cli.learning.mining.checking import Checker, Engines, Judge
+from fedcoin_cli.learning.mining.choice import Kind, engine_for, walker_for
 from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.memo import Memo
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, make_proxy
+from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.table import TableTerms, decode, encode_exact
+from fedcoin_cli.learning.mining.sampling import Plan, Session
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, encode_exact, place_of
 from fedcoin_cli.learning.model import Dense, ModelSpec
 from fedcoin_cli.learning.weights import TestSet, Weights
 
@@ -32,9 +33,7 @@ def reference(mnist_path: Path) -> Reference:
         part = slice(EXAMPLES * client, EXAMPLES * (client + 1))
         updates.append(_update(shared + draw.normal(0, 0.01, shared.shape), train[part], truth[part]))
     spec = ModelSpec((28, 28), (Dense(784, UNITS, "relu", True), Dense(UNITS, 10, "linear", True)))
-    game = Game(spec, test, tuple(updates), (1,) * CLIENTS)
-    logits = make_proxy(game)
-    return Reference(Game(spec, test, tuple(updates), (1,) * CLIENTS, 0, logits))
+    return Reference(Game(spec, test, tuple(updates), (1,) * CLIENTS))
 
 
 def _update(first: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Weights:
@@ -48,21 +47,44 @@ def _update(first: np.ndarray, images: np.ndarray, labels: np.ndarray) -> Weight
 
 
 @pytest.mark.parametrize("kind", ["kernel", "keras"])
-def test_honest_tables_are_never_accused(reference: Reference, kind: Kind) -> None:
-    """Every count of an engine lies within [lo, hi] of ε, no checker raises anything, and the clients have learnt."""
+def test_honest_sampled_tables_are_never_accused(reference: Reference, kind: Kind) -> None:
+    """Every count of a walker lies within [lo, hi] of ε, whole or by draws; the clients have learnt."""
     if kind == "kernel" and library() is None:
         pytest.skip("no C compiler here")
     game = reference.game
-    masks = list(range(1, 1 << CLIENTS))
-    engine = engine_for(game, kind=kind)
+    blocks = partition(game.test.labels, 16, bytes(32))
+    terms, walker = TableTerms(CLIENTS, blocks.sizes, 0), walker_for(game, blocks, kind=kind)
+    plan = Plan(bytes(32), bytes(32), 1, 4, 1e9, "balanced")
+    mined = finish(Session(walker, None, terms, plan)).estimate()
+    claim = plan.claim(mined.rankings, exact=False)
+    assert walker.ends()[1].sum() > IMAGES // 2
+    judge = Judge(reference, blocks)
+    places = [place_of(entry, claim, terms) for entry in range(len(mined.table))]
+    bounds = judge.intervals(places, 1)
+    assert all(one.lo <= count <= one.hi for one, count in zip(bounds, mined.table, strict=True))
+    engines = Engines(lambda: walker, lambda: engine_for(game, kind=kind))
+    for one in (Checker(reference, terms, blocks, engines), Checker(reference, terms, blocks)):
+        assert one.wrong_entries(mined.table, claim, 2) == ()
+        assert one.own_errors(mined.table, claim, 2) == ()
+    # Whoever copies it claims other coalitions.
+    copied = Claim(bytes(32), bytes(range(32)), mined.rankings, exact=False)
+    assert Checker(reference, terms, blocks, engines).wrong_entries(mined.table, copied, 60)
+
+
+@pytest.mark.parametrize("kind", ["kernel", "keras"])
+def test_honest_exact_tables_are_never_accused(reference: Reference, kind: Kind) -> None:
+    """The same of all coalitions on all images, by whoever has counts of its own and whoever draws."""
+    if kind == "kernel" and library() is None:
+        pytest.skip("no C compiler here")
+    game, masks = reference.game, list(range(1, 1 << CLIENTS))
+    blocks = partition(game.test.labels, 16, bytes(32))
+    engine, terms = engine_for(game, kind=kind), TableTerms(CLIENTS, blocks.sizes, 0)
     counts = engine.counts(masks)
-    assert counts[-1] > IMAGES // 2
     intervals = reference.intervals(masks)
     assert all(one.lo <= count <= one.hi for one, count in zip(intervals, counts.tolist(), strict=True))
-    table = decode(encode_exact(counts), TableTerms(CLIENTS, IMAGES, 0), exact=True)
-    own = Memo(CLIENTS)
-    own.store(masks, np.array([one.count for one in intervals]))
-    for known in (own, None):
-        checker = Checker(reference, engine, ProxyCounts.of(game))
-        assert checker.wrong_masks(table, known, 60) == ()
-    assert not any(Checker(reference).is_wrong(table, mask) for mask in masks[::7])
+    table, claim = encode_exact(counts), Claim(bytes(32), bytes(32), 1, exact=True)
+    right = np.array([one.count for one in intervals])
+    one = Checker(reference, terms, blocks, Engines(lambda: walker_for(game, blocks), lambda: engine))
+    for own in (right, None):
+        assert one.wrong_entries(table, claim, 60, own) == ()
+    assert not any(one.is_wrong(table, claim, entry) for entry in range(0, len(masks), 7))

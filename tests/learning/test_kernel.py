@@ -10,12 +10,10 @@ import pytest
 
 from fedcoin_cli.consensus.rankings import prefixes, ranking
 from fedcoin_cli.learning.mining import compiled
-from fedcoin_cli.learning.mining.choice import _gpu, describe, engine_for
+from fedcoin_cli.learning.mining.choice import _gpu, counts, describe, engine_for
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
-from fedcoin_cli.learning.mining.proxy import ProxyCounts
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.walks import orders
 from fedcoin_cli.learning.model import Dense, ModelSpec
 
 Make = Callable[..., Game]
@@ -67,7 +65,7 @@ def test_order_threads_and_repeats_change_nothing(make_game: Make) -> None:
     one, three = KernelEngine(game), KernelEngine(game, threads=3)
     known = dict(zip(range(1, 512), one.counts(range(1, 512)).tolist(), strict=True))
     bound = Reference(game)
-    walked = [mask for index in range(20) for mask in prefixes(ranking(SEED, SEED, index, 9))]
+    walked = [mask for index in range(20) for mask in prefixes(ranking(SEED, SEED, 0, index, 9))]
     drawn = np.random.default_rng(1).integers(1, 512, 300).tolist()
     for masks in (walked, drawn, [5, 5, 7, 7, 7, 1], [511, 1, 511]):
         counts = one.counts(masks)
@@ -112,7 +110,7 @@ def test_other_chains(layers: tuple[Dense, ...], make_game: Make) -> None:
 def test_more_clients_than_a_word_has_bits(make_game: Make) -> None:
     """Masks of 70 clients, walked and drawn, give the counts of the reference."""
     game = make_game(70, 60)
-    masks = [mask for index in (0, 1) for mask in prefixes(ranking(SEED, SEED, index, 70))]
+    masks = [mask for index in (0, 1) for mask in prefixes(ranking(SEED, SEED, 0, index, 70))]
     masks += [game.full ^ 1 << place for place in (0, 63, 64, 69)]
     assert outside(game, masks, KernelEngine(game).counts(masks)) == []
 
@@ -155,28 +153,10 @@ def test_other_activations_are_for_keras(make_game: Make) -> None:
     layers = (Dense(9, 6, "sigmoid", use_bias=True), Dense(6, 4, "linear", use_bias=True))
     game = make_game(3, model=ModelSpec((3, 3), layers))
     assert not suits(game)
+    assert counts(game, 1).endswith("1 thread: the C kernel takes no activations other than ReLU")
     assert type(engine_for(game)).__name__ == "UtilityEngine"
     with pytest.raises(LookupError):
         engine_for(game, kind="kernel")
-
-
-@needs_compiler
-@pytest.mark.parametrize("clients", [3, 12, 17, 70])
-def test_votes_are_those_of_numpy(clients: int) -> None:
-    """p of walks and of any masks is the same number, image for image, with the kernel and without."""
-    rng = np.random.default_rng(clients)
-    # Small logits: ties are everywhere.
-    logits, labels = (
-        rng.integers(-3, 4, (clients, 150, 5)).astype(np.int32),
-        rng.integers(0, 5, 150).astype(np.int32),
-    )
-    weights = [6000 * (1 + client % 3) for client in range(clients)]
-    plain, quick = (ProxyCounts(logits, labels, weights, threads) for threads in (None, 2))
-    assert quick._votes is not None
-    walked = orders(SEED, SEED, 0, 9, clients)
-    assert (plain.walk(walked) == quick.walk(walked)).all()
-    masks = [int.from_bytes(rng.bytes(9), "little") % ((1 << clients) - 1) + 1 for _ in range(50)]
-    assert (plain.counts(masks) == quick.counts(masks)).all()
 
 
 def test_no_compiler_no_kernel(tmp_path: Path) -> None:
@@ -189,6 +169,7 @@ def test_no_compiler_no_kernel(tmp_path: Path) -> None:
     library, text = said.strip().split("|")
     assert library == "None"
     assert text.startswith("Keras")
+    assert text.endswith("2 threads: there is no C kernel, for which cc is needed")
 
 
 @pytest.mark.parametrize("trouble", ["compiler fails", "cache is a file"])
@@ -237,10 +218,11 @@ def test_what_others_can_write_is_not_loaded(loose: str, tmp_path: Path) -> None
 
 
 @needs_compiler
-def test_the_choice_is_told() -> None:
-    """What a miner prints when it is ready names the kernel and its threads, or the GPU."""
+def test_the_choice_is_told(make_game: Make) -> None:
+    """What a miner prints when it is ready and when it mines names the kernel and its threads, or the GPU."""
     if _gpu():
         assert "on gpu" in describe(1)
         return
     assert describe(1) == "C kernel, 1 thread"
     assert describe(4) == "C kernel, 4 threads"
+    assert counts(make_game(3), 2) == "C kernel, 2 threads"

@@ -4,10 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedcoin_cli.learning.mining import forward
+from fedcoin_cli.learning.mining import admission, forward
 from fedcoin_cli.learning.mining import reference as intervals
-from fedcoin_cli.learning.mining.admission import admission_masks, refused_update
+from fedcoin_cli.learning.mining.admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.mining.game import Game, member_bits
+from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.reference import Reference
 from fedcoin_cli.learning.model import Dense, ModelSpec
 from fedcoin_cli.learning.weights import TestSet, Weights
@@ -84,10 +85,13 @@ def test_uint8_pixels_mean_255ths(make_game: Make) -> None:
 
 
 def test_memory_bound_changes_nothing(make_game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that are recomputed instead of kept, and other batches, give the same intervals."""
+    """Blocks that are recomputed instead of kept, of one image each, and other batches, give the same intervals."""
     game = make_game(5, 700)
     kept = Reference(game).intervals(range(1, 32))
     monkeypatch.setattr(forward, "MAX_CACHED_BYTES", 0)
+    assert Reference(game).intervals(range(1, 32)) == kept
+    monkeypatch.setattr(forward, "MAX_CHUNK_BYTES", 0)
+    assert len(Reference(game).first.chunks) == game.images
     assert Reference(game).intervals(range(1, 32)) == kept
     assert [Reference(game).interval(mask) for mask in (1, 30)] == [
         (kept[0].lo, kept[0].hi),
@@ -132,6 +136,48 @@ def test_exact_ties_go_to_the_lowest_class(make_game: Make) -> None:
     assert (bound.lo, bound.count, bound.hi) == (right, right, right)
 
 
+def nearly_tied(game: Game) -> Game:
+    """Two classes of all updates nearly the same: rounding decides many images."""
+    updates = []
+    for number, update in enumerate(game.updates):
+        *below, kernel, bias = (weights.copy() for weights in update)
+        kernel[:, 1] = kernel[:, 0] + np.float32(3e-7) * (1 + number)
+        bias[1] = bias[0]
+        updates.append((*below, kernel, bias))
+    return replace(game, updates=tuple(updates))
+
+
+@pytest.mark.parametrize("model", [DEEP, SINGLE, None], ids=["deep", "single", "usual"])
+@pytest.mark.parametrize("size", [1, 7, 16, 255])
+def test_blocks_add_up_to_all_images(size: int, model: ModelSpec | None, make_game: Make) -> None:
+    """lo, count and hi of the blocks, each of mixed labels, are together those of all images, at ε and at 2ε."""
+    game = make_game(5, 150) if model is None else make_game(5, 150, model=model)
+    reference = Reference(nearly_tied(game))
+    blocks = partition(game.test.labels, size, bytes(32))
+    members = member_bits(range(1, 32), 5)
+    for factor in (1, 2):
+        sums = sum(
+            reference.block_intervals(blocks.block(number), members, factor) for number in range(len(blocks))
+        )
+        whole = reference.intervals(range(1, 32), factor)
+        assert np.array(sums).tolist() == [[one.lo, one.count, one.hi] for one in whole]
+        assert model is not None or any(one.lo < one.hi for one in whole)
+
+
+def test_some_images_of_any_labels_are_counted_one_by_one(make_game: Make) -> None:
+    """Images in any order and of any labels: right where its class has the first largest logit, in ties as well."""
+    game = make_game(4, 60)
+    game = with_update(game, 1, scaled(game.updates[1], 0))
+    reference, draw = Reference(game), np.random.default_rng(5)
+    for size in (1, 5, 33):
+        positions = draw.permutation(60)[:size]
+        some = replace(game, test=TestSet(game.test.images[positions], game.test.labels[positions]))
+        found = reference.block_intervals(positions, member_bits(range(1, 16), 4))
+        assert found[:, 1].tolist() == [plain_count(some, mask) for mask in range(1, 16)]
+        zeros = (some.test.labels == 0).sum()
+        assert found[1].tolist() == [zeros, zeros, zeros]
+
+
 def test_wider_factor_contains_narrower(make_game: Make) -> None:
     """The interval of 2ε, outside of which a fraud is raised, contains that of ε, outside of which one is accepted."""
     reference = Reference(make_game(4, 2_000))
@@ -172,6 +218,19 @@ def test_cancelling_updates_are_refused_by_name(make_game: Make) -> None:
     assert refusal.interval.width > 2
 
 
+def test_whose_fault_it_is_takes_a_step_for_each_member(make_game: Make) -> None:
+    """That the round is refused is known at once; who is to blame, one client after the other."""
+    game = make_game(6, 500)
+    inspection = Inspection(Reference(with_update(game, 1, scaled(game.updates[1], 1e25))), TASK)
+    while inspection.refused is None:
+        assert inspection.advance()
+    assert str(inspection.refused).startswith("its updates make rounding matter")
+    members, steps = inspection.refused.mask.bit_count(), 1
+    while inspection.advance():
+        steps += 1
+    assert (inspection.refused.client, steps) == (1, members)
+
+
 def test_an_update_of_zeros_is_admitted(make_game: Make) -> None:
     """A client that did not train a model of zeros ties every image, exactly: nothing is rounded."""
     game = make_game(3, 100)
@@ -208,8 +267,10 @@ class Miscounting:
 
     def __init__(self, reference: Reference, wrong: int) -> None:
         self._reference, self._wrong = reference, wrong
+        self.asked: list[int] = []
 
     def counts(self, masks: Sequence[int]) -> np.ndarray:
+        self.asked.append(len(masks))
         bounds = zip(masks, self._reference.intervals(masks), strict=True)
         return np.array([bound.hi + 3 * (mask == self._wrong) for mask, bound in bounds], np.int64)
 
@@ -222,6 +283,18 @@ def test_a_game_that_this_machine_miscounts_is_refused(make_game: Make) -> None:
     assert refusal is not None
     assert refusal.mask == 0b0110
     assert str(refusal).startswith(f"this machine counts {refusal.counted} images")
+
+
+def test_costly_coalitions_are_counted_a_few_at_a_time(
+    make_game: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the engine counts for an inspection is no longer than a step, however many coalitions there are."""
+    reference = Reference(make_game(4, 200))
+    engine = Miscounting(reference, 0)
+    flop = 3 * 200 * reference.game.spec.flop_above
+    monkeypatch.setattr(admission, "_COUNTED_FLOP", flop)
+    assert refused_update(reference, TASK, lambda: engine) is None
+    assert engine.asked == [3] * 5
 
 
 def test_a_lone_update_is_a_game(make_game: Make) -> None:

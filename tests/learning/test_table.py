@@ -1,107 +1,131 @@
-from collections.abc import Mapping
-from fractions import Fraction
-from itertools import islice, permutations
+"""Tables: what each byte counts, which bytes are no table, and what follows from one."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from oracles import shapley, walk
+from block_games import BlockGame, finish, picture_game, random_game, sums_by_hand
+from oracles import shapley
 
-from fedcoin_cli.consensus.rankings import prefixes, ranking, rows, rows_per_square
+from fedcoin_cli.consensus.rankings import prefixes, ranking
+from fedcoin_cli.learning.mining import table as tables
 from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.mining.sampling import Plan, Session
 from fedcoin_cli.learning.mining.table import (
     Claim,
+    Place,
+    Table,
     TableTerms,
     decode,
+    decode_exact,
     derive,
     encode_exact,
-    encode_sampled,
+    entries_of,
+    entry_count,
+    place_of,
+    sums_of,
+    table_bytes,
 )
-from fedcoin_cli.learning.mining.walks import keys_to_masks, marginal_sums, masks_to_keys, orders, prefix_keys
+from fedcoin_cli.learning.mining.walks import orders
 from ledger_store.errors import Malformed
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
-WIDTHS = [2, 5, 8, 9, 20, 63, 64, 65, 70]
-
-
-def utility(mask: int) -> int:
-    """Some game with u(∅) = 17; a count for every mask, of any width."""
-    return 17 + mask * 2_654_435_761 % 983 if mask else 17
-
-
-def visited(clients: int, rankings: int) -> dict[int, int]:
-    walked = (prefixes(ranking(SEED, KEY, index, clients)) for index in range(rankings))
-    return {mask: utility(mask) for masks in walked for mask in masks}
-
-
-def terms(clients: int) -> TableTerms:
-    return TableTerms(clients, 1_000, utility(0))
-
-
-@pytest.mark.parametrize("clients", WIDTHS)
-def test_orders_are_the_derived_rankings(clients: int) -> None:
-    """Whole squares laid out in NumPy are the rankings that consensus derives, from any first ranking on."""
-    for first, count in ((0, 3), (rows_per_square(clients) - 1, 4)):
-        expected = [ranking(SEED, KEY, index, clients) for index in range(first, first + count)]
-        assert orders(SEED, KEY, first, count, clients).tolist() == [list(order) for order in expected]
-
-
-@pytest.mark.parametrize("clients", WIDTHS)
-def test_prefix_keys_are_the_visited_masks(clients: int) -> None:
-    """Array keys and Python masks name the same coalitions, in the same order."""
-    keys = prefix_keys(orders(SEED, KEY, 0, 2, clients))
-    for row, index in zip(keys, range(2), strict=True):
-        assert keys_to_masks(row, clients) == prefixes(ranking(SEED, KEY, index, clients))
-    masks = [1, 1 << (clients - 1), (1 << clients) - 1]
-    assert np.all(np.diff(np.argsort(masks_to_keys(masks, clients))) == 1)
-
-
-@pytest.mark.parametrize("clients", WIDTHS)
-def test_sampled_table_round_trip(clients: int) -> None:
-    """A table's bytes are masks and counts, ascending; reading gives them back whatever order they were found in."""
-    counts = visited(clients, 3)
-    data = encode_sampled(dict(reversed(counts.items())), clients)
-    assert len(data) == len(counts) * ((clients + 7) // 8 + 4)
-    table = decode(data, terms(clients), exact=False)
-    assert table.masks() == sorted(counts)
-    assert table.counts.tolist() == [counts[mask] for mask in sorted(counts)]
-
-
-def test_table_bytes_by_hand() -> None:
-    """The very bytes: two-byte masks of 9 clients and four-byte counts, big-endian."""
-    assert encode_sampled({256: 513, 1: 7}, 9) == bytes.fromhex("0001 00000007 0100 00000201")
-    assert encode_exact(np.array([1, 2, 770])) == bytes.fromhex("00000001 00000002 00000302")
-
-
-@pytest.mark.parametrize("clients", [2, 5, 8, 9, 65])
-@pytest.mark.parametrize("rankings", [1, 7, 300])
-def test_sums_follow_from_the_table(clients: int, rankings: int) -> None:
-    """N_j derived from bytes equals the pure walk over the derived rankings."""
-    rankings = min(rankings, 20 if clients > 20 else rankings)
-    derived = derive(encode_sampled(visited(clients, rankings), clients), claim(rankings), terms(clients))
-    sums = [0] * clients
-    for index in range(rankings):
-        mask = 0
-        for client in ranking(SEED, KEY, index, clients):
-            sums[client] += utility(mask | 1 << client) - utility(mask)
-            mask |= 1 << client
-    assert derived.sums == tuple(sums)
-    assert derived.values is None
+SIZES = (4, 4, 3)
 
 
 def claim(rankings: int, *, exact: bool = False) -> Claim:
     return Claim(SEED, KEY, rankings, exact)
 
 
+def table_of(game: BlockGame, rankings: int, key: bytes = KEY) -> Table:
+    """What an honest miner of so many rankings writes."""
+    blocks = range(len(game.sizes))
+    walked = game.walk(blocks, orders(SEED, key, blocks, range(rankings), game.clients))
+    empty, full = game.ends()
+    return Table(empty.astype(np.uint8), full.astype(np.uint8), walked)
+
+
+@pytest.mark.parametrize("clients", [1, 2, 3, 9])
+@pytest.mark.parametrize("rankings", [1, 6, 40])
+def test_a_sampled_table_comes_back(clients: int, rankings: int) -> None:
+    """Reading gives back all counts; its length is 2 bytes a block and K − 1 a ranking and block, to the byte."""
+    game = random_game(clients, SIZES, baseline=True)
+    table = table_of(game, rankings)
+    data = table.encode()
+    assert len(data) == table_bytes(clients, 3, rankings, exact=False) == 3 * (2 + rankings * (clients - 1))
+    again = decode(data, claim(rankings), game.terms)
+    assert again.empty.tolist() == table.empty.tolist()
+    assert again.full.tolist() == table.full.tolist()
+    assert again.walked.tolist() == table.walked.tolist()
+    assert entries_of(claim(rankings), game.terms) == len(data)
+
+
+def test_the_very_bytes() -> None:
+    """u(∅) of each block, u(full) of each, then block by block and ranking by ranking; exact counts big-endian."""
+    walked = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.uint8)
+    data = Table(np.array([9, 10], np.uint8), np.array([11, 12], np.uint8), walked).encode()
+    assert data == bytes([9, 10, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8])
+    assert encode_exact(np.array([1, 2, 770])) == bytes.fromhex("00000001 00000002 00000302")
+    assert table_bytes(2, 5, 99, exact=True) == 12
+
+
+def test_rows_that_lie_apart_in_memory_are_written_in_order() -> None:
+    """A part of a larger array, as a session keeps it, is written as what it shows."""
+    walked = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    data = Table(np.zeros(2, np.uint8), np.zeros(2, np.uint8), walked[:, :2]).encode()
+    assert list(data) == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 16, 17]
+
+
+@pytest.mark.parametrize("clients", [1, 2, 5, 9])
+@pytest.mark.parametrize("baseline", [False, True])
+def test_sums_follow_from_the_table(clients: int, baseline: bool) -> None:
+    """N_j derived from bytes equals the walk over the derived rankings of all blocks, whatever is walked at once."""
+    game = random_game(clients, [16, 16, 15, 15], baseline=baseline)
+    for rankings in (1, 2 * clients + 1, 30):
+        data = table_of(game, rankings).encode()
+        assert derive(data, claim(rankings), game.terms) == sums_by_hand(game, SEED, KEY, range(rankings))
+
+
+def test_sums_of_many_clients_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 70 clients, all blocks together or a few at a time: the same sums, those of walking one by one."""
+    draw = np.random.default_rng(0)
+    blocks, rankings, clients = 7, 5, 70
+    walked = draw.integers(0, 17, (blocks, rankings, clients - 1)).astype(np.uint8)
+    table = Table(np.zeros(blocks, np.uint8), draw.integers(0, 17, blocks).astype(np.uint8), walked)
+    sums = [0] * clients
+    for block in range(blocks):
+        for index in range(rankings):
+            counts = [0, *walked[block, index].tolist(), int(table.full[block])]
+            steps = [after - before for before, after in pairwise(counts)]
+            for client, step in zip(ranking(SEED, KEY, block, index, clients), steps, strict=True):
+                sums[client] += step
+    assert sums_of(table, claim(rankings)) == tuple(sums)
+    monkeypatch.setattr(tables, "_WALKED_AT_ONCE", 2 * rankings * clients)
+    assert sums_of(table, claim(rankings)) == tuple(sums)
+
+
+@pytest.mark.parametrize("rankings", [1, 7, 33])
+def test_nothing_gained_is_lost(rankings: int) -> None:
+    """Σ N_j = t · Σ (u(full) − u(∅)) over the blocks, for any counts between, false ones as well."""
+    game = random_game(6, [16] * 9, baseline=True)
+    data = bytearray(table_of(game, rankings).encode())
+    gain = int(game.counts[:, -1].sum() - game.counts[:, 0].sum())
+    assert sum(derive(bytes(data), claim(rankings), game.terms)) == rankings * gain
+    data[25], data[-1] = 0, 16
+    assert sum(derive(bytes(data), claim(rankings), game.terms)) == rankings * gain
+
+
 @pytest.mark.parametrize("clients", [1, 2, 3, 6, 9])
 def test_exact_table(clients: int) -> None:
-    """An exact table gives Λ·φ_j as brute force does, and the sums of its `most` rankings."""
-    game = [utility(mask) for mask in range(1 << clients)]
-    data = encode_exact(np.array(game[1:]))
-    derived = derive(data, claim(13, exact=True), terms(clients))
+    """An exact table gives Λ·φ_j as brute force does, with the u(∅) that the task names, whatever t it claims."""
+    game = random_game(clients, [200, 100], seed=clients, baseline=True)
+    data = encode_exact(np.array(game.whole[1:]))
     scale = common_denominator(clients)
-    assert derived.values == tuple(int(scale * value) for value in shapley(game))
-    assert derived.sums == walk(game, (ranking(SEED, KEY, index, clients) for index in range(13)))
-    assert decode(data, terms(clients), exact=True).masks() == list(range(1, 1 << clients))
+    for rankings in (1, 13):
+        derived = derive(data, claim(rankings, exact=True), game.terms)
+        assert derived == tuple(int(scale * value) for value in shapley(game.whole))
+    assert decode_exact(data, game.terms).tolist() == game.whole[1:]
+    assert entries_of(claim(1, exact=True), game.terms) == (1 << clients) - 1
 
 
 def test_exact_numerators_sum_to_the_whole_gain() -> None:
@@ -111,62 +135,174 @@ def test_exact_numerators_sum_to_the_whole_gain() -> None:
     assert sum(values) == common_denominator(16) * (int(counts[-1]) - 123)
 
 
-def test_every_row_of_a_square_is_unbiased() -> None:
-    """The mean of each row over all relabellings is exactly the Shapley value, so partial squares are unbiased too."""
-    clients = 4
-    game = [utility(mask) for mask in range(1 << clients)]
-    relabellings = np.array(list(permutations(range(clients))), np.intp)
-    for row in rows(clients):
-        walked = relabellings[:, list(row)]
-        sums = marginal_sums(walked, np.array(game)[prefix_keys(walked).astype(int)], game[0])
-        assert [Fraction(total, len(relabellings)) for total in sums] == list(shapley(game))
+@pytest.mark.parametrize("rankings", [1, 4, 11])
+def test_every_number_of_rankings_is_unbiased(rankings: int) -> None:
+    """Over 800 keys the mean of partial and whole squares is the Shapley value, up to its own random error.
+
+    Seven blocks are no multiple of five clients: some begin more often, but who does is drawn.
+    """
+    game = picture_game(5, 54)
+    truth = np.array([float(value) for value in shapley(game.whole)])
+    found = np.array(
+        [
+            sums_of(table_of(game, rankings, key), Claim(SEED, key, rankings, exact=False))
+            for key in (number.to_bytes(32, "big") for number in range(800))
+        ]
+    )
+    values = found / rankings
+    z = (values.mean(axis=0) - truth) / (values.std(axis=0, ddof=1) / np.sqrt(800))
+    # P(|N| > x) ≤ exp(−x²/2): one false alarm in 100,000 families of five.
+    assert np.abs(z).max() < np.sqrt(2 * np.log(5e5)), z
 
 
-def edited(counts: Mapping[int, int]) -> dict[str, bytes]:
-    """Tables of 9 clients that are almost the one of these counts."""
-    good = encode_sampled(counts, 9)
-    records = [good[start : start + 6] for start in range(0, len(good), 6)]
-    missing = dict(islice(counts.items(), 1, None))
-    unvisited = next(mask for mask in range(1, 512) if mask not in counts)
-    return {
-        "empty": b"",
-        "cut": good[:-1],
-        "a record less": encode_sampled(missing, 9),
-        "a coalition too many": encode_sampled({**counts, unvisited: 5}, 9),
-        "another coalition": encode_sampled({**missing, unvisited: 5}, 9),
-        "out of order": b"".join([records[1], records[0], *records[2:]]),
-        "repeated": b"".join([records[0], *records]),
-        "the empty coalition": b"\0\0\0\0\0\0" + good,
-        "an absent client": good + bytes.fromhex("0200 00000001"),
-        "a count above n": encode_sampled({**counts, 511: 1_001}, 9),
-    }
+# What is no table ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", edited({1: 1, 3: 1, 511: 1}))
-def test_wrong_tables_are_refused(kind: str) -> None:
-    """Bytes that are no table, or not the table of just these rankings, are a peer's fault."""
-    with pytest.raises(Malformed):
-        derive(edited(visited(9, 4))[kind], claim(4), terms(9))
+def good(baseline: bool = False) -> tuple[bytes, TableTerms]:
+    game = random_game(3, SIZES, seed=2, baseline=baseline)
+    return table_of(game, 5).encode(), game.terms
 
 
-def test_more_or_fewer_rankings_than_the_table_are_refused() -> None:
+def with_byte(data: bytes, entry: int, value: int) -> bytes:
+    edited = bytearray(data)
+    edited[entry] = value
+    return bytes(edited)
+
+
+@pytest.mark.parametrize("length", [0, 1, 35, 37, 72])
+def test_another_length_is_refused(length: int) -> None:
+    """A byte less, a byte more, nothing, twice as much: no table, before any of it is believed."""
+    data, terms = good()
+    assert len(data) == 36
+    with pytest.raises(Malformed, match="one count for each"):
+        derive((2 * data)[:length], claim(5), terms)
+
+
+@pytest.mark.parametrize("rankings", [4, 6, 1_000_000])
+def test_another_number_of_rankings_is_refused(rankings: int) -> None:
     """A claim of another t than the table was made for does not pass."""
-    data = encode_sampled(visited(9, 4), 9)
-    derive(data, claim(4), terms(9))
-    for rankings in (3, 5, 1_000):
-        with pytest.raises(Malformed):
-            derive(data, claim(rankings), terms(9))
+    data, terms = good()
+    with pytest.raises(Malformed, match="one count for each"):
+        derive(data, claim(rankings), terms)
 
 
-def test_another_key_does_not_fit() -> None:
-    """A table copied from another miner does not hold the copier's rankings."""
-    data = encode_sampled(visited(9, 4), 9)
-    with pytest.raises(Malformed):
-        derive(data, Claim(SEED, bytes(32), 4, exact=False), terms(9))
+@pytest.mark.parametrize("sizes", [(2,) * 6, (11,), (6, 5), (4, 4, 2, 1)])
+def test_a_table_of_another_block_size_is_refused(sizes: tuple[int, ...]) -> None:
+    """The same images in more or fewer blocks make a table of another length."""
+    data, terms = good()
+    with pytest.raises(Malformed, match="one count for each"):
+        derive(data, claim(5), TableTerms(3, np.array(sizes), terms.empty))
 
 
-@pytest.mark.parametrize("counts", [[1, 2], [1, 2, 3, 4], [1, 2, 1_001]])
+def test_a_table_for_another_number_of_clients_is_refused() -> None:
+    """Four clients would visit three coalitions a ranking."""
+    data, terms = good()
+    with pytest.raises(Malformed, match="one count for each"):
+        derive(data, claim(5), TableTerms(4, terms.sizes, 0))
+
+
+@pytest.mark.parametrize(
+    ("entry", "size"), [(3, 4), (5, 3), (6, 4), (15, 4), (16, 4), (25, 4), (26, 3), (35, 3)]
+)
+def test_a_count_above_its_block_is_refused(entry: int, size: int) -> None:
+    """Ends and first and last counts of each block: as many images as it has are read, one more is refused."""
+    data, terms = good()
+    derive(with_byte(data, entry, size), claim(5), terms)
+    for above in (size + 1, 255):
+        with pytest.raises(Malformed, match="more correct images than a block has"):
+            derive(with_byte(data, entry, above), claim(5), terms)
+
+
+def test_nobody_counts_only_with_a_baseline() -> None:
+    """u(∅) above 0 is refused where it is 0 by declaration, and above the block's images in any case."""
+    data, terms = good()
+    with pytest.raises(Malformed, match="no baseline"):
+        derive(with_byte(data, 2, 1), claim(5), terms)
+    data, terms = good(baseline=True)
+    derive(with_byte(data, 2, 3), claim(5), terms)
+    with pytest.raises(Malformed, match="more correct images"):
+        derive(with_byte(data, 2, 4), claim(5), terms)
+
+
+@pytest.mark.parametrize("counts", [[], [1, 2], [1, 2, 3, 4], [1, 2, 12], [2**31, 0, 0], [0, 2**32 - 1, 0]])
 def test_wrong_exact_tables_are_refused(counts: list[int]) -> None:
-    """An exact table of 2 clients has three counts, each at most n."""
+    """An exact table of 2 clients has three counts, each at most the images of all blocks; a cut one is none."""
+    terms = TableTerms(2, np.array(SIZES), 0)
+    derive(encode_exact(np.array([0, 3, 11])), claim(1, exact=True), terms)
     with pytest.raises(Malformed):
-        derive(encode_exact(np.array(counts)), claim(1, exact=True), terms(2))
+        derive(encode_exact(np.array(counts, np.int64)), claim(1, exact=True), terms)
+    with pytest.raises(Malformed):
+        derive(encode_exact(np.array([0, 3, 11]))[:-1], claim(1, exact=True), terms)
+
+
+def test_one_kind_is_not_read_as_the_other() -> None:
+    """A sampled table claimed to be exact and an exact one claimed to be sampled are refused by their length."""
+    data, terms = good()
+    with pytest.raises(Malformed):
+        derive(data, claim(5, exact=True), terms)
+    with pytest.raises(Malformed):
+        derive(encode_exact(np.zeros(7, np.int64)), claim(5), terms)
+
+
+def test_a_copied_table_gives_its_copier_other_sums() -> None:
+    """Masks are not stored: under another key the same bytes mean other coalitions, which a check then finds false."""
+    game = random_game(6, [16] * 4)
+    data = table_of(game, 9).encode()
+    copied = Claim(SEED, bytes(32), 9, exact=False)
+    assert derive(data, copied, game.terms) != derive(data, claim(9), game.terms)
+    places = [place_of(entry, copied, game.terms) for entry in range(8, len(data))]
+    wrong = [data[8 + number] != game.counts[one.block, one.mask] for number, one in enumerate(places)]
+    assert np.mean(wrong) > 0.5
+
+
+# Entries ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_entry_names_what_it_counts() -> None:
+    """Entry by entry, an honest table's count is that of the coalition and block which the entry names."""
+    game = random_game(5, SIZES, seed=4, baseline=True)
+    data, made = table_of(game, 7).encode(), claim(7)
+    for entry in range(len(data)):
+        place = place_of(entry, made, game.terms)
+        assert place.block is not None
+        assert entry_count(data, made, entry) == game.counts[place.block, place.mask]
+    assert [place_of(entry, made, game.terms) for entry in range(6)] == [
+        *(Place(block, 0) for block in range(3)),
+        *(Place(block, 31) for block in range(3)),
+    ]
+    last = prefixes(ranking(SEED, KEY, 2, 6, 5))[3]
+    assert place_of(len(data) - 1, made, game.terms) == Place(2, last)
+
+
+def test_entries_of_an_exact_table() -> None:
+    """Entry e counts mask e + 1 on all images."""
+    game = random_game(4, SIZES)
+    data, made = encode_exact(np.array(game.whole[1:])), claim(50, exact=True)
+    for entry in range(15):
+        assert place_of(entry, made, game.terms) == Place(None, entry + 1)
+        assert entry_count(data, made, entry) == game.whole[entry + 1]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_there_is_no_entry_beyond_the_table(exact: bool) -> None:
+    """An accusation may name any number: what is no entry is malformed, not another entry."""
+    terms = random_game(4, SIZES).terms
+    most = entries_of(claim(5, exact=exact), terms)
+    for entry in (-1, most, 2**63):
+        with pytest.raises(Malformed, match="no entry"):
+            place_of(entry, claim(5, exact=exact), terms)
+    place_of(most - 1, claim(5, exact=exact), terms)
+
+
+def test_places_in_words() -> None:
+    """People read the coalition as everywhere else, and in which block."""
+    assert Place(7, 0b101).words(9) == "coalition 0005 in block 7"
+    assert Place(None, 0b101).words(9) == "coalition 0005"
+
+
+def test_a_session_writes_what_others_read() -> None:
+    """The table and the sums of a session are those of its claim."""
+    game = random_game(4, SIZES, baseline=True)
+    mined = finish(Session(game, None, game.terms, Plan(SEED, KEY, 1, 20, 60.0))).estimate()
+    assert mined.table == table_of(game, 20).encode()
+    assert mined.sums == derive(mined.table, claim(20), game.terms)

@@ -13,10 +13,8 @@ from safetensors.numpy import load_file, save_file
 from fedcoin_cli.learning.model import ModelSpec
 from fedcoin_cli.learning.weights import (
     TestSet,
-    read_proxy,
     read_test,
     read_update,
-    write_proxy,
     write_test,
     write_update,
 )
@@ -169,19 +167,6 @@ def test_bad_test_sets_are_refused(images: Array, labels: Array, tmp_path: Path,
     save_file({"x": images, "y": labels}, tmp_path / "test")
     with pytest.raises(RoundFilesInvalid):
         read_test(tmp_path / "test", spec)
-
-
-def test_proxy_round_trip_and_bounds(tmp_path: Path) -> None:
-    """A proxy is read back as written, and refused with another shape or a logit beyond 2²⁰."""
-    logits = np.arange(-12, 12, dtype=np.int32).reshape(2, 3, 4)
-    write_proxy(tmp_path / "proxy", logits)
-    np.testing.assert_array_equal(read_proxy(tmp_path / "proxy", 2, 3, 4), logits)
-    with pytest.raises(RoundFilesInvalid):
-        read_proxy(tmp_path / "proxy", 3, 2, 4)
-    logits[0, 0, 0] = -(1 << 20) - 1
-    write_proxy(tmp_path / "proxy", logits)
-    with pytest.raises(RoundFilesInvalid):
-        read_proxy(tmp_path / "proxy", 2, 3, 4)
 
 
 def test_a_refused_test_set_is_not_told_to_convert_weights(tmp_path: Path, spec: ModelSpec) -> None:

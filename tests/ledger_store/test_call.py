@@ -36,10 +36,10 @@ def test_a_client_signs_every_term(name: str) -> None:
 
 
 def test_what_a_client_does_not_sign() -> None:
-    """The other clients' updates, what is made of all of them, and the requester's own hand, but nothing else."""
-    other = replace(TASK, updates=TASK.updates[:2], proxy="cd" * 32, sequence=9, signature="00" * 64)
+    """The other clients' updates and the requester's own hand, but nothing else."""
+    other = replace(TASK, updates=TASK.updates[:2], sequence=9, signature="00" * 64)
     assert other.call == TASK.call
-    assert {"updates", "proxy", "sequence", "signature"} == UNCALLED
+    assert {"updates", "sequence", "signature"} == UNCALLED
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,8 @@
-"""Money is conserved: random scripts of good and bad transactions, by Hypothesis."""
+"""Money is conserved, and forgetting changes no verdict: random scripts of good and bad transactions, by Hypothesis.
+
+The script remembers every task that there ever was; what it expects of a call that comes again, and of whatever is
+tried on an ended task, follows from that.
+"""
 
 from chains import ChainMaker, key
 from hypothesis import settings
@@ -9,6 +13,7 @@ from ledger_store.amount import split
 from ledger_store.chain import Tip
 from ledger_store.errors import InvalidTransaction
 from ledger_store.genesis import Bounds
+from ledger_store.history import History
 from ledger_store.keys import KeyPair
 from ledger_store.state import CLOSED, OPEN, QUEUED, UNFINISHED, State, TaskRecord, apply
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Reveal, Task, Transaction
@@ -21,6 +26,8 @@ PART = st.integers(0, SUPPLY_MICRO // 8)
 # Shares of clients, server, two miners, requester; then how far the sum is off the price.
 WEIGHTS = st.lists(st.integers(0, 5), min_size=CLIENTS + 4, max_size=CLIENTS + 4).filter(any)
 ERROR = st.sampled_from([0, 0, 0, 0, 1, -1])
+BOUNDS = Bounds(least_transfer_micro=1, unfinished=3, task_deposit_micro=7)
+FREE = {"price_micro": 0, "train_micro": 0, "computation_micro": 0, "shapley_micro": 0}
 OUTCOME = st.sampled_from(["OPEN", "SETTLED", "SETTLED", "REFUNDED"])
 
 
@@ -29,8 +36,10 @@ class Script(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.maker = ChainMaker(2, Bounds(least_transfer_micro=1, unfinished=3), SUPPLY_MICRO)
+        self.maker = ChainMaker(2, BOUNDS, SUPPLY_MICRO)
         self.reveals: list[Reveal] = []
+        self.records: dict[str, TaskRecord] = {}
+        self.known = History(self.maker.genesis)
 
     def attempt(self, transaction: Transaction) -> bool:
         """Apply a block with this transaction, if it is admissible."""
@@ -41,6 +50,9 @@ class Script(RuleBasedStateMachine):
             return False
         else:
             self.maker.force(block)
+            self.known.follow(block)
+            for record in (*self.state.tasks.values(), *self.state.ended):
+                self.records[record.task.id] = record
             return True
         finally:
             self.maker.forget()
@@ -74,10 +86,43 @@ class Script(RuleBasedStateMachine):
             )
         )
 
+    @rule(sender=ACCOUNT, place=st.integers(0, 50), same=st.booleans())
+    def publish_again(self, sender: KeyPair, place: int, same: bool) -> None:
+        """A call that was called before: refused while it waits and once it was opened, free when it was withdrawn."""
+        if not self.records:
+            return
+        before = list(self.records.values())[place % len(self.records)].task
+        if same:
+            assert not self.attempt(before)
+            return
+        task = self.maker.task(sender, CLIENTS, nonce=before.nonce, **FREE)
+        used = any(
+            (record.task.sender, record.task.nonce) == (task.sender, task.nonce)
+            and (record.opened_height or record.state == QUEUED)
+            for record in self.records.values()
+        )
+        waits = any(record.task.sender == task.sender for record in self.state.tasks.values())
+        poor = self.state.balances.get(sender.address, 0) < BOUNDS.task_deposit_micro
+        full = len(self.state.tasks) >= self.maker.genesis.bounds.unfinished
+        assert self.attempt(task) == (not used and not waits and not full and not poor)
+
+    @rule(place=st.integers(0, 50), attempt=st.integers(1, 3))
+    def disturb_the_dead(self, place: int, attempt: int) -> None:
+        """Whatever is said of a task that has ended is refused."""
+        ended = [record for record in self.records.values() if record.state not in UNFINISHED]
+        if ended:
+            record = ended[place % len(ended)]
+            sender = next(one for one in ACCOUNTS if one.address == record.task.sender)
+            reveals = self.maker.reveals(record.task, attempt)
+            assert not self.attempt(self.maker.cancel(sender, record.task.id))
+            assert not self.attempt(self.maker.close(record.task, reveals, attempt))
+            paid = self.maker.settled(record.task)
+            assert not self.attempt(self.maker.result(record.task, reveals, paid, attempt))
+
     @rule(place=st.integers(0, 2))
     def cancel(self, place: int) -> None:
         if place < len(self.state.queue):
-            record = self.state.tasks[self.state.queue[place]]
+            record = list(self.state.tasks.values())[place]
             sender = next(one for one in ACCOUNTS if one.address == record.task.sender)
             cancel = self.maker.cancel(sender, record.task.id)
             assert self.attempt(cancel) == (record.state == QUEUED)
@@ -116,22 +161,31 @@ class Script(RuleBasedStateMachine):
 
     @invariant()
     def every_coin_is_accounted_for(self) -> None:
-        """Balances and the prices of unfinished tasks sum to the supply; no balance is negative or zero."""
-        locked = sum(r.task.price_micro for r in self.state.tasks.values() if r.state in UNFINISHED)
+        """Balances and what unfinished tasks lock sum to the supply; no balance is negative or zero."""
+        locked = sum(
+            record.task.price_micro + BOUNDS.task_deposit_micro for record in self.state.tasks.values()
+        )
         assert sum(self.state.balances.values()) + locked == SUPPLY_MICRO
         assert all(micro > 0 for micro in self.state.balances.values())
 
     @invariant()
     def one_task_is_worked_on(self) -> None:
-        """The head of the queue is OPEN or CLOSED, the rest QUEUED, and whatever is finished has left it."""
-        states = [self.state.tasks[task].state for task in self.state.queue]
+        """The head of the queue is OPEN or CLOSED, the rest QUEUED, and whatever the last block ended has left it."""
+        states = [record.state for record in self.state.tasks.values()]
         assert all(state in {OPEN, CLOSED} for state in states[:1])
         assert all(state == QUEUED for state in states[1:])
-        finished = set(self.state.tasks) - set(self.state.queue)
-        assert all(self.state.tasks[task].state not in UNFINISHED for task in finished)
+        assert all(record.state not in UNFINISHED for record in self.state.ended)
+
+    @invariant()
+    def what_is_forgotten_is_known(self) -> None:
+        """The history holds every record; of the state's calls none is missing and none too many."""
+        assert dict(self.known) == self.records
+        opened = [record for record in self.records.values() if record.opened_height]
+        calls = {record.task.sender + record.task.nonce: record.opened_height for record in opened}
+        assert dict(self.state.served) == calls
 
 
 def test_random_scripts_conserve_money() -> None:
-    """Whatever is tried, in whatever order, no coin appears or vanishes and one task is at work."""
+    """Whatever is tried, in whatever order, no coin appears or vanishes, one task is at work, no call serves twice."""
     limits = settings(max_examples=60, stateful_step_count=40)
     run_state_machine_as_test(Script, settings=limits)

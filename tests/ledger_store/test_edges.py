@@ -19,7 +19,7 @@ from ledger_store.task_record import check_terms, result_bytes
 from ledger_store.transaction import Close
 
 # Miners, clients, most rankings; sums of up to most × 1,000 images have so many digits, and a sign, quotes and a comma.
-SIZES = [(1, 2, 10, 5_306), (4, 3, 10, 8_552), (10, 12, 9_535, 16_736)]
+SIZES = [(1, 2, 10, 5_286), (4, 3, 10, 8_522), (10, 12, 9_535, 16_580)]
 
 
 def test_each_view_has_the_next_miner_as_its_leader() -> None:
@@ -69,22 +69,23 @@ def test_commits_are_forgotten_when_their_attempt_is_over() -> None:
     maker.add(task)
     reveals = maker.reveals(task)
     maker.add(maker.close(task, reveals))
-    assert len(maker.tip.state.tasks[task.id].commits) == 4
-    failed = maker.result(task, [], give_up(maker.tip.state.tasks[task.id]))
+    assert len(maker.records[task.id].commits) == 4
+    failed = maker.result(task, [], give_up(maker.records[task.id]))
     maker.add(failed)
-    assert maker.tip.state.tasks[task.id].commits == ()
-    assert maker.tip.state.tasks[task.id].attempt == 2
+    assert maker.records[task.id].commits == ()
+    assert maker.records[task.id].attempt == 2
     for number in (2, 3):
-        maker.add(Close(task.id, number, (), give_up(maker.tip.state.tasks[task.id])))
-    assert maker.tip.state.tasks[task.id].commits == ()
+        maker.add(Close(task.id, number, (), give_up(maker.records[task.id])))
+    assert maker.records[task.id].commits == ()
     other = ChainMaker()
     settled = other.add_round()
-    assert other.tip.state.tasks[settled.id].commits == ()
+    assert other.records[settled.id].commits == ()
 
 
 NARROW = Bounds(
     clients=4,
     images=500,
+    block_images=20,
     runtime_ms=5_500,
     attempts=4,
     rankings=20,
@@ -112,6 +113,8 @@ TERMS = {
         ({"clients": 4}, {"clients": 5}),
         ({"images": 1}, {"images": 0}),
         ({"images": 500}, {"images": 501}),
+        ({"block_images": 1}, {"block_images": 0}),
+        ({"block_images": 20}, {"block_images": 21}),
         ({"empty": 500}, {"empty": 501}),
         ({"runtime_ms": 5_500}, {"runtime_ms": 5_501}),
         ({"attempts": 1}, {"attempts": 0}),

@@ -13,7 +13,7 @@ def reader(value: Any) -> Fields:
 @pytest.mark.parametrize("value", [None, [], "it", {}, {"it": 1, "more": 2}, {"other": 1}])
 def test_an_object_has_exactly_its_fields(value: Any) -> None:
     """A missing field, one too many, or no object at all is refused and the fields are named."""
-    with pytest.raises(Malformed, match="it"):
+    with pytest.raises(Malformed, match=r"it|more|other"):
         Fields(value, ("it",), "thing")
 
 

@@ -93,6 +93,8 @@ def test_a_bad_field_is_refused(field: str, value: Any) -> None:
         ("rankings", 1_000_001),
         ("examples", 2**31),
         ("images", -1),
+        ("block_images", 0),
+        ("block_images", 256),
     ],
 )
 def test_a_network_cannot_exceed_the_format(bound: str, value: int) -> None:
@@ -103,13 +105,21 @@ def test_a_network_cannot_exceed_the_format(bound: str, value: int) -> None:
         Genesis.from_json(changed)
 
 
-@pytest.mark.parametrize("bound", ["proxy_logit", "weight"])
 @pytest.mark.parametrize("step", [-1, 1])
-def test_what_every_network_shares_cannot_be_chosen(bound: str, step: int) -> None:
-    """A genesis does not promise another bound on weights and logits than the one that miners apply."""
+def test_what_every_network_shares_cannot_be_chosen(step: int) -> None:
+    """A genesis does not promise another bound on weights than the one that miners apply."""
     changed = good()
-    changed["bounds"][bound] += step
-    with pytest.raises(Malformed, match=bound):
+    changed["bounds"]["weight"] += step
+    with pytest.raises(Malformed, match="weight"):
+        Genesis.from_json(changed)
+
+
+def test_a_genesis_of_the_format_before_blocks_is_refused_by_name() -> None:
+    """Whoever opens an old ledger reads which of its bounds is meant."""
+    changed = good()
+    del changed["bounds"]["block_images"]
+    changed["bounds"]["proxy_logit"] = 2**20
+    with pytest.raises(Malformed, match=r"genesis bounds: lacks block_images; knows no proxy_logit"):
         Genesis.from_json(changed)
 
 

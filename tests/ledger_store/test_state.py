@@ -176,7 +176,7 @@ def test_a_published_task_locks_its_price_and_opens() -> None:
     parent = maker.head
     task = maker.task()
     maker.add(task)
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     assert balance(maker.tip.state, maker.requester.address) == 4 * COIN
     assert (record.state, record.escrow_micro, record.attempt) == (OPEN, 11 * COIN, 1)
     assert record.seed == opening_seed(task.id, parent)
@@ -191,6 +191,8 @@ TERMS: dict[str, tuple[dict[str, Any], str]] = {
     "many clients": ({"clients": 5}, "2 to 4 clients"),
     "no images": ({"images": 0}, "1 to 2000 test images"),
     "many images": ({"images": 2_001}, "1 to 2000 test images"),
+    "blocks of no images": ({"block_images": 0}, "holds 1 to 100 test images"),
+    "blocks of many images": ({"block_images": 101}, "holds 1 to 100 test images"),
     "empty": ({"empty": 1_001}, "empty coalition"),
     "runtime": ({"runtime_ms": 3_600_001}, "RUNTIME"),
     "no attempts": ({"attempts": 0}, "attempts"),
@@ -210,7 +212,11 @@ TERMS: dict[str, tuple[dict[str, Any], str]] = {
 def test_a_task_outside_the_bounds_is_refused(name: str) -> None:
     """Each bound of genesis, and what holds in any task."""
     bounds = Bounds(
-        clients=4, images=2_000, least_difficulty_micro=100, least_shapley_price_micro_a_second=10_000
+        clients=4,
+        images=2_000,
+        block_images=100,
+        least_difficulty_micro=100,
+        least_shapley_price_micro_a_second=10_000,
     )
     maker = ChainMaker(4, bounds)
     changes, reason = TERMS[name]
@@ -272,7 +278,7 @@ def test_tasks_queue_one_an_account_and_a_few_in_all() -> None:
     maker.add(first)
     refused(maker, maker.task(key("a")), match="unfinished task")
     maker.add(second)
-    assert [maker.tip.state.tasks[task].state for task in maker.tip.state.queue] == [OPEN, QUEUED]
+    assert [maker.records[task].state for task in maker.tip.state.queue] == [OPEN, QUEUED]
     refused(maker, maker.task(key("c")), match="too many unfinished tasks")
 
 
@@ -284,12 +290,12 @@ def test_only_a_queued_task_can_be_cancelled_by_its_requester() -> None:
     maker.add(second)
     refused(maker, maker.cancel(key("a"), first.id), match="OPEN cannot be cancelled")
     refused(maker, maker.cancel(maker.requester, second.id), match="only its requester")
-    refused(maker, maker.cancel(maker.requester, digest("nothing")), match="only its requester")
+    refused(maker, maker.cancel(maker.requester, digest("nothing")), match="no such task")
     maker.add(maker.cancel(key("b"), second.id))
-    record = maker.tip.state.tasks[second.id]
+    record = maker.records[second.id]
     assert (record.state, record.escrow_micro, record.end_height) == (CANCELLED, 0, maker.tip.height)
     assert balance(maker.tip.state, key("b").address) == 100 * COIN
-    refused(maker, maker.cancel(key("b"), second.id), match="CANCELLED cannot be cancelled")
+    refused(maker, maker.cancel(key("b"), second.id), match="no such task is unfinished")
 
 
 def at_work(**terms: Any) -> tuple[ChainMaker, Task]:
@@ -309,11 +315,11 @@ def closed(**terms: Any) -> tuple[ChainMaker, Task, list[Reveal]]:
 def test_a_round_pays_everybody() -> None:
     """OPEN, CLOSED, SETTLED: the escrow becomes the payments of the outcome."""
     maker, task, reveals = closed()
-    assert maker.tip.state.tasks[task.id].state == CLOSED
-    assert len(maker.tip.state.tasks[task.id].commits) == 4
+    assert maker.records[task.id].state == CLOSED
+    assert len(maker.records[task.id].commits) == 4
     maker.add(maker.result(task, reveals, maker.settled(task)))
     state = maker.tip.state
-    record = state.tasks[task.id]
+    record = state.record(task.id)
     assert (record.state, record.escrow_micro, record.end_height) == (SETTLED, 0, 3)
     assert record.verified == tuple((miner.address, 10) for miner in maker.miners)
     paid = [balance(state, update.client) for update in task.updates]
@@ -343,12 +349,12 @@ def test_a_failed_attempt_is_followed_by_another_or_by_the_refund() -> None:
     """Empty close or failed result: attempts are used up one by one, then all comes back."""
     maker, task = at_work(attempts=2)
     maker.add(Close(task.id, 1, (), maker.failed(task, "OPEN")))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     assert (record.state, record.attempt, record.escrow_micro) == (OPEN, 2, 11 * COIN)
     reveals = maker.reveals(task, 2)
     maker.add(maker.close(task, reveals, 2))
     maker.add(maker.result(task, reveals, maker.failed(task, "REFUNDED"), 2))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     assert (record.state, record.escrow_micro) == (REFUNDED, 0)
     assert balance(maker.tip.state, maker.requester.address) == maker.genesis.supply_micro
 
@@ -360,7 +366,7 @@ def test_the_estimates_of_the_last_attempt_that_had_any_are_remembered() -> None
     silent = maker.reveals(task, 2)
     maker.add(maker.close(task, silent, 2))
     maker.add(maker.result(task, [], maker.failed(task, "OPEN"), 2))
-    assert len(maker.tip.state.tasks[task.id].verified) == 4
+    assert len(maker.records[task.id].verified) == 4
 
 
 def test_frauds_are_refused_in_later_attempts() -> None:
@@ -369,7 +375,7 @@ def test_frauds_are_refused_in_later_attempts() -> None:
     cheat = reveals[1].miner
     marks = [FraudMark(cheat, 3)]
     maker.add(maker.result(task, reveals, maker.failed(task, "OPEN"), frauds=marks))
-    record = maker.tip.state.tasks[task.id]
+    record = maker.records[task.id]
     assert record.frauds == {cheat}
     assert cheat not in dict(record.verified)
     again = maker.reveals(task, 2)
@@ -493,9 +499,9 @@ def test_frauds_are_remembered_through_all_attempts_and_after_the_end() -> None:
     refused(maker, maker.close(task, [one for one in third if one.miner != first], 3), match="refused here")
     rest = [reveal for reveal in third if reveal.miner not in (first, second)]
     maker.add(maker.close(task, rest, 3))
-    assert maker.tip.state.tasks[task.id].frauds == {first, second}
+    assert maker.records[task.id].frauds == {first, second}
     maker.add(maker.result(task, rest, maker.settled(task), 3))
-    assert maker.tip.state.tasks[task.id].frauds == {first, second}
+    assert maker.records[task.id].frauds == {first, second}
 
 
 def test_a_close_out_of_place_is_refused() -> None:
@@ -549,7 +555,16 @@ def test_reveals_open_their_commits() -> None:
     refused(maker, replace(result, reveals=(other,)), match="opens no commit")
     forged = replace(reveals[0], signature=reveals[1].signature)
     refused(maker, replace(result, reveals=(forged,)), match="signature", error=BadSignature)
-    refused(maker, replace(result, proxy_sums=(0, 0)), match="wrong length")
+
+
+def test_every_client_has_a_sum() -> None:
+    """A reveal of fewer sums than the task has clients is refused, though it opens its commit."""
+    maker = ChainMaker(4)
+    task = maker.task(clients=3)
+    maker.add(task)
+    short = maker.reveal(task, 1, maker.miners[0], sums=(1, 2))
+    maker.add(maker.close(task, [short]))
+    refused(maker, maker.result(task, [short], maker.settled(task)), match="wrong length")
 
 
 def test_frauds_name_included_reveals() -> None:
@@ -591,7 +606,7 @@ def test_a_task_of_price_zero_runs() -> None:
     """Values can be asked for without pay."""
     maker, task, reveals = closed(price_micro=0, train_micro=0, computation_micro=0, shapley_micro=0)
     maker.add(maker.result(task, reveals, maker.settled(task)))
-    assert maker.tip.state.tasks[task.id].state == SETTLED
+    assert maker.records[task.id].state == SETTLED
 
 
 def test_a_refused_transaction_changes_nothing() -> None:

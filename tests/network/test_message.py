@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chains import COIN, ChainMaker, build_chain, digest
+from chains import COIN, ChainMaker, build_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from fedcoin_cli.network.message import (
     Beside,
     Certified,
     CommitNote,
+    Errors,
     Fetch,
     FinalBlock,
     FraudNote,
@@ -29,12 +30,12 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     Taken,
     TransactionNote,
     Vote,
-    fraud_note,
 )
 from ledger_store.block import VIEW_MAX, Certificate
 from ledger_store.canonical import encode
@@ -51,9 +52,9 @@ ID, KEY, SIGNATURE = "ab" * 32, "cd" * 32, "ef" * 64
 def examples() -> dict[str, Message]:
     """One of each kind, and of each form that a kind has."""
     maker = ChainMaker(4)
-    task = maker.task(proxy=digest("proxy"))
+    task = maker.task()
     reveal = maker.reveal(task, 1, maker.miners[0])
-    exact = maker.reveal(task, 1, maker.miners[1], exact=True, values=(-(2**64), 0, 2**64))
+    exact = maker.reveal(task, 1, maker.miners[1], exact=True, sums=(-(2**64), 0, 2**64))
     skip = Certificate(2, ((0, SIGNATURE), (1, SIGNATURE), (3, SIGNATURE)))
     vote = Vote("notar", 3, 4, 2, ID, SIGNATURE)
     return {
@@ -67,7 +68,7 @@ def examples() -> dict[str, Message]:
         "commit": CommitNote(task.id, 1, Commit(KEY, ID, SIGNATURE)),
         "reveal": RevealNote(task.id, 2, reveal),
         "reveal, exact": RevealNote(task.id, 1, exact),
-        "fraud": replace(fraud_note(task.id, 1, KEY, 5, 3, "01" * 32), signature=SIGNATURE),
+        "fraud": FraudNote(task.id, 1, KEY, 5, "01" * 32, SIGNATURE),
         "transaction": TransactionNote(maker.transfer(maker.requester, maker.server.address, 7 * COIN)),
         "transaction, task": TransactionNote(task),
         "receipt": Receipt(ID, None),
@@ -83,8 +84,12 @@ def examples() -> dict[str, Message]:
         "taken": Taken("0f" * 16),
         "beside": Beside("0f" * 16, SIGNATURE),
         "ask": Ask(),
-        "standing": Standing(4, ID, 1, "mining", 20, 300, 1_023, 4_500, 3, 310_000),
+        "standing": Standing(4, ID, 1, "mining", 20, 300, 1_023, 4_500, 3),
+        "standing, errors": Standing(
+            4, ID, 1, "mining", 20, 0, 0, 4_500, 3, Errors(31_000, 310_000, 1_200_000, 4_100_000)
+        ),
         "standing, idle": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3),
+        "standing, silent": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3, silence=Silence.VOTES_LOST),
     }
 
 
@@ -126,8 +131,7 @@ reveals = st.integers(1, 6).flatmap(
         Reveal,
         ids,
         st.integers(1, 10**6),
-        st.just(True),
-        st.tuples(*[bigs] * count),
+        st.booleans(),
         st.tuples(*[bigs] * count),
         ids,
         ids.map(lambda text: text[:32]),
@@ -158,8 +162,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     ),
     st.builds(CommitNote, ids, attempts, st.builds(Commit, ids, ids, signatures)),
     st.builds(RevealNote, ids, attempts, reveals),
-    st.builds(RevealNote, ids, attempts, reveals.map(lambda one: replace(one, exact=False, values=None))),
-    st.builds(FraudNote, ids, attempts, ids, st.integers(1, 255).map(lambda n: f"{n:02x}"), ids, signatures),
+    st.builds(FraudNote, ids, attempts, ids, st.integers(0, 2**53 - 1), ids, signatures),
     st.builds(
         Receipt, ids, st.none() | st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=400)
     ),
@@ -189,6 +192,8 @@ messages: st.SearchStrategy[Message] = st.one_of(
         attempts,
         st.sampled_from(["idle", "revealing"]),
         *[st.integers(0, 2**53 - 1)] * 5,
+        st.none()
+        | st.builds(Errors, *[st.integers(0, 2**53 - 1), st.none() | st.integers(0, 2**53 - 1)] * 2),
     ),
 )
 
@@ -239,7 +244,7 @@ SHORT = [
 FLAWS: dict[str, Callable[[Any], Any]] = {
     "a list": lambda _: [1, 2],
     "an object": lambda _: {"a": 1},
-    "true": lambda _: True,
+    "true": lambda value: "true" if type(value) is bool else True,
     "a negative number": lambda _: -7,
     "a long text": lambda _: "x" * 500,
 }
@@ -300,9 +305,7 @@ SINGLE: list[tuple[str, Way, Any]] = [
     ("certified skip", ("certificate", "signatures", 0, 0), 64),
     ("commit", ("attempt",), 0),
     ("commit", ("task",), ID[:-1]),
-    ("reveal", ("reveal", "exact"), True),
-    ("reveal, exact", ("reveal", "exact"), False),
-    ("reveal, exact", ("reveal", "values"), ["1", "2"]),
+    ("reveal", ("reveal", "exact"), None),
     ("reveal", ("reveal", "sums"), []),
     ("reveal", ("reveal", "sums", 0), "01"),
     ("reveal", ("reveal", "sums", 0), "-0"),
@@ -310,9 +313,12 @@ SINGLE: list[tuple[str, Way, Any]] = [
     ("reveal", ("reveal", "sums", 0), "9" * 1025),
     ("reveal", ("reveal", "rankings"), 0),
     ("reveal", ("reveal", "salt"), "ab"),
-    ("fraud", ("mask",), ""),
-    ("fraud", ("mask",), "0G"),
-    ("fraud", ("mask",), "0" * 251),
+    ("fraud", ("entry",), -1),
+    ("fraud", ("entry",), 2**53),
+    ("fraud", ("entry",), "05"),
+    ("standing, errors", ("errors", "values_pp_micro"), None),
+    ("standing, errors", ("errors", "images_micro"), -1),
+    ("standing", ("errors",), []),
     ("status", ("checked",), [ID] * (CHECKED_MOST + 1)),
     ("status", ("height",), -1),
     ("status", ("nonce",), "0F" * 16),
@@ -407,5 +413,5 @@ def test_what_voters_sign_names_everything() -> None:
     assert isinstance(proposal, Proposal)
     assert isinstance(fraud, FraudNote)
     assert proposal.terms() == {"block": BLOCK.id, "height": 4, "justified": 0, "view": 3}
-    assert fraud.terms() == {"attempt": 1, "mask": "05", "miner": KEY, "task": fraud.task}
+    assert fraud.terms() == {"attempt": 1, "entry": 5, "miner": KEY, "task": fraud.task}
     assert VOTE_KINDS == ("notar", "skip", "final")

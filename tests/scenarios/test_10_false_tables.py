@@ -1,14 +1,15 @@
-"""Scenario 10: faked tables, sums that do not follow, t times a hundred, hostile updates and proxies."""
+"""Scenario 10: faked tables, sums that do not follow, t times a hundred, hostile updates."""
 
 import pytest
 from attacking.arena import Tried, attacks, side_by_side
-from attacking.gains import Bench, bent_proxy, detected
+from attacking.gains import Bench, detected
 from attacking.games import small_game
 from attacking.requesters import Handed, hostile_updates
 from attacking.strategies import STRATEGIES
 from scenarios.rows import Row
 
-from fedcoin_cli.learning.mining.checking import DRAWS, Checker
+from fedcoin_cli.consensus.rankings import table_entries
+from fedcoin_cli.learning.mining.checking import DRAWN_RANKINGS, Checker
 
 NAMES = (
     "sums that do not follow",
@@ -19,13 +20,14 @@ NAMES = (
     "fabricated 5%",
     "fabricated 10%",
     "fabricated 20%",
-    "heaviest masks only",
+    "ends of blocks only",
     "false frauds",
 )
 SAMPLE, RELEASE = 3, 200
-# Of a table with this share of false counts, as many draws as a checker makes miss all once in a hundred times.
-DESIGNED = 1 - 0.01 ** (1 / DRAWS)
-CLIENTS, RANKINGS, STEP = 16, 1_000, 6
+CLIENTS, RANKINGS, BLOCKS = 16, 1_000, 19
+ENTRIES = table_entries(CLIENTS, BLOCKS, RANKINGS)
+# With a false count in this share of its rankings, as many draws as a checker makes miss all once in a hundred times.
+DESIGNED = round(BLOCKS * RANKINGS * (1 - 0.01 ** (1 / DRAWN_RANKINGS)))
 # 99% of 1,000, less four standard deviations.
 LEAST_A_THOUSAND = 977
 
@@ -41,16 +43,16 @@ def test_no_false_table_is_paid(name: str) -> None:
 
 def test_false_tables_are_paid_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The attack can succeed: with checkers that look at nothing, a false table counts and its lie costs others."""
-    monkeypatch.setattr(Checker, "wrong_masks", lambda *_: ())
+    monkeypatch.setattr(Checker, "wrong_entries", lambda *_: ())
     tried = attacks(STRATEGIES["fabricated 20%"], 3)
     assert tried.accepted == 3
     assert tried.lost_micro > 0
 
 
-def test_few_false_masks_among_thousands_are_found() -> None:
-    """A checker without counts of its own finds a share of false masks that it should miss once in a hundred times."""
+def test_few_false_counts_among_thousands_are_found() -> None:
+    """A checker finds so few false counts, each off by one image, that it should miss them once in a hundred times."""
     trials = 60
-    assert detected(Bench(small_game(CLIENTS)), RANKINGS, DESIGNED, STEP, trials) >= trials - 4
+    assert detected(Bench(small_game(CLIENTS)), RANKINGS, DESIGNED, 1, trials) >= trials - 4
 
 
 def test_true_tables_of_hostile_games_accuse_nobody() -> None:
@@ -60,32 +62,25 @@ def test_true_tables_of_hostile_games_accuse_nobody() -> None:
     assert 5 < handed.refused < 60
 
 
-def test_a_bent_proxy_bends_no_payment() -> None:
-    """A proxy that calls the requester's friend always right moves its pay by no more than chance does."""
-    bent, _ = bent_proxy(small_game(), 4, 16, 60)
-    assert abs(bent.gained_micro) < 700 * 10**6 * bent.had_its_way
-
-
 # The table ----------------------------------------------------------------------------------------------------
 
 
 def measure(*, full: bool) -> list[Row]:
-    """Lies told by whole replicas; then detection, hostile updates and proxies by themselves."""
+    """Lies told by whole replicas; then detection and hostile updates by themselves."""
     found = side_by_side(NAMES, RELEASE if full else 10)
     trials = 1_000 if full else 100
-    caught = detected(Bench(small_game(CLIENTS)), RANKINGS, DESIGNED, STEP, trials)
+    caught = detected(Bench(small_game(CLIENTS)), RANKINGS, DESIGNED, 1, trials)
     handed = hostile_updates(2_000 if full else 100)
     return [
         _told(found),
         Row(
-            "faked masks",
-            f"{trials} tables of 9,000 masks, {100 * DESIGNED:.2f}% of them moved by {STEP} of 300 images, one checker",
+            "faked counts",
+            f"{trials} tables of {ENTRIES:,} counts, {DESIGNED} of them off by one image, one checker",
             f"at least {LEAST_A_THOUSAND} of 1,000 where 99% is designed",
             f"{caught} of {trials}",
             1_000 * caught >= LEAST_A_THOUSAND * trials,
         ),
         _hostile(handed),
-        _bent(600 if full else 60),
     ]
 
 
@@ -110,16 +105,4 @@ def _hostile(handed: Handed) -> Row:
         "0 honest accused",
         f"{handed.refused} refused, {handed.harm} honest accused in the others",
         handed.harm == 0,
-    )
-
-
-def _bent(trials: int) -> Row:
-    bent, honest = bent_proxy(small_game(), 4, 16, trials)
-    spread, usual = (700 * gain.had_its_way for gain in (bent, honest))
-    return Row(
-        "bent proxy",
-        f"{trials} tasks whose proxy calls the requester's friend always right",
-        "no payment bent",
-        f"mean gain {bent.gained_micro / 10**6:.2f} coins; standard deviation {spread:.2f} (honest proxy {usual:.2f})",
-        abs(bent.gained_micro) < 10**6 * (spread + usual),
     )

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from simulated.signatures import second_signature
 
-from fedcoin_cli.consensus.estimate import ProxySums
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.network.message import Certified, CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import Block, make_block, vote_terms
@@ -131,8 +130,7 @@ def _shorter(node: "Node", transaction: Transaction) -> Transaction | None:
             reveals = _without_first(node, transaction.reveals)
             names = {reveal.miner for reveal in reveals}
             frauds = tuple(fraud for fraud in transaction.frauds if fraud.miner in names)
-            proxy = ProxySums(transaction.proxy_sums, transaction.proxy_denominator)
-            outcome = settle(record, node.world.genesis, reveals, frauds, proxy)
+            outcome = settle(record, node.world.genesis, reveals, frauds)
             return replace(transaction, reveals=reveals, frauds=frauds, outcome=outcome)
     return None
 

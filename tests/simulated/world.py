@@ -23,14 +23,14 @@ from simulated.signatures import StubKey
 from simulated.witness import Witness
 
 from fedcoin_cli.application.miner import work
-from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.consensus.estimate import exact_denominator
+from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.network.frame import from_frame, to_frame
 from fedcoin_cli.network.message import Message, Receipt
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.keys import KeyPair
-from ledger_store.state import UNFINISHED
-from ledger_store.transaction import Close, Result
+from ledger_store.transaction import Close, Result, Task
 
 # Of these at most f, of the mortal and silent at most R − q: the same number for every R.
 BEHAVIOURS = (
@@ -132,7 +132,7 @@ class World:
         self.walls = {
             (here, there) for here in addresses for there in addresses if masons.random() < faults.walls
         }
-        # Whether every check finds a false mask, or each only sometimes.
+        # Whether every check finds a false count, or each only sometimes.
         self.certain = self.rng.random() < 0.5
         self.witness = Witness(self)
         self.clients = Clients(self)
@@ -282,14 +282,12 @@ class World:
                     return None, 0
                 left = max(0, node.clock.world_ms(order.deadline_ms) - self.now)
                 return self._estimate(node, order), left + self.rng.randint(0, 300)
-            case work.Weigh(task):
-                return work.Weighed(task.id, tuple(range(task.clients)), 7), quick
             case work.VerifyTable(task, attempt, _, reveal):
                 place = task.id, attempt, reveal.miner
                 return work.TableVerified(*place, *self._check(node, order)), quick
-            case work.VerifyMask(task, attempt, reveal, mask):
-                wrong = mask in self.tables[reveal.table].wrong
-                return work.MaskVerified(task.id, attempt, reveal.miner, mask, wrong), quick
+            case work.VerifyEntry(task, attempt, _, reveal, entry):
+                wrong = entry in self.tables[reveal.table].wrong
+                return work.EntryVerified(task.id, attempt, reveal.miner, entry, wrong), quick
         return None, 0
 
     def _nobody_mines(self, order: work.Mine) -> bool:
@@ -301,7 +299,7 @@ class World:
         own = order.reveal.miner == node.address
         if node.behaviour == "false frauds" and not own:
             self.count("lies: false frauds")
-            return True, (self.rng.randint(1, 2**order.task.clients - 1),)
+            return True, (self._entry(order.task, order.reveal.rankings, exact=order.reveal.exact),)
         found = not own and (self.certain or self.rng.random() < 0.5)
         return table.follows or own, table.wrong if found else ()
 
@@ -310,17 +308,21 @@ class World:
         rng, task = self.rng, order.task
         exact = rng.random() < 0.3
         rankings = order.most_rankings if exact else grid_up_to(rng.randint(10, 200))
-        sums = tuple(rankings * (10 * client + 5) + rng.randint(-2, 2) for client in range(task.clients))
-        values = tuple(6 * (10 * client + 5) + rng.randint(-1, 1) for client in range(task.clients))
+        scale, noise = (exact_denominator(task.clients), 1) if exact else (rankings, 2)
+        sums = tuple(scale * (10 * client + 5) + rng.randint(-noise, noise) for client in range(task.clients))
         table = f"{rng.getrandbits(256):064x}"
         false = node.behaviour == "false table"
-        wrong = (rng.randint(1, 2**task.clients - 1),) if false else ()
+        wrong = (self._entry(task, rankings, exact=exact),) if false else ()
         self.tables[table] = Table(wrong, node.behaviour != "wrong sums")
         if node.behaviour in ("false table", "wrong sums"):
             self.count(f"lies: {node.behaviour}")
         node.files.add(table)
         place = task.id, order.attempt
-        return work.Estimated(*place, rankings, exact, sums, values if exact else None, table)
+        return work.Estimated(*place, rankings, exact, sums, table)
+
+    def _entry(self, task: Task, rankings: int, *, exact: bool) -> int:
+        """Any count of a table."""
+        return self.rng.randrange(table_entries(task.clients, task.blocks, None if exact else rankings))
 
     # Blocks -----------------------------------------------------------------------------------------------------
 
@@ -478,7 +480,7 @@ class World:
         state = self.live[0].ledger.tip.state
         if state.total_micro != self.genesis.supply_micro:
             problems.append("money: made or lost")
-        if any(record.state in UNFINISHED for record in state.tasks.values()):
+        if state.tasks:
             problems.append("stall: a task never ended")
         return problems
 

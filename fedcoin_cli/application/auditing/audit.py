@@ -25,8 +25,9 @@ SAMPLE = 64
 class Plan:
     """What to audit: the level, and the heights `first` to `last` (None: the end).
 
-    At level 4 `sample` counts are drawn from each table (None: all are recomputed). `jobs` cores do it. `genesis` is
-    the id of the network that the ledger must be of (None: any).
+    At level 4 `sample` counts are drawn from each table (None: all are recomputed). `jobs` cores do it, and no task
+    takes longer than `seconds` (None: by what it paid). `genesis` is the id of the network that the ledger must be of
+    (None: any).
     """
 
     level: int = 3
@@ -35,6 +36,7 @@ class Plan:
     sample: int | None = SAMPLE
     jobs: int = 1
     genesis: str | None = None
+    seconds: float | None = None
 
     @property
     def span(self) -> Span:
@@ -44,7 +46,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """What level 4 did: so many of the results with all their tables, of the tables, of the counts in those."""
+    """What level 4 did: so many of the results with all their tables, of the tables, of the counts in those.
+
+    `late` tasks took more time than they get.
+    """
 
     results: int = 0
     of_results: int = 0
@@ -52,6 +57,7 @@ class Recomputed:
     of_tables: int = 0
     counts: int = 0
     of_counts: int = 0
+    late: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ def _recompute(
     verdicts: list[Verdict] = []
     for number, (task, cases) in enumerate(tasks.items(), 1):
         watch.begin(task, number, len(tasks))
-        verdicts.append(recompute(cases, find, Depth(plan.sample, plan.jobs), watch.step))
+        verdicts.append(recompute(cases, find, Depth(plan.sample, plan.jobs, plan.seconds), watch.step))
     found = sorted((one for verdict in verdicts for one in verdict.findings), key=lambda one: one.height)
     skipped = (text for verdict in verdicts for text in verdict.skipped)
     counts = Recomputed(
@@ -116,5 +122,6 @@ def _recompute(
         of_tables=sum(one.of_tables for one in verdicts),
         counts=sum(one.recomputed for one in verdicts),
         of_counts=sum(one.claimed for one in verdicts),
+        late=sum(one.late for one in verdicts),
     )
     return replace(report, findings=tuple(found), skipped=(*report.skipped, *skipped)), counts

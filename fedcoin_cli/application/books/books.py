@@ -6,6 +6,7 @@ Nothing here needs sockets or arrays.
 
 import contextlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +14,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, replay, start
 from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
+from ledger_store.history import History
 from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainReader, read_chain, read_tip
 from ledger_store.snapshot import Seal
 from ledger_store.state import State
@@ -72,6 +74,14 @@ class Books:
         best.ignored = tuple(ignored)
         return best
 
+    @classmethod
+    def read(cls, place: Path) -> "Books":
+        """The ledger in a file or folder, of whatever network; raises `NotFound` and what is wrong with it."""
+        if not place.exists():
+            hint = "name a chain.jsonl, under whatever name, or the folder that holds one"
+            raise NotFound("no such ledger", where=str(place), hint=hint)
+        return cls(ChainReader(place))
+
     @property
     def ignored_snapshot(self) -> bool:
         """Whether a snapshot lies there that its miner has not sealed."""
@@ -91,6 +101,14 @@ class Books:
     def height(self) -> int:
         """The last certified block's height."""
         return self.tip.height
+
+    @cached_property
+    def history(self) -> History:
+        """Every task up to there, ended ones too: a second walk over all blocks, for those who ask."""
+        known = History(self.tip.genesis)
+        for block in self.blocks():
+            known.follow(block)
+        return known
 
     def state_at(self, height: int) -> State:
         """The state after block `height`; raises `NotFound` beyond the last certified block."""

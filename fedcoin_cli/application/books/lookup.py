@@ -1,13 +1,13 @@
 """What an id means in a ledger: a height, or the beginning of a task's, a block's or a transaction's id."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.report import TaskReport, report_of
 from ledger_store.block import Block
 from ledger_store.errors import NotFound
-from ledger_store.state import State, TaskRecord
+from ledger_store.state import TaskRecord
 from ledger_store.transaction import Cancel, Close, Pay, Result, Task, Transaction, Transfer
 
 PREFIX_LEAST = 4
@@ -52,12 +52,12 @@ def find(books: Books, text: str) -> Found:
     raise NotFound(f"{what} {text!r}", where=str(books.path), hint=hint)
 
 
-def task_id(state: State, text: str) -> str:
-    """The id of the task that `text` begins; raises `NotFound`."""
-    found = [task for task in state.tasks if task.startswith(text)]
+def task_id(tasks: Iterable[str], text: str, kind: str = "task") -> str:
+    """The id of the one of these tasks that `text` begins; raises `NotFound`. `kind` says what they are."""
+    found = [task for task in tasks if task.startswith(text)]
     if len(found) == 1 and len(text) >= PREFIX_LEAST:
         return found[0]
-    reason = "no task" if not found else "more than one task"
+    reason = f"no {kind}" if not found else f"more than one {kind}"
     raise NotFound(f"{reason} begins with {text!r}", where="the ledger", hint="fedcoin log lists the tasks")
 
 
@@ -83,7 +83,7 @@ def _matches(books: Books, text: str) -> Iterator[Found]:
         for transaction in block.transactions:
             match transaction:
                 case Task() if transaction.id.startswith(text):
-                    yield FoundTask(report_on(books, books.state.tasks[transaction.id]))
+                    yield FoundTask(report_on(books, books.history[transaction.id]))
                 case Transfer() | Cancel() if transaction.id.startswith(text):
                     yield FoundTransaction(transaction, block.height)
                 case _:
@@ -96,8 +96,8 @@ def _block(books: Books, block: Block) -> FoundBlock:
     return FoundBlock(block, tuple(roster[index] for index, _ in signed))
 
 
-def concerns(state: State, transaction: Transaction, address: str) -> bool:
-    """Whether an account signed a transaction, is named in it, or was paid by it."""
+def concerns(tasks: Mapping[str, TaskRecord], transaction: Transaction, address: str) -> bool:
+    """Whether an account signed a transaction, is named in it, or was paid by it; `tasks` are its ledger's."""
     match transaction:
         case Transfer():
             return address in (transaction.sender, transaction.to)
@@ -107,7 +107,7 @@ def concerns(state: State, transaction: Transaction, address: str) -> bool:
             return any(commit.miner == address for commit in transaction.commits)
         case Close() | Result():
             assert transaction.outcome is not None
-            return address in _paid(state.tasks[transaction.task].task, transaction.outcome.pay)
+            return address in _paid(tasks[transaction.task].task, transaction.outcome.pay)
 
 
 def _paid(task: Task, pay: Pay) -> set[str]:

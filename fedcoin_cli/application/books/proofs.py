@@ -25,7 +25,7 @@ def _proof(books: Books, name: str, height: int) -> Inclusion:
     transaction = block.transactions[index]
     task = None
     if isinstance(transaction, Close | Result):
-        task = books.state.tasks[transaction.task].task
+        task = books.history[transaction.task].task
     proof = prove(books.state.genesis, block, certificate, index, task)
     try:
         proof.check(books.state.genesis.id)

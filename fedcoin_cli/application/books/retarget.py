@@ -41,8 +41,10 @@ def learn_difficulty(books: Books, clients: int, runtime_ms: int) -> Learnt:
         for transaction in books.block(height).transactions:
             if not isinstance(transaction, Result) or transaction.outcome.state != SETTLED:
                 continue
-            record = books.state.tasks[transaction.task]
-            reveals = _sampled(record, genesis, transaction) if record.task.clients == clients else []
+            if len(transaction.outcome.pay.clients) != clients:
+                continue
+            record = books.history[transaction.task]
+            reveals = _sampled(record, genesis, transaction)
             if len(reveals) >= 2:
                 found = spread_micro(record, reveals, runtime_ms)
                 return Learnt(max(found, genesis.bounds.least_difficulty_micro), record.task.id)

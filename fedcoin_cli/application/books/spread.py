@@ -2,8 +2,7 @@
 
 Every miner's rankings are draws of its own, so the spread between miners tells how much one ranking says. Few miners
 tell little about one client, so all clients are taken together: one error for all of them, their root mean square.
-What all estimates share is not in it: above 16 clients the proxy's values are estimates, too, and often the larger
-part of the error. Only the proxy's file tells that part (`reasons`); here it is at least known to be missing.
+What the test set's size leaves open is not in it: the tables, or the round's files, tell that (`reasons`).
 """
 
 from collections.abc import Sequence
@@ -15,15 +14,25 @@ from ledger_store.transaction import Result, Reveal
 
 def ranking_variance(reveals: Sequence[Reveal]) -> Fraction:
     """The variance of one ranking's marginals in images², summed over the clients; from two or more reveals."""
-    total = sum(reveal.rankings for reveal in reveals)
-    average = [Fraction(sum(column), total) for column in zip(*(one.sums for one in reveals), strict=True)]
-    # Σ t_m·|X_m − X̄|² is V·(R − 1) in the mean.
+    values = [_values(reveal) for reveal in reveals]
+    weights = [reveal.rankings for reveal in reveals]
+    average = [
+        sum(weight * value for weight, value in zip(weights, column, strict=True)) / sum(weights)
+        for column in zip(*values, strict=True)
+    ]
+    # Σ t_m·|v_m − v̄|² is V·(R − 1) in the mean.
     spread = sum(
-        reveal.rankings * (Fraction(own, reveal.rankings) - mean) ** 2
-        for reveal in reveals
-        for own, mean in zip(reveal.sums, average, strict=True)
+        weight * (own - mean) ** 2
+        for weight, estimate in zip(weights, values, strict=True)
+        for own, mean in zip(estimate, average, strict=True)
     )
     return Fraction(spread, len(reveals) - 1)
+
+
+def _values(reveal: Reveal) -> list[Fraction]:
+    """What an estimate says, in images."""
+    denominator = exact_denominator(len(reveal.sums)) if reveal.exact else reveal.rankings
+    return [Fraction(total, denominator) for total in reveal.sums]
 
 
 def value_variance(result: Result, agreement: Agreement) -> Fraction | None:
@@ -37,13 +46,7 @@ def value_variance(result: Result, agreement: Agreement) -> Fraction | None:
     if len(reveals) < 2:
         return None
     rankings = sum(reveal.rankings for reveal in reveals)
-    return ranking_variance(reveals) / (rankings * len(result.proxy_sums))
-
-
-def shares_an_error(result: Result, agreement: Agreement) -> bool:
-    """Whether all estimates share an error that their spread does not show: proxy sums that are estimates."""
-    exact = exact_denominator(len(result.proxy_sums)) == result.proxy_denominator
-    return any(result.proxy_sums) and not exact and not agreement.exact
+    return ranking_variance(reveals) / (rankings * len(agreement.numerators))
 
 
 def counted_reveals(result: Result, agreement: Agreement) -> list[Reveal]:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 from fedcoin_cli.application.books.books import Books, ledgers
 from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
-from fedcoin_cli.application.miner.crew import posts
-from fedcoin_cli.application.miner.events import clock_behind
+from fedcoin_cli.application.miner.events import DISK_LEAST_BYTES, clock_behind
+from fedcoin_cli.application.miner.votelog import is_whole
+from fedcoin_cli.application.miner.ways import running
 from fedcoin_cli.application.workspace.configuration import load
-from fedcoin_cli.application.workspace.names import Names
-from fedcoin_cli.application.workspace.peers import Peer, read_peers
+from fedcoin_cli.application.workspace.peers import read_peers
+from fedcoin_cli.application.workspace.settings import Settings
+from fedcoin_cli.application.workspace.silence import remedy
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.process import ProcessRuntime
+from fedcoin_cli.network.message import Silence
 from ledger_store.chain import replay, start
 from ledger_store.errors import ExitCode, FedCoinError, NotFound, SettingsError
 from ledger_store.jsonl import ChainReader
@@ -55,22 +57,37 @@ def keys(workspace: Workspace) -> Finding:
 
 
 def ports(workspace: Workspace) -> Finding:
-    """Whether the local miners' ports are free, or theirs already."""
-    local, names = {miner.name: miner.number for miner in workspace.miners}, Names.of(workspace)
-    runtime = ProcessRuntime(workspace.root, posts(workspace))
+    """Whether the ports on which the local miners will listen are free, or theirs already.
+
+    A miner listens on `network.bind`, whatever others call this host, on the port that the peers file says.
+    """
     try:
-        known = [(names.name(peer.address), peer) for peer in read_peers(workspace.peers_file) if peer.host]
+        settings = load(workspace.settings_file, {}).settings
+    except SettingsError:
+        settings = Settings()  # told already
+    try:
+        peers = {peer.address: peer for peer in read_peers(workspace.peers_file) if peer.host}
     except SettingsError as error:
         return Finding("ports", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS)
-    peers = [(name, peer) for name, peer in known if name in local]
-    idle = [(name, peer) for name, peer in peers if not runtime.alive(local[name])]
-    taken = [f"{port} ({name})" for name, peer in idle for port in _taken(peer)]
+    local = {miner.number: peers.get(workspace.address(miner.name)) for miner in workspace.miners}
+    if unlisted := [f"miner-{number}" for number, peer in local.items() if peer is None]:
+        said, hint = f"no entry in peers.toml: {', '.join(unlisted)}", "add its address, host and port"
+        return Finding("ports", BAD, said, hint, ExitCode.SETTINGS)
+    busy = running(workspace, settings)
+    idle = [(number, peer) for number, peer in local.items() if peer is not None and number not in busy]
+    bind = settings.network.bind
+    if local and (why := _unusable(bind)) is not None:
+        hint = "set network.bind to an address of this machine, or to 0.0.0.0 for all of them"
+        return Finding("ports", BAD, f"nothing can listen on {bind}: {why}", hint, ExitCode.SETTINGS)
+    taken = [f"{port} (miner-{number})" for number, peer in idle for port in _taken(bind, peer.port)]
     if taken:
         hint = "end who listens there (ss -ltnp tells), or change port in peers.toml, here and for all others"
         return Finding("ports", BAD, f"somebody else listens on {', '.join(taken)}", hint, ExitCode.NETWORK)
-    return Finding(
-        "ports", GOOD, f"{2 * len(idle)} free, {2 * (len(peers) - len(idle))} used by running miners"
-    )
+    if not local:
+        return Finding("ports", GOOD, "none needed: this workspace has no miner")
+    listed = ", ".join(f"{peer.port}-{peer.port + 1}" for peer in local.values() if peer is not None)
+    said = f"{2 * len(idle)} free, {2 * (len(local) - len(idle))} used by running miners; {listed} on {bind}"
+    return Finding("ports", GOOD, said)
 
 
 def ledger(workspace: Workspace) -> Finding:
@@ -86,6 +103,23 @@ def ledger(workspace: Workspace) -> Finding:
     if ignored:
         return Finding("ledger", BAD, f"{ignored} cannot be read", "fedcoin repair", ExitCode.LEDGER)
     return Finding("ledger", GOOD, said)
+
+
+def votes(workspace: Workspace) -> Finding:
+    """Whether every local miner still knows what it has said: one that does not votes for nothing."""
+    local, genesis = workspace.miners, workspace.genesis()
+    try:
+        lost = [miner for miner in local if not is_whole(miner.votes)]
+    except FedCoinError as error:
+        hint = f"move it away, start the miner and run fedcoin doctor again: {error.where}"
+        return Finding("votes", BAD, error.message, hint, ExitCode.STORAGE)
+    if not lost:
+        said = f"{len(local)} whole" if local else "none here: this workspace has no miner"
+        return Finding("votes", GOOD, said)
+    names = ", ".join(miner.name for miner in lost)
+    said = f"{names}: vote log lost, votes for nothing for fear of contradicting itself"
+    state = BAD if len(genesis.roster) - len(lost) < genesis.quorum else NOTE
+    return Finding("votes", state, said, remedy(Silence.VOTES_LOST), ExitCode.CONSENSUS)
 
 
 def snapshots(workspace: Workspace) -> Finding:
@@ -120,20 +154,17 @@ def clock(workspace: Workspace) -> Finding:
     said = f"{datetime.fromtimestamp(now_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
     if block_ms > now_ms + CLOCK_AHEAD_MS:
         behind_s = (block_ms - now_ms) // 1000
-        hint = "set the clock: timedatectl set-ntp true"
+        hint = remedy(Silence.CLOCK_BEHIND)
         return Finding("clock", BAD, f"{said}, {behind_s} s behind the newest block", hint, ExitCode.NETWORK)
     for miner in workspace.miners:
         if (told := clock_behind(miner.log)) is not None:
-            hint = "set the clock: timedatectl set-ntp true"
+            hint = remedy(Silence.CLOCK_BEHIND)
             return Finding("clock", BAD, f"{said}; {miner.name}: {told}", hint, ExitCode.NETWORK)
     return Finding("clock", GOOD, said)
 
 
 def disk(workspace: Workspace) -> Finding:
     """Whether there is room for a round's files, and how long a durable write takes."""
-    # Here, because a miner's program loads its sockets with it.
-    from fedcoin_cli.application.miner.node import DISK_LEAST_BYTES
-
     free = shutil.disk_usage(workspace.root).free
     try:
         sync_ms = _sync_ms(workspace.root)
@@ -149,17 +180,27 @@ def disk(workspace: Workspace) -> Finding:
     return Finding("disk", GOOD, said)
 
 
-def _taken(peer: Peer) -> list[int]:
-    """Those of a peer's two ports that cannot be bound on this machine; another machine's address is not judged."""
+def _unusable(host: str) -> str | None:
+    """Why nobody on this machine can listen under this address; None: somebody can."""
+    try:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _taken(host: str, port: int) -> list[int]:
+    """Those of a miner's two ports that somebody else has bound."""
     taken = []
-    for port in (peer.port, peer.port + 1):
+    for number in (port, port + 1):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((peer.host, port))
+                probe.bind((host, number))
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
-                    taken.append(port)
+                    taken.append(number)
     return taken
 
 
@@ -175,4 +216,4 @@ def _sync_ms(folder: Path) -> float:
     return statistics.median(times)
 
 
-CHECKS = (settings, keys, ports, ledger, snapshots, clock, disk)
+CHECKS = (settings, keys, ports, ledger, votes, snapshots, clock, disk)

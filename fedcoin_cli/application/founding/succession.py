@@ -4,11 +4,10 @@ What the seam must be is `ledger_store.succession`'s business.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedcoin_cli.application.books.books import ledgers
-from fedcoin_cli.application.founding.plans import read_genesis
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.audit import CHECKS
 from ledger_store.amount import format_micro
@@ -44,9 +43,9 @@ def end_of(path: Path, *, refund: bool) -> State:
         hint = "fedcoin audit tells more; found the successor on a whole ledger"
         message = f"the old ledger is invalid at height {finding.height}: {finding.code} {finding.message}"
         raise LedgerInvalid(message, where=str(path), hint=hint)
-    end = seen.at(report.certified_to or 0) or initial(read_genesis(path))
+    end = seen.at(report.certified_to or 0) or initial(_genesis_of(path))
     if end.queue and not refund:
-        record = end.tasks[end.queue[0]]
+        record = next(iter(end.tasks.values()))
         price = format_micro(record.escrow_micro)
         message = f"task {record.task.id[:16]} is {record.state}: {price} FedCoin stand in escrow"
         hint = (
@@ -60,12 +59,14 @@ def end_of(path: Path, *, refund: bool) -> State:
 class Seam:
     """What a look across a seam saw: what is wrong, what was not checked, how many old blocks come after it.
 
-    A finding about the old ledger itself names its place in the message.
+    `end` is the state that was carried over, None where none was found. A finding about the old ledger itself names its
+    place in the message.
     """
 
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...] = ()
     after: int = 0
+    end: State | None = field(default=None, compare=False)
 
 
 def look_across(genesis: Genesis, path: Path) -> Seam:
@@ -76,13 +77,13 @@ def look_across(genesis: Genesis, path: Path) -> Seam:
         first = report.findings[0]
         where = f"{path}, height {first.height}: {first.code} {first.message}"
         return Seam((Finding("E207", 0, 1, f"the ledger before it is invalid: {where}"),))
-    old = initial(read_genesis(path))
+    old = initial(_genesis_of(path))
     end = old if old.head == genesis.predecessor else seen.named
     if end is not None and end.height > (report.certified_to or 0):
         end = None
     skipped = [*report.skipped, *unseen_seam(report.genesis)]
     after = report.height - end.height if end else 0
-    return Seam(tuple(check_seam(genesis, end)), tuple(f"{path}: {text}" for text in skipped), after)
+    return Seam(tuple(check_seam(genesis, end)), tuple(f"{path}: {text}" for text in skipped), after, end)
 
 
 def unseen_seam(genesis: Genesis | None) -> list[str]:
@@ -114,3 +115,10 @@ class _Ends:
         if subject.after.head == self._head:
             self.named = subject.after
         return iter(())
+
+
+def _genesis_of(path: Path) -> Genesis:
+    # Here, because plans bring the settings' schema with them, which an audit does not need.
+    from fedcoin_cli.application.founding.plans import read_genesis
+
+    return read_genesis(path)

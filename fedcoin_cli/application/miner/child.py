@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from importlib.util import find_spec
-from pathlib import Path
 from queue import SimpleQueue
 
 from fedcoin_cli.application.miner.work import Answer, Configure, Order, from_line, to_line
@@ -22,23 +21,21 @@ _NICENESS = 5
 class Child:
     """A running worker process; `answers` never blocks, `alive` says whether it still runs."""
 
-    def __init__(self, configure: Configure, log: Path) -> None:
+    def __init__(self, configure: Configure) -> None:
         if find_spec("keras") is None:
             raise MissingPart(
                 "TensorFlow and Keras are not installed",
                 where="a miner computes with them; auditing and paying need neither",
                 hint="pip install 'fedcoin[mine]'",
             )
-        with log.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                # -P: a random.py in the folder where the miner was started is not the library's
-                [sys.executable, "-P", "-m", "fedcoin_cli.application.miner.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, **_thread_limits(configure.threads)},
-                start_new_session=True,  # Ctrl-C belongs to the node, which closes the pipe
-            )
+        self._process = subprocess.Popen(
+            # -P: a random.py in the folder where the miner was started is not the library's
+            [sys.executable, "-P", "-m", "fedcoin_cli.application.miner.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,  # what it has to complain about goes where its node's complaints go
+            env={**os.environ, **_thread_limits(configure.threads)},
+            start_new_session=True,  # Ctrl-C belongs to the node, which closes the pipe
+        )
         # Now, since threads inherit it: on a busy machine votes and timers go before mining.
         os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
         assert self._process.stdin is not None

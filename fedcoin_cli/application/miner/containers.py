@@ -7,9 +7,9 @@ force were written down for it. Towards the outside nothing changes: `peers.toml
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from fedcoin_cli.application.miner.ways import Via
 from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.settings import RULES, Settings
@@ -22,14 +22,8 @@ from ledger_store.errors import SettingsError
 if TYPE_CHECKING:
     from fedcoin_cli.runtime.images import Told
 
+_OWN = "0.0.0.0"  # noqa: S104 - a container's own address
 _PASSPHRASE = "passphrase"  # noqa: S105 - the name of a file
-
-
-class Engine(StrEnum):
-    """Ways to run miners in containers."""
-
-    docker = "docker"
-    swarm = "swarm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +36,26 @@ class Contained:
     secret: bytes = b""
     gpus: str = ""
 
-    def runtime(self, engine: Engine) -> Stage:
-        """Miners in containers of that engine; the workspace remembers that it has had some.
+    def runtime(self, via: Via) -> Stage:
+        """Miners in containers of that engine; the workspace remembers which it had last.
 
         Raises `MissingPart` where there is no engine.
         """
+        runtime = self.seen(via)
+        with refusals(self.workspace.contained):
+            self.workspace.contained.write_text(f"{via}\n", "ascii")
+        return runtime
+
+    def seen(self, via: Via) -> Stage:
+        """The same to look at and to end; nothing is remembered."""
         from fedcoin_cli.runtime.docker import DockerRuntime
         from fedcoin_cli.runtime.engine import Place
         from fedcoin_cli.runtime.swarm import SwarmRuntime
 
         place, wanted = Place(self.workspace.root), self.settings.containers
-        if engine is Engine.swarm:
-            runtime: Stage = SwarmRuntime(place, self.berth, wanted.image, self._limits, wanted.constraint)
-        else:
-            runtime = DockerRuntime(place, self.berth, wanted.image, self._limits)
-        with refusals(self.workspace.contained):
-            self.workspace.contained.write_text(f"{engine}\n", "ascii")
-        return runtime
+        if via is Via.swarm:
+            return SwarmRuntime(place, self.berth, wanted.image, self._limits, wanted.constraint)
+        return DockerRuntime(place, self.berth, wanted.image, self._limits)
 
     def berth(self, number: int) -> Berth:
         """What miner `number` gets; raises `SettingsError` when the peers file does not know it."""
@@ -71,10 +68,11 @@ class Contained:
             workspace.peers_file.name: self._peers_inside().encode(),
             f"{workspace.keys.name}/{key.name}": key.read_bytes(),
         }
-        command = ["node", str(number), "-vv"]
+        command = ["node", str(number), "-vv", "--json"]
         if self.secret:
             files[_PASSPHRASE] = self.secret
             command += ["--passphrase-file", f"{HOME}/{_PASSPHRASE}"]
+        metrics = self.settings.metrics
         places = (folder.path, workspace.store)
         return Berth(
             command=command,
@@ -83,6 +81,7 @@ class Contained:
             folders={str(path.relative_to(workspace.root)): path for path in places},
             host=self.settings.network.bind,
             port=own.port,
+            metrics=(metrics.bind, metrics.port + number - 1) if metrics.port else None,
         )
 
     def _peers_inside(self) -> str:
@@ -95,7 +94,7 @@ class Contained:
 
     def _settings_inside(self) -> str:
         values = {key: self.settings.value(key) for key in RULES}
-        values |= {"network.bind": "0.0.0.0", "mining.threads": self.threads}  # noqa: S104 - its own address
+        values |= {"network.bind": _OWN, "metrics.bind": _OWN, "mining.threads": self.threads}
         return render(values, defaults=True)
 
     def _peer(self, address: str) -> Peer:
@@ -119,15 +118,15 @@ class Contained:
         )
 
 
-def stages(workspace: Workspace, settings: Settings) -> tuple[Stage, ...]:
+def stages(workspace: Workspace, settings: Settings) -> dict[Via, Stage]:
     """Where containers of this workspace may be, the swarm first; nowhere when it never had any."""
     if not workspace.contained.exists():
-        return ()
+        return {}
     from fedcoin_cli.runtime.swarm import is_manager
 
     contained = Contained(workspace, settings, threads=1)
-    kinds = (Engine.swarm, Engine.docker) if is_manager() else (Engine.docker,)
-    return tuple(contained.runtime(kind) for kind in kinds)
+    kinds = (Via.swarm, Via.docker) if is_manager() else (Via.docker,)
+    return {kind: contained.seen(kind) for kind in kinds}
 
 
 def prune(workspace: Workspace, stages: Iterable[Stage]) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.workspace.advice import start_command
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.base import Post, Runtime, stop
@@ -41,12 +42,14 @@ class Crew:
         self.numbers = tuple(numbers)
         self.started: tuple[int, ...] = ()
         self.names = Names.of(workspace)
+        self.start_command = start_command(workspace)
         self._genesis = workspace.genesis()
         self._posts = {post.number: post for post in posts(workspace)}
         self._runtime = runtime
         self._offsets = dict.fromkeys(self.numbers, 0)
         self._alive: set[int] = set()
         self._ready: set[int] = set()
+        self._retained: set[int] = set()
         self._failures: dict[int, Mapping[str, Any]] = {}
 
     def start(self) -> None:
@@ -77,6 +80,7 @@ class Crew:
             kind = details.pop("event")
             if kind == "ready":
                 self._ready.add(number)
+                self._retain(number)
             if kind == "failed":
                 self._failures[number] = details
             else:
@@ -87,6 +91,11 @@ class Crew:
             self._alive.remove(number)
             self._ready.discard(number)
             yield self._ending(number)
+
+    def _retain(self, number: int) -> None:
+        if number in self.started and number not in self._retained:
+            self._retained.add(number)
+            self._runtime.retain(number)
 
     def _ending(self, number: int) -> News:
         code = self._runtime.exit_code(number)
@@ -116,16 +125,15 @@ class Crew:
 
     def why_it_cannot_start(self, news: News) -> FedCoinError | None:
         """The error to report when this is what a starting miner says; None for good news."""
-        log = self._posts[news.miner].log
+        where = self._runtime.last_words(news.miner)
         if news.event == "worker died":
             message = f"miner {news.miner}: its mining process does not start"
-            return MissingPart(message, where=str(log), hint="the log's last lines tell why")
+            return MissingPart(message, where=where, hint="its last lines tell why")
         if news.event != "ended":
             return None
         failure = self._failures.pop(news.miner, None)
         if failure is None:
             message = f"miner {news.miner} has ended while starting{_by_signal(news)}"
-            where = self._runtime.last_words(news.miner)
             return ConsensusFailure(message, where=where, hint="its last lines tell why")
         message = f"miner {news.miner}: {failure['message']}"
         return _class_of(failure["code"])(message, where=failure["where"], hint=failure["hint"])

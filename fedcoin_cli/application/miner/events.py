@@ -1,7 +1,7 @@
 """What a miner tells people: one JSON object a line in its log file, read by `mine`, `status` and the curious.
 
 The file is of bounded size: when it is full it is copied to `node.log.1`, in the place of the one before, and begins
-anew. It stays the same file, since the mining child and the runtime append to it, too.
+anew. It stays the same file, since the keeper appends to it, too. Nothing but such lines stands in it.
 """
 
 import json
@@ -10,18 +10,20 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ledger_store.disk import sweep, unguessable
 
 LOG_BYTES_MOST = 4 * 2**20
+DISK_LEAST_BYTES = 256 * 2**20
+"""With less a miner says so and takes no new task."""
 
 
 class EventLog:
     """An append-only log of events; a line is written whole or, on a full disk, not at all."""
 
-    def __init__(self, path: Path, bytes_most: int = LOG_BYTES_MOST) -> None:
-        self._path, self._bytes_most = path, bytes_most
+    def __init__(self, path: Path, bytes_most: int = LOG_BYTES_MOST, echo: TextIO | None = None) -> None:
+        self._path, self._bytes_most, self._echo = path, bytes_most, echo
         self._full_at = bytes_most
         self._file = path.open("a", buffering=1, encoding="ascii")
 
@@ -31,6 +33,10 @@ class EventLog:
         with suppress(OSError):  # telling people must never stop a miner; the ledger has its own errors
             self._make_room()
             self._file.write(line + "\n")
+        if self._echo is not None:
+            with suppress(OSError):
+                self._echo.write(line + "\n")
+                self._echo.flush()
 
     def close(self) -> None:
         """Close the file."""
@@ -98,7 +104,7 @@ def _rest(path: Path, offset: int) -> bytes:
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
-    """One event; None for what else stands in a log: the child's warnings, a traceback."""
+    """One event; None for what else stands in a log: an earlier version's, or one torn by a power cut."""
     if not line.startswith(b'{"time"'):
         return None
     try:

@@ -58,4 +58,4 @@ class Guests:
 
 def _waiting(state: State) -> set[str]:
     """Who published a task that has not ended."""
-    return {state.tasks[task].task.sender for task in state.queue}
+    return {record.task.sender for record in state.tasks.values()}

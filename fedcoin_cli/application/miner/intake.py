@@ -225,7 +225,7 @@ class Intake:
         touched: set[str] = set()
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result):
-                task = self._ledger.tip.state.tasks[transaction.task].task
+                task = self._ledger.tip.state.record(transaction.task).task
                 touched |= {task.sender, task.server, *self._genesis.roster}
                 touched |= {update.client for update in task.updates}
             else:

@@ -8,15 +8,16 @@ import os
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 from fedcoin_cli.application.books.evidence import keep_evidence
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.child import Child
-from fedcoin_cli.application.miner.events import EventLog
+from fedcoin_cli.application.miner.events import DISK_LEAST_BYTES, EventLog
 from fedcoin_cli.application.miner.fetched import Fetched
 from fedcoin_cli.application.miner.guests import Guests
 from fedcoin_cli.application.miner.housekeeping import Housekeeping
@@ -28,6 +29,7 @@ from fedcoin_cli.application.miner.twins import Twins, beside, is_beside
 from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
+from fedcoin_cli.application.workspace.silence import remedy
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.contract.task import attempt_bytes
 from fedcoin_cli.network.admission import Admission
@@ -38,6 +40,8 @@ from fedcoin_cli.network.message import (
     Certified,
     Message,
     Recall,
+    Receipt,
+    Silence,
     Status,
     Taken,
     Vote,
@@ -46,22 +50,25 @@ from fedcoin_cli.network.message import (
 from fedcoin_cli.network.p2p import P2P, Door
 from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Arrived, Failed, Lied, Purse, Removed
+from fedcoin_cli.runtime.keeper import falls_of
 from ledger_store.block import Block
 from ledger_store.errors import KeyFailure, Malformed, SettingsError
 from ledger_store.jsonl import ChainFile
 from ledger_store.snapshot import Seal
 from ledger_store.transaction import Cancel, Close, Result, Task
 
+if TYPE_CHECKING:
+    from fedcoin_cli.application.miner.metrics import Metrics
+
 CHILD_RESTART_MS = 2_000
 POLL_MOST_MS = 1_000
 # How long one turn listens to guests: what the miners say is read before, and again after it.
 GUESTS_MS = 10
-DISK_LEAST_BYTES = 256 * 2**20
 # What the task at work leaves: the ledger and the vote log grow, too.
 WORK_LEAST_BYTES = 16 * 2**20
 # Pending tasks together may weigh as much as so many of the largest; those of one account as much as one.
 PENDING_TASKS = 4
-SETTLE_EVERY_MS = 1_000
+SETTLE_EVERY_MS = MEASURE_EVERY_MS = 1_000
 DISK_LOW_TOLD_MS = 60_000
 CLOCK_TOLD_MS = 60_000
 MALFORMED_TOLD_MS = 60_000
@@ -70,12 +77,13 @@ MALFORMED_SENDERS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
-    """What one miner needs to run."""
+    """What one miner needs to run; `echo` gets every line of its log as well."""
 
     workspace: Workspace
     folder: MinerFolder
     settings: Settings
     threads: int
+    echo: TextIO | None = None
 
 
 class Node:
@@ -91,6 +99,11 @@ class Node:
             where = str(workspace.key_file(folder.name))
             raise KeyFailure("this key is not on the roster", where=where, hint=hint)
         self._stack = ExitStack()
+        self._told_lost = False
+        self._metrics: Metrics | None = None
+        self._measured_ms = 0
+        self._waiting_ms: int | None = None
+        self._counts: Counter[str] = Counter()
         try:
             self._open()
         except BaseException:
@@ -99,7 +112,7 @@ class Node:
 
     def _open(self) -> None:
         workspace, folder = self._config.workspace, self._config.folder
-        self.events = EventLog(folder.log)
+        self.events = EventLog(folder.log, echo=self._config.echo)
         self._stack.callback(self.events.close)
         seal = Seal(self._key, self.genesis)
         self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path, seal))
@@ -115,11 +128,7 @@ class Node:
         self._malformed_told: dict[str, int] = {}
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
         self._clock_told_ms = self.now_ms() - CLOCK_TOLD_MS
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._stack.callback(os.close, self._wake_read)
-        self._stack.callback(os.close, self._wake_write)
+        self._wake_read, self._wake_write = self._open_pipe()
         peers = read_peers(workspace.peers_file)
         own = self._own_entry(peers)
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
@@ -142,7 +151,7 @@ class Node:
         self._dying: set[str] = set()
         self._settled_ms = self.now_ms()
         self._sweep_fetched()
-        self._readers = self._open_readers()
+        self._readers = Readers(self._admission.members, self._ledger)
         files, door = {p.address: p.files for p in others}, Door(host, own.port + 1, self._admission)
         self._blobs = Blobs(self._key, self._store, files, door, self._readers.may_read)
         self._stack.callback(self._blobs.close)
@@ -150,6 +159,7 @@ class Node:
         self._child_restart_at = 0
         self._start_child()
         self._stack.callback(self._end_child)
+        self._open_metrics()
         self._nonce = nonce = secrets.token_hex(16)
         self._twins = Twins(nonce, self.genesis.faults)
         self._replica = Replica(
@@ -173,21 +183,23 @@ class Node:
             log = VoteLog.create(path, address, self.genesis.id, whole=False)
         self._stack.callback(log.close)
         remembered = log.load()
-        if not remembered.whole:
-            self.events.write(
-                "votes lost",
-                hint="it observes until others have moved on; where all are needed: fedcoin repair --forget-log",
-            )
         return log, remembered
 
-    def _open_readers(self) -> Readers:
-        """Who may read what, by the ledger as it is: every task that there ever was, in its order, and kept tables."""
-        readers = Readers(self._admission.members)
-        for record in sorted(self._ledger.tip.state.tasks.values(), key=lambda one: one.height):
-            readers.began(record.task)
-        for task, tables in self._housekeeping.kept():
-            readers.revealed(task.id, tables)
-        return readers
+    def _open_pipe(self) -> tuple[int, int]:
+        ends = os.pipe()
+        for end in ends:
+            os.set_blocking(end, False)
+            self._stack.callback(os.close, end)
+        return ends
+
+    def _open_metrics(self) -> None:
+        settings, folder = self._config.settings.metrics, self._config.folder
+        if settings.port:
+            from fedcoin_cli.application.miner.metrics import Metrics
+
+            port, address = settings.port + folder.number - 1, self._key.address
+            self._metrics = Metrics(settings.bind, port, folder.name, address, self.genesis.id)
+            self._stack.callback(self._metrics.close)
 
     def _own_entry(self, peers: Iterable[Peer]) -> Peer:
         for peer in peers:
@@ -245,6 +257,9 @@ class Node:
         if self.now_ms() - self._settled_ms >= SETTLE_EVERY_MS:
             self._settle_fetched()
         self._tell_clock()
+        self._tell_lost()
+        if self._metrics is not None:
+            self._measure(self._metrics)
         if self._untidy:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
@@ -253,6 +268,7 @@ class Node:
         try:
             message = from_frame(frame)
         except Malformed as error:
+            self._counts["malformed"] += 1
             self._tell_malformed(sender, error)
             return
         match message:
@@ -266,13 +282,50 @@ class Node:
                 self._hear_beside(sender, message)
         self._replica.receive(sender, message)
 
+    def _tell_lost(self) -> None:
+        """At its start or later, when the others tell: this miner cannot vote; and that it votes again."""
+        lost = self._replica.silence is Silence.VOTES_LOST
+        if lost != self._told_lost:
+            self._told_lost = lost
+            if lost:
+                self.events.write("votes lost", hint=remedy(Silence.VOTES_LOST))
+            else:
+                self.events.write("votes again", height=self._ledger.height)
+
     def _tell_clock(self) -> None:
         """Once in a while: why this miner votes for nothing new."""
         minutes = self._replica.clock_behind_ms // 60_000
         if minutes and self.now_ms() - self._clock_told_ms >= CLOCK_TOLD_MS:
             self._clock_told_ms = self.now_ms()
-            hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; set the clock"
+            hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; "
+            hint += remedy(Silence.CLOCK_BEHIND)
             self.events.write("clock behind", minutes=minutes, hint=hint)
+
+    def _measure(self, metrics: "Metrics") -> None:
+        """When something began to wait for a block, at every turn; the rest once a second."""
+        now, replica = self.now_ms(), self._replica
+        self._waiting_ms = (self._waiting_ms or now) if replica.armed else None
+        if now - self._measured_ms < MEASURE_EVERY_MS:
+            return
+        from fedcoin_cli.application.miner.metrics import Facts
+
+        self._measured_ms, folder = now, self._config.folder
+        falls = falls_of(folder.process)
+        facts = Facts(
+            block_time_ms=self._ledger.tip.state.time_ms,
+            view=replica.view,
+            pending=replica.pending,
+            peers_needed=self.genesis.quorum - 1,
+            refused=self._counts["refused"],
+            malformed=self._counts["malformed"],
+            child_up=bool(replica.engine),
+            child_deaths=self._counts["child deaths"],
+            falls=0 if falls is None else falls.restarts,
+            disk_free_bytes=shutil.disk_usage(self._store.folder).free,
+            disk_reserve_bytes=self._reserve_bytes,
+            ledger_bytes=folder.chain.stat().st_size,
+        )
+        metrics.update(replica.standing(), facts)
 
     def _meet(self, sender: str, nonce: str) -> None:
         """A heartbeat: if two processes speak with one key, tell both which came second."""
@@ -307,7 +360,7 @@ class Node:
         configure = work.Configure(
             str(self._config.workspace.store), self._key.address, self._config.threads, mining.estimator
         )
-        self._child = Child(configure, self._config.folder.log)
+        self._child = Child(configure)
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -327,12 +380,18 @@ class Node:
             self._child = None
             self._child_restart_at = self.now_ms() + CHILD_RESTART_MS
             self._replica.engine = ""
-            self.events.write("worker died", hint="see the lines above; it is started again")
+            self._counts["child deaths"] += 1
+            self.events.write(
+                "worker died",
+                hint="what it printed tells why: miners/N/node.out, or the journal; it is started again",
+            )
 
     def _tell(self, answer: work.Answer) -> None:
         match answer:
             case work.Ready():
                 self.events.write("ready", engine=answer.engine, height=self._ledger.height)
+            case work.Counting():
+                self.events.write("counting", task=answer.task, attempt=answer.attempt, engine=answer.engine)
             case work.Mined():
                 self.events.write(
                     "mined",
@@ -341,11 +400,8 @@ class Node:
                     rankings=answer.rankings,
                     evaluated=answer.evaluated,
                     total=answer.total,
-                    error_micro=answer.error_micro,
+                    errors=None if answer.errors is None else answer.errors.to_json(),
                 )
-                if answer.full:
-                    hint = "its counts fill the memory that a miner takes for them: it walks no further"
-                    self.events.write("memory full", task=answer.task, rankings=answer.rankings, hint=hint)
             case work.Estimated():
                 self._housekeeping.works_on([answer.table])
                 self.events.write(
@@ -384,6 +440,7 @@ class Node:
 
     def send(self, to: str, message: Message) -> None:
         """To one peer by address; may be lost."""
+        self._counts["refused"] += isinstance(message, Receipt) and message.error is not None
         self._p2p.send(to, to_frame(message), rank(message))
 
     def broadcast(self, message: Message) -> None:
@@ -392,7 +449,7 @@ class Node:
 
     def order(self, order: work.Order) -> None:
         """To the mining child; while there is none the replica gives the order again later."""
-        if isinstance(order, work.VerifyTable | work.VerifyMask):
+        if isinstance(order, work.VerifyTable | work.VerifyEntry):
             self._housekeeping.works_on([order.reveal.table])
         if self._child is not None:
             self._child.order(order)
@@ -444,12 +501,15 @@ class Node:
 
     def applied(self, block: Block) -> None:
         """The ledger has grown: tell people, admit its accounts, drop what nobody needs any more."""
+        if self._metrics is not None and self._waiting_ms is not None:
+            self._metrics.final(self.now_ms() - self._waiting_ms)
+            self._waiting_ms = None
         kinds = [transaction.kind for transaction in block.transactions]
         self.events.write("block", height=block.height, id=block.id, transactions=kinds)
-        self._readers.follow(block.transactions)
+        self._readers.follow()
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result):
-                record = self._ledger.tip.state.tasks[transaction.task]
+                record = self._ledger.tip.state.record(transaction.task)
                 self.events.write("task", task=record.task.id, state=record.state, attempt=record.attempt)
                 self._guests.part(record.task.sender, self.now_ms())
             else:

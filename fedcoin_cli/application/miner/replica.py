@@ -37,6 +37,7 @@ from fedcoin_cli.network.message import (
     Remind,
     Reminder,
     RevealNote,
+    Silence,
     Standing,
     Status,
     TransactionNote,
@@ -138,12 +139,10 @@ class Replica:
                 self.taskwork.progress = answer
             case work.Estimated():
                 self.taskwork.estimated(answer)
-            case work.Weighed():
-                self.taskwork.weighed(answer)
             case work.TableVerified():
                 self.taskwork.table_verified(answer)
-            case work.MaskVerified():
-                self.taskwork.mask_verified(answer)
+            case work.EntryVerified():
+                self.taskwork.entry_verified(answer)
         self._settle()
 
     def file_arrived(self, digest: str) -> None:
@@ -192,6 +191,28 @@ class Replica:
         return self._simplex.voting
 
     @property
+    def armed(self) -> bool:
+        """Whether something waits for a block."""
+        return self._simplex.armed or self._intake.mempool.armed or self.taskwork.is_due
+
+    @property
+    def pending(self) -> int:
+        """How many transactions wait here for a block."""
+        return len(self._intake.mempool)
+
+    @property
+    def view(self) -> int:
+        """The view of the height at work; above 0 a leader was silent, or its block not accepted."""
+        return self._simplex.view
+
+    @property
+    def silence(self) -> Silence | None:
+        """Why this miner votes for nothing new; None: it votes."""
+        if self._recovery is not None:
+            return Silence.VOTES_LOST if self._recovery.lost else Silence.RECALLING
+        return Silence.CLOCK_BEHIND if self.clock_behind_ms else None
+
+    @property
     def pending_tasks(self) -> list[Task]:
         """Tasks that wait for a block."""
         return self._intake.mempool.tasks()
@@ -213,7 +234,8 @@ class Replica:
             total=mined.total if mined is not None and current else looked[1],
             remaining_ms=self.taskwork.remaining_ms if self._phase() == "mining" else 0,
             peers=self.ports.connected(),
-            error_micro=mined.error_micro if mined is not None and current else None,
+            errors=mined.errors if mined is not None and current else None,
+            silence=self.silence,
         )
 
     def _leader(self) -> str:
@@ -456,8 +478,7 @@ class Replica:
         """After every input: clocks, arming, and whatever the machines can do now."""
         self.taskwork.tick()
         height, now = self._simplex.height, self.ports.now_ms()
-        armed = self._simplex.armed or self._intake.mempool.armed or self.taskwork.is_due
-        self._run(self._simplex.arm(now) if armed else self._simplex.tick(now))
+        self._run(self._simplex.arm(now) if self.armed else self._simplex.tick(now))
         if self._simplex.height != height:
             self._settle()
 

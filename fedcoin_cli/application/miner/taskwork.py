@@ -10,7 +10,6 @@ from fedcoin_cli.application.miner.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.application.miner.votelog import Record
 from fedcoin_cli.consensus import posap
 from fedcoin_cli.consensus.council import Signer
-from fedcoin_cli.consensus.estimate import ProxySums, no_proxy
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.contract.task import attempt_of, most_table_bytes
@@ -19,11 +18,11 @@ from ledger_store.genesis import Bounds, Genesis
 from ledger_store.state import CLOSED, OPEN, TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 
-_KINDS = ("mine", "weigh", "table", "mask")
+_KINDS = ("mine", "table", "entry")
 
 
 def table_bytes(task: Task, reveal: Reveal, bounds: Bounds) -> int:
-    """The most that is fetched for a table of this reveal."""
+    """What is fetched for a table of this reveal at most: what it weighs."""
     return min(most_table_bytes(task, reveal), bounds.table_bytes)
 
 
@@ -87,9 +86,9 @@ class TaskWork:
         result = self.machine.due_result()
         if result is None:
             return None
-        reveals, frauds, proxy = result
-        outcome = settle(record, self._genesis, reveals, frauds, proxy)
-        return Result(record.task.id, record.attempt, reveals, frauds, proxy.sums, proxy.denominator, outcome)
+        reveals, frauds = result
+        outcome = settle(record, self._genesis, reveals, frauds)
+        return Result(record.task.id, record.attempt, reveals, frauds, outcome)
 
     @property
     def is_due(self) -> bool:
@@ -166,18 +165,11 @@ class TaskWork:
             rankings=answer.rankings,
             exact=answer.exact,
             sums=answer.sums,
-            values=answer.values,
             table=answer.table,
             salt=self._ports.salt(),
             signature="",
         )
         self._run(self.machine.estimated(reveal))
-
-    def weighed(self, answer: work.Weighed) -> None:
-        """The child's P."""
-        self._orders.done(("weigh", answer.task))
-        if self.machine is not None and self.machine.attempt.task == answer.task:
-            self.machine.proxy = ProxySums(answer.sums, answer.denominator)
 
     def table_verified(self, answer: work.TableVerified) -> None:
         """The child's verdict on a table."""
@@ -186,12 +178,12 @@ class TaskWork:
             assert self.machine is not None
             self._run(self.machine.checked(order.reveal, answer.follows, answer.wrong))
 
-    def mask_verified(self, answer: work.MaskVerified) -> None:
-        """The child's verdict on one mask that somebody calls false."""
-        self._orders.done(("mask", answer.task, str(answer.attempt), answer.miner, str(answer.mask)))
+    def entry_verified(self, answer: work.EntryVerified) -> None:
+        """The child's verdict on one entry that somebody calls false."""
+        self._orders.done(("entry", answer.task, str(answer.attempt), answer.miner, str(answer.entry)))
         if self._concerns(answer):
             assert self.machine is not None
-            self._run(self.machine.mask_checked(answer.miner, answer.mask, answer.wrong))
+            self._run(self.machine.entry_checked(answer.miner, answer.entry, answer.wrong))
 
     # Inside -----------------------------------------------------------------------------------------------------
 
@@ -202,10 +194,6 @@ class TaskWork:
         kinds = posap.Opening | posap.Frozen | posap.Started | posap.Abstained | CommitNote | RevealNote
         self.machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == place)
         self._abstain_if_due()
-        if record.task.proxy is None:
-            self.machine.proxy = no_proxy(record.task.clients)
-        # P first: the result then waits for nothing but the reveals.
-        self._weigh(record)
         mines = record.state == OPEN and self.machine.phase == "mining"
         if mines and self._address in self.machine.attempt.expected:
             assert record.seed is not None
@@ -232,7 +220,7 @@ class TaskWork:
         self.machine = self.progress = None
         self._orders.drop(*_KINDS)
         if current is None or current.task.id != ended:
-            self._ports.order(work.Forget(self._ledger.tip.state.tasks[ended].task))
+            self._ports.order(work.Forget(self._ledger.tip.state.record(ended).task))
 
     def _stage_start(self, record: TaskRecord, stage: str, records: list[Record]) -> int:
         """Monotonic time at which a stage began here; after a restart from the wall time in the log."""
@@ -244,13 +232,7 @@ class TaskWork:
         self._log.append([posap.Started(*place, wall)])
         return now
 
-    def _weigh(self, record: TaskRecord) -> None:
-        key = ("weigh", record.task.id)
-        if self.machine is not None and self.machine.proxy is None and key not in self._orders:
-            assert record.seed is not None
-            self._orders.give(key, work.Weigh(record.task, record.seed))
-
-    def _concerns(self, answer: work.Estimated | work.TableVerified | work.MaskVerified) -> bool:
+    def _concerns(self, answer: work.Estimated | work.TableVerified | work.EntryVerified) -> bool:
         here = self.machine
         return here is not None and (here.attempt.task, here.attempt.number) == (answer.task, answer.attempt)
 
@@ -267,8 +249,8 @@ class TaskWork:
                     self._ports.broadcast(effect.message)
                 case posap.CheckTable():
                     self._check_table(effect.reveal)
-                case posap.CheckMask():
-                    self._check_mask(effect)
+                case posap.CheckEntry():
+                    self._check_entry(effect)
         self._flush(records)
 
     def _flush(self, records: list[Record]) -> None:
@@ -311,8 +293,10 @@ class TaskWork:
         others.pop(self._address, None)
         return list(others)
 
-    def _check_mask(self, effect: posap.CheckMask) -> None:
+    def _check_entry(self, effect: posap.CheckEntry) -> None:
         record = self._ledger.tip.state.current
         assert record is not None
-        key = ("mask", record.task.id, str(record.attempt), effect.reveal.miner, str(effect.mask))
-        self._orders.give(key, work.VerifyMask(record.task, record.attempt, effect.reveal, effect.mask))
+        assert record.seed is not None
+        key = ("entry", record.task.id, str(record.attempt), effect.reveal.miner, str(effect.entry))
+        order = work.VerifyEntry(record.task, record.attempt, record.seed, effect.reveal, effect.entry)
+        self._orders.give(key, order)

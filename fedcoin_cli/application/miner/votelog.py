@@ -162,6 +162,21 @@ class VoteLog:
             yield self._database
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a log is there and not known to lack anything; its miner may run, and nothing is written.
+
+    Raises `StorageFailure` for what is no log.
+    """
+    if not path.exists():
+        return False
+    with (
+        _told(path, "cannot be read"),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database,
+    ):
+        (whole,) = database.execute("SELECT whole FROM bound").fetchone()
+    return bool(whole)
+
+
 def _open(path: Path, journal: str) -> sqlite3.Connection:
     database = sqlite3.connect(path)
     try:

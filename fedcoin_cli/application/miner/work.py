@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fedcoin_cli.network.message import Errors
 from ledger_store.errors import Malformed
 from ledger_store.transaction import Reveal, Task, parse_transaction, read_reveal
 
@@ -44,16 +45,8 @@ class Mine:
 
 
 @dataclass(frozen=True, slots=True)
-class Weigh:
-    """Compute the proxy's sums P over Λ_P."""
-
-    task: Task
-    seed: str
-
-
-@dataclass(frozen=True, slots=True)
 class VerifyTable:
-    """Derive a reveal's sums from its table; recompute masks against [lo, hi] of 2ε for about `budget_ms`."""
+    """Derive a reveal's sums from its table; recompute entries against [lo, hi] of 2ε for about `budget_ms`."""
 
     task: Task
     attempt: int
@@ -63,13 +56,14 @@ class VerifyTable:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyMask:
-    """Recompute one mask of a reveal's table against [lo, hi] of ε."""
+class VerifyEntry:
+    """Recompute one entry of a reveal's table against [lo, hi] of ε."""
 
     task: Task
     attempt: int
+    seed: str
     reveal: Reveal
-    mask: int
+    entry: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +73,7 @@ class Forget:
     task: Task
 
 
-Order = Configure | Inspect | Mine | Weigh | VerifyTable | VerifyMask | Forget
+Order = Configure | Inspect | Mine | VerifyTable | VerifyEntry | Forget
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +101,19 @@ class Inspected:
 
 
 @dataclass(frozen=True, slots=True)
-class Mined:
-    """Progress while mining; `total` is 2^K − 1 on the way to exact values, else 0.
+class Counting:
+    """Mining begins; `engine` says for people what counts this task's coalitions and why."""
 
-    `error_micro` is the largest standard error of a payment by this miner's own rankings, None where none is known.
-    `full`: it walks no further, for want of memory.
+    task: str
+    attempt: int
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """Progress while mining: rankings that every block has walked, and what enumerating has done of its total.
+
+    `total` is 2^K − 1 on the way to exact values, else 0; `errors` is None where none are known.
     """
 
     task: str
@@ -119,35 +121,24 @@ class Mined:
     rankings: int
     evaluated: int
     total: int
-    error_micro: int | None
-    full: bool = False
+    errors: Errors | None
 
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
-    """The estimate of an attempt; its table lies in the store."""
+    """The estimate of an attempt, N_j over t rankings or E_j of an exact one; its table lies in the store."""
 
     task: str
     attempt: int
     rankings: int
     exact: bool
     sums: tuple[int, ...]
-    values: tuple[int, ...] | None
     table: str
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """P over `denominator`."""
-
-    task: str
-    sums: tuple[int, ...]
-    denominator: int
-
-
-@dataclass(frozen=True, slots=True)
 class TableVerified:
-    """`follows`: the sums follow from the table; `wrong`: masks found outside [lo, hi] of 2ε."""
+    """`follows`: the sums follow from the table; `wrong`: entries found outside [lo, hi] of 2ε."""
 
     task: str
     attempt: int
@@ -157,17 +148,17 @@ class TableVerified:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskVerified:
+class EntryVerified:
     """`wrong`: the claim lies outside [lo, hi] of ε."""
 
     task: str
     attempt: int
     miner: str
-    mask: int
+    entry: int
     wrong: bool
 
 
-Answer = Ready | Inspecting | Inspected | Mined | Estimated | Weighed | TableVerified | MaskVerified
+Answer = Ready | Inspecting | Inspected | Counting | Mined | Estimated | TableVerified | EntryVerified
 
 _KINDS: dict[str, type[Order | Answer]] = {
     kind.__name__: kind
@@ -175,29 +166,28 @@ _KINDS: dict[str, type[Order | Answer]] = {
         Configure,
         Inspect,
         Mine,
-        Weigh,
         VerifyTable,
-        VerifyMask,
+        VerifyEntry,
         Forget,
         Ready,
         Inspecting,
         Inspected,
+        Counting,
         Mined,
         Estimated,
-        Weighed,
         TableVerified,
-        MaskVerified,
+        EntryVerified,
     )
 }
-_BIG = {"sums", "values", "mask", "wrong", "denominator"}
+_BIG = {"sums", "wrong"}
 
 
 def needed_files(order: Order) -> tuple[str, ...]:
     """The digests of all files that the child opens to carry it out."""
     match order:
-        case VerifyTable() | VerifyMask():
+        case VerifyTable() | VerifyEntry():
             return (*order.task.files, order.reveal.table)
-        case Inspect() | Mine() | Weigh():
+        case Inspect() | Mine():
             return order.task.files
     return ()
 
@@ -228,12 +218,10 @@ def _no_float(text: str) -> float:
 
 
 def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, Task | Reveal):
+    if isinstance(value, Task | Reveal | Errors):
         return value.to_json()
     if name in _BIG and isinstance(value, tuple):
         return [str(item) for item in value]
-    if name in _BIG and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
     return value
 
 
@@ -242,8 +230,8 @@ def _rich(name: str, value: Any) -> Any:
         return parse_transaction(value)
     if name == "reveal":
         return read_reveal(value)
+    if name == "errors" and value is not None:
+        return Errors(**value)
     if name in _BIG and isinstance(value, list):
         return tuple(int(item) for item in value)
-    if name in _BIG and isinstance(value, str):
-        return int(value)
     return value

@@ -18,15 +18,25 @@ from typing import NoReturn
 from fedcoin_cli.application.miner import work
 from fedcoin_cli.application.miner.work import Answer, Order, from_line, to_line
 from fedcoin_cli.learning.mining.admission import Inspection
-from fedcoin_cli.learning.mining.checking import Checker
-from fedcoin_cli.learning.mining.choice import describe, engine_for, whole_for
+from fedcoin_cli.learning.mining.checking import Checker, Engines
+from fedcoin_cli.learning.mining.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.mining.forward import FirstLayer
+from fedcoin_cli.learning.mining.partition import partition
 from fedcoin_cli.learning.mining.precision import Precision
-from fedcoin_cli.learning.mining.proxy import ProxyCounts, PublicValues, public_values
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Estimator, Plan, Progress, Session, Stakes, Utility, Whole
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, decode, derive
+from fedcoin_cli.learning.mining.sampling import (
+    Enumeration,
+    Estimator,
+    Plan,
+    Progress,
+    Session,
+    Stakes,
+    Utility,
+    Walker,
+)
+from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive
 from fedcoin_cli.learning.mining.task_game import load_game, refused_terms, told
+from fedcoin_cli.network.message import Errors
 from fedcoin_cli.network.store import Store
 from ledger_store.errors import Malformed, RoundFilesInvalid
 from ledger_store.transaction import Task
@@ -55,58 +65,45 @@ class Problem:
         self.game = load_game(task, store.path)
         self._first = FirstLayer(self.game)
         self.reference = Reference(self.game, self._first)
-        self.proxy = ProxyCounts.of(self.game, threads)
-        self.terms = TableTerms(task.clients, task.images, task.empty, self.proxy)
-        self._engine: Utility | None = None
-        self._checker: Checker | None = None
-        self._public: PublicValues | None = None
+        self.partition = partition(self.game.test.labels, task.block_images, bytes.fromhex(task.id))
+        baseline = self.game.baseline is not None
+        self.terms = TableTerms(task.clients, self.partition.sizes, task.empty, baseline)
+        engines = Engines(lambda: self.walker, lambda: self.engine)
+        self.checker = Checker(self.reference, self.terms, self.partition, engines)
         self.session: Session | None = None
 
-    @property
+    @cached_property
     def engine(self) -> Utility:
-        """What counts its coalitions."""
-        if self._engine is None:
-            self._engine = engine_for(self.game, self._first, self._threads)
-        return self._engine
+        """What counts coalitions on all images."""
+        return engine_for(self.game, self._first, self._threads)
 
     @cached_property
-    def whole(self) -> Whole | None:
-        """What counts all its coalitions together, where that is quicker."""
-        return whole_for(self.game, self._first, self._threads)
+    def walker(self) -> Walker:
+        """What counts along rankings, block by block."""
+        return walker_for(self.game, self.partition, self._first, self._threads)
+
+    @cached_property
+    def enumeration(self) -> Enumeration | None:
+        """What counts all its coalitions, where these are few enough."""
+        return enumeration_for(self.game, lambda: self.engine, self._first, self._threads)
 
     @property
-    def checker(self) -> Checker:
-        """What looks for false counts in tables; its intervals serve all of them."""
-        if self._checker is None:
-            self._checker = Checker(self.reference, self.engine, self.proxy)
-        return self._checker
-
-    def public(self, seed: str) -> PublicValues:
-        """What everybody computes of φ(p) under the task's seed (hex)."""
-        if self.proxy is None:
-            return PublicValues([0] * self.game.clients, 1, None)
-        if self._public is None:
-            self._public = public_values(self.proxy, bytes.fromhex(seed), self.task.empty)
-        return self._public
-
-    def stakes(self, seed: str) -> Stakes:
+    def stakes(self) -> Stakes:
         """What the task's values are worth."""
-        public = self.public(seed)
-        values = tuple(total / public.denominator for total in public.sums)
-        return Stakes(self.task.train_micro, values, self.task.payment_error_micro, public.squares)
+        return Stakes(self.task.train_micro, self.task.payment_error_micro)
 
 
 class Inspecting:
-    """An inspection on its way, its time so far, and what it may take."""
+    """An inspection on its way, its time so far, reading the files included, and what it may take."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, taken_s: float) -> None:
         self.problem = problem
         self.work = Inspection(problem.reference, problem.task.id, lambda: problem.engine)
         task = problem.task
         self.allowed_s = FREE_INSPECTION_S
         if task.price_micro > 0:
             self.allowed_s = max(PAID_INSPECTION_S, task.runtime_ms / 10_000)
-        self._taken_s = self.told_s = 0.0
+        self._taken_s, self.told_s = taken_s, 0.0
         self._begun: tuple[float, float] | None = (
             None  # after the first slice, which lays out what all others use
         )
@@ -166,7 +163,7 @@ class Worker:
                 self._look(SLICE_S)
             elif self._warm is not None:
                 # Laying out or compiling takes a second or two: before RUNTIME starts to count.
-                _ = self._warm.engine, self._warm.whole
+                _ = self._warm.walker, self._warm.enumeration
                 self._warm = None
 
     def _read(self, *, blocking: bool) -> None:
@@ -198,13 +195,10 @@ class Worker:
                 self._inspect(order.task)
             case work.Mine():
                 self._begin(order)
-            case work.Weigh():
-                public = self._problem(order.task).public(order.seed)
-                self._answer(work.Weighed(order.task.id, tuple(public.sums), public.denominator))
             case work.VerifyTable():
                 self._answer(self._verify_table(order))
-            case work.VerifyMask():
-                self._answer(self._verify_mask(order))
+            case work.VerifyEntry():
+                self._answer(self._verify_entry(order))
             case work.Forget():
                 self._forget(order.task.id)
 
@@ -220,13 +214,15 @@ class Worker:
 
     def _inspect(self, task: Task) -> None:
         """Read the files; what takes long is done in slices, beside whatever is more urgent."""
+        began_s = time.monotonic()
         try:
             problem = self._problem(task)
-            error = refused_terms(task, problem.reference, self._store.path)
+            error = refused_terms(task, problem.reference)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
-            self._inspections.append(Inspecting(problem))
+            self._inspections.append(one := Inspecting(problem, time.monotonic() - began_s))
+            self._answer(work.Inspecting(task.id, 0, one.work.total))
         else:
             self._inspected(task, error)
 
@@ -257,7 +253,8 @@ class Worker:
     def _forget(self, task: str) -> None:
         self._problems.pop(task, None)
         self._inspections = deque(one for one in self._inspections if one.problem.task.id != task)
-        self._memo(task).unlink(missing_ok=True)
+        for kept in self._kept(task):
+            kept.unlink(missing_ok=True)
         if self._mining is not None and self._mining.task.id == task:
             self._mining = None
         if self._warm is not None and self._warm.task.id == task:
@@ -267,7 +264,8 @@ class Worker:
 
     def _begin(self, order: work.Mine) -> None:
         problem = self._problem(order.task)
-        engine, stakes = problem.engine, problem.stakes(order.seed)
+        told_engine = counts(problem.game, self._config.threads)
+        self._answer(work.Counting(order.task.id, order.attempt, told_engine))
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
             chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
@@ -278,17 +276,18 @@ class Worker:
                 most=order.most_rankings,
                 runtime_s=left_s,
                 estimator=chosen if order.exact else "balanced",
-                stakes=stakes,
+                stakes=problem.stakes,
             )
-            problem.session = Session(engine, problem.terms, plan, whole=problem.whole)
-            problem.session.memo.restore(self._memo(order.task.id), order.task.images)
+            problem.session = Session(problem.walker, problem.enumeration, problem.terms, plan)
+            problem.session.restore(*self._kept(order.task.id))
         else:
             problem.session.extend(left_s)
         self._mining, self._saved_s = order, time.monotonic()
 
-    def _memo(self, task: str) -> Path:
+    def _kept(self, task: str) -> tuple[Path, Path]:
         """Where this miner's counts survive it; named as what the store sweeps when it is a day old."""
-        return self._store.folder / f"counts-{self._config.address[:16]}-{task[:16]}.part"
+        name = f"counts-{self._config.address[:16]}-{task[:16]}"
+        return self._store.folder / f"{name}-walked.part", self._store.folder / f"{name}-all.part"
 
     def _slice(self, order: work.Mine) -> None:
         session = self._problem(order.task).session
@@ -300,47 +299,50 @@ class Worker:
             self._answer(_mined(order, progress))
         if now - self._saved_s >= SAVE_S:
             self._saved_s = now
-            session.memo.save(self._memo(order.task.id))
+            session.save(*self._kept(order.task.id))
         if progress.finished:
             self._mining = None
             self._finish(order, session)
 
     def _finish(self, order: work.Mine, session: Session) -> None:
-        wrong = self._problem(order.task).checker.own_errors(session.memo, OWN_CHECK_S)
-        if wrong:  # who commits to it is accused by all others, and loses the pay
-            _log.warning(
-                "task %.12s: this machine miscounts coalition %x: no commit", order.task.id, wrong[0]
-            )
-            return
         mined = session.estimate()
+        claim = session.plan.claim(mined.rankings, exact=mined.exact)
+        wrong = self._problem(order.task).checker.own_errors(mined.table, claim, OWN_CHECK_S)
+        if wrong:  # who commits to it is accused by all others, and loses the pay
+            _log.warning("task %.12s: this machine miscounts entry %d: no commit", order.task.id, wrong[0])
+            return
         table = self._store.put_bytes(mined.table)
         place = (order.task.id, order.attempt)
-        self._answer(work.Estimated(*place, mined.rankings, mined.exact, mined.sums, mined.values, table))
+        self._answer(work.Estimated(*place, mined.rankings, mined.exact, mined.sums, table))
 
     # Checking ---------------------------------------------------------------------------------------------------
 
     def _verify_table(self, order: work.VerifyTable) -> work.TableVerified:
         problem, reveal = self._problem(order.task), order.reveal
         place = (order.task.id, order.attempt, reveal.miner)
-        data = self._store.path(reveal.table).read_bytes()
-        claim = Claim(bytes.fromhex(order.seed), bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact)
+        data, claim = self._claimed(order)
         try:
-            derived = derive(data, claim, problem.terms)
-            table = decode(data, problem.terms, exact=reveal.exact)
+            follows = derive(data, claim, problem.terms) == reveal.sums
         except Malformed:
+            follows = False
+        if not follows:
             return work.TableVerified(*place, False, ())
-        if (derived.sums, derived.values) != (reveal.sums, reveal.values):
-            return work.TableVerified(*place, False, ())
-        own = None if problem.session is None else problem.session.memo
-        wrong = problem.checker.wrong_masks(table, own, order.budget_ms / 1000)
+        own = None if problem.session is None else problem.session.known()
+        wrong = problem.checker.wrong_entries(data, claim, order.budget_ms / 1000, own)
         return work.TableVerified(*place, True, wrong)
 
-    def _verify_mask(self, order: work.VerifyMask) -> work.MaskVerified:
-        problem, reveal = self._problem(order.task), order.reveal
-        data = self._store.path(reveal.table).read_bytes()
-        table = decode(data, problem.terms, exact=reveal.exact)
-        wrong = problem.checker.is_wrong(table, order.mask)
-        return work.MaskVerified(order.task.id, order.attempt, reveal.miner, order.mask, wrong)
+    def _verify_entry(self, order: work.VerifyEntry) -> work.EntryVerified:
+        try:
+            wrong = self._problem(order.task).checker.is_wrong(*self._claimed(order), order.entry)
+        except Malformed:  # there is no such entry: nobody has claimed anything
+            wrong = False
+        return work.EntryVerified(order.task.id, order.attempt, order.reveal.miner, order.entry, wrong)
+
+    def _claimed(self, order: work.VerifyTable | work.VerifyEntry) -> tuple[bytes, Claim]:
+        """A revealed table's bytes, and what they are to prove."""
+        reveal = order.reveal
+        claim = Claim(bytes.fromhex(order.seed), bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact)
+        return self._store.path(reveal.table).read_bytes(), claim
 
 
 def _mined(order: work.Mine, progress: Progress) -> work.Mined:
@@ -348,17 +350,26 @@ def _mined(order: work.Mine, progress: Progress) -> work.Mined:
         order.task.id,
         order.attempt,
         progress.rankings,
-        progress.evaluated,
+        progress.enumerated,
         progress.exact_total or 0,
-        _largest_micro(progress.precision),
-        progress.full,
+        _largest_errors(progress.precision),
     )
 
 
-def _largest_micro(precision: Precision | None) -> int | None:
-    """The largest standard error of a payment; None where none is known."""
-    largest = inf if precision is None else max(precision.payments_micro)
-    return None if largest == inf else ceil(largest)
+def _largest_errors(precision: Precision | None) -> Errors | None:
+    """The largest standard errors of any client; None where none are known."""
+    if precision is None:
+        return None
+    return Errors(
+        values_pp_micro=ceil(1e6 * max(precision.values_pp)),
+        payments_micro=_finite(max(precision.payments_micro)),
+        images_pp_micro=ceil(1e6 * max(precision.images_pp)),
+        images_micro=_finite(max(precision.images_micro)),
+    )
+
+
+def _finite(micro: float) -> int | None:
+    return None if micro == inf else ceil(micro)
 
 
 def main() -> NoReturn:

@@ -12,12 +12,14 @@ from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.coins import Share, share_of
 from fedcoin_cli.application.books.lookup import end_of, task_id
 from fedcoin_cli.application.books.report import TaskReport, points, report_of
+from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.tables import Kept, Seen
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.consensus.estimate import Agreement
+from fedcoin_cli.consensus.estimate import Agreement, exact_denominator
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.errors import LedgerInvalid, NotFound
-from ledger_store.state import State, TaskRecord
+from ledger_store.history import History
+from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 
 
@@ -48,8 +50,9 @@ class Explanation:
     number:       its place among the task's clients, from 1
     value:        its value in percentage points; None while none is agreed, or when none was
     rank:         its place by value, from 1
-    error:        the value's standard error, percentage points; `error_from` is "tables", "ledger", "exact" or None
-    paid_error:   the payment's, in coins, where tables tell it
+    error:        mining's standard error of the value, percentage points: "0.000000" for exact values
+    error_from:   "tables", "ledger", "exact" or None
+    certainty:    both errors of all clients, where tables or the round's files tell them
     share:        the payment step by step; None where nothing was to be shared
     views:        every miner whose reveal is on the ledger
     seen:         what the tables say; None without any
@@ -65,7 +68,7 @@ class Explanation:
     error: str | None
     error_from: str | None
     paid: str
-    paid_error: str | None
+    certainty: Certainty | None
     share: Share | None
     views: tuple[View, ...]
     seen: Seen | None
@@ -86,7 +89,7 @@ class Explanation:
             "standard_error": self.error,
             "standard_error_from": self.error_from,
             "payment": self.paid,
-            "payment_standard_error": self.paid_error,
+            "certainty": None if self.certainty is None else self.certainty.to_json(),
             "coins": None if self.share is None else self.share.to_json(),
             "estimates": [view.to_json() for view in self.views],
             "difficulty": self.report.difficulty,
@@ -102,18 +105,19 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
     Raises `NotFound` for an account that was no client of the task, or of any, and `LedgerInvalid` for a payment that
     does not follow from what was revealed.
     """
-    record = _record(books.state, client, task)
+    record = _record(books.history, client, task)
     end = end_of(books, record)
     index = [update.client for update in record.task.updates].index(client)
     report = report_of(record, books.state.genesis, end)
     line = report.clients[index]
     agreement = agreement_of(record, books.state.genesis, end) if isinstance(end, Result) else None
     seen: Seen | None = None
+    certainty: Certainty | None = None
     missing: tuple[str, ...] = ()
     if isinstance(end, Result) and agreement is not None and agreement.counted:
         kept = Kept(workspace, record, end, agreement)
-        seen, missing = kept.seen(index) if kept else None, kept.missing
-    error, source = _error(report, seen)
+        seen, missing, certainty = kept.seen(index) if kept else None, kept.missing, kept.certainty
+    error, source = _error(report, certainty, index)
     return Explanation(
         ledger=str(books.path),
         client=client,
@@ -124,7 +128,7 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
         error=error,
         error_from=source,
         paid=line.paid,
-        paid_error=None if seen is None or line.paid == "0.0" else seen.paid_error,
+        certainty=certainty,
         share=_share(record.task, end, agreement, index),
         views=_views(record.task, end, agreement, report, index, missing),
         seen=seen,
@@ -132,14 +136,14 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
     )
 
 
-def _record(state: State, client: str, task: str | None) -> TaskRecord:
+def _record(tasks: History, client: str, task: str | None) -> TaskRecord:
     hint = "fedcoin log --account WHO lists the tasks in which an account was paid"
     if task is not None:
-        record = state.tasks[task_id(state, task)]
+        record = tasks[task_id(tasks, task)]
         if client not in _clients(record):
             raise NotFound("this account is no client of the task", where=f"task {record.task.id}", hint=hint)
         return record
-    records = [record for record in state.tasks.values() if client in _clients(record)]
+    records = [record for record in tasks.values() if client in _clients(record)]
     if not records:
         raise NotFound("this account has been a client of no task", where=client, hint=hint)
     return max(records, key=lambda record: (record.end_height or 0, record.height))
@@ -156,12 +160,12 @@ def _rank(end: Close | Result | None, index: int) -> int | None:
     return 1 + sum(value > values[index] for value in values)
 
 
-def _error(report: TaskReport, seen: Seen | None) -> tuple[str | None, str | None]:
-    """The best that is known: the tables' whole squares, else the spread between the miners."""
+def _error(report: TaskReport, certainty: Certainty | None, index: int) -> tuple[str | None, str | None]:
+    """The best that is known of mining's: the tables' rankings, else the spread between the miners."""
     if report.exact:
         return report.error, "exact"
-    if seen is not None and seen.error is not None:
-        return seen.error, "tables"
+    if certainty is not None and certainty.mining:
+        return certainty.mining[index], "tables"
     return report.error, None if report.error is None else "ledger"
 
 
@@ -191,7 +195,7 @@ def _views(
     distances = {line.miner: line.distance for line in report.miners}
     views = []
     for reveal in end.reveals:
-        value = _own_value(reveal, end, agreement, index) if reveal.miner in agreement.counted else None
+        value = _own_value(reveal, index) if reveal.miner in agreement.counted else None
         views.append(
             View(
                 miner=reveal.miner,
@@ -207,10 +211,7 @@ def _views(
     return tuple(views)
 
 
-def _own_value(reveal: Reveal, result: Result, agreement: Agreement, index: int) -> Fraction:
+def _own_value(reveal: Reveal, index: int) -> Fraction:
     """What one miner's estimate says of a client, in images."""
-    if agreement.exact:
-        assert reveal.values is not None
-        return Fraction(reveal.values[index] * len(agreement.counted), agreement.denominator)
-    public = Fraction(result.proxy_sums[index], result.proxy_denominator)
-    return public + Fraction(reveal.sums[index], reveal.rankings)
+    denominator = exact_denominator(len(reveal.sums)) if reveal.exact else reveal.rankings
+    return Fraction(reveal.sums[index], denominator)

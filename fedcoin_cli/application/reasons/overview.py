@@ -6,11 +6,14 @@ line's work.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import end_of, task_id
 from fedcoin_cli.application.books.report import TaskReport, report_of
+from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.tables import Kept
+from fedcoin_cli.application.rounds.recalling import recipe_of
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.audit import CHECKS
 from fedcoin_cli.contract.settlement import agreement_of
@@ -28,17 +31,15 @@ Walk = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class TaskPicture:
-    """A task as it is drawn. `errors_pp` and `payment_errors` (micro) are standard errors, one a client, or None.
+    """A task as it is drawn: `certainty` where tables or the round's files tell it; `walks` is by miner.
 
-    `from_tables` tells whether they are the clients' own; otherwise all share the ledger's. `walks` is by miner, empty
-    where tables or the proxy's files are not kept.
+    `recipe`: how its clients were trained, where known.
     """
 
     report: TaskReport
-    errors_pp: tuple[float, ...] | None
-    payment_errors: tuple[float, ...] | None
-    from_tables: bool
+    certainty: Certainty | None
     walks: dict[str, Walk]
+    recipe: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,10 @@ class Overview:
 
 def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: int) -> Overview:
     """Everything that is drawn of a ledger: the named tasks (beginnings of ids), else the `newest` that ended."""
-    state = books.state
-    records = sorted(state.tasks.values(), key=lambda one: one.end_height or one.height, reverse=True)
+    state, known = books.state, books.history
+    records = sorted(known.values(), key=lambda one: one.end_height or one.height, reverse=True)
     if tasks:
-        chosen = [state.tasks[task_id(state, task)] for task in tasks]
+        chosen = [known[task_id(known, task)] for task in tasks]
     else:
         chosen = [record for record in records if record.end_height is not None][:newest]
     return Overview(
@@ -84,16 +85,11 @@ def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: i
 def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPicture:
     end = end_of(books, record)
     report = report_of(record, books.state.genesis, end)
+    recipe = recipe_of(workspace, record.task)
     if not isinstance(end, Result):
-        return TaskPicture(report, None, None, False, {})
-    agreement = agreement_of(record, books.state.genesis, end)
-    kept = Kept(workspace, record, end, agreement)
-    agreed = kept.agreed if kept else None
-    walks = kept.convergence() if kept else {}
-    if agreed is not None:
-        return TaskPicture(report, agreed.values_pp, agreed.payments_micro, True, walks)
-    errors = None if report.error is None else (float(report.error),) * len(report.clients)
-    return TaskPicture(report, errors, None, False, walks)
+        return TaskPicture(report, None, {}, recipe)
+    kept = Kept(workspace, record, end, agreement_of(record, books.state.genesis, end))
+    return TaskPicture(report, kept.certainty, kept.convergence(), recipe)
 
 
 def _balances(books: Books) -> tuple[Series, ...]:

@@ -1,27 +1,32 @@
 """What the miners' tables say of one client, as far as they are kept here: the store, and the folders of rounds.
 
-Every file is taken only if its bytes have the digest that the ledger names. Nothing is written, nothing fetched.
+How sure the values are follows from the tables, too; the test set's part of it from the round's files as well. Every
+file is taken only if its bytes have the digest that the ledger names. Nothing is written, nothing fetched.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fedcoin_cli.application.books.report import points
 from fedcoin_cli.application.books.spread import counted_reveals
+from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement
+from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.amount import format_micro
+from ledger_store.errors import MissingPart
 from ledger_store.state import TaskRecord
-from ledger_store.transaction import Result, Task
+from ledger_store.transaction import Close, Result, Task
 
 if TYPE_CHECKING:
     from fedcoin_cli.learning.mining.reasons import Agreed, Joined, Reasons
-    from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms
+    from fedcoin_cli.learning.mining.table import Claim, TableTerms
 
 MOST = 5
 """How many coalitions are named for and against."""
@@ -56,27 +61,18 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the tables say of a client, in percentage points: `walked` + `proxy_part` is the agreed value.
-
-    With tables missing `proxy_part` is None: `walked` then speaks for the miners whose tables are here. `error` and
-    `paid_error` are standard errors in points and coins, None where the proxy's files or whole squares are missing.
-    """
+    """What the tables say of a client, in percentage points; `walked` is the agreed value where no table is missing."""
 
     tables: int
     coalitions: int
     walked: str
-    proxy_part: str | None
     sizes: tuple[Size, ...]
     helped: tuple[Coalition, ...]
     hurt: tuple[Coalition, ...]
-    squares: int
-    error: str | None
-    paid_error: str | None
 
     def to_json(self) -> dict[str, Any]:
-        plain = ("tables", "coalitions", "walked", "proxy_part", "squares")
+        found: dict[str, Any] = {name: getattr(self, name) for name in ("tables", "coalitions", "walked")}
         lists = ("sizes", "helped", "hurt")
-        found: dict[str, Any] = {name: getattr(self, name) for name in plain}
         return found | {name: [one.to_json() for one in getattr(self, name)] for name in lists}
 
 
@@ -102,46 +98,56 @@ class Kept:
         """What the tables say of client number `client`, from 0."""
         from fedcoin_cli.learning.mining.reasons import reasons
 
-        task, agreement = self._record.task, self._agreement
-        found = reasons(self._tables, self._terms, client, MOST, exact=agreement.exact)
-        value = Fraction(agreement.numerators[client], agreement.denominator)
-        return _seen(found, self.agreed, task, client, len(self._tables), None if self.missing else value)
+        task, exact = self._record.task, self._agreement.exact
+        return _seen(reasons(self._tables, self._terms, client, MOST, exact=exact), task, len(self._tables))
 
     @cached_property
-    def agreed(self) -> "Agreed | None":
-        """How sure the agreed values are; None for exact ones, and where a table or the proxy's files are missing."""
+    def certainty(self) -> Certainty | None:
+        """How sure the agreed values are: by all tables, else as far as the round's files tell; None without either."""
+        task, exact = self._record.task, self._agreement.exact
+        if exact or self.missing or not self:
+            return self._by_files()
         from fedcoin_cli.learning.mining.reasons import agreed
 
-        task, agreement = self._record.task, self._agreement
-        terms = self._whole_terms
-        if agreement.exact or self.missing or terms is None:
+        found = agreed(self._tables, self._terms, self._values, task.train_micro)
+        return None if found is None else _certainty(found, task)
+
+    def _by_files(self) -> Certainty | None:
+        task = self._record.task
+        places = {digest: find(self._workspace, digest) for digest in task.files}
+        if None in places.values():
             return None
-        return agreed(self._tables, terms, self._seed, self._values, task.train_micro)
+        from fedcoin_cli.learning.mining.reasons import test_set_error
+        from fedcoin_cli.learning.mining.task_game import load_game
+
+        game = load_game(task, lambda digest: cast("Path", places[digest]))
+        try:
+            found = test_set_error(game, self._values, task.train_micro)
+        except MissingPart:  # Keras counts this model, and is not installed
+            return None
+        return None if found is None else _certainty(found, task)
 
     def convergence(self) -> "dict[str, tuple[tuple[int, float], ...]]":
         """By miner: after how many rankings its estimate lay how many points from the agreed values."""
         from fedcoin_cli.learning.mining.reasons import convergence
 
-        terms, result = self._whole_terms, self._result
-        if terms is None or self._agreement.exact:
-            return {}
-        public = [total / result.proxy_denominator for total in result.proxy_sums]
         return {
-            reveal.miner: convergence(claim, table, terms, public, self._values)
-            for reveal, (claim, table) in zip(self._reveals, self._tables, strict=True)
+            reveal.miner: convergence(claim, data, self._terms, self._values)
+            for reveal, (claim, data) in zip(self._reveals, self._tables, strict=True)
+            if not claim.exact
         }
 
     @cached_property
-    def _tables(self) -> "list[tuple[Claim, Table]]":
+    def _tables(self) -> "list[tuple[Claim, bytes]]":
         # Here, because a ledger without tables is explained without NumPy.
-        from fedcoin_cli.learning.mining.table import Claim, decode
+        from fedcoin_cli.learning.mining.table import Claim
 
         found = []
         for reveal in self._reveals:
             path = self._paths[reveal.table]
             assert path is not None
             claim = Claim(self._seed, bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact)
-            found.append((claim, decode(path.read_bytes(), self._terms, exact=reveal.exact)))
+            found.append((claim, path.read_bytes()))
         return found
 
     @property
@@ -152,26 +158,21 @@ class Kept:
     def _values(self) -> list[float]:
         return [numerator / self._agreement.denominator for numerator in self._agreement.numerators]
 
-    @property
+    @cached_property
     def _terms(self) -> "TableTerms":
+        from fedcoin_cli.learning.mining.partition import block_sizes
         from fedcoin_cli.learning.mining.table import TableTerms
 
         task = self._record.task
-        return TableTerms(task.clients, task.images, task.empty)
+        sizes = block_sizes(task.images, task.block_images)
+        return TableTerms(task.clients, sizes, task.empty, task.baseline is not None)
 
-    @cached_property
-    def _whole_terms(self) -> "TableTerms | None":
-        """With the proxy's counts; None where its files are not here."""
-        from fedcoin_cli.learning.mining.reasons import proxy_of
 
-        task = self._record.task
-        if task.proxy is None:
-            return self._terms
-        model, test, logits = (find(self._workspace, one) for one in (task.model, task.test, task.proxy))
-        if model is None or test is None or logits is None:
-            return None
-        weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
-        return replace(self._terms, proxy=proxy_of(model, test, logits, weights, task.clients))
+def certainty_of(workspace: Workspace, record: TaskRecord, end: Close | Result | None) -> Certainty | None:
+    """How sure a task's values are; None where it has none, or nothing here tells."""
+    if not isinstance(end, Result) or end.outcome.shapley is None:
+        return None
+    return Kept(workspace, record, end, agreement_of(record, workspace.genesis(), end)).certainty
 
 
 def find(workspace: Workspace, digest: str) -> Path | None:
@@ -193,31 +194,47 @@ def _is(path: Path, digest: str) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest
 
 
-def _seen(
-    found: "Reasons", sure: "Agreed | None", task: Task, client: int, tables: int, value: Fraction | None
-) -> Seen:
+def _seen(found: "Reasons", task: Task, tables: int) -> Seen:
     def pp(images: Fraction) -> str:
         return points(images.numerator, images.denominator, task.images)
 
     def coalition(one: "Joined") -> Coalition:
         members = tuple(number + 1 for number in range(task.clients) if one.mask >> number & 1)
-        return Coalition(members, pp(one.before), pp(one.gain), _percent(one.weight), pp(one.adds))
+        before, gain = (points(count, 1, one.images) for count in (one.before, one.gain))
+        weight = one.weight * one.images / task.images
+        return Coalition(members, before, gain, _percent(weight), pp(one.adds))
 
-    paid = None if sure is None else sure.payments_micro[client]
     return Seen(
         tables=tables,
         coalitions=found.coalitions,
         walked=pp(found.total),
-        proxy_part=None if value is None else pp(value - found.total),
         sizes=tuple(
             Size(step.size, pp(step.gain), _percent(step.weight), pp(step.adds)) for step in found.steps
         ),
         helped=tuple(map(coalition, found.helped)),
         hurt=tuple(map(coalition, found.hurt)),
-        squares=0 if sure is None else sure.squares,
-        error=None if sure is None else f"{sure.values_pp[client]:.6f}",
-        paid_error=format_micro(ceil(paid)) if paid is not None and isfinite(paid) else None,
     )
+
+
+def _certainty(found: "Agreed", task: Task) -> Certainty:
+    mined = found.rankings > 0
+    return Certainty(
+        images=task.images,
+        rankings=found.rankings,
+        mining=_texts(found.values_pp) if mined else (),
+        mining_paid=tuple(map(_coins, found.payments_micro)) if mined else (),
+        test_set=_texts(found.images_pp),
+        test_set_paid=tuple(map(_coins, found.images_micro)),
+        alike=tuple((one + 1, other + 1) for one, other in found.alike),
+    )
+
+
+def _texts(errors: Sequence[float]) -> tuple[str, ...]:
+    return tuple(f"{error:.6f}" for error in errors)
+
+
+def _coins(micro: float) -> str | None:
+    return format_micro(ceil(micro)) if isfinite(micro) else None
 
 
 def _percent(weight: Fraction) -> str:

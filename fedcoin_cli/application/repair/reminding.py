@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from fedcoin_cli.application.miner.replica import reconcile
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.miner.votelog import VoteLog, is_whole
 from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.consensus.amnesia import Forgotten, recollect
@@ -42,7 +42,7 @@ class Reminded:
 
 def lost_logs(workspace: Workspace) -> list[MinerFolder]:
     """The local miners whose vote log is missing, or known to lack something; raises `NotFound` when there are none."""
-    found = [miner for miner in workspace.miners if not _whole(workspace, miner)]
+    found = [miner for miner in workspace.miners if not is_whole(miner.votes)]
     if not found:
         hint = "a log that is whole is never forgotten: it keeps this miner from contradicting itself"
         raise NotFound("no local miner has lost its vote log", where=str(workspace.root), hint=hint)
@@ -94,13 +94,6 @@ def _log(miner: MinerFolder, address: str, genesis: str) -> Iterator[VoteLog]:
         VoteLog.create(miner.votes, address, genesis, whole=False).close()
     with closing(VoteLog(miner.votes, address, genesis)) as log:
         yield log
-
-
-def _whole(workspace: Workspace, miner: MinerFolder) -> bool:
-    if not miner.votes.exists():
-        return False
-    with closing(VoteLog(miner.votes, workspace.address(miner.name), workspace.genesis().id)) as log:
-        return log.load().whole
 
 
 # The others -----------------------------------------------------------------------------------------------------------

@@ -4,14 +4,15 @@ Certificates and settlements are checked here in full, so it does not matter who
 messages out; no socket, no clock of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fedcoin_cli.contract.settlement import validate
 from fedcoin_cli.network.message import Fetch, FinalBlock, Message, Standing, Status
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
 from ledger_store.errors import BadSignature, LedgerInvalid, PeerFault
-from ledger_store.state import State
+from ledger_store.history import ended_by
+from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Close, Result, Signed
 
 ANSWER_S = 1.0
@@ -19,6 +20,8 @@ ANSWER_S = 1.0
 
 class ChainView:
     """The chain from `tip` on. `placed` maps signed transactions to heights, `ends` tasks to what ended them.
+
+    Of tasks that ended before nothing is known here.
 
     `keep` is told every block that was verified, with its certificate.
     """
@@ -28,6 +31,7 @@ class ChainView:
         self._keep = keep
         self.placed: dict[str, int] = {}
         self.ends: dict[str, Close | Result] = {}
+        self._ended: dict[str, TaskRecord] = {}
         self._claims: dict[str, int] = {}
         self._asked: str | None = None
         self._asked_s = 0.0
@@ -44,6 +48,11 @@ class ChainView:
         claims = sorted(self._claims.values(), reverse=True)
         faults = self.tip.genesis.faults
         return len(claims) > faults and self.tip.height >= claims[faults]
+
+    @property
+    def records(self) -> Mapping[str, TaskRecord]:
+        """The unfinished tasks, and those that ended in a block that was seen here."""
+        return {**self._ended, **self.state.tasks}
 
     def forget_claims(self) -> None:
         """What the miners said of their heights is old: `caught_up` waits for what they say from now on."""
@@ -97,5 +106,6 @@ class ChainView:
         for transaction in block.transactions:
             if isinstance(transaction, Signed):
                 self.placed[transaction.id] = block.height
-            elif self.state.tasks[transaction.task].end_height == block.height:
+            elif ended_by(transaction) is not None:
                 self.ends[transaction.task] = transaction
+        self._ended.update((record.task.id, record) for record in self.state.ended)

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -17,8 +17,8 @@ from fedcoin_cli.network.store import Store
 from fedcoin_cli.network.transfers import Progress as Sent
 from ledger_store.errors import RoundFilesInvalid
 from ledger_store.keys import KeyPair
-from ledger_store.state import UNFINISHED, State
-from ledger_store.transaction import Cancel, Task, Transfer
+from ledger_store.state import UNFINISHED, State, TaskRecord
+from ledger_store.transaction import Cancel, Close, Result, Task, Transfer
 
 _UNSIGNED = ""
 
@@ -84,6 +84,11 @@ class Requester:
     def state(self) -> State:
         """The state after the last block that was verified here."""
         return self._session.state
+
+    @property
+    def records(self) -> Mapping[str, TaskRecord]:
+        """The unfinished tasks, and those that ended since the first connection."""
+        return self._session.view.records
 
     def connect(self) -> None:
         """Reach a quorum of miners and catch up with what they say now; raises `NetworkFailure`."""
@@ -156,7 +161,7 @@ class Requester:
     def _follow(self, task: str) -> float:
         """Until the task has ended; returns for how many seconds miners said that they were mining it."""
         mining_s, last_s, self.following = 0.0, time.monotonic(), task
-        while (record := self.state.tasks[task]).state in UNFINISHED:
+        while (record := self.records[task]).state in UNFINISHED:
             with adding(f"; the task is final at height {record.height}, and the miners go on with it", task):
                 self._session.turn()
             now_s, standings = time.monotonic(), self._session.line.standings().values()
@@ -168,4 +173,8 @@ class Requester:
         return mining_s
 
     def _report(self, task: str) -> TaskReport:
-        return report_of(self.state.tasks[task], self._session.genesis, self._session.view.ends.get(task))
+        return report_of(self.records[task], self._session.genesis, self._session.view.ends.get(task))
+
+    def ended(self, task: str) -> tuple[TaskRecord, Close | Result | None]:
+        """What the ledger holds of a task that was followed to its end."""
+        return self.records[task], self._session.view.ends.get(task)

@@ -16,9 +16,12 @@ from fedcoin_cli.application.requester.keeping import Copy
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.requester.submission import Submission
 from fedcoin_cli.application.requester.trial import check_admissible
+from fedcoin_cli.application.workspace.advice import start_hint
+from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import listening
+from fedcoin_cli.application.workspace.silence import LASTING, remedy, said
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.message import Message, Receipt, TransactionNote
+from fedcoin_cli.network.message import Message, Receipt, Silence, TransactionNote
 from ledger_store import disk
 from ledger_store.errors import (
     ConsensusFailure,
@@ -82,11 +85,13 @@ class Session:
         self.view = ChainView(certified_tip(workspace), self._copy.keep)
         self.line = Line(key, self.peers)
         self._key, self._patience = key, patience
-        self._where = str(workspace.peers_file)
+        self._names = Names.of(workspace)
+        self._where, self._start_hint = str(workspace.peers_file), start_hint(workspace)
         self._submission: Submission | None = None
         self._lock_file = workspace.keys / f".{key.address[:16]}.lock"
         self.on_its_way: str | None = None
         self._connected = False
+        self._voted_s = 0.0
 
     @property
     def state(self) -> State:
@@ -141,8 +146,16 @@ class Session:
             self.turn()
         self._connected = True
 
+    def _hear_voters(self) -> None:
+        """A moment for those that vote to be heard beside those that do not; raises `ConsensusFailure`."""
+        until_s = time.monotonic() + self._patience.reach_s
+        while not self._enough_vote:
+            if time.monotonic() >= until_s:
+                raise self._silent()
+            self.turn()
+
     def ready(self, make: Make) -> None:
-        """Connect, catch up, and check what `make` gives for the next number.
+        """Connect, catch up, and check what `make` gives for the next number, and that blocks can become final.
 
         A reason against it that needs no miner goes before "no miners".
         """
@@ -152,6 +165,7 @@ class Session:
             self._signed(make)
             raise
         self._signed(make)
+        self._hear_voters()
 
     def submit(
         self,
@@ -188,6 +202,10 @@ class Session:
                 self.line.send(miner, note)
         if self._connected and not self._reachable(self._patience.silence_s):
             raise self._unreachable(self._patience.silence_s)
+        if not self._connected or self._enough_vote:
+            self._voted_s = now_s
+        elif now_s - self._voted_s > self._patience.refusal_s:
+            raise self._silent()
 
     def _take_receipt(self, miner: str, message: Message) -> None:
         submission = self._submission
@@ -247,10 +265,33 @@ class Session:
     def _reachable(self, within_s: float) -> bool:
         return len(self.line.heard(within_s)) >= self.genesis.quorum
 
+    @property
+    def _silences(self) -> dict[str, Silence]:
+        """The miners that answer and do not vote, as far as that does not pass by itself."""
+        found = ((miner, standing.silence) for miner, standing in self.line.standings().items())
+        return {miner: silence for miner, silence in found if silence in LASTING}
+
+    @property
+    def _voting(self) -> int:
+        """How many were heard lately and do not say that they do not vote."""
+        return len(set(self.line.heard(self._patience.silence_s)) - self._silences.keys())
+
+    @property
+    def _enough_vote(self) -> bool:
+        """False only where a miner says that it does not vote: who is silent in all is judged by `_reachable`."""
+        return not self._silences or self._voting >= self.genesis.quorum
+
+    def _silent(self) -> ConsensusFailure:
+        told = {self._names.name(miner): silence for miner, silence in self._silences.items()}
+        reasons = "; ".join(f"{name} {said(silence)}" for name, silence in told.items())
+        hint = "; ".join(dict.fromkeys(remedy(silence) for name, silence in told.items()))
+        message = f"{self._voting} miners vote, {self.genesis.quorum} are needed: {reasons}"
+        return ConsensusFailure(message, hint=hint)
+
     def _unreachable(self, within_s: float) -> NetworkFailure:
         heard, denied = len(self.line.heard(within_s)), len(self.line.denied)
-        hint = "fedcoin mine --detach starts this workspace's miners; peers.toml says where others listen"
+        hint = self._start_hint
         if denied:
-            hint = f"{denied} miners do not admit this key: an account needs at least 1 FedCoin"
+            hint = f"{denied} miners do not admit this key: an account needs at least 1 FedCoin; --key names another"
         message = f"{heard} of {len(self.genesis.roster)} miners reachable, {self.genesis.quorum} are needed"
         return NetworkFailure(message, where=self._where, hint=hint)

@@ -1,15 +1,15 @@
 """Asking all miners how things stand, for `status` and `mine --live`; believed by nobody but who reads it."""
 
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Self
 
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import Peer, listening
-from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
-from fedcoin_cli.network.message import Standing
-from ledger_store.errors import KeyFailure
+from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.network.message import Silence, Standing
 from ledger_store.keys import KeyPair
 
 TURN_MS = 50
@@ -25,14 +25,62 @@ class MinerState:
     denied: bool
     standing: Standing | None
 
+    @property
+    def silence(self) -> Silence | None:
+        """Why it votes for nothing although it answers."""
+        return None if self.standing is None else self.standing.silence
+
+    @property
+    def votes(self) -> bool:
+        """Whether it answers and votes."""
+        return self.standing is not None and self.silence is None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether blocks can become final, by what `total` miners say of which `quorum` must vote.
+
+    `hidden` are up and tell nothing: they refuse the key that asks.
+    """
+
+    total: int
+    quorum: int
+    up: int
+    voting: int
+    hidden: int
+
+    @property
+    def final(self) -> bool:
+        """Whether blocks can become final."""
+        return self.voting >= self.quorum
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        if self.final:
+            return "blocks can become final"
+        if self.up + self.hidden < self.quorum:
+            return f"nothing becomes final: at least {self.quorum} must be up"
+        if self.hidden and self.voting + self.hidden >= self.quorum:
+            return f"whether blocks become final cannot be told: {self.hidden} refuse the key that asks"
+        return f"nothing becomes final: {self.voting} of them vote, at least {self.quorum} must"
+
+
+def verdict(miners: Collection[MinerState], quorum: int) -> Verdict:
+    """What the miners' states come to."""
+    up, voting = sum(one.standing is not None for one in miners), sum(one.votes for one in miners)
+    return Verdict(
+        len(miners), quorum, up, voting, sum(one.denied and one.standing is None for one in miners)
+    )
+
 
 class Standings:
-    """An open line to all miners of a workspace's roster: a context manager. Raises `KeyFailure` without a key."""
+    """An open line of `key` to all miners of a workspace's roster: a context manager."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, key: KeyPair) -> None:
         self._genesis, self._names = workspace.genesis(), Names.of(workspace)
         self._peers = {peer.address: peer for peer in listening(workspace.peers_file, self._genesis.roster)}
-        self._line = Line(_any_key(workspace), self._peers.values())
+        self._line = Line(key, self._peers.values())
 
     def __enter__(self) -> Self:
         return self
@@ -42,8 +90,8 @@ class Standings:
 
     @property
     def complete(self) -> bool:
-        """Whether all miners that can be reached have answered lately."""
-        return len(self._line.standings()) == len(self._peers)
+        """Whether all miners that can be reached have answered lately, or refused to."""
+        return len(self._line.standings().keys() | set(self._line.denied)) == len(self._peers)
 
     def turn(self) -> None:
         """Ask and listen for a moment."""
@@ -60,25 +108,20 @@ class Standings:
         ]
 
 
-def ask(workspace: Workspace, wait_s: float) -> list[MinerState]:
-    """Every miner in roster order, after at most `wait_s` seconds; raises `KeyFailure` without any key."""
-    with Standings(workspace) as standings:
+def ask(
+    workspace: Workspace,
+    key: KeyPair,
+    wait_s: float,
+    enough: Callable[[list[MinerState]], bool] | None = None,
+) -> list[MinerState]:
+    """Every miner in roster order as soon as all have answered, or it is `enough`, after at most `wait_s` seconds."""
+    with Standings(workspace, key) as standings:
         until_s = time.monotonic() + wait_s
-        while time.monotonic() < until_s and not standings.complete:
+        while time.monotonic() < until_s:
+            if standings.complete if enough is None else enough(standings.states()):
+                break
             standings.turn()
         return standings.states()
-
-
-def _any_key(workspace: Workspace) -> KeyPair:
-    """A key to speak with: the requester's, who holds coins and is let in, else any other."""
-    hint = "fedcoin key new requester makes one"
-    reason = KeyFailure("no key to speak with", where=str(workspace.keys), hint=hint)
-    for name in sorted(workspace.key_names(), key=lambda name: name != REQUESTER):
-        try:
-            return workspace.key(name)
-        except KeyFailure as error:
-            reason = error
-    raise reason
 
 
 def _endpoint(peer: Peer | None) -> str | None:

@@ -53,4 +53,4 @@ class Wanted:
         if call.sender != sender:
             hint = "publish with the key that called for them: fedcoin publish --key NAME"
             raise SettingsError("the clients signed for another requester", where=call.sender, hint=hint)
-        return replace(call, sequence=sequence, proxy=files.proxy, updates=updates)
+        return replace(call, sequence=sequence, updates=updates)

@@ -47,7 +47,7 @@ def _check_funds(state: State, transaction: Transfer | Task | Cancel) -> None:
 
 
 def _check_no_other(state: State, task: Task) -> None:
-    own = [queued for queued in state.queue if state.tasks[queued].task.sender == task.sender]
+    own = [name for name, record in state.tasks.items() if record.task.sender == task.sender]
     if len(own) >= state.genesis.bounds.unfinished_an_account:
         hint = f"wait for its end: fedcoin show {own[0][:16]}"
         raise ConsensusFailure("this account has an unfinished task", where=f"task {own[0]}", hint=hint)
@@ -64,7 +64,8 @@ def _check_fresh(state: State, task: Task) -> None:
 def _check_cancel(state: State, cancel: Cancel) -> None:
     record = state.tasks.get(cancel.task)
     if record is None:
-        raise NotFound("no such task", where=f"task {cancel.task}", hint="fedcoin log lists the tasks")
+        hint = f"fedcoin show {cancel.task[:16]} says what became of it"
+        raise NotFound("no unfinished task", where=f"task {cancel.task}", hint=hint)
     if record.task.sender != cancel.sender:
         message = "only its requester can cancel a task"
         raise ConsensusFailure(message, where=f"task {cancel.task}", hint=f"sign as {record.task.sender}")

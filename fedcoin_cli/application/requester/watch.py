@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.network.message import Standing
+from fedcoin_cli.network.message import Errors, Standing
 from fedcoin_cli.network.transfers import Progress as Sent
 from ledger_store.state import CLOSED, QUEUED, TaskRecord
 from ledger_store.transaction import Task
@@ -13,15 +13,14 @@ from ledger_store.transaction import Task
 class Progress:
     """`done` of `total` in `unit` ("B": bytes); equal titles belong to one bar.
 
-    `error_micro` is the largest standard error of a payment that a miner tells by its own rankings; the agreed values
-    are surer still.
+    `errors` are the largest that a miner tells by its own rankings; by mining the agreed values are surer still.
     """
 
     title: str
     done: int
     total: int
     unit: str
-    error_micro: int | None = None
+    errors: Errors | None = None
 
 
 def sending(sent: Collection[Sent], standings: Iterable[Standing] = ()) -> Progress:
@@ -56,13 +55,22 @@ def progress_of(record: TaskRecord, standings: Iterable[Standing]) -> Progress:
 
 
 def _mining(task: Task, mining: Collection[Standing], attempt: str) -> Progress:
-    errors = [one.error_micro for one in mining if one.error_micro is not None]
-    error_micro = max(errors, default=None)
+    errors = _largest([one.errors for one in mining if one.errors is not None])
     exact = max((one for one in mining if one.total), key=lambda one: one.evaluated, default=None)
     if exact is not None:
-        return Progress(
-            f"mining exact values{attempt}", exact.evaluated, exact.total, "coalitions", error_micro
-        )
+        return Progress(f"mining exact values{attempt}", exact.evaluated, exact.total, "coalitions", errors)
     left_ms = max(one.remaining_ms for one in mining)
     done_s = max(0, task.runtime_ms - left_ms) // 1000
-    return Progress(f"mining{attempt}", done_s, max(1, task.runtime_ms // 1000), "s", error_micro)
+    return Progress(f"mining{attempt}", done_s, max(1, task.runtime_ms // 1000), "s", errors)
+
+
+def _largest(errors: Collection[Errors]) -> Errors | None:
+    """Each of the errors at its largest, as far as miners know it."""
+    if not errors:
+        return None
+    return Errors(
+        max(one.values_pp_micro for one in errors),
+        max((one.payments_micro for one in errors if one.payments_micro is not None), default=None),
+        max(one.images_pp_micro for one in errors),
+        max((one.images_micro for one in errors if one.images_micro is not None), default=None),
+    )

@@ -21,13 +21,8 @@ from ledger_store.genesis import Genesis
 from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
 from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
-ROUND_NAME, MODEL_NAME, TEST_NAME, PROXY_NAME = (
-    "round.json",
-    "model.json",
-    "test.safetensors",
-    "proxy.safetensors",
-)
-SCHEMA = 2
+ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
+SCHEMA = 3
 
 _KEYS = (
     "aggregation",
@@ -35,7 +30,7 @@ _KEYS = (
     "genesis",
     "images",
     "model",
-    "proxy",
+    "recipe",
     "schema",
     "test",
     "updates",
@@ -43,7 +38,7 @@ _KEYS = (
 _UPDATE_KEYS = ("client", "digest", "examples", "file", "signature")
 UNSIGNED = ""
 """A signature that is still to be made."""
-_ROUND_BYTES_MAX = 2**20
+_ROUND_BYTES_MAX = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,6 @@ class Round:
     call: Task | None
     model: str
     test: str
-    proxy: str | None
     images: int
     aggregation: str
     updates: tuple[Update, ...]
@@ -96,7 +90,7 @@ class _Reader:
             raise RoundFilesInvalid("no such round", where=str(self._folder), hint="fedcoin train makes one")
         try:
             if path.stat().st_size > _ROUND_BYTES_MAX:
-                self._refuse("larger than 1 MiB", ROUND_NAME)
+                self._refuse("larger than 16 MiB", ROUND_NAME)
             return json.loads(path.read_bytes())
         except FileNotFoundError:
             self._refuse("the round has no round.json", ROUND_NAME)
@@ -108,7 +102,6 @@ class _Reader:
         if fields.hexadecimal("genesis", DIGEST_LENGTH) != self._genesis.id:
             self._refuse("the round was signed for another network", ROUND_NAME)
         model, test = fields.hexadecimal("model", DIGEST_LENGTH), fields.hexadecimal("test", DIGEST_LENGTH)
-        proxy = fields.optional_hex("proxy", DIGEST_LENGTH)
         images = fields.integer("images", 1, self._genesis.bounds.images)
         aggregation = fields.choice("aggregation", AGGREGATIONS)
         call = None if fields.raw("call") is None else read_call(fields.raw("call"))
@@ -125,17 +118,14 @@ class _Reader:
             TEST_NAME: test,
             **{name: update.digest for name, update in signed.items()},
         }
-        if proxy is not None:
-            files[PROXY_NAME] = proxy
         self._check_sizes(files)
-        self._check_contents(tuple(signed), images, proxy)
+        self._check_contents(tuple(signed), images)
         self._check_digests(files)
         return Round(
             folder=self._folder,
             call=call,
             model=model,
             test=test,
-            proxy=proxy,
             images=images,
             aggregation=aggregation,
             updates=tuple(signed.values()),
@@ -194,10 +184,10 @@ class _Reader:
         if total > self._genesis.bounds.files_bytes:
             self._refuse(f"{total} bytes; this network takes {self._genesis.bounds.files_bytes} a task", "")
 
-    def _check_contents(self, updates: tuple[str, ...], images: int, proxy: str | None) -> None:
+    def _check_contents(self, updates: tuple[str, ...], images: int) -> None:
         # Here, because NumPy takes longer to import than most commands take to run.
         from fedcoin_cli.learning.model import MAX_MODEL_BYTES, parse_model
-        from fedcoin_cli.learning.weights import read_proxy, read_test, read_update
+        from fedcoin_cli.learning.weights import read_test, read_update
 
         model = self._folder / MODEL_NAME
         with model.open("rb") as file:
@@ -206,8 +196,6 @@ class _Reader:
             self._refuse(f"the test set does not hold the {images} images that {ROUND_NAME} names", TEST_NAME)
         for number, name in enumerate(updates, 1):
             read_update(self._folder / name, spec, owner=f"client {number}")
-        if proxy is not None:
-            read_proxy(self._folder / PROXY_NAME, len(updates), images, spec.classes)
 
     def _check_digests(self, files: Mapping[str, str]) -> None:
         for name, digest in files.items():

@@ -16,7 +16,7 @@ from fedcoin_cli.application.rounds.calling import (
     write_json,
 )
 from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME, Round, read_round
-from fedcoin_cli.application.rounds.making import update_name, write_proxy_of
+from fedcoin_cli.application.rounds.making import update_name
 from fedcoin_cli.learning.model import parse_model
 from fedcoin_cli.learning.weights import read_update
 from ledger_store.errors import NotFound, RoundFilesInvalid
@@ -36,7 +36,7 @@ def updates_in(places: Iterable[Path]) -> list[Path]:
     return sorted(found, key=lambda path: (path.name, path))
 
 
-def gather(folder: Path, updates: Iterable[Path], genesis: Genesis, *, proxy: bool = True) -> Round:
+def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
     """Make `folder`, which holds a call, a whole round of these updates; raises `RoundFilesInvalid`."""
     call = read_call_file(folder / CALL_NAME, genesis)
     if (folder / ROUND_NAME).exists():
@@ -65,9 +65,9 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis, *, proxy: bo
         "call": call.called,
         "model": call.model,
         "test": call.test,
-        "proxy": write_proxy_of(folder, len(entries)) if proxy else None,
         "images": call.images,
         "aggregation": call.aggregation,
+        "recipe": None,
         "updates": entries,
     }
     write_json(folder / ROUND_NAME, document)

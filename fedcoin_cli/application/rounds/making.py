@@ -7,39 +7,18 @@ Nobody signs anything yet: `publish` does for these clients, by the keys that ar
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcoin_cli.application.rounds.files import MODEL_NAME, PROXY_NAME, ROUND_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.recipe import Recipe, told
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
-from fedcoin_cli.learning.datasets import Dataset
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.proxy import make_proxy
-from fedcoin_cli.learning.model import ModelSpec
-from fedcoin_cli.learning.training import Update, train_round
-from fedcoin_cli.learning.weights import write_proxy, write_test, write_update
+from fedcoin_cli.learning.training import Descent, Update, train_round
+from fedcoin_cli.learning.weights import write_test, write_update
 from ledger_store import disk
 from ledger_store.canonical import digest
-from ledger_store.errors import NotFound, RoundFilesInvalid
 from ledger_store.keyfile import save_key
 from ledger_store.keys import KeyPair
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What to simulate: the data, how they are divided among `clients`, how long each trains, and which model.
-
-    Without a model it is the seed model; a model's images are those of the data set.
-    """
-
-    dataset: Dataset
-    split: str
-    clients: int
-    epochs: int
-    seed: int
-    aggregation: str
-    model: ModelSpec | None = None
 
 
 def make_round(
@@ -54,6 +33,7 @@ def make_round(
         recipe.split,
         recipe.clients,
         epochs=recipe.epochs,
+        descent=Descent(recipe.rate, recipe.batch, recipe.start),
         seed=recipe.seed,
         model=recipe.model,
         report=report,
@@ -68,36 +48,14 @@ def make_round(
         "test": _digest(folder / TEST_NAME),
         "images": len(recipe.dataset.test),
         "aggregation": recipe.aggregation,
+        "recipe": told(recipe, trained),
     }
     document["updates"] = [
         _entry(folder, number, update, client_key(workspace, number))
         for number, update in enumerate(trained.updates, 1)
     ]
-    document["proxy"] = write_proxy_of(folder, recipe.clients)
     _write(folder, document)
     return document
-
-
-def add_proxy(folder: Path) -> dict[str, Any]:
-    """Make the proxy of an existing round anew and name it in `round.json`; raises `RoundFilesInvalid`."""
-    try:
-        document: dict[str, Any] = json.loads((folder / ROUND_NAME).read_bytes())
-        clients = len(document["updates"])
-    except FileNotFoundError as error:
-        raise NotFound("no such round", where=str(folder), hint="fedcoin train makes one") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise RoundFilesInvalid("round.json is damaged", where=str(folder / ROUND_NAME)) from error
-    document["proxy"] = write_proxy_of(folder, clients)
-    _write(folder, document)
-    return document
-
-
-def write_proxy_of(folder: Path, clients: int) -> str:
-    """Quantise each client's own logits on the test images; returns the file's digest."""
-    updates = tuple(folder / update_name(number) for number in range(1, clients + 1))
-    game = Game.load(RoundFiles(folder / MODEL_NAME, folder / TEST_NAME, updates))
-    write_proxy(folder / PROXY_NAME, make_proxy(game))
-    return _digest(folder / PROXY_NAME)
 
 
 def update_name(number: int) -> str:

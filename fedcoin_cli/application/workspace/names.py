@@ -3,14 +3,14 @@
 Nothing is believed here: a name is what this workspace calls an address.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.errors import FedCoinError, NotFound
 from ledger_store.keys import ADDRESS_LENGTH
 
-_SHORT = 16
+_SHORT, _PREFIX_LEAST = 16, 4
 
 
 class Names:
@@ -35,12 +35,19 @@ class Names:
         """The name, None without one."""
         return self._names.get(address)
 
-    def address(self, text: str) -> str:
-        """The address that a name, or an address itself, means; raises `NotFound`."""
+    def address(self, text: str, accounts: Iterable[str] = ()) -> str:
+        """The address that is meant by a name, an address, or the beginning of one of `accounts`; raises `NotFound`."""
         if text in self._addresses:
             return self._addresses[text]
         if len(text) == ADDRESS_LENGTH and set(text) <= set("0123456789abcdef"):
             return text
+        begin = text.removesuffix("…")
+        found = [one for one in accounts if one.startswith(begin)] if len(begin) >= _PREFIX_LEAST else []
+        if len(found) == 1:
+            return found[0]
+        if found:
+            hint = "write more of the address"
+            raise NotFound(f"{len(found)} accounts begin with {text!r}", where="the ledger", hint=hint)
         hint = (
             f"write an address (64 hex digits) or one of: {', '.join(sorted(self._addresses)) or 'no names'}"
         )

@@ -37,6 +37,9 @@ class TaskSettings:
     most_rankings: int = integer(
         grid_up_to(10_000), "rankings that a miner walks at most", 1, _BOUNDS.rankings
     )
+    block_images: int = integer(
+        16, "test images a block; each block walks rankings of its own", 1, _BOUNDS.block_images
+    )
     aggregation: str = word(
         "mean", "how updates are combined; fedavg weights them by example counts", ("mean", "fedavg")
     )
@@ -128,6 +131,19 @@ class ContainerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where miners tell Prometheus how they are; nobody has to prove anything there."""
+
+    bind: str = word("127.0.0.1", "address on which metrics are served, to whoever reaches it")
+    port: int = integer(
+        0,
+        "port of miner 1's metrics, miner N has the N-th from it; 0: none are served",
+        0,
+        65_535 - ROSTER_MAX,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class GenesisSettings:
     """What `init` fixes for ever in a new network."""
 
@@ -163,6 +179,7 @@ class Settings:
     mining: MiningSettings = MiningSettings()
     storage: StorageSettings = StorageSettings()
     containers: ContainerSettings = ContainerSettings()
+    metrics: MetricsSettings = MetricsSettings()
     genesis: GenesisSettings = GenesisSettings()
 
     @classmethod

@@ -1,7 +1,7 @@
 """The workspace: one folder that holds a network's settings, keys, miners' ledgers and rounds.
 
     settings.toml   genesis.json   peers.toml   keys/NAME.key
-    miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.pid}
+    miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.out, node.pid}
     copy/{chain.jsonl, tip.json}    store/DIGEST    rounds/N/
 
 Only places are decided here: what stands in the files belongs to the modules that read and write them.
@@ -159,7 +159,7 @@ class Workspace:
             with open_file(self.genesis_file) as file:
                 return Genesis.from_line(file.read(GENESIS_BYTES_MAX + 2).rstrip(b"\n"))
         except (Malformed, OSError) as error:
-            hint = "restore it from a backup or from another member: it never changes"
+            hint = "restore it from a backup or from another member: it never changes; or it is another version's"
             reason = error.message if isinstance(error, FedCoinError) else error.strerror
             raise LedgerInvalid(f"{reason}", where=str(self.genesis_file), hint=hint) from error
 
@@ -203,9 +203,14 @@ class Workspace:
         return self.rounds / str(number)
 
     def latest_round(self) -> Path:
-        """The folder of the newest round; raises `NotFound`."""
-        if numbers := _numbered(self.rounds):
-            return self.round(numbers[-1])
+        """The folder of the newest round, made or called for; raises `NotFound`.
+
+        A folder without either file is what an interrupted command has left.
+        """
+        for number in reversed(_numbered(self.rounds)):
+            folder = self.round(number)
+            if any((folder / name).is_file() for name in ("round.json", "call.json")):
+                return folder
         raise NotFound("no round yet", where=str(self.rounds), hint="fedcoin train makes one")
 
     def new_round(self) -> Path:

@@ -4,19 +4,23 @@ The checks are `ledger_store.checks` (levels 0 to 2), `contract.audit` (3) and `
 """
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from decimal import Decimal
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcoin_cli.cli.genesis_id import checked_genesis
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted, dumps
 from fedcoin_cli.cli.passphrases import PassphraseFile
+from ledger_store.amount import format_micro
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.auditing.audit import Find, Plan, Recomputed, Watch
@@ -25,6 +29,13 @@ if TYPE_CHECKING:
     from ledger_store.checks import Finding
 
 _RECOMPUTE = 4
+
+
+EXAMPLES = (
+    ("fedcoin audit", "the longest ledger of this workspace"),
+    ("fedcoin audit ledger/ --genesis $GENESIS", "a copied ledger of the network with that id"),
+    ("fedcoin audit --level 4 --all -o audit.json", "every count again from the rounds' files"),
+)
 
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
@@ -41,6 +52,15 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         typer.Option(metavar="N", min=0, help="Level 4: counts drawn from each table.  [default: 64]"),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Level 4: recompute every count.")] = False,
+    time_s: Annotated[
+        int | None,
+        typer.Option(
+            "--seconds",
+            metavar="N",
+            min=0,
+            help="Level 4: time for each task.  [default: 600, free ones 60; --all: no end]",
+        ),
+    ] = None,
     files: Annotated[
         list[Path] | None,
         typer.Option("--files", metavar="DIR", help="Level 4: more files of rounds, by any name."),
@@ -73,8 +93,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     Level 0 reads every line, 1 follows links and roots, 2 verifies all signatures and certificates and folds
     the balances, 3 computes every settlement again from what was revealed. Level 4 reads the rounds' files and the
-    miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table, P from the proxy,
-    and counts in float64: the heaviest, all on which miners disagree, and a secret sample (or --all).
+    miners' tables, from the workspace's store, --files or --fetch: sums exactly from each table, and counts in
+    float64: the heaviest, all on which miners disagree, and a secret sample (or --all). A task that takes longer than
+    --seconds is left, and not called recomputed.
 
     With --previous the ledger before a successor's is audited as well: the genesis must name a certified block of
     it and mint exactly the balances there, what stood in escrow going back to who had put it there.
@@ -83,22 +104,23 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     rests on the genesis: anybody can make a perfect ledger of another network, so know the id of the one that you
     mean. A ledger cut at the end of a block cannot be told from a shorter one: compare height and head with somebody
     else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings. It is 13 when
-    nothing is, but --level 4 lacked files and could not recompute every result: only level 3 is reached then.
+    nothing is, but --level 4 lacked files or time and could not recompute every result: only level 3 is reached then.
     """
     from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger
     from ledger_store.errors import LedgerInvalid, NotFound, RoundFilesInvalid
 
-    deep = everything or fetch or sample is not None or bool(files)
+    deep = everything or fetch or sample is not None or time_s is not None or bool(files)
     level = (_RECOMPUTE if deep else 3) if level is None else level
     if deep and level < _RECOMPUTE:
-        raise typer.BadParameter("--sample, --all, --files and --fetch belong to --level 4")
+        raise typer.BadParameter("--sample, --all, --seconds, --files and --fetch belong to --level 4")
     if everything and sample is not None:
         raise typer.BadParameter("--all leaves nothing to --sample")
     if report_file is not None and not report_file.absolute().parent.is_dir():
         raise NotFound("no such folder", where=str(report_file.parent))
     drawn = None if everything else SAMPLE if sample is None else sample
-    meant = genesis or (_genesis_here(call) if file is None else None)
-    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant)
+    meant = checked_genesis(genesis) or (_genesis_here(call) if file is None else None)
+    allowed_s = inf if everything and time_s is None else time_s
+    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant, allowed_s)
     path = _path(call, file)
     start_s = time.perf_counter()
     find = _find(call, plan, files or [])
@@ -110,24 +132,24 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         raise NotFound(
             f"the ledger ends at height {report.height}", where=str(path), hint="choose a lower --from"
         )
+    seam = None
     if report.ok:
-        report = _across_the_seam(report, previous)
+        report, seam = _across_the_seam(report, previous)
         report = replace(report, skipped=(*report.skipped, *_open_question(call, report, plan)))
     seconds = time.perf_counter() - start_s
-    data = _data(path, report, recomputed, seconds)
-    call.output.answer(data, _lines(path, report, recomputed, seconds))
+    data = _data(path, report, recomputed, seconds) | ({} if seam is None else {"seam": seam})
+    call.output.answer(data, _lines(path, report, recomputed, seam, seconds))
     if report_file is not None:
         report_file.write_text(dumps({"schema": 1, **data}) + "\n")
     if not report.ok:
         finding = report.findings[0]
         message = f"{counted(len(report.findings), 'finding')}, the first at height {finding.height}: {finding.code}"
-        hint = (
-            "compare it with another miner's ledger: fedcoin audit FILE; fedcoin repair completes a local one"
-        )
-        raise LedgerInvalid(message, where=str(path), hint=hint)
+        raise LedgerInvalid(message, where=str(path), hint=_remedy(call, path))
     if not _reached(report, recomputed):
         message = f"level 4 was asked for, and {_done(recomputed)} recomputed"
         hint = "--fetch asks the miners for the files that lack, --files DIR names more of them"
+        if recomputed.late:
+            hint = "--seconds N gives each task more time, --from H and --to H choose some of them"
         raise RoundFilesInvalid(message, where=str(path), hint=hint)
 
 
@@ -141,17 +163,48 @@ def sections() -> list[tuple[str, list[tuple[str, str]]]]:
     return [("FINDINGS", sorted(findings))]
 
 
-def _across_the_seam(report: "AuditReport", previous: Path | None) -> "AuditReport":
-    """The report with what a look at the ledger before it finds, or that nobody looked."""
+def _remedy(call: Call, path: Path) -> str:
+    """Where a right copy of these blocks may be had."""
+    from fedcoin_cli.application.books.books import ledgers
+    from ledger_store.errors import FedCoinError
+
+    compare = f"fedcoin compare {shlex.quote(str(path.parent))} OTHER tells where it parts from another's"
+    try:
+        here = path.parent.resolve() in [one.resolve() for one in ledgers(call.workspace())]
+    except FedCoinError:
+        here = False
+    if here:
+        return f"{compare}; fedcoin repair completes it from the ledgers here, --from FOLDER from another"
+    return f"{compare}; ask a miner for its chain.jsonl"
+
+
+def _across_the_seam(
+    report: "AuditReport", previous: Path | None
+) -> "tuple[AuditReport, dict[str, object] | None]":
+    """The report with what a look at the ledger before it finds, and what that was; or that nobody looked."""
     from fedcoin_cli.application.founding.succession import ledger_of, look_across, unseen_seam
 
     assert report.genesis is not None
     if previous is None:
-        return replace(report, skipped=(*report.skipped, *unseen_seam(report.genesis)))
+        return replace(report, skipped=(*report.skipped, *unseen_seam(report.genesis))), None
     old = ledger_of(previous)
     seam = look_across(report.genesis, old)
     left = [f"{counted(seam.after, 'block')} of {old} after the seam: not carried over"] if seam.after else []
-    return replace(report, findings=seam.findings, skipped=(*report.skipped, *seam.skipped, *left))
+    seen: dict[str, object] = {"ledger": str(old), "block": report.genesis.predecessor}
+    if seam.end is not None:
+        supply = sum(micro for _, micro in report.genesis.supply)
+        seen |= {"height": seam.end.height, "minted": format_micro(supply)}
+        seen |= {"accounts": len(report.genesis.supply), "queued": len(seam.end.queue), "after": seam.after}
+    return replace(report, findings=seam.findings, skipped=(*report.skipped, *seam.skipped, *left)), seen
+
+
+def _seam_lines(seam: dict[str, object] | None, *, ok: bool) -> list[str]:
+    """What was found across the seam, where that is good."""
+    if seam is None or not ok:
+        return []
+    queued = f", {seam['queued']} unfinished tasks' prices returned" if seam["queued"] else ""
+    minted = f"{seam['accounts']} accounts begin with its final balances, {seam['minted']} FedCoin in all"
+    return [f"previous   {seam['ledger']}: audited; block {seam['height']} is named; {minted}{queued}"]
 
 
 def _genesis_here(call: Call) -> str | None:
@@ -242,6 +295,7 @@ class _Bars:
         from fedcoin_cli.cli.progress import progress
 
         if done == 0:
+            self._stack.close()
             bar = progress(self._call.output, self._title, total, "coalitions")
             self._show = self._stack.enter_context(bar)
         self._show(done)
@@ -279,7 +333,13 @@ def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: 
     }
 
 
-def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: float) -> list[str]:
+def _lines(
+    path: Path,
+    report: "AuditReport",
+    recomputed: "Recomputed",
+    seam: dict[str, object] | None,
+    seconds: float,
+) -> list[str]:
     certified = (
         "not looked at below level 2" if report.certified_to is None else f"to height {report.certified_to}"
     )
@@ -291,6 +351,7 @@ def _lines(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds:
         f"head       {report.head}",
         f"certified  {certified}",
         *_recomputed_lines(report, recomputed),
+        *_seam_lines(seam, ok=report.ok),
         *(f"skipped    {text}" for text in report.skipped),
         "",
     ]

@@ -10,6 +10,8 @@ import typer
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
+EXAMPLES = (("fedcoin cancel $TASK", "a task that waits, by its id or the beginning of it"),)
+
 
 def run(
     call: Call,
@@ -33,7 +35,7 @@ def run(
         call.output.tells_what_is_on_its_way(requester),
     ):
         requester.connect()
-        whole = task_id(requester.state, task)
+        whole = task_id(requester.state.tasks, task, "unfinished task")
         final = requester.cancel(whole)
     data = {"task": whole, "transaction": final.transaction, "height": final.height}
     line = f"cancelled {whole}, final at height {final.height}"

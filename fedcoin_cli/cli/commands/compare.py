@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.books.comparison import Comparison, Side
 
 
+EXAMPLES = (("fedcoin compare miners/1 miners/2", "two miners' ledgers of this workspace"),)
+
+
 def run(
     call: Call,
     one: Annotated[Path, typer.Argument(metavar="A", help="A workspace, a miner's folder or a ledger.")],

@@ -25,6 +25,12 @@ class Action(StrEnum):
     path = "path"
 
 
+EXAMPLES = (
+    ("fedcoin config show --origin", "all settings and where each comes from"),
+    ("fedcoin config check", "only whether all is well"),
+)
+
+
 def run(
     call: Call,
     action: Annotated[Action, typer.Argument(help="show all values, only check them, or name the files.")],

@@ -10,6 +10,8 @@ import typer
 
 from fedcoin_cli.cli.options import Call
 
+EXAMPLES = (("fedcoin convert mine.npz --model rounds/1/model.json", "NumPy's arrays to mine.safetensors"),)
+
 
 def run(
     call: Call,

@@ -30,6 +30,9 @@ _POLL_S = 0.1
 _EQUAL_S = 15.0
 
 
+EXAMPLES = (("fedcoin demo show", "the whole of it, kept in the folder show"),)
+
+
 def run(
     call: Call,
     directory: Annotated[
@@ -115,13 +118,14 @@ def _interrupt() -> NoReturn:
 
 
 def _train(call: Call, workspace: Workspace) -> Path:
-    from fedcoin_cli.application.rounds.making import Recipe, make_round
+    from fedcoin_cli.application.rounds.making import make_round
+    from fedcoin_cli.application.rounds.recipe import EPOCHS, Recipe
     from fedcoin_cli.cli.progress import progress
     from fedcoin_cli.learning.datasets import load
 
     task = call.settings(workspace).task
     data, folder = load("digits"), workspace.new_round()
-    recipe = Recipe(data, "mix", task.clients, 10, 0, task.aggregation)
+    recipe = Recipe(data, "mix", task.clients, EPOCHS, 0, task.aggregation)
     call.output.note(f"train    {task.clients} clients on parts of {data.name}")
     with progress(call.output, "training", task.clients * recipe.epochs, "epochs") as step:
         make_round(workspace, folder, recipe, lambda client, epoch: step(client * recipe.epochs + epoch))
@@ -179,6 +183,7 @@ def _answer(
     call: Call, workspace: Workspace, published: "Published", audited: "AuditReport", seconds: float
 ) -> None:
     from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.cli.naming import told
     from fedcoin_cli.cli.output import counted, table
     from fedcoin_cli.cli.task_lines import task_lines
     from ledger_store.amount import format_micro
@@ -190,7 +195,7 @@ def _answer(
     balances = {names.name(address): format_micro(micro) for address, micro in audited.balances.items()}
     identical = len(_ledgers(workspace)) == 1
     miners = len(workspace.miners)
-    data = report.to_json() | {
+    data = told(report.to_json(), names) | {
         "balances": balances,
         "ledgers": {"miners": miners, "identical": identical},
         "audit": {"ok": True, "level": audited.level, "height": audited.height, "head": audited.head},

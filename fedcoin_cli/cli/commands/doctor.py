@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 _MARKS = {"ok": "✓", "note": "–", "bad": "✗"}
 
 
+EXAMPLES = (("fedcoin doctor", "this machine, and the workspace where there is one"),)
+
+
 def run(call: Call) -> None:
     """Check this machine and workspace for what stands in the way.
 

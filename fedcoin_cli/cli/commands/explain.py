@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
+
+EXAMPLES = (("fedcoin explain client-001", "why it was paid what it was paid in the newest task"),)
 
 
 def run(
     call: Call,
     client: Annotated[str, typer.Argument(metavar="CLIENT", help="A key's name or an address.")],
+    file: File = None,
     task: Annotated[
         str | None,
         typer.Option(metavar="ID", help="The beginning of the task's id; default: its newest that ended."),
@@ -22,16 +26,14 @@ def run(
 
     Shows the value with its error, the coalitions that decided it, how the price became these coins step by step,
     which miners agreed at what distance, and how to check all of it. Everything is computed here from the ledger
-    and from the tables that this workspace keeps; without tables it says what the ledger alone tells.
+    and from the tables that this workspace keeps, or the folder of FILE; without tables it says what the ledger
+    alone tells.
     """
     from fedcoin_cli.application.reasons.explanation import explain
-    from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.explanation_lines import explanation_lines
-    from fedcoin_cli.cli.opened_books import open_books, source
+    from fedcoin_cli.cli.naming import told
 
-    workspace = call.workspace()
-    names = Names.of(workspace)
-    address = names.address(client)
-    with open_books(call) as books:
-        found = explain(books, workspace, address, task)
-        call.output.answer(found.to_json(), [*explanation_lines(found, names), "", source(books)])
+    with open_books(call, file) as opened:
+        found = explain(opened.books, opened.place, opened.account(client), task)
+        data = told(found.to_json(), opened.names)
+        call.output.answer(data, [*explanation_lines(found, opened.names), "", opened.source])

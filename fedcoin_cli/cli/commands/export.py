@@ -3,12 +3,14 @@
 The entries are `ledger_store.journal`'s, the formats `ledger_store.export`'s.
 """
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
 
@@ -22,9 +24,27 @@ class Format(StrEnum):
     hledger = "hledger"
 
 
+EXAMPLES = (
+    ("fedcoin export --format hledger -o books.journal", "a journal that hledger checks"),
+    ("fedcoin export --format csv", "a line a posting, on standard output"),
+)
+
+
 def run(
     call: Call,
+    file: File = None,
     form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.csv,
+    account: Annotated[
+        str | None, typer.Option(metavar="WHO", help="One party's book: a key's name or an address.")
+    ] = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option("--from", metavar="DATE", formats=["%Y-%m-%d"], help="From this day on, in UTC."),
+    ] = None,
+    last: Annotated[
+        datetime | None,
+        typer.Option("--to", metavar="DATE", formats=["%Y-%m-%d"], help="To this day's end, in UTC."),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to; default: standard output."),
@@ -32,21 +52,29 @@ def run(
 ) -> None:
     """Write the books as CSV, JSON, Beancount or hledger.
 
-    Every transaction that moved coins is an entry whose postings sum to zero, prices in escrow included. The two
-    journals assert every account's balance at the end: `bean-check FILE` and `hledger check --strict -f FILE` verify
-    them. Equal ledgers and names give equal bytes.
+    Every transaction that moved coins is an entry that sums to zero for each party: coins and prices in escrow are
+    assets, what training, mining, serving and transfers brought is income, tasks and transfers are expenses. With
+    --account it is one party's book alone; with --from what was before stands in an opening entry. CSV has a row a
+    change, for a spreadsheet to filter. The two journals assert every balance at the end: `bean-check FILE` and
+    `hledger check --strict -f FILE` verify them, `hledger is`, `bs` and `reg` read them. Equal ledgers and names give
+    equal bytes.
     """
-    from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.opened_books import open_books
     from ledger_store.disk import put_in_place, refusals, stage
+    from ledger_store.errors import NotFound
     from ledger_store.export import FORMATS
-    from ledger_store.journal import entries
+    from ledger_store.journal import entries, excerpt
 
     if call.output.as_json and target is None and form is not Format.json:
         raise typer.BadParameter(f"--json prints one JSON object: add -o FILE, or --format json to {form}")
-    names = Names.of(call.workspace())
-    with open_books(call) as books:
-        journal = list(entries(books.state.genesis, books.blocks()))
+    with open_books(call, file) as opened:
+        books, names = opened.books, opened.names
+        party = None if account is None else opened.account(account)
+        whole = entries(books.state.genesis, books.blocks())
+        journal = excerpt(whole, party, _begin_ms(first, 0), _begin_ms(last, 1))
+        if not journal:
+            raise NotFound(
+                "no coin moved there then", where=str(books.path), hint="leave out --from and --to"
+            )
         height = books.height
     text = FORMATS[form](journal, names.known)
     if target is None:
@@ -56,3 +84,10 @@ def run(
         put_in_place(stage(target, text.encode()), target)
     data = {"file": str(target), "format": form.value, "height": height, "entries": len(journal)}
     call.output.answer(data, [f"{target}: {counted(len(journal), 'entry').replace('entrys', 'entries')}"])
+
+
+def _begin_ms(day: datetime | None, later: int) -> int | None:
+    """When the day that is `later` days after this one begins, in UTC."""
+    if day is None:
+        return None
+    return int((day.replace(tzinfo=UTC) + timedelta(days=later)).timestamp() * 1000)

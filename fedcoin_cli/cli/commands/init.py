@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.configuration import Configuration
 
 
+EXAMPLES = (
+    ("fedcoin init shop --clients 8 --miners 4", "a network of four miners on this machine"),
+    ("fedcoin init club --roster roster.toml", "found a network of the miners that a file lists"),
+    ("fedcoin init mine --join genesis.json", "enter it, with peers.toml beside genesis.json"),
+)
+
+
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     directory: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where; default: here.")] = None,
@@ -80,7 +87,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     """
     from fedcoin_cli.application.founding.founding import Founding
 
-    _check_options(join=join, roster=roster, peers=peers, miners=miners, old=old, refund=refund)
+    _check_options(
+        join=join, roster=roster, peers=peers, miners=miners, clients=clients, old=old, refund=refund
+    )
     root = (directory or call.folder or Path()).resolve()
     brought = _workspace_of(old)
     settings = brought.settings_file if brought else None
@@ -107,6 +116,7 @@ def _check_options(
     roster: Path | None,
     peers: Path | None,
     miners: str | None,
+    clients: str | None,
     old: Path | None,
     refund: bool,
 ) -> None:
@@ -116,6 +126,9 @@ def _check_options(
         )
     if roster is not None and miners is not None:
         raise typer.BadParameter("--roster lists the miners: leave out --miners")
+    if clients is not None and (join is not None or roster is not None):
+        hint = "real clients keep their own keys, and a call says how many there are"
+        raise typer.BadParameter(f"--clients makes keys of simulated clients of local miners; {hint}")
     if peers is not None and join is None:
         raise typer.BadParameter("--peers belongs to --join; a roster file holds the endpoints itself")
     if refund and (old is None or join is not None):

@@ -30,6 +30,13 @@ class Action(StrEnum):
     restore = "import"
 
 
+EXAMPLES = (
+    ("fedcoin key list", "names and addresses"),
+    ("fedcoin key new carol", "a key of that name"),
+    ("fedcoin key show miner-1 --at ben.example:7460", "what a founder needs of a miner"),
+)
+
+
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     action: Annotated[Action, typer.Argument(help="What to do.")],

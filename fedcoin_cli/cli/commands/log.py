@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
 
 if TYPE_CHECKING:
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
     from ledger_store.transaction import Transaction
 
 
+EXAMPLES = (("fedcoin log", "all blocks, the newest last"),)
+
+
 def run(
     call: Call,
+    file: File = None,
     account: Annotated[
         str | None, typer.Option(metavar="WHO", help="Only what this key or address signed or received.")
     ] = None,
@@ -30,29 +35,28 @@ def run(
     Each with height, time and transactions; `fedcoin show ID` tells more of one block, task or transaction.
     """
     from fedcoin_cli.application.books.lookup import concerns
-    from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.opened_books import open_books, source
 
-    names = Names.of(call.workspace())
-    address = None if account is None else names.address(account)
     found: deque[tuple[Block, list[Transaction]]] = deque(maxlen=last)
-    with open_books(call) as books:
+    with open_books(call, file) as opened:
+        books, names = opened.books, opened.names
+        address = None if account is None else opened.account(account)
         for block in books.blocks():
             chosen = [
-                one for one in block.transactions if address is None or concerns(books.state, one, address)
+                one for one in block.transactions if address is None or concerns(books.history, one, address)
             ]
             if chosen:
                 found.append((block, chosen))
         blocks = [_data(block, chosen, names) for block, chosen in found]
         data = {"ledger": str(books.path), "height": books.height, "blocks": blocks}
         lines = [line for block, chosen in found for line in _lines(block, chosen, names)]
-        call.output.answer(data, [*lines, "", source(books)])
+        call.output.answer(data, [*lines, "", opened.source])
 
 
 def _data(block: "Block", chosen: "list[Transaction]", names: "Names") -> dict[str, object]:
-    from fedcoin_cli.cli.ledger_lines import sender, summary
+    from fedcoin_cli.cli.ledger_lines import facts, summary
+    from fedcoin_cli.cli.naming import told
 
-    texts = [{"type": one.kind, "sender": sender(one), "text": summary(one, names)} for one in chosen]
+    texts = [told(facts(one), names) | {"text": summary(one, names)} for one in chosen]
     return {"height": block.height, "id": block.id, "time_ms": block.header.time_ms, "transactions": texts}
 
 

@@ -6,11 +6,12 @@ Starting and listening is `application.crew`'s business, showing `miner_watch`'s
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcoin_cli.application.miner.ways import Via, refuse_others
+from fedcoin_cli.application.workspace.advice import start_hint
 from fedcoin_cli.cli.interrupts import Interrupts
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
@@ -24,12 +25,10 @@ if TYPE_CHECKING:
     from fedcoin_cli.runtime.base import Runtime
 
 
-class Via(StrEnum):
-    """Ways to run miners."""
-
-    process = "process"
-    docker = "docker"
-    swarm = "swarm"
+EXAMPLES = (
+    ("fedcoin mine --detach", "start those that do not run, and return when all are ready"),
+    ("fedcoin mine --once", "watch the miners until the next task has ended"),
+)
 
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
@@ -133,18 +132,18 @@ def make_crew(
     if replicas is not None and replicas > len(numbers):
         raise typer.BadParameter(f"--replicas {replicas}: this workspace has {len(numbers)} miners")
     if not numbers:
-        hint = "fedcoin init makes local miners; others' miners run on their own machines"
-        raise NotFound("this workspace has no miners", where=str(workspace.root), hint=hint)
+        raise NotFound("this workspace has no miners", where=str(workspace.root), hint=start_hint(workspace))
     numbers = numbers[:replicas]
     settings = call.settings(workspace)
+    refuse_others(workspace, settings, numbers, via)
     threads = settings.mining.threads or share_of_cores(len(numbers))
     secret = _secret(workspace, numbers)
     if via is Via.process:
         return Crew(workspace, numbers, _processes(call, workspace, threads, secret))
-    from fedcoin_cli.application.miner.containers import Contained, Engine
+    from fedcoin_cli.application.miner.containers import Contained
 
     contained = Contained(workspace, settings, threads, secret, gpus)
-    return Crew(workspace, numbers, contained.runtime(Engine(via)))
+    return Crew(workspace, numbers, contained.runtime(via))
 
 
 def _processes(call: Call, workspace: "Workspace", threads: int, secret: bytes) -> "Runtime":

@@ -3,6 +3,7 @@
 What a miner does is in `application.node`; `fedcoin mine` starts several of these.
 """
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.miner.node import NodeConfig
 
 
+EXAMPLES = (("fedcoin node 1 --json", "miner 1 in the foreground, its log on standard output"),)
+
+
 def run(
     call: Call,
     number: Annotated[int, typer.Argument(metavar="N", help="Which of the local miners, from 1.")],
@@ -30,7 +34,8 @@ def run(
     """Run one miner in the foreground.
 
     It votes, mines and checks until Ctrl-C or SIGTERM. What it does stands in miners/N/node.log, one JSON
-    object a line. `fedcoin mine` starts all local miners.
+    object a line; with --json these lines go to stdout as well, for a journal or a container's log. `fedcoin mine`
+    starts all local miners, `fedcoin service` writes units for systemd.
     """
     from fedcoin_cli.application.miner.crew import share_of_cores
     from fedcoin_cli.application.miner.node import NodeConfig
@@ -40,7 +45,8 @@ def run(
     settings = call.settings(workspace, mining__threads=threads)
     threads_each = settings.mining.threads or share_of_cores(len(workspace.miners))
     try:
-        _serve(call, NodeConfig(workspace, folder, settings, threads_each))
+        echo = sys.stdout if call.output.as_json else None
+        _serve(call, NodeConfig(workspace, folder, settings, threads_each, echo))
     except Exception as error:
         _leave_word(folder, error)
         raise

@@ -10,6 +10,11 @@ import typer
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
+EXAMPLES = (
+    ("fedcoin pay client-001 2.5", "from the requester's account"),
+    ("fedcoin pay server 1 --key client-001", "from another whose key is here"),
+)
+
 
 def run(
     call: Call,

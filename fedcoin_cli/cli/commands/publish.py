@@ -12,17 +12,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.asked_terms import AUTO, Attempts, Difficulty, PaymentError, Price, Runtime
+from fedcoin_cli.cli.asked_terms import AUTO, Attempts, BlockImages, Difficulty, PaymentError, Price, Runtime
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
 if TYPE_CHECKING:
+    from fedcoin_cli.application.reasons.certainty import Certainty
     from fedcoin_cli.application.requester.requester import Published, Requester
     from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.keys import KeyPair
+
+
+EXAMPLES = (
+    ("fedcoin publish --price 100", "the newest round for 100 FedCoin"),
+    ("fedcoin publish rounds/1 --price 20 --runtime 5 --no-wait", "hand a round over and come back later"),
+)
 
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
@@ -34,6 +41,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     price: Price = None,
     runtime: Runtime = None,
     attempts: Attempts = None,
+    block_images: BlockImages = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
     repeat: Annotated[
@@ -70,6 +78,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         task__price=price,
         task__runtime=runtime,
         task__attempts=attempts,
+        task__block_images=block_images,
         consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
@@ -168,7 +177,11 @@ def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wa
         call.output.tells_what_is_on_its_way(requester),
     ):
         task = requester.publish(wanted, wait=False).task
-    lines = [f"task  {task}", "", f"next: fedcoin show {task[:16]}"]
+    lines = [
+        f"task  {task}",
+        "",
+        f"next: fedcoin status; fedcoin show {task[:16]} once the task is in a block",
+    ]
     call.output.answer({"task": task}, lines, done=f"task {task} is with the miners")
 
 
@@ -182,8 +195,10 @@ def _publish(
     alone: bool,
 ) -> None:
     """Publish one round after the other; with --json and several there is one answer at the end."""
+    from fedcoin_cli.application.reasons.tables import certainty_of
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.cli.following import Bars
+    from fedcoin_cli.cli.naming import told
 
     done: list[dict[str, object]] = []
     try:
@@ -191,9 +206,10 @@ def _publish(
             for wanted in rounds:
                 published = _follow(call, requester, wanted)
                 bars.clear()
-                done.append(_data(published))
+                certainty = certainty_of(workspace, *requester.ended(published.task))
+                done.append(told(_data(published, certainty), names))
                 if alone or not call.output.as_json:
-                    lines = [*_lines(published, names), *([] if alone else [""])]
+                    lines = [*_lines(published, names, certainty), *([] if alone else [""])]
                     call.output.answer(done[-1], lines, done=_done(published))
                 _judge(published)
     finally:
@@ -216,20 +232,21 @@ def _done(published: "Published") -> str:
     return f"task {published.task} was published and is {published.report.state.lower()}"
 
 
-def _data(published: "Published") -> dict[str, object]:
+def _data(published: "Published", certainty: "Certainty | None") -> dict[str, object]:
     assert published.report is not None
     rest = published.seconds - published.mining_seconds
     times = {"seconds": Decimal(f"{published.seconds:.3f}"), "seconds_not_mining": Decimal(f"{rest:.3f}")}
-    return published.report.to_json() | times
+    sure = None if certainty is None else certainty.to_json()
+    return published.report.to_json() | {"certainty": sure} | times
 
 
-def _lines(published: "Published", names: "Names") -> list[str]:
+def _lines(published: "Published", names: "Names", certainty: "Certainty | None") -> list[str]:
     from fedcoin_cli.cli.task_lines import task_lines
 
     assert published.report is not None
     rest = published.seconds - published.mining_seconds
     return [
-        *task_lines(published.report, names),
+        *task_lines(published.report, names, certainty),
         f"{published.seconds:.1f} s in all, {rest:.1f} s of it not mining",
         "anyone with a copy of the ledger can check this: fedcoin audit",
     ]

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 REMINDERS_S = 20.0
 
 
+EXAMPLES = (
+    ("fedcoin repair", "all local ledgers, their miners stopped"),
+    ("fedcoin repair --from backup/miners/1", "with another ledger to complete a damaged one from"),
+)
+
+
 def run(
     call: Call,
     donor: Annotated[

@@ -3,20 +3,34 @@
 What is shown is `application.reasons.overview`'s business, how it looks `cli.report_page`'s.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
 
+if TYPE_CHECKING:
+    from fedcoin_cli.application.reasons.overview import Overview
+    from fedcoin_cli.application.workspace.names import Names
+
 _NEWEST = 5
+
+
+EXAMPLES = (("fedcoin report -o shop.html", "the newest tasks as one page"),)
 
 
 def run(
     call: Call,
     target: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page.")],
+    file: File = None,
+    convergence: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Write the miners' convergence as numbers, too."),
+    ] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,26 +46,37 @@ def run(
     page is written all the same, and says so.
     """
     from fedcoin_cli.application.reasons.overview import overview
-    from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.opened_books import open_books
     from fedcoin_cli.cli.report_page import page
     from ledger_store.disk import put_in_place, refusals, stage
     from ledger_store.errors import LedgerInvalid
 
-    workspace = call.workspace()
-    with open_books(call) as books:
-        view = overview(books, workspace, task or (), _NEWEST)
-    text = page(view, Names.of(workspace)).encode()
-    with refusals(target):
-        put_in_place(stage(target, text), target)
+    with open_books(call, file) as opened:
+        view = overview(opened.books, opened.place, task or (), _NEWEST)
+    text = page(view, opened.names).encode()
+    files = {target: text}
+    if convergence is not None:
+        files[convergence] = "\n".join(_convergence(view, opened.names)).encode() + b"\n"
+    for path, data in files.items():
+        with refusals(path):
+            put_in_place(stage(path, data), path)
     shown = [picture.report.task for picture in view.pictures]
-    data = {"file": str(target), "height": view.height, "tasks": shown, "audit_ok": view.audit.ok}
+    told = {"file": str(target), "height": view.height, "tasks": shown, "audit_ok": view.audit.ok}
     verdict = "audit ok" if view.audit.ok else "the audit has findings"
     line = f"{target}: {counted(len(shown), 'task')} in full, {len(text) / 1e3:.0f} kB, {verdict}"
-    call.output.answer(data, [line])
+    call.output.answer(told, [line])
     if not view.audit.ok:
         found = view.audit.findings[0]
         message = f"the audit of this ledger has findings, the first at height {found.height}: {found.code}"
         raise LedgerInvalid(
             message, where=str(target), hint="fedcoin audit tells more; the page shows it, too"
         )
+
+
+def _convergence(view: "Overview", names: "Names") -> Iterator[str]:
+    """A line a point of the convergence figures; the distance is that to the agreed values."""
+    yield "task,miner,rankings,distance_pp"
+    for picture in view.pictures:
+        for miner, walk in picture.walks.items():
+            name = names.known(miner) or miner
+            for rankings, distance in walk:
+                yield f"{picture.report.task},{name},{rankings},{distance:.9f}"

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.asked_terms import AUTO, Attempts, Difficulty, PaymentError, Price, Runtime
+from fedcoin_cli.cli.asked_terms import AUTO, Attempts, BlockImages, Difficulty, PaymentError, Price, Runtime
 from fedcoin_cli.cli.new_round import new_round
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
@@ -20,6 +20,15 @@ class Action(StrEnum):
 
     call = "call"
     gather = "gather"
+
+
+EXAMPLES = (
+    (
+        "fedcoin round call --model model.json --test test.safetensors --clients 2 --price 10",
+        "what clients are to sign: call.json",
+    ),
+    ("fedcoin round gather updates/", "what they gave back becomes a round"),
+)
 
 
 def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
@@ -45,6 +54,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     price: Price = None,
     runtime: Runtime = None,
     attempts: Attempts = None,
+    block_images: BlockImages = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
     key: Annotated[
@@ -54,9 +64,6 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         Path | None,
         typer.Option("--round", "-o", metavar="DIR", help="Which round; default: the next, or the newest."),
     ] = None,
-    no_proxy: Annotated[
-        bool, typer.Option("--no-proxy", help="gather: leave out the proxy; mining is slower without.")
-    ] = False,
 ) -> None:
     """Call for real clients' updates, and gather them into a round.
 
@@ -71,12 +78,12 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
             raise typer.BadParameter("call needs --model and --test")
         if places:
             raise typer.BadParameter("call takes no updates: gather does")
-        terms = {"price": price, "runtime": runtime, "attempts": attempts}
+        terms = {"price": price, "runtime": runtime, "attempts": attempts, "block_images": block_images}
         _call(call, (model, test), folder, terms, (difficulty, payment_error, clients, key))
     else:
         if not places:
             raise typer.BadParameter("gather needs the updates, or a folder of them")
-        _gather(call, places, folder, proxy=not no_proxy)
+        _gather(call, places, folder)
 
 
 def _call(
@@ -127,12 +134,12 @@ def _asked_clients(text: str | None, most: int) -> tuple[int, int]:
     return low, high
 
 
-def _gather(call: Call, places: list[Path], folder: Path | None, *, proxy: bool) -> None:
+def _gather(call: Call, places: list[Path], folder: Path | None) -> None:
     from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
 
     workspace = call.workspace()
     chosen = workspace.latest_round() if folder is None else folder
-    gathered = gather(chosen, updates_in(places), workspace.genesis(), proxy=proxy)
+    gathered = gather(chosen, updates_in(places), workspace.genesis())
     clients = [update.client for update in gathered.updates]
     right = [100 * count / gathered.images for count in right_alone(chosen, gathered)]
     weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(chosen, gathered)]

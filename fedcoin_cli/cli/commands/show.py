@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
+from fedcoin_cli.cli.opened_books import File, open_books
 from fedcoin_cli.cli.options import Call
+
+EXAMPLES = (
+    ("fedcoin show 1", "a block"),
+    ("fedcoin show $TASK", "a task with values and payments"),
+    ("fedcoin show --proof $TASK -o proof.json", "the proof of its payments"),
+)
 
 
 def run(
@@ -19,6 +26,7 @@ def run(
             metavar="ID", help="A height, or the beginning of a task's, block's or transaction's id."
         ),
     ],
+    file: File = None,
     proof: Annotated[
         bool, typer.Option("--proof", help="Give the proof that it is final, for fedcoin verify.")
     ] = False,
@@ -33,36 +41,41 @@ def run(
     of what a task came to, its payments with it.
     """
     from fedcoin_cli.application.books.lookup import FoundBlock, FoundTask, find
-    from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.ledger_lines import block_lines, summary
-    from fedcoin_cli.cli.opened_books import open_books, source
+    from fedcoin_cli.cli.ledger_lines import block_lines, identified, summary
+    from fedcoin_cli.cli.naming import legend, told
     from fedcoin_cli.cli.task_lines import task_lines
 
     if proof or proof_file is not None:
-        _prove(call, which, proof_file)
+        _prove(call, which, file, proof_file)
         return
-    names = Names.of(call.workspace())
-    with open_books(call) as books:
+    with open_books(call, file) as opened:
+        books, names = opened.books, opened.names
         found = find(books, which)
         match found:
             case FoundTask(report):
-                data, lines = report.to_json(), task_lines(report, names)
+                data, lines = told(report.to_json(), names), task_lines(report, names)
             case FoundBlock(block, signers):
-                data = {"id": block.id, **block.to_json(), "certified_by": list(signers)}
+                raw = {
+                    "id": block.id,
+                    **block.to_json(),
+                    "transactions": list(map(identified, block.transactions)),
+                }
+                data = raw | {"certified_by": list(signers)}
+                data |= {"names": legend(data, names)}
                 lines = block_lines(block, signers, names)
             case _:
                 one = found.transaction
                 data = {"id": one.id, "height": found.height, "transaction": one.to_json()}
+                data |= {"names": legend(data, names)}
                 lines = [f"id      {one.id}", f"height  {found.height}", "", summary(one, names)]
-        call.output.answer(data, [*lines, "", source(books)])
+        call.output.answer(data, [*lines, "", opened.source])
 
 
-def _prove(call: Call, which: str, file: Path | None) -> None:
+def _prove(call: Call, which: str, ledger: Path | None, file: Path | None) -> None:
     from fedcoin_cli.application.books.proofs import proof_of
-    from fedcoin_cli.cli.opened_books import open_books
 
-    with open_books(call) as books:
-        proof = proof_of(books, which)
+    with open_books(call, ledger) as opened:
+        proof = proof_of(opened.books, which)
     data = proof.to_bytes()
     if file is None:
         call.output.answer({"proof": proof.to_json()}, [data.decode().rstrip("\n")])

@@ -1,59 +1,107 @@
 """Show which miners answer, how far they are and what they do.
 
-Asking is `application.line`'s business.
+Asking is `application.requester.standing`'s business, what a silence means `workspace.silence`'s.
 """
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from fedcoin_cli.cli.amounts import errors_text
 from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import table
 from fedcoin_cli.cli.passphrases import PassphraseFile
-from ledger_store.amount import format_micro
+from ledger_store.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.requester.standing import MinerState
+    from fedcoin_cli.application.requester.standing import MinerState, Verdict
     from fedcoin_cli.application.workspace.workspace import Workspace
     from fedcoin_cli.runtime.keeper import Falls
 
 WAIT_S = 1.5
 
 
-def run(call: Call, passphrase_file: PassphraseFile = None) -> None:
+EXAMPLES = (
+    ("fedcoin status", "every miner, and whether blocks can become final"),
+    ("fedcoin status --wait 60 -q", "after a start: go on as soon as blocks can"),
+)
+
+
+def run(
+    call: Call,
+    key: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Who asks: a key's name; default: one that miners admit."),
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(metavar="S", min=0, help="Wait at most S seconds until blocks can become final."),
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
     """Show which miners answer, how far they are and what they do.
 
-    It also tells how many miners may be offline, and works when none is up.
+    It also tells how many miners may be offline, who is up and does not vote, and why. Miners answer each other,
+    accounts of at least 1 FedCoin, and whoever their peers.toml names; --key chooses as whom to ask. The exit code is 0
+    when blocks can become final, 7 when too few miners are up or answer this key, 6 when enough are up and too few
+    of them vote.
     """
     from fedcoin_cli.application.books.books import certified_tip
-    from fedcoin_cli.application.miner.events import clock_behind
-    from fedcoin_cli.application.requester.standing import ask
+    from fedcoin_cli.application.requester.asking import asking_key
+    from fedcoin_cli.application.requester.standing import ask, verdict
 
     workspace = call.workspace(passphrase_file)
-    genesis, height = workspace.genesis(), certified_tip(workspace).height
-    miners = ask(workspace, WAIT_S)
-    fallen = _fallen(workspace)
-    up = sum(one.standing is not None for one in miners)
+    genesis, known = workspace.genesis(), certified_tip(workspace).state
+    name, asking = asking_key(workspace, known, key)
+    if wait is None:
+        miners = ask(workspace, asking, WAIT_S)
+    else:
+        miners = ask(workspace, asking, wait, lambda states: verdict(states, genesis.quorum).final)
+    fallen, outlook = _fallen(workspace), verdict(miners, genesis.quorum)
     offline = len(miners) - genesis.quorum
     data = {
         "genesis": genesis.id,
-        "height": height,
+        "height": known.height,
         "quorum": genesis.quorum,
         "offline_allowed": offline,
-        "reachable": up,
+        "reachable": outlook.up,
+        "voting": outlook.voting,
+        "final": outlook.final,
+        "asked_as": name,
         "miners": [_data(one, fallen.get(one.address)) for one in miners],
     }
-    verdict = "blocks can become final" if up >= genesis.quorum else f"at least {genesis.quorum} must be up"
     lines = [
         *table(["miner", "endpoint", "state", "height", "doing"], map(_row, miners)),
         *(_line(one.name, fallen[one.address]) for one in miners if one.address in fallen),
+        *_silences(miners),
         "",
-        f"{up} of {len(miners)} miners up, {offline} may be offline: {verdict}",
-        f"the longest ledger here is certified to height {height}",
+        *_refusals(name, outlook),
+        f"{outlook.up + outlook.hidden} of {len(miners)} miners up, {offline} may be offline: {outlook.said}",
+        f"the longest ledger here is certified to height {known.height}",
     ]
-    clocks = {one.name: said for one in workspace.miners if (said := clock_behind(one.log)) is not None}
-    data["clocks_behind"] = clocks
-    lines += [f"{name}: {said}" for name, said in clocks.items()]
     call.output.answer(data, lines)
+    if not outlook.final:
+        silent = outlook.up >= genesis.quorum
+        raise typer.Exit(ExitCode.CONSENSUS if silent else ExitCode.NETWORK)
+
+
+def _silences(miners: "Sequence[MinerState]") -> Iterator[str]:
+    """Who is up and does not vote, and what to do about it."""
+    from fedcoin_cli.application.workspace.silence import remedy, said
+
+    for one in miners:
+        if one.silence is not None:
+            yield f"{one.name} {said(one.silence)}"
+            if hint := remedy(one.silence):
+                yield f"  hint: {hint}"
+
+
+def _refusals(name: str, outlook: "Verdict") -> Iterator[str]:
+    if outlook.hidden:
+        yield f"{outlook.hidden} of them tell {name} nothing: they answer miners, accounts of at least 1 FedCoin, and"
+        yield "whoever their peers.toml names; --key NAME asks as somebody else"
 
 
 def _fallen(workspace: "Workspace") -> "dict[str, Falls]":
@@ -72,7 +120,7 @@ def _line(name: str, falls: "Falls") -> str:
 
 def _data(one: "MinerState", falls: "Falls | None") -> dict[str, object]:
     data: dict[str, object] = {"name": one.name, "address": one.address, "endpoint": one.endpoint}
-    data |= {"reachable": one.standing is not None, "refused": one.denied}
+    data |= {"reachable": one.standing is not None, "refused": one.denied, "votes": one.votes}
     if falls is not None:
         data |= {"restarts": falls.restarts, "last_fall": {"time": falls.last_s, "how": falls.how}}
     return data | (one.standing.to_json() if one.standing else {})
@@ -81,7 +129,8 @@ def _data(one: "MinerState", falls: "Falls | None") -> dict[str, object]:
 def _row(one: "MinerState") -> list[object]:
     standing = one.standing
     if standing is None:
-        return [one.name, one.endpoint or "-", "refuses this key" if one.denied else "down", "-", ""]
+        state = "refuses this key" if one.denied else "down" if one.endpoint else "not in peers.toml"
+        return [one.name, one.endpoint or "-", state, "-", ""]
     doing = standing.phase
     if standing.task is not None:
         doing += f" {standing.task[:16]}"
@@ -92,6 +141,6 @@ def _row(one: "MinerState") -> list[object]:
             f"{standing.evaluated} of {standing.total}" if standing.total else f"{standing.rankings} rankings"
         )
         doing += f", {done}, {standing.remaining_ms / 1000:.0f} s left"
-        if standing.error_micro is not None:
-            doing += f", payments ± {format_micro(standing.error_micro)}"
-    return [one.name, one.endpoint, "up", standing.height, doing]
+        if standing.errors is not None:
+            doing += f", {errors_text(standing.errors)}"
+    return [one.name, one.endpoint, "up" if one.votes else "does not vote", standing.height, doing]

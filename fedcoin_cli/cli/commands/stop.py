@@ -13,8 +13,18 @@ if TYPE_CHECKING:
     from fedcoin_cli.runtime.base import Runtime
 
 
+EXAMPLES = (
+    ("fedcoin stop 2", "one miner"),
+    ("fedcoin stop", "all that run here"),
+)
+
+
 def run(
     call: Call,
+    numbers: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[N]...", help="Which of the local miners, from 1; default: all."),
+    ] = None,
     prune: Annotated[
         bool,
         typer.Option(
@@ -35,20 +45,24 @@ def run(
     from fedcoin_cli.runtime.process import ProcessRuntime
 
     workspace = call.workspace()
+    if numbers and prune:
+        raise typer.BadParameter("--prune removes what all of them have left: leave out the numbers")
+    chosen = [workspace.miner(number).number for number in numbers or ()]
+    chosen = chosen or [miner.number for miner in workspace.miners]
     stopped: list[int] = []
     killed: list[int] = []
 
     def end(runtime: "Runtime") -> None:
-        running = [miner.number for miner in workspace.miners if runtime.alive(miner.number)]
+        running = [number for number in chosen if runtime.alive(number)]
         killed.extend(stop(runtime, running))
         stopped.extend(running)
 
     end(ProcessRuntime(workspace.root, posts(workspace)))
-    in_containers = stages(workspace, call.settings(workspace))
+    in_containers = stages(workspace, call.settings(workspace)).values()
     for stage in in_containers:
         end(stage)
     removed = remove(workspace, in_containers) if prune else []
     lines = [f"miner {number} {'killed' if number in killed else 'stopped'}" for number in stopped]
     data = {"stopped": stopped, "killed": killed, "removed": removed}
-    lines = lines or ["no miner of this workspace runs on this machine"]
+    lines = lines or [f"no miner of {'these' if numbers else 'this workspace'} runs on this machine"]
     call.output.answer(data, [*lines, *(f"removed {name}" for name in removed)])

@@ -11,11 +11,14 @@ from fedcoin_cli.cli.options import Call
 from fedcoin_cli.cli.output import counted
 from fedcoin_cli.cli.passphrases import PassphraseFile
 
+EXAMPLES = (("fedcoin sync", "what is new since the last time"),)
+
 
 def run(
     call: Call,
     key: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who asks: a key's name; default: requester.")
+        str | None,
+        typer.Option(metavar="NAME", help="Who asks: a key's name; default: one that miners admit."),
     ] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -26,13 +29,15 @@ def run(
     at least 1 FedCoin, and whoever their peers.toml names.
     """
     from fedcoin_cli.application.books.books import certified_tip
+    from fedcoin_cli.application.requester.asking import asking_key
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.application.workspace.workspace import REQUESTER
     from ledger_store.errors import StorageFailure
 
     workspace = call.workspace(passphrase_file)
-    before = certified_tip(workspace).height
-    with Requester(workspace, workspace.key(key or REQUESTER)) as requester:
+    known = certified_tip(workspace).state
+    before = known.height
+    _, asking = asking_key(workspace, known, key)
+    with Requester(workspace, asking) as requester:
         requester.connect()
         state, problem = requester.state, requester.copy_problem
     if problem is not None:

@@ -19,6 +19,14 @@ class Action(StrEnum):
     sign = "sign"
 
 
+EXAMPLES = (
+    (
+        "fedcoin update sign mine.safetensors --examples 500 --key client-001",
+        "in the folder of the publisher's call.json",
+    ),
+)
+
+
 def run(
     call: Call,
     _action: Annotated[Action, typer.Argument(metavar="sign", help="What to do.")],

@@ -9,16 +9,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fedcoin_cli.cli.genesis_id import checked_genesis
 from fedcoin_cli.cli.options import Call
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.inclusion import Inclusion
 
 NOT_PROVEN = (
     "that the amounts follow from what the miners revealed: fedcoin audit computes that from a ledger",
     "that the coins are still there: later blocks may have spent them",
     "that there is no second history: for that more than f miners must lie, and both would carry certificates",
+)
+
+
+EXAMPLES = (
+    ("fedcoin verify proof.json", "in a workspace of the network"),
+    ("fedcoin verify proof.json --genesis $GENESIS", "anywhere else"),
 )
 
 
@@ -41,9 +49,9 @@ def run(
     from fedcoin_cli.application.workspace.names import Names
     from ledger_store.inclusion import read_inclusion
 
-    names = Names({})
+    names, genesis = Names({}), checked_genesis(genesis)
     if genesis is None:
-        workspace = call.workspace()
+        workspace = _workspace(call)
         genesis, names = workspace.genesis().id, Names.of(workspace)
     data = _read(proof)
     if looks_like_a_fork(data):
@@ -52,6 +60,20 @@ def run(
     inclusion = read_inclusion(data)
     inclusion.check(genesis)
     call.output.answer(_data(inclusion), _lines(inclusion, names))
+
+
+def _workspace(call: Call) -> "Workspace":
+    """The workspace that tells which network is meant."""
+    from ledger_store.errors import NoWorkspace
+
+    try:
+        return call.workspace()
+    except NoWorkspace as error:
+        if call.folder is not None:
+            raise
+        hint = "--genesis ID names it: every member's fedcoin status --json tells the id; -C DIR names a workspace"
+        message = "which network is meant? no workspace is here to tell its genesis id"
+        raise NoWorkspace(message, where=error.where, hint=hint) from error
 
 
 def _verify_fork(call: Call, data: bytes, where: str, genesis: str, names: "Names") -> None:

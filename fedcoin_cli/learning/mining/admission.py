@@ -5,7 +5,7 @@ same ones.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import shake_256
 from itertools import combinations
 from math import comb
@@ -19,26 +19,31 @@ from fedcoin_cli.learning.mining.sampling import Utility
 PAIRS: Final = 256
 RANDOM_MASKS: Final = 64
 
+# So many coalitions are counted in one step, fewer where that takes long.
+_COUNTED: Final = 256
+_COUNTED_FLOP: Final = 2 * 10**10
+
 _TAG: Final = b"fedcoin/v1/admission\0"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Client `client` (from 0) is to blame that coalition `mask` has so wide an interval at 2ε.
+    """Client `client` (from 0) is to blame that coalition `mask` has so wide an interval at 2ε; None: not yet known.
 
     Or the interval is narrow, and this machine's engine has `counted` something outside: then nobody is to blame.
     """
 
-    client: int
+    client: int | None
     mask: int
     interval: Interval
     counted: int | None = None
 
     def __str__(self) -> str:
         if self.counted is None:
-            return (
-                f"client {self.client + 1}: its update makes rounding matter ({self.interval.width} images)"
-            )
+            makes = "its updates make"
+            if self.client is not None:
+                makes = f"client {self.client + 1}: its update makes"
+            return f"{makes} rounding matter ({self.interval.width} images)"
         right = f"{self.interval.lo} to {self.interval.hi}"
         return f"this machine counts {self.counted} images in this round where {right} are right"
 
@@ -49,7 +54,7 @@ def refused_update(
     """A coalition whose interval at 2ε is wider than max(2, n/1000), or in which the engine miscounts.
 
     None: the updates are admissible. `task_id` is hex; the engine is made when all intervals are narrow. The blame
-    falls on the member whose own logits rounding may move the most: its size rounds the others away.
+    falls on the member of whose own logits rounding may move one the most: its size rounds the others away.
     """
     inspection = Inspection(reference, task_id, engine)
     while inspection.advance():
@@ -60,8 +65,9 @@ def refused_update(
 class Inspection:
     """The same in small steps, for whoever has other things to do; `done` of `total` coalitions' work is done.
 
-    It ends with the first coalition that is too wide: the images that are left can only make it wider. Where none is,
-    the engine that would count here counts the same coalitions, and is to be right in all.
+    It ends with the first coalition that is too wide: the images that are left can only make it wider, and who is to
+    blame is found out last. Where none is, the engine that would count here counts the same coalitions, and is to be
+    right in all.
     """
 
     def __init__(
@@ -71,9 +77,9 @@ class Inspection:
         self._masks = admission_masks(task_id, reference.game.clients)
         self._allowed = max(2.0, reference.game.images / 1000)
         self._totals = np.zeros((len(self._masks), 3), np.int64)
-        self._steps = reference.steps(self._masks, RAISE_FACTOR, self._totals)
         self.total, self.share = len(self._masks), 0.0
         self.refused: Refusal | None = None
+        self._steps = self._looks()
 
     @property
     def done(self) -> int:
@@ -82,24 +88,40 @@ class Inspection:
 
     def advance(self) -> bool:
         """One step; False when there is none left to do."""
-        reached = next(self._steps, None)
-        wide = np.flatnonzero(self._totals[:, 2] - self._totals[:, 0] > self._allowed)
-        if len(wide):
-            mask, (lo, count, hi) = self._masks[wide[0]], self._totals[wide[0]].tolist()
-            self.refused = Refusal(_largest_member(self._reference, mask), mask, Interval(lo, count, hi))
-            return False
-        self.share = 1.0 if reached is None else reached[0] / reached[1]
-        if reached is None and self._engine is not None:
-            self.refused = self._miscounted(self._engine())
-        return reached is not None
+        return next(self._steps, None) is not None
 
-    def _miscounted(self, engine: Utility) -> Refusal | None:
+    def _looks(self) -> Iterator[bool]:
+        for done, every in self._reference.steps(self._masks, RAISE_FACTOR, self._totals):
+            self.share = done / every
+            wide = np.flatnonzero(self._totals[:, 2] - self._totals[:, 0] > self._allowed)
+            if len(wide):
+                yield from self._blames(self._masks[wide[0]], *self._totals[wide[0]].tolist())
+                return
+            yield True
+        if self._engine is not None:
+            yield from self._counts(self._engine())
+
+    def _blames(self, mask: int, lo: int, count: int, hi: int) -> Iterator[bool]:
+        self.refused = Refusal(None, mask, Interval(lo, count, hi))
+        sizes: dict[int, float] = {}
+        for client in range(self._reference.game.clients):
+            if mask >> client & 1:
+                sizes[client] = self._reference.magnitude(client)
+                yield True
+        self.refused = replace(self.refused, client=max(sizes, key=lambda client: (sizes[client], -client)))
+
+    def _counts(self, engine: Utility) -> Iterator[bool]:
         ordered = sorted(zip(self._masks, self._totals.tolist(), strict=True))  # neighbours share members
-        counts = engine.counts([mask for mask, _ in ordered]).tolist()
-        for (mask, (lo, right, hi)), count in zip(ordered, counts, strict=True):
-            if not lo <= count <= hi:
-                return Refusal(_largest_member(self._reference, mask), mask, Interval(lo, right, hi), count)
-        return None
+        game = self._reference.game
+        size = max(1, min(_COUNTED, _COUNTED_FLOP // max(1, game.images * game.spec.flop_above)))
+        for start in range(0, len(ordered), size):
+            part = ordered[start : start + size]
+            counts = engine.counts([mask for mask, _ in part]).tolist()
+            for (mask, (lo, right, hi)), count in zip(part, counts, strict=True):
+                if not lo <= count <= hi:
+                    self.refused = Refusal(None, mask, Interval(lo, right, hi), count)
+                    return
+            yield True
 
 
 def admission_masks(task_id: str, clients: int) -> list[int]:
@@ -136,9 +158,3 @@ class _Stream:
         self._drawn += 1
         digest = shake_256(self._material + self._drawn.to_bytes(8, "big")).digest(size)
         return int.from_bytes(digest, "big") % bound
-
-
-def _largest_member(reference: Reference, mask: int) -> int:
-    sizes = reference.magnitudes()
-    members = [client for client in range(reference.game.clients) if mask >> client & 1]
-    return max(members, key=lambda client: (sizes[client], -client))

@@ -24,6 +24,8 @@ _PART_VALUES: Final = 1 << 20
 _LEAST_IMAGES: Final = 16
 _WEIGHTS: Final = 1 << 22
 _MOST_MASKS: Final = 32
+# What nothing interrupts; with bounds it takes several times as long.
+_STEP_FLOP: Final = 10**9
 
 
 class Aggregates:
@@ -31,12 +33,12 @@ class Aggregates:
 
     def __init__(self, spec: ModelSpec, upper: list[Stack]) -> None:
         self._spec, self._upper = spec, upper
-        self.images = max(
-            _LEAST_IMAGES, min(CHUNK_IMAGES, _PART_VALUES // max(1, spec.laid_out, spec.widest))
-        )
+        flop = max(1, spec.flop_above)
+        fitting = max(_LEAST_IMAGES, min(CHUNK_IMAGES, _PART_VALUES // max(1, spec.laid_out, spec.widest)))
+        self.images = max(1, min(fitting, _STEP_FLOP // flop))
         """So many images are taken at a time."""
         weights = sum(kernels.shape[1] for kernels, _ in upper)
-        self.masks = max(1, min(_MOST_MASKS, _WEIGHTS // max(1, weights)))
+        self.masks = max(1, min(_MOST_MASKS, _WEIGHTS // max(1, weights), _STEP_FLOP // (flop * self.images)))
         """Of so many coalitions the weights are averaged together."""
 
     def layers(self, shares: Floats) -> list[Layer]:

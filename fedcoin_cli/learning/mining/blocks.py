@@ -1,6 +1,6 @@
 """What the kernel's users share: blocks of images, masks as words, memory on cache lines, threads over blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.mining.compiled import ffi
-from fedcoin_cli.learning.mining.walks import Counts, Keys, keys_to_bytes
+from fedcoin_cli.learning.mining.walks import Counts
 
 LANES: Final = 32
 """Images in a block, as in `kernel.c`."""
@@ -20,6 +20,7 @@ _KINDS: Final = {
     "float64": "double[]",
     "int32": "int32_t[]",
     "uint8": "uint8_t[]",
+    "uint16": "uint16_t[]",
     "uint64": "uint64_t[]",
 }
 
@@ -58,12 +59,11 @@ class BlockThreads:
         return counts
 
 
-def mask_words(keys: Keys, clients: int) -> npt.NDArray[np.uint64]:
-    """Keys (m,) as rows of 64-bit words, the lowest clients first, (m, words)."""
-    raw = keys_to_bytes(keys, clients)[:, ::-1]
-    padded = np.zeros((len(raw), -(-clients // 64) * 8), np.uint8)
-    padded[:, : raw.shape[1]] = raw
-    return padded.view("<u8").astype(np.uint64)
+def mask_words(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint64]:
+    """Masks (m,) as rows of 64-bit words, the lowest clients first, (m, words)."""
+    width = -(-clients // 64) * 8
+    raw = b"".join(mask.to_bytes(width, "little") for mask in masks)
+    return np.frombuffer(raw, "<u8").reshape(len(masks), width // 8).astype(np.uint64)
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:

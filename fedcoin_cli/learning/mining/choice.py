@@ -5,20 +5,25 @@ TensorFlow takes seconds to load and 400 MB to stay.
 """
 
 import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final, Literal
 
+from fedcoin_cli.learning.graphics import gpu_devices
 from fedcoin_cli.learning.mining import cube
 from fedcoin_cli.learning.mining.compiled import library
+from fedcoin_cli.learning.mining.enumeration import Enumerating
+from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game
 from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
-from fedcoin_cli.learning.mining.sampling import Utility, Whole
+from fedcoin_cli.learning.mining.partition import Partition
+from fedcoin_cli.learning.mining.sampling import Enumeration, Utility, Walker
+from fedcoin_cli.learning.mining.walker import KernelWalker
 
 Kind = Literal["auto", "keras", "kernel"]
 
-_GPU_DEVICES: Final = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
-"""Without one of these (NVIDIA, AMD, Windows' subsystem) asking Keras for a GPU is not worth loading it."""
+_WITH_GPU: Final = "it sees a GPU"
+_WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
 
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
@@ -35,32 +40,68 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
         return KernelEngine(game, first, threads or os.cpu_count() or 1)
-    from fedcoin_cli.learning.mining.convnet import ConvEngine
     from fedcoin_cli.learning.mining.engine import UtilityEngine
 
-    return (ConvEngine if game.spec.features else UtilityEngine)(game, first, threads)
+    return UtilityEngine(game, first, threads)
 
 
-def whole_for(game: Game, first: FirstLayer | None = None, threads: int = 0) -> Whole | None:
-    """What counts all coalitions of this game together, where that is quicker than `engine_for` one by one."""
-    if game.clients < _WHOLE_FROM or not cube.suits(game) or _gpu():
+def walker_for(
+    game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto"
+) -> Walker:
+    """The quickest here along rankings of this game's blocks; arguments and errors as of `engine_for`."""
+    if kind == "kernel" and not suits(game):
+        raise LookupError("the C kernel cannot count this game here")
+    if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
+        return KernelWalker(game, partition, first, threads or os.cpu_count() or 1)
+    from fedcoin_cli.learning.mining.keraswalker import KerasWalker
+
+    return KerasWalker(game, partition, first, threads)
+
+
+def enumeration_for(
+    game: Game, engine: Callable[[], Utility], first: FirstLayer | None = None, threads: int = 0
+) -> Enumeration | None:
+    """What counts all coalitions of this game, together where that is quicker; None where there are too many."""
+    if game.clients > MAX_EXACT_CLIENTS:
         return None
+    if game.clients < _WHOLE_FROM or not cube.suits(game) or _gpu():
+        return Enumerating(engine(), game.clients, game.images)
     return cube.Cube(game, first, threads or os.cpu_count() or 1)
 
 
 def describe(threads: int) -> str:
     """What counts the usual game here, for people: "C kernel, 2 threads"."""
-    cores = f"{threads} thread" if threads == 1 else f"{threads} threads"
     if library() is not None and not _gpu():
-        return f"C kernel, {cores}"
+        return _kernel(threads)
+    return f"{_keras(threads)}: {_WITHOUT_KERNEL if library() is None else _WITH_GPU}"
+
+
+def counts(game: Game, threads: int) -> str:
+    """What counts this game here and, where that is not the C kernel, why."""
+    if suits(game) and not _gpu():
+        return _kernel(threads)
+    if _gpu():
+        why = _WITH_GPU
+    elif library() is None:
+        why = _WITHOUT_KERNEL
+    else:
+        layers = "convolutions" if game.spec.features else "activations other than ReLU"
+        why = f"the C kernel takes no {layers}"
+    return f"{_keras(threads)}: {why}"
+
+
+def _kernel(threads: int) -> str:
+    return f"C kernel, {_cores(threads)}"
+
+
+def _keras(threads: int) -> str:
     from fedcoin_cli.learning.backend import devices, keras
 
-    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {cores}"
+    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {_cores(threads)}"
 
 
-def gpu_devices() -> tuple[str, ...]:
-    """The system's doors to a GPU."""
-    return tuple(device for device in _GPU_DEVICES if Path(device).exists())
+def _cores(threads: int) -> str:
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
 
 
 def _gpu() -> bool:

@@ -1,10 +1,10 @@
-"""`kernel.c` and `cube.c` as one loaded library, compiled by the system's `cc` on first use, for this very CPU.
+"""`kernel.c`, `cube.c` and `walks.c` as one library, compiled by the system's `cc` on first use, for this very CPU.
 
 The result lies in the user's cache folder under a name made of everything it depends on, and is loaded from there only
 if nobody else could have put it there; else it is compiled for one process into a folder of its own. Where somebody has
 put a library of these very sources among the system's (as in a container image without a compiler), that is taken; the
 loader picks its flavour for this CPU. Whatever is missing means that there is no library, never an error: others can
-count as well. What is done with the library lives in `kernel` and `cube`.
+count as well. What is done with the library lives in `kernel`, `cube` and `walker`.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from typing import Any, Final
 from cffi import FFI
 from platformdirs import user_cache_path
 
-SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "cube.c"))
+SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "cube.c", "walks.c"))
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
 _DIGEST: Final = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
 INSTALLED: Final = f"libfedcoin-kernel-{_DIGEST[:16]}.so"

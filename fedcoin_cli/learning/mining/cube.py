@@ -23,6 +23,7 @@ it. A class that ties in every product of every client ties with the true one in
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -37,6 +38,8 @@ from fedcoin_cli.learning.mining.walks import Counts
 
 STEP_S: Final = 0.1
 """About how long a step takes: whoever mines looks for other work in between."""
+SAMPLE_S: Final = 0.4
+"""After so long the images done, in random order, tell how long all will take."""
 
 _UNIT_ROUNDOFF: Final = 2.0**-24
 _MOST_TABLE_BYTES: Final = 1 << 29
@@ -72,7 +75,7 @@ class Cube:
 
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 1) -> None:
         self.game = game
-        self.done = 0
+        self.done, self._taken_s = 0, 0.0
         self._first = first or FirstLayer(game)
         self._leaf: int = library().fedcoin_cube_leaf()
         # A leaf has so many clients free: clients who add nothing to anybody make up the number.
@@ -96,9 +99,19 @@ class Cube:
         self._workers = [_Worker(self._kernels.shape, self._leaf) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
 
+    def seconds_left(self) -> float | None:
+        """By the speed so far; None before there is enough of it."""
+        if self.done == self.total:
+            return 0.0
+        return None if self._taken_s < SAMPLE_S else self._taken_s * (self.total - self.done) / self.done
+
     def step(self) -> None:
         """Do about `STEP_S` seconds of the work."""
-        until = time.monotonic() + STEP_S
+        began = time.monotonic()
+        self._step(began + STEP_S)
+        self._taken_s += time.monotonic() - began
+
+    def _step(self, until: float) -> None:
         if self._pool is None:
             self.done += self._run(self._workers[0], until)
         else:
@@ -113,6 +126,12 @@ class Cube:
         for worker in self._workers:
             counts += worker.counts
         return counts[1 : 1 << self.game.clients].astype(np.int64)
+
+    def save(self, path: Path) -> None:
+        """Nothing: it would be done again sooner than it could be told which parts are whole."""
+
+    def restore(self, path: Path) -> None:
+        """Nothing, as nothing is saved."""
 
     def _run(self, worker: "_Worker", until: float) -> int:
         """Take parts that nobody has taken yet until it is time. Returns how many."""

@@ -5,10 +5,9 @@ first layer is computed once a client (in float64, rounded once) and a coalition
 `shares @ Z` instead of a rebuilt model. Shares sum to 1, hence activations see the true average and no
 running sum can drift. Images are grouped by label, so "correct" is a slice and two maxima instead of an argmax:
 the true logit is strictly above all lower classes and at least equal to the higher ones (ties: lowest class).
-Long sums are cut into slices, and models of many layers are counted in double above the pre-activations: how far a
-backend's rounding can move a logit then depends on no order of its own (see `tolerance`).
+Long sums are cut, and models of many layers are counted in double above the pre-activations (see `arithmetic`).
 Everything is written in `keras.ops` and compiled by `predict_on_batch`, on whichever backend Keras runs. What is
-special to models with a convolutional front lives in `convnet`.
+special to convolutional fronts lives in `convnet`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,14 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.backend import devices, keras, ops, use_threads
+from fedcoin_cli.learning.mining.arithmetic import activated, constant, kept, product
+from fedcoin_cli.learning.mining.convnet import stacked_front, through_front
 from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.game import Game
+from fedcoin_cli.learning.mining.game import CHUNK_IMAGES, Floats, Game
 from fedcoin_cli.learning.mining.tolerance import BLOCK, CHAIN, wide
+from fedcoin_cli.learning.model import ModelSpec
 
 BATCH: Final = 128
 """Coalitions evaluated together on a CPU."""
 PART_IMAGES: Final = 64
 """Images of one label at a time on a CPU: their first layer for a batch stays in the cache of a core."""
+CONV_BATCH: Final = 8
+"""The same of a convolutional front: the windows of a chunk of images take some ten MiB each."""
 _GPU_FACTOR: Final = 4
 """So many times as large on a GPU, where starting an operation takes longer than a small operation."""
 _GPU_VALUES: Final = 1 << 28
@@ -44,20 +48,19 @@ class UtilityEngine:
     It holds 4·K·n·units bytes of pre-activations; a batch adds a few MiB, on a GPU up to a few GiB.
     """
 
-    batch: int = BATCH
-    part_images: int = PART_IMAGES
-
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 0) -> None:
         if threads:
             use_threads(threads)
         self.game = game
+        self.batch, part_images = (CONV_BATCH, CHUNK_IMAGES) if game.spec.features else (BATCH, PART_IMAGES)
         if devices() == "gpu":
-            self.part_images = max(_GPU_FACTOR * self.part_images, game.images // 100)
-            fitting = _GPU_VALUES // (game.spec.widest * self.part_images)
+            part_images = max(_GPU_FACTOR * part_images, game.images // 100)
+            fitting = _GPU_VALUES // (game.spec.widest * part_images)
             self.batch = max(1, min(_GPU_FACTOR * self.batch, fitting))
         self._real = "float64" if wide(game.spec) else "float32"
         inputs = keras.Input(batch_shape=(self.batch, game.clients), name="shares", dtype=self._real)
-        self._model = keras.Model(inputs, self._layer(first or FirstLayer(game))(inputs), name="utility")
+        layer = _Counts(game, first or FirstLayer(game), self.batch, part_images)
+        self._model = keras.Model(inputs, layer(inputs), name="utility")
         # TensorFlow is faster without XLA; elsewhere Keras' own choice: JAX would not compile at all without it.
         self._model.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
         # The first call traces the graph, a second or two: not within a slice of mining.
@@ -74,107 +77,76 @@ class UtilityEngine:
             counts[start : start + len(part)] = self._model.predict_on_batch(shares)[: len(part)]
         return counts
 
-    def _layer(self, first: FirstLayer) -> "CountsLayer":
-        return CountsLayer(self.game, first, self.batch, self.part_images)
 
-
-class CountsLayer(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
+class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """Shares (batch, K) → counts (batch,) int32."""
 
     def __init__(self, game: Game, first: FirstLayer, batch: int, part_images: int) -> None:
         self.real = "float64" if wide(game.spec) else "float32"
         super().__init__(name="counts", trainable=False, dtype=self.real)
-        self._batch = batch
-        self._above = game.spec.above
-        self._first_values = game.spec.first_values
-        self._first_activation = game.spec.first.activation
+        self._batch, self._spec = batch, game.spec
         self._labels = [
-            (label, [self.constant(f"first_{label}_{index}", part) for index, part in enumerate(parts)])
+            (label, [constant(self, f"first_{label}_{index}", part) for index, part in enumerate(parts)])
             for label, parts in _parts(first, part_images)
         ]
-        self._upper = self._stacked(game)
-
-    def constant(self, name: str, value: npt.NDArray[Any]) -> Any:
-        """Data in float32 as a frozen weight: every backend then keeps it on its device."""
-        weight = self.add_weight(
-            name=name, shape=value.shape, initializer="zeros", trainable=False, dtype="float32"
-        )
-        weight.assign(value.astype(np.float32))
-        return weight
-
-    def mixed(self, shares: Any, part: Any, shape: tuple[int, ...]) -> Any:
-        """Averages (batch, *shape) of the clients' rows (K, values)."""
-        return ops.reshape(product(shares, ops.cast(part, self.real), CHAIN), shape)
-
-    def _stacked(self, game: Game) -> list[tuple[Any, Any]]:
-        """Of each layer above the first, all clients' transposed kernels and biases, one row a client."""
-        skipped = len(game.spec.weight_shapes) - sum(len(layer.weight_shapes) for layer in self._above)
-        tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
-        pairs = []
-        for index, layer in enumerate(self._above, 1):
-            kernels = np.stack(next(tensors)).transpose(0, 2, 1).reshape(game.clients, -1)
-            biases = np.stack(next(tensors)) if layer.use_bias else np.zeros((game.clients, layer.units))
-            pairs.append((self.constant(f"kernel_{index}", kernels), self.constant(f"bias_{index}", biases)))
-        return pairs
+        self._upper = [constant(self, f"upper_{index}", part) for index, part in enumerate(stacked(game))]
 
     def call(self, shares: Any) -> Any:
         """Sum the correct images over all chunks."""
-        upper = [
-            (
-                self.mixed(shares, kernels, (self._batch, layer.units, layer.inputs)),
-                self.mixed(shares, biases, (self._batch, layer.units, 1)),
-            )
-            for layer, (kernels, biases) in zip(self._above, self._upper, strict=True)
-        ]
-        front = self.mix_front(shares)
+        upper = [self._mixed(shares, part) for part in self._upper]
         counts = ops.zeros((self._batch,), "int32")
         for label, parts in self._labels:
-            logits = ops.concatenate([self._logits(shares, part, front, upper) for part in parts], axis=2)
+            logits = ops.concatenate([self._logits(shares, part, upper) for part in parts], axis=2)
             counts += ops.sum(ops.cast(_correct(logits, label), "int32"), axis=1)
         return counts
 
-    def _logits(self, shares: Any, part: Any, front: Any, upper: Sequence[tuple[Any, Any]]) -> Any:
+    def _logits(self, shares: Any, part: Any, upper: Sequence[Any]) -> Any:
         """What the aggregates say of some images: (batch, classes, images)."""
-        values = self.mixed(shares, part, (self._batch, self._first_values, -1))
-        values = self.through_front(self.kept(activated(self._first_activation, values)), front)
-        for layer, (kernel, bias) in zip(self._above, upper, strict=True):
-            values = self.kept(activated(layer.activation, product(kernel, values, BLOCK) + bias))
-        return values
+        values = ops.reshape(self._mixed(shares, part), (self._batch, self._spec.first_values, -1))
+        return logits_of(self._spec, values, upper, self.real)
 
-    def kept(self, values: Any) -> Any:
-        """Values that are as precise as the tolerance takes them to be: some operations narrow.
-
-        Raises:
-            TypeError: they are not.
-        """
-        found = keras.backend.standardize_dtype(values.dtype)
-        if found != self.real:
-            raise TypeError(f"{keras.backend.backend()} gives {found} where {self.real} is needed")
-        return values
-
-    def mix_front(self, shares: Any) -> Any:  # noqa: ARG002 -- for models that have one
-        """The aggregates' weights of the front above its first layer."""
-        return None
-
-    def through_front(self, values: Any, front: Any) -> Any:  # noqa: ARG002 -- as above
-        """From the first layer's outputs (batch, units, images) to the Dense layers' inputs, of the same form."""
-        return values
+    def _mixed(self, shares: Any, part: Any) -> Any:
+        """Averages (batch, values) of the clients' rows (K, values)."""
+        return product(shares, ops.cast(part, self.real), CHAIN)
 
 
-def product(left: Any, right: Any, most: int) -> Any:
-    """The matrix product, with at most `most` terms of a sum in a row."""
-    terms = left.shape[-1]
-    total = left[..., :most] @ right[..., :most, :]
-    for start in range(most, terms, most):
-        total += left[..., start : start + most] @ right[..., start : start + most, :]
-    return total
+def stacked(game: Game) -> list[Floats]:
+    """Of each layer above the first, all clients' kernels and then biases, one row a client.
+
+    A dense kernel is (blocks of inputs, units, `BLOCK`), filled up with zeros: each block is a sum of its own.
+    """
+    above, clients = game.spec.above, game.clients
+    parts = list(stacked_front(game)) if game.spec.features else []
+    skipped = len(game.spec.weight_shapes) - sum(len(layer.weight_shapes) for layer in above)
+    tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
+    for layer in above:
+        kernels = np.zeros((clients, -layer.inputs % BLOCK + layer.inputs, layer.units))
+        kernels[:, : layer.inputs] = next(tensors)
+        blocks = kernels.reshape(clients, -1, BLOCK, layer.units).transpose(0, 1, 3, 2)
+        parts.append(blocks.reshape(clients, -1))
+        parts.append(np.stack(next(tensors)) if layer.use_bias else np.zeros((clients, layer.units)))
+    return parts
 
 
-def activated(name: str, values: Any) -> Any:
-    """The activation, in the precision of its input: Keras' tanh is float32 on JAX whatever comes in."""
-    if name == "tanh":
-        return 2 * ops.sigmoid(2 * values) - 1
-    return keras.activations.get(name)(values)
+def logits_of(spec: ModelSpec, values: Any, upper: Sequence[Any], real: str) -> Any:
+    """Logits (batch, classes, images) of aggregates, from their first pre-activations (batch, units, images).
+
+    `upper` are their weights above the first layer, (batch, …), as `stacked` gives the clients'.
+    """
+    weights, (batch, _, images) = iter(upper), values.shape
+    values = kept(activated(spec.first.activation, values), real)
+    if spec.features:
+        values = through_front(spec, values, weights, real)
+    for layer in spec.above:
+        missing = -layer.inputs % BLOCK
+        if missing:
+            values = ops.pad(values, ((0, 0), (0, missing), (0, 0)))
+        blocks = (layer.inputs + missing) // BLOCK
+        kernel = ops.reshape(next(weights), (batch, blocks, layer.units, BLOCK))
+        bias = ops.reshape(next(weights), (batch, layer.units, 1))
+        sums = ops.sum(kernel @ ops.reshape(values, (batch, blocks, BLOCK, images)), axis=1)
+        values = kept(activated(layer.activation, sums + bias), real)
+    return values
 
 
 def _parts(first: FirstLayer, images: int) -> Iterator[tuple[int, list[npt.NDArray[np.float64]]]]:

@@ -25,7 +25,7 @@ def exact_numerators(counts: npt.NDArray[np.int64], empty: int, clients: int) ->
     Sums over coalitions of one size are taken with NumPy, their weighting in Python's integers.
     """
     values = np.concatenate([[empty], counts]).astype(np.int64)
-    sizes = _sizes(clients)
+    sizes = coalition_sizes(clients)
     by_size = _sums(values, sizes, clients)
     scale = common_denominator(clients)
     weights = [scale // (clients * comb(clients - 1, size)) for size in range(clients)]
@@ -43,7 +43,8 @@ def _members(values: npt.NDArray[np.int64], client: int) -> npt.NDArray[np.int64
     return values.reshape(-1, 2, 1 << client)[:, 1].ravel()
 
 
-def _sizes(clients: int) -> npt.NDArray[np.int64]:
+def coalition_sizes(clients: int) -> npt.NDArray[np.int64]:
+    """How many members each mask 0, 1, … has, (2^K,)."""
     sizes = np.zeros(1, np.int64)
     for _ in range(clients):
         sizes = np.concatenate([sizes, sizes + 1])

@@ -6,16 +6,18 @@ first layer then costs no precision anywhere. Margins and intervals live in `ref
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.features import Conv, Feature, Pair, Pool, windows
-from fedcoin_cli.learning.mining.game import CHUNK_IMAGES, Floats, Game
+from fedcoin_cli.learning.mining.game import CHUNK_IMAGES, MAX_CHUNK_FLOP, Floats, Game
 from fedcoin_cli.learning.model import ModelSpec
 
 MAX_CACHED_BYTES: Final = 1 << 30
+MAX_CHUNK_BYTES: Final = 1 << 27
 
 ACTIVATIONS: Final[Mapping[str, Callable[[Floats], Floats]]] = {
     "linear": lambda values: values,
@@ -35,22 +37,23 @@ class FirstLayer:
     def __init__(self, game: Game) -> None:
         first = game.spec.first
         self.game = game
-        self.chunks = list(_label_chunks(game.test.labels))
+        self.chunks = list(_label_chunks(game.test.labels, _most_images(game)))
         self._cache: dict[int, Floats] = {}
         self.cached = 8 * game.clients * game.images * game.spec.first_values <= MAX_CACHED_BYTES
         # One product for all clients: (K·units, values), or for a convolution (K·filters, values of a window).
-        kernels = [update[0].reshape(first.inputs, -1).T for update in game.updates]
-        self._kernels = np.concatenate(kernels).astype(np.float64)
-        self._biases = np.zeros((game.clients, self._kernels.shape[0] // game.clients))
+        kernels = np.empty((game.clients, game.updates[0][0].size // first.inputs, first.inputs))
+        for own, update in zip(kernels, game.updates, strict=True):
+            own[...] = update[0].reshape(first.inputs, -1).T
+        self._kernels, self._biases = kernels.reshape(-1, first.inputs), np.zeros(kernels.shape[:2])
         if first.use_bias:
             self._biases[:] = [update[1] for update in game.updates]
 
-        self.norms = np.linalg.norm(self._kernels, axis=1).reshape(self._biases.shape), np.abs(self._biases)
+        self.norms = np.stack([np.linalg.norm(own, axis=1) for own in kernels]), np.abs(self._biases)
         """Of each client's units (K, units), or filters: the lengths of their weights, and their biases' sizes."""
 
-    def lengths(self, index: int) -> Floats:
-        """The lengths of the images of chunk `index`; no window of an image is longer."""
-        images = pixels(self.game, self.chunks[index][1])
+    def lengths(self, positions: npt.NDArray[np.intp]) -> Floats:
+        """The lengths of images; no window of an image is longer."""
+        images = pixels(self.game, positions)
         lengths: Floats = np.linalg.norm(images.reshape(len(images), -1), axis=1)
         return lengths
 
@@ -62,6 +65,25 @@ class FirstLayer:
                 return block
             self._cache[index] = block
         return self._cache[index]
+
+    def of(self, positions: npt.NDArray[np.intp]) -> Floats:
+        """First pre-activations of any few images, (K, units, images)."""
+        if not self.cached:
+            return self._compute(positions)
+        chunks, columns = self._places[positions].T
+        found = np.empty((self.game.clients, self.game.spec.first_values, len(positions)))
+        for chunk in np.unique(chunks).tolist():
+            here = chunks == chunk
+            found[:, :, here] = self.block(chunk)[:, :, columns[here]]
+        return found
+
+    @cached_property
+    def _places(self) -> npt.NDArray[np.intp]:
+        """Chunk and column of each image, (images, 2)."""
+        places = np.empty((self.game.images, 2), np.intp)
+        for chunk, (_, positions) in enumerate(self.chunks):
+            places[positions, 0], places[positions, 1] = chunk, np.arange(len(positions))
+        return places
 
     def _compute(self, positions: npt.NDArray[np.intp]) -> Floats:
         first, images = self.game.spec.first, pixels(self.game, positions)
@@ -126,9 +148,19 @@ def _own_feature(values: Floats, feature: Feature, weights: Iterator[Floats]) ->
     return ACTIVATIONS[feature.activation](convolved(values[None], feature, kernel, bias)[0])
 
 
-def _label_chunks(labels: npt.NDArray[np.int32]) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
-    """Chunks of about `CHUNK_IMAGES` images of one label (more in very large sets: at most about 100 chunks)."""
-    wanted = max(CHUNK_IMAGES, len(labels) // 100)
+def _most_images(game: Game) -> int:
+    """How many images of a label are taken together.
+
+    About `CHUNK_IMAGES`, more in very large sets, so that there are about 100 chunks, and fewer where the first layers
+    of all clients give or cost much.
+    """
+    first, values = game.spec.first, game.clients * game.spec.first_values
+    fitting = min(MAX_CHUNK_BYTES // (8 * values), MAX_CHUNK_FLOP // (2 * first.inputs * values))
+    return max(1, min(max(CHUNK_IMAGES, game.images // 100), fitting))
+
+
+def _label_chunks(labels: npt.NDArray[np.int32], wanted: int) -> Iterator[tuple[int, npt.NDArray[np.intp]]]:
+    """Chunks of about so many images of one label."""
     for label in np.unique(labels):
         positions = np.flatnonzero(labels == label)
         for part in np.array_split(positions, -(-len(positions) // wanted)):

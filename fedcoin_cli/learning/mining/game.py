@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.model import MAX_MODEL_BYTES, ModelSpec, parse_model
-from fedcoin_cli.learning.weights import TestSet, Weights, read_proxy, read_test, read_update
+from fedcoin_cli.learning.weights import TestSet, Weights, read_test, read_update
 from ledger_store.errors import RoundFilesInvalid
 
 MAX_ACTIVATION_BYTES: Final = 6 << 30
@@ -25,18 +25,22 @@ MAX_COALITION_FLOP: Final = 20 * 10**9
 """The work of one coalition, first layer excepted; MNIST with the seed's model takes 0.026·10⁹."""
 MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
 """The work of all first layers, done once; 20 clients' MNIST updates take 0.04·10¹²."""
+MAX_IMAGE_FLOP: Final = 2 * 10**9
+"""The work of one image in one model: nothing interrupts it."""
+MAX_CHUNK_FLOP: Final = 20 * 10**9
+"""The work of all first layers on the images that are taken together, a second or two."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class RoundFiles:
-    """Where a round's files lie; `updates` in client order, `proxy` where the round has one."""
+    """Where a round's files lie; `updates` in client order, `baseline` where the round has one."""
 
     model: Path
     test: Path
     updates: tuple[Path, ...]
-    proxy: Path | None = None
+    baseline: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Game:
     """Everything that a utility depends on.
 
     `weights` are the integer weights of the clients in an aggregate: 1 each for `mean`, the example counts for
-    `fedavg`. `empty` is u(∅) in images, as the task states it. `logits` are the proxy's, (K, n, classes).
+    `fedavg`. `empty` is u(∅) in images, as the task states it, which is what `baseline` counts where there is one.
     """
 
     spec: ModelSpec
@@ -52,7 +56,7 @@ class Game:
     updates: tuple[Weights, ...]
     weights: tuple[int, ...]
     empty: int = 0
-    logits: npt.NDArray[np.int32] | None = None
+    baseline: Weights | None = None
 
     @classmethod
     def load(cls, files: RoundFiles, weights: Sequence[int] | None = None, empty: int = 0) -> "Game":
@@ -68,10 +72,10 @@ class Game:
         updates = tuple(
             read_update(path, spec, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
         )
-        logits = None
-        if files.proxy is not None:
-            logits = read_proxy(files.proxy, len(updates), len(test), spec.classes)
-        return cls(spec, test, updates, tuple(weights or (1,) * len(updates)), empty, logits)
+        baseline = None
+        if files.baseline is not None:
+            baseline = read_update(files.baseline, spec, owner="the baseline")
+        return cls(spec, test, updates, tuple(weights or (1,) * len(updates)), empty, baseline)
 
     @property
     def clients(self) -> int:
@@ -88,11 +92,15 @@ class Game:
 
     def of_update(self, update: Weights) -> "Game":
         """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
-        return replace(self, updates=(update,), weights=(1,), logits=None)
+        return replace(self, updates=(update,), weights=(1,), empty=0, baseline=None)
 
     def shares(self, masks: Sequence[int]) -> Floats:
         """What each client contributes to each aggregate, (masks, K): rows sum to 1. No mask may be empty."""
-        weighted = member_bits(masks, self.clients) * np.array(self.weights, np.float64)
+        return self.shares_of(member_bits(masks, self.clients))
+
+    def shares_of(self, members: npt.NDArray[np.uint8]) -> Floats:
+        """The same of coalitions given as rows of zeros and ones, (masks, K)."""
+        weighted = members * np.array(self.weights, np.float64)
         shares: Floats = weighted / weighted.sum(axis=1, keepdims=True)
         return shares
 
@@ -107,6 +115,7 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
 
 def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> None:
     """Files of modest size may describe a game that no miner could play."""
+    first = 2 * spec.first.inputs * spec.first_values
     if 4 * clients * images * spec.widest > MAX_ACTIVATION_BYTES:
         message = (
             f"{clients} clients with layers of {spec.widest} units on {images} images need too much memory"
@@ -115,7 +124,9 @@ def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> No
         message = f"the windows of a layer hold {spec.laid_out} values an image: that needs too much memory"
     elif images * spec.flop_above > MAX_COALITION_FLOP:
         message = f"one coalition of this model on {images} images takes too much work"
-    elif 2 * clients * images * spec.first.inputs * spec.first_values > MAX_FIRST_LAYER_FLOP:
+    elif spec.flop_above + first > MAX_IMAGE_FLOP or clients * first > MAX_CHUNK_FLOP:
+        message = f"one image takes too much work in the models of {clients} clients"
+    elif clients * images * first > MAX_FIRST_LAYER_FLOP:
         message = f"the first layers of {clients} clients on {images} images take too much work"
     else:
         return

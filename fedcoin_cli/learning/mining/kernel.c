@@ -1,5 +1,5 @@
 /* Counts of coalitions on a CPU. All coalitions of a list are evaluated on one block of LANES images before the next
-   block, so that what a block needs stays in a core's cache. `kernel.py` and `votes.py` prepare the arrays.
+   block, so that what a block needs stays in a core's cache. `kernel.py` prepares the arrays.
 
    A coalition's sum over its members is built by additions only, from the sum of an earlier coalition that is a
    proper subset: a stack holds a nested chain of them. Ascending masks and the prefixes of a ranking cost one addition
@@ -22,7 +22,7 @@ enum { WIDTH = 8, TILE = 5, SIDE = 2 };
 #else
 enum { WIDTH = 4, TILE = 5, SIDE = 2 };
 #endif
-enum { LANES = 32, VOTE_VECTORS = LANES / WIDTH, BLOCK = 32, CHAIN = 64 };
+enum { LANES = 32, BLOCK = 32, CHAIN = 64 };
 
 typedef int32_t integers __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
@@ -59,43 +59,6 @@ static int32_t join(uint64_t *stack, int32_t depth, int32_t words, uint64_t *mis
     top[highest] |= (uint64_t)1 << bit;
     missing[highest] ^= (uint64_t)1 << bit;
     return 64 * highest + bit;
-}
-
-/* The proxy in integers: adds to `counts` the images in which base + leads of the members is nowhere negative.
-
-   leads: (blocks, clients, units, LANES), base: (blocks, units, LANES); the rest as above, with units for units[0] */
-void fedcoin_votes(
-    const int32_t *leads, const int32_t *base, int32_t from, int32_t to, int32_t clients, int32_t units,
-    const uint64_t *masks, int32_t words, int32_t number, uint64_t *stack, int32_t *sums, int32_t *counts)
-{
-    size_t row = (size_t)units * LANES;
-    uint64_t *missing = stack + (size_t)(clients + 1) * words;
-    for (int32_t block = from, depth = 0; block < to; block++, depth = 0) {
-        memcpy(sums, base + block * row, sizeof *sums * row);
-        for (int32_t m = 0; m < number; m++) {
-            integers signs[VOTE_VECTORS], total = {0};
-            int32_t left = unwind(stack, &depth, masks + (size_t)m * words, words, missing);
-            while (left--) {
-                const int32_t *own = leads + ((size_t)block * clients + join(stack, depth, words, missing)) * row;
-                const integers *joining = (const integers *)own, *x = (const integers *)(sums + depth * row);
-                integers *sum = (integers *)(sums + ++depth * row);
-                memset(signs, 0, sizeof signs);
-                for (int32_t u = 0; u < units; u++)
-                    for (int32_t v = 0; v < VOTE_VECTORS; v++) {
-                        int32_t at = u * VOTE_VECTORS + v;
-                        sum[at] = x[at] + joining[at];
-                        signs[v] |= sum[at];
-                    }
-            }
-            for (int32_t v = 0; v < VOTE_VECTORS; v++)
-                total -= signs[v] >= 0;
-            int32_t lanes[WIDTH], count = 0;
-            memcpy(lanes, &total, sizeof lanes);
-            for (int32_t lane = 0; lane < WIDTH; lane++)
-                count += lanes[lane];
-            counts[m] += count;
-        }
-    }
 }
 
 /* Adds to `counts` the correct images in the blocks from..to-1 of each non-empty mask.

@@ -1,6 +1,6 @@
 """The C kernel as an engine: how a game becomes the arrays of `kernel.c`.
 
-Compiling and loading live in `compiled`, what it shares with the proxy's `votes` in `blocks`.
+Compiling and loading live in `compiled`, threads over blocks of images in `blocks`.
 """
 
 import time
@@ -15,7 +15,7 @@ from fedcoin_cli.learning.mining.compiled import library
 from fedcoin_cli.learning.mining.forward import FirstLayer
 from fedcoin_cli.learning.mining.game import Game, member_bits
 from fedcoin_cli.learning.mining.tolerance import CHAIN, wide
-from fedcoin_cli.learning.mining.walks import Counts, masks_to_keys
+from fedcoin_cli.learning.mining.walks import Counts
 
 BATCH_S: Final = 0.1
 """About how long a batch takes: whoever mines looks for other work in between."""
@@ -87,7 +87,7 @@ class KernelEngine:
         shares = weighted / weighted.sum(axis=1, keepdims=True)
         kernels = self._mixed(shares, self._kernels)
         biases = self._mixed(weighted, self._biases)
-        words = mask_words(masks_to_keys(masks, clients), clients)
+        words = mask_words(masks, clients)
         widest = int(self._units.max())
 
         def prepare() -> Work:

@@ -1,9 +1,14 @@
-"""How precisely a miner knows values and payments, from the spread of its whole squares.
+"""How precisely a miner knows values and payments: by its own rankings, and by the size of the test set.
 
-The squares of a key are independent draws, each with the value as its mean; rankings of one square are not
-independent, so the spread is taken between squares only. Everything here is about one miner's own rankings: what
-the others found is secret until the reveals, and their average is more precise still. Above 16 clients φ(p) is an
-estimate, too, from squares that all miners share: its error is added. Nothing here moves money.
+Two errors, told apart because different things remove them. *Mining's* falls with every further ranking. *The test
+set's* stems from the images themselves: others of the same kind would have given other values; only more images
+remove it. Everything here is about one miner's own work: what the others found is secret until the reveals, and their
+average is more precise still. Nothing here moves money.
+
+Mining's error is taken from what the two streams of rankings that a block walks in turn (`consensus.rankings`) say
+apart: both have the same mean and are independent. While no square is whole, the blocks are coupled by the deal of
+who begins; so the difference is taken over K neighbouring blocks, a *group*, over which the deal is even. Once both
+squares are whole, every block and square is an independent draw, and the blocks' variances add up.
 
 Payments are a function of the values: TrainPrice · max(0, φ_j) / Σ max(0, φ). Its errors follow from the values' by
 the delta method. At the kink, where φ is within two standard errors of 0, the derivative is 0 on one side only: there
@@ -11,131 +16,153 @@ the steeper side counts, for a payment's own kink as for the other clients' in t
 """
 
 from dataclasses import dataclass
-from math import exp, inf, log, sqrt
+from math import expm1, inf, pi, sqrt, tan
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.mining.walks import Counts, Orders
-
-LEAST_SQUARES: Final = 4
-"""With fewer, what is unknown about the spread itself has no finite standard error."""
 CONFIDENCE: Final = 0.95
+LEAST_RANKINGS: Final = 2
+"""With fewer there are no two streams to compare."""
 
 _KINK_ERRORS: Final = 2.0
-# Where the bound is narrowest: between about 8 and 60 squares. Any value is valid.
-_PRECISION_OF_MIXTURE: Final = 0.3
 
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What is known after `squares` whole squares.
+    """What is known after `rankings` rankings.
 
-    `values_pp` are the standard errors of the clients' values in percentage points, `payments_micro` those of their
-    payments in micro-FedCoin (infinite while no value is positive), both `widening` for few squares. With 95%
-    probability every payment by this miner's estimate is, at all times at which anybody looks, within `bound_micro` of
-    that by exact values.
+    `values_pp` are mining's standard errors of the clients' values in percentage points, `payments_micro` those of
+    their payments in micro-FedCoin (infinite while no value is positive), both `widening` for few draws.
+    `images_pp` and `images_micro` are the test set's. With 95% probability every payment by this miner's estimate is,
+    at all times at which anybody looks, within `bound_micro` of that by exact values.
     """
 
-    squares: int
+    rankings: int
     values_pp: tuple[float, ...]
     payments_micro: tuple[float, ...]
+    images_pp: tuple[float, ...]
+    images_micro: tuple[float, ...]
     bound_micro: float
 
 
+@dataclass(frozen=True, slots=True)
 class Spread:
-    """Sums over whole squares: of each client's mean marginal of u − p, and of their products.
+    """Mining's covariance of the values in images², (K, K), and from how many independent draws it is known.
+
+    `apart` is the same as if the blocks were independent: more than that while the deal couples them.
+    """
+
+    covariance: Floats
+    draws: int
+    apart: Floats
+
+
+class Marginals:
+    """Each block's summed marginals by square, as they come in; (blocks, K) a square, in images.
 
     Args:
-        images: n.
-        public: φ(p) of each client in images, (K,): what the estimate adds to its own mean.
-        train_micro: what is shared among the clients.
-        public_squares: what `public` is the mean of, (squares, K); None where it is exact.
+        blocks: how many blocks there are.
+        clients: K.
     """
 
-    def __init__(
-        self, images: int, public: Floats, train_micro: int, public_squares: Floats | None = None
-    ) -> None:
-        self.squares = 0
-        self._images = images
-        self._public = public
-        self._train_micro = train_micro
-        self._sums = np.zeros(len(public))
-        self._products = np.zeros((len(public), len(public)))
-        self._public_squares = 0 if public_squares is None else len(public_squares)
-        self._public_covariance = (
-            np.zeros_like(self._products) if public_squares is None else covariance_of_mean(public_squares)
-        )
+    def __init__(self, blocks: int, clients: int) -> None:
+        self._clients = clients
+        self._whole = np.zeros((2, blocks, clients))
+        self._products = np.zeros((clients, clients))
+        self._pairs = 0
+        self._open = np.zeros((2, blocks, clients))
+        self._counts = [0, 0]
 
-    def add(self, squares: Floats) -> None:
-        """Take in whole squares, (squares, K): each client's mean marginal of u − p, in images."""
-        self.squares += len(squares)
-        self._sums += squares.sum(axis=0)
-        self._products += squares.T @ squares
+    @property
+    def rankings(self) -> int:
+        """How many rankings are in."""
+        return 2 * self._clients * self._pairs + sum(self._counts)
 
-    def precision(self) -> Precision | None:
-        """The errors now; None before `LEAST_SQUARES` whole squares."""
-        if self.squares < LEAST_SQUARES:
+    def add(self, stream: int, rankings: int, marginals: Floats) -> None:
+        """Take in so many rankings of one stream: their marginals summed a block, (blocks, K)."""
+        self._open[stream] += marginals
+        self._counts[stream] += rankings
+        if self._counts == [self._clients, self._clients]:
+            self._whole += self._open / self._clients
+            difference = (self._open[0] - self._open[1]) / self._clients
+            self._products += difference.T @ difference
+            self._pairs += 1
+            self._open[:] = 0
+            self._counts = [0, 0]
+
+    def blocks(self) -> Floats:
+        """Each block's values by everything that is in, (blocks, K)."""
+        sums = self._clients * self._whole.sum(axis=0) + self._open.sum(axis=0)
+        values: Floats = sums / max(1, self.rankings)
+        return values
+
+    def spread(self) -> Spread | None:
+        """Mining's error now; None before each stream has a ranking."""
+        if self._pairs:
+            # A pair's mean has a quarter of its difference's square as variance; blocks are independent.
+            a_pair = self._products / (4 * self._pairs)
+            whole = 2 * self._clients * self._pairs
+            covariance = a_pair / self._pairs * whole / self.rankings
+            return Spread(covariance, self._pairs * len(self._open[0]), covariance)
+        one, other = self._counts
+        if not (one and other):
             return None
-        mean = self._sums / self.squares
-        # Of integers over few rankings, in float64: a difference of sums loses nothing that matters here.
-        own = (self._products / self.squares - np.outer(mean, mean)) / (self.squares - 1)
-        covariance = widening(self.squares) ** 2 * own
-        if self._public_squares:
-            covariance += widening(self._public_squares) ** 2 * self._public_covariance
-        values = self._public + mean
-        return Precision(
-            squares=self.squares,
-            values_pp=tuple((100 / self._images * np.sqrt(np.maximum(np.diag(covariance), 0.0))).tolist()),
-            payments_micro=tuple(payment_errors(values, covariance, self._train_micro).tolist()),
-            bound_micro=self._bound_micro(values, own),
-        )
-
-    def _bound_micro(self, values: Floats, own: Floats) -> float:
-        """Whatever the own squares may be off, and whatever the public ones may, at worst together."""
-        parts = [(self.squares, own)]
-        if self._public_squares:
-            parts.append((self._public_squares, self._public_covariance))
-        alpha = (1 - CONFIDENCE) / (len(values) * len(parts))
-        bound = 0.0
-        for squares, covariance in parts:
-            factor = looks_factor(squares, alpha)
-            largest = float(payment_errors(values, covariance, self._train_micro).max())
-            bound += inf if factor == inf else factor * largest
-        return bound
+        groups = max(1, len(self._open[0]) // self._clients)
+        difference = self._open[0] / one - self._open[1] / other
+        parts = np.array([part.sum(axis=0) for part in np.array_split(difference, groups)])
+        scale = one * other / (one + other) ** 2
+        return Spread(scale * parts.T @ parts, groups, scale * difference.T @ difference)
 
 
-def covariance_of_mean(squares: Floats) -> Floats:
-    """Of the mean of independent squares (squares, K), from their spread: (K, K)."""
-    covariance: Floats = np.cov(squares, rowvar=False) / len(squares)
-    return covariance
+def precision_of(marginals: Marginals, images: int, train_micro: int, look: int) -> Precision | None:
+    """What is known now, of n images and for this TrainPrice; None before the second ranking.
 
-
-def widening(squares: int) -> float:
-    """What a standard error from the spread of `squares` draws is multiplied by, since the spread is an estimate too.
-
-    Their mean lies about the true one as Student's t with one degree of freedom less than draws, whose standard
-    deviation this is: two of them hold 95 to 96 of 100 cases however few the squares are.
+    `look` says the how-manieth look at the payments this is, from 1 on.
     """
-    freedom = squares - 1
+    spread = marginals.spread()
+    if spread is None:
+        return None
+    blocks = marginals.blocks()
+    values = blocks.sum(axis=0)
+    mining = widening(spread.draws) ** 2 * spread.covariance
+    sampled = images_covariance(blocks, spread.apart)
+    payments = payment_errors(values, mining, train_micro)
+    return Precision(
+        rankings=marginals.rankings,
+        values_pp=_in_points(mining, images),
+        payments_micro=tuple(payments.tolist()),
+        images_pp=_in_points(sampled, images),
+        images_micro=tuple(payment_errors(values, sampled, train_micro).tolist()),
+        bound_micro=_bound_micro(values, spread, train_micro, look),
+    )
+
+
+def images_covariance(blocks: Floats, mining: Floats) -> Floats:
+    """Covariance of the values over test sets of this size with as many images of each label, (K, K), in images².
+
+    From how far the blocks' values (blocks, K) lie apart, less what mining's error, (K, K), adds to that. Blocks hold
+    equal parts of each label, so what labels differ by is not in it. Zero where there is but one block.
+    """
+    if len(blocks) < 2:
+        return np.zeros_like(mining)
+    apart: Floats = len(blocks) * np.atleast_2d(np.cov(blocks, rowvar=False)) - mining
+    np.fill_diagonal(apart, np.maximum(np.diag(apart), 0.0))
+    return apart
+
+
+def widening(draws: int) -> float:
+    """What a standard error from `draws` independent draws about a known mean is multiplied by.
+
+    The spread is an estimate, too: the value lies about the true one as Student's t with as many degrees of freedom,
+    whose standard deviation this is; of one or two draws none exists, and what three have is taken.
+    """
+    freedom = max(draws, 3)
     return sqrt(freedom / (freedom - 2))
-
-
-def square_means(walked: Orders, values: Counts, empty: int, per_square: int) -> Floats:
-    """Each client's mean marginal in each whole square, (squares, K).
-
-    `walked` are the rankings of those squares, (squares·per_square, K); `values` the visited coalitions' values, of
-    the same shape; `empty` is the value of ∅.
-    """
-    clients = walked.shape[1]
-    before = np.concatenate([np.full((len(values), 1), empty, np.int64), values[:, :-1]], axis=1)
-    marginals = np.empty(walked.shape, np.float64)
-    np.put_along_axis(marginals, walked, (values - before).astype(np.float64), axis=1)
-    means: Floats = marginals.reshape(-1, per_square, clients).mean(axis=1)
-    return means
 
 
 def payment_errors(values: Floats, covariance: Floats, train_micro: int) -> Floats:
@@ -144,35 +171,74 @@ def payment_errors(values: Floats, covariance: Floats, train_micro: int) -> Floa
         return np.full(len(values), inf)
     weights = np.maximum(values, 0.0)
     shares = weights / weights.sum()
-    margin = _KINK_ERRORS * np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    # In units of TrainPrice / Σ max(0, φ): a client's own value counts, less its share of the sum's.
-    gains = np.diag((values > -margin).astype(np.float64))
+    margin = _KINK_ERRORS * standard_errors(covariance)
+    own = (values > -margin).astype(np.float64)
     variances = [
-        _variances(gains - np.outer(shares, values > limit), covariance) for limit in (-margin, 0.0, margin)
+        _variances(own, shares, (values > limit).astype(np.float64), covariance)
+        for limit in (-margin, 0.0, margin)
     ]
     errors: Floats = train_micro / weights.sum() * np.sqrt(np.max(variances, axis=0))
     return errors
 
 
-def _variances(gradient: Floats, covariance: Floats) -> Floats:
-    """Of K linear functions of the values, (K,): the diagonal of G·Σ·Gᵀ."""
-    variances: Floats = np.maximum(((gradient @ covariance) * gradient).sum(axis=1), 0.0)
-    return variances
+def looks_factor(draws: int, look: int, clients: int) -> float:
+    """How many standard errors hold all of K payments at this look, so that all looks together fail in 5 of 100.
 
-
-def looks_factor(squares: int, alpha: float) -> float:
-    """How many standard errors of a mean of `squares` draws hold it at all times with probability 1 − alpha.
-
-    Lai's confidence sequence for a mean of unknown variance (T. L. Lai, "On confidence sequences", Annals of
-    Statistics 4, 1976; in this form H. Wang and A. Ramdas, "Anytime-valid t-tests and confidence sequences for
-    Gaussian means with unknown variance", 2023): the ratio of a Gaussian mixture over effect sizes to the null is a
-    non-negative martingale, so it exceeds 1/alpha with probability at most alpha, however often one looks. It is
-    exact for normal draws; a square averages at least K rankings. Infinite while the squares are too few.
+    Whatever the looks have to do with each other: look k gets 6/(π·k)² of the probability, and every client its part.
+    The quantile is Student's t; miners look at each number of the grid, of which there are about 170.
     """
-    prior = _PRECISION_OF_MIXTURE
-    exponent = log((squares + prior) / (prior * alpha * alpha)) / squares
-    room = (squares + prior) / prior
-    if exponent >= log(room):
-        return inf
-    ratio = exp(exponent)
-    return sqrt((squares - 1) * (ratio - 1) / (1 - ratio / room))
+    alpha = (1 - CONFIDENCE) * 6 / (pi * look) ** 2 / clients
+    return student_quantile(1 - alpha / 2, draws)
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """The quantile of Student's t above its median (G. W. Hill, "Algorithm 396: Student's t-quantiles", 1970)."""
+    normal = NormalDist().inv_cdf(probability)
+    if freedom <= 2:
+        tail = 2 * (1 - probability)
+        if freedom == 1:
+            return 1 / tan(pi * tail / 2)
+        return sqrt(2 / (tail * (2 - tail)) - 2)
+    a = 1 / (freedom - 0.5)
+    b = 48 / a**2
+    c = ((20_700 * a / b - 98) * a - 16) * a + 96.36
+    d = ((94.5 / (b + c) - 3) / b + 1) * sqrt(a * pi / 2) * freedom
+    y = (d * 2 * (1 - probability)) ** (2 / freedom)
+    if y > 0.05 + a:
+        square = normal**2
+        if freedom < 5:
+            c += 0.3 * (freedom - 4.5) * (normal + 0.6)
+        c += (((0.05 * d * normal - 5) * normal - 7) * normal - 2) * normal + b
+        y = (((((0.4 * square + 6.3) * square + 36) * square + 94.5) / c - square - 3) / b + 1) * normal
+        y = expm1(a * y**2)
+    else:
+        rest = ((freedom + 6) / (freedom * y) - 0.089 * d - 0.822) * (freedom + 2) * 3
+        y = ((1 / rest + 0.5 / (freedom + 4)) * y - 1) * (freedom + 1) / (freedom + 2) + 1 / y
+    return sqrt(freedom * y)
+
+
+def _bound_micro(values: Floats, spread: Spread, train_micro: int, look: int) -> float:
+    largest = float(payment_errors(values, spread.covariance, train_micro).max())
+    return looks_factor(spread.draws, look, len(values)) * largest
+
+
+def standard_errors(covariance: Floats) -> Floats:
+    """From a covariance of values, (K,), in its unit."""
+    errors: Floats = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    return errors
+
+
+def _in_points(covariance: Floats, images: int) -> tuple[float, ...]:
+    """Standard errors in percentage points from a covariance in images²."""
+    return tuple((100 / images * standard_errors(covariance)).tolist())
+
+
+def _variances(own: Floats, shares: Floats, counted: Floats, covariance: Floats) -> Floats:
+    """Of own_j·φ_j − shares_j·Σ counted·φ, (K,): a client's value less its share of the sum's.
+
+    That is a payment in units of TrainPrice / Σ max(0, φ).
+    """
+    with_sum = covariance @ counted
+    variances = own * np.diag(covariance) - 2 * own * shares * with_sum + shares**2 * (counted @ with_sum)
+    positive: Floats = np.maximum(variances, 0.0)
+    return positive

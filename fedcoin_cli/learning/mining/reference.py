@@ -11,6 +11,7 @@ wrong is for the consensus to say.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -74,6 +75,21 @@ class Reference:
             pass
         return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
 
+    def block_intervals(
+        self, positions: npt.NDArray[np.intp], members: npt.NDArray[np.uint8], factor: int = 1
+    ) -> npt.NDArray[np.int64]:
+        """lo, count and hi of non-empty coalitions (masks, K) on some images of any labels, (masks, 3)."""
+        part = self._part(
+            self.first.of(positions), self.first.lengths(positions), self.game.test.labels[positions]
+        )
+        shares, size = self.game.shares_of(members), self._aggregates.masks
+        totals = np.empty((len(members), 3), np.int64)
+        for start in range(0, len(members), size):
+            rows = shares[start : start + size]
+            logits = self._aggregates.logits(rows, self._aggregates.layers(rows), part.values)
+            totals[start : start + size] = self._part_totals(part, rows, logits, factor)
+        return totals
+
     def steps(
         self, masks: Sequence[int], factor: int, totals: npt.NDArray[np.int64]
     ) -> Iterator[tuple[int, int]]:
@@ -82,72 +98,76 @@ class Reference:
         Widths only grow on the way.
         """
         shares, every = self.game.shares(masks), len(self.first.chunks) * len(masks)
-        for index, (label, _) in enumerate(self.first.chunks):
+        for index in range(len(self.first.chunks)):
             parts = self._parts(index)
             for start in range(0, len(masks), self._aggregates.masks):
                 rows = slice(start, start + self._aggregates.masks)
                 layers, taken = self._aggregates.layers(shares[rows]), len(masks[rows])
                 for number, part in enumerate(parts, 1):
                     logits = self._aggregates.logits(shares[rows], layers, part.values)
-                    totals[rows] += self._part_totals(part, shares[rows], logits, (label, factor))
+                    totals[rows] += self._part_totals(part, shares[rows], logits, factor)
                     yield index * len(masks) + start + taken * number // len(parts), every
 
-    def magnitudes(self) -> Floats:
-        """How far rounding may move a logit of each client's own model, (K,)."""
-        alone = np.eye(self.game.clients)
-        largest = np.zeros(self.game.clients)
-        for index in range(len(self.first.chunks)):
-            block, lengths = self.first.block(index), self.first.lengths(index)
-            for client in range(self.game.clients):  # one at a time: all together take K times the memory
-                values, shares = block[client : client + 1], alone[client : client + 1]
-                bounds = self._through(self._clients, shares, values, np.abs(values), lengths)[1]
-                largest[client] = max(largest[client], bounds.max())
-        return largest
+    def magnitude(self, client: int) -> float:
+        """How far rounding may move a logit of one client's own model on one image, the longest of the first chunk."""
+        values, length = self._longest
+        own = values[client : client + 1]
+        bounds = self._through(self._clients.lone(client), np.ones((1, 1)), own, np.abs(own), length)[1]
+        return float(bounds.max())
+
+    @cached_property
+    def _longest(self) -> tuple[Floats, Floats]:
+        lengths = self.first.lengths(self.first.chunks[0][1])
+        place = [int(lengths.argmax())]
+        return self.first.block(0)[:, :, place], lengths[place]
 
     def _parts(self, index: int) -> list["_Part"]:
-        """A chunk of images in parts, each with what no coalition's bounds exceed."""
-        block, lengths = self.first.block(index), self.first.lengths(index)
-        alone, parts = np.ones((1, 1)), []
+        """A chunk of images in parts."""
+        block, (label, positions) = self.first.block(index), self.first.chunks[index]
+        lengths, parts = self.first.lengths(positions), []
         for start in range(0, block.shape[2], self._aggregates.images):
             columns = slice(start, start + self._aggregates.images)
-            values = np.ascontiguousarray(block[:, :, columns])
-            most = np.abs(values).max(axis=0, keepdims=True)
-            ceiling = _CEILING_SLACK * self._through(self._largest, alone, most, most, lengths[columns])[1][0]
-            parts.append(_Part(values, lengths[columns], ceiling))
+            labels = np.full(len(lengths[columns]), label)
+            parts.append(self._part(np.ascontiguousarray(block[:, :, columns]), lengths[columns], labels))
         return parts
 
+    def _part(self, values: Floats, lengths: Floats, labels: npt.NDArray[np.integer]) -> "_Part":
+        most = np.abs(values).max(axis=0, keepdims=True)
+        ceiling = self._through(self._largest, np.ones((1, 1)), most, most, lengths)[1][0]
+        return _Part(values, lengths, labels, _CEILING_SLACK * ceiling)
+
     def _part_totals(
-        self, part: "_Part", shares: Floats, logits: Floats, asked: tuple[int, int]
+        self, part: "_Part", shares: Floats, logits: Floats, factor: int
     ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over a part, (masks, 3); `asked` are its images' label and the factor.
+        """lo, count and hi of each coalition over a part, (masks, 3).
 
         Few logits lie so near each other that bounds matter: only those have theirs computed.
         """
-        label, factor = asked
-        right = np.repeat(_right(logits, logits, label)[None], 3, axis=0)
-        near = _near(logits, factor * part.ceiling, label)
+        right = np.repeat(_right(logits, logits, part.labels)[None], 3, axis=0)
+        near = _near(logits, factor * part.ceiling, part.labels)
         columns = np.flatnonzero(near.any(axis=0))
         rows = np.flatnonzero(near.any(axis=1))
         size = max(1, _BATCH_VALUES // max(1, len(columns) * self.game.spec.widest))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            right[:, some[:, None], columns] = self._bounded(part, shares[some], columns, asked)
+            right[:, some[:, None], columns] = self._bounded(part, shares[some], columns, factor)
         totals: npt.NDArray[np.int64] = right.sum(axis=2).T
         return totals
 
     def _bounded(
-        self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], asked: tuple[int, int]
+        self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], factor: int
     ) -> npt.NDArray[np.bool_]:
         """What is surely right, right, and perhaps right of some images of a part, (3, masks, images)."""
-        label, factor = asked
-        values = part.values[:, :, columns]
+        values, labels = part.values[:, :, columns], part.labels[columns]
         mixed, absolute = (
             (shares @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
             for each in (values, np.abs(values))
         )
         logits, bounds = self._through(self._clients, shares, mixed, absolute, part.lengths[columns])
         low, high = logits - factor * bounds, logits + factor * bounds
-        return np.stack([_right(low, high, label), _right(logits, logits, label), _right(high, low, label)])
+        return np.stack(
+            [_right(low, high, labels), _right(logits, logits, labels), _right(high, low, labels)]
+        )
 
     @np.errstate(over="ignore", invalid="ignore")  # what overflows has no bound, and is told apart
     def _through(
@@ -165,7 +185,8 @@ class Reference:
         for layer, ((kernels, biases), share) in zip(self.game.spec.above, weights, strict=True):
             # (K, inputs·units) → transposed kernels (masks, units, inputs)
             shape = (-1, layer.inputs, layer.units)
-            sizes, offsets = _mixed(shares, np.abs(kernels), shape), (shares @ np.abs(biases))[:, :, None]
+            sizes = _absolute(shares, kernels).reshape(shape).transpose(0, 2, 1)
+            offsets = (shares @ np.abs(biases))[:, :, None]
             within = np.abs(values) + bounds
             reach = sizes @ (bounds + share * within) + share * offsets
             some = (sizes.max(axis=2) > 0)[:, :, None] & (within.max(axis=1) > 0)[:, None, :]
@@ -202,7 +223,7 @@ class Reference:
                 continue
             (kernels, biases), share = next(weights)
             size = (-1, feature.inputs, feature.filters)
-            sizes, offsets = (shares @ np.abs(kernels)).reshape(size), shares @ np.abs(biases)
+            sizes, offsets = _absolute(shares, kernels).reshape(size), shares @ np.abs(biases)
             within = np.abs(values) + bounds
             reach = convolved(bounds + share * within, feature, sizes, share * offsets)
             whole = feature.inputs + within.sum(axis=(2, 3, 4), keepdims=True)
@@ -237,7 +258,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Images of one label: first pre-activations (K, units, images), lengths, and a ceiling of the logits' bounds.
+    """Some images: first pre-activations (K, units, images), lengths, labels, and a ceiling of the logits' bounds.
 
     Bounds grow with values, weights and norms, and an average of absolute values is at most the largest of them: the
     bounds (classes, images) of one aggregate that has the largest of everything are above those of all coalitions.
@@ -245,6 +266,7 @@ class _Part:
 
     values: Floats
     lengths: Floats
+    labels: npt.NDArray[np.integer]
     ceiling: Floats
 
 
@@ -260,28 +282,49 @@ class _Clients:
         upper = [(_most(kernels), _most(biases)) for kernels, biases in self.upper]
         return _Clients(upper, (_most(self.norms[0]), _most(self.norms[1])))
 
+    def lone(self, client: int) -> "_Clients":
+        """One of them."""
+        place = slice(client, client + 1)
+        upper = [(kernels[place], biases[place]) for kernels, biases in self.upper]
+        return _Clients(upper, (self.norms[0][place], self.norms[1][place]))
+
 
 def _most(values: Floats) -> Floats:
-    largest: Floats = np.abs(values).max(axis=0, keepdims=True)
+    """The largest absolute values of all clients, (1, …)."""
+    largest = np.abs(values[:1])
+    for own in values[1:]:  # one at a time: a copy of all weights takes longer than anything done with them
+        np.maximum(largest, np.abs(own), out=largest)
     return largest
 
 
+def _absolute(shares: Floats, kernels: Floats) -> Floats:
+    """The average of absolute weights."""
+    if kernels.size <= _BATCH_VALUES:
+        return shares @ np.abs(kernels)
+    total = np.zeros((len(shares), kernels.shape[1]))
+    for client in np.flatnonzero(shares.any(axis=0)):
+        total += shares[:, client, None] * np.abs(kernels[client])
+    return total
+
+
 @np.errstate(invalid="ignore")
-def _near(logits: Floats, ceiling: Floats, label: int) -> npt.NDArray[np.bool_]:
+def _near(logits: Floats, ceiling: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     """Where neither the true class is surely ahead of all others nor another surely ahead of it, (masks, images)."""
-    gaps = np.delete(logits[:, label : label + 1] - logits, label, axis=1)
-    reach = np.delete(ceiling[label] + ceiling, label, axis=0)
+    own, places = np.arange(logits.shape[1])[:, None] == labels, np.arange(len(labels))
+    gaps = logits[:, labels, places][:, None] - logits
+    reach = ceiling[labels, places] + ceiling
     # What is no number is near: both comparisons fail.
-    near: npt.NDArray[np.bool_] = ~((gaps > reach).all(axis=1) | (gaps < -reach).any(axis=1))
+    ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
+    near: npt.NDArray[np.bool_] = ~(ahead.all(axis=1) | behind.any(axis=1))
     return near
 
 
-def _right(true: Floats, others: Floats, label: int) -> npt.NDArray[np.bool_]:
-    """Where the logit of class `label` in `true` is above lower classes in `others`, and below no higher one."""
-    own = true[:, label]
-    lower = others[:, :label].max(axis=1, initial=-np.inf)
-    higher = others[:, label + 1 :].max(axis=1, initial=-np.inf)
-    right: npt.NDArray[np.bool_] = (own > lower) & (own >= higher)
+def _right(true: Floats, others: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Where the logit of its class in `true` is above lower classes in `others`, and below no higher one."""
+    classes, places = np.arange(true.shape[1])[:, None], np.arange(len(labels))
+    own = true[:, labels, places][:, None]
+    ahead = np.where(classes < labels, own > others, (own >= others) | (classes == labels))
+    right: npt.NDArray[np.bool_] = np.all(ahead, axis=1)
     return right
 
 
@@ -305,13 +348,21 @@ def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floa
 
 def _upper_weights(game: Game) -> list[Stack]:
     """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, clients stacked."""
-    tensors = zip(*game.updates, strict=True)
+    skipped = len(game.spec.first.weight_shapes)
+    tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
     pairs = []
     layers: tuple[Conv | Dense, ...] = (*game.spec.convolutions, *game.spec.layers)
-    for layer in layers:
-        kernels = np.array(next(tensors), np.float64)
+    for layer in layers[1:]:
+        kernels = _stacked(next(tensors))
         biases = np.zeros((game.clients, kernels.shape[-1]))
         if layer.use_bias:
-            biases = np.array(next(tensors), np.float64)
+            biases = _stacked(next(tensors))
         pairs.append((kernels.reshape(game.clients, -1), biases))
-    return pairs[1:]
+    return pairs
+
+
+def _stacked(tensors: Sequence[npt.NDArray[np.float32]]) -> Floats:
+    stack = np.empty((len(tensors), *tensors[0].shape))
+    for place, tensor in enumerate(tensors):
+        stack[place] = tensor
+    return stack

@@ -1,46 +1,43 @@
 """Tables: every count behind an estimate, as the bytes that travel and are hashed.
 
-A sampled table holds one record a coalition that its t rankings visit, masks ascending: ⌈K/8⌉ bytes of mask and 4
-bytes of count, big-endian. An exact table is the counts of the masks 1..2^K−1 alone. ∅ is in neither. Whether a
-count is right is the reference's business; what follows from a table is derived here.
+A sampled table is one byte a count: u(∅) of each block, u(full) of each block, then block by block and ranking by
+ranking the K−1 proper coalitions on the way. Which coalition a byte counts follows from the task's seed, the miner's
+key and its place: masks are not stored. An exact table is the counts of the masks 1..2^K−1 on all images, four bytes
+each, big-endian. A count has a number in either, its *entry*; a fraud names one. Whether a count is right is the
+reference's business; what follows from a table is derived here.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.learning.mining.exact import exact_numerators
-from fedcoin_cli.learning.mining.proxy import ProxyCounts
-from fedcoin_cli.learning.mining.walks import (
-    Counts,
-    Keys,
-    bytes_to_keys,
-    keys_to_bytes,
-    keys_to_masks,
-    marginal_sums,
-    mask_bytes,
-    masks_to_keys,
-    orders,
-    prefix_keys,
-)
+from fedcoin_cli.learning.mining.walks import Counts, marginal_sums, orders, prefix_masks
 from ledger_store.errors import Malformed
+from ledger_store.transaction import mask_hex
 
 COUNT_BYTES: Final = 4
+"""A count on all images, in an exact table."""
 
-_RANKINGS_AT_ONCE: Final = 256
+_WALKED_AT_ONCE: Final = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
 class TableTerms:
-    """What a table is read against: K, n, u(∅), and the proxy's counts where the task has a proxy."""
+    """What a table is read against: K, the images of each block, (blocks,), u(∅), and whether that is a baseline's."""
 
     clients: int
-    images: int
+    sizes: Counts
     empty: int
-    proxy: ProxyCounts | None = None
+    baseline: bool = False
+
+    @property
+    def images(self) -> int:
+        """n."""
+        return int(self.sizes.sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,66 +51,34 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
-    """What a table says: N_j over t rankings and, for an exact one, E_j = Λ·φ_j(u)."""
+class Place:
+    """What an entry counts: the coalition `mask` on the images of `block`, on all images where that is None."""
 
-    sums: tuple[int, ...]
-    values: tuple[int, ...] | None
+    block: int | None
+    mask: int
+
+    def words(self, clients: int) -> str:
+        """For people: the coalition, and in which block."""
+        coalition = f"coalition {mask_hex(self.mask, clients)}"
+        return coalition if self.block is None else f"{coalition} in block {self.block}"
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Decoded counts; `keys` ascend (None: the masks 1, 2, …, 2^K−1 of an exact table)."""
+    """The counts of a sampled estimate: u(∅) and u(full) of each block, (blocks,), and (blocks, rankings, K − 1)."""
 
-    clients: int
-    counts: Counts
-    keys: Keys | None
+    empty: npt.NDArray[np.uint8]
+    full: npt.NDArray[np.uint8]
+    walked: npt.NDArray[np.uint8]
 
-    def masks(self) -> list[int]:
-        """All masks, ascending."""
-        if self.keys is None:
-            return list(range(1, len(self.counts) + 1))
-        return keys_to_masks(self.keys, self.clients)
+    def encode(self) -> bytes:
+        """Its bytes."""
+        return self.empty.tobytes() + self.full.tobytes() + np.ascontiguousarray(self.walked).tobytes()
 
-    def positions(self, wanted: Keys) -> npt.NDArray[np.intp]:
-        """Where these coalitions stand in the table.
-
-        Raises:
-            Malformed: one of them is missing.
-        """
-        if self.keys is None:
-            return wanted.astype(np.intp) - 1
-        found = np.searchsorted(self.keys, wanted)
-        if len(self.keys) == 0 or not np.array_equal(
-            self.keys[np.minimum(found, len(self.keys) - 1)], wanted
-        ):
-            raise Malformed("the table lacks a coalition that its rankings visit")
-        return found
-
-
-def encode_sampled(counts: Mapping[int, int], clients: int) -> bytes:
-    """The table of these masks, in ascending order whatever the order of the mapping."""
-    masks = sorted(counts)
-    records = np.empty((len(masks), mask_bytes(clients) + COUNT_BYTES), np.uint8)
-    records[:, :-COUNT_BYTES] = keys_to_bytes(masks_to_keys(masks, clients), clients)
-    values = np.array([counts[mask] for mask in masks], ">u4")
-    records[:, -COUNT_BYTES:] = values.view(np.uint8).reshape(-1, COUNT_BYTES)
-    return records.tobytes()
-
-
-def encode_visited(keys: list[Keys], counts: npt.NDArray[np.int32], clients: int) -> bytes:
-    """The table of coalitions as rankings visit them, the same ones again and again; `keys` is emptied on the way."""
-    every = np.concatenate([masks_to_keys([], clients), *keys])
-    keys.clear()
-    order = np.argsort(every, kind="stable")
-    every = every[order]
-    first = np.ones(len(every), bool)
-    first[1:] = every[1:] != every[:-1]
-    every, order = every[first], order[first]
-    records = np.empty((len(every), mask_bytes(clients) + COUNT_BYTES), np.uint8)
-    records[:, :-COUNT_BYTES] = keys_to_bytes(every, clients)
-    records[:, -COUNT_BYTES:] = counts[order].astype(">u4").view(np.uint8).reshape(-1, COUNT_BYTES)
-    return records.tobytes()
+    @property
+    def ends(self) -> tuple[Counts, Counts]:
+        """u(∅) and u(full) of each block."""
+        return self.empty.astype(np.int64), self.full.astype(np.int64)
 
 
 def encode_exact(counts: Counts) -> bytes:
@@ -121,65 +86,99 @@ def encode_exact(counts: Counts) -> bytes:
     return counts.astype(">u4").tobytes()
 
 
-def decode(data: bytes, terms: TableTerms, *, exact: bool) -> Table:
-    """Read a table strictly.
+def table_bytes(clients: int, blocks: int, rankings: int, *, exact: bool) -> int:
+    """What a table of this kind weighs, to the byte."""
+    if exact:
+        return COUNT_BYTES * ((1 << clients) - 1)
+    return blocks * (2 + rankings * (clients - 1))
+
+
+def decode(data: bytes, claim: Claim, terms: TableTerms) -> Table:
+    """Read a sampled table strictly.
 
     Raises:
-        Malformed: a wrong length, masks out of order, repeated, empty or of absent clients, a count above n.
+        Malformed: a wrong length, a count above the block's images, or u(∅) above 0 where it is 0 by declaration.
     """
-    table = _decode_exact(data, terms) if exact else _decode_sampled(data, terms)
-    if table.counts.max(initial=0) > terms.images:
-        raise Malformed("the table claims more correct images than the test set has")
+    clients, blocks = terms.clients, len(terms.sizes)
+    if len(data) != table_bytes(clients, blocks, claim.rankings, exact=False):
+        raise Malformed("a table has one count for each coalition that its rankings visit in each block")
+    counts = np.frombuffer(data, np.uint8)
+    walked = counts[2 * blocks :].reshape(blocks, claim.rankings, clients - 1)
+    table = Table(counts[:blocks], counts[blocks : 2 * blocks], walked)
+    highest = np.maximum(np.maximum(table.empty, table.full), walked.max(axis=(1, 2), initial=0))
+    if (highest > terms.sizes).any():
+        raise Malformed("the table claims more correct images than a block has")
+    if table.empty.any() and not terms.baseline:
+        raise Malformed("the table counts images for nobody, and the task has no baseline")
     return table
 
 
-def derive(data: bytes, claim: Claim, terms: TableTerms) -> Derived:
-    """The sums that follow from a table; a sampled table must hold exactly what its rankings visit.
+def decode_exact(data: bytes, terms: TableTerms) -> Counts:
+    """Read an exact table strictly: the counts of the masks 1, 2, …, 2^K − 1.
 
     Raises:
-        Malformed: not a table, or one that lacks a visited coalition or holds another.
+        Malformed: a wrong length, or a count above n.
     """
-    table = decode(data, terms, exact=claim.exact)
-    visited = np.zeros(len(table.counts), bool)
-    sums = [0] * terms.clients
-    for first in range(0, claim.rankings, _RANKINGS_AT_ONCE):
-        count = min(_RANKINGS_AT_ONCE, claim.rankings - first)
-        walked = orders(claim.seed, claim.key, first, count, terms.clients)
-        positions = table.positions(prefix_keys(walked))
-        visited[positions] = True
-        part = difference_sums(table.counts[positions], walked, terms)
-        sums = [total + more for total, more in zip(sums, part, strict=True)]
-    if not claim.exact and not visited.all():
-        raise Malformed("the table holds a coalition that its rankings do not visit")
-    values = exact_numerators(table.counts, terms.empty, terms.clients) if claim.exact else None
-    return Derived(tuple(sums), None if values is None else tuple(values))
-
-
-def difference_sums(counts: Counts, walked: npt.NDArray[np.intp], terms: TableTerms) -> list[int]:
-    """Σ of the marginals of u − p over these rankings, (K,), from u's counts (rankings, K) on the visited masks."""
-    if terms.proxy is None:
-        return marginal_sums(walked, counts, terms.empty)
-    # p(∅) = u(∅), so the difference starts at 0.
-    return marginal_sums(walked, counts - terms.proxy.walk(walked), 0)
-
-
-def _decode_exact(data: bytes, terms: TableTerms) -> Table:
-    if len(data) != COUNT_BYTES * ((1 << terms.clients) - 1):
+    if len(data) != table_bytes(terms.clients, len(terms.sizes), 0, exact=True):
         raise Malformed("an exact table has one count for each of the 2^K − 1 coalitions")
-    return Table(terms.clients, np.frombuffer(data, ">u4").astype(np.int64), None)
+    counts = np.frombuffer(data, ">u4").astype(np.int64)
+    if counts.max(initial=0) > terms.images:
+        raise Malformed("the table claims more correct images than the test set has")
+    return counts
 
 
-def _decode_sampled(data: bytes, terms: TableTerms) -> Table:
-    width = mask_bytes(terms.clients) + COUNT_BYTES
-    if len(data) % width:
-        raise Malformed("a table is a whole number of records")
-    records = np.frombuffer(data, np.uint8).reshape(-1, width)
-    keys = bytes_to_keys(records[:, :-COUNT_BYTES])
-    if np.any(keys[1:] <= keys[:-1]):
-        raise Malformed("the table's masks do not ascend")
-    # Ascending: the first record tells whether ∅ is there, the last whether a client beyond the K-th is.
-    ends = keys_to_masks(keys[[0, -1]], terms.clients) if len(keys) else [1]
-    if min(ends) < 1 or max(ends) >> terms.clients:
-        raise Malformed("the table names the empty coalition or a client that the task does not have")
-    counts = np.ascontiguousarray(records[:, -COUNT_BYTES:]).view(">u4")[:, 0].astype(np.int64)
-    return Table(terms.clients, counts, keys)
+def derive(data: bytes, claim: Claim, terms: TableTerms) -> tuple[int, ...]:
+    """What a table says of each client: E_j = Λ·φ_j(u) of an exact one, else N_j over all blocks and t rankings.
+
+    Raises:
+        Malformed: not the table of this claim.
+    """
+    if claim.exact:
+        return tuple(exact_numerators(decode_exact(data, terms), terms.empty, terms.clients))
+    table = decode(data, claim, terms)
+    return sums_of(table, claim)
+
+
+def sums_of(table: Table, claim: Claim) -> tuple[int, ...]:
+    """N_j of each client over the table's blocks and rankings."""
+    blocks, rankings, steps = table.walked.shape
+    empty, full = table.ends
+    at_once = max(1, _WALKED_AT_ONCE // (rankings * (steps + 1)))
+    sums = [0] * (steps + 1)
+    for first in range(0, blocks, at_once):
+        part = slice(first, min(first + at_once, blocks))
+        walked = orders(claim.seed, claim.key, range(part.start, part.stop), range(rankings), steps + 1)
+        more = marginal_sums(walked, table.walked[part], (empty[part], full[part]))
+        sums = [total + one for total, one in zip(sums, more, strict=True)]
+    return tuple(sums)
+
+
+def place_of(entry: int, claim: Claim, terms: TableTerms) -> Place:
+    """What the count number `entry` of a table of this claim counts.
+
+    Raises:
+        Malformed: the table has no such entry.
+    """
+    clients, blocks = terms.clients, len(terms.sizes)
+    if not 0 <= entry < entries_of(claim, terms):
+        raise Malformed(f"the table has no entry {entry}")
+    if claim.exact:
+        return Place(None, entry + 1)
+    if entry < 2 * blocks:
+        return Place(entry % blocks, 0 if entry < blocks else (1 << clients) - 1)
+    block, within = divmod(entry - 2 * blocks, claim.rankings * (clients - 1))
+    index, step = divmod(within, clients - 1)
+    return Place(block, prefix_masks(ranking(claim.seed, claim.key, block, index, clients))[step])
+
+
+def entries_of(claim: Claim, terms: TableTerms) -> int:
+    """How many counts a table of this claim holds."""
+    size = table_bytes(terms.clients, len(terms.sizes), claim.rankings, exact=claim.exact)
+    return size // COUNT_BYTES if claim.exact else size
+
+
+def entry_count(data: bytes, claim: Claim, entry: int) -> int:
+    """The count number `entry` of a table that has it."""
+    if claim.exact:
+        return int.from_bytes(data[COUNT_BYTES * entry : COUNT_BYTES * (entry + 1)], "big")
+    return data[entry]

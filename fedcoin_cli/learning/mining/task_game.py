@@ -6,11 +6,9 @@ Where the files lie is the caller's business; what is mined or checked with the 
 from collections.abc import Callable
 from pathlib import Path
 
-from fedcoin_cli.learning.mining.admission import Refusal, refused_update
+from fedcoin_cli.learning.mining.admission import Refusal
 from fedcoin_cli.learning.mining.game import Game, RoundFiles
 from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Utility
-from fedcoin_cli.learning.weights import read_update
 from ledger_store.transaction import Task
 
 Locate = Callable[[str], Path]
@@ -23,31 +21,19 @@ def load_game(task: Task, locate: Locate) -> Game:
         model=locate(task.model),
         test=locate(task.test),
         updates=tuple(locate(update.digest) for update in task.updates),
-        proxy=None if task.proxy is None else locate(task.proxy),
+        baseline=None if task.baseline is None else locate(task.baseline),
     )
     weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
     return Game.load(files, weights, task.empty)
 
 
-def refusal(
-    task: Task, reference: Reference, locate: Locate, engine: Callable[[], Utility] | None = None
-) -> str | None:
-    """Why this miner may not vote for the task, or None; raises `RoundFilesInvalid` for a baseline that does not fit.
-
-    `engine` is what would count the game here, made if nothing else is wrong.
-    """
-    reason = refused_terms(task, reference, locate)
-    return told(refused_update(reference, task.id, engine)) if reason is None else reason
-
-
-def refused_terms(task: Task, reference: Reference, locate: Locate) -> str | None:
-    """Why the files are not what the task says, but for its updates; raises like `refusal`."""
+def refused_terms(task: Task, reference: Reference) -> str | None:
+    """Why the files are not what the task says, but for its updates."""
     game = reference.game
     if game.images != task.images:
         return f"the test set has {game.images} images, the task says {task.images}"
-    if task.baseline is not None:
-        update = read_update(locate(task.baseline), game.spec, owner="the baseline")
-        lo, hi = Reference(game.of_update(update)).interval(1)
+    if game.baseline is not None:
+        lo, hi = Reference(game.of_update(game.baseline)).interval(1)
         if not lo <= task.empty <= hi:
             return f"the baseline labels {lo} to {hi} images correctly, the task says {task.empty}"
     return None

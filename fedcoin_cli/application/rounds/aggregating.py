@@ -1,0 +1,59 @@
+"""The model that clients of a round make together: the average that miners judge, as a file to go on from.
+
+Only Keras' own format needs Keras.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round
+from fedcoin_cli.learning.mining.forward import own_logits
+from fedcoin_cli.learning.mining.game import Game, RoundFiles
+from fedcoin_cli.learning.weights import Weights, average, write_update
+from ledger_store.errors import NotFound, RoundFilesInvalid
+
+AGGREGATE_NAME = "aggregate.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """The average of some clients' weights, and on how many of the round's test images it is right."""
+
+    weights: Weights
+    members: tuple[int, ...]
+    right: int
+    images: int
+
+
+def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
+    """The average of clients `members` (numbers from 1; none: all), weighted as the round says; raises `NotFound`."""
+    numbers = tuple(sorted(set(members))) or tuple(range(1, len(made.updates) + 1))
+    if not 1 <= numbers[0] <= numbers[-1] <= len(made.updates):
+        hint = f"its clients are numbered 1 to {len(made.updates)}"
+        raise NotFound("no such client in this round", where=str(made.folder), hint=hint)
+    updates = [made.updates[number - 1] for number in numbers]
+    files = tuple(made.paths[update.digest] for update in updates)
+    game = Game.load(RoundFiles(made.folder / MODEL_NAME, made.folder / TEST_NAME, files))
+    shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
+    weights = average(game.updates, shares)
+    right = int((own_logits(game.of_update(weights), 0).argmax(axis=1) == game.test.labels).sum())
+    return Aggregate(weights, numbers, right, game.images)
+
+
+def write_aggregate(made: Round, found: Aggregate, target: Path) -> None:
+    """Write the weights as an update is written, or a whole model where `target` is called .keras."""
+    if target.suffix == ".safetensors":
+        write_update(target, found.weights)
+        return
+    if target.suffix != ".keras":
+        hint = (
+            "call it .safetensors, which train --start reads, or .keras, which keras.models.load_model does"
+        )
+        raise RoundFilesInvalid("no such kind of model file", where=str(target), hint=hint)
+    from fedcoin_cli.learning.build import build
+    from fedcoin_cli.learning.model import parse_model
+
+    model = build(parse_model((made.folder / MODEL_NAME).read_bytes()))
+    model.set_weights(list(found.weights))
+    model.save(target)
