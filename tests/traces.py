@@ -188,19 +188,20 @@ def a_ground_parent_gives_nobody_the_next_views() -> None:
 
 
 def commits_outlive_their_miner_and_all_memory() -> None:
-    """R = 4: miner 3 commits and dies, miner 2 is late, the others freeze with 3's commit; then all fall at once.
+    """R = 4: miner 2 commits and dies, miner 3 is late, the others freeze with 2's commit; then all fall at once.
 
-    Everybody insists on 3's commit, so somebody must still have it: or no close is ever accepted.
+    Everybody insists on 2's commit, so somebody must still have it: or no close is ever accepted. Miner 2 leads the
+    view in which it dies, so that no proposal has kept its commit.
     """
     world = World(3, 4, Faults())
     world.heal()
     task = world.clients.task(0, 1)
     world.clients.submit(task)
     world.run_until(60_000, lambda: len(_machines(world)) == 4)
-    world.nodes[2].life += 1  # what its child computes is lost
+    world.nodes[3].life += 1  # what its child computes is lost
     world.run_until(120_000, lambda: all(len(machine._commits) == 3 for machine in _machines(world)))
-    world.nodes[3].dead = True
-    world.nodes[3].die()
+    world.nodes[2].dead = True
+    world.nodes[2].die()
     everybody = world.genesis.roster
     world._blocked |= {(one, other) for one in everybody for other in everybody}
     world.run_until(300_000, lambda: all("commits" in machine._frozen for machine in _machines(world)))
