@@ -39,10 +39,10 @@ from benchmarks.games import (
 )
 from benchmarks.machine import machine
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.mining.choice import engine_for
-from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS
-from fedcoin_cli.learning.mining.sampling import Mined, Plan, Session, Stakes
-from fedcoin_cli.learning.mining.walks import Counts
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
+from fedcoin_cli.learning.coalitions.walks import Counts
+from fedcoin_cli.learning.engines.choice import engine_for
+from fedcoin_cli.learning.shapley.sampling import Mined, Plan, Session, Stakes
 
 TRAIN_MICRO: Final = 700_000_000
 OURS, PAPER, BEFORE = "ours", "the paper's sampling", "the build before"

@@ -29,13 +29,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from chains import COIN, ChainMaker, key
 
-from fedcoin_cli.contract.audit import CHECKS
+from fedcoin_cli.contract.outcome_check import CHECKS
 from fedcoin_cli.contract.settlement import settle
-from ledger_store.audit import audit
+from ledger_store.audit.audit import audit
+from ledger_store.base.canonical import encode
 from ledger_store.block import vote_terms
-from ledger_store.canonical import encode
 from ledger_store.chain import replay
-from ledger_store.keys import signed_bytes
+from ledger_store.identity.keys import signed_bytes
 from ledger_store.transaction import Close, Result, Task, Transaction, commit_terms
 
 MINERS, CLIENTS, ACCOUNTS = (5, 20), 10, 50
@@ -190,8 +190,8 @@ def _spent_s() -> float:
 def memory(path: Path, blocks: int) -> float:
     """MiB that auditing the first `blocks` blocks adds at its peak, in a process of its own."""
     code = (
-        "import re, sys; from pathlib import Path; from fedcoin_cli.contract.audit import CHECKS;"
-        "from ledger_store.audit import Span, audit;"
+        "import re, sys; from pathlib import Path; from fedcoin_cli.contract.outcome_check import CHECKS;"
+        "from ledger_store.audit.audit import Span, audit;"
         "peak = lambda: int(re.search(r'VmHWM:\\s*(\\d+)', Path('/proc/self/status').read_text())[1]);"
         "before = peak(); report = audit(Path(sys.argv[1]), 3, CHECKS, Span(1, int(sys.argv[2])));"
         "assert report.ok; print((peak() - before) / 1024)"

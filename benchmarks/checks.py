@@ -20,13 +20,13 @@ from benchmarks.machine import finish, machine
 from benchmarks.spent import Spent
 from fedcoin_cli.consensus.posap import CHECK_LEAST_MS
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.mining.checking import Checker, Engines
-from fedcoin_cli.learning.mining.choice import engine_for, walker_for
-from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Plan, Session
-from fedcoin_cli.learning.mining.table import Claim, TableTerms
+from fedcoin_cli.learning.engines.choice import engine_for, walker_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.table import Claim, TableTerms
 
 BUDGET_S: Final = CHECK_LEAST_MS / 1000 / 4
 RANKINGS: Final = grid_up_to(100)

@@ -20,15 +20,15 @@ import numpy as np
 
 from benchmarks.games import Case, real_game
 from benchmarks.machine import finish, machine
-from fedcoin_cli.learning.mining.choice import describe, engine_for, enumeration_for
-from fedcoin_cli.learning.mining.enumeration import Enumerating
-from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
-from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Enumeration
-from fedcoin_cli.learning.mining.walks import Counts
-from fedcoin_cli.learning.weights import TestSet
+from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.walks import Counts
+from fedcoin_cli.learning.engines.choice import describe, engine_for, enumeration_for
+from fedcoin_cli.learning.engines.enumeration import Enumerating
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.utility import Enumeration
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.reference import Reference
 
 TURNS: Final = 7
 SAMPLED: Final = 64

@@ -15,18 +15,18 @@ import numpy.typing as npt
 from platformdirs import user_cache_path
 
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.datasets import Dataset, load
-from fedcoin_cli.learning.mining.choice import engine_for, enumeration_for, walker_for
-from fedcoin_cli.learning.mining.exact import MAX_EXACT_CLIENTS, common_denominator, exact_numerators
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import Partition, partition
-from fedcoin_cli.learning.mining.precision import Marginals
-from fedcoin_cli.learning.mining.sampling import Walker
-from fedcoin_cli.learning.mining.table import TableTerms
-from fedcoin_cli.learning.mining.walks import Counts, marginals_of, orders
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.training import train_round
-from fedcoin_cli.learning.weights import TestSet
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.coalitions.walks import Counts, marginals_of, orders
+from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.utility import Walker
+from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.shapley.precision import Marginals
+from fedcoin_cli.learning.shapley.table import TableTerms
+from fedcoin_cli.learning.simulation.datasets import Dataset, load
+from fedcoin_cli.learning.simulation.training import train_round
 
 CACHE = user_cache_path("fedcoin") / "benchmarks"
 

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.machine import finish, machine
-from fedcoin_cli.learning.backend import devices, keras
-from fedcoin_cli.learning.features import Conv, Feature, Pool
-from fedcoin_cli.learning.mining.engine import UtilityEngine
-from fedcoin_cli.learning.mining.forward import FirstLayer, convolved, pooled
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet, Weights
+from fedcoin_cli.learning.engines.engine import UtilityEngine
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.backend import devices, keras
+from fedcoin_cli.learning.model.features import Conv, Feature, Pool
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet, Weights
+from fedcoin_cli.learning.reference.forward import FirstLayer, convolved, pooled
+from fedcoin_cli.learning.reference.reference import Reference
 
 VALUES, UNITS, CLASSES = 784, 128, 10
 NOISE = 8.0

@@ -21,7 +21,7 @@ from benchmarks.machine import finish, machine
 from benchmarks.network import Miner, end_tidily, network
 from benchmarks.payers import Payers, final_at
 from benchmarks.vitals import cpu_s
-from fedcoin_cli.network.message import VOTE_KINDS
+from fedcoin_cli.protocol.message import VOTE_KINDS
 
 ALONE, FULL = (1, 1), (32, 8)
 ROSTERS = (1, 2, 3, 4, 7, 10, 20, 35, 50)

@@ -35,7 +35,7 @@ from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import SERVER
-from ledger_store.jsonl import ChainReader
+from ledger_store.file.chain_file import ChainReader
 
 MINERS, CLIENTS, PUBLISHERS, PAYERS = 4, 3, 3, 8
 LOOK_EVERY_S = 5.0

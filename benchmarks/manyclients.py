@@ -29,12 +29,12 @@ from benchmarks.games import SEED, Case, Truth, blocks_of_task, real_game, true_
 from benchmarks.machine import finish, machine
 from benchmarks.spent import Spent
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.mining.checking import Checker, Engines
-from fedcoin_cli.learning.mining.choice import engine_for, walker_for
-from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Plan, Session, Stakes
-from fedcoin_cli.learning.mining.table import TableTerms
+from fedcoin_cli.learning.engines.choice import engine_for, walker_for
+from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.sampling import Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.table import TableTerms
 
 EPOCHS: Final = {300: 1, 1_000: 1}
 TEST: Final = {1_000: 2_000}

@@ -23,14 +23,14 @@ import numpy as np
 
 from benchmarks.games import SEED, Case, blocks_of_task, real_game
 from benchmarks.machine import finish, machine
-from fedcoin_cli.learning.backend import keras, use_threads
-from fedcoin_cli.learning.build import build
-from fedcoin_cli.learning.datasets import as_float
-from fedcoin_cli.learning.mining.choice import Kind, engine_for, walker_for
-from fedcoin_cli.learning.mining.compiled import library
-from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.walks import orders, prefix_masks
+from fedcoin_cli.learning.coalitions.walks import orders, prefix_masks
+from fedcoin_cli.learning.engines.choice import Kind, engine_for, walker_for
+from fedcoin_cli.learning.engines.compiled import library
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.backend import keras, use_threads
+from fedcoin_cli.learning.model.build import build
+from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.simulation.datasets import as_float
 
 SQUARE = 1536
 KINDS: tuple[Kind, ...] = ("kernel", "keras")

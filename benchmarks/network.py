@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fedcoin_cli.application.miner.crew import posts
-from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.crew.crew import posts
+from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.runtime.process import ProcessRuntime
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.network import Miner, wait_until
-from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER
-from fedcoin_cli.network.message import TransactionNote
+from fedcoin_cli.protocol.message import TransactionNote
+from ledger_store.file.chain_file import ChainReader
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import ChainReader
-from ledger_store.keys import KeyPair
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Transfer, sign
 
 COIN = 10**6

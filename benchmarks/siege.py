@@ -35,9 +35,9 @@ from benchmarks.vitals import Vitals, vitals
 from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import SERVER, Workspace
-from ledger_store.errors import FedCoinError
-from ledger_store.jsonl import ChainReader
-from ledger_store.keys import KeyPair
+from ledger_store.base.errors import FedCoinError
+from ledger_store.file.chain_file import ChainReader
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Transfer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))

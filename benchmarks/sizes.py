@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from chains import ChainMaker
 
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.mining.partition import partition
-from fedcoin_cli.learning.mining.table import Table, encode_exact, table_bytes
-from fedcoin_cli.learning.weights import TestSet, write_test, write_update
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
+from fedcoin_cli.learning.shapley.table import Table, encode_exact, table_bytes
 from ledger_store.transaction import Task
 
 MINERS, IMAGES, SIDE, UNITS, CLASSES, BLOCK_IMAGES = 5, 10_000, 28, 128, 10, 16

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import finish, machine
-from ledger_store.jsonl import ChainFile, ChainReader
-from ledger_store.snapshot import SNAPSHOT_NAME, Seal
+from ledger_store.file.chain_file import ChainFile, ChainReader
+from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal
 
 COMMANDS = ("--help", "balance", "log", "show 3", "audit", "status", "doctor")
 SIZES, QUICK_SIZES, TURNS = (1_000, 10_000), (300, 1_000), 5

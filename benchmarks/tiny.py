@@ -8,8 +8,8 @@ import numpy as np
 
 from fedcoin_cli.application.rounds.files import SCHEMA
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
-from fedcoin_cli.learning.weights import TestSet, write_test, write_update
-from ledger_store.canonical import digest
+from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
+from ledger_store.base.canonical import digest
 
 SIDE, UNITS, CLASSES, IMAGES = 4, 6, 3, 60
 SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ledger_store import merkle
-from ledger_store.canonical import encode, parse, require_same, tagged_hash, write
-from ledger_store.errors import BadSignature, Malformed
-from ledger_store.fields import Fields
+from ledger_store.base import merkle
+from ledger_store.base.canonical import encode, parse, require_same, tagged_hash, write
+from ledger_store.base.errors import BadSignature, Malformed
+from ledger_store.base.fields import Fields
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, TIME_MAX_MS, Genesis
-from ledger_store.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
+from ledger_store.identity.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
 from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
 
 VIEW_MAX = 10_000

@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.canonical import INTEGER_LIMIT, decode, encode, tagged_hash
-from ledger_store.errors import Malformed
-from ledger_store.fields import Fields
-from ledger_store.keys import ADDRESS_LENGTH
+from ledger_store.base.amount import SUPPLY_MAX_MICRO
+from ledger_store.base.canonical import INTEGER_LIMIT, decode, encode, tagged_hash
+from ledger_store.base.errors import Malformed
+from ledger_store.base.fields import Fields
+from ledger_store.identity.keys import ADDRESS_LENGTH
 
 FORMAT = 1
 ROSTER_MAX = 64

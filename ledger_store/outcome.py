@@ -7,11 +7,11 @@ escrow the fold's.
 from dataclasses import dataclass
 from typing import Any
 
-from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.errors import Malformed
-from ledger_store.fields import Fields
+from ledger_store.base.amount import SUPPLY_MAX_MICRO
+from ledger_store.base.errors import Malformed
+from ledger_store.base.fields import Fields
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
-from ledger_store.keys import ADDRESS_LENGTH
+from ledger_store.identity.keys import ADDRESS_LENGTH
 
 
 @dataclass(frozen=True, slots=True)

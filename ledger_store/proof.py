@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash
-from ledger_store.fields import Fields
+from ledger_store.base.canonical import DIGEST_LENGTH, encode, tagged_hash
+from ledger_store.base.fields import Fields
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
-from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
+from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
 from ledger_store.outcome import Outcome, read_outcome
 
 SALT_LENGTH = 32

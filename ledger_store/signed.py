@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
-from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.canonical import DIGEST_LENGTH, encode, tagged_hash, write
-from ledger_store.fields import Fields
+from ledger_store.base.amount import SUPPLY_MAX_MICRO
+from ledger_store.base.canonical import DIGEST_LENGTH, encode, tagged_hash, write
+from ledger_store.base.fields import Fields
 from ledger_store.genesis import BLOCK_IMAGES_MAX, CLIENTS_MAX
-from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
+from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
 
 NONCE_LENGTH = 32
 AGGREGATIONS = ("mean", "fedavg")

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ledger_store.base.canonical import write
+from ledger_store.base.errors import BadSignature, InvalidTransaction, found_as, refuse
 from ledger_store.block import Block
-from ledger_store.canonical import write
-from ledger_store.errors import BadSignature, InvalidTransaction, found_as, refuse
 from ledger_store.genesis import Genesis
-from ledger_store.keys import Verify, framed, verify_bytes
+from ledger_store.identity.keys import Verify, framed, verify_bytes
 from ledger_store.layered import editable
 from ledger_store.task_record import (
     CANCELLED,

@@ -13,8 +13,8 @@ Theory of operation, a task's life:
 
 from dataclasses import dataclass
 
-from ledger_store.canonical import tagged_hash
-from ledger_store.errors import refuse
+from ledger_store.base.canonical import tagged_hash
+from ledger_store.base.errors import refuse
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Commit, Task
 

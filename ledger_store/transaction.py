@@ -7,8 +7,8 @@ carry what the miners signed (`proof`, `outcome`).
 from collections.abc import Callable
 from typing import Any
 
-from ledger_store.canonical import DIGEST_LENGTH
-from ledger_store.errors import Malformed
+from ledger_store.base.canonical import DIGEST_LENGTH
+from ledger_store.base.errors import Malformed
 from ledger_store.genesis import CLIENTS_MAX
 from ledger_store.outcome import Outcome, Pay
 from ledger_store.proof import (

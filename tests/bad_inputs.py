@@ -14,10 +14,10 @@ from fedcoin_cli.application.rounds.calling import make_call
 from fedcoin_cli.application.workspace.keyring import make_key, reseal
 from fedcoin_cli.application.workspace.peers import Peer, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
-from fedcoin_cli.learning.weights import write_update
-from ledger_store.canonical import encode
+from fedcoin_cli.learning.model.weights import write_update
+from ledger_store.base.canonical import encode
 from ledger_store.genesis import Genesis
-from ledger_store.passphrase import Passphrase
+from ledger_store.identity.passphrase import Passphrase
 
 Spoil = Callable[[Workspace], object]
 CLIENTS, IMAGES = 3, 60

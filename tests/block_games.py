@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.consensus.rankings import ranking
-from fedcoin_cli.learning.mining.partition import Partition, partition
-from fedcoin_cli.learning.mining.reference import Interval
-from fedcoin_cli.learning.mining.sampling import Session
-from fedcoin_cli.learning.mining.table import TableTerms
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.reference.reference import Interval
+from fedcoin_cli.learning.shapley.sampling import Session
+from fedcoin_cli.learning.shapley.table import TableTerms
 
 Counts = npt.NDArray[np.int64]
 

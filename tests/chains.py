@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ledger_store.amount import split
+from ledger_store.base.amount import split
+from ledger_store.base.canonical import encode
 from ledger_store.block import Block, Certificate, make_block, vote_terms
-from ledger_store.canonical import encode
+from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip, extend, start
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, TipRecord
 from ledger_store.genesis import Bounds, Genesis
-from ledger_store.history import History
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, TipRecord
-from ledger_store.keys import KeyPair
+from ledger_store.identity.keys import KeyPair
 from ledger_store.task_record import TaskRecord
 from ledger_store.transaction import (
     Cancel,

@@ -15,7 +15,7 @@ from live import workspace_of
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime import images
 from fedcoin_cli.runtime.engine import PART, Place, connect
-from ledger_store.errors import FedCoinError
+from ledger_store.base.errors import FedCoinError
 
 LEFT_OUT = (
     "miners in containers: no Docker engine runs here (as root on Debian 12, docker/prepare starts one)"

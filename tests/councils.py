@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from chains import ChainMaker
 
-from fedcoin_cli.application.miner.ports import RosterSigner
-from fedcoin_cli.application.miner.votelog import Record, from_bytes, to_bytes
 from fedcoin_cli.consensus.council import Council
 from fedcoin_cli.consensus.simplex import Decide, Effect, Persist, Simplex
-from fedcoin_cli.network.message import Certified, Proposal, Vote
+from fedcoin_cli.protocol.message import Certified, Proposal, Vote
+from fedcoin_cli.replica.ports import RosterSigner
+from fedcoin_cli.replica.records import Record, from_bytes, to_bytes
 from ledger_store.block import Block, Certificate
 
 Said = Proposal | Vote | Certified

@@ -19,7 +19,7 @@ from rounds import make_round
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import ExitCode
+from ledger_store.base.errors import ExitCode
 
 PAGE = ROOT / "docs" / "errors.md"
 _HEAD = """# What can go wrong, and what the program says then

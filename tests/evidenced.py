@@ -16,17 +16,17 @@ from rounds import CLASSES, SHAPES, SIDE, model_json
 
 from fedcoin_cli.consensus.rankings import prefixes
 from fedcoin_cli.contract.settlement import settle
-from fedcoin_cli.learning.mining.checking import Judge
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import Partition, partition
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Plan, Session
-from fedcoin_cli.learning.mining.table import Claim, Place, TableTerms, derive
-from fedcoin_cli.learning.mining.task_game import load_game
-from fedcoin_cli.learning.mining.walks import Counts, Orders
-from fedcoin_cli.learning.weights import TestSet, write_test, write_update
-from fedcoin_cli.network.store import Store
-from ledger_store.canonical import encode
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.coalitions.walks import Counts, Orders
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Judge
+from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.table import Claim, Place, TableTerms, derive
+from fedcoin_cli.learning.task_game import load_game
+from fedcoin_cli.network.files.store import Store
+from ledger_store.base.canonical import encode
 from ledger_store.transaction import FraudMark, Result, Reveal, Task, Update
 
 IMAGES = 60

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.settings import RULES
-from fedcoin_cli.cli.main import verbs
 from fedcoin_cli.cli.manpage import exit_codes, pages
+from fedcoin_cli.cli.program.verbs import verbs
 
 ROOT = Path(__file__).resolve().parents[1]
 

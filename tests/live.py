@@ -15,8 +15,8 @@ from typing import Any
 
 from shell import PROGRAM, fedcoin
 
-from fedcoin_cli.application.miner.crew import posts
-from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.crew.crew import posts
+from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.process import ProcessRuntime
 

@@ -10,16 +10,16 @@ from rounds import make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.settlement import settle
-from fedcoin_cli.learning.mining.checking import Judge
-from fedcoin_cli.learning.mining.choice import engine_for, enumeration_for, walker_for
-from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.partition import Partition, partition
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Estimator, Mined, Plan, Session
-from fedcoin_cli.learning.mining.table import Place, TableTerms
-from fedcoin_cli.network.store import Store
-from ledger_store.keys import KeyPair
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Judge
+from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session
+from fedcoin_cli.learning.shapley.table import Place, TableTerms
+from fedcoin_cli.network.files.store import Store
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Result, Task, Update
 
 

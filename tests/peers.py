@@ -8,12 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcoin_cli.network.admission import Admission
-from fedcoin_cli.network.blobs import Blobs
-from fedcoin_cli.network.p2p import P2P, Door
-from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Arrived, Event
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.files.channel import Blobs
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.network.files.transfers import Arrived, Event
+from fedcoin_cli.network.transport.admission import Admission
+from fedcoin_cli.network.transport.p2p import P2P, Door
+from ledger_store.identity.keys import KeyPair
 
 HOST = "127.0.0.1"
 Frame = tuple[str, bytes]

@@ -5,13 +5,13 @@ from typing import Any
 
 from chains import ChainMaker, key
 
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, render_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace, client_name, miner_name
 from fedcoin_cli.contract.settlement import give_up, settle
-from ledger_store.canonical import encode
-from ledger_store.keyfile import save_key
-from ledger_store.keys import KeyPair
+from ledger_store.base.canonical import encode
+from ledger_store.identity.keyfile import save_key
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Close, Task
 
 

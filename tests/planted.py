@@ -13,13 +13,13 @@ import pytest
 from planted_rules import PLANTED_RULES
 from simulated.disks import MemoryLog
 
-from fedcoin_cli.application.miner.replica import Replica
-from fedcoin_cli.application.miner.votelog import Remembered
 from fedcoin_cli.consensus import posap, simplex
 from fedcoin_cli.consensus.council import Council
 from fedcoin_cli.consensus.posap import Attempt, Frozen, Opening, Posap
 from fedcoin_cli.consensus.simplex import Simplex
-from fedcoin_cli.network.message import Certified, CommitNote, RevealNote, Vote
+from fedcoin_cli.protocol.message import Certified, CommitNote, RevealNote, Vote
+from fedcoin_cli.replica.records import Remembered
+from fedcoin_cli.replica.replica import Replica
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 

@@ -14,9 +14,9 @@ import pytest
 from fedcoin_cli.application.requester.chain_view import ChainView
 from fedcoin_cli.consensus import posap, rankings
 from fedcoin_cli.consensus.posap import Posap
-from fedcoin_cli.network.message import FraudNote, TransactionNote
+from fedcoin_cli.protocol.message import FraudNote, TransactionNote
+from ledger_store.base.fields import Fields
 from ledger_store.block import Certificate
-from ledger_store.fields import Fields
 from ledger_store.transaction import Close, Result
 
 Patch = Callable[[pytest.MonkeyPatch], None]

@@ -22,10 +22,10 @@ from wires import Wires
 from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.peers import read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, miner_name
-from fedcoin_cli.network.frame import from_frame
-from fedcoin_cli.network.message import Message
+from fedcoin_cli.protocol.frame import from_frame
+from fedcoin_cli.protocol.message import Message
+from ledger_store.base.errors import FedCoinError
 from ledger_store.block import Block
-from ledger_store.errors import FedCoinError
 from ledger_store.transaction import Transfer
 
 RECORDING = Path(__file__).with_name("recording.py")

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from fedcoin_cli.application.miner.node import Node
+from fedcoin_cli.application.node.node import Node
 from fedcoin_cli.cli.main import main
 
 KEPT = (b"proposal", b"notar", b"skip", b"final", b"certified", b"commit", b"reveal", b"recalled")

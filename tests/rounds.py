@@ -11,9 +11,9 @@ from fedcoin_cli.application.rounds.files import SCHEMA
 from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
-from fedcoin_cli.learning.weights import TestSet, write_test, write_update
-from ledger_store.canonical import digest
-from ledger_store.keys import KeyPair
+from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
+from ledger_store.base.canonical import digest
+from ledger_store.identity.keys import KeyPair
 
 SIDE, UNITS, CLASSES = 4, 6, 3
 SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))

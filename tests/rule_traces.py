@@ -11,14 +11,14 @@ from typing import Any
 
 from chains import COIN, ChainMaker, key
 
-from fedcoin_cli.application.miner.ports import RosterSigner
 from fedcoin_cli.application.requester.chain_view import ChainView
 from fedcoin_cli.consensus.posap import Attempt, CheckEntry, Posap, Send
 from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.contract.settlement import give_up, settle
-from fedcoin_cli.network.message import CommitNote, FinalBlock, FraudNote, RevealNote, Standing
+from fedcoin_cli.protocol.message import CommitNote, FinalBlock, FraudNote, RevealNote, Standing
+from fedcoin_cli.replica.ports import RosterSigner
+from ledger_store.base.errors import Malformed, PeerFault
 from ledger_store.chain import start
-from ledger_store.errors import Malformed, PeerFault
 from ledger_store.outcome import Outcome, read_outcome
 from ledger_store.state import apply
 from ledger_store.transaction import Close, Commit, Reveal, Task

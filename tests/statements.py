@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedcoin_cli.network.message import Certified, CommitNote, Message, Proposal, Recalled, Vote
+from fedcoin_cli.protocol.message import Certified, CommitNote, Message, Proposal, Recalled, Vote
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
-from ledger_store.keys import verify
+from ledger_store.identity.keys import verify
 from ledger_store.transaction import commit_terms
 
 Place = tuple[Any, ...]

@@ -11,7 +11,7 @@ from planted import ground_leader
 from simulated.world import Faults, World
 
 from fedcoin_cli.consensus.posap import Posap
-from fedcoin_cli.network.message import Proposal, Vote
+from fedcoin_cli.protocol.message import Proposal, Vote
 from ledger_store.state import REFUNDED
 
 T0_MS = 3_000

@@ -1,28 +1,18 @@
-"""The `fedcoin` program: which commands there are, and how each is loaded when it is asked for.
-
-Every file in `commands/` is a command; the first line of the file is its line in the help, so that the help
-needs no command's imports and `fedcoin balance` loads none of the others.
-"""
+"""The `fedcoin` program: its command line, read as far as the command's name."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
-from functools import cache
-from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from fedcoin_cli.cli.options import HELP_OPTIONS, answer_help, command
-from fedcoin_cli.cli.output import Output, abandon_stdout, let_print, open_missing_streams
-from ledger_store.errors import ExitCode
+from fedcoin_cli.cli.program.options import HELP_OPTIONS, answer_help
+from fedcoin_cli.cli.program.output import Output, abandon_stdout, let_print, open_missing_streams
+from fedcoin_cli.cli.program.verbs import PROGRAM, load, verbs
+from ledger_store.base.errors import ExitCode
 
-PROGRAM = "fedcoin"
-
-_MAIN_PATH = ("init", "train", "mine", "publish", "audit")
-_PACKAGE = "fedcoin_cli.cli.commands"
 # `typer.BadParameter` is public; what it derives from covers every error in a command line's words.
 _USAGE_ERROR: type[Any] = typer.BadParameter.__mro__[2]
 
@@ -33,40 +23,6 @@ class Shell(StrEnum):
     bash = "bash"
     zsh = "zsh"
     fish = "fish"
-
-
-@cache
-def verbs() -> dict[str, str]:
-    """Every command's name and line of help: the main path in its order, then the others by name."""
-    files = (path for path in Path(__file__).with_name("commands").glob("*.py") if path.stem != "__init__")
-    found = {path.stem.replace("_", "-"): _first_line(path) for path in files}
-    order = [name for name in _MAIN_PATH if name in found]
-    return {name: found[name] for name in [*order, *sorted(found.keys() - set(order))]}
-
-
-def load(verb: str) -> Any:
-    """The whole command of a verb, its module imported now."""
-    return command(verb, function(verb))
-
-
-def function(verb: str) -> Callable[..., None]:
-    """The function `run(call, …)` of a verb, its module imported now."""
-    run: Callable[..., None] = import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").run
-    return run
-
-
-def sections(verb: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What a verb's manual page says beyond its help: titled lists of a term and its meaning."""
-    told: list[tuple[str, list[tuple[str, str]]]] = getattr(
-        import_module(f"{_PACKAGE}.{verb.replace('-', '_')}"), "sections", list
-    )()
-    return told
-
-
-def examples(verb: str) -> tuple[tuple[str, str], ...]:
-    """What a person may type with this verb, and what that does; tests run every one of them."""
-    told: tuple[tuple[str, str], ...] = import_module(f"{_PACKAGE}.{verb.replace('-', '_')}").EXAMPLES
-    return told
 
 
 class _Verbs(TyperGroup):
@@ -91,7 +47,7 @@ def _show_version(wanted: bool) -> None:
 
 def _show_completion(shell: Shell | None) -> None:
     if shell is not None:
-        from fedcoin_cli.cli.completion import script
+        from fedcoin_cli.cli.program.completion import script
 
         typer.echo(script(shell.value), nl=False)
         raise typer.Exit
@@ -153,8 +109,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a command that does not even load
         return Output(as_json="--json" in words).failure(error)
     return int(code or 0)
-
-
-def _first_line(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.readline().strip().strip('"')

@@ -12,9 +12,10 @@ import typer
 
 from fedcoin_cli.application.workspace.setting_rule import Rule
 from fedcoin_cli.application.workspace.settings import RULES, SECTIONS
-from fedcoin_cli.cli.main import PROGRAM, app, examples, load, sections, verbs
-from fedcoin_cli.cli.options import COMMON_NAMES
-from ledger_store.errors import ExitCode
+from fedcoin_cli.cli.main import app
+from fedcoin_cli.cli.program.options import COMMON_NAMES
+from fedcoin_cli.cli.program.verbs import PROGRAM, examples, load, sections, verbs
+from ledger_store.base.errors import ExitCode
 
 _PAGES = tuple(f"{PROGRAM}-{name}" for name in ("settings(5)", "chain(5)", "protocol(7)"))
 _SETTINGS = """

@@ -21,10 +21,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from fedcoin_cli.network.message import Certified, Vote
+from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
-from ledger_store.keys import verify
+from ledger_store.identity.keys import verify
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from fedcoin_cli.consensus.accountability import contradictions
 from fedcoin_cli.consensus.council import Council, Signer
-from fedcoin_cli.network.message import Certified, Vote
+from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.block import VIEW_MAX, Certificate, vote_terms
 
 RECALLED_MOST = 1_000

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import lcm
 
-from ledger_store.errors import Malformed
+from ledger_store.base.errors import Malformed
 
 # D is in 10⁻⁶ percentage points and distances are in images; an image is 10⁸/n of D's units.
 _DIFFICULTY_UNITS = 10**8

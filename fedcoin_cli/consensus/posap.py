@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 
 from fedcoin_cli.consensus.council import Signer, timeout_ms
 from fedcoin_cli.consensus.rankings import on_grid, table_entries
-from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
+from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 
 FREEZE_LEAST_MS = 10_000

@@ -31,7 +31,7 @@ from typing import Protocol
 from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.ballots import Ballots
 from fedcoin_cli.consensus.council import Council, Signer
-from fedcoin_cli.network.message import Certified, Proposal, Vote
+from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 from ledger_store.block import Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64

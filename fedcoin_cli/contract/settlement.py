@@ -10,10 +10,10 @@ from fractions import Fraction
 from fedcoin_cli.consensus.estimate import Agreement, Estimate, Terms, agree
 from fedcoin_cli.contract.task import attempt_of, check_task
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares
+from ledger_store.base.canonical import tagged_hash
+from ledger_store.base.errors import InvalidTransaction, Malformed, found_as
 from ledger_store.block import Block
-from ledger_store.canonical import tagged_hash
 from ledger_store.chain import Tip, candidate
-from ledger_store.errors import InvalidTransaction, Malformed, found_as
 from ledger_store.genesis import Genesis
 from ledger_store.state import OPEN, REFUNDED, SETTLED, State, TaskRecord, refuse
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task, Transaction

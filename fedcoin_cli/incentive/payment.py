@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedcoin_cli.consensus.estimate import Agreement, Estimate
-from ledger_store.amount import split
+from ledger_store.base.amount import split
 from ledger_store.transaction import Pay
 
 

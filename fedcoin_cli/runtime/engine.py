@@ -17,7 +17,7 @@ import docker
 from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
-from ledger_store.errors import FedCoinError, MissingPart, NetworkFailure, StorageFailure
+from ledger_store.base.errors import FedCoinError, MissingPart, NetworkFailure, StorageFailure
 
 __all__ = ["NotFound", "Place", "connect", "refusals"]
 

@@ -17,7 +17,7 @@ from docker.errors import DockerException, ImageNotFound
 import fedcoin_cli
 import ledger_store
 from fedcoin_cli.runtime.engine import CODE, PART, connect, refusals
-from ledger_store.errors import MissingPart, NotFound
+from ledger_store.base.errors import MissingPart, NotFound
 
 TARGETS: Final = ("fedcoin_lw", "fedcoin")
 """The lightweight image first: it is done soon, and the other is built on its layers."""

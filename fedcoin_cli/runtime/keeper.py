@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 
 from fedcoin_cli.runtime.process import keeper_of, naming_itself
-from ledger_store.errors import ExitCode
-from ledger_store.keyfile import keep_out_of_core_files
+from ledger_store.base.errors import ExitCode
+from ledger_store.identity.keyfile import keep_out_of_core_files
 
 PAUSE_S, PAUSE_MOST_S = 1.0, 60.0
 # Who lived so long may begin anew with short pauses; who lived so long was up, whatever its files say.

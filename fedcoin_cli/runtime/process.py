@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fedcoin_cli.runtime.base import Post
-from ledger_store.errors import Locked
+from ledger_store.base.errors import Locked
 
 # A keeper that says how its miner has ended adds the signal's number to this, as shells do.
 _SIGNALLED = 128

@@ -22,7 +22,7 @@ from docker.types import (
 from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits, hand_over, user_of
 from fedcoin_cli.runtime.engine import MINER, NotFound, Place, connect, refusals, unless_gone
 from fedcoin_cli.runtime.images import checked
-from ledger_store.errors import MissingPart
+from ledger_store.base.errors import MissingPart
 
 _FRESH_S = 0.5
 _LIVING = frozenset({"new", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running"})

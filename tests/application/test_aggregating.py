@@ -9,11 +9,11 @@ from rounds import make_round, write_round
 from fedcoin_cli.application.rounds.aggregating import aggregate, write_aggregate
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.weights import read_update
-from ledger_store.errors import NotFound, RoundFilesInvalid
+from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.weights import read_update
+from fedcoin_cli.learning.reference.reference import Reference
+from ledger_store.base.errors import NotFound, RoundFilesInvalid
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_it_is_the_model_that_miners_judge(aggregation: str, workspace: Workspac
 
 def test_it_is_written_as_an_update_or_for_keras(workspace: Workspace, tmp_path: Path) -> None:
     """A safetensors file holds the very weights, a .keras file is a model of them; another kind is refused."""
-    from fedcoin_cli.learning.backend import keras
+    from fedcoin_cli.learning.model.backend import keras
 
     made = read_round(make_round(workspace), workspace.genesis())
     found = aggregate(made)

@@ -5,8 +5,8 @@ from chains import COIN, ChainMaker, build_chain, key
 from places import place
 
 from fedcoin_cli.application.books.books import Books, certified_tip, claimed_height
-from ledger_store.errors import LedgerInvalid, NotFound
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
+from ledger_store.base.errors import LedgerInvalid, NotFound
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
 
 
 def test_the_longest_certified_ledger_is_read(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from chains import ChainMaker, build_chain
 from places import refunded_round, settled_round
 
 from fedcoin_cli.application.requester.chain_view import ANSWER_S, ChainView
-from fedcoin_cli.network.message import Fetch, FinalBlock, Message, Standing, Status
+from fedcoin_cli.protocol.message import Fetch, FinalBlock, Message, Standing, Status
+from ledger_store.base.errors import LedgerInvalid
 from ledger_store.chain import start
-from ledger_store.errors import LedgerInvalid
 
 NONCE = "0" * 32
 

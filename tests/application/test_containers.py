@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from live import workspace_of
 
-from fedcoin_cli.application.miner.containers import Contained, stages
+from fedcoin_cli.application.crew.containers import Contained, stages
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import SettingsError
+from ledger_store.base.errors import SettingsError
 
 
 @pytest.fixture

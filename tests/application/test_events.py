@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from fedcoin_cli.application.miner.events import EventLog, read_events
+from fedcoin_cli.application.node.events import EventLog, read_events
 
 
 def kinds(events: list[dict[str, object]]) -> list[object]:

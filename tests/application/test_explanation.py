@@ -11,12 +11,12 @@ from oracles import shapley
 from places import place, refunded_round
 
 from fedcoin_cli.application.books.books import Books
-from fedcoin_cli.application.books.report import points
+from fedcoin_cli.application.books.task_report import points
 from fedcoin_cli.application.reasons.explanation import Explanation, explain
 from fedcoin_cli.consensus.rankings import ranking
-from fedcoin_cli.learning.mining.sampling import Estimator
-from ledger_store.amount import parse_micro
-from ledger_store.errors import LedgerInvalid, NotFound
+from fedcoin_cli.learning.shapley.sampling import Estimator
+from ledger_store.base.amount import parse_micro
+from ledger_store.base.errors import LedgerInvalid, NotFound
 
 
 def explained(made: MinedRound, client: int, task: str | None = None) -> Explanation:

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 
 from fedcoin_cli.application.founding.founding import Founding, local_founding
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.configuration import FlagError, Given, load
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import Locked, SettingsError
-from ledger_store.jsonl import ChainFile, ChainReader
+from ledger_store.base.errors import Locked, SettingsError
+from ledger_store.file.chain_file import ChainFile, ChainReader
 
 
 def founding(root: Path, **settings: str) -> Founding:

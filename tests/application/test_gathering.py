@@ -15,11 +15,11 @@ from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call, read_ca
 from fedcoin_cli.application.rounds.files import ROUND_NAME, read_round
 from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.weights import read_test, read_update, write_update
-from ledger_store.errors import FedCoinError, NotFound, RoundFilesInvalid, SettingsError
+from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.weights import read_test, read_update, write_update
+from ledger_store.base.errors import FedCoinError, NotFound, RoundFilesInvalid, SettingsError
 from ledger_store.genesis import Genesis
-from ledger_store.keys import KeyPair, verify
+from ledger_store.identity.keys import KeyPair, verify
 from ledger_store.transaction import Task, update_terms
 
 IMAGES = 60

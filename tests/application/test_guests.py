@@ -5,9 +5,9 @@ from random import Random
 
 from chains import build_chain
 
-from fedcoin_cli.application.miner.guests import GUEST_LEAST_MICRO, PARTING_MOST, PARTING_MS, Guests
-from fedcoin_cli.network.admission import Admission
-from ledger_store.keys import KeyPair
+from fedcoin_cli.application.node.guests import GUEST_LEAST_MICRO, PARTING_MOST, PARTING_MS, Guests
+from fedcoin_cli.network.transport.admission import Admission
+from ledger_store.identity.keys import KeyPair
 from ledger_store.layered import editable
 from ledger_store.state import State
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from chains import COIN, ChainMaker, digest, key
 
-from fedcoin_cli.application.miner.fetched import Fetched
-from fedcoin_cli.application.miner.housekeeping import SWEEP_EVERY_S, Housekeeping
-from fedcoin_cli.application.miner.rounds import Rounds
+from fedcoin_cli.application.node.fetched import Fetched
+from fedcoin_cli.application.node.housekeeping import SWEEP_EVERY_S, Housekeeping
+from fedcoin_cli.application.node.past_rounds import Rounds
 from fedcoin_cli.contract.settlement import give_up
-from fedcoin_cli.network.store import OLD_S, Store
-from ledger_store.jsonl import ChainFile
+from fedcoin_cli.network.files.store import OLD_S, Store
+from ledger_store.file.chain_file import ChainFile
 from ledger_store.transaction import Close, Task
 
 KEEP = 2

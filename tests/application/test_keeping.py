@@ -10,10 +10,10 @@ from fedcoin_cli.application.books.books import Books, certified_tip
 from fedcoin_cli.application.requester.chain_view import ChainView
 from fedcoin_cli.application.requester.keeping import Copy
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.message import FinalBlock
-from ledger_store.audit import audit
-from ledger_store.canonical import encode
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
+from fedcoin_cli.protocol.message import FinalBlock
+from ledger_store.audit.audit import audit
+from ledger_store.base.canonical import encode
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
 
 
 @pytest.fixture

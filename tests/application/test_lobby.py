@@ -1,6 +1,6 @@
 """Where guests' frames wait."""
 
-from fedcoin_cli.application.miner.lobby import LINE_BYTES, LINE_FRAMES, Lobby
+from fedcoin_cli.application.node.lobby import LINE_BYTES, LINE_FRAMES, Lobby
 
 
 def test_lines_are_served_in_turn() -> None:

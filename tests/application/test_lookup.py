@@ -13,7 +13,7 @@ from fedcoin_cli.application.books.lookup import (
     find,
     task_id,
 )
-from ledger_store.errors import NotFound
+from ledger_store.base.errors import NotFound
 
 
 def test_ids_are_found_by_their_beginning(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from chains import COIN, ChainMaker, key
 from live import free_ports
 from places import place, settled_round
 
-from fedcoin_cli.application.diagnosis.house import ports
+from fedcoin_cli.application.diagnosis.workspace import ports
 from fedcoin_cli.application.founding.founding import Founding
 from fedcoin_cli.application.founding.plans import (
     LEAST_SHAPLEY_MICRO,
@@ -25,7 +25,8 @@ from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import (
+from ledger_store.audit.succession import inherited
+from ledger_store.base.errors import (
     ConsensusFailure,
     FedCoinError,
     KeyFailure,
@@ -33,11 +34,10 @@ from ledger_store.errors import (
     Locked,
     SettingsError,
 )
+from ledger_store.file.chain_file import ChainFile, ChainReader
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import ChainFile, ChainReader
-from ledger_store.keyfile import read_key
-from ledger_store.passphrase import Passphrase
-from ledger_store.succession import inherited
+from ledger_store.identity.keyfile import read_key
+from ledger_store.identity.passphrase import Passphrase
 
 NOW_MS = 1_800_000_000_000
 ANY = "0.0.0.0"  # noqa: S104 -- compared only

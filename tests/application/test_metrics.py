@@ -6,9 +6,9 @@ import pytest
 from live import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 
-from fedcoin_cli.application.miner.metrics import Facts, Metrics
-from fedcoin_cli.network.message import Silence, Standing
-from ledger_store.errors import NetworkFailure
+from fedcoin_cli.application.node.metrics import Facts, Metrics
+from fedcoin_cli.protocol.message import Silence, Standing
+from ledger_store.base.errors import NetworkFailure
 
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring"
 STANDING = Standing(7, "ab" * 32, 1, "mining", 20, 300, 1_023, 4_500, 3, silence=Silence.VOTES_LOST)

@@ -8,7 +8,7 @@ from places import place
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import KeyFailure, NotFound, SettingsError
+from ledger_store.base.errors import KeyFailure, NotFound, SettingsError
 
 
 def test_names_both_ways(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 from chains import COIN, TO_SIGN, ChainMaker, digest, key
 from places import settled_round
 
-from fedcoin_cli.application.miner.readers import Named, Readers
-from fedcoin_cli.network.connections import asker
-from ledger_store.jsonl import ChainFile, ChainReader
-from ledger_store.keys import KeyPair
+from fedcoin_cli.application.node.readers import Named, Readers
+from fedcoin_cli.network.transport.connections import asker
+from ledger_store.file.chain_file import ChainFile, ChainReader
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Result
 
 STRANGER = KeyPair.generate().address

@@ -3,8 +3,8 @@
 import pytest
 from councils import Assembly
 
-from fedcoin_cli.application.miner.catchup import Recovery
-from fedcoin_cli.network.message import Recalled
+from fedcoin_cli.protocol.message import Recalled
+from fedcoin_cli.replica.catchup import Recovery
 
 MINERS, START = 7, 100
 LATER_MS = 10**9

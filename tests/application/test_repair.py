@@ -6,11 +6,11 @@ import pytest
 from chains import ChainMaker, build_chain
 from places import place
 
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.repair.repair import Repaired, repair
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
-from ledger_store.errors import LedgerInvalid, Locked
-from ledger_store.jsonl import CHAIN_NAME, ChainFile, ChainReader
+from ledger_store.base.errors import LedgerInvalid, Locked
+from ledger_store.file.chain_file import CHAIN_NAME, ChainFile, ChainReader
 
 BLOCKS = 5
 

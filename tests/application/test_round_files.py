@@ -12,8 +12,8 @@ from rounds import SHAPES, make_round, write_round
 
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
-from fedcoin_cli.learning.weights import write_update
-from ledger_store.errors import RoundFilesInvalid
+from fedcoin_cli.learning.model.weights import write_update
+from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.genesis import Bounds
 
 CLIENTS, IMAGES = 3, 60

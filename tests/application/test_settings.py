@@ -6,7 +6,7 @@ import pytest
 from fedcoin_cli.application.workspace.configuration import FlagError, Given, load, render
 from fedcoin_cli.application.workspace.setting_rule import Value
 from fedcoin_cli.application.workspace.settings import RULES, Settings
-from ledger_store.errors import ExitCode, SettingsError
+from ledger_store.base.errors import ExitCode, SettingsError
 
 
 @pytest.fixture

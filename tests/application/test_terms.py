@@ -10,7 +10,7 @@ from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.configuration import Given, load
-from ledger_store.keys import verify
+from ledger_store.identity.keys import verify
 
 
 @pytest.mark.parametrize("price", ["0", "0.000001", "1000", "333.333331"])

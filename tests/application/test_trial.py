@@ -2,7 +2,13 @@ import pytest
 from chains import COIN, ChainMaker, key
 
 from fedcoin_cli.application.requester.trial import check_admissible
-from ledger_store.errors import ConsensusFailure, FedCoinError, InsufficientFunds, NotFound, SettingsError
+from ledger_store.base.errors import (
+    ConsensusFailure,
+    FedCoinError,
+    InsufficientFunds,
+    NotFound,
+    SettingsError,
+)
 
 FRIEND = key("friend")
 

@@ -16,12 +16,13 @@ from chains import ChainMaker, build_chain
 from children import in_child
 from simulated.disks import MemoryLog
 
-from fedcoin_cli.application.miner.votelog import Record, VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
-from fedcoin_cli.network.message import Certified, CommitNote, Proposal, RevealNote, Vote
+from fedcoin_cli.protocol.message import Certified, CommitNote, Proposal, RevealNote, Vote
+from fedcoin_cli.replica.records import Record
+from ledger_store.base.errors import KeyFailure, StorageFailure
 from ledger_store.block import Certificate
-from ledger_store.errors import KeyFailure, StorageFailure
 
 KEY, GENESIS = "ab" * 32, "cd" * 32
 TASK, OTHER = "11" * 32, "22" * 32
@@ -200,8 +201,8 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from chains import build_chain
-from fedcoin_cli.application.miner.votelog import VoteLog
-from fedcoin_cli.network.message import Vote
+from fedcoin_cli.application.node.votelog import VoteLog
+from fedcoin_cli.protocol.message import Vote
 
 chain = build_chain(miners=1, blocks=1)
 log = VoteLog(Path(sys.argv[1]), "ab" * 32, "cd" * 32)

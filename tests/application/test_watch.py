@@ -5,8 +5,8 @@ import pytest
 from chains import ChainMaker
 
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
-from fedcoin_cli.network.message import Errors, Standing
-from fedcoin_cli.network.transfers import Progress as Sent
+from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.protocol.message import Errors, Standing
 from ledger_store.state import TaskRecord
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name, miner_name
-from ledger_store.errors import ExitCode, KeyFailure, LedgerInvalid, NotFound, NoWorkspace
+from ledger_store.base.errors import ExitCode, KeyFailure, LedgerInvalid, NotFound, NoWorkspace
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from generated import ROOT
 
-from fedcoin_cli.cli.main import load, verbs
+from fedcoin_cli.cli.program.verbs import load, verbs
 
 SOURCES = sorted(
     path for package in ("fedcoin_cli", "ledger_store") for path in (ROOT / package).rglob("*.py")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from evidenced import evidenced
 
-from fedcoin_cli.cli.main import verbs
+from fedcoin_cli.cli.program.verbs import verbs
 
 HEAVY = {"docker", "keras", "numpy", "safetensors", "scipy", "sklearn", "tensorflow", "zmq"}
 DRAWING = {"rich", "typer"}
@@ -40,7 +40,7 @@ def test_the_frame_is_light() -> None:
 @pytest.mark.parametrize("verb", verbs())
 def test_help_loads_no_tensorflow(verb: str) -> None:
     """The help of every command, so each command's own imports, comes without TensorFlow, NumPy or Docker."""
-    assert not loaded(f"from fedcoin_cli.cli.main import load; load({verb!r})") & HEAVY
+    assert not loaded(f"from fedcoin_cli.cli.program.verbs import load; load({verb!r})") & HEAVY
 
 
 def test_an_auditor_needs_no_keras(tmp_path: Path) -> None:

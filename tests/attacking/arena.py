@@ -25,19 +25,19 @@ from simulated.nodes import Node
 from simulated.signatures import StubKey, stub_signatures
 from simulated.world import Faults, Table, World
 
-from fedcoin_cli.application.miner import work
-from fedcoin_cli.application.miner.worker import Worker
 from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
-from fedcoin_cli.network.store import Store
+from fedcoin_cli.learning.worker import Worker
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.replica import jobs
 from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign
 
 LIMIT_MS = 600_000
 A_JOB = 10
 CLIENTS = 8
 PRICE, TRAIN, SERVER, SHAPLEY = 1_000 * COIN, 700 * COIN, 100 * COIN, 200 * COIN
-Estimated = work.Estimated
+Estimated = jobs.Estimated
 Falsify = Callable[["Arena", Node, Estimated, bytes], tuple[Estimated, bytes]]
 """What an attacker's child claims instead: its answer and its table's bytes."""
 _FOLDERS: list[TemporaryDirectory[str]] = []  # removed when the process that made them ends
@@ -89,10 +89,10 @@ class Child(Worker):
 
     def __init__(self, store: Store, address: str) -> None:
         super().__init__(-1, -1)
-        self._said: list[work.Answer] = []
-        self.serve(work.Configure(str(store.folder), address, 1, "balanced"))
+        self._said: list[jobs.Answer] = []
+        self.serve(jobs.Configure(str(store.folder), address, 1, "balanced"))
 
-    def serve(self, order: work.Order) -> list[work.Answer]:
+    def serve(self, order: jobs.Order) -> list[jobs.Answer]:
         """Carry out an order to its end."""
         self._serve(order)
         while self._mining is not None or self._inspections:
@@ -100,9 +100,9 @@ class Child(Worker):
             if self._mining is not None:
                 self._slice(self._mining)
         said, self._said = self._said, []
-        return [answer for answer in said if not isinstance(answer, work.Mined | work.Inspecting)]
+        return [answer for answer in said if not isinstance(answer, jobs.Mined | jobs.Inspecting)]
 
-    def _answer(self, answer: work.Answer) -> None:
+    def _answer(self, answer: jobs.Answer) -> None:
         self._said.append(answer)
 
 
@@ -190,9 +190,9 @@ class Arena(World):
             self._children[node.address] = Child(self.store, node.address)
         return self._children[node.address]
 
-    def compute(self, node: Node, order: work.Order) -> None:
+    def compute(self, node: Node, order: jobs.Order) -> None:
         """The real child's answers, after a while; attackers' children lie."""
-        if isinstance(order, work.Mine):
+        if isinstance(order, jobs.Mine):
             order = replace(order, deadline_ms=int(time.monotonic() * 1_000) + 3_600_000)
         life = node.life
         for answer in self.child(node).serve(order):
@@ -200,14 +200,14 @@ class Arena(World):
             if said is not None:
                 self.after(self.rng.randint(5, 400), partial(node.answer, life, said))
 
-    def _said(self, node: Node, order: work.Order, answer: work.Answer) -> work.Answer | None:
+    def _said(self, node: Node, order: jobs.Order, answer: jobs.Answer) -> jobs.Answer | None:
         """What the node hears of its child's answer."""
         strategy = self.attackers.get(node.index)
-        if isinstance(answer, work.Estimated):
+        if isinstance(answer, jobs.Estimated):
             claimed = self._estimated(node, answer, strategy)
             return claimed if strategy is None or strategy.mines else None
-        if isinstance(answer, work.TableVerified) and strategy is not None and strategy.accuse is not None:
-            assert isinstance(order, work.VerifyTable)
+        if isinstance(answer, jobs.TableVerified) and strategy is not None and strategy.accuse is not None:
+            assert isinstance(order, jobs.VerifyTable)
             self.count("lies about others")
             entries = table_entries(self.task.clients, self.task.blocks, order.reveal.rankings)
             return replace(answer, follows=True, wrong=strategy.accuse(self.rng, entries))
@@ -252,7 +252,7 @@ class Arena(World):
         self.run_until(LIMIT_MS, self.over)
 
     def _publish(self) -> None:
-        from fedcoin_cli.network.message import TransactionNote
+        from fedcoin_cli.protocol.message import TransactionNote
 
         for node in self.nodes:
             node.deliver(self.task.sender, TransactionNote(self.task))

@@ -15,11 +15,11 @@ from random import Random
 import zmq
 from fuzzing.mutations import mutated
 
-from fedcoin_cli.network import pieces
-from fedcoin_cli.network.admission import transport_public, transport_secret
-from fedcoin_cli.network.frame import to_frame
-from fedcoin_cli.network.message import Ask, Fetch, FraudNote, Status
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.files import pieces
+from fedcoin_cli.network.transport.admission import transport_public, transport_secret
+from fedcoin_cli.protocol.frame import to_frame
+from fedcoin_cli.protocol.message import Ask, Fetch, FraudNote, Status
+from ledger_store.identity.keys import KeyPair
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "messages.json"
 DEEP = b'{"fields":' + b"[" * 50_000 + b"]" * 50_000 + b',"type":"ask"}'

@@ -12,9 +12,9 @@ from simulated.mutations import mutant, sign_again
 from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 
-from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import FraudNote, Message, RevealNote
-from ledger_store.errors import Malformed
+from fedcoin_cli.protocol.frame import from_frame, to_frame
+from fedcoin_cli.protocol.message import FraudNote, Message, RevealNote
+from ledger_store.base.errors import Malformed
 
 A_MESSAGE = 60
 """Inputs that follow each honest message: a third bytes, the rest messages with one value exchanged."""

@@ -19,15 +19,15 @@ from attacking.strategies import exchanged, favouring
 from fedcoin_cli.consensus.estimate import Agreement, Estimate, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.incentive.payment import shapley_shares
-from fedcoin_cli.learning.mining.admission import refused_update
-from fedcoin_cli.learning.mining.checking import Checker, Engines
-from fedcoin_cli.learning.mining.choice import engine_for, walker_for
-from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
-from fedcoin_cli.learning.mining.partition import partition
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, derive
-from fedcoin_cli.learning.mining.walks import Orders, orders
-from ledger_store.amount import split
+from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.coalitions.walks import Orders, orders
+from fedcoin_cli.learning.engines.choice import engine_for, walker_for
+from fedcoin_cli.learning.reference.admission import refused_update
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, derive
+from ledger_store.base.amount import split
 
 COIN = 10**6
 TRAIN, SHAPLEY = 700 * COIN, 200 * COIN

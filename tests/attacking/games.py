@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from fedcoin_cli.learning.mining.choice import engine_for
-from fedcoin_cli.learning.mining.exact import exact_numerators
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import Indices
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet, Weights, write_test, write_update
+from fedcoin_cli.learning.coalitions.exact import exact_numerators
+from fedcoin_cli.learning.coalitions.partition import Indices
+from fedcoin_cli.learning.engines.choice import engine_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet, Weights, write_test, write_update
+from fedcoin_cli.learning.reference.reference import Reference
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]

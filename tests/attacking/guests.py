@@ -21,11 +21,20 @@ from secrets import token_bytes
 import zmq
 from attacking.besiege import frauds, giants, nonsense, uploads
 
-from fedcoin_cli.network import pieces
-from fedcoin_cli.network.admission import transport_public, transport_secret
-from fedcoin_cli.network.frame import to_frame
-from fedcoin_cli.network.message import VOTE_KINDS, Ask, Fetch, Message, Recall, Status, TransactionNote, Vote
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.files import pieces
+from fedcoin_cli.network.transport.admission import transport_public, transport_secret
+from fedcoin_cli.protocol.frame import to_frame
+from fedcoin_cli.protocol.message import (
+    VOTE_KINDS,
+    Ask,
+    Fetch,
+    Message,
+    Recall,
+    Status,
+    TransactionNote,
+    Vote,
+)
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Task, Transfer, Update, sign
 
 COIN = 10**6

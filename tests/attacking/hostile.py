@@ -12,15 +12,15 @@ from typing import Literal, cast
 import numpy as np
 from numpy.random import Generator
 
-from fedcoin_cli.learning.mining.admission import admission_masks, refused_update
-from fedcoin_cli.learning.mining.choice import Kind, engine_for, walker_for
-from fedcoin_cli.learning.mining.cube import Cube, suits
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import partition
-from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Reference
-from fedcoin_cli.learning.mining.walks import Counts, orders
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.coalitions.walks import Counts, orders
+from fedcoin_cli.learning.engines.choice import Kind, engine_for, walker_for
+from fedcoin_cli.learning.engines.cube import Cube, suits
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.reference.admission import admission_masks, refused_update
+from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Reference
 
 TASK = "ab" * 32
 MOST_MASKS = 48

@@ -13,7 +13,7 @@ import numpy as np
 from attacking.games import Floats, Played
 from numpy.random import Generator
 
-from ledger_store.amount import split
+from ledger_store.base.amount import split
 
 COIN = 10**6
 TRAIN, SHAPLEY = 700 * COIN, 200 * COIN

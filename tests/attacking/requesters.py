@@ -14,18 +14,18 @@ from chains import COIN, ChainMaker, key
 from fuzzing.mutations import mutated
 from simulated.signatures import stub_signatures
 
-from fedcoin_cli.application.miner import work
 from fedcoin_cli.contract.settlement import validate
-from fedcoin_cli.learning.mining.admission import refused_update
-from fedcoin_cli.learning.mining.checking import Checker
-from fedcoin_cli.learning.mining.choice import engine_for, walker_for
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import Partition, partition
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, encode_exact
-from fedcoin_cli.learning.mining.walks import orders
-from fedcoin_cli.network.store import Store
-from ledger_store.errors import PeerFault
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.coalitions.walks import orders
+from fedcoin_cli.learning.engines.choice import engine_for, walker_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.reference.admission import refused_update
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Checker
+from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, encode_exact
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.replica import jobs
+from ledger_store.base.errors import PeerFault
 from ledger_store.transaction import Task, Transaction
 
 
@@ -73,12 +73,12 @@ def _naming(task: Task, files: dict[str, str], rng: Random) -> Task:
 def _hand_in(handed: Handed, child: Child, task: Task) -> None:
     handed.attempts += 1
     try:
-        (answer,) = child.serve(work.Inspect(task))
-        assert isinstance(answer, work.Inspected)
+        (answer,) = child.serve(jobs.Inspect(task))
+        assert isinstance(answer, jobs.Inspected)
         if answer.error is not None:
             handed.refused += 1
             return
-        child.serve(work.Mine(task, 1, "ab" * 32, 0, task.most_rankings, True))
+        child.serve(jobs.Mine(task, 1, "ab" * 32, 0, task.most_rankings, True))
     except Exception as error:  # noqa: BLE001 (whatever a child dies of)
         handed.harm += 1
         handed.said = f"{type(error).__name__}: {error}"

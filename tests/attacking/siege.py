@@ -20,11 +20,11 @@ from scenarios.rows import quantile
 from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, miner_name
-from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Ask, Standing
-from fedcoin_cli.network.p2p import P2P
-from ledger_store.jsonl import ChainReader
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.transport.p2p import P2P
+from fedcoin_cli.protocol.frame import from_frame, to_frame
+from fedcoin_cli.protocol.message import Ask, Standing
+from ledger_store.file.chain_file import ChainReader
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Transfer
 
 TESTS = Path(__file__).resolve().parents[1]

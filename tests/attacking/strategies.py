@@ -13,9 +13,9 @@ from attacking.arena import Arena, Estimated, Strategy
 from simulated.nodes import Node
 
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.mining.table import Claim, Table, TableTerms, derive, entries_of, place_of, sums_of
-from fedcoin_cli.learning.mining.walks import orders
-from fedcoin_cli.network.message import CommitNote, Message, RevealNote
+from fedcoin_cli.learning.coalitions.walks import orders
+from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, derive, entries_of, place_of, sums_of
+from fedcoin_cli.protocol.message import CommitNote, Message, RevealNote
 from ledger_store.transaction import Commit, Reveal, commit_terms
 
 Change = Callable[[Random, bytes, Claim, TableTerms], dict[int, int]]

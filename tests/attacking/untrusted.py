@@ -16,10 +16,10 @@ from typing import Any
 
 from rounds import model_json
 
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.weights import read_test, read_update
-from ledger_store.errors import RoundFilesInvalid
+from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.weights import read_test, read_update
+from ledger_store.base.errors import RoundFilesInvalid
 
 GIB = 2**30
 Layer = tuple[str, dict[str, Any]]

@@ -6,7 +6,7 @@ from attacking.gains import Bench, alone_exact, choosing_t, choosing_the_task, c
 from attacking.games import small_game
 from attacking.suite import PAPER, by_the_paper, pairs
 
-from fedcoin_cli.learning.mining.table import Claim, derive
+from fedcoin_cli.learning.shapley.table import Claim, derive
 
 COIN = 10**6
 SHAPLEY, TRAIN = 200 * COIN, 700 * COIN

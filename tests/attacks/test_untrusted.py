@@ -11,11 +11,11 @@ import pytest
 from attacking import untrusted
 from attacking.untrusted import Hostile, hostile, refuse, refuse_all
 
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.model import MAX_MODEL_BYTES
-from fedcoin_cli.learning.tensorfile import MAX_AXES
-from fedcoin_cli.learning.weights import TestSet, write_test
-from ledger_store.errors import RoundFilesInvalid
+from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES
+from fedcoin_cli.learning.model.tensorfile import MAX_AXES
+from fedcoin_cli.learning.model.weights import TestSet, write_test
+from ledger_store.base.errors import RoundFilesInvalid
 
 TESTS = Path(__file__).resolve().parents[1]
 

@@ -12,7 +12,7 @@ from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.chain import start
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
 
 
 def test_a_good_ledger(workspace: Workspace, maker: ChainMaker) -> None:

@@ -14,8 +14,8 @@ from shell import fedcoin
 
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.keyfile import save_key
-from ledger_store.keys import KeyPair
+from ledger_store.identity.keyfile import save_key
+from ledger_store.identity.keys import KeyPair
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from shell import Said, fedcoin
 from small_disks import fill, small_disk
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.jsonl import ChainFile
+from ledger_store.file.chain_file import ChainFile
 
 ERROR = re.compile(r"error: [^\n]+\n(  [^\n]+\n)?\nhint: [^\n]+\n")
 # Room for a payment or two.

@@ -7,8 +7,8 @@ from places import place
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.jsonl import SNAPSHOT_BLOCKS, ChainFile
-from ledger_store.snapshot import Seal, Snapshot, claimed
+from ledger_store.file.chain_file import SNAPSHOT_BLOCKS, ChainFile
+from ledger_store.file.snapshot import Seal, Snapshot, claimed
 
 
 def test_all_accounts(workspace: Workspace, maker: ChainMaker) -> None:

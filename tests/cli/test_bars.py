@@ -1,6 +1,6 @@
 from decimal import Decimal
 
-from fedcoin_cli.cli.bars import bars
+from fedcoin_cli.cli.views.bars import bars
 
 
 def drawn(*values: str, error: str = "0", width: int = 10) -> list[str]:

@@ -6,10 +6,10 @@ import pytest
 from chains import ChainMaker, key
 from shell import Said, fedcoin
 
-from fedcoin_cli.application.books.evidence import keep_evidence
-from fedcoin_cli.network.message import Certified, Vote
+from fedcoin_cli.application.books.equivocations import keep_evidence
+from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.block import Block, Certificate, vote_terms
-from ledger_store.jsonl import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME
+from ledger_store.file.chain_file import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME
 
 COMMON = 3
 

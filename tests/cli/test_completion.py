@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from shell import fedcoin
 
-from fedcoin_cli.cli.completion import script
-from fedcoin_cli.cli.main import load, verbs
+from fedcoin_cli.cli.program.completion import script
+from fedcoin_cli.cli.program.verbs import load, verbs
 
 SHELLS = ("bash", "zsh", "fish")
 

@@ -8,12 +8,12 @@ from chains import ChainMaker
 from places import place, settled_round
 from rich.console import Console
 
-from fedcoin_cli.application.books.report import report_of
-from fedcoin_cli.application.miner.crew import News
+from fedcoin_cli.application.books.task_report import report_of
+from fedcoin_cli.application.crew.crew import News
 from fedcoin_cli.application.requester.standing import MinerState
-from fedcoin_cli.cli.dashboard import BLOCKS, Dashboard
-from fedcoin_cli.cli.live_screen import Screen
-from fedcoin_cli.network.message import Errors, Standing
+from fedcoin_cli.cli.views.dashboard import BLOCKS, Dashboard
+from fedcoin_cli.cli.views.live_screen import Screen
+from fedcoin_cli.protocol.message import Errors, Standing
 from ledger_store.transaction import Result
 
 IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)

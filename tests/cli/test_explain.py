@@ -4,7 +4,7 @@ import pytest
 from mined import MinedRound
 from shell import fedcoin
 
-from fedcoin_cli.cli.explanation_lines import ranges
+from fedcoin_cli.cli.views.explanation_lines import ranges
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from generated import ROOT, generated, stale
 
-from fedcoin_cli.cli.main import verbs
 from fedcoin_cli.cli.manpage import pages
+from fedcoin_cli.cli.program.verbs import verbs
 
 
 @pytest.mark.parametrize("path", generated(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from shell import PROGRAM, fedcoin
 
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.workspace import Workspace
 
 

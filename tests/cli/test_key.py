@@ -12,7 +12,7 @@ from shell import PROGRAM, Said, fedcoin
 
 from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.keyfile import read_key
+from ledger_store.identity.keyfile import read_key
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from shell import PROGRAM, fedcoin
 
-from fedcoin_cli.cli.main import load, main, verbs
+from fedcoin_cli.cli.main import main
+from fedcoin_cli.cli.program.verbs import load, verbs
 
 
 def test_every_command_has_a_line_and_a_help() -> None:

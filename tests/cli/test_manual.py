@@ -13,10 +13,10 @@ from generated import ROOT
 
 from fedcoin_cli.application.workspace.settings import RULES
 from fedcoin_cli.cli.manpage import pages
+from ledger_store.base.canonical import decode, encode
+from ledger_store.base.merkle import root
 from ledger_store.block import Block
-from ledger_store.canonical import decode, encode
 from ledger_store.genesis import Genesis
-from ledger_store.merkle import root
 from ledger_store.state import apply, initial
 from ledger_store.transaction import Transfer
 

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from fedcoin_cli.application.miner.crew import News
+from fedcoin_cli.application.crew.crew import News
 from fedcoin_cli.application.workspace.names import Names
-from fedcoin_cli.cli.miner_lines import MinerLines
-from fedcoin_cli.network.message import Errors
+from fedcoin_cli.cli.views.miner_lines import MinerLines
+from fedcoin_cli.protocol.message import Errors
 
 TASK = "ab" * 32
 CHECKED = {"task": TASK, "miner": "cd" * 32, "follows": True, "wrong": []}

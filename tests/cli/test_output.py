@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from shell import PROGRAM, fedcoin
 
-from fedcoin_cli.cli.options import Call, command
-from fedcoin_cli.cli.output import Output, dumps, table
-from fedcoin_cli.cli.progress import progress
-from ledger_store.errors import ExitCode, FedCoinError, KeyFailure
+from fedcoin_cli.cli.program.options import Call, command
+from fedcoin_cli.cli.program.output import Output, dumps, table
+from fedcoin_cli.cli.program.progress import progress
+from ledger_store.base.errors import ExitCode, FedCoinError, KeyFailure
 
 
 def outcome(error: BaseException | None, *arguments: str) -> Any:

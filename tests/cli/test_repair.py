@@ -2,7 +2,7 @@ from chains import ChainMaker
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.jsonl import ChainFile
+from ledger_store.file.chain_file import ChainFile
 
 
 def test_it_says_what_it_did(workspace: Workspace, maker: ChainMaker) -> None:

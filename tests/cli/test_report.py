@@ -14,9 +14,9 @@ from shell import fedcoin
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.reasons.overview import Overview, overview
 from fedcoin_cli.application.workspace.names import Names
-from fedcoin_cli.cli.certainty_lines import both_errors
-from fedcoin_cli.cli.report_page import page
-from fedcoin_cli.cli.svg import Scale
+from fedcoin_cli.cli.page.report_page import page
+from fedcoin_cli.cli.page.svg import Scale
+from fedcoin_cli.cli.views.certainty_lines import both_errors
 from fedcoin_cli.contract.settlement import settle
 
 HTML, SVG = "{http://www.w3.org/1999/xhtml}", "{http://www.w3.org/2000/svg}"
@@ -142,7 +142,7 @@ def test_a_damaged_ledger_is_said_to_be_one(made: MinedRound, view: Overview, tm
     """What the audit finds stands in the page, in place of a clean bill."""
     from dataclasses import replace
 
-    from ledger_store.audit import audit
+    from ledger_store.audit.audit import audit
 
     path = tmp_path / "chain.jsonl"
     path.write_bytes(

@@ -8,7 +8,7 @@ from places import place
 from shell import fedcoin
 
 from fedcoin_cli.application.requester.standing import MinerState, verdict
-from fedcoin_cli.network.message import Silence, Standing
+from fedcoin_cli.protocol.message import Silence, Standing
 
 IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
 

@@ -13,8 +13,8 @@ from shell import fedcoin
 
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.features import Conv
-from fedcoin_cli.learning.model import parse_model
+from fedcoin_cli.learning.model.features import Conv
+from fedcoin_cli.learning.model.model import parse_model
 
 CONVOLUTION = {
     "class_name": "Conv2D",

@@ -67,7 +67,7 @@ def test_blocks_are_not_proven(workspace: Workspace) -> None:
 
 def test_a_verifier_needs_no_arrays() -> None:
     """What verifies a proof loads neither NumPy nor sockets: it runs wherever PyNaCl does."""
-    code = "import sys; import ledger_store.inclusion; sys.exit(bool({'numpy', 'zmq'} & sys.modules.keys()))"
+    code = "import sys; import ledger_store.audit.inclusion; sys.exit(bool({'numpy', 'zmq'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,7 +6,7 @@ from councils import Assembly, armed
 from traces import first_proposal, votes
 
 from fedcoin_cli.consensus.accountability import guilty, least_culprits
-from fedcoin_cli.network.message import Certified, Vote
+from fedcoin_cli.protocol.message import Certified, Vote
 
 X, Y = "a" * 64, "b" * 64
 

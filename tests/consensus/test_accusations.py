@@ -6,7 +6,7 @@ import pytest
 from rule_traces import CLOSED_MS, Attempted
 
 from fedcoin_cli.consensus.posap import CheckEntry, CheckTable, Frozen, Persist, Send
-from fedcoin_cli.network.message import RevealNote
+from fedcoin_cli.protocol.message import RevealNote
 from ledger_store.transaction import FraudMark, Result
 
 

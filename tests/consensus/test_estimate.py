@@ -16,7 +16,7 @@ from fedcoin_cli.consensus.estimate import (
     exact_denominator,
 )
 from fedcoin_cli.consensus.rankings import grid_up_to, ranking
-from ledger_store.errors import Malformed
+from ledger_store.base.errors import Malformed
 
 SEED = bytes(32)
 IMAGES = 200

@@ -6,8 +6,6 @@ import pytest
 from chains import ChainMaker, digest
 from simulated.signatures import second_signature
 
-from fedcoin_cli.application.miner.ports import RosterSigner
-from fedcoin_cli.application.miner.votelog import Record, from_bytes, to_bytes
 from fedcoin_cli.consensus.posap import (
     Abstained,
     Attempt,
@@ -20,7 +18,9 @@ from fedcoin_cli.consensus.posap import (
     Posap,
     Send,
 )
-from fedcoin_cli.network.message import CommitNote, FraudNote, RevealNote
+from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
+from fedcoin_cli.replica.ports import RosterSigner
+from fedcoin_cli.replica.records import Record, from_bytes, to_bytes
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal
 
 OPENED_MS = 5_000

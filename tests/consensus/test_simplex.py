@@ -6,7 +6,7 @@ from councils import DELTA_MS, Assembly, Said, armed, view_of
 from fedcoin_cli.consensus.ballots import RECALLED_MOST
 from fedcoin_cli.consensus.council import TIMEOUT_MAX_MS, Council
 from fedcoin_cli.consensus.simplex import SKIPS_CARRIED
-from fedcoin_cli.network.message import Certified, Proposal, Vote
+from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 
 T0_MS = 4 * DELTA_MS + 1_000
 

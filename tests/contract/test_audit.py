@@ -4,9 +4,9 @@ import pytest
 from chains import ChainMaker
 from places import refunded_round, settled_round
 
-from fedcoin_cli.contract.audit import CHECKS, CODES
-from ledger_store.audit import AuditReport, audit
-from ledger_store.checks import CODES as LOWER_CODES
+from fedcoin_cli.contract.outcome_check import CHECKS, CODES
+from ledger_store.audit.audit import AuditReport, audit
+from ledger_store.audit.checks import CODES as LOWER_CODES
 
 
 def audited(maker: ChainMaker, folder: Path, level: int = 3) -> AuditReport:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcoin_cli.contract.settlement import agreement_of, give_up, settle, validate
-from ledger_store.errors import InvalidTransaction
+from ledger_store.base.errors import InvalidTransaction
 from ledger_store.state import CLOSED, OPEN, REFUNDED, SETTLED, TaskRecord
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task
 

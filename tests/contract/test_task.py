@@ -6,7 +6,7 @@ from chains import ChainMaker, digest
 from fedcoin_cli.consensus.posap import Attempt
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes, table_weight
-from ledger_store.errors import InvalidTransaction
+from ledger_store.base.errors import InvalidTransaction
 from ledger_store.genesis import Bounds
 from ledger_store.state import TaskRecord
 

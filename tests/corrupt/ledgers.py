@@ -11,8 +11,8 @@ from pathlib import Path
 from chains import COIN, ChainMaker, build_chain, digest, key
 
 from ledger_store.block import Block, make_block
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
-from ledger_store.snapshot import Seal, Snapshot
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
+from ledger_store.file.snapshot import Seal, Snapshot
 from ledger_store.transaction import Close
 
 

@@ -5,15 +5,15 @@ from corrupt import ledgers, rounds, settlements
 
 from fedcoin_cli.application.auditing.audit import Plan, audit_ledger
 from fedcoin_cli.application.auditing.codes import Code, codes
-from fedcoin_cli.application.auditing.evidence import Evidence
+from fedcoin_cli.application.rounds.past_files import Evidence
 from fedcoin_cli.contract.settlement import check_settlements
+from ledger_store.audit.checks import Finding
+from ledger_store.base.errors import PeerFault
 from ledger_store.block import Block
 from ledger_store.chain import Tip, candidate, replay, start
-from ledger_store.checks import Finding
-from ledger_store.errors import PeerFault
+from ledger_store.file.chain_file import ChainReader
+from ledger_store.file.snapshot import SNAPSHOT_NAME
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import ChainReader
-from ledger_store.snapshot import SNAPSHOT_NAME
 
 
 def test_every_code_has_a_ledger() -> None:

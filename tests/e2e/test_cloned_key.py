@@ -12,14 +12,14 @@ import pytest
 from live import events_of, free_ports, program, wait_until, workspace_of
 from shell import fedcoin
 
-from fedcoin_cli.application.miner.twins import beside
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.admission import Admission
-from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Beside, Proposal, Status, Taken, Vote
-from fedcoin_cli.network.p2p import P2P, Door
+from fedcoin_cli.network.transport.admission import Admission
+from fedcoin_cli.network.transport.p2p import P2P, Door
+from fedcoin_cli.protocol.frame import from_frame, to_frame
+from fedcoin_cli.protocol.message import Beside, Proposal, Status, Taken, Vote
+from fedcoin_cli.replica.twins import beside
 
 PATIENCE_S = 120
 

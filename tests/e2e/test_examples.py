@@ -15,7 +15,7 @@ from rounds import SHAPES, make_round
 from shell import PROGRAM, fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.cli.main import examples, verbs
+from fedcoin_cli.cli.program.verbs import examples, verbs
 from fedcoin_cli.consensus.rankings import grid_up_to
 
 _LAST = ("cancel", "stop")

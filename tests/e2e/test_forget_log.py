@@ -10,11 +10,11 @@ from pathlib import Path
 from live import events_of, program, wait_until, workspace_of
 from shell import Said, fedcoin
 
-from fedcoin_cli.application.books.evidence import read_evidence
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.books.equivocations import read_evidence
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.accountability import guilty
-from fedcoin_cli.network.message import Certified, Vote
+from fedcoin_cli.protocol.message import Certified, Vote
 
 # Long enough for a payment to be proposed and voted on by whoever may vote.
 HALTED_S = 6.0

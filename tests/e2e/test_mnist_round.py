@@ -15,9 +15,9 @@ from oracles import shapley
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.reference import Reference
-from ledger_store.jsonl import ChainReader
+from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.reference.reference import Reference
+from ledger_store.file.chain_file import ChainReader
 from ledger_store.transaction import Result
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def exact_table(workspace: Workspace) -> list[int]:
 
 def keras_counts(game: Game) -> Callable[[int], int]:
     """Plain Keras on the averaged weights: the original way."""
-    from fedcoin_cli.learning.build import build
+    from fedcoin_cli.learning.model.build import build
 
     model = build(game.spec)
     images = game.test.images.astype(np.float32) / (255 if game.test.images.dtype == np.uint8 else 1)

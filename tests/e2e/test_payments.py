@@ -14,9 +14,9 @@ from shell import PROGRAM, Said, fedcoin
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.workspace import SERVER, Workspace
-from ledger_store.errors import FedCoinError
-from ledger_store.keyfile import save_key
-from ledger_store.keys import KeyPair
+from ledger_store.base.errors import FedCoinError
+from ledger_store.identity.keyfile import save_key
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Transfer
 
 COIN = 10**6
@@ -115,7 +115,7 @@ def test_a_key_that_is_loaded_stays_out_of_core_files(tmp_path: Path) -> None:
     save_key(tmp_path / "one.key", KeyPair.generate())
     code = (
         "import ctypes, sys; from pathlib import Path; from resource import *\n"
-        "from ledger_store.keyfile import load_key\n"
+        "from ledger_store.identity.keyfile import load_key\n"
         "load_key(Path(sys.argv[1]))\n"
         "print(getrlimit(RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )

@@ -22,10 +22,10 @@ from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, client_name
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.tensorfile import TensorFile
-from fedcoin_cli.learning.weights import write_update
-from ledger_store.canonical import digest
-from ledger_store.errors import ConsensusFailure
+from fedcoin_cli.learning.model.tensorfile import TensorFile
+from fedcoin_cli.learning.model.weights import write_update
+from ledger_store.base.canonical import digest
+from ledger_store.base.errors import ConsensusFailure
 from ledger_store.state import CANCELLED, SETTLED
 
 CLIENTS, MANY, IMAGES, PRICE = 3, 16, 60, 1000

@@ -9,7 +9,7 @@ from live import events_of, ledgers, runtime_of, wait_until, workspace_of
 from fedcoin_cli.application.requester.requester import Final, Requester
 from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace
-from ledger_store.audit import audit
+from ledger_store.audit.audit import audit
 from ledger_store.transaction import Transfer
 
 COIN = 10**6

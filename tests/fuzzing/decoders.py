@@ -16,29 +16,28 @@ from chains import ChainMaker, build_chain
 from places import place
 from rounds import SHAPES, make_round, model_json
 
-from fedcoin_cli.application.books.evidence import read_evidence
+from fedcoin_cli.application.books.equivocations import read_evidence
 from fedcoin_cli.application.books.forks import read_proof
 from fedcoin_cli.application.founding.plans import read_roster
-from fedcoin_cli.application.miner.events import read_events
-from fedcoin_cli.application.miner.votelog import from_bytes as read_record
-from fedcoin_cli.application.miner.votelog import to_bytes as write_record
+from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.application.rounds.calling import read_call_file, read_signed, sign_weights
 from fedcoin_cli.application.rounds.files import SCHEMA, read_round
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.consensus.posap import Frozen, Opening, Started
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive, encode_exact
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.tensorfile import write_tensors
-from fedcoin_cli.learning.weights import TestSet, read_test, read_update, write_test
-from fedcoin_cli.network import pieces
-from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Certified
-from ledger_store.armor import armored
-from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode, encode
-from ledger_store.errors import (
+from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.tensorfile import write_tensors
+from fedcoin_cli.learning.model.weights import TestSet, read_test, read_update, write_test
+from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, encode_exact
+from fedcoin_cli.network.files import pieces
+from fedcoin_cli.protocol.frame import from_frame, to_frame
+from fedcoin_cli.protocol.message import Certified
+from fedcoin_cli.replica.records import from_bytes as read_record
+from fedcoin_cli.replica.records import to_bytes as write_record
+from ledger_store.audit.inclusion import prove, read_inclusion
+from ledger_store.base.canonical import decode, encode
+from ledger_store.base.errors import (
     FedCoinError,
     KeyFailure,
     LedgerInvalid,
@@ -46,13 +45,14 @@ from ledger_store.errors import (
     RoundFilesInvalid,
     SettingsError,
 )
+from ledger_store.block import Block, Certificate
+from ledger_store.file.chain_file import CHAIN_NAME, ChainReader, TipRecord
+from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
 from ledger_store.genesis import Genesis
-from ledger_store.inclusion import prove, read_inclusion
-from ledger_store.jsonl import CHAIN_NAME, ChainReader, TipRecord
-from ledger_store.keyfile import KeyRecord, load_key, save_key
-from ledger_store.keys import KeyPair
-from ledger_store.passphrase import Sealed
-from ledger_store.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
+from ledger_store.identity.armor import armored
+from ledger_store.identity.keyfile import KeyRecord, load_key, save_key
+from ledger_store.identity.keys import KeyPair
+from ledger_store.identity.passphrase import Sealed
 from ledger_store.transaction import parse_transaction
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet, Weights
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet, Weights
 
 Make = Callable[..., Game]
 

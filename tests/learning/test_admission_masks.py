@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from fedcoin_cli.learning.mining.admission import PAIRS, RANDOM_MASKS, admission_masks, refused_update
-from fedcoin_cli.learning.mining.reference import Reference
+from fedcoin_cli.learning.reference.admission import PAIRS, RANDOM_MASKS, admission_masks, refused_update
+from fedcoin_cli.learning.reference.reference import Reference
 
 TASK = "5a" * 32
 

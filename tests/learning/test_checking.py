@@ -10,8 +10,13 @@ import numpy.typing as npt
 import pytest
 from block_games import BlockGame, KnownReference, random_game
 
-from fedcoin_cli.learning.mining import checking
-from fedcoin_cli.learning.mining.checking import (
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.coalitions.walks import orders
+from fedcoin_cli.learning.game.game import Game, member_bits
+from fedcoin_cli.learning.game.utility import Utility
+from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Reference
+from fedcoin_cli.learning.shapley import checking
+from fedcoin_cli.learning.shapley.checking import (
     DRAWN_MASKS,
     MOST_DISAGREEMENTS,
     Checker,
@@ -19,11 +24,7 @@ from fedcoin_cli.learning.mining.checking import (
     Judge,
     heavy_masks,
 )
-from fedcoin_cli.learning.mining.game import Game, member_bits
-from fedcoin_cli.learning.mining.partition import partition
-from fedcoin_cli.learning.mining.reference import RAISE_FACTOR, Reference
-from fedcoin_cli.learning.mining.sampling import Utility
-from fedcoin_cli.learning.mining.table import (
+from fedcoin_cli.learning.shapley.table import (
     Claim,
     Place,
     Table,
@@ -31,8 +32,7 @@ from fedcoin_cli.learning.mining.table import (
     entries_of,
     place_of,
 )
-from fedcoin_cli.learning.mining.walks import orders
-from ledger_store.errors import Malformed
+from ledger_store.base.errors import Malformed
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
 Counts = npt.NDArray[np.int64]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from chains import ChainMaker
 
-from fedcoin_cli.application.miner.child import Child
-from fedcoin_cli.application.miner.work import Answer, Configure, Inspect, Inspected, Inspecting, Ready
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.weights import TestSet, write_test, write_update
-from fedcoin_cli.network.store import Store
+from fedcoin_cli.application.node.child import Child
+from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.replica.jobs import Answer, Configure, Inspect, Inspected, Inspecting, Ready
 
 PATIENCE_S = 60.0
 

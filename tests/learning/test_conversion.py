@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from shell import fedcoin
 
-from fedcoin_cli.learning.backend import keras
-from fedcoin_cli.learning.build import build
-from fedcoin_cli.learning.conversion import convert
-from fedcoin_cli.learning.model import seed_spec
-from fedcoin_cli.learning.weights import read_update
-from ledger_store.errors import RoundFilesInvalid
+from fedcoin_cli.learning.model.backend import keras
+from fedcoin_cli.learning.model.build import build
+from fedcoin_cli.learning.model.conversion import convert
+from fedcoin_cli.learning.model.model import seed_spec
+from fedcoin_cli.learning.model.weights import read_update
+from ledger_store.base.errors import RoundFilesInvalid
 
 SPEC = seed_spec((4, 4), 3)
 

@@ -8,19 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedcoin_cli.learning.backend import keras
-from fedcoin_cli.learning.build import build
-from fedcoin_cli.learning.datasets import as_float, load
-from fedcoin_cli.learning.features import Conv, Pool
-from fedcoin_cli.learning.mining import aggregates, reference
-from fedcoin_cli.learning.mining.choice import engine_for
-from fedcoin_cli.learning.mining.forward import own_logits
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import Dense, ModelSpec, parse_model
-from fedcoin_cli.learning.training import train_round
-from fedcoin_cli.learning.weights import TestSet
-from ledger_store.errors import RoundFilesInvalid
+from fedcoin_cli.learning.engines.choice import engine_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.backend import keras
+from fedcoin_cli.learning.model.build import build
+from fedcoin_cli.learning.model.features import Conv, Pool
+from fedcoin_cli.learning.model.model import Dense, ModelSpec, parse_model
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.reference import aggregates, reference
+from fedcoin_cli.learning.reference.forward import own_logits
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.simulation.datasets import as_float, load
+from fedcoin_cli.learning.simulation.training import train_round
+from ledger_store.base.errors import RoundFilesInvalid
 
 Make = Callable[..., Game]
 L = keras.layers

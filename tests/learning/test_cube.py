@@ -9,20 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fedcoin_cli.learning.mining import compiled, cube
-from fedcoin_cli.learning.mining.choice import engine_for, enumeration_for, walker_for
-from fedcoin_cli.learning.mining.cube import Cube, suits
-from fedcoin_cli.learning.mining.enumeration import Enumerating
-from fedcoin_cli.learning.mining.exact import exact_numerators
-from fedcoin_cli.learning.mining.forward import FirstLayer
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import Partition, partition
-from fedcoin_cli.learning.mining.reference import Interval, Reference
-from fedcoin_cli.learning.mining.sampling import Plan, Session
-from fedcoin_cli.learning.mining.table import TableTerms
-from fedcoin_cli.learning.mining.walks import Counts, Orders
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet
+from fedcoin_cli.learning.coalitions.exact import exact_numerators
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.coalitions.walks import Counts, Orders
+from fedcoin_cli.learning.engines import compiled, cube
+from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.engines.cube import Cube, suits
+from fedcoin_cli.learning.engines.enumeration import Enumerating
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.reference import Interval, Reference
+from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.table import TableTerms
 
 Make = Callable[..., Game]
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
@@ -310,12 +310,12 @@ _VARIANT = """
 import sys, numpy as np
 sys.path.insert(0, {folder!r})
 from conftest import random_update
-from fedcoin_cli.learning.mining.cube import Cube
-from fedcoin_cli.learning.mining.compiled import library
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet
+from fedcoin_cli.learning.engines.cube import Cube
+from fedcoin_cli.learning.engines.compiled import library
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet
 rng = np.random.default_rng(0)
 spec = ModelSpec((9,), (Dense(9, 20, "relu", True), Dense(20, 10, "linear", True)))
 pictures = rng.standard_normal((60, 9)).astype(np.float32)

@@ -4,10 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedcoin_cli.learning.datasets import Dataset, as_float, load
-from fedcoin_cli.learning.splits import SPLITS, mix, noisex, noisey, same, split_of, types, weight
-from fedcoin_cli.learning.weights import TestSet
-from ledger_store.errors import NotFound, RoundFilesInvalid, SettingsError
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.simulation.datasets import Dataset, as_float, load
+from fedcoin_cli.learning.simulation.splits import SPLITS, mix, noisex, noisey, same, split_of, types, weight
+from ledger_store.base.errors import NotFound, RoundFilesInvalid, SettingsError
 
 
 def labelled(counts: dict[int, int]) -> Dataset:

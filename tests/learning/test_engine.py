@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedcoin_cli.learning.backend import keras
-from fedcoin_cli.learning.build import build
-from fedcoin_cli.learning.datasets import as_float, load
-from fedcoin_cli.learning.mining.engine import BATCH, UtilityEngine
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import Dense, ModelSpec, parse_model
-from fedcoin_cli.learning.training import train_round
-from fedcoin_cli.learning.weights import TestSet
+from fedcoin_cli.learning.engines.engine import BATCH, UtilityEngine
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.backend import keras
+from fedcoin_cli.learning.model.build import build
+from fedcoin_cli.learning.model.model import Dense, ModelSpec, parse_model
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.simulation.datasets import as_float, load
+from fedcoin_cli.learning.simulation.training import train_round
 
 Make = Callable[..., Game]
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from block_games import finish
 
-from fedcoin_cli.learning.mining.checking import Checker, Engines, Judge
-from fedcoin_cli.learning.mining.choice import Kind, engine_for, walker_for
-from fedcoin_cli.learning.mining.compiled import library
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.partition import partition
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Plan, Session
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, encode_exact, place_of
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet, Weights
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.engines.choice import Kind, engine_for, walker_for
+from fedcoin_cli.learning.engines.compiled import library
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet, Weights
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Checker, Engines, Judge
+from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.table import Claim, TableTerms, encode_exact, place_of
 
 CLIENTS, IMAGES, EXAMPLES, UNITS = 6, 1_500, 400, 64
 

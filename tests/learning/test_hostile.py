@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from attacking.hostile import KINDS, Engine, hostile_game, plain_count, verdict
 
-from fedcoin_cli.learning.mining import compiled
-from fedcoin_cli.learning.mining.choice import Kind, engine_for
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.tolerance import BLOCK, CHAIN
-from fedcoin_cli.learning.model import Dense, ModelSpec
+from fedcoin_cli.learning.engines import compiled
+from fedcoin_cli.learning.engines.choice import Kind, engine_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.tolerance import BLOCK, CHAIN
 
 Make = Callable[..., Game]
 

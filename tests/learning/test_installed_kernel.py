@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.learning.mining.compiled import INSTALLED, SOURCES
+from fedcoin_cli.learning.engines.compiled import INSTALLED, SOURCES
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
@@ -18,7 +18,7 @@ def test_a_library_of_this_source_needs_no_compiler(tmp_path: Path, name: str, s
     build = ["cc", "-O1", "-std=gnu11", "-shared", "-fPIC", "-o", str(tmp_path / name), *map(str, SOURCES)]
     subprocess.run(build, check=True)
     places = {"PATH": "", "LD_LIBRARY_PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    code = "from fedcoin_cli.learning.mining.choice import describe; print(describe(2))"
+    code = "from fedcoin_cli.learning.engines.choice import describe; print(describe(2))"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | places, capture_output=True, text=True, check=True
     )

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from fedcoin_cli.consensus.rankings import prefixes, ranking
-from fedcoin_cli.learning.mining import compiled
-from fedcoin_cli.learning.mining.choice import _gpu, counts, describe, engine_for
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.kernel import KernelEngine, suits
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import Dense, ModelSpec
+from fedcoin_cli.learning.engines import compiled
+from fedcoin_cli.learning.engines.choice import _gpu, counts, describe, engine_for
+from fedcoin_cli.learning.engines.kernel import KernelEngine, suits
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.reference.reference import Reference
 
 Make = Callable[..., Game]
 SEED = bytes(range(32))
@@ -162,7 +162,7 @@ def test_other_activations_are_for_keras(make_game: Make) -> None:
 def test_no_compiler_no_kernel(tmp_path: Path) -> None:
     """With an empty PATH there is no library, no error either, and the description names Keras."""
     code = (
-        "from fedcoin_cli.learning.mining import choice, compiled\n"
+        "from fedcoin_cli.learning.engines import choice, compiled\n"
         "print(compiled.library(), choice.describe(2), sep='|')"
     )
     said, _ = ask(tmp_path, code, path="").communicate()
@@ -182,7 +182,7 @@ def test_what_cannot_be_made_is_missing(trouble: str, tmp_path: Path) -> None:
     cc.chmod(0o755)
     if trouble == "cache is a file":
         cache.write_text("")
-    code = "from fedcoin_cli.learning.mining.compiled import library\nprint(library())"
+    code = "from fedcoin_cli.learning.engines.compiled import library\nprint(library())"
     said, _ = ask(cache, code, path=str(tools)).communicate()
     assert said.strip() == "None"
     assert not list(cache.rglob("*.so"))
@@ -191,7 +191,7 @@ def test_what_cannot_be_made_is_missing(trouble: str, tmp_path: Path) -> None:
 @needs_compiler
 def test_two_processes_compile_at_once(tmp_path: Path) -> None:
     """Two first users at the same moment both get a working library, and leave one file."""
-    code = "from fedcoin_cli.learning.mining.compiled import library\nprint(library().fedcoin_tile())"
+    code = "from fedcoin_cli.learning.engines.compiled import library\nprint(library().fedcoin_tile())"
     both = [ask(tmp_path, code), ask(tmp_path, code)]
     tile = compiled.library().fedcoin_tile()
     assert [int(each.communicate()[0]) for each in both] == [tile, tile]
@@ -203,7 +203,7 @@ def test_two_processes_compile_at_once(tmp_path: Path) -> None:
 def test_what_others_can_write_is_not_loaded(loose: str, tmp_path: Path) -> None:
     """Where others may write the cached library or its folder it is left alone, and one is compiled in private."""
     code = (
-        "from fedcoin_cli.learning.mining.compiled import library\n"
+        "from fedcoin_cli.learning.engines.compiled import library\n"
         "print(library().fedcoin_tile(), {line.split()[-1] for line in open('/proc/self/maps') if 'kernel-' in line})"
     )
     said, _ = ask(tmp_path, code).communicate()

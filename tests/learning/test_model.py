@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from fedcoin_cli.learning.backend import keras
-from fedcoin_cli.learning.build import build
-from fedcoin_cli.learning.model import MAX_MODEL_BYTES, Dense, ModelSpec, parse_model, seed_spec
-from ledger_store.errors import RoundFilesInvalid
+from fedcoin_cli.learning.model.backend import keras
+from fedcoin_cli.learning.model.build import build
+from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, Dense, ModelSpec, parse_model, seed_spec
+from ledger_store.base.errors import RoundFilesInvalid
 
 SEED = seed_spec((28, 28), 10)
 

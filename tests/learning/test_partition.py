@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcoin_cli.learning.mining.partition import Partition, block_sizes, partition
+from fedcoin_cli.learning.coalitions.partition import Partition, block_sizes, partition
 
 VECTORS = json.loads((Path(__file__).parent / "golden" / "partition.json").read_text(encoding="ascii"))
 TASK = bytes(range(32))

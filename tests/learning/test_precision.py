@@ -10,7 +10,7 @@ import pytest
 from block_games import BlockGame, finish, picture_game
 from oracles import shapley
 
-from fedcoin_cli.learning.mining.precision import (
+from fedcoin_cli.learning.shapley.precision import (
     Marginals,
     Precision,
     images_covariance,
@@ -20,7 +20,7 @@ from fedcoin_cli.learning.mining.precision import (
     student_quantile,
     widening,
 )
-from fedcoin_cli.learning.mining.sampling import Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import Mined, Plan, Session, Stakes
 
 TRAIN_MICRO = 700_000_000
 IMAGES = 400

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedcoin_cli.learning.agreement import check_reading
-from fedcoin_cli.learning.backend import keras
-from fedcoin_cli.learning.conversion import convert
-from fedcoin_cli.learning.datasets import Dataset
-from fedcoin_cli.learning.model import Dense, ModelSpec, parse_model
-from fedcoin_cli.learning.weights import TestSet, read_update
-from ledger_store.errors import RoundFilesInvalid, SettingsError
+from fedcoin_cli.learning.model.backend import keras
+from fedcoin_cli.learning.model.conversion import convert
+from fedcoin_cli.learning.model.model import Dense, ModelSpec, parse_model
+from fedcoin_cli.learning.model.weights import TestSet, read_update
+from fedcoin_cli.learning.reference.agreement import check_reading
+from fedcoin_cli.learning.simulation.datasets import Dataset
+from ledger_store.base.errors import RoundFilesInvalid, SettingsError
 
 L = keras.layers
 
@@ -148,7 +148,7 @@ def test_pictures_are_not_scrambled(shape: tuple[int, ...], fits: bool) -> None:
 
 
 _SAYS = """
-from fedcoin_cli.learning.backend import keras
+from fedcoin_cli.learning.model.backend import keras
 print(keras.config.image_data_format(), keras.config.floatx(), keras.backend.backend())
 """
 

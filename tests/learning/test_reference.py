@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedcoin_cli.learning.mining import admission, forward
-from fedcoin_cli.learning.mining import reference as intervals
-from fedcoin_cli.learning.mining.admission import Inspection, admission_masks, refused_update
-from fedcoin_cli.learning.mining.game import Game, member_bits
-from fedcoin_cli.learning.mining.partition import partition
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import TestSet, Weights
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.game.game import Game, member_bits
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet, Weights
+from fedcoin_cli.learning.reference import admission, forward
+from fedcoin_cli.learning.reference import reference as intervals
+from fedcoin_cli.learning.reference.admission import Inspection, admission_masks, refused_update
+from fedcoin_cli.learning.reference.reference import Reference
 
 TASK = "5a" * 32
 DEEP = ModelSpec(

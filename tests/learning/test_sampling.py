@@ -12,9 +12,9 @@ from memory import peak_bytes
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import grid_up_to, on_grid
-from fedcoin_cli.learning.mining.exact import common_denominator
-from fedcoin_cli.learning.mining.sampling import Estimator, Mined, Plan, Session, Stakes
-from fedcoin_cli.learning.mining.table import Claim, TableTerms, derive
+from fedcoin_cli.learning.coalitions.exact import common_denominator
+from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
 STAKES = Stakes(700_000_000)

@@ -8,10 +8,11 @@ from block_games import BlockGame, finish, picture_game, random_game, sums_by_ha
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import prefixes, ranking
-from fedcoin_cli.learning.mining import table as tables
-from fedcoin_cli.learning.mining.exact import common_denominator, exact_numerators
-from fedcoin_cli.learning.mining.sampling import Plan, Session
-from fedcoin_cli.learning.mining.table import (
+from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.walks import orders
+from fedcoin_cli.learning.shapley import table as tables
+from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.table import (
     Claim,
     Place,
     Table,
@@ -26,8 +27,7 @@ from fedcoin_cli.learning.mining.table import (
     sums_of,
     table_bytes,
 )
-from fedcoin_cli.learning.mining.walks import orders
-from ledger_store.errors import Malformed
+from ledger_store.base.errors import Malformed
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
 SIZES = (4, 4, 3)

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import shapley
 
-from fedcoin_cli.learning.build import build
-from fedcoin_cli.learning.datasets import Dataset, load
-from fedcoin_cli.learning.mining import game as game_module
-from fedcoin_cli.learning.mining.forward import own_logits
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.model import parse_model, seed_spec
-from fedcoin_cli.learning.training import Descent, Trained, batch_of, in_batches, train_round
-from fedcoin_cli.learning.weights import TestSet, write_test, write_update
-from ledger_store.errors import RoundFilesInvalid
+from fedcoin_cli.learning.game import game as game_module
+from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.model.build import build
+from fedcoin_cli.learning.model.model import parse_model, seed_spec
+from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
+from fedcoin_cli.learning.reference.forward import own_logits
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.simulation.datasets import Dataset, load
+from fedcoin_cli.learning.simulation.training import Descent, Trained, batch_of, in_batches, train_round
+from ledger_store.base.errors import RoundFilesInvalid
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_without_keras() -> None:
     code = """
 import sys
 sys.modules["keras"] = None  # what the import system holds for a package that is not there
-from ledger_store.errors import MissingPart
+from ledger_store.base.errors import MissingPart
 for name in ("training", "build", "mining.engine"):
     try:
         __import__("fedcoin_cli.learning." + name)

@@ -4,19 +4,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fedcoin_cli.learning.backend import ops
-from fedcoin_cli.learning.features import Conv, Pool
-from fedcoin_cli.learning.mining import compiled, keraswalker
-from fedcoin_cli.learning.mining.arithmetic import product
-from fedcoin_cli.learning.mining.choice import Kind, walker_for
-from fedcoin_cli.learning.mining.game import Game
-from fedcoin_cli.learning.mining.keraswalker import KerasWalker
-from fedcoin_cli.learning.mining.partition import Partition, partition
-from fedcoin_cli.learning.mining.reference import Reference
-from fedcoin_cli.learning.mining.sampling import Walker
-from fedcoin_cli.learning.mining.walks import orders
-from fedcoin_cli.learning.model import Dense, ModelSpec
-from fedcoin_cli.learning.weights import Weights
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.coalitions.walks import orders
+from fedcoin_cli.learning.engines import compiled, keraswalker
+from fedcoin_cli.learning.engines.arithmetic import product
+from fedcoin_cli.learning.engines.choice import Kind, walker_for
+from fedcoin_cli.learning.engines.keraswalker import KerasWalker
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.utility import Walker
+from fedcoin_cli.learning.model.backend import ops
+from fedcoin_cli.learning.model.features import Conv, Pool
+from fedcoin_cli.learning.model.model import Dense, ModelSpec
+from fedcoin_cli.learning.model.weights import Weights
+from fedcoin_cli.learning.reference.reference import Reference
 
 Make = Callable[..., Game]
 SEED = bytes(range(32))

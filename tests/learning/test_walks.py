@@ -9,8 +9,8 @@ from block_games import random_game, sums_by_hand
 
 from fedcoin_cli.consensus import rankings
 from fedcoin_cli.consensus.rankings import prefixes, ranking
-from fedcoin_cli.learning.mining import walks
-from fedcoin_cli.learning.mining.walks import (
+from fedcoin_cli.learning.coalitions import walks
+from fedcoin_cli.learning.coalitions.walks import (
     marginal_sums,
     marginals_of,
     members,

@@ -10,15 +10,15 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from fedcoin_cli.learning.model import ModelSpec
-from fedcoin_cli.learning.weights import (
+from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.model.weights import (
     TestSet,
     read_test,
     read_update,
     write_test,
     write_update,
 )
-from ledger_store.errors import RoundFilesInvalid
+from ledger_store.base.errors import RoundFilesInvalid
 
 Array = npt.NDArray[Any]
 Header = dict[str, Any]

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_store.amount import SUPPLY_MAX_MICRO, format_micro, parse_micro, split
-from ledger_store.errors import ExitCode, SettingsError
+from ledger_store.base.amount import SUPPLY_MAX_MICRO, format_micro, parse_micro, split
+from ledger_store.base.errors import ExitCode, SettingsError
 
 WEIGHTS = st.lists(st.integers(0, 10**30), min_size=1, max_size=40).filter(any)
 

@@ -8,11 +8,11 @@ from chains import ChainMaker, build_chain
 from corrupt.ledgers import codes, corrupted
 from memory import peak_bytes
 
-from ledger_store.audit import audit
-from ledger_store.canonical import encode
-from ledger_store.checks import CHECKS, CODES, Check, Finding, Subject
-from ledger_store.errors import NotFound
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainFile
+from ledger_store.audit.audit import audit
+from ledger_store.audit.checks import CHECKS, CODES, Check, Finding, Subject
+from ledger_store.base.canonical import encode
+from ledger_store.base.errors import NotFound
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, ChainFile
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:

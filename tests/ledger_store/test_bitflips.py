@@ -9,8 +9,8 @@ import pytest
 from chains import ChainMaker, build_chain
 from edits import edits, rehashed
 
-from ledger_store.audit import audit
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
+from ledger_store.audit.audit import audit
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
 
 
 def flips(data: bytes) -> list[tuple[int, bytes]]:

@@ -5,11 +5,11 @@ import pytest
 from chains import ChainMaker, build_chain
 from memory import peak_bytes
 
+from ledger_store.base.canonical import decode, encode
+from ledger_store.base.errors import BadSignature, Malformed
+from ledger_store.base.merkle import climb, path
 from ledger_store.block import VIEW_MAX, Block, Certificate, transaction_root
-from ledger_store.canonical import decode, encode
-from ledger_store.errors import BadSignature, Malformed
 from ledger_store.genesis import BLOCK_BYTES_MAX
-from ledger_store.merkle import climb, path
 
 MAKER = build_chain(4, 5)
 BLOCK = MAKER.blocks[3]

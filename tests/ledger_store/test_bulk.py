@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from chains import COIN, ChainMaker, key
 
-from ledger_store import bulk
-from ledger_store.audit import audit
+from ledger_store.audit import bulk
+from ledger_store.audit.audit import audit
+from ledger_store.audit.bulk import Bulk
 from ledger_store.block import Block
-from ledger_store.bulk import Bulk
-from ledger_store.keys import signed_bytes
+from ledger_store.identity.keys import signed_bytes
 
 
 @pytest.fixture(autouse=True)

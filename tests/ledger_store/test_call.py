@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from chains import COIN, TO_SIGN, ChainMaker, key
 
-from ledger_store.errors import BadSignature, PeerFault
+from ledger_store.base.errors import BadSignature, PeerFault
 from ledger_store.genesis import Bounds
-from ledger_store.keys import KeyPair, verify
+from ledger_store.identity.keys import KeyPair, verify
 from ledger_store.signed import UNCALLED
 from ledger_store.transaction import Task, Update, sign
 

@@ -5,8 +5,8 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_store.canonical import DEPTH_LIMIT, decode, encode, tagged_hash
-from ledger_store.errors import Malformed
+from ledger_store.base.canonical import DEPTH_LIMIT, decode, encode, tagged_hash
+from ledger_store.base.errors import Malformed
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=12)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | ASCII

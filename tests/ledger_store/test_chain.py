@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 from chains import COIN, ChainMaker, build_chain, key
 
+from ledger_store.base.errors import BadSignature, InvalidTransaction
 from ledger_store.block import make_block
 from ledger_store.chain import candidate, extend, replay, start
-from ledger_store.errors import BadSignature, InvalidTransaction
 
 
 def grown() -> ChainMaker:

@@ -9,12 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from ledger_store.amount import split
+from ledger_store.base.amount import split
+from ledger_store.base.errors import InvalidTransaction
+from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip
-from ledger_store.errors import InvalidTransaction
 from ledger_store.genesis import Bounds
-from ledger_store.history import History
-from ledger_store.keys import KeyPair
+from ledger_store.identity.keys import KeyPair
 from ledger_store.state import CLOSED, OPEN, QUEUED, UNFINISHED, State, TaskRecord, apply
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Reveal, Task, Transaction
 

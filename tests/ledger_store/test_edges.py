@@ -7,12 +7,12 @@ import pytest
 from chains import COIN, ChainMaker, key
 
 from fedcoin_cli.contract.settlement import give_up
-from ledger_store.amount import SUPPLY_MAX_MICRO
+from ledger_store.base.amount import SUPPLY_MAX_MICRO
+from ledger_store.base.errors import BadSignature, InvalidTransaction, Malformed
+from ledger_store.base.fields import Fields
 from ledger_store.block import VIEW_MAX, Block, Certificate, Header, make_block
-from ledger_store.errors import BadSignature, InvalidTransaction, Malformed
-from ledger_store.fields import Fields
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, Bounds
-from ledger_store.keys import SIGNATURE_LENGTH
+from ledger_store.identity.keys import SIGNATURE_LENGTH
 from ledger_store.outcome import read_outcome
 from ledger_store.state import apply
 from ledger_store.task_record import check_terms, result_bytes

@@ -12,8 +12,8 @@ import pytest
 from chains import COIN, ChainMaker, key
 from places import refunded_round, settled_round
 
-from ledger_store.export import to_beancount, to_csv, to_hledger, to_json
-from ledger_store.journal import (
+from ledger_store.bookkeeping.export import to_beancount, to_csv, to_hledger, to_json
+from ledger_store.bookkeeping.journal import (
     COINS,
     ESCROW,
     LOCKED,

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from ledger_store.errors import Malformed
-from ledger_store.fields import Fields
+from ledger_store.base.errors import Malformed
+from ledger_store.base.fields import Fields
 
 
 def reader(value: Any) -> Fields:

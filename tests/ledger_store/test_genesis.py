@@ -5,9 +5,9 @@ import pytest
 from chains import ChainMaker, key
 from memory import peak_bytes
 
-from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.canonical import decode, encode
-from ledger_store.errors import Malformed
+from ledger_store.base.amount import SUPPLY_MAX_MICRO
+from ledger_store.base.canonical import decode, encode
+from ledger_store.base.errors import Malformed
 from ledger_store.genesis import GENESIS_BYTES_MAX, HOLDERS_MAX, TIME_MAX_MS, Genesis
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from chains import ChainMaker, digest
 
+from ledger_store.base.canonical import decode, encode
 from ledger_store.block import Block, Certificate
-from ledger_store.canonical import decode, encode
+from ledger_store.file.chain_file import TipRecord
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import TipRecord
-from ledger_store.keys import signed_bytes
+from ledger_store.identity.keys import signed_bytes
 from ledger_store.transaction import FraudMark, Signed, parse_transaction, update_terms
 
 GOLDEN = Path(__file__).parent.parent / "golden"

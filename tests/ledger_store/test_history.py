@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from chains import COIN, ChainMaker, history_of, key
 
-from ledger_store.history import History, ended_by
-from ledger_store.jsonl import ChainReader
-from ledger_store.snapshot import SNAPSHOT_NAME, Seal, Snapshot
+from ledger_store.bookkeeping.history import History, ended_by
+from ledger_store.file.chain_file import ChainReader
+from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot
 from ledger_store.state import CANCELLED, QUEUED, REFUNDED, SETTLED
 from ledger_store.transaction import Close, Outcome, Pay, Task
 

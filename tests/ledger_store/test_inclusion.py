@@ -5,9 +5,9 @@ import pytest
 from chains import COIN, ChainMaker, key
 from memory import peak_bytes
 
-from ledger_store.amount import SUPPLY_MAX_MICRO
-from ledger_store.errors import Malformed, PeerFault
-from ledger_store.inclusion import PROOF_BYTES_MAX, Inclusion, Payment, prove, read_inclusion
+from ledger_store.audit.inclusion import PROOF_BYTES_MAX, Inclusion, Payment, prove, read_inclusion
+from ledger_store.base.amount import SUPPLY_MAX_MICRO
+from ledger_store.base.errors import Malformed, PeerFault
 from ledger_store.transaction import Result, Task
 
 

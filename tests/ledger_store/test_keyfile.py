@@ -8,10 +8,10 @@ import pytest
 from chains import key
 from nacl.exceptions import CryptoError
 
-from ledger_store.armor import armored, dearmored
-from ledger_store.errors import ExitCode, KeyFailure, Malformed, StorageFailure
-from ledger_store.keyfile import KeyRecord, load_key, read_key, save_key, save_record
-from ledger_store.passphrase import MOST_BYTES, Passphrase, Sealed
+from ledger_store.base.errors import ExitCode, KeyFailure, Malformed, StorageFailure
+from ledger_store.identity.armor import armored, dearmored
+from ledger_store.identity.keyfile import KeyRecord, load_key, read_key, save_key, save_record
+from ledger_store.identity.passphrase import MOST_BYTES, Passphrase, Sealed
 
 WORDS = Passphrase(b"correct horse")
 

@@ -1,7 +1,7 @@
 import pytest
 from chains import key
 
-from ledger_store.keys import KeyPair, verify, verify_bytes
+from ledger_store.identity.keys import KeyPair, verify, verify_bytes
 
 # RFC 8032, 7.1: secret key, public key, message, signature.
 RFC_8032 = [

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_store.merkle import climb, path, root
+from ledger_store.base.merkle import climb, path, root
 
 # The reference leaves and heads of Certificate Transparency's own tests.
 LEAVES = [

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from chains import COIN, ChainMaker, build_chain, key
 
-from ledger_store import jsonl
-from ledger_store.audit import audit
+from ledger_store.audit.audit import audit
+from ledger_store.base.canonical import digest
+from ledger_store.base.errors import LedgerInvalid
 from ledger_store.block import Block
-from ledger_store.canonical import digest
 from ledger_store.chain import Tip, replay
-from ledger_store.errors import LedgerInvalid
+from ledger_store.file import chain_file
+from ledger_store.file.chain_file import CHAIN_NAME, SNAPSHOT_BLOCKS, ChainFile, ChainReader
+from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, claimed, read_snapshot
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import CHAIN_NAME, SNAPSHOT_BLOCKS, ChainFile, ChainReader
-from ledger_store.snapshot import SNAPSHOT_NAME, Seal, Snapshot, claimed, read_snapshot
 from ledger_store.state import State
 
 TAIL = 20
@@ -60,7 +60,7 @@ def folded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         heights.append(block.height)
         return replay(tip, block)
 
-    monkeypatch.setattr(jsonl, "replay", noted)
+    monkeypatch.setattr(chain_file, "replay", noted)
     return heights
 
 

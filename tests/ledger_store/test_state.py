@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from chains import COIN, ChainMaker, digest, key
 
+from ledger_store.base.canonical import tagged_hash
+from ledger_store.base.errors import BadSignature, InvalidTransaction, PeerFault
 from ledger_store.block import Block
-from ledger_store.canonical import tagged_hash
-from ledger_store.errors import BadSignature, InvalidTransaction, PeerFault
 from ledger_store.genesis import Bounds
 from ledger_store.state import (
     CANCELLED,

@@ -11,9 +11,9 @@ from chains import COIN, ChainMaker, key
 from children import FSYNC_CALLS, forbid_fsync, in_child
 from small_disks import fill
 
-from ledger_store.audit import audit
-from ledger_store.errors import ExitCode, StorageFailure
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainFile, ChainReader
+from ledger_store.audit.audit import audit
+from ledger_store.base.errors import ExitCode, StorageFailure
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, ChainFile, ChainReader
 
 PAGE = 4096
 

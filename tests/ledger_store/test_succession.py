@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from chains import COIN, ChainMaker, build_chain, key
 
+from ledger_store.audit.succession import SEAM_CODES, check_seam, inherited
 from ledger_store.genesis import Genesis
 from ledger_store.state import State
-from ledger_store.succession import SEAM_CODES, check_seam, inherited
 
 
 def successor(end: State, **changes: object) -> Genesis:

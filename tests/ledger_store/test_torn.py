@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from chains import ChainMaker, build_chain
 
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainFile
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, ChainFile
 
 HOLE_BYTES = 64
 MAKER = build_chain(1, 4)

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from chains import ChainMaker, digest, key
 
-from ledger_store.canonical import decode, encode, parse
-from ledger_store.errors import Malformed
+from ledger_store.base.canonical import decode, encode, parse
+from ledger_store.base.errors import Malformed
 from ledger_store.outcome import read_outcome
 from ledger_store.transaction import (
     FraudMark,

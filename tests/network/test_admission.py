@@ -2,8 +2,8 @@
 
 from nacl.public import PrivateKey
 
-from fedcoin_cli.network.admission import Admission, transport_public, transport_secret
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.transport.admission import Admission, transport_public, transport_secret
+from ledger_store.identity.keys import KeyPair
 
 
 def negative(address: str) -> str:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from peers import arrived, closing, connect, events_until, gather, village, wait_connected
 
-from fedcoin_cli.network.blobs import Blobs
-from fedcoin_cli.network.connections import asker, owner
-from fedcoin_cli.network.store import Store
+from fedcoin_cli.network.files.channel import Blobs
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.network.transport.connections import asker, owner
 
 
 def test_who_asks_with_a_miners_key_is_answered_and_is_no_miner() -> None:

@@ -1,6 +1,6 @@
 import os
 
-from fedcoin_cli.network.connections import Connection, Connections, surplus
+from fedcoin_cli.network.transport.connections import Connection, Connections, surplus
 
 
 def test_a_number_that_became_another_files() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.network.download import (
+from fedcoin_cli.network.files.download import (
     STALL_S,
     TURN_ALONE_S,
     TURN_S,
@@ -15,8 +15,8 @@ from fedcoin_cli.network.download import (
     Grant,
     Outcome,
 )
-from fedcoin_cli.network.pieces import CHUNK_BYTES, Chunk, Want
-from fedcoin_cli.network.store import Store
+from fedcoin_cli.network.files.pieces import CHUNK_BYTES, Chunk, Want
+from fedcoin_cli.network.files.store import Store
 
 DATA = bytes(range(256)) * 1024 + b"end"
 DIGEST = hashlib.sha256(DATA).hexdigest()

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from fedcoin_cli.network.downloads import WISH_S, Downloads
-from fedcoin_cli.network.p2p import P2P
-from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Event, Wish
-from ledger_store.canonical import digest
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.files.downloads import WISH_S, Downloads
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.network.files.transfers import Event, Wish
+from fedcoin_cli.network.transport.p2p import P2P
+from ledger_store.base.canonical import digest
+from ledger_store.identity.keys import KeyPair
 
 DATA = b"a file that somebody brings late"
 

@@ -10,11 +10,11 @@ import pytest
 import zmq
 from peers import HOST, Village, closing, gather, village
 
-from fedcoin_cli.network.admission import transport_public, transport_secret
-from fedcoin_cli.network.connections import GUESTS_MOST
-from fedcoin_cli.network.frame import FRAME_MAX_BYTES
-from fedcoin_cli.network.p2p import P2P
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.transport.admission import transport_public, transport_secret
+from fedcoin_cli.network.transport.connections import GUESTS_MOST
+from fedcoin_cli.network.transport.p2p import P2P
+from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
+from ledger_store.identity.keys import KeyPair
 
 Socket = zmq.Socket[bytes]
 # Sends messages of 200 MiB in frames of 512 KiB for a while, as one that is admitted.

@@ -1,6 +1,6 @@
 """Token bucket and outbox."""
 
-from fedcoin_cli.network.limits import Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
 
 SMALL = Limits(
     frame_bytes=10, pipe_frames=1, waiting_frames=3, waiting_bytes=10, frames_per_s=1, burst_frames=1

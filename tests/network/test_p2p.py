@@ -11,18 +11,18 @@ from contextlib import contextmanager
 import pytest
 from peers import HOST, closing, connect, free_port, gather, village
 
-from fedcoin_cli.network import p2p
-from fedcoin_cli.network.admission import Admission
-from fedcoin_cli.network.frame import FRAME_MAX_BYTES
-from fedcoin_cli.network.p2p import MESSAGES, P2P, Door
-from ledger_store.errors import ExitCode, NetworkFailure
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.transport import p2p
+from fedcoin_cli.network.transport.admission import Admission
+from fedcoin_cli.network.transport.p2p import MESSAGES, P2P, Door
+from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
+from ledger_store.base.errors import ExitCode, NetworkFailure
+from ledger_store.identity.keys import KeyPair
 
 ECHO = """
 import sys
-from fedcoin_cli.network.admission import Admission
-from fedcoin_cli.network.p2p import P2P, Door
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.transport.admission import Admission
+from fedcoin_cli.network.transport.p2p import P2P, Door
+from ledger_store.identity.keys import KeyPair
 seed, port, friend, endpoint = sys.argv[1:]
 node = P2P(KeyPair(bytes.fromhex(seed)), {friend: endpoint}, Door("127.0.0.1", int(port), Admission([friend])))
 while True:

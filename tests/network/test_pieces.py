@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from fedcoin_cli.network.pieces import (
+from fedcoin_cli.network.files.pieces import (
     CHUNK_BYTES,
     PIECE_BYTES_MAX,
     Chunk,
@@ -16,7 +16,7 @@ from fedcoin_cli.network.pieces import (
     from_bytes,
     to_bytes,
 )
-from ledger_store.errors import Malformed
+from ledger_store.base.errors import Malformed
 
 DIGEST = "ab" * 32
 

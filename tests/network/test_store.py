@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.network.store import OLD_S, Store
-from ledger_store.errors import NotFound, StorageFailure
+from fedcoin_cli.network.files.store import OLD_S, Store
+from ledger_store.base.errors import NotFound, StorageFailure
 
 DATA = b"updates" * 1000
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -18,8 +18,8 @@ DIGEST = hashlib.sha256(DATA).hexdigest()
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from fedcoin_cli.network.store import Store
-from ledger_store.errors import StorageFailure
+from fedcoin_cli.network.files.store import Store
+from ledger_store.base.errors import StorageFailure
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 store = Store(Path(sys.argv[1]))

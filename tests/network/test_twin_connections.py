@@ -4,9 +4,9 @@ import time
 
 from peers import HOST, closing
 
-from fedcoin_cli.network.admission import Admission
-from fedcoin_cli.network.p2p import P2P, Door
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.transport.admission import Admission
+from fedcoin_cli.network.transport.p2p import P2P, Door
+from ledger_store.identity.keys import KeyPair
 
 PATIENCE_S = 60.0
 

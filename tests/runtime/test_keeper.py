@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from live import wait_until
 
-from fedcoin_cli.application.miner.events import read_events
+from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.runtime.base import Post, stop
 from fedcoin_cli.runtime.keeper import falls_of
 from fedcoin_cli.runtime.process import ProcessRuntime, keeper_of, named_process

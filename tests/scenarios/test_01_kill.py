@@ -18,7 +18,7 @@ from scenarios.rows import Row, quantile
 from simulated.world import Faults, World
 from statements import Statements
 
-from fedcoin_cli.network.message import Vote
+from fedcoin_cli.protocol.message import Vote
 
 # A quiet round of R miners that settles soon, by seed.
 QUIET_SEED = 6

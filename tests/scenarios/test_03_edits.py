@@ -13,8 +13,8 @@ from chains import ChainMaker, build_chain
 from edits import edits, first_altered, random_edit, rehashed
 from scenarios.rows import Row
 
-from ledger_store.audit import audit
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME
+from ledger_store.audit.audit import audit
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
 
 PROCESSES = 2
 MINERS, BLOCKS = 4, 200

@@ -22,13 +22,13 @@ from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
 
 from fedcoin_cli.application.books.comparison import compare
-from fedcoin_cli.application.books.evidence import keep_evidence
+from fedcoin_cli.application.books.equivocations import keep_evidence
 from fedcoin_cli.application.books.forks import Fork, judge, read_proof, write_proof
 from fedcoin_cli.consensus.accountability import Guilt, guilty
-from fedcoin_cli.network.message import Certified, Message, Vote
-from ledger_store.canonical import encode
-from ledger_store.errors import LedgerInvalid
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, TipRecord
+from fedcoin_cli.protocol.message import Certified, Message, Vote
+from ledger_store.base.canonical import encode
+from ledger_store.base.errors import LedgerInvalid
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, TipRecord
 
 MINERS = (4, 5, 6, 7)
 SAMPLE_SEEDS, RELEASE_SEEDS = 12, 1_000

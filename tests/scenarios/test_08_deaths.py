@@ -11,7 +11,7 @@ from scenarios.rows import Row
 from simulated.nodes import Node
 from simulated.world import Faults, World
 
-from fedcoin_cli.network.message import Message, RevealNote
+from fedcoin_cli.protocol.message import Message, RevealNote
 from ledger_store.transaction import Result
 
 SAMPLE_SEEDS, RELEASE_SEEDS = 2, 100

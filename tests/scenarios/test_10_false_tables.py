@@ -9,7 +9,7 @@ from attacking.strategies import STRATEGIES
 from scenarios.rows import Row
 
 from fedcoin_cli.consensus.rankings import table_entries
-from fedcoin_cli.learning.mining.checking import DRAWN_RANKINGS, Checker
+from fedcoin_cli.learning.shapley.checking import DRAWN_RANKINGS, Checker
 
 NAMES = (
     "sums that do not follow",

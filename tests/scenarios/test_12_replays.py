@@ -23,10 +23,10 @@ from simulated.nodes import Node
 from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
 
-from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNote, TransactionNote, Vote
+from fedcoin_cli.protocol.message import CommitNote, Message, Proposal, RevealNote, TransactionNote, Vote
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
-from ledger_store.keys import verify
+from ledger_store.identity.keys import verify
 from ledger_store.transaction import Task, Transfer, commit_terms
 
 SAMPLE_TRIALS, RELEASE_TRIALS = 25, 500

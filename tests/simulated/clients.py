@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from chains import TO_SIGN, answered
 
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.network.message import TransactionNote
+from fedcoin_cli.protocol.message import TransactionNote
 from ledger_store.transaction import Task, Transfer, Update, sign
 
 if TYPE_CHECKING:

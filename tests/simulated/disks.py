@@ -6,9 +6,9 @@ Some of the seeds use the real ones instead: `simulated.files`.
 from collections.abc import Callable
 from random import Random
 
-from fedcoin_cli.application.miner.votelog import Record, Remembered, _place, from_bytes, to_bytes
 from fedcoin_cli.consensus.posap import Opening
-from fedcoin_cli.network.message import CommitNote, Proposal, Vote
+from fedcoin_cli.protocol.message import CommitNote, Proposal, Vote
+from fedcoin_cli.replica.records import Record, Remembered, from_bytes, place_of, to_bytes
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.genesis import Genesis
@@ -84,7 +84,7 @@ class MemoryLog:
     def append(self, records: list[Record]) -> None:
         self._step()
         for record in records:
-            self._rows.append((*_place(record), to_bytes(record)))
+            self._rows.append((*place_of(record), to_bytes(record)))
             self.signatures |= signatures_of(record)
         self._step()
 

@@ -10,11 +10,12 @@ from random import Random
 
 from simulated.disks import Step, signatures_of
 
-from fedcoin_cli.application.miner.votelog import Record, Remembered, VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
+from fedcoin_cli.replica.records import Record, Remembered
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, ChainFile
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainFile
 
 HOLE_BYTES = 64
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from simulated.signatures import second_signature
 
 from fedcoin_cli.contract.settlement import give_up, settle
-from fedcoin_cli.network.message import Certified, CommitNote, Message, Proposal, RevealNote, Vote
+from fedcoin_cli.protocol.message import Certified, CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import Block, make_block, vote_terms
 from ledger_store.transaction import Close, Commit, Result, Reveal, Transaction, commit_terms
 

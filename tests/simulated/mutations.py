@@ -7,11 +7,11 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNote, Vote
+from fedcoin_cli.protocol.frame import from_frame, to_frame
+from fedcoin_cli.protocol.message import CommitNote, Message, Proposal, RevealNote, Vote
+from ledger_store.base.canonical import decode, encode
+from ledger_store.base.errors import Malformed
 from ledger_store.block import vote_terms
-from ledger_store.canonical import decode, encode
-from ledger_store.errors import Malformed
 from ledger_store.transaction import commit_terms
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from simulated.disks import MemoryLedger, MemoryLog
 from simulated.files import FileLedger, FileLog
 
-from fedcoin_cli.application.miner import work
-from fedcoin_cli.application.miner.ports import RosterSigner
-from fedcoin_cli.application.miner.replica import Replica, reconcile
-from fedcoin_cli.network.message import Message
+from fedcoin_cli.protocol.message import Message
+from fedcoin_cli.replica import jobs
+from fedcoin_cli.replica.ports import RosterSigner
+from fedcoin_cli.replica.replica import Replica, reconcile
 from ledger_store.block import Block
 from ledger_store.transaction import Task
 
@@ -119,8 +119,8 @@ class Node:
             self.step()
             self.world.transmit(self, address, message)
 
-    def order(self, order: work.Order) -> None:
-        missing = [digest for digest in work.needed_files(order) if digest not in self.files]
+    def order(self, order: jobs.Order) -> None:
+        missing = [digest for digest in jobs.needed_files(order) if digest not in self.files]
         assert not missing, f"the child gets {type(order).__name__} without its files"
         self.world.compute(self, order)
 
@@ -211,7 +211,7 @@ class Node:
             replica = self.replica
             self.enter(lambda: replica.receive(sender, message))
 
-    def answer(self, life: int, answer: work.Answer) -> None:
+    def answer(self, life: int, answer: jobs.Answer) -> None:
         """The child speaks; one that died, or whose node did, does not."""
         if self.replica is not None and life == self.life:
             replica = self.replica

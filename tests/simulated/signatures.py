@@ -13,8 +13,8 @@ from unittest.mock import patch
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
-from ledger_store import keys
-from ledger_store.keys import KeyPair
+from ledger_store.identity import keys
+from ledger_store.identity.keys import KeyPair
 
 
 class StubKey:

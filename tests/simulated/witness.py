@@ -10,7 +10,7 @@ ledgers, money, stall: at the end, in `simulator`.
 from typing import TYPE_CHECKING, Any
 
 from fedcoin_cli.consensus.posap import ABANDONED, Posap
-from fedcoin_cli.network.message import CommitNote, Message, Proposal, RevealNote, Vote
+from fedcoin_cli.protocol.message import CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.block import Block
 from ledger_store.state import CLOSED, SETTLED
 from ledger_store.transaction import Close, Result

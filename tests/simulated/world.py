@@ -22,14 +22,14 @@ from simulated.nodes import WALL_MS, Node
 from simulated.signatures import StubKey
 from simulated.witness import Witness
 
-from fedcoin_cli.application.miner import work
 from fedcoin_cli.consensus.estimate import exact_denominator
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
-from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Message, Receipt
+from fedcoin_cli.protocol.frame import from_frame, to_frame
+from fedcoin_cli.protocol.message import Message, Receipt
+from fedcoin_cli.replica import jobs
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
-from ledger_store.keys import KeyPair
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Close, Result, Task
 
 # Of these at most f, of the mortal and silent at most R − q: the same number for every R.
@@ -265,36 +265,36 @@ class World:
 
     # Mining children --------------------------------------------------------------------------------------------
 
-    def compute(self, node: Node, order: work.Order) -> None:
+    def compute(self, node: Node, order: jobs.Order) -> None:
         """A child answers after a while, if it lives until then."""
         life = node.life
         answer, delay = self._answer(node, order)
         if answer is not None:
             self.after(delay, lambda: node.answer(life, answer))
 
-    def _answer(self, node: Node, order: work.Order) -> tuple[work.Answer | None, int]:
+    def _answer(self, node: Node, order: jobs.Order) -> tuple[jobs.Answer | None, int]:
         quick = self.rng.randint(5, 400)
         match order:
-            case work.Inspect(task):
-                return work.Inspected(task.id, None), quick
-            case work.Mine():
+            case jobs.Inspect(task):
+                return jobs.Inspected(task.id, None), quick
+            case jobs.Mine():
                 if self._nobody_mines(order):
                     return None, 0
                 left = max(0, node.clock.world_ms(order.deadline_ms) - self.now)
                 return self._estimate(node, order), left + self.rng.randint(0, 300)
-            case work.VerifyTable(task, attempt, _, reveal):
+            case jobs.VerifyTable(task, attempt, _, reveal):
                 place = task.id, attempt, reveal.miner
-                return work.TableVerified(*place, *self._check(node, order)), quick
-            case work.VerifyEntry(task, attempt, _, reveal, entry):
+                return jobs.TableVerified(*place, *self._check(node, order)), quick
+            case jobs.VerifyEntry(task, attempt, _, reveal, entry):
                 wrong = entry in self.tables[reveal.table].wrong
-                return work.EntryVerified(task.id, attempt, reveal.miner, entry, wrong), quick
+                return jobs.EntryVerified(task.id, attempt, reveal.miner, entry, wrong), quick
         return None, 0
 
-    def _nobody_mines(self, order: work.Mine) -> bool:
+    def _nobody_mines(self, order: jobs.Mine) -> bool:
         place = order.task.id, order.attempt
         return self._idle.setdefault(place, self.rng.random() < self.faults.lazy)
 
-    def _check(self, node: Node, order: work.VerifyTable) -> tuple[bool, tuple[int, ...]]:
+    def _check(self, node: Node, order: jobs.VerifyTable) -> tuple[bool, tuple[int, ...]]:
         table = self.tables[order.reveal.table]
         own = order.reveal.miner == node.address
         if node.behaviour == "false frauds" and not own:
@@ -303,7 +303,7 @@ class World:
         found = not own and (self.certain or self.rng.random() < 0.5)
         return table.follows or own, table.wrong if found else ()
 
-    def _estimate(self, node: Node, order: work.Mine) -> work.Estimated:
+    def _estimate(self, node: Node, order: jobs.Mine) -> jobs.Estimated:
         """Honest sums of t rankings around a common truth, or exact values; liars' tables are false."""
         rng, task = self.rng, order.task
         exact = rng.random() < 0.3
@@ -318,7 +318,7 @@ class World:
             self.count(f"lies: {node.behaviour}")
         node.files.add(table)
         place = task.id, order.attempt
-        return work.Estimated(*place, rankings, exact, sums, table)
+        return jobs.Estimated(*place, rankings, exact, sums, table)
 
     def _entry(self, task: Task, rankings: int, *, exact: bool) -> int:
         """Any count of a table."""

@@ -1,8 +1,8 @@
 """An audit of any level over a ledger and, from level 4 on, the files of its rounds.
 
-Levels 0 to 3 are the ledger's own (`ledger_store.audit`, `contract.audit`); this module gathers the results that they
+Levels 0 to 3 are the ledger's own (`audit.audit`, `contract.outcome_check`); this module gathers the results that they
 pass, and has each recomputed. Nothing is written here and nobody is asked: files that are not here are named by
-`lacking` and brought by `requester.fetching` before.
+`missing_files` and brought by `requester.fetching` before.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedcoin_cli.contract.audit import CHECKS, Case, gather
-from ledger_store.audit import AuditReport, Span, audit
-from ledger_store.checks import Check, Finding, Subject
+from fedcoin_cli.contract.outcome_check import CHECKS, Case, gather
+from ledger_store.audit.audit import AuditReport, Span, audit
+from ledger_store.audit.checks import Check, Finding, Subject
 
 if TYPE_CHECKING:
-    from fedcoin_cli.learning.audit import Verdict
+    from fedcoin_cli.learning.recomputation import Verdict
 
 RECOMPUTATION = 4
 SAMPLE = 64
@@ -104,7 +104,7 @@ def _recompute(
     report: AuditReport, results: list[Case], plan: Plan, find: Find, watch: Watch
 ) -> tuple[AuditReport, Recomputed]:
     # Here, because NumPy takes longer to import than an audit of a short ledger to run.
-    from fedcoin_cli.learning.audit import Depth, recompute
+    from fedcoin_cli.learning.recomputation import Depth, recompute
 
     tasks: dict[str, list[Case]] = {}
     for one in results:

@@ -5,9 +5,9 @@ Each room describes its own codes beside its checks; here they only stand togeth
 
 from dataclasses import dataclass
 
-from fedcoin_cli.contract.audit import CODES as SETTLEMENT
-from fedcoin_cli.learning.audit import CODES as RECOMPUTATION
-from ledger_store.checks import CODES as LEDGER
+from fedcoin_cli.contract.outcome_check import CODES as SETTLEMENT
+from fedcoin_cli.learning.recomputation import CODES as RECOMPUTATION
+from ledger_store.audit.checks import CODES as LEDGER
 
 
 @dataclass(frozen=True, slots=True)

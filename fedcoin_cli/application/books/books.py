@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Self
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
 from ledger_store.block import Block, Certificate
+from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip, replay, start
-from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
-from ledger_store.history import History
-from ledger_store.jsonl import CHAIN_NAME, TIP_NAME, ChainReader, read_chain, read_tip
-from ledger_store.snapshot import Seal
+from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, ChainReader, read_chain, read_tip
+from ledger_store.file.snapshot import Seal
 from ledger_store.state import State
 
 

@@ -1,6 +1,6 @@
 """How a part of a price became one payment, step by step in exact integers, for people who want to follow it.
 
-`ledger_store.amount.split` is what the ledger obeys; here its steps are written down for one of the shares.
+`ledger_store.base.amount.split` is what the ledger obeys; here its steps are written down for one of the shares.
 """
 
 from collections.abc import Sequence

@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 from fedcoin_cli.application.books.books import ledgers
-from fedcoin_cli.application.books.evidence import Said, read_evidence
+from fedcoin_cli.application.books.equivocations import Said, read_evidence
 from fedcoin_cli.application.books.forks import Fork, judge
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.message import Certified
+from fedcoin_cli.protocol.message import Certified
+from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
 from ledger_store.block import Block, Certificate
-from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
+from ledger_store.file.chain_file import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME, read_chain, read_tip
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME, read_chain, read_tip
 
 EVIDENCE_NAME = "evidence"
 _REMEDY = "fedcoin audit FILE tells what was altered"

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcoin_cli.application.books.evidence import Said, read_said
+from fedcoin_cli.application.books.equivocations import Said, read_said
 from fedcoin_cli.consensus.accountability import Guilt, guilty, least_culprits
-from fedcoin_cli.network.frame import to_frame
-from fedcoin_cli.network.message import Certified
-from ledger_store.canonical import encode
-from ledger_store.disk import put_in_place, stage
-from ledger_store.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
+from fedcoin_cli.protocol.frame import to_frame
+from fedcoin_cli.protocol.message import Certified
+from ledger_store.base.canonical import encode
+from ledger_store.base.disk import put_in_place, stage
+from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
 from ledger_store.genesis import Genesis
 
 

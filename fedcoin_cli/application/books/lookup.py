@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fedcoin_cli.application.books.books import Books
-from fedcoin_cli.application.books.report import TaskReport, report_of
+from fedcoin_cli.application.books.task_report import TaskReport, report_of
+from ledger_store.base.errors import NotFound
 from ledger_store.block import Block
-from ledger_store.errors import NotFound
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Cancel, Close, Pay, Result, Task, Transaction, Transfer
 

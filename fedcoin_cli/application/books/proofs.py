@@ -2,8 +2,8 @@
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import FoundBlock, FoundTask, find
-from ledger_store.errors import LedgerInvalid, NotFound, PeerFault
-from ledger_store.inclusion import Inclusion, prove
+from ledger_store.audit.inclusion import Inclusion, prove
+from ledger_store.base.errors import LedgerInvalid, NotFound, PeerFault
 from ledger_store.transaction import Cancel, Close, Result, Task, Transaction
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ledger_store.errors import ExitCode
+from ledger_store.base.errors import ExitCode
 
 GOOD, NOTE, BAD = "ok", "note", "bad"
 """All is well; something lacks that not everybody needs; something will not work."""

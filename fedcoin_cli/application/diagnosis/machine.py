@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
-from ledger_store.errors import ExitCode, MissingPart
+from ledger_store.base.errors import ExitCode, MissingPart
 
 _BASE = ("numpy", "pyzmq", "pynacl", "safetensors", "rich", "typer")
 _TENSORFLOW = ("tensorflow", "tensorflow-cpu")
@@ -60,7 +60,7 @@ def backend() -> Finding:
 
 def graphics() -> Finding:
     """Whether the system shows a GPU; what Keras makes of it is told by a miner when it is ready."""
-    from fedcoin_cli.learning.graphics import gpu_devices
+    from fedcoin_cli.learning.model.graphics import gpu_devices
 
     devices = gpu_devices()
     return Finding("gpu", GOOD, ", ".join(devices) if devices else "none; the C kernel counts on the CPU")
@@ -68,7 +68,7 @@ def graphics() -> Finding:
 
 def kernel() -> Finding:
     """The C kernel, compiled now if it never was."""
-    from fedcoin_cli.learning.mining.compiled import exposed, library
+    from fedcoin_cli.learning.engines.compiled import exposed, library
 
     if library() is not None and (place := exposed()) is not None:
         said = f"others can write {place}: every process compiles the C kernel for itself"

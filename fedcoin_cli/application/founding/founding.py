@@ -17,19 +17,19 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from fedcoin_cli.application.founding.plans import Beginning, Local, Network, Plan
-from fedcoin_cli.application.miner.votelog import VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError, render
 from fedcoin_cli.application.workspace.keyring import restore_key
 from fedcoin_cli.application.workspace.peers import render_peers
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace, miner_name
-from ledger_store import disk
-from ledger_store.canonical import encode
-from ledger_store.errors import KeyFailure, Malformed, SettingsError
+from ledger_store.base import disk
+from ledger_store.base.canonical import encode
+from ledger_store.base.errors import KeyFailure, Malformed, SettingsError
+from ledger_store.file.chain_file import LOCK_NAME, ChainFile
 from ledger_store.genesis import HOLDERS_MAX, Genesis
-from ledger_store.jsonl import LOCK_NAME, ChainFile
-from ledger_store.keyfile import KeyRecord, read_key
-from ledger_store.keys import KeyPair
-from ledger_store.passphrase import Passphrase
+from ledger_store.identity.keyfile import KeyRecord, read_key
+from ledger_store.identity.keys import KeyPair
+from ledger_store.identity.passphrase import Passphrase
 
 # In this order they are put in place: a folder is a workspace once it has a genesis file.
 _ENTRIES = ("keys", "miners", "copy", "store", "rounds", "peers.toml", "settings.toml", "genesis.json")

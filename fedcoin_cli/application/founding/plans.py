@@ -12,12 +12,12 @@ from typing import Protocol
 from fedcoin_cli.application.workspace.peers import Peer, read_peers
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, client_name, miner_name
-from fedcoin_cli.network.admission import transport_public
-from ledger_store.disk import open_file
-from ledger_store.errors import KeyFailure, LedgerInvalid, Malformed, NotFound, SettingsError
+from fedcoin_cli.network.transport.admission import transport_public
+from ledger_store.audit.succession import inherited
+from ledger_store.base.disk import open_file
+from ledger_store.base.errors import KeyFailure, LedgerInvalid, Malformed, NotFound, SettingsError
 from ledger_store.genesis import GENESIS_BYTES_MAX, ROSTER_MAX, Bounds, Genesis
 from ledger_store.state import State
-from ledger_store.succession import inherited
 
 LEAST_SHAPLEY_MICRO_A_SECOND = 10_000
 LEAST_SHAPLEY_MICRO = 10_000

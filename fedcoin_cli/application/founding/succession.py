@@ -1,6 +1,6 @@
 """Where another chain ended, audited in full: what a successor is founded on, and what its members look at.
 
-What the seam must be is `ledger_store.succession`'s business.
+What the seam must be is `ledger_store.audit.succession`'s business.
 """
 
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from fedcoin_cli.application.books.books import ledgers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.contract.audit import CHECKS
-from ledger_store.amount import format_micro
-from ledger_store.audit import audit
-from ledger_store.checks import Check, Finding, Subject
-from ledger_store.errors import ConsensusFailure, LedgerInvalid
+from fedcoin_cli.contract.outcome_check import CHECKS
+from ledger_store.audit.audit import audit
+from ledger_store.audit.checks import Check, Finding, Subject
+from ledger_store.audit.succession import check_seam
+from ledger_store.base.amount import format_micro
+from ledger_store.base.errors import ConsensusFailure, LedgerInvalid
+from ledger_store.file.chain_file import CHAIN_NAME
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import CHAIN_NAME
 from ledger_store.state import State, initial
-from ledger_store.succession import check_seam
 
 _LEVEL = 3
 

@@ -11,14 +11,14 @@ from typing import Any
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.coins import Share, share_of
 from fedcoin_cli.application.books.lookup import end_of, task_id
-from fedcoin_cli.application.books.report import TaskReport, points, report_of
+from fedcoin_cli.application.books.task_report import TaskReport, points, report_of
 from fedcoin_cli.application.reasons.certainty import Certainty
-from fedcoin_cli.application.reasons.tables import Kept, Seen
+from fedcoin_cli.application.reasons.kept_tables import Kept, Seen
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement, exact_denominator
 from fedcoin_cli.contract.settlement import agreement_of
-from ledger_store.errors import LedgerInvalid, NotFound
-from ledger_store.history import History
+from ledger_store.base.errors import LedgerInvalid, NotFound
+from ledger_store.bookkeeping.history import History
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.lookup import end_of, task_id
-from fedcoin_cli.application.books.report import TaskReport, report_of
+from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from fedcoin_cli.application.reasons.certainty import Certainty
-from fedcoin_cli.application.reasons.tables import Kept
+from fedcoin_cli.application.reasons.kept_tables import Kept
 from fedcoin_cli.application.rounds.recalling import recipe_of
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.contract.audit import CHECKS
+from fedcoin_cli.contract.outcome_check import CHECKS
 from fedcoin_cli.contract.settlement import agreement_of
-from ledger_store.audit import AuditReport, audit
+from ledger_store.audit.audit import AuditReport, audit
+from ledger_store.bookkeeping.journal import SUPPLY, entries
 from ledger_store.genesis import Genesis
-from ledger_store.journal import SUPPLY, entries
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Result
 

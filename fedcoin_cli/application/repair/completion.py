@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ledger_store import disk
-from ledger_store.audit import audit
+from ledger_store.audit.audit import audit
+from ledger_store.base import disk
+from ledger_store.base.canonical import encode
+from ledger_store.base.errors import LedgerInvalid, NotFound, PeerFault
 from ledger_store.block import Block
-from ledger_store.canonical import encode
 from ledger_store.chain import Tip, extend, replay, start
-from ledger_store.errors import LedgerInvalid, NotFound, PeerFault
+from ledger_store.file.chain_file import ChainReader, read_chain
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import ChainReader, read_chain
 
 _SIGNATURES = 2
 

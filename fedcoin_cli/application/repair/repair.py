@@ -11,13 +11,13 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcoin_cli.application.miner.replica import reconcile
-from fedcoin_cli.application.miner.votelog import Remembered, VoteLog
+from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.repair.completion import complete, first_altered, holds, unused
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
-from ledger_store import disk
-from ledger_store.block import Block
-from ledger_store.errors import (
+from fedcoin_cli.replica.records import Remembered
+from fedcoin_cli.replica.replica import reconcile
+from ledger_store.base import disk
+from ledger_store.base.errors import (
     FedCoinError,
     LedgerInvalid,
     Malformed,
@@ -25,7 +25,8 @@ from ledger_store.errors import (
     PeerFault,
     StorageFailure,
 )
-from ledger_store.jsonl import CHAIN_NAME, LOCK_NAME, ChainFile, ChainReader, read_chain, read_tip
+from ledger_store.block import Block
+from ledger_store.file.chain_file import CHAIN_NAME, LOCK_NAME, ChainFile, ChainReader, read_chain, read_tip
 
 
 @dataclass(frozen=True, slots=True)

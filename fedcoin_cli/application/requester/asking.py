@@ -1,10 +1,10 @@
 """Which key of a workspace asks the miners: one that they let in, wherever one is kept here."""
 
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
-from ledger_store.amount import MICRO
-from ledger_store.errors import FedCoinError, KeyFailure
-from ledger_store.keyfile import read_key
-from ledger_store.keys import KeyPair
+from ledger_store.base.amount import MICRO
+from ledger_store.base.errors import FedCoinError, KeyFailure
+from ledger_store.identity.keyfile import read_key
+from ledger_store.identity.keys import KeyPair
 from ledger_store.state import State
 
 

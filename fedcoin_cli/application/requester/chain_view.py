@@ -7,11 +7,11 @@ messages out; no socket, no clock of its own.
 from collections.abc import Callable, Mapping
 
 from fedcoin_cli.contract.settlement import validate
-from fedcoin_cli.network.message import Fetch, FinalBlock, Message, Standing, Status
+from fedcoin_cli.protocol.message import Fetch, FinalBlock, Message, Standing, Status
+from ledger_store.base.errors import BadSignature, LedgerInvalid, PeerFault
 from ledger_store.block import Block, Certificate
+from ledger_store.bookkeeping.history import ended_by
 from ledger_store.chain import Tip
-from ledger_store.errors import BadSignature, LedgerInvalid, PeerFault
-from ledger_store.history import ended_by
 from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Close, Result, Signed
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.blobs import Blobs
-from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Arrived, Failed
-from ledger_store.errors import NetworkFailure
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.files.channel import Blobs
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.network.files.transfers import Arrived, Failed
+from ledger_store.base.errors import NetworkFailure
+from ledger_store.identity.keys import KeyPair
 
 SILENCE_S = 30.0
 TURN_S = 0.25

@@ -7,11 +7,11 @@ time writes it; another that runs meanwhile goes on without.
 from typing import Self
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store import disk
+from ledger_store.base import disk
+from ledger_store.base.errors import Locked, StorageFailure
 from ledger_store.block import Block, Certificate
-from ledger_store.errors import Locked, StorageFailure
+from ledger_store.file.chain_file import CHAIN_NAME, ChainFile
 from ledger_store.genesis import Genesis
-from ledger_store.jsonl import CHAIN_NAME, ChainFile
 
 
 class Copy:

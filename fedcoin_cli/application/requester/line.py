@@ -4,11 +4,11 @@ import time
 from collections.abc import Iterable
 
 from fedcoin_cli.application.workspace.peers import Peer
-from fedcoin_cli.network.frame import from_frame, to_frame
-from fedcoin_cli.network.message import Ask, Message, Standing
-from fedcoin_cli.network.p2p import P2P
-from ledger_store.errors import Malformed
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.transport.p2p import P2P
+from fedcoin_cli.protocol.frame import from_frame, to_frame
+from fedcoin_cli.protocol.message import Ask, Message, Standing
+from ledger_store.base.errors import Malformed
+from ledger_store.identity.keys import KeyPair
 
 ASK_S = 0.25
 RECENT_S = 3.0

@@ -7,16 +7,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from fedcoin_cli.application.books.report import TaskReport, report_of
+from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from fedcoin_cli.application.requester.session import Make, Patience, Session, adding
 from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.blobs import Blobs
-from fedcoin_cli.network.store import Store
-from fedcoin_cli.network.transfers import Progress as Sent
-from ledger_store.errors import RoundFilesInvalid
-from ledger_store.keys import KeyPair
+from fedcoin_cli.network.files.channel import Blobs
+from fedcoin_cli.network.files.store import Store
+from fedcoin_cli.network.files.transfers import Progress as Sent
+from ledger_store.base.errors import RoundFilesInvalid
+from ledger_store.identity.keys import KeyPair
 from ledger_store.state import UNFINISHED, State, TaskRecord
 from ledger_store.transaction import Cancel, Close, Result, Task, Transfer
 

@@ -21,9 +21,9 @@ from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.silence import LASTING, remedy, said
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.message import Message, Receipt, Silence, TransactionNote
-from ledger_store import disk
-from ledger_store.errors import (
+from fedcoin_cli.protocol.message import Message, Receipt, Silence, TransactionNote
+from ledger_store.base import disk
+from ledger_store.base.errors import (
     ConsensusFailure,
     FedCoinError,
     Locked,
@@ -31,7 +31,7 @@ from ledger_store.errors import (
     RoundFilesInvalid,
     StorageFailure,
 )
-from ledger_store.keys import KeyPair
+from ledger_store.identity.keys import KeyPair
 from ledger_store.state import State
 from ledger_store.transaction import Cancel, Task, Transfer, sign
 

@@ -9,8 +9,8 @@ from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import Peer, listening
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.network.message import Silence, Standing
-from ledger_store.keys import KeyPair
+from fedcoin_cli.protocol.message import Silence, Standing
+from ledger_store.identity.keys import KeyPair
 
 TURN_MS = 50
 

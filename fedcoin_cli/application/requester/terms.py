@@ -7,8 +7,8 @@ from fedcoin_cli.application.rounds.files import Round
 from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
 from fedcoin_cli.application.workspace.keyring import key_of
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import SettingsError
-from ledger_store.keys import KeyPair
+from ledger_store.base.errors import SettingsError
+from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Task, sign_update
 
 

@@ -1,9 +1,9 @@
 """Whether the ledger would admit a transaction, asked before it is sent: refusals as errors a person may meet. Pure."""
 
 from fedcoin_cli.contract.task import check_task
-from ledger_store.amount import format_micro
+from ledger_store.base.amount import format_micro
+from ledger_store.base.errors import ConsensusFailure, InsufficientFunds, NotFound, PeerFault, SettingsError
 from ledger_store.block import make_block
-from ledger_store.errors import ConsensusFailure, InsufficientFunds, NotFound, PeerFault, SettingsError
 from ledger_store.state import QUEUED, State, Transition, served_by
 from ledger_store.transaction import Cancel, Task, Transfer
 

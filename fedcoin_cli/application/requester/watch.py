@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.network.message import Errors, Standing
-from fedcoin_cli.network.transfers import Progress as Sent
+from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.protocol.message import Errors, Standing
 from ledger_store.state import CLOSED, QUEUED, TaskRecord
 from ledger_store.transaction import Task
 

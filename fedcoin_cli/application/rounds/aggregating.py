@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round
-from fedcoin_cli.learning.mining.forward import own_logits
-from fedcoin_cli.learning.mining.game import Game, RoundFiles
-from fedcoin_cli.learning.weights import Weights, average, write_update
-from ledger_store.errors import NotFound, RoundFilesInvalid
+from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.model.weights import Weights, average, write_update
+from fedcoin_cli.learning.reference.forward import own_logits
+from ledger_store.base.errors import NotFound, RoundFilesInvalid
 
 AGGREGATE_NAME = "aggregate.safetensors"
 
@@ -51,8 +51,8 @@ def write_aggregate(made: Round, found: Aggregate, target: Path) -> None:
             "call it .safetensors, which train --start reads, or .keras, which keras.models.load_model does"
         )
         raise RoundFilesInvalid("no such kind of model file", where=str(target), hint=hint)
-    from fedcoin_cli.learning.build import build
-    from fedcoin_cli.learning.model import parse_model
+    from fedcoin_cli.learning.model.build import build
+    from fedcoin_cli.learning.model.model import parse_model
 
     model = build(parse_model((made.folder / MODEL_NAME).read_bytes()))
     model.set_weights(list(found.weights))

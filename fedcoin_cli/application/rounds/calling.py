@@ -19,12 +19,12 @@ from typing import Any, NoReturn
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
-from ledger_store import disk
-from ledger_store.canonical import DIGEST_LENGTH, digest
-from ledger_store.errors import Malformed, PeerFault, RoundFilesInvalid, SettingsError
-from ledger_store.fields import Fields
+from ledger_store.base import disk
+from ledger_store.base.canonical import DIGEST_LENGTH, digest
+from ledger_store.base.errors import Malformed, PeerFault, RoundFilesInvalid, SettingsError
+from ledger_store.base.fields import Fields
 from ledger_store.genesis import Genesis
-from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, verify
+from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, verify
 from ledger_store.state import check_terms
 from ledger_store.transaction import Task, Update, read_call, sign_update
 
@@ -46,9 +46,9 @@ def make_call(
     `clients` are the fewest and the most that it asks for. Raises `RoundFilesInvalid`, and `SettingsError` for terms
     that this network does not admit: they could not be mended once clients have signed.
     """
-    from fedcoin_cli.learning.agreement import check_reading
-    from fedcoin_cli.learning.model import parse_model
-    from fedcoin_cli.learning.weights import read_test
+    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.weights import read_test
+    from fedcoin_cli.learning.reference.agreement import check_reading
 
     model, test = files
     text = _read(model)
@@ -159,8 +159,8 @@ def _check_terms(call: Task, genesis: Genesis) -> None:
 
 
 def _check_weights(weights: Path, model: Path, call: Task) -> None:
-    from fedcoin_cli.learning.model import parse_model
-    from fedcoin_cli.learning.weights import read_update
+    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.weights import read_update
 
     if model.is_file():
         text = model.read_bytes()

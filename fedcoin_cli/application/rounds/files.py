@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ledger_store.canonical import DIGEST_LENGTH
-from ledger_store.errors import Malformed, RoundFilesInvalid
-from ledger_store.fields import Fields
+from ledger_store.base.canonical import DIGEST_LENGTH
+from ledger_store.base.errors import Malformed, RoundFilesInvalid
+from ledger_store.base.fields import Fields
 from ledger_store.genesis import Genesis
-from ledger_store.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
+from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
 from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
 ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
@@ -186,8 +186,8 @@ class _Reader:
 
     def _check_contents(self, updates: tuple[str, ...], images: int) -> None:
         # Here, because NumPy takes longer to import than most commands take to run.
-        from fedcoin_cli.learning.model import MAX_MODEL_BYTES, parse_model
-        from fedcoin_cli.learning.weights import read_test, read_update
+        from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, parse_model
+        from fedcoin_cli.learning.model.weights import read_test, read_update
 
         model = self._folder / MODEL_NAME
         with model.open("rb") as file:

@@ -17,9 +17,9 @@ from fedcoin_cli.application.rounds.calling import (
 )
 from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME, Round, read_round
 from fedcoin_cli.application.rounds.making import update_name
-from fedcoin_cli.learning.model import parse_model
-from fedcoin_cli.learning.weights import read_update
-from ledger_store.errors import NotFound, RoundFilesInvalid
+from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.weights import read_update
+from ledger_store.base.errors import NotFound, RoundFilesInvalid
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Task, Update
 
@@ -79,8 +79,8 @@ def right_alone(folder: Path, made: Round) -> list[int]:
 
     An update that is no better than chance may be fine; more often it is not what its client meant to send.
     """
-    from fedcoin_cli.learning.mining.forward import own_logits
-    from fedcoin_cli.learning.mining.game import Game, RoundFiles
+    from fedcoin_cli.learning.game.game import Game, RoundFiles
+    from fedcoin_cli.learning.reference.forward import own_logits
 
     updates = tuple(made.paths[update.digest] for update in made.updates)
     game = Game.load(RoundFiles(folder / MODEL_NAME, folder / TEST_NAME, updates))
@@ -90,7 +90,7 @@ def right_alone(folder: Path, made: Round) -> list[int]:
 
 def by_chance(folder: Path, made: Round) -> float:
     """The share of test images that a model labels correctly that always says the most frequent label."""
-    from fedcoin_cli.learning.weights import read_test
+    from fedcoin_cli.learning.model.weights import read_test
 
     spec = parse_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
     labels = read_test(folder / TEST_NAME, spec).labels.tolist()

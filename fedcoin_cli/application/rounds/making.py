@@ -13,12 +13,12 @@ from typing import Any
 from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.rounds.recipe import Recipe, told
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
-from fedcoin_cli.learning.training import Descent, Update, train_round
-from fedcoin_cli.learning.weights import write_test, write_update
-from ledger_store import disk
-from ledger_store.canonical import digest
-from ledger_store.keyfile import save_key
-from ledger_store.keys import KeyPair
+from fedcoin_cli.learning.model.weights import write_test, write_update
+from fedcoin_cli.learning.simulation.training import Descent, Update, train_round
+from ledger_store.base import disk
+from ledger_store.base.canonical import digest
+from ledger_store.identity.keyfile import save_key
+from ledger_store.identity.keys import KeyPair
 
 
 def make_round(

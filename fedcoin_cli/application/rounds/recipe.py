@@ -11,12 +11,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from fedcoin_cli.application.workspace.workspace import client_name
-from fedcoin_cli.learning.datasets import Dataset
-from fedcoin_cli.learning.model import ModelSpec
-from fedcoin_cli.learning.weights import Weights
+from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.model.weights import Weights
+from fedcoin_cli.learning.simulation.datasets import Dataset
 
 if TYPE_CHECKING:
-    from fedcoin_cli.learning.training import Trained
+    from fedcoin_cli.learning.simulation.training import Trained
 
 EPOCHS, RATE = 10, 0.1
 _PACKAGES = ("fedcoin", "keras", "numpy", "scikit-learn", "tensorflow", "tensorflow-cpu")

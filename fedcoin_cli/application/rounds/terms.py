@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fedcoin_cli.application.rounds.files import UNSIGNED
 from fedcoin_cli.application.workspace.settings import Settings
-from ledger_store.amount import split
+from ledger_store.base.amount import split
 from ledger_store.transaction import NONCE_LENGTH, Task
 
 _UNNUMBERED = 0

@@ -18,7 +18,7 @@ from platformdirs import user_config_path
 from fedcoin_cli.application.workspace.setting_rule import Value
 from fedcoin_cli.application.workspace.settings import RULES, SECTIONS, Settings
 from fedcoin_cli.consensus.rankings import grid_up_to
-from ledger_store.errors import ExitCode, SettingsError
+from ledger_store.base.errors import ExitCode, SettingsError
 
 _PARTS = ("payment.train", "payment.computation", "payment.shapley")
 _GRID = ("task.least-rankings", "task.most-rankings")

@@ -1,17 +1,17 @@
 """The keys of a folder: made, restored, sealed anew. The folder need not be a workspace yet: keys come first.
 
-What stands in a key file is `ledger_store.keyfile`'s business, which keys a network needs `founding`'s.
+What stands in a key file is `ledger_store.identity.keyfile`'s business, which keys a network needs `founding`'s.
 """
 
 from collections.abc import Iterable
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.armor import TEXT_MOST, dearmored
-from ledger_store.disk import refusals
-from ledger_store.errors import KeyFailure, Malformed
-from ledger_store.keyfile import KeyRecord, read_key, save_record
-from ledger_store.keys import KeyPair
-from ledger_store.passphrase import Passphrase
+from ledger_store.base.disk import refusals
+from ledger_store.base.errors import KeyFailure, Malformed
+from ledger_store.identity.armor import TEXT_MOST, dearmored
+from ledger_store.identity.keyfile import KeyRecord, read_key, save_record
+from ledger_store.identity.keys import KeyPair
+from ledger_store.identity.passphrase import Passphrase
 
 
 def make_key(folder: Workspace, name: str, passphrase: Passphrase | None = None) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
-from ledger_store.errors import FedCoinError, NotFound
-from ledger_store.keys import ADDRESS_LENGTH
+from ledger_store.base.errors import FedCoinError, NotFound
+from ledger_store.identity.keys import ADDRESS_LENGTH
 
 _SHORT, _PREFIX_LEAST = 16, 4
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fedcoin_cli.application.workspace.workspace import NAMES, is_name
-from ledger_store.errors import SettingsError
-from ledger_store.keys import ADDRESS_LENGTH
+from ledger_store.base.errors import SettingsError
+from ledger_store.identity.keys import ADDRESS_LENGTH
 
 _PORT_MAX = 65_534
 

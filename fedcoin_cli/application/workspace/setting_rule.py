@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ledger_store.amount import MICRO, SUPPLY_MAX_MICRO
+from ledger_store.base.amount import MICRO, SUPPLY_MAX_MICRO
 
 # The greatest decimal whose millionths are one exact integer on the chain.
 _MOST = Decimal(SUPPLY_MAX_MICRO) / MICRO

@@ -13,7 +13,7 @@ from typing import Any
 
 from fedcoin_cli.application.workspace.setting_rule import Rule, Value, decimal, integer, word
 from fedcoin_cli.consensus.rankings import grid_up_to
-from ledger_store.amount import MICRO
+from ledger_store.base.amount import MICRO
 from ledger_store.genesis import ROSTER_MAX, Bounds
 
 _BOUNDS = Bounds()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from fedcoin_cli.network.message import Silence
+from fedcoin_cli.protocol.message import Silence
 
 LASTING = frozenset({Silence.VOTES_LOST, Silence.CLOCK_BEHIND})
 """Those that end when somebody has acted; with a lost vote log also when the others can move on without the miner."""

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger_store.disk import open_file
-from ledger_store.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
+from ledger_store.base.disk import open_file
+from ledger_store.base.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
 from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
-from ledger_store.keyfile import Ask, load_key, read_key
-from ledger_store.keys import KeyPair
+from ledger_store.identity.keyfile import Ask, load_key, read_key
+from ledger_store.identity.keys import KeyPair
 
 if TYPE_CHECKING:
-    from ledger_store.snapshot import Seal
+    from ledger_store.file.snapshot import Seal
 
 REQUESTER, SERVER = "requester", "server"
 """The names of the keys of who publishes tasks and of the FL server that is paid."""
@@ -168,7 +168,7 @@ class Workspace:
 
         None without that key in the clear: all blocks are folded then.
         """
-        from ledger_store.snapshot import Seal
+        from ledger_store.file.snapshot import Seal
 
         name = REQUESTER if ledger == self.copy else miner_name(int(ledger.name))
         try:

@@ -1,6 +1,6 @@
 """Verify a ledger offline, from its form to every payment.
 
-The checks are `ledger_store.checks` (levels 0 to 2), `contract.audit` (3) and `learning.audit` (4).
+The checks are `audit.checks` (levels 0 to 2), `contract.outcome_check` (3) and `learning.recomputation` (4).
 """
 
 import os
@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.genesis_id import checked_genesis
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted, dumps
-from fedcoin_cli.cli.passphrases import PassphraseFile
-from ledger_store.amount import format_micro
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted, dumps
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from fedcoin_cli.cli.views.genesis_id import checked_genesis
+from ledger_store.base.amount import format_micro
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.auditing.audit import Find, Plan, Recomputed, Watch
     from fedcoin_cli.application.workspace.workspace import Workspace
-    from ledger_store.audit import AuditReport
-    from ledger_store.checks import Finding
+    from ledger_store.audit.audit import AuditReport
+    from ledger_store.audit.checks import Finding
 
 _RECOMPUTE = 4
 
@@ -107,7 +107,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     nothing is, but --level 4 lacked files or time and could not recompute every result: only level 3 is reached then.
     """
     from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger
-    from ledger_store.errors import LedgerInvalid, NotFound, RoundFilesInvalid
+    from ledger_store.base.errors import LedgerInvalid, NotFound, RoundFilesInvalid
 
     deep = everything or fetch or sample is not None or time_s is not None or bool(files)
     level = (_RECOMPUTE if deep else 3) if level is None else level
@@ -156,7 +156,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 def sections() -> list[tuple[str, list[tuple[str, str]]]]:
     """The manual page's table of codes."""
     from fedcoin_cli.application.auditing.codes import codes
-    from ledger_store.succession import SEAM_CODES
+    from ledger_store.audit.succession import SEAM_CODES
 
     findings = [(one.code, f"{one.meaning} (level {one.level})") for one in codes()]
     findings += [(code, f"{meaning} (--previous)") for code, meaning in SEAM_CODES.items()]
@@ -166,7 +166,7 @@ def sections() -> list[tuple[str, list[tuple[str, str]]]]:
 def _remedy(call: Call, path: Path) -> str:
     """Where a right copy of these blocks may be had."""
     from fedcoin_cli.application.books.books import ledgers
-    from ledger_store.errors import FedCoinError
+    from ledger_store.base.errors import FedCoinError
 
     compare = f"fedcoin compare {shlex.quote(str(path.parent))} OTHER tells where it parts from another's"
     try:
@@ -209,7 +209,7 @@ def _seam_lines(seam: dict[str, object] | None, *, ok: bool) -> list[str]:
 
 def _genesis_here(call: Call) -> str | None:
     """The id of the network whose workspace this is."""
-    from ledger_store.errors import NoWorkspace
+    from ledger_store.base.errors import NoWorkspace
 
     try:
         return call.workspace().genesis().id
@@ -227,7 +227,7 @@ def _open_question(call: Call, report: "AuditReport", plan: "Plan") -> list[str]
 
 def _path(call: Call, file: Path | None) -> Path:
     from fedcoin_cli.application.books.books import ledgers
-    from ledger_store.jsonl import CHAIN_NAME
+    from ledger_store.file.chain_file import CHAIN_NAME
 
     if file is None:
         return ledgers(call.workspace())[0] / CHAIN_NAME
@@ -239,8 +239,8 @@ def _path(call: Call, file: Path | None) -> Path:
 
 def _find(call: Call, plan: "Plan", folders: list[Path]) -> "Find":
     """Where files are looked for."""
-    from fedcoin_cli.application.auditing.evidence import Evidence
-    from ledger_store.errors import NotFound, NoWorkspace
+    from fedcoin_cli.application.rounds.past_files import Evidence
+    from ledger_store.base.errors import NotFound, NoWorkspace
 
     for folder in folders:
         if not folder.is_dir():
@@ -262,10 +262,10 @@ def _fetch(
 ) -> None:
     """Bring files that are not here into the store."""
     from fedcoin_cli.application.auditing.audit import read_ledger
-    from fedcoin_cli.application.auditing.lacking import parcels
+    from fedcoin_cli.application.auditing.missing_files import parcels
     from fedcoin_cli.application.requester.fetching import fetch
     from fedcoin_cli.application.workspace.workspace import REQUESTER
-    from fedcoin_cli.cli.progress import progress
+    from fedcoin_cli.cli.program.progress import progress
 
     report, results = read_ledger(path, plan)
     if not report.ok:
@@ -292,7 +292,7 @@ class _Bars:
         self._stack.close()
 
     def step(self, done: int, total: int) -> None:
-        from fedcoin_cli.cli.progress import progress
+        from fedcoin_cli.cli.program.progress import progress
 
         if done == 0:
             self._stack.close()

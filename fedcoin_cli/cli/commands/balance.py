@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.opened_books import File, Opened, open_books
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.views.opened_books import File, Opened, open_books
 
 EXAMPLES = (
     ("fedcoin balance", "all accounts, and what stands in escrow"),
@@ -32,9 +32,9 @@ def run(
     The longest certified ledger of the workspace is read, or that in FILE, which needs no workspace; a lone
     argument that is nobody's name may be FILE. A price is in escrow until its task ends.
     """
-    from fedcoin_cli.cli.amounts import aligned
-    from fedcoin_cli.cli.output import table
-    from ledger_store.amount import format_micro
+    from fedcoin_cli.cli.program.output import table
+    from fedcoin_cli.cli.views.amounts import aligned
+    from ledger_store.base.amount import format_micro
 
     with _opened(call, who, file) as opened:
         books, names = opened.books, opened.names
@@ -69,7 +69,7 @@ def _opened(call: Call, who: str | None, file: Path | None) -> Opened:
 
 def _is_known(call: Call, who: str) -> bool:
     from fedcoin_cli.application.workspace.names import Names
-    from ledger_store.errors import NotFound, NoWorkspace
+    from ledger_store.base.errors import NotFound, NoWorkspace
 
     try:
         return bool(Names.of(call.workspace()).address(who))

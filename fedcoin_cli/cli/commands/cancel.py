@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.passphrases import PassphraseFile
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
 
 EXAMPLES = (("fedcoin cancel $TASK", "a task that waits, by its id or the beginning of it"),)
 

@@ -11,10 +11,10 @@ import typer
 
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.cli.fork_lines import fork_data, fork_lines
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
-from ledger_store.errors import LedgerInvalid, NoWorkspace
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from fedcoin_cli.cli.views.fork_lines import fork_data, fork_lines
+from ledger_store.base.errors import LedgerInvalid, NoWorkspace
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.books.comparison import Comparison, Side

@@ -12,9 +12,9 @@ import typer
 
 from fedcoin_cli.application.workspace.configuration import Configuration, user_file
 from fedcoin_cli.application.workspace.settings import RULES
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import table
-from ledger_store.errors import NoWorkspace
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import table
+from ledger_store.base.errors import NoWorkspace
 
 
 class Action(StrEnum):

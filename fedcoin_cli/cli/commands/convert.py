@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
 
 EXAMPLES = (("fedcoin convert mine.npz --model rounds/1/model.json", "NumPy's arrays to mine.safetensors"),)
 
@@ -33,7 +33,7 @@ def run(
     file names is made: the weights are read into the round's own model. The arrays of a .npz are taken by their
     numbers (arr_0, arr_1, ...), else as they stand in the file. Keras' files need Keras.
     """
-    from fedcoin_cli.learning.conversion import convert
+    from fedcoin_cli.learning.model.conversion import convert
 
     name = source.name.removesuffix(source.suffix).removesuffix(".weights")
     written = target or source.with_name(f"{name}.safetensors")

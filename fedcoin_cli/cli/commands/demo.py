@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
-from fedcoin_cli.cli.interrupts import Interrupts
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.interrupts import Interrupts
+from fedcoin_cli.cli.program.options import Call
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.requester import Published
-    from ledger_store.audit import AuditReport
+    from ledger_store.audit.audit import AuditReport
 
 _CLIENTS, _MINERS = 8, 4
 _FIRST_PORT = 7460
@@ -91,7 +91,7 @@ def _found(call: Call, root: Path) -> Workspace:
 def _settle(call: Call, workspace: Workspace) -> "Published":
     """Start the miners, train while they load, publish; the miners are stopped whatever happens."""
     from fedcoin_cli.cli.commands.mine import make_crew
-    from fedcoin_cli.cli.miner_watch import Watch
+    from fedcoin_cli.cli.views.miner_watch import Watch
 
     crew = make_crew(call, workspace)
     with Interrupts() as interrupts:
@@ -120,8 +120,8 @@ def _interrupt() -> NoReturn:
 def _train(call: Call, workspace: Workspace) -> Path:
     from fedcoin_cli.application.rounds.making import make_round
     from fedcoin_cli.application.rounds.recipe import EPOCHS, Recipe
-    from fedcoin_cli.cli.progress import progress
-    from fedcoin_cli.learning.datasets import load
+    from fedcoin_cli.cli.program.progress import progress
+    from fedcoin_cli.learning.simulation.datasets import load
 
     task = call.settings(workspace).task
     data, folder = load("digits"), workspace.new_round()
@@ -138,7 +138,7 @@ def _publish(call: Call, workspace: Workspace, folder: Path) -> "Published":
     from fedcoin_cli.application.rounds.files import read_round
     from fedcoin_cli.application.rounds.terms import Terms
     from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.following import Bars
+    from fedcoin_cli.cli.views.following import Bars
 
     settings = call.settings(workspace)
     server = Names.of(workspace).address(settings.task.server)
@@ -160,10 +160,10 @@ def _ledgers(workspace: Workspace) -> set[bytes]:
 
 def _audit(workspace: Workspace) -> "AuditReport":
     from fedcoin_cli.application.books.books import ledgers
-    from fedcoin_cli.contract.audit import CHECKS
-    from ledger_store.audit import audit
-    from ledger_store.errors import LedgerInvalid
-    from ledger_store.jsonl import CHAIN_NAME
+    from fedcoin_cli.contract.outcome_check import CHECKS
+    from ledger_store.audit.audit import audit
+    from ledger_store.base.errors import LedgerInvalid
+    from ledger_store.file.chain_file import CHAIN_NAME
 
     path = ledgers(workspace)[0] / CHAIN_NAME
     report = audit(path, 3, CHECKS)
@@ -173,7 +173,7 @@ def _audit(workspace: Workspace) -> "AuditReport":
 
 
 def _aligned(balances: Mapping[str, str]) -> list[tuple[str, str]]:
-    from fedcoin_cli.cli.amounts import aligned
+    from fedcoin_cli.cli.views.amounts import aligned
 
     names = sorted(balances)
     return list(zip(names, aligned([balances[name] for name in names]), strict=True))
@@ -183,11 +183,11 @@ def _answer(
     call: Call, workspace: Workspace, published: "Published", audited: "AuditReport", seconds: float
 ) -> None:
     from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.naming import told
-    from fedcoin_cli.cli.output import counted, table
-    from fedcoin_cli.cli.task_lines import task_lines
-    from ledger_store.amount import format_micro
-    from ledger_store.errors import ConsensusFailure
+    from fedcoin_cli.cli.program.output import counted, table
+    from fedcoin_cli.cli.views.naming import told
+    from fedcoin_cli.cli.views.task_lines import task_lines
+    from ledger_store.base.amount import format_micro
+    from ledger_store.base.errors import ConsensusFailure
 
     report, names = published.report, Names.of(workspace)
     assert report is not None

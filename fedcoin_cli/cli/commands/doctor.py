@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
-from ledger_store.errors import NoWorkspace
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from ledger_store.base.errors import NoWorkspace
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.diagnosis.finding import Finding
@@ -42,7 +42,8 @@ def run(call: Call) -> None:
 
 
 def _findings(call: Call) -> "list[Finding]":
-    from fedcoin_cli.application.diagnosis import house, machine
+    from fedcoin_cli.application.diagnosis import machine
+    from fedcoin_cli.application.diagnosis import workspace as house
     from fedcoin_cli.application.diagnosis.finding import NOTE, Finding
 
     found = [check() for check in machine.CHECKS]

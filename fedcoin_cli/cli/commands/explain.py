@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.opened_books import File, open_books
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.views.opened_books import File, open_books
 
 EXAMPLES = (("fedcoin explain client-001", "why it was paid what it was paid in the newest task"),)
 
@@ -30,8 +30,8 @@ def run(
     alone tells.
     """
     from fedcoin_cli.application.reasons.explanation import explain
-    from fedcoin_cli.cli.explanation_lines import explanation_lines
-    from fedcoin_cli.cli.naming import told
+    from fedcoin_cli.cli.views.explanation_lines import explanation_lines
+    from fedcoin_cli.cli.views.naming import told
 
     with open_books(call, file) as opened:
         found = explain(opened.books, opened.place, opened.account(client), task)

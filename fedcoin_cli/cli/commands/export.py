@@ -1,6 +1,6 @@
 """Write the books as CSV, JSON, Beancount or hledger.
 
-The entries are `ledger_store.journal`'s, the formats `ledger_store.export`'s.
+The entries are `ledger_store.bookkeeping.journal`'s, the formats `ledger_store.bookkeeping.export`'s.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.opened_books import File, open_books
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from fedcoin_cli.cli.views.opened_books import File, open_books
 
 
 class Format(StrEnum):
@@ -59,10 +59,10 @@ def run(
     `hledger check --strict -f FILE` verify them, `hledger is`, `bs` and `reg` read them. Equal ledgers and names give
     equal bytes.
     """
-    from ledger_store.disk import put_in_place, refusals, stage
-    from ledger_store.errors import NotFound
-    from ledger_store.export import FORMATS
-    from ledger_store.journal import entries, excerpt
+    from ledger_store.base.disk import put_in_place, refusals, stage
+    from ledger_store.base.errors import NotFound
+    from ledger_store.bookkeeping.export import FORMATS
+    from ledger_store.bookkeeping.journal import entries, excerpt
 
     if call.output.as_json and target is None and form is not Format.json:
         raise typer.BadParameter(f"--json prints one JSON object: add -o FILE, or --format json to {form}")

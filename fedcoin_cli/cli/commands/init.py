@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
-from fedcoin_cli.cli.passphrases import PassphraseFile, new_passphrase
-from ledger_store.amount import format_micro
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from fedcoin_cli.cli.program.passphrases import PassphraseFile, new_passphrase
+from ledger_store.base.amount import format_micro
 from ledger_store.genesis import Genesis
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _check_options(
 
 def _workspace_of(old: Path | None) -> Workspace | None:
     """The old workspace, whose keys come along; None for a bare ledger, which has no keys."""
-    from ledger_store.errors import NoWorkspace
+    from ledger_store.base.errors import NoWorkspace
 
     try:
         return None if old is None else Workspace.find(old)
@@ -173,7 +173,7 @@ def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, 
 def _joined(genesis: Path, peers: Path | None, old: Path | None) -> "Plan":
     from fedcoin_cli.application.founding.plans import Joined, read_genesis
     from fedcoin_cli.application.founding.succession import ledger_of, look_across
-    from ledger_store.errors import LedgerInvalid
+    from ledger_store.base.errors import LedgerInvalid
 
     if old is not None:
         ledger = ledger_of(old)

@@ -1,6 +1,6 @@
 """Make, list, show, seal, export and restore keys.
 
-What stands in a key file is decided in `ledger_store.keyfile`, how several are handled in `application.keyring`.
+What stands in a key file is decided in `identity.keyfile`, how several are handled in `workspace.keyring`.
 """
 
 import sys
@@ -11,10 +11,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import table
-from fedcoin_cli.cli.passphrases import Asker, PassphraseFile, new_passphrase
-from ledger_store.errors import FedCoinError, KeyFailure, NoWorkspace
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import table
+from fedcoin_cli.cli.program.passphrases import Asker, PassphraseFile, new_passphrase
+from ledger_store.base.errors import FedCoinError, KeyFailure, NoWorkspace
 
 _PIPE = Path("-")
 
@@ -118,7 +118,7 @@ def _new(call: Call, folder: Workspace, names: tuple[str, ...], *, protect: bool
 
 def _list(call: Call, folder: Workspace) -> None:
     from fedcoin_cli.application.workspace.workspace import NAMES
-    from ledger_store.keyfile import read_key
+    from ledger_store.identity.keyfile import read_key
 
     rows, data = [], []
     for path in folder.odd_keys():
@@ -136,7 +136,7 @@ def _list(call: Call, folder: Workspace) -> None:
 
 def _show(call: Call, folder: Workspace, names: tuple[str, ...], at: str | None) -> None:
     from fedcoin_cli.application.workspace.peers import parse_endpoint, render_peer
-    from ledger_store.keyfile import read_key
+    from ledger_store.identity.keyfile import read_key
 
     (name,) = names if len(names) == 1 else _missing("the name of one key")
     record = read_key(folder.key_file(name))
@@ -167,8 +167,8 @@ def _passwd(
 
 
 def _export(call: Call, folder: Workspace, names: tuple[str, ...], output: Path | None) -> None:
-    from ledger_store.armor import armored
-    from ledger_store.keyfile import read_key, write_private
+    from ledger_store.identity.armor import armored
+    from ledger_store.identity.keyfile import read_key, write_private
 
     (name,) = names if len(names) == 1 else _missing("the name of one key")
     record = read_key(folder.key_file(name))
@@ -185,7 +185,7 @@ def _export(call: Call, folder: Workspace, names: tuple[str, ...], output: Path 
 
 def _restore(call: Call, folder: Workspace, names: tuple[str, ...], wanted: str | None) -> None:
     from fedcoin_cli.application.workspace.keyring import read_armor, restore_key
-    from ledger_store.armor import TEXT_MOST
+    from ledger_store.identity.armor import TEXT_MOST
 
     (source,) = map(Path, names) if len(names) == 1 else _missing("the export's file, or -")
     if source == _PIPE:

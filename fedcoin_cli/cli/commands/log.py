@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.opened_books import File, open_books
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.views.opened_books import File, open_books
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.names import Names
@@ -53,15 +53,15 @@ def run(
 
 
 def _data(block: "Block", chosen: "list[Transaction]", names: "Names") -> dict[str, object]:
-    from fedcoin_cli.cli.ledger_lines import facts, summary
-    from fedcoin_cli.cli.naming import told
+    from fedcoin_cli.cli.views.ledger_lines import facts, summary
+    from fedcoin_cli.cli.views.naming import told
 
     texts = [told(facts(one), names) | {"text": summary(one, names)} for one in chosen]
     return {"height": block.height, "id": block.id, "time_ms": block.header.time_ms, "transactions": texts}
 
 
 def _lines(block: "Block", chosen: "list[Transaction]", names: "Names") -> list[str]:
-    from fedcoin_cli.cli.ledger_lines import date, summary
+    from fedcoin_cli.cli.views.ledger_lines import date, summary
 
     first, *others = [summary(one, names) for one in chosen]
     head = f"{block.height:>6}  {date(block.header.time_ms)}  "

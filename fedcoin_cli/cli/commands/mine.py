@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.miner.ways import Via, refuse_others
+from fedcoin_cli.application.crew.ways import Via, refuse_others
 from fedcoin_cli.application.workspace.advice import start_hint
-from fedcoin_cli.cli.interrupts import Interrupts
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.passphrases import PassphraseFile
-from ledger_store.errors import ConsensusFailure, ExitCode, NotFound
+from fedcoin_cli.cli.program.interrupts import Interrupts
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from ledger_store.base.errors import ConsensusFailure, ExitCode, NotFound
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.miner.crew import Crew
+    from fedcoin_cli.application.crew.crew import Crew
     from fedcoin_cli.application.workspace.workspace import Workspace
-    from fedcoin_cli.cli.live_screen import Screen
-    from fedcoin_cli.cli.miner_watch import Watch
+    from fedcoin_cli.cli.views.live_screen import Screen
+    from fedcoin_cli.cli.views.miner_watch import Watch
     from fedcoin_cli.runtime.base import Runtime
 
 
@@ -60,7 +60,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     miners get it through a pipe. Containers are watched and stopped like processes. With --json every event is a line.
     With --once the exit code is 6 when the task was refunded.
     """
-    from fedcoin_cli.cli.miner_watch import Watch
+    from fedcoin_cli.cli.views.miner_watch import Watch
 
     if live and (detach or call.output.as_json):
         raise typer.BadParameter("--live draws on a terminal: leave out --detach and --json")
@@ -95,7 +95,7 @@ def _screen(call: Call, workspace: "Workspace", live: bool) -> "AbstractContextM
     """What --live draws on; off a terminal its lines are the plain ones."""
     if not live or not sys.stdout.isatty():
         return nullcontext()
-    from fedcoin_cli.cli.live_screen import Screen
+    from fedcoin_cli.cli.views.live_screen import Screen
 
     return Screen(workspace, color=call.output.color)
 
@@ -111,8 +111,8 @@ def _check_container_options(via: Via, *, build: bool, gpus: str) -> None:
 
 def build_images(call: Call) -> None:
     """Build the images that are not there or are of other code, showing how far that is."""
-    from fedcoin_cli.application.miner.containers import build
-    from fedcoin_cli.cli.progress import works
+    from fedcoin_cli.application.crew.containers import build
+    from fedcoin_cli.cli.program.progress import works
 
     with works(call.output) as step:
         build(call.settings(call.workspace()), lambda name, *done: step(f"building image {name}", *done))
@@ -126,7 +126,7 @@ def make_crew(
     gpus: str = "",
 ) -> "Crew":
     """The first `replicas` of the local miners (None: all)."""
-    from fedcoin_cli.application.miner.crew import Crew, share_of_cores
+    from fedcoin_cli.application.crew.crew import Crew, share_of_cores
 
     numbers = [miner.number for miner in workspace.miners]
     if replicas is not None and replicas > len(numbers):
@@ -140,14 +140,14 @@ def make_crew(
     secret = _secret(workspace, numbers)
     if via is Via.process:
         return Crew(workspace, numbers, _processes(call, workspace, threads, secret))
-    from fedcoin_cli.application.miner.containers import Contained
+    from fedcoin_cli.application.crew.containers import Contained
 
     contained = Contained(workspace, settings, threads, secret, gpus)
     return Crew(workspace, numbers, contained.runtime(via))
 
 
 def _processes(call: Call, workspace: "Workspace", threads: int, secret: bytes) -> "Runtime":
-    from fedcoin_cli.application.miner.crew import posts
+    from fedcoin_cli.application.crew.crew import posts
     from fedcoin_cli.runtime.process import ProcessRuntime
 
     arguments = [word for assignment in call.assignments for word in ("--set", assignment)]
@@ -171,7 +171,7 @@ def _secret(workspace: "Workspace", numbers: list[int]) -> bytes:
 
 
 def _answer(call: Call, crew: "Crew") -> None:
-    from fedcoin_cli.cli.miner_watch import names, outlook
+    from fedcoin_cli.cli.views.miner_watch import names, outlook
 
     data = {"miners": list(crew.numbers), "started": list(crew.started), "spare": crew.spare}
     several = len(crew.numbers) > 1

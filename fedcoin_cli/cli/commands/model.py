@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
 
 EXAMPLES = (
     ("fedcoin model aggregate", "the average of the newest round's updates, in its folder"),
@@ -51,7 +51,7 @@ def run(
     """
     from fedcoin_cli.application.rounds.aggregating import AGGREGATE_NAME, aggregate, write_aggregate
     from fedcoin_cli.application.rounds.files import read_round
-    from ledger_store.disk import refusals
+    from ledger_store.base.disk import refusals
 
     assert action is Action.aggregate
     workspace = call.workspace()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcoin_cli.application.workspace.workspace import MinerFolder
-from fedcoin_cli.cli.interrupts import Interrupts
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import as_known
-from fedcoin_cli.cli.passphrases import PassphraseFile
-from ledger_store.errors import ExitCode
+from fedcoin_cli.cli.program.interrupts import Interrupts
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import as_known
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from ledger_store.base.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.miner.node import NodeConfig
+    from fedcoin_cli.application.node.node import NodeConfig
 
 
 EXAMPLES = (("fedcoin node 1 --json", "miner 1 in the foreground, its log on standard output"),)
@@ -37,8 +37,8 @@ def run(
     object a line; with --json these lines go to stdout as well, for a journal or a container's log. `fedcoin mine`
     starts all local miners, `fedcoin service` writes units for systemd.
     """
-    from fedcoin_cli.application.miner.crew import share_of_cores
-    from fedcoin_cli.application.miner.node import NodeConfig
+    from fedcoin_cli.application.crew.crew import share_of_cores
+    from fedcoin_cli.application.node.node import NodeConfig
 
     workspace = call.workspace(passphrase_file)
     folder = workspace.miner(number)
@@ -53,7 +53,7 @@ def run(
 
 
 def _serve(call: Call, config: "NodeConfig") -> None:
-    from fedcoin_cli.application.miner.node import Node
+    from fedcoin_cli.application.node.node import Node
     from fedcoin_cli.runtime.process import naming_itself
 
     with Interrupts() as interrupts:
@@ -69,7 +69,7 @@ def _serve(call: Call, config: "NodeConfig") -> None:
 
 def _leave_word(folder: MinerFolder, error: Exception) -> None:
     """Say in the miner's log why it ended, for whoever started it."""
-    from fedcoin_cli.application.miner.events import EventLog
+    from fedcoin_cli.application.node.events import EventLog
 
     known = as_known(error)
     log = EventLog(folder.log)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.passphrases import PassphraseFile
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
 
 EXAMPLES = (
     ("fedcoin pay client-001 2.5", "from the requester's account"),
@@ -31,8 +31,8 @@ def run(
     """
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
-    from fedcoin_cli.cli.amounts import amount_micro
-    from ledger_store.amount import format_micro
+    from fedcoin_cli.cli.views.amounts import amount_micro
+    from ledger_store.base.amount import format_micro
 
     workspace = call.workspace(passphrase_file)
     micro = amount_micro(amount, "AMOUNT")

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.asked_terms import AUTO, Attempts, BlockImages, Difficulty, PaymentError, Price, Runtime
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.passphrases import PassphraseFile
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from fedcoin_cli.cli.views.asked_terms import (
+    AUTO,
+    Attempts,
+    BlockImages,
+    Difficulty,
+    PaymentError,
+    Price,
+    Runtime,
+)
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.certainty import Certainty
@@ -23,7 +31,7 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
-    from ledger_store.keys import KeyPair
+    from ledger_store.identity.keys import KeyPair
 
 
 EXAMPLES = (
@@ -110,7 +118,7 @@ def _wanted(
     from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.rounds.files import read_round
     from fedcoin_cli.application.rounds.terms import Asked, fresh_nonce
-    from fedcoin_cli.cli.asked_terms import check_unchanged, terms_of
+    from fedcoin_cli.cli.views.asked_terms import check_unchanged, terms_of
 
     files = read_round(folder or workspace.latest_round(), workspace.genesis())
     terms = terms_of(configuration, server, error)
@@ -126,7 +134,7 @@ def _wanted(
 
 def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
     """The same with the D that the ledger tells."""
-    from fedcoin_cli.cli.asked_terms import learnt
+    from fedcoin_cli.cli.views.asked_terms import learnt
 
     if wanted.called:
         message = "the clients have signed for a D: fedcoin round call --difficulty auto learns one"
@@ -137,7 +145,7 @@ def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
 def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
     from fedcoin_cli.application.books.books import certified_tip
     from fedcoin_cli.application.requester.trial import check_admissible
-    from ledger_store.amount import format_micro
+    from ledger_store.base.amount import format_micro
     from ledger_store.transaction import sign
 
     state = certified_tip(workspace).state
@@ -169,7 +177,7 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
 
 def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.cli.following import Bars
+    from fedcoin_cli.cli.views.following import Bars
 
     with (
         Bars(call.output) as bars,
@@ -195,10 +203,10 @@ def _publish(
     alone: bool,
 ) -> None:
     """Publish one round after the other; with --json and several there is one answer at the end."""
-    from fedcoin_cli.application.reasons.tables import certainty_of
+    from fedcoin_cli.application.reasons.kept_tables import certainty_of
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.cli.following import Bars
-    from fedcoin_cli.cli.naming import told
+    from fedcoin_cli.cli.views.following import Bars
+    from fedcoin_cli.cli.views.naming import told
 
     done: list[dict[str, object]] = []
     try:
@@ -241,7 +249,7 @@ def _data(published: "Published", certainty: "Certainty | None") -> dict[str, ob
 
 
 def _lines(published: "Published", names: "Names", certainty: "Certainty | None") -> list[str]:
-    from fedcoin_cli.cli.task_lines import task_lines
+    from fedcoin_cli.cli.views.task_lines import task_lines
 
     assert published.report is not None
     rest = published.seconds - published.mining_seconds
@@ -253,7 +261,7 @@ def _lines(published: "Published", names: "Names", certainty: "Certainty | None"
 
 
 def _judge(published: "Published") -> None:
-    from ledger_store.errors import ConsensusFailure
+    from ledger_store.base.errors import ConsensusFailure
 
     assert published.report is not None
     state = published.report.state

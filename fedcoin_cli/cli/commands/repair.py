@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedcoin_cli.application.workspace.names import Names
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
-from fedcoin_cli.cli.passphrases import PassphraseFile
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.repair.reminding import Reminded
+    from fedcoin_cli.application.repair.forget_log import Reminded
     from fedcoin_cli.application.repair.repair import Repaired
 
 REMINDERS_S = 20.0
@@ -82,7 +82,7 @@ def _lines(one: "Repaired") -> list[str]:
 
 
 def _forget_logs(call: Call, passphrase_file: Path | None) -> None:
-    from fedcoin_cli.application.repair.reminding import forget_log, lost_logs
+    from fedcoin_cli.application.repair.forget_log import forget_log, lost_logs
 
     workspace = call.workspace(passphrase_file)
     host, names = call.settings(workspace).network.bind, Names.of(workspace)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.opened_books import File, open_books
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from fedcoin_cli.cli.views.opened_books import File, open_books
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.overview import Overview
@@ -46,9 +46,9 @@ def run(
     page is written all the same, and says so.
     """
     from fedcoin_cli.application.reasons.overview import overview
-    from fedcoin_cli.cli.report_page import page
-    from ledger_store.disk import put_in_place, refusals, stage
-    from ledger_store.errors import LedgerInvalid
+    from fedcoin_cli.cli.page.report_page import page
+    from ledger_store.base.disk import put_in_place, refusals, stage
+    from ledger_store.base.errors import LedgerInvalid
 
     with open_books(call, file) as opened:
         view = overview(opened.books, opened.place, task or (), _NEWEST)

@@ -9,10 +9,18 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.asked_terms import AUTO, Attempts, BlockImages, Difficulty, PaymentError, Price, Runtime
-from fedcoin_cli.cli.new_round import new_round
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from fedcoin_cli.cli.views.asked_terms import (
+    AUTO,
+    Attempts,
+    BlockImages,
+    Difficulty,
+    PaymentError,
+    Price,
+    Runtime,
+)
+from fedcoin_cli.cli.views.new_round import new_round
 
 
 class Action(StrEnum):
@@ -96,8 +104,8 @@ def _call(
     from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
-    from fedcoin_cli.cli.asked_terms import learnt, terms_of
-    from fedcoin_cli.cli.call_lines import call_data, call_lines
+    from fedcoin_cli.cli.views.asked_terms import learnt, terms_of
+    from fedcoin_cli.cli.views.call_lines import call_data, call_lines
 
     difficulty, payment_error, clients, key = rest
     workspace = call.workspace()

@@ -1,6 +1,6 @@
 """Write systemd units that run the miners from boot on.
 
-What stands in a unit is decided in `application.miner.units`.
+What stands in a unit is decided in `application.crew.units`.
 """
 
 import grp
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
-from ledger_store.errors import SettingsError
+from fedcoin_cli.cli.program.options import Call
+from ledger_store.base.errors import SettingsError
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.workspace import Workspace
@@ -63,8 +63,8 @@ def run(
     `fedcoin stop` and `fedcoin status` know these miners as they know all others. Write the units again after the
     workspace or the program has moved.
     """
-    from fedcoin_cli.application.miner.units import Service, service_name
-    from ledger_store import disk
+    from fedcoin_cli.application.crew.units import Service, service_name
+    from ledger_store.base import disk
 
     workspace = call.workspace()
     call.settings(workspace)  # a bad --set is told now, not at the next boot

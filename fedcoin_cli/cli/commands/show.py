@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.opened_books import File, open_books
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.views.opened_books import File, open_books
 
 EXAMPLES = (
     ("fedcoin show 1", "a block"),
@@ -41,9 +41,9 @@ def run(
     of what a task came to, its payments with it.
     """
     from fedcoin_cli.application.books.lookup import FoundBlock, FoundTask, find
-    from fedcoin_cli.cli.ledger_lines import block_lines, identified, summary
-    from fedcoin_cli.cli.naming import legend, told
-    from fedcoin_cli.cli.task_lines import task_lines
+    from fedcoin_cli.cli.views.ledger_lines import block_lines, identified, summary
+    from fedcoin_cli.cli.views.naming import legend, told
+    from fedcoin_cli.cli.views.task_lines import task_lines
 
     if proof or proof_file is not None:
         _prove(call, which, file, proof_file)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.amounts import errors_text
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import table
-from fedcoin_cli.cli.passphrases import PassphraseFile
-from ledger_store.errors import ExitCode
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import table
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from fedcoin_cli.cli.views.amounts import errors_text
+from ledger_store.base.errors import ExitCode
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.standing import MinerState, Verdict

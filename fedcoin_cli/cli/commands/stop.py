@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
 
 if TYPE_CHECKING:
     from fedcoin_cli.runtime.base import Runtime
@@ -38,9 +38,9 @@ def run(
     Each is asked to end; one that has not ended after some seconds is killed. No ledger is harmed by that.
     Containers are kept for their logs until --prune, which removes nothing of anybody else's.
     """
-    from fedcoin_cli.application.miner.containers import prune as remove
-    from fedcoin_cli.application.miner.containers import stages
-    from fedcoin_cli.application.miner.crew import posts
+    from fedcoin_cli.application.crew.containers import prune as remove
+    from fedcoin_cli.application.crew.containers import stages
+    from fedcoin_cli.application.crew.crew import posts
     from fedcoin_cli.runtime.base import stop
     from fedcoin_cli.runtime.process import ProcessRuntime
 

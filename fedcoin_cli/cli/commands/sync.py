@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.output import counted
-from fedcoin_cli.cli.passphrases import PassphraseFile
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.output import counted
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
 
 EXAMPLES = (("fedcoin sync", "what is new since the last time"),)
 
@@ -31,7 +31,7 @@ def run(
     from fedcoin_cli.application.books.books import certified_tip
     from fedcoin_cli.application.requester.asking import asking_key
     from fedcoin_cli.application.requester.requester import Requester
-    from ledger_store.errors import StorageFailure
+    from ledger_store.base.errors import StorageFailure
 
     workspace = call.workspace(passphrase_file)
     known = certified_tip(workspace).state

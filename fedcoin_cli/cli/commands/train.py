@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fedcoin_cli.cli.new_round import new_round
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.passphrases import PassphraseFile
-from fedcoin_cli.cli.progress import progress
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from fedcoin_cli.cli.program.progress import progress
+from fedcoin_cli.cli.views.new_round import new_round
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.rounds.recipe import Recipe
@@ -114,7 +114,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from fedcoin_cli.application.rounds.making import make_round
 
     if model is not None:
-        from fedcoin_cli.learning.agreement import check_reading
+        from fedcoin_cli.learning.reference.agreement import check_reading
 
         assert recipe.model is not None
         check_reading(model.read_text(), recipe.model, recipe.dataset.test, where=str(model))
@@ -137,10 +137,10 @@ def _files(options: dict[str, Any]) -> dict[str, str]:
 def _recipe(named: dict[str, str], split: str, clients: int, **rest: Any) -> "Recipe":
     """What was asked for, once data, split, model and weights fit each other; no TensorFlow yet."""
     from fedcoin_cli.application.rounds.recipe import Recipe
-    from fedcoin_cli.learning.datasets import load
-    from fedcoin_cli.learning.model import parse_model, seed_spec
-    from fedcoin_cli.learning.splits import split_of
-    from fedcoin_cli.learning.weights import read_update
+    from fedcoin_cli.learning.model.model import parse_model, seed_spec
+    from fedcoin_cli.learning.model.weights import read_update
+    from fedcoin_cli.learning.simulation.datasets import load
+    from fedcoin_cli.learning.simulation.splits import split_of
 
     split_of(split)
     spec = start = digest = None

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from fedcoin_cli.cli.options import Call
-from fedcoin_cli.cli.passphrases import PassphraseFile
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.passphrases import PassphraseFile
 
 
 class Action(StrEnum):
@@ -57,7 +57,7 @@ def run(
     """
     from fedcoin_cli.application.rounds.calling import CALL_NAME, sign_weights
     from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.call_lines import call_data, call_lines
+    from fedcoin_cli.cli.views.call_lines import call_data, call_lines
 
     workspace = call.workspace(passphrase_file)
     signer = workspace.key(key)

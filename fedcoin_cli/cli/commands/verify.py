@@ -1,6 +1,6 @@
 """Check a proof of payment; no ledger is needed.
 
-What a proof holds and how it is checked is `ledger_store.inclusion`; `fedcoin show --proof` writes one.
+What a proof holds and how it is checked is `ledger_store.audit.inclusion`; `fedcoin show --proof` writes one.
 """
 
 import sys
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.genesis_id import checked_genesis
-from fedcoin_cli.cli.options import Call
+from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.views.genesis_id import checked_genesis
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
-    from ledger_store.inclusion import Inclusion
+    from ledger_store.audit.inclusion import Inclusion
 
 NOT_PROVEN = (
     "that the amounts follow from what the miners revealed: fedcoin audit computes that from a ledger",
@@ -47,7 +47,7 @@ def run(
     """
     from fedcoin_cli.application.books.forks import looks_like_a_fork
     from fedcoin_cli.application.workspace.names import Names
-    from ledger_store.inclusion import read_inclusion
+    from ledger_store.audit.inclusion import read_inclusion
 
     names, genesis = Names({}), checked_genesis(genesis)
     if genesis is None:
@@ -64,7 +64,7 @@ def run(
 
 def _workspace(call: Call) -> "Workspace":
     """The workspace that tells which network is meant."""
-    from ledger_store.errors import NoWorkspace
+    from ledger_store.base.errors import NoWorkspace
 
     try:
         return call.workspace()
@@ -78,8 +78,8 @@ def _workspace(call: Call) -> "Workspace":
 
 def _verify_fork(call: Call, data: bytes, where: str, genesis: str, names: "Names") -> None:
     from fedcoin_cli.application.books.forks import read_proof
-    from fedcoin_cli.cli.fork_lines import fork_data, fork_lines
-    from ledger_store.errors import LedgerInvalid
+    from fedcoin_cli.cli.views.fork_lines import fork_data, fork_lines
+    from ledger_store.base.errors import LedgerInvalid
 
     network, fork = read_proof(data, where)
     if network.id != genesis:
@@ -91,8 +91,8 @@ def _verify_fork(call: Call, data: bytes, where: str, genesis: str, names: "Name
 
 
 def _read(path: Path) -> bytes:
-    from ledger_store.errors import NotFound
-    from ledger_store.inclusion import PROOF_BYTES_MAX
+    from ledger_store.audit.inclusion import PROOF_BYTES_MAX
+    from ledger_store.base.errors import NotFound
 
     if str(path) == "-":
         return sys.stdin.buffer.read(PROOF_BYTES_MAX + 1)
@@ -117,7 +117,7 @@ def _proven(inclusion: "Inclusion") -> str:
 
 
 def _data(inclusion: "Inclusion") -> dict[str, object]:
-    from ledger_store.amount import format_micro
+    from ledger_store.base.amount import format_micro
 
     return {
         "ok": True,
@@ -138,10 +138,10 @@ def _data(inclusion: "Inclusion") -> dict[str, object]:
 
 
 def _lines(inclusion: "Inclusion", names: "Names") -> list[str]:
-    from fedcoin_cli.cli.amounts import aligned
-    from fedcoin_cli.cli.ledger_lines import date, summary
-    from fedcoin_cli.cli.output import table
-    from ledger_store.amount import format_micro
+    from fedcoin_cli.cli.program.output import table
+    from fedcoin_cli.cli.views.amounts import aligned
+    from fedcoin_cli.cli.views.ledger_lines import date, summary
+    from ledger_store.base.amount import format_micro
 
     payments = inclusion.payments()
     coins = aligned([format_micro(one.micro) for one in payments])

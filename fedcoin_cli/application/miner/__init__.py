@@ -1,1 +1,0 @@
-"""One miner: the deterministic replica, the process around it, its child, and the crew that starts several."""

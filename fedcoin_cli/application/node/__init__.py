@@ -1,0 +1,1 @@
+"""A miner process: the replica with sockets, files, a clock and a mining child."""

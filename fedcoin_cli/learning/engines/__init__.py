@@ -1,0 +1,1 @@
+"""Counting correct images of coalitions, quickly: the C kernel and Keras."""

@@ -1,0 +1,113 @@
+"""Which engine counts a game: the one place that decides.
+
+A GPU that Keras sees comes first, then the C kernel, then Keras on the CPU. Keras is imported only where it counts:
+TensorFlow takes seconds to load and 400 MB to stay.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Final, Literal
+
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
+from fedcoin_cli.learning.coalitions.partition import Partition
+from fedcoin_cli.learning.engines import cube
+from fedcoin_cli.learning.engines.compiled import library
+from fedcoin_cli.learning.engines.enumeration import Enumerating
+from fedcoin_cli.learning.engines.kernel import KernelEngine, suits
+from fedcoin_cli.learning.engines.walker import KernelWalker
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
+from fedcoin_cli.learning.model.graphics import gpu_devices
+from fedcoin_cli.learning.reference.forward import FirstLayer
+
+Kind = Literal["auto", "keras", "kernel"]
+
+_WITH_GPU: Final = "it sees a GPU"
+_WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
+
+_WHOLE_FROM: Final = 14
+"""With fewer clients the coalitions are counted as quickly one by one."""
+
+
+def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto") -> Utility:
+    """The quickest engine here for this game, on `threads` cores (0: all); `kind` names one for a comparison.
+
+    Raises:
+        MissingPart: Keras is needed and not installed.
+        LookupError: the kernel is asked for and cannot count this game here.
+    """
+    if kind == "kernel" and not suits(game):
+        raise LookupError("the C kernel cannot count this game here")
+    if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
+        return KernelEngine(game, first, threads or os.cpu_count() or 1)
+    from fedcoin_cli.learning.engines.engine import UtilityEngine
+
+    return UtilityEngine(game, first, threads)
+
+
+def walker_for(
+    game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto"
+) -> Walker:
+    """The quickest here along rankings of this game's blocks; arguments and errors as of `engine_for`."""
+    if kind == "kernel" and not suits(game):
+        raise LookupError("the C kernel cannot count this game here")
+    if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
+        return KernelWalker(game, partition, first, threads or os.cpu_count() or 1)
+    from fedcoin_cli.learning.engines.keraswalker import KerasWalker
+
+    return KerasWalker(game, partition, first, threads)
+
+
+def enumeration_for(
+    game: Game, engine: Callable[[], Utility], first: FirstLayer | None = None, threads: int = 0
+) -> Enumeration | None:
+    """What counts all coalitions of this game, together where that is quicker; None where there are too many."""
+    if game.clients > MAX_EXACT_CLIENTS:
+        return None
+    if game.clients < _WHOLE_FROM or not cube.suits(game) or _gpu():
+        return Enumerating(engine(), game.clients, game.images)
+    return cube.Cube(game, first, threads or os.cpu_count() or 1)
+
+
+def describe(threads: int) -> str:
+    """What counts the usual game here, for people: "C kernel, 2 threads"."""
+    if library() is not None and not _gpu():
+        return _kernel(threads)
+    return f"{_keras(threads)}: {_WITHOUT_KERNEL if library() is None else _WITH_GPU}"
+
+
+def counts(game: Game, threads: int) -> str:
+    """What counts this game here and, where that is not the C kernel, why."""
+    if suits(game) and not _gpu():
+        return _kernel(threads)
+    if _gpu():
+        why = _WITH_GPU
+    elif library() is None:
+        why = _WITHOUT_KERNEL
+    else:
+        layers = "convolutions" if game.spec.features else "activations other than ReLU"
+        why = f"the C kernel takes no {layers}"
+    return f"{_keras(threads)}: {why}"
+
+
+def _kernel(threads: int) -> str:
+    return f"C kernel, {_cores(threads)}"
+
+
+def _keras(threads: int) -> str:
+    from fedcoin_cli.learning.model.backend import devices, keras
+
+    return f"Keras {keras.__version__} with {keras.backend.backend()} on {devices()}, {_cores(threads)}"
+
+
+def _cores(threads: int) -> str:
+    return f"{threads} thread" if threads == 1 else f"{threads} threads"
+
+
+def _gpu() -> bool:
+    """Whether Keras sees a GPU."""
+    if not gpu_devices():
+        return False
+    from fedcoin_cli.learning.model.backend import devices
+
+    return devices() == "gpu"

@@ -1,0 +1,141 @@
+"""The loaded problem: a model, a test set and K updates; who adds what to an aggregate.
+
+A coalition is a mask, a Python integer in which client j is bit j. How its utility is computed lives in `engine`
+(fast, float32) and `reference` (float64, with bounds).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec, parse_model
+from fedcoin_cli.learning.model.weights import TestSet, Weights, read_test, read_update
+from ledger_store.base.errors import RoundFilesInvalid
+
+MAX_ACTIVATION_BYTES: Final = 6 << 30
+"""Pre-activations of all clients on all images, float32: what mining a game holds in memory."""
+MAX_WINDOW_BYTES: Final = 4 << 30
+"""What a convolution or pooling lays out at once, in float64, of a chunk of images."""
+CHUNK_IMAGES: Final = 256
+MAX_COALITION_FLOP: Final = 20 * 10**9
+"""The work of one coalition, first layer excepted; MNIST with the seed's model takes 0.026·10⁹."""
+MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
+"""The work of all first layers, done once; 20 clients' MNIST updates take 0.04·10¹²."""
+MAX_IMAGE_FLOP: Final = 2 * 10**9
+"""The work of one image in one model: nothing interrupts it."""
+MAX_CHUNK_FLOP: Final = 20 * 10**9
+"""The work of all first layers on the images that are taken together, a second or two."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RoundFiles:
+    """Where a round's files lie; `updates` in client order, `baseline` where the round has one."""
+
+    model: Path
+    test: Path
+    updates: tuple[Path, ...]
+    baseline: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Game:
+    """Everything that a utility depends on.
+
+    `weights` are the integer weights of the clients in an aggregate: 1 each for `mean`, the example counts for
+    `fedavg`. `empty` is u(∅) in images, as the task states it, which is what `baseline` counts where there is one.
+    """
+
+    spec: ModelSpec
+    test: TestSet
+    updates: tuple[Weights, ...]
+    weights: tuple[int, ...]
+    empty: int = 0
+    baseline: Weights | None = None
+
+    @classmethod
+    def load(cls, files: RoundFiles, weights: Sequence[int] | None = None, empty: int = 0) -> "Game":
+        """Read and check a round's files; `weights` is None for `mean`.
+
+        Raises:
+            RoundFilesInvalid: a file is missing or is not what the model demands (the message names the client), or
+                the game as a whole asks for more memory or work than a miner gives to one task.
+        """
+        spec = parse_model(_text(files.model), where=str(files.model))
+        test = read_test(files.test, spec)
+        _refuse_excess(spec, len(files.updates), len(test), str(files.model))
+        updates = tuple(
+            read_update(path, spec, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
+        )
+        baseline = None
+        if files.baseline is not None:
+            baseline = read_update(files.baseline, spec, owner="the baseline")
+        return cls(spec, test, updates, tuple(weights or (1,) * len(updates)), empty, baseline)
+
+    @property
+    def clients(self) -> int:
+        return len(self.updates)
+
+    @property
+    def images(self) -> int:
+        return len(self.test)
+
+    @property
+    def full(self) -> int:
+        """The mask of all clients."""
+        return (1 << self.clients) - 1
+
+    def of_update(self, update: Weights) -> "Game":
+        """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
+        return replace(self, updates=(update,), weights=(1,), empty=0, baseline=None)
+
+    def shares(self, masks: Sequence[int]) -> Floats:
+        """What each client contributes to each aggregate, (masks, K): rows sum to 1. No mask may be empty."""
+        return self.shares_of(member_bits(masks, self.clients))
+
+    def shares_of(self, members: npt.NDArray[np.uint8]) -> Floats:
+        """The same of coalitions given as rows of zeros and ones, (masks, K)."""
+        weighted = members * np.array(self.weights, np.float64)
+        shares: Floats = weighted / weighted.sum(axis=1, keepdims=True)
+        return shares
+
+
+def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
+    """Masks as rows of zeros and ones, (masks, K)."""
+    width = (clients + 7) // 8
+    packed = b"".join(mask.to_bytes(width, "little") for mask in masks)
+    rows = np.frombuffer(packed, np.uint8).reshape(len(masks), width)
+    return np.unpackbits(rows, axis=1, count=clients, bitorder="little")
+
+
+def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> None:
+    """Files of modest size may describe a game that no miner could play."""
+    first = 2 * spec.first.inputs * spec.first_values
+    if 4 * clients * images * spec.widest > MAX_ACTIVATION_BYTES:
+        message = (
+            f"{clients} clients with layers of {spec.widest} units on {images} images need too much memory"
+        )
+    elif 8 * min(images, max(CHUNK_IMAGES, images // 100)) * spec.laid_out > MAX_WINDOW_BYTES:
+        message = f"the windows of a layer hold {spec.laid_out} values an image: that needs too much memory"
+    elif images * spec.flop_above > MAX_COALITION_FLOP:
+        message = f"one coalition of this model on {images} images takes too much work"
+    elif spec.flop_above + first > MAX_IMAGE_FLOP or clients * first > MAX_CHUNK_FLOP:
+        message = f"one image takes too much work in the models of {clients} clients"
+    elif clients * images * first > MAX_FIRST_LAYER_FLOP:
+        message = f"the first layers of {clients} clients on {images} images take too much work"
+    else:
+        return
+    raise RoundFilesInvalid(message, where=where, hint="use a smaller test set or a smaller model")
+
+
+def _text(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_MODEL_BYTES + 1)  # one more than is taken: never a whole file of any size
+    except OSError as error:
+        raise RoundFilesInvalid("the model description cannot be read", where=str(path)) from error

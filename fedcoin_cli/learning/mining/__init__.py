@@ -1,1 +1,0 @@
-"""Mining: utilities of coalitions, and Shapley values from them."""

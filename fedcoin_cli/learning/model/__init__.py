@@ -1,0 +1,1 @@
+"""Models: their description, their weights, and what Keras makes of them."""

@@ -1,0 +1,375 @@
+"""One miner's work on one task: walk derived rankings in every block, or enumerate all coalitions when that fits.
+
+A `Session` is advanced in slices, so that its owner can answer other questions in between; it goes on over attempts.
+It decides nothing about money: its result is t, integer sums and the table that proves them. This is the only
+module of the room that looks at a clock.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, exact_numerators
+from fedcoin_cli.learning.coalitions.walks import Counts, Orders, marginals_of, orders
+from fedcoin_cli.learning.game.utility import Bytes, Enumeration, Walker
+from fedcoin_cli.learning.shapley.precision import Marginals, Precision, precision_of
+from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, encode_exact, sums_of
+
+Estimator = Literal["auto", "exact", "balanced"]
+
+# Enumerating is chosen when it would end within this share of the time left: measured speeds waver.
+_SAFE_SHARE: Final = 0.8
+# About how long a slice of walking takes: its owner looks for other work in between.
+_SLICE_S: Final = 0.1
+_FIRST_BLOCKS: Final = 16
+# With so many rankings a part nearly all is counted in the cache.
+_RANKINGS_A_PART: Final = 10
+# How many clients' joinings are laid out at a time where nobody waits for a slice.
+_RESTORED_AT_ONCE: Final = 1 << 20
+# From here on the bound on payments foretells how many more rankings a wanted one takes.
+_TELLING_RANKINGS: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """What values are worth: TrainPrice, and the payment error at which walking ends, 95% however often one looks."""
+
+    train_micro: int
+    error_micro: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to mine: the task's seed, the miner's key (32 bytes each), the grid's ends, how, and for what.
+
+    Without `stakes` nothing is said of errors.
+    """
+
+    seed: bytes
+    key: bytes
+    least: int
+    most: int
+    runtime_s: float
+    estimator: Estimator = "auto"
+    stakes: Stakes | None = None
+
+    def claim(self, rankings: int, *, exact: bool) -> Claim:
+        """The estimate of so many rankings."""
+        return Claim(self.seed, self.key, rankings, exact)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a session stands: rankings that every block has walked, and coalitions enumerated of all, if it does that.
+
+    `precision` is that of the rankings walked; None without stakes, before two rankings, and once all is known.
+    """
+
+    rankings: int
+    enumerated: int
+    exact_total: int | None
+    finished: bool
+    precision: Precision | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """An estimate with its proof: N_j over t rankings, or E_j of an exact one, and the table's bytes.
+
+    `precision` is None for an exact one, without stakes and before two rankings.
+    """
+
+    rankings: int
+    exact: bool
+    sums: tuple[int, ...]
+    table: bytes
+    precision: Precision | None
+
+
+@dataclass(slots=True)
+class _Part:
+    """Rankings being walked: their numbers, counts (blocks, rankings, K − 1) and summed marginals by stream."""
+
+    rankings: range
+    counts: Bytes
+    marginals: Counts
+    blocks_done: int = 0
+
+
+class Session:
+    """The resumable work of one miner on one task.
+
+    Args:
+        walker: where counts along rankings come from.
+        enumeration: where the counts of all coalitions come from; None where there are too many.
+        terms: K, the blocks and u(∅).
+        plan: seed, key, grid, RUNTIME, estimator and stakes.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        walker: Walker,
+        enumeration: Enumeration | None,
+        terms: TableTerms,
+        plan: Plan,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.terms, self.plan = terms, plan
+        self._walker, self._clock = walker, clock
+        self._enumeration = enumeration if terms.clients <= MAX_EXACT_CLIENTS else None
+        self._deadline = clock() + plan.runtime_s
+        # None while it is undecided.
+        self._enumerates: bool | None = plan.estimator == "exact" and self._enumeration is not None
+        if plan.estimator == "auto" and self._enumeration is not None:
+            self._enumerates = None
+        self._ends = walker.ends()
+        self._walked: list[Bytes] = []
+        self._rankings = 0
+        # How many rankings are in the file; None where none can be written.
+        self._saved: int | None = 0
+        self._part: _Part | None = None
+        self._blocks_at_once = _FIRST_BLOCKS
+        self._marginals = Marginals(len(terms.sizes), terms.clients)
+        self._precision: Precision | None = None
+        self._looked, self._looks = 0, 0
+        stakes = plan.stakes
+        self._wanted_micro = None if stakes is None or plan.estimator == "exact" else stakes.error_micro
+
+    def extend(self, runtime_s: float) -> None:
+        """Go on for another attempt of the same task: everything walked and enumerated is kept.
+
+        Payments known well enough do not end it again: the miners were too far apart, so more rankings are due.
+        """
+        self._deadline = self._clock() + runtime_s
+        self._wanted_micro = None
+        if self.plan.estimator == "auto" and self._enumeration is not None and not self._enumerates:
+            self._enumerates = None
+
+    def advance(self, budget_s: float) -> Progress:
+        """Work for about `budget_s` seconds (at least one slice), or until finished."""
+        until = self._clock() + budget_s
+        while not self._finished():
+            if self._should_enumerate() and self._enumeration is not None:
+                self._enumeration.step()
+            else:
+                self._walk()
+            if self._clock() >= until:
+                break
+        return self.progress()
+
+    def progress(self) -> Progress:
+        """Where it stands."""
+        total, done, enumeration = None, 0, self._enumeration
+        if enumeration is not None and self._enumerates:
+            total = (1 << self.terms.clients) - 1
+            done = total * enumeration.done // enumeration.total
+        precision = None if self._everything_known() else self._precision
+        return Progress(self._rankings, done, total, self._finished(), precision)
+
+    def known(self) -> Counts | None:
+        """The counts of all coalitions, once they are there."""
+        return self._enumeration.counts() if self._enumeration and self._everything_known() else None
+
+    def estimate(self) -> Mined:
+        """The estimate of everything known so far.
+
+        Raises:
+            ValueError: fewer than `plan.least` rankings are walked.
+        """
+        counts = self.known()
+        if counts is not None:
+            values = exact_numerators(counts, self.terms.empty, self.terms.clients)
+            return Mined(self.plan.most, True, tuple(values), encode_exact(counts), None)
+        count = grid_floor(self._rankings, self.plan.least, self.plan.most)
+        table = self._table(count)
+        sums = sums_of(table, self.plan.claim(count, exact=False))
+        return Mined(count, False, sums, table.encode(), self._precision)
+
+    def _table(self, count: int) -> Table:
+        shape = (len(self.terms.sizes), 0, self.terms.clients - 1)
+        walked = np.concatenate([np.empty(shape, np.uint8), *self._walked], axis=1)[:, :count]
+        empty, full = self._ends
+        return Table(empty.astype(np.uint8), full.astype(np.uint8), walked)
+
+    # Walking ----------------------------------------------------------------------------------------------------
+
+    def _walk(self) -> None:
+        """A slice: some blocks of the rankings that are being walked."""
+        part = self._part = self._part or self._next_part()
+        blocks = range(part.blocks_done, min(part.blocks_done + self._blocks_at_once, len(self.terms.sizes)))
+        started = self._clock()
+        walked = self._orders(blocks, part.rankings)
+        counts = self._walker.walk(blocks, walked)
+        self._fill(part, blocks, walked, counts)
+        self._measure(len(blocks), self._clock() - started)
+        if part.blocks_done == len(self.terms.sizes):
+            self._take(part)
+
+    def _orders(self, blocks: range, rankings: range) -> Orders:
+        return orders(self.plan.seed, self.plan.key, blocks, rankings, self.terms.clients)
+
+    def _fill(self, part: _Part, blocks: range, walked: Orders, counts: Bytes) -> None:
+        """What some blocks counted on their way."""
+        place = slice(blocks.start, blocks.stop)
+        part.counts[place] = counts
+        if self.plan.stakes is not None:
+            ends = (self._ends[0][place], self._ends[1][place])
+            for stream in (0, 1):
+                mine = slice((stream - part.rankings.start) % 2, None, 2)
+                part.marginals[stream, place] = marginals_of(walked[:, mine], counts[:, mine], ends)
+        part.blocks_done = blocks.stop
+
+    def _next_part(self) -> _Part:
+        """As many rankings as a slice of all blocks takes, or a few more.
+
+        What a block needs comes from memory once a part. A part that RUNTIME cuts off is lost, so it is small beside
+        what has been walked.
+        """
+        few = min(_RANKINGS_A_PART, self._rankings // 8)
+        part = self._part_of(max(1, few, self._blocks_at_once // len(self.terms.sizes)))
+        self._blocks_at_once = max(1, self._blocks_at_once // len(part.rankings))
+        return part
+
+    def _part_of(self, count: int) -> _Part:
+        """The next rankings, at most so many, within one pair of squares."""
+        blocks, clients = len(self.terms.sizes), self.terms.clients
+        pair_ends = 2 * clients * (self._rankings // (2 * clients) + 1)
+        stop = min(self._rankings + count, self.plan.most, pair_ends)
+        rankings = range(self._rankings, max(stop, self._rankings + 1))
+        counts = np.empty((blocks, len(rankings), clients - 1), np.uint8)
+        return _Part(rankings, counts, np.zeros((2, blocks, clients), np.int64))
+
+    def _measure(self, blocks: int, seconds: float) -> None:
+        """Set how many blocks of the present rankings a slice takes; at most four times as many as before."""
+        fitting = int(blocks * _SLICE_S / max(seconds, 1e-6))
+        self._blocks_at_once = max(1, min(fitting, 4 * self._blocks_at_once))
+
+    def _take(self, part: _Part) -> None:
+        self._part = None
+        self._walked.append(part.counts)
+        for stream in (0, 1):
+            count = len(range((stream - part.rankings.start) % 2, len(part.rankings), 2))
+            if count and self.plan.stakes is not None:
+                self._marginals.add(stream, count, part.marginals[stream].astype(np.float64))
+        self._rankings = part.rankings.stop
+        # What is known of one ranking a slice holds for several as well.
+        self._blocks_at_once *= len(part.rankings)
+        self._observe()
+
+    # A crash ----------------------------------------------------------------------------------------------------
+
+    def save(self, walked: Path, enumerated: Path) -> None:
+        """Keep what is known in two files; a full or read-only disk loses nothing but them."""
+        if self._enumerates and self._enumeration is not None:
+            self._enumeration.save(enumerated)
+        self._save(walked)
+
+    def restore(self, walked: Path, enumerated: Path) -> None:
+        """Take over what `save` has left, if there is anything and it can be of this game."""
+        if self._enumeration is not None:
+            self._enumeration.restore(enumerated)
+        self._restore(walked)
+
+    def _save(self, path: Path) -> None:
+        """Add to the file what was walked since the last time."""
+        if self._saved is None or self._saved == self._rankings:
+            return
+        try:
+            # Whoever swept or cut it meanwhile has it written anew: what it holds is always the first rankings.
+            saved = self._saved if self._is_whole(path) else 0
+            with path.open("ab" if saved else "wb") as file:
+                done = 0
+                for counts in self._walked:  # each part is whole in the file, or not in it
+                    if done >= saved:
+                        file.write(np.ascontiguousarray(counts.transpose(1, 0, 2)).tobytes())
+                    done += counts.shape[1]
+            self._saved = done
+        except OSError:
+            path.unlink(missing_ok=True)
+            self._saved = None
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a file is as the last save left it."""
+        return path.is_file() and path.stat().st_size == (self._saved or 0) * self._row
+
+    @property
+    def _row(self) -> int:
+        """Bytes of one ranking in all blocks."""
+        return len(self.terms.sizes) * (self.terms.clients - 1)
+
+    def _restore(self, path: Path) -> None:
+        blocks, clients = len(self.terms.sizes), self.terms.clients
+        try:
+            kept = np.fromfile(path, np.uint8)
+            count = min(len(kept) // max(1, self._row), self.plan.most)
+        except OSError:
+            return
+        counts = kept[: count * self._row].reshape(count, blocks, clients - 1).transpose(1, 0, 2)
+        if (counts > self.terms.sizes[:, None, None]).any():
+            return
+        while self._rankings < count:
+            part = self._part_of(min(count - self._rankings, max(1, _RESTORED_AT_ONCE // (blocks * clients))))
+            walked = self._orders(range(blocks), part.rankings)
+            self._fill(part, range(blocks), walked, counts[:, part.rankings.start : part.rankings.stop])
+            self._take(part)
+        self._saved, self._blocks_at_once = count, _FIRST_BLOCKS
+
+    def _observe(self) -> None:
+        """At each new number on the grid: what the rankings say of values and payments."""
+        if self.plan.stakes is None:
+            return
+        reached = grid_up_to(min(self._rankings, self.plan.most))
+        if reached == self._looked:
+            return
+        self._looked, self._looks = reached, self._looks + 1
+        train_micro = self.plan.stakes.train_micro
+        self._precision = precision_of(self._marginals, self.terms.images, train_micro, self._looks)
+
+    # Ends -------------------------------------------------------------------------------------------------------
+
+    def _finished(self) -> bool:
+        if self._everything_known():
+            return True
+        if self._rankings < self.plan.least:
+            return False
+        # A miner that enumerates may have walked all its rankings; it still works towards exactness.
+        walked = self._rankings >= self.plan.most and not self._enumerates
+        return walked or self._precise() or self._clock() >= self._deadline
+
+    def _precise(self) -> bool:
+        """Whether all payments are known as well as the task asks for."""
+        if self._wanted_micro is None or self._precision is None or self._enumerates:
+            return False
+        return self._precision.bound_micro <= self._wanted_micro
+
+    def _everything_known(self) -> bool:
+        enumeration = self._enumeration
+        return bool(self._enumerates) and enumeration is not None and enumeration.done == enumeration.total
+
+    def _should_enumerate(self) -> bool:
+        """Whether to count all coalitions: decided once an attempt, after the least rankings, by measuring."""
+        enumeration = self._enumeration
+        if enumeration is None or self._rankings < self.plan.least:
+            return False
+        if self._enumerates is None:
+            left_s = enumeration.seconds_left()
+            if left_s is None:
+                return True  # a slice to measure by
+            if self._wanted_micro is not None and self._rankings < min(_TELLING_RANKINGS, self.plan.most):
+                return False
+            fits = left_s <= _SAFE_SHARE * (self._deadline - self._clock())
+            self._enumerates = fits and not self._walking_ends_sooner(left_s)
+        return self._enumerates
+
+    def _walking_ends_sooner(self, enumerating_s: float) -> bool:
+        """Whether the wanted payment error takes less time than enumerating: errors fall with √t."""
+        if self._wanted_micro is None or self._precision is None:
+            return False
+        walked_s = self.plan.runtime_s - (self._deadline - self._clock())
+        return walked_s * ((self._precision.bound_micro / self._wanted_micro) ** 2 - 1) < enumerating_s

@@ -1,0 +1,1 @@
+"""Rounds of simulated clients: data sets, their splits, training."""

@@ -1,0 +1,1 @@
+"""Connections between miners and those who ask them, over ZeroMQ."""

@@ -1,0 +1,1 @@
+"""What miners say to each other: messages and their frames, as bytes."""

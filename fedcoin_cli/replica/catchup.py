@@ -1,0 +1,138 @@
+"""Catching up: final blocks asked for, served and verified; and what a restart needs before this miner votes again.
+
+Nothing is believed for who says it: a block comes with its certificate and is checked in full.
+"""
+
+from collections.abc import Iterable
+
+from fedcoin_cli.consensus.council import Signer
+from fedcoin_cli.protocol.message import BLOCKS_A_FETCH, Fetch, FinalBlock, Recalled, Status, Vote
+from fedcoin_cli.replica.ports import Ledger, Ports
+from ledger_store.block import vote_terms
+from ledger_store.genesis import Genesis
+
+ANSWER_INTERVAL_MS = 100
+PEERS_REMEMBERED = 1_000
+
+
+class CatchUp:
+    """Fetching and serving final blocks, with a bound on how often the same is asked or answered."""
+
+    def __init__(self, ledger: Ledger, ports: Ports) -> None:
+        self._ledger = ledger
+        self._ports = ports
+        self._asked: dict[str, tuple[int, int]] = {}
+        self._served: dict[str, tuple[int, int]] = {}
+
+    @property
+    def uncertified(self) -> bool:
+        """The tip's certificate was lost with its file; a peer has it."""
+        return self._ledger.tip.height > 0 and self._ledger.tip.certificate is None
+
+    def heard(self, sender: str, height: int) -> None:
+        """A peer is at `height`: ask it for blocks when that is above the own."""
+        if height > self._ledger.tip.height and self._may_ask(sender):
+            self._ports.send(sender, Fetch(self._ledger.tip.height + 1))
+
+    def serve(self, sender: str, height: int, status: Status) -> None:
+        """Final blocks from `height` on, then the own status, so that the other knows whether to ask again."""
+        if not 1 <= height <= self._ledger.tip.height or not self._may_serve(sender, height):
+            return
+        room = self._ledger.tip.genesis.bounds.block_bytes
+        following = height
+        for number in range(height, min(height + BLOCKS_A_FETCH, self._ledger.tip.height + 1)):
+            block, certificate = self._ledger.block(number), self._ledger.certificate_of(number)
+            room -= len(block.line)
+            if certificate is None or (room < 0 and number > height):
+                break
+            self._ports.send(sender, FinalBlock(block, certificate))
+            following = number + 1
+        self._remember(self._served, sender, following)
+        self._ports.send(sender, status)
+
+    def _may_ask(self, sender: str) -> bool:
+        """Whether this peer was not asked for the same a moment ago."""
+        now, height = self._ports.now_ms(), self._ledger.tip.height
+        last_height, last_ms = self._asked.get(sender, (-1, 0))
+        if height == last_height and now - last_ms < ANSWER_INTERVAL_MS:
+            return False
+        self._remember(self._asked, sender, height)
+        return True
+
+    def _may_serve(self, sender: str, height: int) -> bool:
+        """Whoever reads on is served at once; whoever jumps about waits: answers are much longer than questions."""
+        following, last_ms = self._served.get(sender, (height, 0))
+        return height == following or self._ports.now_ms() - last_ms >= ANSWER_INTERVAL_MS
+
+    def _remember(self, heights: dict[str, tuple[int, int]], sender: str, height: int) -> None:
+        """What is older than the interval decides nothing: accounts come and go, the memory of them does not grow."""
+        now = self._ports.now_ms()
+        heights[sender] = height, now
+        if len(heights) > PEERS_REMEMBERED:
+            for old in [peer for peer, (_, at) in heights.items() if now - at >= ANSWER_INTERVAL_MS]:
+                del heights[old]
+
+
+class Recovery:
+    """No vote before the log is known to hold everything that this miner ever said and might contradict.
+
+    Up to the height that the log saw decided, its votes are forgotten: a ledger that is behind it catches up first.
+    q − 1 others must have told which votes of this miner they hold; until `patient_until_ms` all of them: what an old
+    log lacks may be known to one alone. A log that lacks one of them, or that was missing
+    (`lost`), is no base for voting: the miner observes until a height that it cannot have reached before. With its
+    fault counted among the f, of any q − 1 that answer one works at least at the height before that where this miner
+    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back.
+    """
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        me: int,
+        signer: Signer,
+        height: int,
+        decided: int,
+        patient_until_ms: int,
+        *,
+        lost: bool,
+    ) -> None:
+        self._genesis = genesis
+        self._me = me
+        self._signer = signer
+        self._began = height
+        self._decided = decided
+        self._patient_until_ms = patient_until_ms
+        self.lost = lost
+        self._first: dict[str, int] = {}
+        self._answered: dict[str, int] = {}
+
+    def recalled(self, sender: str, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
+        """One miner's answer; this miner works at `height` and its log holds the votes `own`."""
+        if sender not in self._genesis.roster or sender == self._genesis.roster[self._me]:
+            return
+        # The first answer: a chain that moves on must not be chased for ever.
+        self._first.setdefault(sender, recalled.height)
+        self._answered[sender] = max(recalled.height, self._answered.get(sender, 0))
+        known = {(vote.height, vote.kind, vote.view, vote.block) for vote in own}
+        for vote in recalled.votes:
+            remembered = (
+                vote.height <= self._decided or (vote.height, vote.kind, vote.view, vote.block) in known
+            )
+            self.lost |= vote.height >= height and not remembered and self._mine(vote)
+
+    def ended(self, height: int, now_ms: int) -> bool:
+        """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there."""
+        answers = sum(told >= height for told in self._answered.values())
+        if answers < self._genesis.quorum - 1 or height <= self._decided:
+            return False
+        if answers < len(self._genesis.roster) - 1 and now_ms < self._patient_until_ms:
+            return False
+        # Who works higher tells nothing of this height, which is decided when more than f do: catch up first.
+        if sum(told > height for told in self._answered.values()) > self._genesis.faults:
+            return False
+        # One height above may have been decided by this miner alone before it fell.
+        below = sum(told + 1 < height for told in self._first.values())
+        return not self.lost or (below >= self._genesis.quorum - 1 and height > self._began + 1)
+
+    def _mine(self, vote: Vote) -> bool:
+        terms = vote_terms(vote.height, vote.view, vote.block)
+        return vote.voter == self._me and self._signer.verify(self._me, vote.kind, terms, vote.signature)

@@ -1,0 +1,1 @@
+"""Verifying a ledger offline, and proofs of single payments."""

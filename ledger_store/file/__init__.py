@@ -1,0 +1,1 @@
+"""A ledger as a file: its lines, and the snapshot beside it."""

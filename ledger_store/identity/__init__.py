@@ -1,0 +1,1 @@
+"""Keys, the files that hold them, and signatures in bulk."""
