@@ -48,7 +48,9 @@ def _readme(text: str) -> str:
 def _rooms() -> str:
     """One line a module: where it stands and the first sentence of what it says of itself."""
     paths = sorted(
-        path for package in ("ledger_store", "fedcoin_cli") for path in (ROOT / package).rglob("*.py")
+        path
+        for package in ("fedcoin", "ledger_store", "fedcoin_cli")
+        for path in (ROOT / package).rglob("*.py")
     )
     lines = ((f"`{path.relative_to(ROOT)}`", _first_sentence(path)) for path in paths if path.stem[0] != "_")
     return _table(("room", "duty"), lines)
