@@ -51,6 +51,7 @@ def recollect(
     """The votes to give anew at a height, and the last view in which the miner can have been.
 
     `others` are the votes of every other miner at this height, `held` those of the forgetful one that they hold.
+    [P-10.31]
     """
     said, known = [set(votes) for votes in others], set(held)
     anew: list[VoteTerms] = []

@@ -257,6 +257,7 @@ class _Recomputation:
 
     # Counts -----------------------------------------------------------------------------------------------------
 
+    # Rule [P-13.21].
     def _check_counts(self, tables: Sequence[_Held]) -> None:
         chosen = [self._chosen(held, tables) for held in tables]
         total, done = sum(map(len, chosen)), 0
@@ -332,6 +333,7 @@ class _Recomputation:
         message = f"{held.reveal.miner[:16]}: {said} for {what}, right is {bound.lo}..{bound.hi}{more}"
         self._accuse("E506", held.height, message, held.path)
 
+    # Rule [P-13.21].
     def _check_frauds(self, case: Case) -> None:
         reveals = {reveal.miner: reveal for reveal in case.result.reveals}
         for fraud in case.result.frauds:
@@ -371,6 +373,7 @@ class _Recomputation:
         place = f"task {self._task.id[:16]} at height {height}"
         self._skip(f"{place}: the rest after {self._clock.seconds:.0f} s and {counts}; {more}")
 
+    # Rule [P-13.19].
     def _skip(self, text: str) -> None:
         self._verdict.skipped.append(text)
 

@@ -22,7 +22,7 @@ def beside(key: KeyPair, genesis: str, nonce: str) -> Beside:
 
 
 def is_beside(address: str, genesis: str, said: Beside) -> bool:
-    """Whether a process with the key of `address` said so."""
+    """Whether a process with the key of `address` said so [P-10.34]."""
     return verify(address, "beside", genesis, {"nonce": said.nonce}, said.signature)
 
 
@@ -61,12 +61,18 @@ class Twins:
         return None
 
     def contested(self, address: str, now_ms: int) -> bool:
-        """Whether an older process may still live beside a newer one: until that is known neither is helped to vote."""
+        """Whether an older process may still live beside a newer one: until that is known neither is helped to vote.
+
+        [P-10.35]
+        """
         holder = self._holders.get(address)
         return holder is not None and holder.newer is not None and now_ms - holder.heard_ms <= LEASE_MS
 
     def accused(self, sender: str, nonce: str) -> bool:
-        """A miner proves that the process with this nonce has another beside it; whether this one has to end now."""
+        """A miner proves that the process with this nonce has another beside it; whether this one has to end now.
+
+        [P-10.34]
+        """
         if nonce == self._own:
             self._accusers.add(sender)
         return len(self._accusers) > self._faults

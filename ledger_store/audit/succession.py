@@ -18,7 +18,10 @@ SEAM_CODES = {
 
 
 def inherited(end: State) -> dict[str, int]:
-    """Who holds how much (micro) when the chain ends here: balances, and what stands in escrow to who put it there."""
+    """Who holds how much (micro) when the chain ends here: balances, and what stands in escrow to who put it there.
+
+    [P-14.2]
+    """
     holders = dict(end.balances)
     for record in end.tasks.values():
         holders[record.task.sender] = holders.get(record.task.sender, 0) + record.escrow_micro
@@ -26,7 +29,10 @@ def inherited(end: State) -> dict[str, int]:
 
 
 def check_seam(genesis: Genesis, end: State | None) -> Iterator[Finding]:
-    """What is wrong with a successor of the chain that ended with `end` (None: its predecessor was not found)."""
+    """What is wrong with a successor of the chain that ended with `end` (None: its predecessor was not found).
+
+    [P-14.1] [P-14.2]
+    """
     if end is None or genesis.predecessor != end.head:
         named = "no block" if genesis.predecessor is None else f"{genesis.predecessor}, which is not in it"
         yield Finding("E207", 0, 1, f"the genesis names {named}")

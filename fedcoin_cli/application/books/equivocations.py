@@ -31,7 +31,7 @@ def evidence_file(folder: Path, height: int) -> Path:
 def keep_evidence(folder: Path, height: int, said: Iterable[Said]) -> None:
     """Add to a height's file; what an earlier life of the miner wrote stays, the least telling beyond the bound go.
 
-    Raises `StorageFailure`.
+    Raises `StorageFailure`. [P-12.11]
     """
     path = evidence_file(folder, height)
     with refusals(path):

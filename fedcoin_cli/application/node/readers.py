@@ -60,7 +60,7 @@ class Named:
 
 
 class Readers:
-    """Asked by the file thread while the node's thread adds to it: nothing is ever taken away."""
+    """Asked by the file thread while the node's thread adds to it: nothing is ever taken away [P-11.27]."""
 
     def __init__(self, all_files: Collection[str], ledger: ChainReader) -> None:
         self._all_files, self._ledger, self._height = frozenset(all_files), ledger, 0
