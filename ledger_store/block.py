@@ -27,7 +27,10 @@ def vote_terms(height: int, view: int, block: str | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Certificate:
-    """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in."""
+    """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in.
+
+    (docs/adr/0002)
+    """
 
     view: int
     signatures: tuple[tuple[int, str], ...]

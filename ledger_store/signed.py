@@ -73,7 +73,7 @@ def sign(transaction: T, key: KeyPair, genesis: str) -> T:
 class Transfer(Signed):
     """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two.
 
-    [P-4.8]
+    [P-4.8] (docs/adr/0030)
     """
 
     kind: ClassVar[str] = "transfer"
@@ -187,7 +187,7 @@ class Task(Signed):
 
     @cached_property
     def call(self) -> str:
-        """The digest of the terms that every client signs [P-5.2]."""
+        """The digest of the terms that every client signs [P-5.2] (docs/adr/0024)."""
         return tagged_hash("call", encode(self.called))
 
     def update_terms(self, update: Update) -> dict[str, Any]:

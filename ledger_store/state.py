@@ -73,6 +73,7 @@ class State:
     coins and, if it was ever opened, its call in `served` (a call serves once) with the height that opened it. `ended`
     are the tasks that the block `head` itself ended, as they ended: `history` and other readers collect them.
     `withheld` are the miners that the next task's commits refuse: they are known to have withheld their reveals.
+    (docs/adr/0035)
     """
 
     genesis: Genesis
@@ -133,7 +134,10 @@ def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify =
 
 
 def check_header(state: State, block: Block) -> None:
-    """Height, link, turn, time and size; raises `InvalidTransaction` [P-10.1] [P-13.5] [P-13.6] [P-13.7]."""
+    """Height, link, turn, time and size; raises `InvalidTransaction` [P-10.1] [P-13.5] [P-13.6] [P-13.7].
+
+    (docs/adr/0005)
+    """
     genesis, header = state.genesis, block.header
     refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
     refuse(header.parent != state.head, f"block {header.height} does not link to its parent")
@@ -274,7 +278,7 @@ class Transition:
     def _check_queue(self, task: Task) -> None:
         """Whether its call is fresh, and room for it; a task that is cancelled was never opened and frees its call.
 
-        [P-5.4] [P-5.15]
+        [P-5.4] [P-5.15] (docs/adr/0024)
         """
         bounds, queued = self._genesis.bounds, [record.task for record in self._tasks.values()]
         served = served_by(task) in self._served or served_by(task) in map(served_by, queued)
@@ -340,7 +344,7 @@ class Transition:
         """Who committed and did not reveal, beside somebody whose reveal all could verify, is out of the next task.
 
         More than f who are silent are no liars but a network, disk or bound that failed: then nobody is known to have
-        withheld anything. So no sequence of results bars more than f. [P-8.35]
+        withheld anything. So no sequence of results bars more than f. [P-8.35] (docs/adr/0025)
         """
         withheld = self._withheld | silent
         if len(withheld) <= self._genesis.faults:
@@ -404,6 +408,7 @@ class Transition:
         self._minted -= micro
 
     # Rules [P-4.10] [P-4.11].
+    # The reason is in docs/adr/0026.
     def _require_balance(self, address: str, micro: int) -> int:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")

@@ -14,7 +14,7 @@ honest and held its justification: Y notarised in some view x < u, by the choice
 certificates of all views between. For x < v a skip certificate of v overlaps the FINAL quorum, for x = v the
 notarisation of Y does: again 2q − R miners each. So the evidence of all honest miners names that many; that of some
 may name fewer. What no rule forbids is never held against anybody: a FINAL in one view and a vote for another block
-in a later view may well be honest.
+in a later view may well be honest. (docs/adr/0015)
 """
 
 from collections.abc import Iterable, Iterator

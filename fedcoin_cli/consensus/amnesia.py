@@ -31,6 +31,7 @@ class Forgotten:
     """A miner no longer knows what it said up to `view` of `height`: there it says what its log holds and no more.
 
     It is silent at all lower heights as well, and in view 0 of the next. In the last of these views it may say SKIP.
+    (docs/adr/0016)
     """
 
     height: int

@@ -40,7 +40,10 @@ SKIPS_CARRIED = 64
 
 
 class Judge(Protocol):
-    """What the machine asks of its node; each answer is a pure function of the node's state at that moment."""
+    """What the machine asks of its node; each answer is a pure function of the node's state at that moment.
+
+    (docs/adr/0004)
+    """
 
     def valid(self, block: Block) -> bool:
         """Deterministic: parent state and block bytes decide."""
@@ -97,7 +100,10 @@ class _View:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
 
     def agrees(self, block: str) -> bool:
-        """Whether no own vote of this view is for another block: a fork's culprits are named by that [P-10.14]."""
+        """Whether no own vote of this view is for another block: a fork's culprits are named by that [P-10.14].
+
+        (docs/adr/0015)
+        """
         return all(vote is None or vote.block == block for vote in (self.notar, self.final))
 
 
@@ -311,7 +317,7 @@ class Simplex:
         """Certificates must survive a crash of all: without them no later leader could justify its proposal.
 
         A notarisation also without its block: whoever leaves a view on it says neither SKIP nor NOTAR there later on,
-        and the others may need just this certificate. [P-10.22]
+        and the others may need just this certificate. [P-10.22] (docs/adr/0001, docs/adr/0022)
         """
         for number, ballot in self.ballots.views.items():
             view = self._at(number)

@@ -88,7 +88,10 @@ def _terms(task: Task, genesis: Genesis) -> "Attempt":
 
 
 def _carried_bytes(terms: "Attempt", genesis: Genesis) -> int:
-    """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks [P-7.11]."""
+    """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks [P-7.11].
+
+    (docs/adr/0025)
+    """
     carry_ms = terms.reveal_ms - terms.check_budget_ms
     others = max(1, len(terms.roster) - 1)
     return min(genesis.bounds.table_bytes, CARRIED_BYTES_A_SECOND * carry_ms // 1_000 // others)

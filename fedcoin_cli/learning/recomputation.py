@@ -61,7 +61,10 @@ class Depth:
 
 
 def granted_s(task: Task) -> float:
-    """What a task may take where nobody says otherwise: little where nothing was paid, as with miners' inspections."""
+    """What a task may take where nobody says otherwise: little where nothing was paid, as with miners' inspections.
+
+    (docs/adr/0029)
+    """
     return FREE_S if task.price_micro == 0 else max(PAID_S, task.runtime_ms / 10_000)
 
 

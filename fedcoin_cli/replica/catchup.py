@@ -85,6 +85,7 @@ class Recovery:
     (`lost`), is no base for voting: the miner observes until a height that it cannot have reached before. With its
     fault counted among the f, of any q − 1 that answer one works at least at the height before that where this miner
     was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back. [P-10.29]
+    (docs/adr/0006, docs/adr/0021, docs/adr/0022)
     """
 
     def __init__(

@@ -4,6 +4,7 @@ Every process has a nonce in its STATUS. A new nonce may be a restart: the old p
 is heard again within the lease, both live, and the newer one is told to end. It believes that of more than f others,
 and only with the older one's signature over the newer one's nonce: where f is 0 a single liar could end it otherwise,
 and a nonce that is drawn at every start can be signed by nobody but a process that lives beside it.
+(docs/adr/0017, docs/adr/0028)
 """
 
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """The parts of a proof; `task` is there exactly for a close and a result."""
+    """The parts of a proof; `task` is there exactly for a close and a result (docs/adr/0012)."""
 
     genesis: Genesis
     header: Header

@@ -1,7 +1,7 @@
 """The seam between a chain and its successor: whose genesis names the old head and mints the old final balances.
 
 A task that was unfinished when the old chain ended has nobody left who could finish it: its price, which stood in
-escrow, is its requester's again. So a successor mints every coin of the old chain and no other.
+escrow, is its requester's again. So a successor mints every coin of the old chain and no other. (docs/adr/0009)
 """
 
 from collections.abc import Iterator

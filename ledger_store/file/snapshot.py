@@ -34,7 +34,7 @@ FORMAT = 5
 class Seal:
     """What makes a snapshot its writer's own: a keyed hash, the key derived from a secret key and the network.
 
-    [P-13.15]
+    [P-13.15] (docs/adr/0030)
     """
 
     __slots__ = ("_key",)
@@ -49,7 +49,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A state, and the digest (hex) of the chain file's bytes up to the end of its block."""
+    """A state, and the digest (hex) of the chain file's bytes up to the end of its block (docs/adr/0008)."""
 
     chain: str
     state: State

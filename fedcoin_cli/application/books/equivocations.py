@@ -5,7 +5,7 @@ it travels. Which of it proves anything is decided in `consensus.accountability`
 
 When there are too many files the least telling go: first those in which the fewest contradict themselves and which hold
 no certificate beyond view 0, for any one liar can make such a height at every height. A fork takes more than f
-culprits, so what f liars say of themselves never pushes out what is known of one.
+culprits, so what f liars say of themselves never pushes out what is known of one. (docs/adr/0015)
 """
 
 from collections.abc import Iterable, Iterator

@@ -4,7 +4,7 @@ A task's own parties are who published it, its server and its clients. A file be
 on the ledger that names it: digests are public, and whoever repeats one in a task of its own learns nothing by that.
 
 Every digest that a task ever named counts, so they are kept small (`Named`); who the parties are is read from the
-ledger when somebody asks.
+ledger when somebody asks. (docs/adr/0034)
 """
 
 from array import array

@@ -61,6 +61,8 @@ class Checker:
         partition: the blocks.
         engines: count drawn coalitions quickly; without them the reference counts them.
         clock: monotonic seconds.
+
+    (docs/adr/0012, docs/adr/0033)
     """
 
     def __init__(

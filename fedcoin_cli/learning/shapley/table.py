@@ -4,7 +4,7 @@ A sampled table is one byte a count: u(∅) of each block, u(full) of each block
 ranking the K−1 proper coalitions on the way. Which coalition a byte counts follows from the task's seed, the miner's
 key and its place: masks are not stored. An exact table is the counts of the masks 1..2^K−1 on all images, four bytes
 each, big-endian. A count has a number in either, its *entry*; a fraud names one. Whether a count is right is the
-reference's business; what follows from a table is derived here.
+reference's business; what follows from a table is derived here. (docs/adr/0033)
 """
 
 from dataclasses import dataclass
