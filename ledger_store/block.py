@@ -21,13 +21,16 @@ VIEW_MAX = 10_000
 
 
 def vote_terms(height: int, view: int, block: str | None) -> dict[str, Any]:
-    """What a miner signs as `notar`, `skip` (block None) or `final`."""
+    """What a miner signs as `notar`, `skip` (block None) or `final` [P-10.3]."""
     return {"block": block, "height": height, "view": view}
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in."""
+    """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in.
+
+    (docs/adr/0002)
+    """
 
     view: int
     signatures: tuple[tuple[int, str], ...]
@@ -47,7 +50,7 @@ class Certificate:
 
     @classmethod
     def from_json(cls, value: Any) -> "Certificate":
-        """Read and check the form; raises `Malformed`."""
+        """Read and check the form; raises `Malformed` [P-11.3]."""
         reader = Fields(value, ("signatures", "view"), "certificate")
         pairs = reader.numbered_hexes("signatures", ROSTER_MAX - 1, SIGNATURE_LENGTH, ROSTER_MAX, 1)
         return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=pairs)
@@ -67,7 +70,7 @@ class Certificate:
     def check(
         self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
     ) -> None:
-        """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
+        """Raise `BadSignature` unless exactly q distinct miners signed this vote [P-10.2]."""
         indices = [index for index, _ in self.signatures]
         if len(indices) != genesis.quorum or indices != sorted(set(indices)):
             message = f"a certificate of height {height} takes {genesis.quorum} miners in order"
@@ -97,7 +100,7 @@ class Header:
 
     @cached_property
     def id(self) -> str:
-        """The block id."""
+        """The block id [P-13.3]."""
         return tagged_hash("block", self.encoded)
 
     def to_json(self) -> dict[str, Any]:
@@ -113,7 +116,7 @@ class Header:
 
     @classmethod
     def from_json(cls, value: Any) -> "Header":
-        """Read and check the form; raises `Malformed`."""
+        """Read and check the form; raises `Malformed` [P-1.12]."""
         keys = ("certificate", "height", "parent", "proposer", "time_ms", "transactions", "view")
         reader = Fields(value, keys, "header")
         return cls(
@@ -190,7 +193,7 @@ class Block:
 
     @classmethod
     def read(cls, value: Any) -> "Block":
-        """Read the form of a block; whether the header covers the body is left open. Raises `Malformed`."""
+        """Read the form of a block; whether the header covers the body is left open. Raises `Malformed` [P-13.2]."""
         reader = Fields(value, ("certificate", "header", "transactions"), "block")
         certificate = reader.raw("certificate")
         return cls(
@@ -205,7 +208,7 @@ class Block:
         return None if self.certificate is None else self.certificate.digest
 
     def covered(self) -> "Block":
-        """The block itself, if its header covers its body; raises `Malformed`."""
+        """The block itself, if its header covers its body; raises `Malformed` [P-13.4]."""
         if self.header.transactions != transaction_root(self.transactions):
             raise Malformed(f"block {self.height}: the transactions are not the ones its header names")
         if self.header.certificate != self.certificate_digest:
@@ -214,7 +217,7 @@ class Block:
 
 
 def transaction_root(transactions: Sequence[Transaction]) -> str:
-    """The Merkle root over the canonical bytes of the transactions, as hex."""
+    """The Merkle root over the canonical bytes of the transactions, as hex [P-13.4]."""
     return merkle.root([transaction.encoded for transaction in transactions]).hex()
 
 

@@ -85,7 +85,7 @@ class Genesis:
 
     @cached_property
     def id(self) -> str:
-        """The genesis id: SHA-256 over a domain tag and the canonical fields."""
+        """The genesis id: SHA-256 over a domain tag and the canonical fields [P-3.2]."""
         return tagged_hash("genesis", encode(self.to_json()))
 
     @cached_property
@@ -95,12 +95,12 @@ class Genesis:
 
     @property
     def quorum(self) -> int:
-        """q = ⌊2R/3⌋ + 1 votes make a certificate."""
+        """q = ⌊2R/3⌋ + 1 votes make a certificate [P-3.4]."""
         return 2 * len(self.roster) // 3 + 1
 
     @property
     def faults(self) -> int:
-        """f = ⌊(R−1)/3⌋ miners may lie."""
+        """f = ⌊(R−1)/3⌋ miners may lie [P-3.4]."""
         return (len(self.roster) - 1) // 3
 
     def to_json(self) -> dict[str, Any]:
@@ -118,14 +118,14 @@ class Genesis:
 
     @classmethod
     def from_line(cls, line: bytes) -> "Genesis":
-        """Read a chain file's first line without its newline; raises `Malformed`."""
+        """Read a chain file's first line without its newline; raises `Malformed` [P-3.3]."""
         if len(line) > GENESIS_BYTES_MAX:
             raise Malformed(f"more than the {GENESIS_BYTES_MAX} bytes that a genesis takes at most")
         return cls.from_json(decode(line, GENESIS_VALUES_MAX))
 
     @classmethod
     def from_json(cls, value: Any) -> "Genesis":
-        """Read and check; raises `Malformed`."""
+        """Read and check; raises `Malformed` [P-3.1]."""
         keys = ("bounds", "delta_ms", "format", "network", "predecessor", "roster", "supply", "time_ms")
         reader = Fields(value, keys, "genesis")
         reader.integer("format", FORMAT, FORMAT)
@@ -153,6 +153,7 @@ class Genesis:
         )
 
 
+# Rule [P-3.5].
 def _read_bound(bounds: Fields, name: str) -> int:
     if name in _BOUND_FIXED:
         return bounds.integer(name, _BOUND_FIXED[name], _BOUND_FIXED[name])

@@ -64,6 +64,7 @@ class Outcome:
         }
 
 
+# Rule [P-1.10].
 def _read_pay(value: Any) -> Pay:
     reader = Fields(value, ("clients", "miners", "requester", "server"), "pay")
     count = len(reader.array("clients", CLIENTS_MAX))
@@ -79,7 +80,7 @@ def _read_pay(value: Any) -> Pay:
 
 
 def read_outcome(value: Any) -> Outcome:
-    """Read an outcome; raises `Malformed`."""
+    """Read an outcome; raises `Malformed` [P-9.14]."""
     reader = Fields(value, ("denominator", "distance", "pay", "shapley", "state", "winner"), "outcome")
     shapley = None
     if reader.raw("shapley") is not None:

@@ -64,7 +64,7 @@ class Reveal:
         return {**self.opening(), "attempt": attempt, "task": task}
 
     def commitment(self, task: str, attempt: int) -> str:
-        """The digest that its commit must carry."""
+        """The digest that its commit must carry [P-8.1]."""
         return tagged_hash("commitment", encode({**self.terms(task, attempt), "miner": self.miner}))
 
 
@@ -167,7 +167,7 @@ def _read_fraud(value: Any) -> FraudMark:
 
 
 def read_close(value: Any) -> Close:
-    """Read a close; raises `Malformed`."""
+    """Read a close; raises `Malformed` [P-8.8]."""
     reader = Fields(value, ("attempt", "commits", "outcome", "task", "type"), "close")
     return Close(
         task=reader.hexadecimal("task", DIGEST_LENGTH),
@@ -178,7 +178,7 @@ def read_close(value: Any) -> Close:
 
 
 def read_result(value: Any) -> Result:
-    """Read a result; raises `Malformed`."""
+    """Read a result; raises `Malformed` [P-8.25]."""
     reader = Fields(value, ("attempt", "frauds", "outcome", "reveals", "task", "type"), "result")
     return Result(
         task=reader.hexadecimal("task", DIGEST_LENGTH),

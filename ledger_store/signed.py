@@ -50,7 +50,7 @@ class Signed:
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 over a domain tag and the canonical fields without the signature."""
+        """SHA-256 over a domain tag and the canonical fields without the signature [P-4.4]."""
         return tagged_hash("transaction", self.signed_part)
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +71,10 @@ def sign(transaction: T, key: KeyPair, genesis: str) -> T:
 
 @dataclass(frozen=True)
 class Transfer(Signed):
-    """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two."""
+    """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two.
+
+    [P-4.8] (docs/adr/0030)
+    """
 
     kind: ClassVar[str] = "transfer"
     to: str
@@ -112,7 +115,10 @@ class Update:
 
 
 def update_terms(call: str, update: str, examples: int) -> dict[str, Any]:
-    """What a client signs as `update`: the digest of its weights, for a call that fixes every term of the task."""
+    """What a client signs as `update`: the digest of its weights, for a call that fixes every term of the task.
+
+    [P-5.3]
+    """
     return {"call": call, "examples": examples, "update": update}
 
 
@@ -181,7 +187,7 @@ class Task(Signed):
 
     @cached_property
     def call(self) -> str:
-        """The digest of the terms that every client signs."""
+        """The digest of the terms that every client signs [P-5.2] (docs/adr/0024)."""
         return tagged_hash("call", encode(self.called))
 
     def update_terms(self, update: Update) -> dict[str, Any]:
@@ -246,7 +252,7 @@ def _hand(reader: Fields) -> dict[str, Any]:
 
 
 def read_transfer(value: Any) -> Transfer:
-    """Read a transfer; raises `Malformed`."""
+    """Read a transfer; raises `Malformed` [P-4.7]."""
     reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro", "nonce"), "transfer")
     to = reader.hexadecimal("to", ADDRESS_LENGTH)
     amount = reader.integer("amount_micro", 1, SUPPLY_MAX_MICRO)
@@ -261,7 +267,7 @@ def read_cancel(value: Any) -> Cancel:
 
 
 def read_task(value: Any) -> Task:
-    """Read a task; raises `Malformed`."""
+    """Read a task; raises `Malformed` [P-5.1]."""
     reader = Fields(value, (*_SIGNED_KEYS, *_TASK_NAMES), "task")
     return Task(
         **_called_fields(reader),

@@ -53,7 +53,10 @@ class TaskRecord:
 
 
 def opening_seed(task: str, parent: str) -> str:
-    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block."""
+    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block [P-5.17].
+
+    (docs/adr/0018)
+    """
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 
 
@@ -63,12 +66,15 @@ def served_by(task: Task) -> str:
 
 
 def eligible_refusals(record: TaskRecord) -> frozenset[str]:
-    """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before."""
+    """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before [P-8.34]."""
     return record.frauds | record.refused
 
 
 def check_terms(task: Task, genesis: Genesis) -> None:
-    """What genesis bounds and what must hold in any task, signatures apart; raises `InvalidTransaction`."""
+    """What genesis bounds and what must hold in any task, signatures apart; raises `InvalidTransaction`.
+
+    [P-5.5] [P-5.6] [P-5.7] [P-5.8]
+    """
     bounds = genesis.bounds
     parts = task.train_micro + task.computation_micro + task.shapley_micro
     refuse(parts != task.price_micro, "parts are not the price")
@@ -98,7 +104,7 @@ def result_bytes(task: Task, genesis: Genesis) -> int:
     """What the block with this task's result takes at most, if all miners reveal sampled estimates.
 
     A task whose result fits into no block could never end. A sum is at most t·n in magnitude; the settlement
-    adds a numerator and a payment a client, each reveal and the certificate their fixed fields.
+    adds a numerator and a payment a client, each reveal and the certificate their fixed fields. [P-5.9]
     """
     number = len(str(task.most_rankings * task.images)) + 4
     miners = len(genesis.roster)

@@ -40,7 +40,8 @@ _EMPTY = Ballot()
 class Ballots:
     """All votes of one height.
 
-    `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known.
+    `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known. [P-10.20]
+    (docs/adr/0007)
     """
 
     def __init__(self, council: Council, height: int, signer: Signer) -> None:
@@ -66,7 +67,7 @@ class Ballots:
             self.count(vote)
 
     def count(self, vote: Vote) -> None:
-        """A vote that is known to be signed; q equal ones become a certificate."""
+        """A vote that is known to be signed; q equal ones become a certificate [P-10.4]."""
         ballot = self.at(vote.view)
         if vote.block is None:
             signatures = ballot.skip
@@ -109,7 +110,7 @@ class Ballots:
     # Questions --------------------------------------------------------------------------------------------------
 
     def proves(self, proof: Certified) -> bool:
-        """Exactly q distinct miners in order signed this vote; what is held already is not checked again."""
+        """Exactly q distinct miners in order signed this vote; what is held already is not checked again [P-10.2]."""
         certificate = proof.certificate
         ballot = self.views.get(certificate.view)
         if ballot is not None and _known(ballot, proof):
@@ -153,7 +154,7 @@ class Ballots:
 
         That is a certificate of another view or of a SKIP, the same from more than f miners, or two votes of one miner
         that exclude each other. What f miners say once proves nothing: a liar could have everything kept, and so
-        nothing for long.
+        nothing for long. [P-10.32] (docs/adr/0015, docs/adr/0022)
         """
         return any(self._tells(view, ballot) for view, ballot in self.views.items()) or bool(
             contradictions(self._said())

@@ -31,7 +31,7 @@ class Council:
     validation_ms: int = VALIDATION_MS
 
     def leader(self, height: int, view: int) -> int:
-        """Roster order, nobody else: a leader derived from a block id could be ground."""
+        """Roster order, nobody else: a leader derived from a block id could be ground [P-10.1]."""
         return (height + view) % self.miners
 
     def timeout_ms(self, view: int) -> int:
@@ -40,6 +40,6 @@ class Council:
 
 
 def timeout_ms(delta_ms: int, view: int, validation_ms: int = VALIDATION_MS) -> int:
-    """T_v = min(100 s, T0 · 1.5^v), T0 = 4Δ + the time that validation takes."""
+    """T_v = min(100 s, T0 · 1.5^v), T0 = 4Δ + the time that validation takes [P-10.17]."""
     start = 4 * delta_ms + validation_ms
     return min(TIMEOUT_MAX_MS, start * 3**view // 2**view) if view < 40 else TIMEOUT_MAX_MS

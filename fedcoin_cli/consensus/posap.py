@@ -60,7 +60,7 @@ class Attempt:
     exact: bool = True
 
     def admits(self, reveal: Reveal) -> bool:
-        """K sums, and t on the grid between least and most; an exact estimate claims the most."""
+        """K sums, and t on the grid between least and most; an exact estimate claims the most [P-7.10]."""
         if len(reveal.sums) != self.clients or not on_grid(reveal.rankings):
             return False
         if reveal.exact:
@@ -78,17 +78,17 @@ class Attempt:
 
     @property
     def freeze_ms(self) -> int:
-        """Commits freeze at RUNTIME + G; this costs nothing when all commit."""
+        """Commits freeze at RUNTIME + G; this costs nothing when all commit [P-8.5]."""
         return self.runtime_ms + max(FREEZE_LEAST_MS, 3 * self.delta_ms + self.runtime_ms // 50)
 
     @property
     def check_budget_ms(self) -> int:
-        """How long the checks of tables may take in all."""
+        """How long the checks of tables may take in all [P-8.5]."""
         return max(CHECK_LEAST_MS, self.runtime_ms // 10)
 
     @property
     def reveal_ms(self) -> int:
-        """Reveals freeze this long after CLOSED."""
+        """Reveals freeze this long after CLOSED [P-8.5]."""
         return max(REVEAL_LEAST_MS, 6 * self.delta_ms + 2 * self.check_budget_ms)
 
     @property
@@ -96,14 +96,15 @@ class Attempt:
         """The veto of omissions ends this long after CLOSED: no liar may bring that about.
 
         That is twice the reveal freeze, and twice as long as f liars that lead in a row can hold up a height: once
-        where a result is due, and once more where view f is odd and something else was packed there.
+        where a result is due, and once more where view f is odd and something else was packed there. [P-8.5]
+        (docs/adr/0025)
         """
         faults = (len(self.roster) - 1) // 3
         return 2 * (self.reveal_ms + sum(timeout_ms(self.delta_ms, view) for view in range(faults + 1)))
 
     @property
     def give_up_ms(self) -> int:
-        """Then leaders propose that the attempt failed, whatever they hold."""
+        """Then leaders propose that the attempt failed, whatever they hold [P-8.5]."""
         return 2 * self.abandon_ms
 
 
@@ -138,7 +139,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Abstained:
-    """This miner may have committed in this attempt and does not know to what: it observes until the next."""
+    """This miner may have committed in this attempt and does not know to what: it observes until the next.
+
+    (docs/adr/0006, docs/adr/0016)
+    """
 
     task: str
     attempt: int
@@ -228,7 +232,7 @@ class Posap:
     def estimated(self, reveal: Reveal) -> list[Effect]:
         """Own estimate with salt, unsigned; the first of an attempt counts. Persist opening and COMMIT, send it.
 
-        A commit of this miner that others showed, and its log lacks, is a first one too.
+        A commit of this miner that others showed, and its log lacks, is a first one too. [P-8.2] [P-8.3]
         """
         said = self._opening is not None or self.me in self._commits
         if said or self._closed is not None or self.me not in self.attempt.expected:
@@ -244,7 +248,7 @@ class Posap:
         return [Persist(Opening(task, number, self._opening)), Persist(note), Send(note)]
 
     def abstain(self) -> None:
-        """From now on observe only: this miner may have committed before it lost its log."""
+        """From now on observe only: this miner may have committed before it lost its log [P-8.3]."""
         self.me = None
 
     def receive(self, note: CommitNote | RevealNote | FraudNote) -> list[Effect]:
@@ -260,7 +264,7 @@ class Posap:
         return self._effects()
 
     def closed(self, commits: Iterable[Commit], now_ms: int) -> list[Effect]:
-        """The close is final in the own chain: reveal if the own digest is in it."""
+        """The close is final in the own chain: reveal if the own digest is in it [P-8.11]."""
         self.closed_ms = now_ms
         self._closed = {commit.miner: commit.digest for commit in commits}
         own = self._opening
@@ -272,7 +276,10 @@ class Posap:
         return self._effects()
 
     def checked(self, reveal: Reveal, follows: bool, wrong: Collection[int]) -> list[Effect]:
-        """The worker's answer: do the sums follow from the table, and which entries lie outside [lo, hi] of 2ε?"""
+        """The worker's answer: do the sums follow from the table, and which entries lie outside [lo, hi] of 2ε?
+
+        [P-8.13]
+        """
         if self._reveals.get(reveal.miner) != reveal:
             return []
         if not follows:
@@ -300,7 +307,7 @@ class Posap:
         return self._effects()
 
     def tick(self, now_ms: int, *, together: bool = True) -> list[Effect]:
-        """Time has passed: freeze what must be frozen. `together`: q miners are in sight."""
+        """Time has passed: freeze what must be frozen. `together`: q miners are in sight [P-8.33]."""
         passed_ms, self._now = now_ms - self._now, now_ms
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
@@ -317,7 +324,7 @@ class Posap:
         return self._effects()
 
     def standstill(self) -> list[Effect]:
-        """Everything that others may lack: a veto holds only if what it protects can be had."""
+        """Everything that others may lack: a veto holds only if what it protects can be had [P-8.36]."""
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None:
             return [Send(CommitNote(task, number, commit)) for commit in self._commits.values()]
@@ -352,7 +359,7 @@ class Posap:
         return min((at_ms for stage, at_ms in self._last_clocks() if stage not in self._frozen), default=None)
 
     def due_close(self) -> tuple[Commit, ...] | None:
-        """The commits to pack, sorted by miner, or None while a close is not due."""
+        """The commits to pack, sorted by miner, or None while a close is not due [P-8.7]."""
         if self._closed is not None:
             return None
         if self.attempt.expected <= self._commits.keys() or "commits" in self._frozen:
@@ -360,7 +367,7 @@ class Posap:
         return None
 
     def due_result(self) -> tuple[tuple[Reveal, ...], tuple[FraudMark, ...]] | None:
-        """Reveals and frauds to pack, sorted by miner; or None while a result is not due."""
+        """Reveals and frauds to pack, sorted by miner; or None while a result is not due [P-8.24] [P-8.32]."""
         if self._closed is None:
             return None
         nobody = not self._held and self._frozen.get(REVEALS) == frozenset()
@@ -374,7 +381,7 @@ class Posap:
         return reveals, frauds
 
     def accepts_close(self, close: Close) -> bool:
-        """Local check of a fresh close: all are in, or my freeze passed and my frozen set is in."""
+        """Local check of a fresh close: all are in, or my freeze passed and my frozen set is in [P-8.10]."""
         if self._closed is not None or (close.task, close.attempt) != (
             self.attempt.task,
             self.attempt.number,
@@ -385,7 +392,7 @@ class Posap:
         return self.attempt.expected <= miners or (frozen is not None and frozen <= miners)
 
     def accepts_result(self, result: Result) -> bool:
-        """Local check of a fresh result; see the module's text and protocol section 6."""
+        """Local check of a fresh result; see the module's text [P-8.28] [P-8.29] [P-8.31]."""
         if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
             return False
         frozen, abandoned = self._frozen.get(REVEALS), ABANDONED in self._frozen
@@ -404,6 +411,7 @@ class Posap:
 
     # Gossip -----------------------------------------------------------------------------------------------------
 
+    # Rule [P-8.4].
     def _on_commit(self, note: CommitNote) -> None:
         commit = note.commit
         if (
@@ -417,6 +425,7 @@ class Posap:
             self._commits[commit.miner] = commit
             self._out.append(Send(note))
 
+    # Rule [P-8.12].
     def _on_reveal(self, note: RevealNote) -> None:
         reveal = note.reveal
         if self._closed is None:
@@ -429,6 +438,7 @@ class Posap:
         if self._signed(note):
             self._take(note)
 
+    # Rule [P-8.12].
     def _signed(self, note: RevealNote) -> bool:
         reveal = note.reveal
         if reveal.miner not in self.attempt.expected or not self.attempt.admits(reveal):
@@ -437,7 +447,10 @@ class Posap:
         return self._verify(reveal.miner, "reveal", terms, reveal.signature)
 
     def _holds(self, reveal: Reveal) -> bool:
-        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways."""
+        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways [P-8.30].
+
+        (docs/adr/0007)
+        """
         held = self._held.get(reveal.miner)
         return held is not None and replace(reveal, signature=held.signature) == held
 
@@ -446,7 +459,10 @@ class Posap:
         self._out += [Send(note), CheckTable(note.reveal)]
 
     def _on_fraud(self, note: FraudNote) -> None:
-        """The first per (by, miner) counts; it is relayed once accepted; a false one mutes its sender."""
+        """The first per (by, miner) counts; it is relayed once accepted; a false one mutes its sender.
+
+        [P-8.19] [P-8.20]
+        """
         if self._closed is None or note.by not in self.attempt.roster or note.by in self._muted:
             return
         asked = (
@@ -471,6 +487,7 @@ class Posap:
             if fresh and held is not None:
                 self._look_up(held, note.entry)
 
+    # Rule [P-8.21].
     def _settle_note(self, note: FraudNote, key: tuple[str, int]) -> None:
         if self._judged[key]:
             self._accept(note, *key)
@@ -478,7 +495,7 @@ class Posap:
             self._muted.add(note.by)
 
     def _look_up(self, reveal: Reveal, entry: int) -> None:
-        """Have an entry of a held table judged; one that the table does not have is not wrong."""
+        """Have an entry of a held table judged; one that the table does not have is not wrong [P-8.22]."""
         if entry < self.attempt.entries(reveal):
             self._out.append(CheckEntry(reveal, entry))
         else:
@@ -491,6 +508,7 @@ class Posap:
         if wrong:
             self._frauds.setdefault(miner, {}).setdefault(entry, None)
 
+    # Rule [P-8.19].
     def _accept(self, note: FraudNote, miner: str, entry: int) -> None:
         marks = self._frauds.setdefault(miner, {})
         if marks.get(entry) is None:
@@ -498,7 +516,7 @@ class Posap:
             self._out.append(Send(note))
 
     def _raise(self, miner: str, entry: int) -> None:
-        """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept."""
+        """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept [P-8.18]."""
         self._judged[miner, entry] = True
         if self.me is None:
             self._frauds.setdefault(miner, {})[entry] = None
@@ -511,7 +529,7 @@ class Posap:
     # The end of patience ----------------------------------------------------------------------------------------
 
     def _last_clocks(self) -> Iterable[tuple[str, int]]:
-        """When reveals freeze, after a restart not before they could be checked again; when patience ends."""
+        """When reveals freeze, after a restart not before they could be checked again; when patience ends [P-8.23]."""
         began, attempt = self._watched_ms, self.attempt
         if began is None or self.closed_ms is None:
             return ()
@@ -523,7 +541,10 @@ class Posap:
         )
 
     def _complete(self) -> bool:
-        """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt."""
+        """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt.
+
+        [P-8.24]
+        """
         assert self._closed is not None
         frozen = self._frozen.get(REVEALS)
         if self._closed.keys() <= self._held.keys():
@@ -537,6 +558,8 @@ class Posap:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
+    # Rule [P-8.6].
+    # The reason is in docs/adr/0006.
     def _freeze(self, stage: str, held: Mapping[str, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)

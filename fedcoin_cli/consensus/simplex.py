@@ -40,7 +40,10 @@ SKIPS_CARRIED = 64
 
 
 class Judge(Protocol):
-    """What the machine asks of its node; each answer is a pure function of the node's state at that moment."""
+    """What the machine asks of its node; each answer is a pure function of the node's state at that moment.
+
+    (docs/adr/0004)
+    """
 
     def valid(self, block: Block) -> bool:
         """Deterministic: parent state and block bytes decide."""
@@ -97,7 +100,10 @@ class _View:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
 
     def agrees(self, block: str) -> bool:
-        """Whether no own vote of this view is for another block: a fork's culprits are named by that."""
+        """Whether no own vote of this view is for another block: a fork's culprits are named by that [P-10.14].
+
+        (docs/adr/0015)
+        """
         return all(vote is None or vote.block == block for vote in (self.notar, self.final))
 
 
@@ -130,7 +136,7 @@ class Simplex:
     # Inputs -----------------------------------------------------------------------------------------------------
 
     def restore(self, records: list[Proposal | Vote | Certified | Forgotten], now_ms: int) -> None:
-        """Take back own votes, own proposals and notarisations from the log, without sending anything."""
+        """Take back own votes, own proposals and notarisations from the log, without sending anything [P-10.23]."""
         self._now = now_ms
         for record in records:
             match record:
@@ -188,7 +194,10 @@ class Simplex:
         return self.tick(now_ms)
 
     def standstill(self) -> list[Effect]:
-        """What others may lack: own votes, the best notarisation, skip certificates above it, the own proposal."""
+        """What others may lack: own votes, the best notarisation, skip certificates above it, the own proposal.
+
+        [P-10.24]
+        """
         best = self.ballots.best_notarised()
         again: list[Proposal | Vote | Certified] = []
         for number in sorted(self._views.keys() | self.ballots.views.keys()):
@@ -215,7 +224,7 @@ class Simplex:
 
     @property
     def armed(self) -> bool:
-        """Whether the clock of this height runs."""
+        """Whether the clock of this height runs [P-10.20]."""
         return self._armed or self.ballots.stirred
 
     @property
@@ -237,6 +246,7 @@ class Simplex:
 
     # Messages ---------------------------------------------------------------------------------------------------
 
+    # Rule [P-10.18].
     def _on_proposal(self, proposal: Proposal) -> None:
         number = proposal.view
         if not self.is_led(proposal) or not self._justified(proposal):
@@ -250,7 +260,7 @@ class Simplex:
             self._enter(number)
 
     def _justified(self, proposal: Proposal) -> bool:
-        """The block repeats the named notarisation, or is fresh; every view between was skipped."""
+        """The block repeats the named notarisation, or is fresh; every view between was skipped [P-10.6] [P-10.7]."""
         best, number = proposal.justified, proposal.view
         first = number - len(proposal.skips)
         if not -1 <= best < number or first <= best:
@@ -294,6 +304,7 @@ class Simplex:
         out, self._out = self._out, []
         return out
 
+    # Rule [P-10.19].
     def _decide(self) -> bool:
         if self.ballots.final is None or self.ballots.final[0] not in self._bodies:
             return False
@@ -306,7 +317,7 @@ class Simplex:
         """Certificates must survive a crash of all: without them no later leader could justify its proposal.
 
         A notarisation also without its block: whoever leaves a view on it says neither SKIP nor NOTAR there later on,
-        and the others may need just this certificate.
+        and the others may need just this certificate. [P-10.22] (docs/adr/0001, docs/adr/0022)
         """
         for number, ballot in self.ballots.views.items():
             view = self._at(number)
@@ -324,6 +335,7 @@ class Simplex:
                     self._out.append(Persist(Certified("notar", self.height, block, certificate, body)))
         return False
 
+    # Rule [P-10.15].
     def _finalise(self) -> bool:
         if not self.voting:
             return False
@@ -336,6 +348,7 @@ class Simplex:
                 return True
         return False
 
+    # Rule [P-10.18].
     def _leave(self) -> bool:
         best = self.ballots.best_notarised()
         if self.ballots.at(self.view).skipped is not None:
@@ -350,6 +363,7 @@ class Simplex:
         self._enter(best + 1)
         return True
 
+    # Rules [P-10.5] [P-10.8].
     def _propose(self) -> bool:
         view = self._at(self.view)
         leads = self.council.leader(self.height, self.view) == self.council.me
@@ -376,6 +390,7 @@ class Simplex:
         self._out += [Persist(proposal), Send(proposal)]
         return True
 
+    # Rules [P-10.9] [P-10.11].
     def _notarise(self) -> bool:
         view = self._at(self.view)
         proposal = view.proposal
@@ -395,7 +410,7 @@ class Simplex:
         return True
 
     def _skip(self) -> bool:
-        """The timer: it runs while the height is armed, and gives one SKIP a view."""
+        """The timer: it runs while the height is armed, and gives one SKIP a view [P-10.16]."""
         if self._timeout_at is None:
             if self.armed:
                 self._timeout_at = self._now + self.council.timeout_ms(self.view)
@@ -418,6 +433,7 @@ class Simplex:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
+    # Rule [P-10.21].
     def _vote(self, kind: str, view: int, block: str | None) -> None:
         signature = self._signer.sign(kind, vote_terms(self.height, view, block))
         vote = Vote(kind, self.council.me, self.height, view, block, signature)

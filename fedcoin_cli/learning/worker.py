@@ -86,7 +86,10 @@ class Problem:
 
 
 class Inspecting:
-    """An inspection on its way, its time so far, reading the files included, and what it may take."""
+    """An inspection on its way, its time so far, reading the files included, and what it may take [P-6.12].
+
+    (docs/adr/0029)
+    """
 
     def __init__(self, problem: Problem, taken_s: float) -> None:
         self.problem = problem

@@ -403,7 +403,7 @@ Message = (
 
 
 def rank(message: Message) -> int:
-    """Which goes first when much waits for a peer: finality, a task's proofs, what is new, what is old."""
+    """Which goes first when much waits for a peer: finality, a task's proofs, what is new, what is old [P-11.13]."""
     match message:
         case TransactionNote() | Receipt() | Standing() | Ask():
             return 2

@@ -35,7 +35,10 @@ class CatchUp:
             self._ports.send(sender, Fetch(self._ledger.tip.height + 1))
 
     def serve(self, sender: str, height: int, status: Status) -> None:
-        """Final blocks from `height` on, then the own status, so that the other knows whether to ask again."""
+        """Final blocks from `height` on, then the own status, so that the other knows whether to ask again.
+
+        [P-11.21]
+        """
         if not 1 <= height <= self._ledger.tip.height or not self._may_serve(sender, height):
             return
         room = self._ledger.tip.genesis.bounds.block_bytes
@@ -81,7 +84,8 @@ class Recovery:
     log lacks may be known to one alone. A log that lacks one of them, or that was missing
     (`lost`), is no base for voting: the miner observes until a height that it cannot have reached before. With its
     fault counted among the f, of any q − 1 that answer one works at least at the height before that where this miner
-    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back.
+    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back. [P-10.29]
+    (docs/adr/0006, docs/adr/0021, docs/adr/0022)
     """
 
     def __init__(
@@ -120,7 +124,10 @@ class Recovery:
             self.lost |= vote.height >= height and not remembered and self._mine(vote)
 
     def ended(self, height: int, now_ms: int) -> bool:
-        """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there."""
+        """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there.
+
+        [P-10.27] [P-10.28] [P-10.30]
+        """
         answers = sum(told >= height for told in self._answered.values())
         if answers < self._genesis.quorum - 1 or height <= self._decided:
             return False

@@ -96,7 +96,7 @@ class Intake:
         return bool(self._verifying)
 
     def verify(self) -> None:
-        """Look at some signatures of the task whose turn it is; when it is done, admit or refuse it."""
+        """Look at some signatures of the task whose turn it is; when it is done, admit or refuse it [P-11.15]."""
         if not self._verifying:
             return
         sender = next(iter(self._verifying))
@@ -115,6 +115,7 @@ class Intake:
         """A proposal is gossip too: its tasks' files must be fetched and checked before the vote.
 
         An account that signs two things with one sequence number must not divide the miners: the proposed one counts.
+        [P-11.19] (docs/adr/0007, docs/adr/0022)
         """
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result) or transaction.id in self.mempool:
@@ -197,7 +198,7 @@ class Intake:
     def _pass_on(self, sender: str, transaction: Pendable) -> None:
         """A task to all, whose files take time; the rest to who proposes next: all hear at standstill what still waits.
 
-        Told to everybody by everybody, a transfer among R miners would be R² messages.
+        Told to everybody by everybody, a transfer among R miners would be R² messages. [P-11.17] (docs/adr/0019)
         """
         note, leader = TransactionNote(transaction), self._leader()
         if isinstance(transaction, Task):
@@ -206,7 +207,10 @@ class Intake:
             self._ports.send(leader, note)
 
     def _remind(self) -> None:
-        """Say again what is pending, in turn and within a budget, but no task to those who say that they have it."""
+        """Say again what is pending, in turn and within a budget, but no task to those who say that they have it.
+
+        [P-11.18] (docs/adr/0032)
+        """
         waiting = list(self.mempool)
         others = [miner for miner in self._genesis.roster if miner != self._address]
         room, first = REMINDED_BYTES, self._reminded % len(waiting) if waiting else 0

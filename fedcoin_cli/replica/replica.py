@@ -58,7 +58,10 @@ BLOCK_ROOM_BYTES = 16 * 1024
 
 
 def reconcile(ledger: Ledger, remembered: Remembered | None) -> None:
-    """After a crash between log and ledger: the log's decided block becomes the ledger's line and tip again."""
+    """After a crash between log and ledger: the log's decided block becomes the ledger's line and tip again.
+
+    [P-13.10]
+    """
     if remembered is None or remembered.decided is None:
         return
     block, certificate = remembered.decided
@@ -251,6 +254,7 @@ class Replica:
 
     # Messages ---------------------------------------------------------------------------------------------------
 
+    # Rule [P-11.7].
     def _from_miner(self, sender: str, message: Message) -> None:
         match message:
             case Proposal() | Vote() | Certified():
@@ -282,6 +286,7 @@ class Replica:
             case _:
                 pass
 
+    # Rule [P-11.21].
     def _on_finality(self, sender: str, message: Proposal | Vote | Certified) -> None:
         height = self._simplex.height
         if message.height < height:
@@ -299,13 +304,14 @@ class Replica:
             self._run(self._simplex.receive(message, self.ports.now_ms()))
 
     def _keep_early(self, sender: str, message: Proposal | Vote | Certified) -> None:
-        """A message of the next height, for when this one is decided; few a peer, fewer that carry blocks."""
+        """A message of the next height, for when this one is decided; few a peer, fewer that carry blocks [P-11.23]."""
         waiting = self._early.setdefault(sender, [])
         bodies = sum(not isinstance(early, Vote) for early in waiting)
         room = isinstance(message, Vote) or bodies < EARLY_BODIES_A_PEER
         if room and len(waiting) < EARLY_A_PEER:
             waiting.append(message)
 
+    # Rule [P-11.22].
     def _on_final_block(self, final: FinalBlock) -> None:
         tip, block = self.ledger.tip, final.block
         following = block.height == tip.height + 1
@@ -363,7 +369,7 @@ class Replica:
         return self._validated[block.id] is None
 
     def acceptable(self, block: Block) -> bool:
-        """Local check of a fresh block: its time, its tasks' files, its close or result."""
+        """Local check of a fresh block: its time, its tasks' files, its close or result [P-10.12]."""
         ahead_ms = block.header.time_ms - self.ports.wall_ms()
         if ahead_ms > CLOCK_SKEW_MS:
             self.clock_behind_ms = ahead_ms
@@ -375,7 +381,7 @@ class Replica:
         """A fresh block: pending transactions, then the close or result that is due.
 
         In odd views tasks and results are left out if there is anything else, so that one that the others cannot
-        accept yet does not hold up the rest.
+        accept yet does not hold up the rest. [P-10.25]
         """
         now = self.ports.now_ms()
         if now < self._applied_ms + self.genesis.bounds.block_interval_ms or self._catchup.uncertified:
@@ -397,6 +403,7 @@ class Replica:
             return None
         return fresh_block(state, self.ledger.tip.certificate, view, packed, self.ports.wall_ms())
 
+    # Rule [P-10.13].
     def _accepts(self, transaction: Transaction) -> bool:
         match transaction:
             case Task():
@@ -426,7 +433,7 @@ class Replica:
             records.clear()
 
     def _apply(self, block: Block, certificate: Certificate) -> None:
-        """A final block: log, ledger, then everything that follows from it."""
+        """A final block: log, ledger, then everything that follows from it [P-13.10]."""
         if not self.valid(block):
             hint = "more than f miners lie; keep this ledger and compare it with the others'"
             raise LedgerInvalid(
@@ -483,7 +490,7 @@ class Replica:
             self._settle()
 
     def _standstill(self) -> None:
-        """Say again what others may lack: ZeroMQ is treated as lossy."""
+        """Say again what others may lack: ZeroMQ is treated as lossy [P-11.20]."""
         self._end_recovery_if_due()
         if self._recovery is not None:
             self.ports.broadcast(Recall())

@@ -41,7 +41,10 @@ class _Wait:
 
 
 class Waits:
-    """Accounts whose task carried a false signature: each time they wait twice as long, wherever they come from."""
+    """Accounts whose task carried a false signature: each time they wait twice as long, wherever they come from.
+
+    [P-11.16] (docs/adr/0032)
+    """
 
     def __init__(self) -> None:
         self._waits: dict[str, _Wait] = {}

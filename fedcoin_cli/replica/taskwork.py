@@ -258,6 +258,7 @@ class TaskWork:
             self._log.append(list(records))
             records.clear()
 
+    # Rule [P-8.17].
     def _check_table(self, reveal: Reveal) -> None:
         record = self._ledger.tip.state.current
         assert record is not None

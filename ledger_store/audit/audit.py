@@ -67,7 +67,7 @@ def audit(
 ) -> AuditReport:
     """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
 
-    `genesis`: the id of the network that this must be; None: any.
+    `genesis`: the id of the network that this must be; None: any. [P-13.18] (docs/adr/0023)
     """
     return _Audit(path, level, extra_checks, span or Span(), genesis).run(jobs)
 
@@ -83,7 +83,7 @@ class _Place:
 
 
 class _Audit:
-    """One pass: where it stands and what it found. Below level 2 the tip stays at genesis."""
+    """One pass: where it stands and what it found. Below level 2 the tip stays at genesis [P-13.17]."""
 
     def __init__(
         self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: str | None
@@ -187,6 +187,7 @@ class _Audit:
     def _wants_more(self) -> bool:
         return self._span.last is None or self._height < self._span.last
 
+    # Rule [P-13.20].
     def _begin(self, line: bytes) -> None:
         try:
             genesis = Genesis.from_line(line.removesuffix(b"\n"))

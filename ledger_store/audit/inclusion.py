@@ -39,7 +39,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """The parts of a proof; `task` is there exactly for a close and a result."""
+    """The parts of a proof; `task` is there exactly for a close and a result (docs/adr/0012)."""
 
     genesis: Genesis
     header: Header
@@ -69,7 +69,7 @@ class Inclusion:
         return self.transaction.outcome if isinstance(self.transaction, Close | Result) else None
 
     def check(self, genesis: str) -> None:
-        """Verify everything against the genesis id that the reader trusts; raises `PeerFault`."""
+        """Verify everything against the genesis id that the reader trusts; raises `PeerFault` [P-13.22]."""
         refuse(self.genesis.id != genesis, f"the proof is of another network, {self.genesis.id[:16]}")
         self.certificate.check(self.genesis, "final", self.header.height, self.header.id)
         found = merkle.climb(encode(self.transaction.to_json()), self.path).hex()

@@ -49,7 +49,7 @@ _REMEDY = "fedcoin audit names what was altered; fedcoin repair fetches it again
 
 @dataclass(frozen=True, slots=True)
 class TipRecord:
-    """The tip file: the last block's height, id and certificate."""
+    """The tip file: the last block's height, id and certificate [P-13.9]."""
 
     height: int
     id: str
@@ -72,7 +72,7 @@ def read_chain(path: Path, patience_s: float = 0.0) -> Iterator[tuple[int, bytes
     """The lines of a chain file with their numbers, newline included; only the last may lack it.
 
     A last line that lacks it gets `patience_s` to be finished by a live writer. Raises `NotFound` and
-    `StorageFailure`.
+    `StorageFailure`. [P-13.1]
     """
     try:
         with disk.open_file(path) as file:
@@ -92,7 +92,7 @@ def _lines(file: BinaryIO, patience_s: float) -> Iterator[bytes]:
 
 
 def read_tip(path: Path) -> TipRecord | None:
-    """The tip file, None when there is none; raises `Malformed`."""
+    """The tip file, None when there is none; raises `Malformed` [P-13.9]."""
     try:
         with disk.open_file(path) as file:
             return TipRecord.from_bytes(file.read(TIP_BYTES_MAX + 1))
@@ -107,7 +107,7 @@ class ChainReader:
 
     `ignored_snapshot`: one lies beside it that is not the seal's.
 
-    Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle.
+    Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle. [P-13.14]
     """
 
     _FLAGS: ClassVar[int] = os.O_RDONLY

@@ -70,7 +70,10 @@ class KeyRecord:
         return record
 
     def open(self, ask: Ask | None, where: str) -> KeyPair:
-        """The key; raises `KeyFailure` without the right passphrase, `Malformed` for somebody else's address."""
+        """The key; raises `KeyFailure` without the right passphrase, `Malformed` for somebody else's address.
+
+        [P-2.6]
+        """
         key = KeyPair(self._seed(ask, where))
         if key.address != self.address:
             raise Malformed("key file: the address does not belong to the key")
@@ -90,7 +93,7 @@ class KeyRecord:
 
 
 def read_key(path: Path) -> KeyRecord:
-    """Read a key file; raises `KeyFailure`, also for one that other users can read."""
+    """Read a key file; raises `KeyFailure`, also for one that other users can read [P-2.6] (docs/adr/0010)."""
     try:
         with open_file(path) as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -40,7 +40,10 @@ def test_a_liar_that_claims_any_height_keeps_nobody_back(claimed: int) -> None:
 
 
 def test_it_waits_for_heights_that_it_cannot_have_reached() -> None:
-    """The others are at 105 when they first answer, so it may have been at 106: it votes at 107, not sooner."""
+    """The others are at 105 when they first answer, so it may have been at 106: it votes at 107, not sooner.
+
+    [P-10.29]
+    """
     bench = Bench()
     for miner in range(1, MINERS):
         bench.tell(miner, 105)

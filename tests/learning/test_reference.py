@@ -60,7 +60,7 @@ def scaled(update: Weights, factor: float) -> Weights:
 
 
 def test_member_bits_beyond_a_word() -> None:
-    """Client j is bit j, also above 64 clients."""
+    """Client j is bit j, also above 64 clients [P-1.15]."""
     assert member_bits([1 << 69 | 2], 70)[0].nonzero()[0].tolist() == [1, 69]
 
 
@@ -69,7 +69,10 @@ def test_member_bits_beyond_a_word() -> None:
 def test_counts_are_those_of_the_averaged_model(
     model: str, weights: tuple[int, ...], make_game: Make, spec: ModelSpec
 ) -> None:
-    """For every coalition the reference counts what the model with averaged weights labels correctly."""
+    """For every coalition the reference counts what the model with averaged weights labels correctly.
+
+    [P-6.1] [P-6.2]
+    """
     game = make_game(4, weights=weights, model={"seed": spec, "deep": DEEP, "single": SINGLE}[model])
     bounds = Reference(game).intervals(range(1, 16))
     assert [bound.count for bound in bounds] == [plain_count(game, mask) for mask in range(1, 16)]
@@ -77,7 +80,7 @@ def test_counts_are_those_of_the_averaged_model(
 
 
 def test_uint8_pixels_mean_255ths(make_game: Make) -> None:
-    """A uint8 test set is judged as x/255."""
+    """A uint8 test set is judged as x/255 [P-12.3]."""
     game = make_game(3)
     pixels = np.random.default_rng(0).integers(0, 256, game.test.images.shape).astype(np.uint8)
     game = replace(game, test=TestSet(pixels, game.test.labels))
@@ -128,7 +131,10 @@ def test_the_ceiling_is_above_all_bounds(model: ModelSpec | None, factor: float,
 
 
 def test_exact_ties_go_to_the_lowest_class(make_game: Make) -> None:
-    """Where all logits are exactly zero the lowest class is chosen, by every engine: the interval is one number."""
+    """Where all logits are exactly zero the lowest class is chosen, by every engine: the interval is one number.
+
+    [P-6.2]
+    """
     game = make_game(2)
     zero = scaled(game.updates[0], 0)
     bound = Reference(with_update(game, 0, zero)).intervals([1])[0]
@@ -179,7 +185,10 @@ def test_some_images_of_any_labels_are_counted_one_by_one(make_game: Make) -> No
 
 
 def test_wider_factor_contains_narrower(make_game: Make) -> None:
-    """The interval of 2ε, outside of which a fraud is raised, contains that of ε, outside of which one is accepted."""
+    """The interval of 2ε, outside of which a fraud is raised, contains that of ε, outside of which one is accepted.
+
+    [P-6.4]
+    """
     reference = Reference(make_game(4, 2_000))
     masks = range(1, 16)
     for narrow, wide in zip(reference.intervals(masks, 1), reference.intervals(masks, 2), strict=True):
@@ -207,7 +216,7 @@ def test_honest_updates_are_admitted(make_game: Make) -> None:
 
 
 def test_cancelling_updates_are_refused_by_name(make_game: Make) -> None:
-    """Two huge updates that cancel leave a coalition to rounding: refused, and one of the two is named."""
+    """Two huge updates that cancel leave a coalition to rounding: refused, and one of the two is named [P-6.9]."""
     game = make_game(6, 500)
     huge = scaled(game.updates[2], 1e5)
     against = tuple((own - big).astype(np.float32) for own, big in zip(game.updates[4], huge, strict=True))
@@ -276,7 +285,10 @@ class Miscounting:
 
 
 def test_a_game_that_this_machine_miscounts_is_refused(make_game: Make) -> None:
-    """Inspection counts the same coalitions with the own engine: whoever is outside of [lo, hi] does not vote."""
+    """Inspection counts the same coalitions with the own engine: whoever is outside of [lo, hi] does not vote.
+
+    [P-6.11]
+    """
     reference = Reference(make_game(4, 200))
     assert refused_update(reference, TASK, lambda: Miscounting(reference, 0)) is None
     refusal = refused_update(reference, TASK, lambda: Miscounting(reference, 0b0110))

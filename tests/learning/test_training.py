@@ -138,7 +138,7 @@ def test_progress_is_reported(digits: Dataset) -> None:
 
 
 def test_round_files_make_a_game(round_files: RoundFiles, trained: Trained) -> None:
-    """A round's files load into the game they describe, with weights by examples where the task says so."""
+    """A round's files load into the game they describe, with weights by examples where the task says so [P-6.1]."""
     game = Game.load(round_files, [update.examples for update in trained.updates], empty=40)
     assert (game.clients, game.images, game.full, game.empty) == (4, 397, 15, 40)
     np.testing.assert_array_equal(game.updates[2][0], trained.updates[2].weights[0])
@@ -169,7 +169,7 @@ def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
 def test_games_beyond_a_miner_are_refused(
     limit: str, round_files: RoundFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A game that needs more memory or work than the bounds is refused before anything is computed."""
+    """A game that needs more memory or work than the bounds is refused before anything is computed [P-6.13]."""
     needs = {
         "MAX_ACTIVATION_BYTES": 4 * 4 * 397 * 128,
         "MAX_COALITION_FLOP": 2 * 397 * 128 * 10,

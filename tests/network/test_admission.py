@@ -20,7 +20,7 @@ def table_key(address: str) -> bytes:
 
 
 def test_secret_and_public_transport_key_belong_together() -> None:
-    """The X25519 key from the seed has the public key that others compute from the address."""
+    """The X25519 key from the seed has the public key that others compute from the address [P-2.5]."""
     key = KeyPair.generate()
     assert PrivateKey(transport_secret(key)).public_key.encode() == transport_public(key.address)
 

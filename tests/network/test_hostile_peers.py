@@ -88,7 +88,7 @@ def most_memory(node: P2P, process: "subprocess.Popen[bytes]") -> tuple[int, int
 
 
 def test_a_client_without_encryption_gets_nothing_in(workshop: Workshop) -> None:
-    """A plain socket cannot even begin: the door speaks CURVE only."""
+    """A plain socket cannot even begin: the door speaks CURVE only [P-11.4]."""
     town = village(1)
     with closing(miner := town.node(0)):
         plain = workshop.plain()
@@ -98,7 +98,7 @@ def test_a_client_without_encryption_gets_nothing_in(workshop: Workshop) -> None
 
 
 def test_a_routing_identity_proves_nothing(workshop: Workshop) -> None:
-    """A guest that takes a member's address as its routing identity is still heard as itself."""
+    """A guest that takes a member's address as its routing identity is still heard as itself [P-11.6]."""
     town, key = village(2), KeyPair.generate()
     town.admission.admit([key.address])
     with closing(miner := town.node(0)):
@@ -156,7 +156,7 @@ def test_messages_of_many_frames_are_cut_off() -> None:
 
 
 def test_two_frames_in_one_message_end_the_connection(workshop: Workshop) -> None:
-    """Protocol messages are one frame; whoever sends two is not heard and has to connect again."""
+    """Protocol messages are one frame; whoever sends two is not heard and has to connect again [P-11.9]."""
     town = village(1)
     key = admitted_guest(town)
     with closing(miner := town.node(0)):
@@ -169,7 +169,7 @@ def test_two_frames_in_one_message_end_the_connection(workshop: Workshop) -> Non
 
 
 def test_a_guest_beyond_the_limit_takes_the_place_of_the_longest_idle(workshop: Workshop) -> None:
-    """After 70 guests came, 64 are connected: the newest ones."""
+    """After 70 guests came, 64 are connected: the newest ones [P-11.10]."""
     town = village(1)
     keys = [KeyPair.generate() for _ in range(GUESTS_MOST + 6)]
     town.admission.admit(key.address for key in keys)

@@ -19,7 +19,7 @@ def sent(outbox: Outbox) -> list[bytes]:
 
 
 def test_bucket_allows_a_burst_then_its_rate() -> None:
-    """Three at once, then two a second, and never more than the burst after a long rest."""
+    """Three at once, then two a second, and never more than the burst after a long rest [P-11.12]."""
     bucket = Bucket(2, 3, now_s=100.0)
     assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
     assert [bucket.take(100.5), bucket.take(100.5)] == [True, False]
@@ -27,7 +27,7 @@ def test_bucket_allows_a_burst_then_its_rate() -> None:
 
 
 def test_outbox_drops_the_oldest_by_count_and_by_size() -> None:
-    """What is newest survives, and what went is counted."""
+    """What is newest survives, and what went is counted [P-11.13]."""
     outbox = Outbox(SMALL)
     for frame in (b"1", b"2", b"3", b"4"):
         outbox.push(frame)
@@ -59,7 +59,7 @@ def test_who_is_connected_and_silent_is_told_once_a_span() -> None:
 
 
 def test_the_last_rank_goes_first_when_too_much_waits_and_leaves_last() -> None:
-    """No vote is dropped for what may come later, whatever came first."""
+    """No vote is dropped for what may come later, whatever came first [P-11.13]."""
     outbox = Outbox(SMALL)
     for frame, rank in ((b"v", 0), (b"t", 2), (b"b", 3), (b"w", 0), (b"x", 0)):
         outbox.push(frame, rank)

@@ -64,7 +64,10 @@ def fall_at_each(miners: int, *, together: bool, every: int = 1) -> dict[tuple[i
     [(1, False, 1), (2, False, 1), (2, True, 1), (3, False, 1), (3, True, 3), (4, False, 9), (5, True, 17)],
 )
 def test_a_crash_at_every_boundary_of_a_round(miners: int, together: bool, every: int) -> None:
-    """kill −9 before and after each persist and before each send, of each miner in turn: nothing is said twice."""
+    """kill −9 before and after each persist and before each send, of each miner in turn: nothing is said twice.
+
+    [P-10.22] [P-13.10]
+    """
     found = fall_at_each(miners, together=together, every=every)
     assert {place: problems for place, problems in found.items() if problems} == {}
     assert len(found) >= 40 * miners // every

@@ -343,7 +343,7 @@ class Session:
         return walked or self._precise() or self._clock() >= self._deadline
 
     def _precise(self) -> bool:
-        """Whether all payments are known as well as the task asks for."""
+        """Whether all payments are known as well as the task asks for [P-7.13]."""
         if self._wanted_micro is None or self._precision is None or self._enumerates:
             return False
         return self._precision.bound_micro <= self._wanted_micro

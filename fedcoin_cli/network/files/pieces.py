@@ -59,7 +59,7 @@ Piece = Offer | Want | Chunk | Lack | Have
 
 
 def to_bytes(piece: Piece) -> bytes:
-    """The one frame that carries `piece`."""
+    """The one frame that carries `piece` [P-11.24]."""
     match piece:
         case Offer(digest, size):
             return _pack(_OFFER, digest, size, 0)
@@ -74,7 +74,7 @@ def to_bytes(piece: Piece) -> bytes:
 
 
 def from_bytes(frame: bytes) -> Piece:
-    """Read a frame; raises `Malformed` for anything that `to_bytes` would not have written."""
+    """Read a frame; raises `Malformed` for anything that `to_bytes` would not have written [P-11.24]."""
     if not _HEADER.size <= len(frame) <= PIECE_BYTES_MAX:
         raise Malformed("piece: no frame has this length")
     kind, raw, first, second = _HEADER.unpack_from(frame)

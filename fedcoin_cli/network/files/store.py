@@ -146,7 +146,7 @@ class Partial:
         self.size = 0
 
     def finish(self) -> bool:
-        """Put the file into the store if its bytes have the digest; otherwise False, and nothing changes."""
+        """Put the file into the store if its bytes have the digest; otherwise False, and nothing changes [P-11.25]."""
         if self._sha.hexdigest() != self._target.name:
             return False
         with refusals(self._part):

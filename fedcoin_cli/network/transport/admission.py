@@ -14,13 +14,13 @@ from ledger_store.identity.keys import KeyPair
 
 
 def transport_secret(key: KeyPair) -> bytes:
-    """The 32 secret bytes of the X25519 key that belongs to an identity."""
+    """The 32 secret bytes of the X25519 key that belongs to an identity [P-2.5]."""
     return SigningKey(key.seed).to_curve25519_private_key().encode()
 
 
 @lru_cache(maxsize=2**16)
 def transport_public(address: str) -> bytes | None:
-    """The 32 public bytes of the X25519 key of `address`; None when the address is no point of the curve."""
+    """The 32 public bytes of the X25519 key of `address`; None when the address is no point of the curve [P-2.5]."""
     try:
         return VerifyKey(bytes.fromhex(address)).to_curve25519_public_key().encode()
     except (CryptoError, ValueError):
@@ -31,6 +31,7 @@ class Admission:
     """The admitted addresses by transport key: members for ever, guests (accounts) as the ledger says.
 
     Safe to share between threads: a table is built aside and swapped in whole, or changed by one entry at a time.
+    [P-11.4]
     """
 
     __slots__ = ("_by_key", "_members", "_members_by_key")

@@ -29,7 +29,7 @@ class Limits:
 
 
 class Bucket:
-    """A token bucket: `burst` at once, `per_s` in the long run."""
+    """A token bucket: `burst` at once, `per_s` in the long run [P-11.12]."""
 
     __slots__ = ("_at_s", "_burst", "_per_s", "_tokens")
 
@@ -50,7 +50,7 @@ class Bucket:
 
 
 class Silence:
-    """Who is connected and was not heard for `most_s`, by the clock of who listens."""
+    """Who is connected and was not heard for `most_s`, by the clock of who listens (docs/adr/0032)."""
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
@@ -72,7 +72,10 @@ RANKS = 4
 
 
 class Outbox:
-    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go."""
+    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go [P-11.13].
+
+    (docs/adr/0032)
+    """
 
     __slots__ = ("_bytes", "_limits", "_ranks", "dropped")
 

@@ -344,7 +344,7 @@ class _Gate:
         self.port = int(self._endpoint.rsplit(":", 1)[1])
 
     def refuse_a_stranger(self, address: str) -> None:
-        """Knock with a throw-away key; raises `NetworkFailure` unless it is refused."""
+        """Knock with a throw-away key; raises `NetworkFailure` unless it is refused [P-11.11]."""
         endpoint = self._endpoint.replace("//0.0.0.0:", "//127.0.0.1:")
         stranger = _Link(self._context, KeyPair.generate(), address, endpoint, self._limits)
         until_s = time.monotonic() + SELF_TEST_S
@@ -413,7 +413,10 @@ class _Gate:
         self._authenticator.stop()
 
     def _heard(self, parts: "list[zmq.Frame]", now_s: float) -> str | None:
-        """Who sent this; None, and the end of the connection, for who may not or does not speak as agreed."""
+        """Who sent this; None, and the end of the connection, for who may not or does not speak as agreed.
+
+        [P-11.6] [P-11.9]
+        """
         # Deprecated in the C manual for want of a use; here it is the only name of a connection.
         fd = int(parts[-1].get(zmq.SRCFD))
         sender = str(parts[-1].get("User-Id"))
@@ -469,7 +472,7 @@ class _Gate:
 
 
 class _Authenticator(Authenticator):
-    """Answers ZeroMQ's "may this key connect?" from the table, within the caller's own loop."""
+    """Answers ZeroMQ's "may this key connect?" from the table, within the caller's own loop [P-11.4]."""
 
     def __init__(self, context: "zmq.Context[Any]", admission: Admission) -> None:
         super().__init__(context)
