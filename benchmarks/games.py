@@ -151,7 +151,7 @@ def _long_run(blocks: Blocks, rankings: int) -> Truth:
                 marginals.add(stream, len(some[stream::2]), own.astype(np.float64))
     spread = marginals.spread()
     assert spread is not None
-    error_pp = 100 / blocks.terms.images * float(np.sqrt(np.trace(spread.covariance)))
+    error_pp = 100 / blocks.terms.whole * float(np.sqrt(np.trace(spread.covariance)))
     return Truth(marginals.blocks().sum(axis=0), error_pp, marginals.rankings)
 
 

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from chains import ChainMaker
 
-from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
-from fedcoin_cli.learning.shapley.table import Table, encode_exact, table_bytes
+from fedcoin_cli.learning.shapley.table import Table, encode_exact
 from ledger_store.transaction import Task
 
 MINERS, IMAGES, SIDE, UNITS, CLASSES, BLOCK_IMAGES = 5, 10_000, 28, 128, 10, 16
@@ -73,7 +73,7 @@ def sampled_table(clients: int, rankings: int) -> bytes:
     ends = blocks.sizes.astype(np.uint8)
     counts = np.zeros((len(blocks), rankings, clients - 1), np.uint8)
     data = Table(0 * ends, ends, counts).encode()
-    assert len(data) == table_bytes(clients, len(blocks), rankings, exact=False)
+    assert len(data) == table_entries(clients, len(blocks), rankings)
     return data
 
 

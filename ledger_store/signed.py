@@ -16,6 +16,9 @@ from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair
 NONCE_LENGTH = 32
 AGGREGATIONS = ("mean", "fedavg")
 SAP_RULES = ("winner", "shared")
+ZERO, CHANCE = "zero", "chance"
+"""What a baseline may be beside the digest of an update."""
+METRIC_LENGTH = 64
 
 T = TypeVar("T", bound="Signed")
 
@@ -126,9 +129,9 @@ def update_terms(call: str, update: str, examples: int) -> dict[str, Any]:
 class Task(Signed):
     """A request for Shapley values: files by digest, the price in its parts, every term that mining depends on.
 
-    `empty` is u(∅) in images; `baseline` names the update that the empty coalition stands for (None: worth
-    `empty` by declaration, zero as in the paper). From `least_clients` to `most_clients` updates make it whole.
-    Rankings are walked block by block, of at most `block_images` test images each.
+    Coalitions are worth 0 to `whole` by `metric`; `empty` is u(∅), what `baseline` is worth: `ZERO` nothing, as in the
+    paper, `CHANCE` what a constant output is, a digest what that update is. From `least_clients` to `most_clients`
+    updates make it whole. Rankings are walked block by block, of at most `block_images` test images each.
 
     All of it but `UNCALLED` is its call. A task may stand without those three: then it is a call that clients answer.
     """
@@ -140,10 +143,12 @@ class Task(Signed):
     test: str
     least_clients: int
     most_clients: int
-    baseline: str | None
+    baseline: str
     updates: tuple[Update, ...]
     images: int
     block_images: int
+    metric: str
+    whole: int
     empty: int
     aggregation: str
     price_micro: int
@@ -164,14 +169,14 @@ class Task(Signed):
         return len(self.updates)
 
     @property
-    def blocks(self) -> int:
-        """B: into how many blocks the test images are dealt."""
-        return -(-self.images // self.block_images)
+    def named(self) -> str | None:
+        """The digest of the update that the empty coalition stands for; None where there is none."""
+        return None if self.baseline in {ZERO, CHANCE} else self.baseline
 
     @property
     def files(self) -> tuple[str, ...]:
         """The digests of all files that a miner needs, each once."""
-        named = [self.model, self.test, *(u.digest for u in self.updates), self.baseline]
+        named = [self.model, self.test, *(u.digest for u in self.updates), self.named]
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
 
     def lean(self) -> "Task":
@@ -224,6 +229,7 @@ _TASK_INTEGERS = (
     "least_clients",
     "most_clients",
     "images",
+    "whole",
     "empty",
     "price_micro",
     "train_micro",
@@ -293,11 +299,17 @@ def _called_fields(reader: Fields) -> dict[str, Any]:
         **plain,
         **{name: reader.integer(name) for name in _TASK_INTEGERS},
         "aggregation": reader.choice("aggregation", AGGREGATIONS),
-        "baseline": reader.optional_hex("baseline", DIGEST_LENGTH),
+        "baseline": _read_baseline(reader),
+        "metric": reader.text("metric", METRIC_LENGTH),
         "block_images": reader.integer("block_images", 1, BLOCK_IMAGES_MAX),
         "payment_error_micro": reader.optional_integer("payment_error_micro", 1),
         "sap_rule": reader.choice("sap_rule", SAP_RULES),
     }
+
+
+def _read_baseline(reader: Fields) -> str:
+    given: Any = reader.raw("baseline")
+    return given if given in {ZERO, CHANCE} else reader.hexadecimal("baseline", DIGEST_LENGTH)
 
 
 def _read_update(value: Any) -> Update:

@@ -85,7 +85,8 @@ def check_terms(task: Task, genesis: Genesis) -> None:
     refuse(not 1 <= task.images <= bounds.images, f"a task needs 1 to {bounds.images} test images")
     fitting = 1 <= task.block_images <= bounds.block_images
     refuse(not fitting, f"a block of this network holds 1 to {bounds.block_images} test images")
-    refuse(task.empty > task.images, "the empty coalition labels more images than there are")
+    refuse(task.whole < 1, "a perfect model is worth at least 1")
+    refuse(task.empty > task.whole, "the empty coalition is worth more than a perfect model")
     refuse(task.runtime_ms > bounds.runtime_ms, f"RUNTIME is bounded by {bounds.runtime_ms} ms")
     refuse(not 1 <= task.attempts <= bounds.attempts, f"attempts are bounded by {bounds.attempts}")
     refuse(task.difficulty_micro < bounds.least_difficulty_micro, "D is below the network's least")
@@ -103,10 +104,10 @@ def check_terms(task: Task, genesis: Genesis) -> None:
 def result_bytes(task: Task, genesis: Genesis) -> int:
     """What the block with this task's result takes at most, if all miners reveal sampled estimates.
 
-    A task whose result fits into no block could never end. A sum is at most t·n in magnitude; the settlement
+    A task whose result fits into no block could never end. A sum is at most t·M in magnitude; the settlement
     adds a numerator and a payment a client, each reveal and the certificate their fixed fields. [P-5.9]
     """
-    number = len(str(task.most_rankings * task.images)) + 4
+    number = len(str(task.most_rankings * task.whole)) + 4
     miners = len(genesis.roster)
     settlement = number + len(str(miners)) + 64
     return task.clients * (miners * number + settlement) + miners * 1_024 + 4_096

@@ -27,8 +27,10 @@ from ledger_store.proof import (
 )
 from ledger_store.signed import (
     AGGREGATIONS,
+    CHANCE,
     NONCE_LENGTH,
     SAP_RULES,
+    ZERO,
     Cancel,
     Signed,
     Task,
@@ -46,11 +48,13 @@ from ledger_store.signed import (
 
 __all__ = [
     "AGGREGATIONS",
+    "CHANCE",
     "CLIENTS_MAX",
     "DIGEST_LENGTH",
     "NONCE_LENGTH",
     "SALT_LENGTH",
     "SAP_RULES",
+    "ZERO",
     "Cancel",
     "Close",
     "Commit",

@@ -21,6 +21,7 @@ from ledger_store.genesis import Bounds, Genesis
 from ledger_store.identity.keys import KeyPair
 from ledger_store.task_record import TaskRecord
 from ledger_store.transaction import (
+    ZERO,
     Cancel,
     Close,
     Commit,
@@ -127,6 +128,7 @@ class ChainMaker:
         Its call is fresh, and asks for as many clients as it has; updates that are `TO_SIGN` are signed for it.
         """
         sender = sender or self.requester
+        changes.setdefault("whole", changes.get("images", 1_000))
         updates = changes.pop("updates", None) or tuple(self.update(n) for n in range(1, clients + 1))
         sequence = changes.pop("sequence", None) or self.sequence(sender)
         task = Task(
@@ -139,10 +141,12 @@ class ChainMaker:
             most_clients=len(updates),
             model=digest("model"),
             test=digest("test"),
-            baseline=None,
+            baseline=ZERO,
             updates=updates,
             images=1_000,
             block_images=16,
+            metric="accuracy",
+            whole=1_000,
             empty=0,
             aggregation="mean",
             price_micro=10 * COIN,

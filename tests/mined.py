@@ -9,18 +9,21 @@ from places import place
 from rounds import make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.contract.settlement import settle
-from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Judge
 from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session
 from fedcoin_cli.learning.shapley.table import Place, TableTerms
+from fedcoin_cli.learning.task_game import blocks_of, load_game, table_terms, worth
 from fedcoin_cli.network.files.store import Store
 from ledger_store.identity.keys import KeyPair
-from ledger_store.transaction import Result, Task, Update
+from ledger_store.transaction import CHANCE, Result, Task, Update
 
 
 class MinedRound:
@@ -42,7 +45,9 @@ class MinedRound:
         self.store = Store(self.workspace.store)
         self.game, files = _game(folder, clients)
         self.digests = {path.name: self.store.put_file(path) for path in files}
-        self.task = self._publish(folder, most_rankings=rankings, least_rankings=1, **terms)
+        judged = _judged(folder, terms.pop("metric", "accuracy"), terms.pop("baseline", "zero"))
+        self.task = self._publish(folder, most_rankings=rankings, least_rankings=1, **judged, **terms)
+        self.game = load_game(self.task, self.store.path)
         self.mined = [self._mine(miner, rankings, estimator) for miner in self.maker.miners]
         self.tables = [mined.table for mined in self.mined]
         self.result = self._settle()
@@ -69,12 +74,12 @@ class MinedRound:
     @property
     def blocks(self) -> Partition:
         """The test set's."""
-        return partition(self.game.test.labels, self.task.block_images, bytes.fromhex(self.task.id))
+        return blocks_of(self.task, self.game)
 
     @property
     def terms(self) -> TableTerms:
         """What the tables are read against."""
-        return TableTerms(self.game.clients, self.blocks.sizes, self.task.empty)
+        return table_terms(self.task, scorer_of(self.game), self.blocks)
 
     def _publish(self, folder: Path, **terms: Any) -> Task:
         said = json.loads((folder / "round.json").read_text())
@@ -126,6 +131,13 @@ class MinedRound:
         result = Result(self.task.id, 1, tuple(reveals), (), outcome)
         self.maker.add(result)
         return result
+
+
+def _judged(folder: Path, metric: str, baseline: str) -> dict[str, Any]:
+    """What the terms of a task say of its metric."""
+    files, chance = (folder / "model.json", folder / "test.safetensors"), baseline == CHANCE
+    whole, empty = worth(read_metric(metric), *files, None, chance=chance)
+    return {"metric": metric, "baseline": baseline, "whole": whole, "empty": empty}
 
 
 def _game(folder: Path, clients: int) -> tuple[Game, list[Path]]:

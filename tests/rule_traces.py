@@ -14,6 +14,7 @@ from chains import COIN, ChainMaker, key
 from fedcoin_cli.application.requester.chain_view import ChainView
 from fedcoin_cli.consensus.posap import Attempt, CheckEntry, Posap, Send
 from fedcoin_cli.consensus.rankings import ranking
+from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.protocol.message import CommitNote, FinalBlock, FraudNote, RevealNote, Standing
 from fedcoin_cli.replica.ports import RosterSigner
@@ -157,7 +158,7 @@ class Attempted:
         self.clients = clients
         self.task = self.maker.task(clients=clients, least_rankings=2, most_rankings=most)
         self.roster = tuple(miner.address for miner in self.maker.miners)
-        blocks = self.task.blocks
+        blocks = blocks_of(self.task)
         attempt = Attempt(
             self.task.id, 1, self.roster, frozenset(), clients, blocks, RUNTIME_MS, 2, most, 500
         )

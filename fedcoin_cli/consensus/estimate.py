@@ -1,8 +1,8 @@
 """From the miners' exact integer sums to the agreed average: who counts, who is near it, who is nearest.
 
 Every number is an integer and every comparison exact: distances are fractions compared by multiplying across,
-so all voters find the same winner. K is the number of clients, n of test images, D the difficulty. Where the
-sums come from (rankings, tables, utilities) does not live here, nor what they earn (`incentive.payment`).
+so all voters find the same winner. K is the number of clients, M what a perfect model is worth, D the difficulty. Where
+the sums come from (rankings, tables, utilities) does not live here, nor what they earn (`incentive.payment`).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from math import lcm
 
 from ledger_store.base.errors import Malformed
 
-# D is in 10⁻⁶ percentage points and distances are in images; an image is 10⁸/n of D's units.
+# D is in 10⁻⁶ percentage points and distances are in units of M; one is 10⁸/M of D's units.
 _DIFFICULTY_UNITS = 10**8
 
 
@@ -19,7 +19,7 @@ _DIFFICULTY_UNITS = 10**8
 class Estimate:
     """What one miner revealed: K integers over the denominator that its kind has.
 
-    A sampled one gives `sums` N_j, the marginals (images) summed over all blocks and its first `rankings` rankings:
+    A sampled one gives `sums` N_j, the marginals summed over all blocks and its first `rankings` rankings:
     values times t. An exact one gives E_j = Λ·φ_j(u). Either weighs as many rankings as it claims, an exact one the
     most that the task admits. Raises `Malformed` when it claims none.
     """
@@ -41,17 +41,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a task and its network fix: K, n, D in 10⁻⁶ percentage points, and f, how many miners may lie."""
+    """What a task and its network fix: K, M, D in 10⁻⁶ percentage points, and f, how many miners may lie."""
 
     clients: int
-    images: int
+    whole: int
     difficulty_micro: int
     faults: int
 
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """The squared distance of a miner's estimate to the average: `numerator / denominator` images²."""
+    """The squared distance of a miner's estimate to the average: `numerator / denominator` of M's units squared."""
 
     miner: str
     numerator: int
@@ -63,7 +63,7 @@ class Agreement:
     """What follows from the estimates; miners stand in the order in which the estimates were given.
 
     exact:       only exact estimates count
-    numerators:  S̄_j in images times `denominator`, one a client
+    numerators:  S̄_j times `denominator`, one a client
     distances:   one for each miner whose estimate makes the average
     within:      those of them at a distance of at most D
     nearest:     the winner, or all that tie for it; within D unless nobody is
@@ -156,7 +156,7 @@ def _distance(
 
 # Rule [P-9.4].
 def _within(distances: Sequence[Distance], terms: Terms) -> tuple[str, ...]:
-    allowed = (terms.difficulty_micro * terms.images) ** 2
+    allowed = (terms.difficulty_micro * terms.whole) ** 2
     units = _DIFFICULTY_UNITS**2
     return tuple(item.miner for item in distances if units * item.numerator <= allowed * item.denominator)
 

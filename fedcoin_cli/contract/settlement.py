@@ -121,7 +121,7 @@ def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[str]) ->
 
 
 def _agree(task: Task, genesis: Genesis, estimates: Sequence[Estimate]) -> Agreement:
-    return agree(estimates, Terms(task.clients, task.images, task.difficulty_micro, genesis.faults))
+    return agree(estimates, Terms(task.clients, task.whole, task.difficulty_micro, genesis.faults))
 
 
 def _failed(record: TaskRecord, verified: Sequence[tuple[str, int]], agreement: Agreement | None) -> Outcome:

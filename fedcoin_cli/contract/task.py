@@ -8,9 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fedcoin_cli.consensus.rankings import grid_up_to, on_grid, table_entries
+from fedcoin_cli.contract.metric import (
+    STEPS,
+    WEIGHTS,
+    Family,
+    blocks_of,
+    entry_bytes,
+    exact_bytes,
+    metric_of,
+)
 from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord, eligible_refusals, refuse
-from ledger_store.transaction import Reveal, Task
+from ledger_store.transaction import ZERO, Reveal, Task
 
 if TYPE_CHECKING:
     from fedcoin_cli.consensus.posap import Attempt
@@ -18,30 +27,48 @@ if TYPE_CHECKING:
 CARRIED_BYTES_A_SECOND = 20 * 2**20
 """What a miner's line is assumed to carry of the others' tables: a server's at 200 Mbit/s, with room for the rest."""
 
-_EXACT_COUNT_BYTES = 4
-
 
 def check_task(task: Task, genesis: Genesis) -> None:
-    """Raise `InvalidTransaction` for terms that no miner could fulfil to the letter [P-5.10] [P-5.11] [P-5.12]."""
-    refuse(task.baseline is None and task.empty != 0, "without a baseline the empty coalition is worth 0")
+    """Raise `InvalidTransaction` for terms that no miner could fulfil to the letter.
+
+    [P-5.10] [P-5.11] [P-5.12] [P-5.19]
+    """
+    refuse(task.baseline == ZERO and task.empty != 0, "without a baseline the empty coalition is worth 0")
+    refuse(
+        not _may_be_whole(task),
+        f"{task.whole} is nothing that {task.images} images can be worth by {task.metric}",
+    )
     refuse(not on_grid(task.least_rankings), f"{task.least_rankings} least rankings are not on the grid")
     refuse(not on_grid(task.most_rankings), f"{task.most_rankings} most rankings are not on the grid")
-    least_bytes = table_weight(task.clients, task.blocks, task.least_rankings)
+    least_bytes = table_bytes(task, task.least_rankings)
     refuse(
         least_bytes > _carried_bytes(_terms(task, genesis), genesis),
         f"the least rankings make a table of {least_bytes} bytes, more than miners can exchange in time",
     )
 
 
-def table_weight(clients: int, blocks: int, rankings: int | None) -> int:
+def _may_be_whole(task: Task) -> bool:
+    """Whether a perfect model can be worth what the task says, whatever the labels are."""
+    match metric_of(task).family:
+        case Family.counts:
+            return task.whole == task.images
+        case Family.steps:
+            return task.whole == STEPS * task.images
+        case Family.weights:
+            return task.whole <= WEIGHTS
+        case Family.pairs:
+            return task.whole <= 2 * (task.images // 2) * (task.images - task.images // 2)
+
+
+def table_bytes(task: Task, rankings: int | None) -> int:
     """What a table of t rankings in each block weighs (bytes), or one of all coalitions (None): to the byte."""
-    entries = table_entries(clients, blocks, rankings)
-    return entries if rankings is not None else _EXACT_COUNT_BYTES * entries
+    entries = table_entries(task.clients, blocks_of(task), rankings)
+    return entries * (exact_bytes(task) if rankings is None else entry_bytes(task))
 
 
 def most_table_bytes(task: Task, reveal: Reveal) -> int:
     """What the table of this reveal weighs, least and most."""
-    return table_weight(task.clients, task.blocks, None if reveal.exact else reveal.rankings)
+    return table_bytes(task, None if reveal.exact else reveal.rankings)
 
 
 def attempt_of(record: TaskRecord, genesis: Genesis) -> "Attempt":
@@ -57,15 +84,15 @@ def attempt_of(record: TaskRecord, genesis: Genesis) -> "Attempt":
         number=record.attempt,
         refused=eligible_refusals(record),
         most_rankings=_most_rankings(record.task, carried_bytes),
-        exact=table_weight(terms.clients, terms.blocks, None) <= carried_bytes,
+        exact=table_bytes(record.task, None) <= carried_bytes,
     )
 
 
 def attempt_bytes(record: TaskRecord, genesis: Genesis) -> int:
     """The most that one miner's table of the record's present attempt can weigh."""
     attempt = attempt_of(record, genesis)
-    sampled = table_weight(attempt.clients, attempt.blocks, attempt.most_rankings)
-    return max(sampled, table_weight(attempt.clients, attempt.blocks, None)) if attempt.exact else sampled
+    sampled = table_bytes(record.task, attempt.most_rankings)
+    return max(sampled, table_bytes(record.task, None)) if attempt.exact else sampled
 
 
 def _terms(task: Task, genesis: Genesis) -> "Attempt":
@@ -79,7 +106,7 @@ def _terms(task: Task, genesis: Genesis) -> "Attempt":
         roster=genesis.roster,
         refused=frozenset(),
         clients=task.clients,
-        blocks=task.blocks,
+        blocks=blocks_of(task),
         runtime_ms=task.runtime_ms,
         least_rankings=task.least_rankings,
         most_rankings=task.most_rankings,
@@ -99,5 +126,5 @@ def _carried_bytes(terms: "Attempt", genesis: Genesis) -> int:
 
 def _most_rankings(task: Task, carried_bytes: int) -> int:
     """The greatest number on the grid, up to the task's most, whose table weighs no more than that [P-7.11]."""
-    fitting = (carried_bytes // task.blocks - 2) // (task.clients - 1)
+    fitting = (carried_bytes // (blocks_of(task) * entry_bytes(task)) - 2) // (task.clients - 1)
     return max(task.least_rankings, grid_up_to(max(1, min(task.most_rankings, fitting))))

@@ -17,12 +17,19 @@ import numpy as np
 
 from fedcoin_cli.contract.outcome_check import Case
 from fedcoin_cli.contract.task import most_table_bytes
-from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.reference.admission import Inspection
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
 from fedcoin_cli.learning.shapley.checking import Judge, heavy_masks
-from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, entries_of, entry_count, place_of
-from fedcoin_cli.learning.task_game import load_game, refused_terms, told
+from fedcoin_cli.learning.shapley.table import (
+    Claim,
+    TableTerms,
+    all_counts,
+    derive,
+    entries_of,
+    entry_count,
+    place_of,
+)
+from fedcoin_cli.learning.task_game import blocks_of, load_game, refused_terms, table_terms, told
 from ledger_store.audit.checks import Finding
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
 from ledger_store.transaction import Reveal, Task
@@ -153,10 +160,8 @@ class _Recomputation:
             return self._verdict
         if reason is not None:
             self._accuse("E502", self._record.height, reason, None)
-        blocks = partition(game.test.labels, self._task.block_images, bytes.fromhex(self._task.id))
-        self._terms = TableTerms(
-            self._task.clients, blocks.sizes, self._task.empty, game.baseline is not None
-        )
+        blocks = blocks_of(self._task, game)
+        self._terms = table_terms(self._task, reference.scorer, blocks)
         self._judge, self._reference = Judge(reference, blocks), reference
         self._check_counts([held for held in self._held() if self._sums_follow(held)])
         for case in self._cases:
@@ -271,7 +276,7 @@ class _Recomputation:
                 if bounds is None:
                     self._verdict.late = True
                     break
-                claimed = (entry_count(held.data, held.claim, entry) for entry in batch)
+                claimed = (entry_count(held.data, held.claim, entry, self._terms) for entry in batch)
                 judged = zip(batch, claimed, bounds, strict=True)
                 wrong += [
                     (entry, bound) for entry, count, bound in judged if not bound.lo <= count <= bound.hi
@@ -294,7 +299,9 @@ class _Recomputation:
         random = np.random.default_rng()  # fresh from the system: nobody can know what will be looked at
         drawn = random.choice(every, self._depth.sample, replace=False, shuffle=False).tolist()
         others = [other for other in tables if other.claim.exact] if held.claim.exact else []
-        return sorted({*drawn, *heavy_entries(held.claim, self._terms), *_disputed(held, others)})
+        return sorted(
+            {*drawn, *heavy_entries(held.claim, self._terms), *_disputed(held, others, self._terms)}
+        )
 
     def _bounds(
         self, held: _Held, entries: Sequence[int]
@@ -331,7 +338,7 @@ class _Recomputation:
             return
         entry, bound = wrong[0]
         more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        said = entry_count(held.data, held.claim, entry)
+        said = entry_count(held.data, held.claim, entry, self._terms)
         what = place_of(entry, held.claim, self._terms).words(self._task.clients)
         message = f"{held.reveal.miner[:16]}: {said} for {what}, right is {bound.lo}..{bound.hi}{more}"
         self._accuse("E506", held.height, message, held.path)
@@ -354,7 +361,7 @@ class _Recomputation:
                 self._accuse("E507", case.height, f"{fraud.miner[:16]}: {error.message}", held.path)
                 continue
             bound = self._judge.intervals([place], 1)[0]
-            count = entry_count(held.data, held.claim, fraud.entry)
+            count = entry_count(held.data, held.claim, fraud.entry, self._terms)
             if bound.lo <= count <= bound.hi:
                 what = place.words(self._task.clients)
                 message = f"{fraud.miner[:16]}: {count} of {bound.lo}..{bound.hi} for {what}"
@@ -390,10 +397,10 @@ def heavy_entries(claim: Claim, terms: TableTerms) -> Iterable[int]:
     return (mask - 1 for mask in heavy_masks(terms.clients)) if claim.exact else range(2 * len(terms.sizes))
 
 
-def _disputed(held: _Held, others: Sequence[_Held]) -> Iterable[int]:
+def _disputed(held: _Held, others: Sequence[_Held], terms: TableTerms) -> Iterable[int]:
     """Entries of an exact table that another one claims to be different."""
-    own = np.frombuffer(held.data, ">u4")
-    differ = [np.flatnonzero(own != np.frombuffer(other.data, ">u4")) for other in others]
+    own = all_counts(held.data, held.claim, terms)
+    differ = [np.flatnonzero(own != all_counts(other.data, other.claim, terms)) for other in others]
     return np.unique(np.concatenate([np.empty(0, np.intp), *differ])).tolist()  # type: ignore[no-any-return]
 
 

@@ -4,39 +4,109 @@ Where the files lie is the caller's business; what is mined or checked with the 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from fedcoin_cli.contract.metric import Family, Metric, metric_of
+from fedcoin_cli.learning.coalitions.partition import Partition, block_sizes, partition
 from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.metrics.choice import scorer, scorer_of
+from fedcoin_cli.learning.metrics.nobody import bounds_of
+from fedcoin_cli.learning.metrics.scorer import Scorer
+from fedcoin_cli.learning.model.weights import read_labels
 from fedcoin_cli.learning.reference.admission import Refusal
 from fedcoin_cli.learning.reference.reference import Reference
-from ledger_store.transaction import Task
+from fedcoin_cli.learning.shapley.table import TableTerms
+from ledger_store.transaction import CHANCE, Task
 
 Locate = Callable[[str], Path]
 """Where the file of a digest lies."""
 
 
 def load_game(task: Task, locate: Locate) -> Game:
-    """The game that a task describes; raises `RoundFilesInvalid` when a file is not what the model demands."""
+    """The game that a task describes.
+
+    Raises:
+        RoundFilesInvalid: a file is not what the model demands, or the task's metric does not fit them.
+    """
     files = RoundFiles(
         model=locate(task.model),
         test=locate(task.test),
         updates=tuple(locate(update.digest) for update in task.updates),
-        baseline=None if task.baseline is None else locate(task.baseline),
+        baseline=None if task.named is None else locate(task.named),
     )
     weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
-    return Game.load(files, weights, task.empty)
+    loaded = Game.load(files, weights, task.empty)
+    game = replace(loaded, metric=metric_of(task), chance=task.baseline == CHANCE)
+    scorer_of(game)
+    return game
 
 
 def refused_terms(task: Task, reference: Reference) -> str | None:
-    """Why the files are not what the task says, but for its updates [P-6.3]."""
-    game = reference.game
+    """Why the files are not what the task says, but for its updates [P-6.3] [P-6.19]."""
+    game, whole = reference.game, reference.scorer.whole
     if game.images != task.images:
         return f"the test set has {game.images} images, the task says {task.images}"
-    if game.baseline is not None:
-        lo, hi = Reference(game.of_update(game.baseline)).interval(1)
-        if not lo <= task.empty <= hi:
-            return f"the baseline labels {lo} to {hi} images correctly, the task says {task.empty}"
+    if whole != task.whole:
+        return f"a perfect model is worth {whole} by {task.metric}, the task says {task.whole}"
+    lo, hi = nobody(game)
+    if not lo <= task.empty <= hi:
+        return f"nobody is worth {lo} to {hi}, the task says {task.empty}"
     return None
+
+
+def blocks_of(task: Task, game: Game) -> Partition:
+    """The task's test images in blocks, one of all where its metric is no sum over images [P-6.15]."""
+    size = task.block_images if game.metric.sums else game.images
+    return partition(game.test.labels, size, bytes.fromhex(task.id))
+
+
+def table_terms(task: Task, scorer: Scorer, blocks: Partition) -> TableTerms:
+    """What the task's tables are read against."""
+    return TableTerms.of(task, scorer.wholes([blocks.block(number) for number in range(len(blocks))]))
+
+
+def terms_without_files(task: Task, test: Path | None) -> TableTerms:
+    """The same without loading the game; the test set is needed where labels weigh.
+
+    Raises:
+        RoundFilesInvalid: the file holds no labels.
+    """
+    metric = metric_of(task)
+    sizes = block_sizes(task.images, task.block_images if metric.sums else task.images)
+    if test is not None:
+        labels = read_labels(test)
+        blocks = partition(labels, task.block_images, bytes.fromhex(task.id))
+        judge = scorer(metric, labels, int(labels.max()) + 1)
+        sizes = judge.wholes([blocks.block(number) for number in range(len(blocks))])
+    elif metric.family is not Family.counts:
+        sizes = sizes * (task.whole // task.images) if metric.sums else np.array([task.whole])
+    return TableTerms.of(task, sizes)
+
+
+def worth(metric: Metric, model: Path, test: Path, baseline: Path | None, *, chance: bool) -> tuple[int, int]:
+    """What a perfect model and nobody are worth on a round's files, before there are updates.
+
+    Raises:
+        RoundFilesInvalid: a file is not what the model demands, or the metric does not fit them.
+    """
+    lone = () if baseline is None else (baseline,)
+    loaded = Game.load(RoundFiles(model, test, lone))
+    game = replace(loaded, metric=metric, chance=chance)
+    whole = scorer_of(game).whole
+    if baseline is not None:
+        return whole, Reference(game).count(1)
+    return whole, int(bounds_of(game, [np.arange(game.images)])[0, 1])
+
+
+def nobody(game: Game) -> tuple[int, int]:
+    """The least and the most that u(∅) may be on all images."""
+    if game.baseline is not None:
+        return Reference(game.of_update(game.baseline)).interval(1)
+    lo, _, hi = bounds_of(game, [np.arange(game.images)])[0].tolist()
+    return lo, hi
 
 
 def told(refused: Refusal | None) -> str | None:

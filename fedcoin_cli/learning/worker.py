@@ -11,11 +11,10 @@ import select
 import time
 from collections import deque
 from functools import cached_property
-from math import ceil, inf
+from math import ceil, isfinite
 from pathlib import Path
 from typing import NoReturn
 
-from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.reference.admission import Inspection
@@ -24,8 +23,8 @@ from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.precision import Precision
 from fedcoin_cli.learning.shapley.sampling import Estimator, Plan, Progress, Session, Stakes
-from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive
-from fedcoin_cli.learning.task_game import load_game, refused_terms, told
+from fedcoin_cli.learning.shapley.table import Claim, derive
+from fedcoin_cli.learning.task_game import blocks_of, load_game, refused_terms, table_terms, told
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.protocol.message import Errors
 from fedcoin_cli.replica import jobs
@@ -57,9 +56,8 @@ class Problem:
         self.game = load_game(task, store.path)
         self._first = FirstLayer(self.game)
         self.reference = Reference(self.game, self._first)
-        self.partition = partition(self.game.test.labels, task.block_images, bytes.fromhex(task.id))
-        baseline = self.game.baseline is not None
-        self.terms = TableTerms(task.clients, self.partition.sizes, task.empty, baseline)
+        self.partition = blocks_of(task, self.game)
+        self.terms = table_terms(task, self.reference.scorer, self.partition)
         engines = Engines(lambda: self.walker, lambda: self.engine)
         self.checker = Checker(self.reference, self.terms, self.partition, engines)
         self.session: Session | None = None
@@ -358,13 +356,13 @@ def _largest_errors(precision: Precision | None) -> Errors | None:
     return Errors(
         values_pp_micro=ceil(1e6 * max(precision.values_pp)),
         payments_micro=_finite(max(precision.payments_micro)),
-        images_pp_micro=ceil(1e6 * max(precision.images_pp)),
+        images_pp_micro=_finite(1e6 * max(precision.images_pp)),
         images_micro=_finite(max(precision.images_micro)),
     )
 
 
 def _finite(micro: float) -> int | None:
-    return None if micro == inf else ceil(micro)
+    return ceil(micro) if isfinite(micro) else None
 
 
 def main() -> NoReturn:

@@ -234,7 +234,7 @@ def _read_errors(value: Any) -> Errors:
     return Errors(
         values_pp_micro=reader.integer("values_pp_micro"),
         payments_micro=reader.optional_integer("payments_micro"),
-        images_pp_micro=reader.integer("images_pp_micro"),
+        images_pp_micro=reader.optional_integer("images_pp_micro"),
         images_micro=reader.optional_integer("images_micro"),
     )
 

@@ -329,12 +329,13 @@ class Errors:
     """The largest standard errors among the clients by one miner's own rankings, mining's and the test set's.
 
     Mining's are of values (10⁻⁶ percentage points) and payments (micro-FedCoin): more rankings remove them. The test
-    set's, of both as well, only more images remove. Payments' are None while no value is positive.
+    set's, of both as well, only more images remove. Payments' are None while no value is positive,
+    the test set's where one block of images cannot tell.
     """
 
     values_pp_micro: int
     payments_micro: int | None
-    images_pp_micro: int
+    images_pp_micro: int | None
     images_micro: int | None
 
     def to_json(self) -> dict[str, int | None]:

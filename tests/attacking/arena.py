@@ -27,11 +27,12 @@ from simulated.world import Faults, Table, World
 
 from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
+from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
 from fedcoin_cli.learning.worker import Worker
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.replica import jobs
-from ledger_store.transaction import Close, Pay, Result, Reveal, Task, Update, sign
+from ledger_store.transaction import ZERO, Close, Pay, Result, Reveal, Task, Update, sign
 
 LIMIT_MS = 600_000
 A_JOB = 10
@@ -162,10 +163,12 @@ class Arena(World):
             test=self.files["test"],
             least_clients=game.clients,
             most_clients=game.clients,
-            baseline=None,
+            baseline=ZERO,
             updates=tuple(updates),
             images=game.images,
             block_images=16,
+            metric="accuracy",
+            whole=game.images,
             empty=0,
             aggregation="mean",
             price_micro=PRICE,
@@ -209,7 +212,7 @@ class Arena(World):
         if isinstance(answer, jobs.TableVerified) and strategy is not None and strategy.accuse is not None:
             assert isinstance(order, jobs.VerifyTable)
             self.count("lies about others")
-            entries = table_entries(self.task.clients, self.task.blocks, order.reveal.rankings)
+            entries = table_entries(self.task.clients, blocks_of(self.task), order.reveal.rankings)
             return replace(answer, follows=True, wrong=strategy.accuse(self.rng, entries))
         return answer
 

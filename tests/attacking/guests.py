@@ -35,7 +35,7 @@ from fedcoin_cli.protocol.message import (
     Vote,
 )
 from ledger_store.identity.keys import KeyPair
-from ledger_store.transaction import Task, Transfer, Update, sign
+from ledger_store.transaction import ZERO, Task, Transfer, Update, sign
 
 COIN = 10**6
 MOST = 100_000
@@ -132,10 +132,12 @@ def a_task(sender: KeyPair, genesis: str, digests: list[str], price_micro: int =
         test=digests[1],
         least_clients=2,
         most_clients=len(digests),
-        baseline=None,
+        baseline=ZERO,
         updates=updates,
         images=1,
         block_images=16,
+        metric="accuracy",
+        whole=1,
         empty=0,
         aggregation="mean",
         price_micro=price_micro,

@@ -30,8 +30,8 @@ def exact(miner: str, *values: int, rankings: int = 1) -> Estimate:
     return Estimate(miner, rankings, True, values)
 
 
-def terms(clients: int, difficulty_micro: int = 1_500_000, faults: int = 0, images: int = IMAGES) -> Terms:
-    return Terms(clients, images, difficulty_micro, faults)
+def terms(clients: int, difficulty_micro: int = 1_500_000, faults: int = 0, whole: int = IMAGES) -> Terms:
+    return Terms(clients, whole, difficulty_micro, faults)
 
 
 def slow_agree(estimates: Sequence[Estimate], rule: Terms) -> dict[str, object]:
@@ -47,7 +47,7 @@ def slow_agree(estimates: Sequence[Estimate], rule: Terms) -> dict[str, object]:
     mean = [sum((own[m][j] * weight[m] for m in own), Fraction(0)) / total for j in clients]
     squared = {m: sum(((own[m][j] - mean[j]) ** 2 for j in clients), Fraction(0)) for m in own}
     difficulty = Fraction(rule.difficulty_micro, 10**6)
-    points = Fraction(100, rule.images)
+    points = Fraction(100, rule.whole)
     return {
         "counted": tuple(own),
         "mean": mean,
@@ -110,7 +110,7 @@ def test_the_order_of_the_estimates_changes_only_the_order(
 
 def test_a_worked_round() -> None:
     """Two miners of 10 and 30 rankings: average, distances and winner are those computed by hand [P-9.5]."""
-    agreement = agree([sampled("a", 10, 40, -100), sampled("b", 30, 60, 20)], terms(2, images=100))
+    agreement = agree([sampled("a", 10, 40, -100), sampled("b", 30, 60, 20)], terms(2, whole=100))
     # Values: a (4, −10), b (2, 2/3), together (100, −80)/40 = (2.5, −2): a is (1.5, −8) away, b (−0.5, 8/3).
     assert [Fraction(value, agreement.denominator) for value in agreement.numerators] == [Fraction(5, 2), -2]
     assert agreement.weights == (100, 0)
@@ -127,7 +127,7 @@ def test_a_worked_round_with_an_exact_estimate() -> None:
     """
     # E = (9, 3) over Λ = 2 is (4.5, 1.5), thirty times; the sampled one says (2.5, −0.5) ten times.
     estimates = [sampled("a", 10, 25, -5), exact("b", 9, 3, rankings=30)]
-    agreement = agree(estimates, terms(2, images=100, faults=1))
+    agreement = agree(estimates, terms(2, whole=100, faults=1))
     assert not agreement.exact
     assert [Fraction(v, agreement.denominator) for v in agreement.numerators] == [4, 1]
     # a is (1.5, 1.5) away, squared 4.5; b is (−0.5, −0.5) away, squared 0.5: at n = 100, D = 1.5 has 2.25.

@@ -18,6 +18,7 @@ from fedcoin_cli.consensus.posap import (
     Posap,
     Send,
 )
+from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
 from fedcoin_cli.replica.ports import RosterSigner
 from fedcoin_cli.replica.records import Record, from_bytes, to_bytes
@@ -42,7 +43,7 @@ class Bench:
             roster=tuple(self.addresses),
             refused=frozenset(self.addresses[index] for index in refused),
             clients=3,
-            blocks=self.task.blocks,
+            blocks=blocks_of(self.task),
             runtime_ms=RUNTIME_MS,
             least_rankings=1,
             most_rankings=10,

@@ -27,7 +27,7 @@ def maker(miners: int) -> ChainMaker:
 
 @cache
 def task(miners: int, clients: int, changes: tuple[tuple[str, Any], ...] = ()) -> Task:
-    terms = {"images": IMAGES, "attempts": 1, "most_rankings": 9_535, **dict(changes)}
+    terms = {"whole": IMAGES, "attempts": 1, "most_rankings": 9_535, **dict(changes)}
     return maker(miners).task(clients=clients, **terms)
 
 
@@ -304,7 +304,7 @@ def slow(one: TaskRecord, roster: Sequence[str], faults: int, reveals: list[Reve
     total = sum(weight.values())
     mean = [sum((own[m][j] * weight[m] for m in own), Fraction(0)) / total for j in columns]
     squared = {m: sum(((own[m][j] - mean[j]) ** 2 for j in columns), Fraction(0)) for m in own}
-    limit = Fraction(one.task.difficulty_micro * one.task.images, 10**8) ** 2
+    limit = Fraction(one.task.difficulty_micro * one.task.whole, 10**8) ** 2
     within = [m for m in own if squared[m] <= limit]
     least = min(squared.values())
     nearest = within if len(exact) > faults else [m for m in own if squared[m] == least]

@@ -5,7 +5,8 @@ from chains import ChainMaker, digest
 
 from fedcoin_cli.consensus.posap import Attempt
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes, table_weight
+from fedcoin_cli.consensus.rankings import table_entries as table_weight
+from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes
 from ledger_store.base.errors import InvalidTransaction
 from ledger_store.genesis import Bounds
 from ledger_store.state import TaskRecord
@@ -28,10 +29,37 @@ def test_terms_that_no_miner_could_fulfil_are_refused(change: dict[str, int], re
         check_task(replace(task, **change), maker.genesis)  # type: ignore[arg-type]  # one field at a time
 
 
-@pytest.mark.parametrize("baseline", [None, digest("update-1")])
-def test_admissible_terms_pass(baseline: str | None) -> None:
+@pytest.mark.parametrize("baseline", ["zero", "chance", digest("update-1")])
+def test_admissible_terms_pass(baseline: str) -> None:
     """Without a baseline u(∅) is 0; with one it may be anything."""
-    check_task(replace(task, baseline=baseline, empty=0 if baseline is None else 10), maker.genesis)
+    check_task(replace(task, baseline=baseline, empty=0 if baseline == "zero" else 10), maker.genesis)
+
+
+@pytest.mark.parametrize(
+    ("metric", "least", "most"),
+    [
+        ("accuracy", 1_000, 1_000),
+        ("top_k_accuracy:3", 1_000, 1_000),
+        ("neg_log_loss:2.5", 4_095_000, 4_095_000),
+        ("neg_brier_score:2", 4_095_000, 4_095_000),
+        ("balanced_accuracy", 1, 2**32 - 1),
+        ("roc_auc", 1, 2 * 500 * 500),
+    ],
+)
+def test_what_a_perfect_model_may_be_worth(metric: str, least: int, most: int) -> None:
+    """M follows from the images, or is bounded by them: what no labels could make is refused [P-5.19]."""
+    for whole in (least, most):
+        check_task(replace(task, metric=metric, whole=whole), maker.genesis)
+    for whole in {least - 1, most + 1} - {0}:
+        with pytest.raises(InvalidTransaction, match="images can be worth"):
+            check_task(replace(task, metric=metric, whole=whole), maker.genesis)
+
+
+def test_an_unknown_metric_is_none_that_miners_could_fulfil() -> None:
+    """A ledger reads any short text, and the contract takes what it knows, written in one way [P-6.14]."""
+    for metric in ("f1", "accuracy:1", "neg_log_loss", "neg_log_loss:2.50", "top_k_accuracy:1", ""):
+        with pytest.raises(InvalidTransaction):
+            check_task(replace(task, metric=metric), maker.genesis)
 
 
 def test_an_attempt_fixes_what_the_chain_says() -> None:

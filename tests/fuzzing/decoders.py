@@ -125,7 +125,7 @@ def _records() -> Iterable[bytes]:
 def _tables() -> Iterable[Decoder]:
     """Tables of both kinds, derived as a miner derives them."""
     terms = TableTerms(CLIENTS, np.array([16, 16, 15]), 3, baseline=True)
-    exact = encode_exact(np.arange(1, 2**CLIENTS) % terms.images)
+    exact = encode_exact(np.arange(1, 2**CLIENTS) % terms.whole)
     sampled = bytes(count % 16 for count in range(3 * (2 + 4 * (CLIENTS - 1))))
     for name, data, is_exact in (("table", sampled, False), ("exact table", exact, True)):
         claim = Claim(bytes(32), bytes(range(32)), 4, is_exact)

@@ -61,7 +61,7 @@ def by_hand(game: BlockGame, tables: Tables, client: int) -> Seen:
 
     def add(mask: int, weight: Fraction, images: int, gain: int) -> None:
         before = found.get(mask, (Fraction(0), Fraction(0)))
-        found[mask] = before[0] + weight * images / game.terms.images, before[1] + weight * gain
+        found[mask] = before[0] + weight * images / game.terms.whole, before[1] + weight * gain
 
     for claim, _ in tables:
         if claim.exact:
@@ -72,7 +72,7 @@ def by_hand(game: BlockGame, tables: Tables, client: int) -> Seen:
                         factorial(size) * factorial(game.clients - 1 - size), factorial(game.clients)
                     )
                     gain = game.whole[mask | 1 << client] - game.whole[mask]
-                    add(mask, weight * claim.rankings / total, game.terms.images, gain)
+                    add(mask, weight * claim.rankings / total, game.terms.whole, gain)
             continue
         for block, counts in enumerate(game.counts.tolist()):
             for index in range(claim.rankings):
@@ -118,7 +118,7 @@ def test_coalitions_are_those_of_walking_one_by_one(kind: str, monkeypatch: pyte
             assert [sign * one.adds for one in named] == [adds for adds in largest if adds > 0][:4]
             for one in named:
                 weight, adds = expected[one.mask]
-                assert (one.weight * one.images, one.weight * one.gain) == (weight * game.terms.images, adds)
+                assert (one.weight * one.images, one.weight * one.gain) == (weight * game.terms.whole, adds)
 
 
 def test_many_clients_have_wide_masks() -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from fedcoin_cli.learning.coalitions.exact import exact_numerators
@@ -17,6 +16,7 @@ from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, wal
 from fedcoin_cli.learning.engines.cube import Cube, suits
 from fedcoin_cli.learning.engines.enumeration import Enumerating
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.utility import Found
 from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference.forward import FirstLayer
@@ -301,7 +301,7 @@ class Ticking:
     def ends(self) -> tuple[Counts, Counts]:
         return self._walker.ends()
 
-    def walk(self, blocks: range, walked: Orders) -> npt.NDArray[np.uint8]:
+    def walk(self, blocks: range, walked: Orders) -> Found:
         self._clock[0] += 0.01 * walked.shape[1] * (walked.shape[2] - 1) * len(blocks) / self._blocks
         return self._walker.walk(blocks, walked)
 

@@ -25,7 +25,6 @@ from fedcoin_cli.learning.shapley.table import (
     entry_count,
     place_of,
     sums_of,
-    table_bytes,
 )
 from ledger_store.base.errors import Malformed
 
@@ -55,7 +54,7 @@ def test_a_sampled_table_comes_back(clients: int, rankings: int) -> None:
     game = random_game(clients, SIZES, baseline=True)
     table = table_of(game, rankings)
     data = table.encode()
-    assert len(data) == table_bytes(clients, 3, rankings, exact=False) == 3 * (2 + rankings * (clients - 1))
+    assert len(data) == 3 * (2 + rankings * (clients - 1))
     again = decode(data, claim(rankings), game.terms)
     assert again.empty.tolist() == table.empty.tolist()
     assert again.full.tolist() == table.full.tolist()
@@ -72,7 +71,6 @@ def test_the_very_bytes() -> None:
     data = Table(np.array([9, 10], np.uint8), np.array([11, 12], np.uint8), walked).encode()
     assert data == bytes([9, 10, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8])
     assert encode_exact(np.array([1, 2, 770])) == bytes.fromhex("00000001 00000002 00000302")
-    assert table_bytes(2, 5, 99, exact=True) == 12
 
 
 def test_rows_that_lie_apart_in_memory_are_written_in_order() -> None:
@@ -280,7 +278,7 @@ def test_each_entry_names_what_it_counts() -> None:
     for entry in range(len(data)):
         place = place_of(entry, made, game.terms)
         assert place.block is not None
-        assert entry_count(data, made, entry) == game.counts[place.block, place.mask]
+        assert entry_count(data, made, entry, game.terms) == game.counts[place.block, place.mask]
     assert [place_of(entry, made, game.terms) for entry in range(6)] == [
         *(Place(block, 0) for block in range(3)),
         *(Place(block, 31) for block in range(3)),
@@ -295,7 +293,7 @@ def test_entries_of_an_exact_table() -> None:
     data, made = encode_exact(np.array(game.whole[1:])), claim(50, exact=True)
     for entry in range(15):
         assert place_of(entry, made, game.terms) == Place(None, entry + 1)
-        assert entry_count(data, made, entry) == game.whole[entry + 1]
+        assert entry_count(data, made, entry, game.terms) == game.whole[entry + 1]
 
 
 @pytest.mark.parametrize("exact", [False, True])

@@ -195,14 +195,6 @@ def test_a_task_of_the_format_before_blocks_is_refused_by_name() -> None:
     assert len(refusal.value.message) < 200
 
 
-@pytest.mark.parametrize(
-    ("images", "block_images", "blocks"), [(1, 255, 1), (16, 16, 1), (17, 16, 2), (1_000, 16, 63), (5, 1, 5)]
-)
-def test_how_many_blocks_there_are(images: int, block_images: int, blocks: int) -> None:
-    """As few as hold all images; a test set smaller than a block is one."""
-    assert replace(TASK, images=images, block_images=block_images).blocks == blocks
-
-
 @pytest.mark.parametrize("part", ["clients", "server", "miners", "requester"])
 def test_no_payment_is_below_zero(part: str) -> None:
     """An outcome in which somebody pays instead of being paid cannot be read, whoever it is; 0 can [P-1.10]."""

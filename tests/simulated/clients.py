@@ -7,7 +7,7 @@ from chains import TO_SIGN, answered
 
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.protocol.message import TransactionNote
-from ledger_store.transaction import Task, Transfer, Update, sign
+from ledger_store.transaction import ZERO, Task, Transfer, Update, sign
 
 if TYPE_CHECKING:
     from simulated.world import World
@@ -74,10 +74,12 @@ class Clients:
             test=files[1],
             least_clients=2,
             most_clients=10,
-            baseline=None,
+            baseline=ZERO,
             updates=tuple(updates),
             images=1000,
             block_images=rng.choice((16, 255)),
+            metric="accuracy",
+            whole=1000,
             empty=0,
             aggregation="mean",
             price_micro=price,

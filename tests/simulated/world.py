@@ -24,6 +24,7 @@ from simulated.witness import Witness
 
 from fedcoin_cli.consensus.estimate import exact_denominator
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
+from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Message, Receipt
 from fedcoin_cli.replica import jobs
@@ -322,7 +323,7 @@ class World:
 
     def _entry(self, task: Task, rankings: int, *, exact: bool) -> int:
         """Any count of a table."""
-        return self.rng.randrange(table_entries(task.clients, task.blocks, None if exact else rankings))
+        return self.rng.randrange(table_entries(task.clients, blocks_of(task), None if exact else rankings))
 
     # Blocks -----------------------------------------------------------------------------------------------------
 

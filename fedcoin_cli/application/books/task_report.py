@@ -194,9 +194,9 @@ def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) 
     )
 
 
-def points(numerator: int, denominator: int, images: int) -> str:
-    """`numerator / denominator` images of `images` in percentage points, rounded to six decimals."""
-    return as_points(Fraction(100 * numerator, denominator * images))
+def points(numerator: int, denominator: int, whole: int) -> str:
+    """`numerator / denominator` of a `whole` in percentage points, rounded to six decimals."""
+    return as_points(Fraction(100 * numerator, denominator * whole))
 
 
 def as_points(value: Fraction) -> str:
@@ -210,8 +210,8 @@ def root_as_points(squared: Fraction) -> str:
     return _fixed((twice + 1) // 2)
 
 
-def _squared_points(squared_images: Fraction, task: Task) -> Fraction:
-    return squared_images * Fraction(100, task.images) ** 2
+def _squared_points(squared: Fraction, task: Task) -> Fraction:
+    return squared * Fraction(100, task.whole) ** 2
 
 
 def _fixed(micro: int) -> str:
@@ -223,7 +223,7 @@ def _clients(task: Task, outcome: Outcome | None) -> tuple[ClientLine, ...]:
     paid = outcome.pay.clients if outcome else (0,) * task.clients
     values: tuple[Fraction | None, ...] = (None,) * task.clients
     if outcome is not None and outcome.shapley is not None:
-        whole = outcome.denominator * task.images
+        whole = outcome.denominator * task.whole
         values = tuple(Fraction(100 * value, whole) for value in outcome.shapley)
     return tuple(
         ClientLine(update.client, value, micro)
@@ -234,7 +234,7 @@ def _clients(task: Task, outcome: Outcome | None) -> tuple[ClientLine, ...]:
 def _sum(outcome: Outcome | None, task: Task) -> Fraction | None:
     if outcome is None or outcome.shapley is None:
         return None
-    return Fraction(100 * sum(outcome.shapley), outcome.denominator * task.images)
+    return Fraction(100 * sum(outcome.shapley), outcome.denominator * task.whole)
 
 
 def _variance(result: Result, agreement: Agreement, task: Task) -> Fraction | None:

@@ -12,7 +12,8 @@ from typing import Any
 class Certainty:
     """Standard errors, one a client: of values in percentage points, of payments in coins (None: unknown).
 
-    `mining` and `mining_paid` are empty where only the test set's are known. `alike` are pairs of clients (numbers
+    `mining` and `mining_paid` are empty where only the test set's are known, `test_set` and `test_set_paid` where one
+    block of images cannot tell them. `alike` are pairs of clients (numbers
     from 1), neighbours by value, that cannot be told apart; `images` is the size of the test set.
     """
 
@@ -35,7 +36,7 @@ class Certainty:
             "test_images": self.images,
             "mining_error": list(self.mining) or None,
             "mining_error_paid": list(self.mining_paid) or None,
-            "test_set_error": list(self.test_set),
-            "test_set_error_paid": list(self.test_set_paid),
+            "test_set_error": list(self.test_set) or None,
+            "test_set_error_paid": list(self.test_set_paid) or None,
             "not_told_apart": [list(pair) for pair in self.alike],
         }

@@ -201,7 +201,7 @@ def _views(
                 miner=reveal.miner,
                 rankings=reveal.rankings,
                 exact=reveal.exact,
-                value=None if value is None else points(value.numerator, value.denominator, task.images),
+                value=None if value is None else points(value.numerator, value.denominator, task.whole),
                 distance=distances[reveal.miner],
                 within=reveal.miner in agreement.within,
                 table=reveal.table,

@@ -18,6 +18,7 @@ from fedcoin_cli.application.books.task_report import points
 from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement
+from fedcoin_cli.contract.metric import Family, metric_of
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import format_micro
 from ledger_store.base.errors import MissingPart
@@ -34,7 +35,7 @@ MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class Coalition:
-    """Who was there (client numbers from 1), accuracy before, gain, weight in percent, what it adds; in points."""
+    """Who was there (client numbers from 1), worth before, gain, weight in percent, what it adds; in points."""
 
     members: tuple[int, ...]
     before: str
@@ -90,6 +91,11 @@ class Kept:
         self._paths = {reveal.table: find(workspace, reveal.table) for reveal in reveals}
         self._reveals = [reveal for reveal in reveals if self._paths[reveal.table] is not None]
         self.missing = tuple(reveal.table for reveal in reveals if self._paths[reveal.table] is None)
+        # What a block is worth by weighted labels only the test set tells.
+        weighted = metric_of(record.task).family is Family.weights
+        self._test = find(workspace, record.task.test) if weighted else None
+        if weighted and self._test is None:
+            self.missing, self._reveals = (record.task.test, *self.missing), []
 
     def __bool__(self) -> bool:
         return bool(self._reveals)
@@ -160,12 +166,9 @@ class Kept:
 
     @cached_property
     def _terms(self) -> "TableTerms":
-        from fedcoin_cli.learning.coalitions.partition import block_sizes
-        from fedcoin_cli.learning.shapley.table import TableTerms
+        from fedcoin_cli.learning.task_game import terms_without_files
 
-        task = self._record.task
-        sizes = block_sizes(task.images, task.block_images)
-        return TableTerms(task.clients, sizes, task.empty, task.baseline is not None)
+        return terms_without_files(self._record.task, self._test)
 
 
 def certainty_of(workspace: Workspace, record: TaskRecord, end: Close | Result | None) -> Certainty | None:
@@ -196,12 +199,12 @@ def _is(path: Path, digest: str) -> bool:
 
 def _seen(found: "Reasons", task: Task, tables: int) -> Seen:
     def pp(images: Fraction) -> str:
-        return points(images.numerator, images.denominator, task.images)
+        return points(images.numerator, images.denominator, task.whole)
 
     def coalition(one: "Joined") -> Coalition:
         members = tuple(number + 1 for number in range(task.clients) if one.mask >> number & 1)
         before, gain = (points(count, 1, one.images) for count in (one.before, one.gain))
-        weight = one.weight * one.images / task.images
+        weight = one.weight * one.images / task.whole
         return Coalition(members, before, gain, _percent(weight), pp(one.adds))
 
     return Seen(
@@ -217,14 +220,14 @@ def _seen(found: "Reasons", task: Task, tables: int) -> Seen:
 
 
 def _certainty(found: "Agreed", task: Task) -> Certainty:
-    mined = found.rankings > 0
+    mined, told = found.rankings > 0, all(map(isfinite, found.images_pp))
     return Certainty(
         images=task.images,
         rankings=found.rankings,
         mining=_texts(found.values_pp) if mined else (),
         mining_paid=tuple(map(_coins, found.payments_micro)) if mined else (),
-        test_set=_texts(found.images_pp),
-        test_set_paid=tuple(map(_coins, found.images_micro)),
+        test_set=_texts(found.images_pp) if told else (),
+        test_set_paid=tuple(map(_coins, found.images_micro)) if told else (),
         alike=tuple((one + 1, other + 1) for one, other in found.alike),
     )
 

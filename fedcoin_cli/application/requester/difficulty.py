@@ -32,11 +32,11 @@ class Learnt:
     task: str
 
 
-def learn_difficulty(books: Books, clients: int, runtime_ms: int) -> Learnt:
-    """D for a task of so many clients and so much RUNTIME, from the newest settled task that was sampled.
+def learn_difficulty(books: Books, clients: int, runtime_ms: int, metric: str = "accuracy") -> Learnt:
+    """D for a task of so many clients, so much RUNTIME and a metric, from the newest such task settled by sampling.
 
     Raises:
-        NotFound: no task of so many clients was settled by two or more sampled estimates.
+        NotFound: no task of so many clients and this metric was settled by two or more sampled estimates.
     """
     genesis = books.state.genesis
     for height in range(books.height, 0, -1):
@@ -46,11 +46,13 @@ def learn_difficulty(books: Books, clients: int, runtime_ms: int) -> Learnt:
             if len(transaction.outcome.pay.clients) != clients:
                 continue
             record = books.history[transaction.task]
+            if record.task.metric != metric:
+                continue
             reveals = _sampled(record, genesis, transaction)
             if len(reveals) >= 2:
                 found = spread_micro(record, reveals, runtime_ms)
                 return Learnt(max(found, genesis.bounds.least_difficulty_micro), record.task.id)
-    message = f"no settled task of {clients} clients tells how far sampled estimates lie apart"
+    message = f"no settled task of {clients} clients by {metric} tells how far sampled estimates lie apart"
     hint = "give --difficulty a number this time; where values are exact, any D is met"
     raise NotFound(message, where=str(books.path), hint=hint)
 
@@ -58,7 +60,7 @@ def learn_difficulty(books: Books, clients: int, runtime_ms: int) -> Learnt:
 def with_learnt_difficulty(workspace: Workspace, terms: Terms, clients: int) -> tuple[Terms, Learnt]:
     """Terms for a task of so many clients with the D that this workspace's ledger tells; raises `NotFound`."""
     with Books.open(workspace) as books:
-        found = learn_difficulty(books, clients, terms.settings.task.runtime_ms)
+        found = learn_difficulty(books, clients, terms.settings.task.runtime_ms, terms.settings.task.metric)
     return replace(terms, difficulty_micro=found.difficulty_micro), found
 
 
@@ -72,7 +74,7 @@ def spread_micro(record: TaskRecord, reveals: list[Reveal], runtime_ms: int) -> 
     mined_ms = record.attempt * record.task.runtime_ms
     rankings = max(Fraction(total, count) * Fraction(runtime_ms, mined_ms), Fraction(1))
     variance = Fraction(count - 1, count) * ranking_variance(reveals)
-    squared = variance / rankings * Fraction(_UNITS, record.task.images) ** 2
+    squared = variance / rankings * Fraction(_UNITS, record.task.whole) ** 2
     return isqrt(int(squared)) + 1
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-from fedcoin_cli.application.rounds.files import Round, read_round
+from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round, read_round
+from fedcoin_cli.application.rounds.judging import Judged, baseline_of, judged
 from fedcoin_cli.application.rounds.terms import Asked, Terms, check_unchanged, fresh_nonce
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
@@ -20,20 +21,34 @@ class Wanted:
     """A round and what is asked for it, once.
 
     Real clients have signed a call: its terms hold, whatever `terms` say. Simulated ones have signed nothing: `keys`
-    sign for them, by address, what `terms` say.
+    sign for them, by address, what `terms` say; `judged` is what the terms make of the round's files.
     """
 
     round: Round
     terms: Terms
     genesis: str
     keys: dict[str, KeyPair]
+    judged: Judged | None = None
     nonce: str = field(default_factory=fresh_nonce)
 
     @classmethod
     def of(cls, workspace: Workspace, files: Round, terms: Terms) -> Self:
-        """The same with the keys of this workspace; raises `KeyFailure` where a simulated client's is not here."""
-        clients = () if files.call is not None else (update.client for update in files.updates)
-        return cls(files, terms, workspace.genesis().id, {one: key_of(workspace, one) for one in clients})
+        """The same with the keys of this workspace, and the baseline among the files where the terms name one.
+
+        Raises:
+            KeyFailure: a simulated client's key is not here.
+            SettingsError: there is no such metric or baseline.
+            RoundFilesInvalid: the metric or the baseline does not fit the round's files.
+        """
+        genesis = workspace.genesis().id
+        if files.call is not None:
+            return cls(files, terms, genesis, {})
+        model, test = files.folder / MODEL_NAME, files.folder / TEST_NAME
+        how = judged(terms.settings.task, model, test, files.images)
+        if how.named is not None:
+            files = replace(files, paths={**files.paths, how.baseline: how.named})
+        clients = (update.client for update in files.updates)
+        return cls(files, terms, genesis, {one: key_of(workspace, one) for one in clients}, how)
 
     @property
     def called(self) -> bool:
@@ -44,8 +59,10 @@ class Wanted:
         """The task that `sender` signs as its transaction number `sequence`; raises `SettingsError`."""
         files, call, updates = self.round, self.round.call, self.round.updates
         if call is None:
+            assert self.judged is not None, "a round without a call is judged by the terms"
+            number = len(updates)
             asked = Asked(
-                files.model, files.test, files.images, files.aggregation, len(updates), len(updates)
+                files.model, files.test, files.images, self.judged, files.aggregation, number, number
             )
             call = self.terms.call(sender, asked, self.nonce)
             signed = [
@@ -70,7 +87,8 @@ def wanted_of(
     settings = configuration.settings
     terms = Terms(settings, Names.of(workspace).address(settings.task.server), error_micro)
     if (signed := files.call) is not None:
-        asked = Asked(files.model, files.test, files.images, settings.task.aggregation, 2, 2)
+        how = Judged(settings.task.metric, baseline_of(settings.task)[0], signed.whole, signed.empty)
+        asked = Asked(files.model, files.test, files.images, how, settings.task.aggregation, 2, 2)
         check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
         if error_micro is not None and error_micro != signed.payment_error_micro:
             message = "the clients signed for another precision of the payments"

@@ -71,6 +71,6 @@ def _largest(errors: Collection[Errors]) -> Errors | None:
     return Errors(
         max(one.values_pp_micro for one in errors),
         max((one.payments_micro for one in errors if one.payments_micro is not None), default=None),
-        max(one.images_pp_micro for one in errors),
+        max((one.images_pp_micro for one in errors if one.images_pp_micro is not None), default=None),
         max((one.images_micro for one in errors if one.images_micro is not None), default=None),
     )

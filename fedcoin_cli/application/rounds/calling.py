@@ -2,8 +2,9 @@
 
     call.json   {"schema":2,"genesis","call":{every term that clients sign}}
 
-It goes to the clients with `model.json`. A client trains on its own host, signs for its weights with the key that is
-to be paid (`sign_weights`), and gives back two files: the weights, and beside them the signed update
+It goes to the clients with `model.json`; `baseline.safetensors` lies beside it where it names one. A client trains on
+its own host, signs for its weights with the key that is to be paid (`sign_weights`), and gives back two files: the
+weights, and beside them the signed update
 
     NAME.update.json   {"schema":2,"genesis","call":digest,"file","digest","client","examples","signature"}
 
@@ -17,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fedcoin_cli.application.rounds.files import MODEL_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.files import BASELINE_NAME, MODEL_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.judging import judged
 from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
 from ledger_store.base import disk
 from ledger_store.base.canonical import DIGEST_LENGTH, digest
@@ -57,10 +59,12 @@ def make_call(
         _refuse("no such test set", test, "a .safetensors file with x (float32 or uint8) and y (int32)")
     images = read_test(test, spec)
     check_reading(text.decode(), spec, images, where=str(model))
+    how = judged(terms.settings.task, model, test, len(images))
     asked = Asked(
         digest(model.read_bytes()),
         digest(test.read_bytes()),
         len(images),
+        how,
         terms.settings.task.aggregation,
         *clients,
     )
@@ -68,6 +72,8 @@ def make_call(
     _check_terms(call, genesis)
     for source, name in ((model, MODEL_NAME), (test, TEST_NAME)):
         shutil.copyfile(source, folder / name)
+    if how.named is not None:
+        shutil.copyfile(how.named, folder / BASELINE_NAME)
     write_json(folder / CALL_NAME, {"schema": SCHEMA, "genesis": genesis.id, "call": call.called})
     return call
 

@@ -22,6 +22,7 @@ from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
 from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
 ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
+BASELINE_NAME = "baseline.safetensors"
 SCHEMA = 3
 
 _KEYS = (
@@ -118,6 +119,8 @@ class _Reader:
             TEST_NAME: test,
             **{name: update.digest for name, update in signed.items()},
         }
+        if call is not None and call.named is not None:
+            files[BASELINE_NAME] = call.named
         self._check_sizes(files)
         self._check_contents(tuple(signed), images)
         self._check_digests(files)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fedcoin_cli.application.rounds.files import UNSIGNED
+from fedcoin_cli.application.rounds.judging import Judged
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.settings import Settings
 from ledger_store.base.amount import split
@@ -20,6 +21,8 @@ _FIXED: Final[Mapping[str, str]] = {
     "task.least-rankings": "least_rankings",
     "task.most-rankings": "most_rankings",
     "task.block-images": "block_images",
+    "task.metric": "metric",
+    "task.baseline": "baseline",
     "task.aggregation": "aggregation",
     "task.server": "server",
     "consensus.difficulty": "difficulty_micro",
@@ -38,11 +41,12 @@ def fresh_nonce() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of the clients' updates: the files that they are judged by, and from how many clients."""
+    """What is asked of the clients' updates: the files that they are judged by and how, and from how many clients."""
 
     model: str
     test: str
     images: int
+    judged: Judged
     aggregation: str
     least_clients: int
     most_clients: int
@@ -83,11 +87,13 @@ class Terms:
             test=asked.test,
             least_clients=asked.least_clients,
             most_clients=asked.most_clients,
-            baseline=None,
+            baseline=asked.judged.baseline,
             updates=(),
             images=asked.images,
             block_images=settings.task.block_images,
-            empty=0,
+            metric=asked.judged.metric,
+            whole=asked.judged.whole,
+            empty=asked.judged.empty,
             aggregation=asked.aggregation,
             price_micro=settings.task.price_micro,
             train_micro=train_micro,

@@ -43,7 +43,12 @@ class TaskSettings:
     aggregation: str = word(
         "mean", "how updates are combined; fedavg weights them by example counts", ("mean", "fedavg")
     )
-    baseline: str = word("zero", "worth of the empty coalition", ("zero",))
+    metric: str = word(
+        "accuracy", "what models are judged by, as roc_auc or neg_log_loss:2.5 (docs/metrics.md)"
+    )
+    baseline: str = word(
+        "zero", "what nobody is worth: zero, chance, or a file of weights, as those that clients began with"
+    )
     server: str = word("server", "the FL server that is paid (a key's name or an address)")
 
     @property

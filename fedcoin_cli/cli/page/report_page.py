@@ -143,7 +143,7 @@ def _payments(picture: TaskPicture, names: Names) -> str:
             escape(names.name(one.client)),
             one.shapley or "–",
             f"{Decimal(sure.mining[number]):.4f}" if sure and sure.mining else "–",
-            f"{Decimal(sure.test_set[number]):.4f}" if sure else "–",
+            f"{Decimal(sure.test_set[number]):.4f}" if sure and sure.test_set else "–",
             one.paid,
         ]
         for number, one in enumerate(report.clients)

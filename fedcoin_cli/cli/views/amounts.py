@@ -29,10 +29,12 @@ def errors_text(errors: "Errors") -> str:
     """The standard errors that a miner tells, in coins; in points while no value is positive."""
     from ledger_store.base.amount import format_micro
 
-    if errors.payments_micro is None or errors.images_micro is None:
-        mining, images = (
-            f"{micro / 1e6:.2g} pp" for micro in (errors.values_pp_micro, errors.images_pp_micro)
-        )
-        return f"values ± {mining} by mining, ± {images} by the test set"
-    mining, images = (format_micro(micro) for micro in (errors.payments_micro, errors.images_micro))
-    return f"payments ± {mining} by mining, ± {images} by the test set"
+    what, told = "payments", [errors.payments_micro, errors.images_micro]
+    if errors.payments_micro is None or (errors.images_micro is None and errors.images_pp_micro is not None):
+        what, told = "values", [errors.values_pp_micro, errors.images_pp_micro]
+    parts = [
+        f"± {format_micro(micro) if what == 'payments' else f'{micro / 1e6:.2g} pp'} by {cause}"
+        for micro, cause in zip(told, ("mining", "the test set"), strict=True)
+        if micro is not None
+    ]
+    return f"{what} {', '.join(parts)}"

@@ -17,6 +17,9 @@ def certainty_lines(report: TaskReport, certainty: Certainty | None, names: Name
     if certainty is None:
         more = "what the test set leaves open: fedcoin explain CLIENT, where its files are kept"
         return [*lines, more] if report.total is not None else lines
+    if not certainty.test_set:
+        open_ = "what the test set leaves open is not known: its metric has no value on some images alone"
+        return [*lines, open_, *_alike(report, certainty, names)]
     largest = _largest(certainty.test_set, certainty.test_set_paid)
     cure = f"only more than its {certainty.images} images make it smaller"
     return [*lines, f"standard error of the test set: {largest}; {cure}", *_alike(report, certainty, names)]
@@ -30,7 +33,7 @@ def both_errors(report: TaskReport, certainty: Certainty | None) -> list[Decimal
         return mining
     if certainty.mining:
         mining = [Decimal(one) for one in certainty.mining]
-    pairs = zip(mining, certainty.test_set, strict=True)
+    pairs = zip(mining, certainty.test_set or ("0",) * count, strict=True)
     return [(one**2 + Decimal(other) ** 2).sqrt() for one, other in pairs]
 
 

@@ -84,7 +84,7 @@ def _error(one: Explanation) -> str:
 def _test_set(one: Explanation) -> list[str]:
     """What the test set leaves open, and from whom this client cannot be told apart."""
     found = one.certainty
-    if found is None or one.value is None:
+    if found is None or one.value is None or not found.test_set:
         return []
     paid = found.test_set_paid[one.number - 1] if one.share is not None else None
     coins = f", ± {paid} FedCoin" if paid else ""

@@ -14,6 +14,9 @@ MAX_EXACT_CLIENTS: Final = 24
 """Beyond this a table of all coalitions (4·2^K bytes) is no file to send around."""
 
 
+_HALF: Final = 1 << 26
+
+
 def common_denominator(clients: int) -> int:
     """Λ = lcm(1..K)."""
     return lcm(*range(1, clients + 1))
@@ -52,5 +55,32 @@ def coalition_sizes(clients: int) -> npt.NDArray[np.int64]:
 
 
 def _sums(values: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], clients: int) -> list[int]:
-    """Σ of the values by coalition size 0..K; exact in float64, for 2^K · 10⁶ images stay below 2⁵³."""
-    return [int(total) for total in np.bincount(sizes, values, minlength=clients + 1)]
+    """Σ of the values by coalition size 0..K."""
+    return whole_sums(sizes, values, clients + 1)
+
+
+def whole_sums(places: npt.NDArray[np.int64], values: npt.NDArray[np.int64], number: int) -> list[int]:
+    """Σ of the integers below 2⁵³ at each place 0..number−1, at most 2²⁶ of them, however large the sums grow."""
+    *high, low = (half.tolist() for half in halves(places, values, number))
+    return [_HALF * above + below for above, below in zip(*high, low, strict=True)] if high else low
+
+
+def sums_at(
+    places: npt.NDArray[np.int64], values: npt.NDArray[np.int64], number: int
+) -> npt.NDArray[np.int64]:
+    """The same where each sum, too, is below 2⁶³."""
+    *high, low = halves(places, values, number)
+    return _HALF * high[0] + low if high else low
+
+
+def halves(
+    places: npt.NDArray[np.int64], values: npt.NDArray[np.int64], number: int
+) -> list[npt.NDArray[np.int64]]:
+    """The sums themselves, or those of the values' upper bits and of the 26 lower ones.
+
+    NumPy adds by place in float64 only, which is exact below 2⁵³.
+    """
+    parts = [values]
+    if int(np.abs(values).max(initial=0)) * len(values) >= 1 << 53:
+        parts = [values >> 26, values & _HALF - 1]
+    return [np.bincount(places, part, minlength=number).astype(np.int64) for part in parts]

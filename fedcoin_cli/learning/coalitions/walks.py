@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.consensus import rankings
+from fedcoin_cli.learning.coalitions.exact import sums_at, whole_sums
 
 Orders = npt.NDArray[np.uint16]
 Counts = npt.NDArray[np.int64]
@@ -101,18 +102,15 @@ def marginal_sums(walked: Orders, values: npt.NDArray[Any], ends: tuple[Counts, 
     `walked` (blocks, rankings, K); `values` (blocks, rankings, K − 1), the counts of the proper coalitions visited;
     `ends` are u(∅) and u(full) of each block.
     """
-    marginals = _marginals(values, ends)
-    # Integers below 2⁵³ add exactly in float64, in any order: |sum| ≤ 10⁶ rankings · 10⁶ images.
-    sums = np.bincount(walked.ravel(), marginals.ravel(), minlength=walked.shape[2])
-    return [int(total) for total in sums]
+    return whole_sums(walked.ravel().astype(np.int64), _marginals(values, ends).ravel(), walked.shape[2])
 
 
 def marginals_of(walked: Orders, values: npt.NDArray[Any], ends: tuple[Counts, Counts]) -> Counts:
     """Each client's marginals summed over the rankings given, (blocks, K)."""
     blocks, _, clients = walked.shape
     places = walked.astype(np.int64) + clients * np.arange(blocks)[:, None, None]
-    sums = np.bincount(places.ravel(), _marginals(values, ends).ravel(), minlength=blocks * clients)
-    return sums.astype(np.int64).reshape(blocks, clients)
+    sums = sums_at(places.ravel(), _marginals(values, ends).ravel(), blocks * clients)
+    return sums.reshape(blocks, clients)
 
 
 def _marginals(values: npt.NDArray[Any], ends: tuple[Counts, Counts]) -> Counts:

@@ -1,6 +1,7 @@
 """Which engine counts a game: the one place that decides.
 
-A GPU that Keras sees comes first, then the C kernel, then Keras on the CPU. Keras is imported only where it counts:
+For accuracy a GPU that Keras sees comes first, then the C kernel, then Keras on the CPU; other metrics are scored from
+outputs in NumPy. Keras is imported only where it counts:
 TensorFlow takes seconds to load and 400 MB to stay.
 """
 
@@ -8,15 +9,18 @@ import os
 from collections.abc import Callable
 from typing import Final, Literal
 
+from fedcoin_cli.contract.metric import ACCURACY
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.engines import cube
 from fedcoin_cli.learning.engines.compiled import library
 from fedcoin_cli.learning.engines.enumeration import Enumerating
 from fedcoin_cli.learning.engines.kernel import KernelEngine, suits
+from fedcoin_cli.learning.engines.outputs import OutputEngine, OutputWalker
 from fedcoin_cli.learning.engines.walker import KernelWalker
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
+from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.model.graphics import gpu_devices
 from fedcoin_cli.learning.reference.forward import FirstLayer
 
@@ -36,6 +40,8 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
         MissingPart: Keras is needed and not installed.
         LookupError: the kernel is asked for and cannot count this game here.
     """
+    if game.metric != ACCURACY:
+        return OutputEngine(game, first)
     if kind == "kernel" and not suits(game):
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
@@ -49,6 +55,8 @@ def walker_for(
     game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto"
 ) -> Walker:
     """The quickest here along rankings of this game's blocks; arguments and errors as of `engine_for`."""
+    if game.metric != ACCURACY:
+        return OutputWalker(game, partition, first)
     if kind == "kernel" and not suits(game):
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
@@ -64,8 +72,8 @@ def enumeration_for(
     """What counts all coalitions of this game, together where that is quicker; None where there are too many."""
     if game.clients > MAX_EXACT_CLIENTS:
         return None
-    if game.clients < _WHOLE_FROM or not cube.suits(game) or _gpu():
-        return Enumerating(engine(), game.clients, game.images)
+    if game.clients < _WHOLE_FROM or game.metric != ACCURACY or not cube.suits(game) or _gpu():
+        return Enumerating(engine(), game.clients, scorer_of(game).whole)
     return cube.Cube(game, first, threads or os.cpu_count() or 1)
 
 
@@ -78,6 +86,8 @@ def describe(threads: int) -> str:
 
 def counts(game: Game, threads: int) -> str:
     """What counts this game here and, where that is not the C kernel, why."""
+    if game.metric != ACCURACY:
+        return f"NumPy in float64: kernels count accuracy, not {game.metric.name}"
     if suits(game) and not _gpu():
         return _kernel(threads)
     if _gpu():

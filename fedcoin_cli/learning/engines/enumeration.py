@@ -22,13 +22,14 @@ class Enumerating:
     Args:
         utility: what counts.
         clients: K, at most `exact.MAX_EXACT_CLIENTS`.
-        images: n.
+        whole: what a coalition is worth at most.
     """
 
-    def __init__(self, utility: Utility, clients: int, images: int) -> None:
+    def __init__(self, utility: Utility, clients: int, whole: int) -> None:
         self.done, self.total = 0, (1 << clients) - 1
-        self._utility, self._images = utility, images
-        self._counts = np.zeros(self.total, np.int32)
+        self._utility, self._whole = utility, whole
+        self._kind = np.dtype(np.int32 if whole < 1 << 31 else np.int64)
+        self._counts = np.zeros(self.total, self._kind)
         self._taken_s, self._counted = 0.0, 0
 
     def step(self) -> None:
@@ -50,7 +51,7 @@ class Enumerating:
         return None if self._taken_s < SAMPLE_S else self._taken_s * (self.total - self.done) / self._counted
 
     def counts(self) -> Counts:
-        """u(mask) in images for the masks 1..2^K−1, once all are done."""
+        """u(mask) for the masks 1..2^K−1, once all are done."""
         assert self.done == self.total
         return self._counts.astype(np.int64)
 
@@ -72,7 +73,7 @@ class Enumerating:
             kept = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return
-        fits = kept.dtype == np.int32 and kept.ndim == 1 and 0 < len(kept) <= self.total
-        if fits and kept.min() >= 0 and kept.max() <= self._images:
+        fits = kept.dtype == self._kind and kept.ndim == 1 and 0 < len(kept) <= self.total
+        if fits and kept.min() >= 0 and kept.max() <= self._whole:
             self._counts[: len(kept)] = kept
             self.done = len(kept)

@@ -20,6 +20,7 @@ from fedcoin_cli.learning.engines.arithmetic import constant, product
 from fedcoin_cli.learning.engines.engine import logits_of, stacked
 from fedcoin_cli.learning.engines.rows import Rows, weighted_rows
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.metrics.nobody import of_blocks
 from fedcoin_cli.learning.model.backend import devices, keras, ops, use_threads
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.tolerance import CHAIN, wide
@@ -65,7 +66,7 @@ class KerasWalker:
         self._ends = self._found_ends()
 
     def ends(self) -> tuple[Counts, Counts]:
-        """u(∅), which is 0 without a baseline and else what it counts, and u(full) of each block, (blocks,)."""
+        """u(∅), what the task's baseline is worth, and u(full) of each block, (blocks,)."""
         return self._ends
 
     def walk(self, blocks: range, walked: Orders) -> npt.NDArray[np.uint8]:
@@ -77,7 +78,7 @@ class KerasWalker:
         everyone = np.tile(np.arange(self.game.clients, dtype=np.uint16), (number, 1, 1))
         full = self._counts(range(number), everyone)[:, 0, -1]
         if baseline is None:
-            return np.zeros(number, np.int64), full
+            return of_blocks(self.game, self._partition), full
         return KerasWalker(self.game.of_update(baseline), self._partition).ends()[1], full
 
     def _counts(self, blocks: range, walked: Orders) -> Counts:

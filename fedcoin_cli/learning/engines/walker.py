@@ -16,6 +16,7 @@ from fedcoin_cli.learning.engines.blocks import aligned, pointer
 from fedcoin_cli.learning.engines.compiled import library
 from fedcoin_cli.learning.engines.rows import weighted_rows
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.metrics.nobody import of_blocks
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.tolerance import wide
 
@@ -65,7 +66,7 @@ class KernelWalker:
         self._ends = self._found_ends()
 
     def ends(self) -> tuple[Counts, Counts]:
-        """u(∅), which is 0 without a baseline and else what it counts, and u(full) of each block, (blocks,)."""
+        """u(∅), what the task's baseline is worth, and u(full) of each block, (blocks,)."""
         return self._ends
 
     def _found_ends(self) -> tuple[Counts, Counts]:
@@ -73,7 +74,7 @@ class KernelWalker:
         everyone = np.tile(np.arange(self.game.clients, dtype=np.uint16), (number, 1, 1))
         full = self._counts(range(number), everyone, self.game.clients)[:, 0, -1].astype(np.int64)
         if baseline is None:
-            return np.zeros(number, np.int64), full
+            return of_blocks(self.game, self._partition), full
         return KernelWalker(self.game.of_update(baseline), self._partition).ends()[1], full
 
     def walk(self, blocks: range, walked: Orders) -> Bytes:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.contract.metric import ACCURACY, Metric
 from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec, parse_model
 from fedcoin_cli.learning.model.weights import TestSet, Weights, read_test, read_update
 from ledger_store.base.errors import RoundFilesInvalid
@@ -48,7 +49,8 @@ class Game:
     """Everything that a utility depends on.
 
     `weights` are the integer weights of the clients in an aggregate: 1 each for `mean`, the example counts for
-    `fedavg`. `empty` is u(∅) in images, as the task states it, which is what `baseline` counts where there is one.
+    `fedavg`. `empty` is u(∅) as the task states it: what `baseline` is worth where there is one, else what a constant
+    output is where that is `chance`, else 0.
     """
 
     spec: ModelSpec
@@ -57,10 +59,12 @@ class Game:
     weights: tuple[int, ...]
     empty: int = 0
     baseline: Weights | None = None
+    metric: Metric = ACCURACY
+    chance: bool = False
 
     @classmethod
     def load(cls, files: RoundFiles, weights: Sequence[int] | None = None, empty: int = 0) -> "Game":
-        """Read and check a round's files; `weights` is None for `mean`.
+        """Read and check a round's files, to be judged by accuracy; `weights` is None for `mean`.
 
         Raises:
             RoundFilesInvalid: a file is missing or is not what the model demands (the message names the client), or
@@ -92,7 +96,7 @@ class Game:
 
     def of_update(self, update: Weights) -> "Game":
         """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
-        return replace(self, updates=(update,), weights=(1,), empty=0, baseline=None)
+        return replace(self, updates=(update,), weights=(1,), empty=0, baseline=None, chance=False)
 
     def shares(self, masks: Sequence[int]) -> Floats:
         """What each client contributes to each aggregate, (masks, K): rows sum to 1. No mask may be empty."""

@@ -1,15 +1,15 @@
-"""What counts correct images of coalitions, as interfaces: whole coalitions, along rankings, or all there are."""
+"""What finds out what coalitions are worth, as interfaces: whole coalitions, along rankings, or all there are."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders
 
-Bytes = npt.NDArray[np.uint8]
+Found = npt.NDArray[np.integer[Any]]
 
 
 class Utility(Protocol):
@@ -18,7 +18,7 @@ class Utility(Protocol):
     batch: int
 
     def counts(self, masks: Sequence[int]) -> Counts:
-        """u(mask) in images for each non-empty mask, in order."""
+        """u(mask) for each non-empty mask, in order."""
         ...
 
 
@@ -29,7 +29,7 @@ class Walker(Protocol):
         """u(∅) and u(full) of each block, (blocks,)."""
         ...
 
-    def walk(self, blocks: range, walked: Orders) -> Bytes:
+    def walk(self, blocks: range, walked: Orders) -> Found:
         """The counts of the proper coalitions on the way of rankings (blocks, r, K): (blocks, r, K − 1)."""
         ...
 

@@ -97,6 +97,19 @@ def read_test(path: Path, spec: ModelSpec) -> TestSet:
     return TestSet(file.read("x") if pixels == "u1" else _bounded(file, "x", MAX_PIXEL), labels)
 
 
+def read_labels(path: Path) -> npt.NDArray[np.int32]:
+    """The labels of a test set, whatever the model; raises `RoundFilesInvalid`."""
+    file = TensorFile(path, hint=_TEST_HINT)
+    _names(file, {"x", "y"})
+    entry = file.entries["y"]
+    if entry.dtype != np.dtype("<i4") or len(entry.shape) != 1 or not 1 <= entry.shape[0] <= MAX_IMAGES:
+        file.refuse("its labels are not one int32 an image")
+    labels: npt.NDArray[np.int32] = file.read("y")
+    if labels.min() < 0:
+        file.refuse("a label is below 0")
+    return labels
+
+
 def _names(file: TensorFile, expected: set[str]) -> None:
     if set(file.entries) != expected:
         file.refuse(f"the file must hold exactly the tensors {', '.join(sorted(expected))}")

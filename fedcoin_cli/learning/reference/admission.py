@@ -43,7 +43,7 @@ class Refusal:
             makes = "its updates make"
             if self.client is not None:
                 makes = f"client {self.client + 1}: its update makes"
-            return f"{makes} rounding matter ({self.interval.width} images)"
+            return f"{makes} rounding matter ({self.interval.width} of the whole)"
         right = f"{self.interval.lo} to {self.interval.hi}"
         return f"this machine counts {self.counted} images in this round where {right} are right"
 
@@ -51,7 +51,7 @@ class Refusal:
 def refused_update(
     reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
 ) -> Refusal | None:
-    """A coalition whose interval at 2ε is wider than max(2, n/1000), or in which the engine miscounts.
+    """A coalition whose interval at 2ε is wider than max(2s, M/1000), or in which the engine miscounts.
 
     None: the updates are admissible. `task_id` is hex; the engine is made when all intervals are narrow. The blame
     falls on the member of whose own logits rounding may move one the most: its size rounds the others away.
@@ -75,7 +75,7 @@ class Inspection:
     ) -> None:
         self._reference, self._engine = reference, engine
         self._masks = admission_masks(task_id, reference.game.clients)
-        self._allowed = max(2.0, reference.game.images / 1000)
+        self._allowed = max(2.0 * reference.scorer.swing, reference.scorer.whole / 1000)
         self._totals = np.zeros((len(self._masks), 3), np.int64)
         self.total, self.share = len(self._masks), 0.0
         self.refused: Refusal | None = None

@@ -1,12 +1,11 @@
-"""The float64 reference: what a coalition's count is, and the interval [lo, hi] in which an honest count lies.
+"""The float64 reference: what a coalition is worth, and the interval [lo, hi] in which an honest count lies.
 
-Beside each value runs a bound on how far rounding may move it in any engine (`tolerance` derives it). ε of an image
-and a rival class is the sum of the bounds of the two logits, times a factor: lo counts the images whose true class
-stays ahead of all rivals by that, hi those in which it may be ahead. What is exact has no bound: ties then go to the
-lowest class, as everywhere. Bounds average absolute values, never the absolute value of an average, so that updates
-which cancel each other widen the interval instead of slipping through it. Most logits lie so far apart that one ceiling
-of the bounds of all coalitions shows it; only those of the others have bounds of their own computed. Whose claim is
-wrong is for the consensus to say.
+Beside each value runs a bound on how far rounding may move it in any engine (`tolerance` derives it). The metric says
+what the logits are worth, and what at least and at most where each may move by a factor times its bound. What is exact
+has no bound: ties then go to the lowest class, as everywhere. Bounds average absolute values, never the absolute value
+of an average, so that updates which cancel each other widen the interval instead of slipping through it. Most images
+count the same by one ceiling of the bounds of all coalitions; only the others have bounds of their own computed. Whose
+claim is wrong is for the consensus to say.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.game.game import Floats, Game
+from fedcoin_cli.learning.metrics.choice import scorer_of
+from fedcoin_cli.learning.metrics.scorer import Marks, Places
 from fedcoin_cli.learning.model.features import Conv, Pool
 from fedcoin_cli.learning.model.model import Dense
 from fedcoin_cli.learning.reference.aggregates import Aggregates, Stack
@@ -30,13 +31,16 @@ RAISE_FACTOR: Final = 2
 _BATCH_VALUES: Final = 1 << 18
 """Values of a chunk handled together: 2 MiB in float64, so that they stay in a core's cache."""
 
+_HELD_MARKS: Final = 1 << 24
+"""Marks of a metric that knows no value of some images alone, held until all are there."""
+
 # The ceiling is computed in float64, too.
 _CEILING_SLACK: Final = 1.001
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A coalition's count in float64 and the bounds of an honest claim, in images."""
+    """What a coalition is worth in float64 and the bounds of an honest claim, in units of the task's whole."""
 
     lo: int
     count: int
@@ -52,8 +56,9 @@ class Reference:
 
     def __init__(self, game: Game, first: FirstLayer | None = None) -> None:
         self.game = game
+        self.scorer = scorer_of(game)
         self.first = first or FirstLayer(game)
-        upper = _upper_weights(game)
+        upper = upper_weights(game)
         self._aggregates = Aggregates(game.spec, upper)
         self._clients = _Clients(upper, self.first.norms)
         self._largest = self._clients.largest()
@@ -65,7 +70,7 @@ class Reference:
         return bounds.lo, bounds.hi
 
     def count(self, mask: int) -> int:
-        """Images that one non-empty coalition's aggregate labels correctly, in float64; ties to the lowest class."""
+        """What one non-empty coalition is worth, in float64."""
         return self.intervals([mask])[0].count
 
     def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
@@ -79,15 +84,14 @@ class Reference:
         self, positions: npt.NDArray[np.intp], members: npt.NDArray[np.uint8], factor: int = 1
     ) -> npt.NDArray[np.int64]:
         """lo, count and hi of non-empty coalitions (masks, K) on some images of any labels, (masks, 3)."""
-        part = self._part(
-            self.first.of(positions), self.first.lengths(positions), self.game.test.labels[positions]
-        )
+        part = self._part(self.first.of(positions), self.first.lengths(positions), positions)
         shares, size = self.game.shares_of(members), self._aggregates.masks
         totals = np.empty((len(members), 3), np.int64)
         for start in range(0, len(members), size):
             rows = shares[start : start + size]
             logits = self._aggregates.logits(rows, self._aggregates.layers(rows), part.values)
-            totals[start : start + size] = self._part_totals(part, rows, logits, factor)
+            marks = self._marks(part, rows, logits, factor)
+            totals[start : start + size] = self.scorer.worth(marks, positions).T
         return totals
 
     def steps(
@@ -97,7 +101,15 @@ class Reference:
 
         Widths only grow on the way.
         """
-        shares, every = self.game.shares(masks), len(self.first.chunks) * len(masks)
+        every = len(self.first.chunks) * len(masks)
+        size = max(1, len(masks) if self.game.metric.sums else _HELD_MARKS // (3 * self.game.images))
+        for start in range(0, len(masks), size):
+            some = slice(start, start + size)
+            for done in self._steps(masks[some], factor, totals[some]):
+                yield start * len(self.first.chunks) + done, every
+
+    def _steps(self, masks: Sequence[int], factor: int, totals: npt.NDArray[np.int64]) -> Iterator[int]:
+        shares, held = self.game.shares(masks), self._held(len(masks))
         for index in range(len(self.first.chunks)):
             parts = self._parts(index)
             for start in range(0, len(masks), self._aggregates.masks):
@@ -105,8 +117,18 @@ class Reference:
                 layers, taken = self._aggregates.layers(shares[rows]), len(masks[rows])
                 for number, part in enumerate(parts, 1):
                     logits = self._aggregates.logits(shares[rows], layers, part.values)
-                    totals[rows] += self._part_totals(part, shares[rows], logits, factor)
-                    yield index * len(masks) + start + taken * number // len(parts), every
+                    marks = self._marks(part, shares[rows], logits, factor)
+                    if held is None:
+                        totals[rows] += self.scorer.worth(marks, part.images).T
+                    else:
+                        held[:, rows, part.images] = marks
+                    if held is not None and index + 1 == len(self.first.chunks) and number == len(parts):
+                        totals[rows] += self.scorer.worth(held[:, rows], np.arange(self.game.images)).T
+                    yield index * len(masks) + start + taken * number // len(parts)
+
+    def _held(self, masks: int) -> Marks | None:
+        """Where marks wait for those of all other images, (3, masks, images); None where they need not."""
+        return None if self.game.metric.sums else np.empty((3, masks, self.game.images), np.int64)
 
     def magnitude(self, client: int) -> float:
         """How far rounding may move a logit of one client's own model on one image, the longest of the first chunk."""
@@ -123,51 +145,43 @@ class Reference:
 
     def _parts(self, index: int) -> list["_Part"]:
         """A chunk of images in parts."""
-        block, (label, positions) = self.first.block(index), self.first.chunks[index]
+        block, positions = self.first.block(index), self.first.chunks[index][1]
         lengths, parts = self.first.lengths(positions), []
         for start in range(0, block.shape[2], self._aggregates.images):
             columns = slice(start, start + self._aggregates.images)
-            labels = np.full(len(lengths[columns]), label)
-            parts.append(self._part(np.ascontiguousarray(block[:, :, columns]), lengths[columns], labels))
+            values = np.ascontiguousarray(block[:, :, columns])
+            parts.append(self._part(values, lengths[columns], positions[columns]))
         return parts
 
-    def _part(self, values: Floats, lengths: Floats, labels: npt.NDArray[np.integer]) -> "_Part":
+    def _part(self, values: Floats, lengths: Floats, images: Places) -> "_Part":
         most = np.abs(values).max(axis=0, keepdims=True)
         ceiling = self._through(self._largest, np.ones((1, 1)), most, most, lengths)[1][0]
-        return _Part(values, lengths, labels, _CEILING_SLACK * ceiling)
+        return _Part(values, lengths, images, _CEILING_SLACK * ceiling)
 
-    def _part_totals(
-        self, part: "_Part", shares: Floats, logits: Floats, factor: int
-    ) -> npt.NDArray[np.int64]:
-        """lo, count and hi of each coalition over a part, (masks, 3).
+    def _marks(self, part: "_Part", shares: Floats, logits: Floats, factor: int) -> Marks:
+        """The least marks, the own and the most of each coalition on a part, (3, masks, images).
 
         Few logits lie so near each other that bounds matter: only those have theirs computed.
         """
-        right = np.repeat(_right(logits, logits, part.labels)[None], 3, axis=0)
-        near = _near(logits, factor * part.ceiling, part.labels)
+        marks = np.repeat(self.scorer.marks(logits, part.images)[None], 3, axis=0)
+        near = self.scorer.unsure(logits, factor * part.ceiling, part.images)
         columns = np.flatnonzero(near.any(axis=0))
         rows = np.flatnonzero(near.any(axis=1))
         size = max(1, _BATCH_VALUES // max(1, len(columns) * self.game.spec.widest))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
-            right[:, some[:, None], columns] = self._bounded(part, shares[some], columns, factor)
-        totals: npt.NDArray[np.int64] = right.sum(axis=2).T
-        return totals
+            marks[:, some[:, None], columns] = self._bounded(part, shares[some], columns, factor)
+        return marks
 
-    def _bounded(
-        self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], factor: int
-    ) -> npt.NDArray[np.bool_]:
-        """What is surely right, right, and perhaps right of some images of a part, (3, masks, images)."""
-        values, labels = part.values[:, :, columns], part.labels[columns]
+    def _bounded(self, part: "_Part", shares: Floats, columns: npt.NDArray[np.intp], factor: int) -> Marks:
+        """The same of some images of a part, (3, masks, images), by bounds of their own."""
+        values = part.values[:, :, columns]
         mixed, absolute = (
             (shares @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
             for each in (values, np.abs(values))
         )
         logits, bounds = self._through(self._clients, shares, mixed, absolute, part.lengths[columns])
-        low, high = logits - factor * bounds, logits + factor * bounds
-        return np.stack(
-            [_right(low, high, labels), _right(logits, logits, labels), _right(high, low, labels)]
-        )
+        return self.scorer.reaches(logits, factor * bounds, part.images[columns])
 
     @np.errstate(over="ignore", invalid="ignore")  # what overflows has no bound, and is told apart
     def _through(
@@ -258,7 +272,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Some images: first pre-activations (K, units, images), lengths, labels, and a ceiling of the logits' bounds.
+    """Some images: first pre-activations (K, units, images), lengths, numbers, and a ceiling of the logits' bounds.
 
     Bounds grow with values, weights and norms, and an average of absolute values is at most the largest of them: the
     bounds (classes, images) of one aggregate that has the largest of everything are above those of all coalitions.
@@ -266,7 +280,7 @@ class _Part:
 
     values: Floats
     lengths: Floats
-    labels: npt.NDArray[np.integer]
+    images: Places
     ceiling: Floats
 
 
@@ -307,27 +321,6 @@ def _absolute(shares: Floats, kernels: Floats) -> Floats:
     return total
 
 
-@np.errstate(invalid="ignore")
-def _near(logits: Floats, ceiling: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Where neither the true class is surely ahead of all others nor another surely ahead of it, (masks, images)."""
-    own, places = np.arange(logits.shape[1])[:, None] == labels, np.arange(len(labels))
-    gaps = logits[:, labels, places][:, None] - logits
-    reach = ceiling[labels, places] + ceiling
-    # What is no number is near: both comparisons fail.
-    ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
-    near: npt.NDArray[np.bool_] = ~(ahead.all(axis=1) | behind.any(axis=1))
-    return near
-
-
-def _right(true: Floats, others: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Where the logit of its class in `true` is above lower classes in `others`, and below no higher one [P-6.2]."""
-    classes, places = np.arange(true.shape[1])[:, None], np.arange(len(labels))
-    own = true[:, labels, places][:, None]
-    ahead = np.where(classes < labels, own > others, (own >= others) | (classes == labels))
-    right: npt.NDArray[np.bool_] = np.all(ahead, axis=1)
-    return right
-
-
 def _tiny(products: npt.NDArray[np.bool_], biases: npt.NDArray[np.bool_], amount: Floats) -> Floats:
     """What underflow may take where there is anything, of inputs of this `amount`."""
     return TINY * amount * (products | biases)
@@ -346,7 +339,7 @@ def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floa
     return mixed
 
 
-def _upper_weights(game: Game) -> list[Stack]:
+def upper_weights(game: Game) -> list[Stack]:
     """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, clients stacked."""
     skipped = len(game.spec.first.weight_shapes)
     tensors = zip(*(update[skipped:] for update in game.updates), strict=True)

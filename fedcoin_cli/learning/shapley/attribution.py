@@ -15,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.coalitions.exact import coalition_sizes, common_denominator
+from fedcoin_cli.learning.coalitions.exact import coalition_sizes, common_denominator, sums_at
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.coalitions.walks import Orders, marginals_of, orders
 from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.shapley.precision import (
     Floats,
@@ -174,7 +175,9 @@ def agreed(
     if not sampled:
         return None
     images = images_covariance(blocks / sampled, apart / sampled**2)
-    return _errors(total, (mining, images), terms.images, values, train_micro)
+    if len(blocks) < 2:
+        images = np.full_like(images, np.nan)
+    return _errors(total, (mining, images), terms.whole, values, train_micro)
 
 
 def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agreed | None:
@@ -188,8 +191,10 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
         train_micro: what the clients share.
 
     Returns:
-        None for a test set of one image, which cannot tell.
+        None for a test set of one image, or a metric that knows no value of some images alone: they cannot tell.
     """
+    if not game.metric.sums:
+        return None
     # Many small blocks tell a spread better than few large ones.
     size = min(_TEST_SET_IMAGES, -(-game.images // _TEST_SET_BLOCKS))
     part = partition(game.test.labels, size, bytes(32))
@@ -199,18 +204,22 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
     part = part.first(some)
     images = part.images
     fewer = replace(game, test=TestSet(game.test.images[images], game.test.labels[images]))
-    terms = TableTerms(game.clients, part.sizes, game.empty, game.baseline is not None)
+    here = scorer_of(fewer)
+    terms = TableTerms(game.clients, part.sizes, game.empty)  # read for the number of its blocks alone
     claim = Claim(bytes(32), bytes(32), _TEST_SET_RANKINGS, exact=False)
     walker = walker_for(fewer, Partition(np.arange(len(images)), part.starts))
     walked = orders(claim.seed, claim.key, range(some), range(claim.rankings), game.clients)
     empty, full = walker.ends()
-    table = Table(empty.astype(np.uint8), full.astype(np.uint8), walker.walk(range(some), walked))
+    found = (empty, full, walker.walk(range(some), walked))
+    table = Table(*(part.astype(np.uint64) for part in found))
     marginals = _marginals(claim, table, terms)
     spread = marginals.spread()
     assert spread is not None
-    # Variances grow with the images, of which only some were looked at.
-    covariance = game.images / len(images) * images_covariance(marginals.blocks(), spread.apart)
-    return _errors(0, (np.zeros_like(covariance), covariance), game.images, values, train_micro)
+    # Values are shares of what all images are worth; their variances fall with the images, of which some were seen.
+    whole = scorer_of(game).whole
+    scale = (whole / here.whole) ** 2 * len(images) / game.images
+    covariance = scale * images_covariance(marginals.blocks(), spread.apart)
+    return _errors(0, (np.zeros_like(covariance), covariance), whole, values, train_micro)
 
 
 def convergence(
@@ -233,7 +242,7 @@ def convergence(
         gains[rankings.start : rankings.stop] += found.reshape(len(rankings), terms.clients)
     numbers = np.unique(np.geomspace(1, claim.rankings, _POINTS).astype(np.int64))
     means = np.cumsum(gains, axis=0)[numbers - 1] / numbers[:, None]
-    distances = 100 / terms.images * np.sqrt(((means - np.array(values)) ** 2).sum(axis=1))
+    distances = 100 / terms.whole * np.sqrt(((means - np.array(values)) ** 2).sum(axis=1))
     return tuple(zip(numbers.tolist(), distances.tolist(), strict=True))
 
 
@@ -267,8 +276,7 @@ def _walked(
     ]
     keys, sizes, images, before, gains = (np.concatenate(column) for column in zip(*columns, strict=True))
     _, first, place = np.unique(_sortable(keys), return_index=True, return_inverse=True)
-    # Integers below 2⁵³ add exactly in float64.
-    sums = (np.bincount(place, column).astype(np.int64) for column in (images, before, gains))
+    sums = (sums_at(place, column, len(first)) for column in (images, before, gains))
     return keys[first], sizes[first], *sums, np.full(len(first), weight, np.int64)
 
 
@@ -297,7 +305,7 @@ def _enumerated(
     keys = np.ascontiguousarray(masks.view(np.uint8)[:, : -(-clients // 8)])
     sizes = coalition_sizes(clients).reshape(-1, 2, 1 << client)[:, 0].ravel()
     by_size = [weight * scale // (clients * comb(clients - 1, size)) for size in range(clients)]
-    images = np.full(len(keys), tables * terms.images)
+    images = np.full(len(keys), tables * terms.whole)
     return keys, sizes, images, before, after - before, np.array(by_size, np.int64)[sizes]
 
 
@@ -350,13 +358,16 @@ def _marginals(claim: Claim, table: Table, terms: TableTerms) -> Marginals:
 
 
 def _errors(
-    rankings: int, covariances: tuple[Floats, Floats], images: int, values: Sequence[float], micro: int
+    rankings: int, covariances: tuple[Floats, Floats], whole: int, values: Sequence[float], micro: int
 ) -> Agreed:
-    """Standard errors from the covariances (images²) of mining and of the test set."""
-    in_points = [100 / images * standard_errors(one) for one in covariances]
-    in_coins = [payment_errors(np.array(values), one, micro) for one in covariances]
+    """Standard errors from the covariances (units of M squared) of mining and of the test set, NaN where unknown."""
+    in_points = [100 / whole * standard_errors(one) for one in covariances]
+    in_coins = [
+        payment_errors(np.array(values), one, micro) + 0 * points
+        for one, points in zip(covariances, in_points, strict=True)
+    ]
     mining, test_set = zip(in_points, in_coins, strict=True)
-    alike = _alike(values, covariances[0] + covariances[1])
+    alike = _alike(values, np.nan_to_num(covariances[0]) + np.nan_to_num(covariances[1]))
     values_pp, payments_micro, images_pp, images_micro = (tuple(one.tolist()) for one in (*mining, *test_set))
     return Agreed(rankings, values_pp, payments_micro, images_pp, images_micro, alike)
 
@@ -379,7 +390,7 @@ def _steps(seen: _Seen, terms: TableTerms) -> tuple[Step, ...]:
     for size in range(terms.clients):
         of_size = seen.sizes == size
         weights, images, gains = seen.weights[of_size], seen.images[of_size], seen.gains[of_size]
-        weight = Fraction(_whole_sum(weights, images), seen.scale * terms.images)
+        weight = Fraction(_whole_sum(weights, images), seen.scale * terms.whole)
         steps.append(Step(size, weight, Fraction(_whole_sum(weights, gains), seen.scale)))
     return tuple(steps)
 

@@ -21,11 +21,13 @@ from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.coalitions.walks import Counts, orders_at
 from fedcoin_cli.learning.game.game import Floats, member_bits
 from fedcoin_cli.learning.game.utility import Utility, Walker
+from fedcoin_cli.learning.metrics.nobody import bounds_of
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     Place,
     TableTerms,
+    all_counts,
     decode,
     decode_exact,
     entry_count,
@@ -112,7 +114,7 @@ class Checker:
         """
         place = place_of(entry, claim, self._terms)
         bound = self._judge.intervals([place], 1)[0]
-        return not bound.lo <= entry_count(data, claim, entry) <= bound.hi
+        return not bound.lo <= entry_count(data, claim, entry, self._terms) <= bound.hi
 
     # ------------------------------------------------------------------------------------------------------------
 
@@ -170,7 +172,8 @@ class Checker:
     def _drawn_of_own(self, data: bytes, claim: Claim) -> Iterator[list[tuple[int, int]]]:
         """Batches of drawn entries: ends of blocks and counts between them by turns."""
         decode(data, claim, self._terms)
-        ends, size = 2 * len(self._terms.sizes), len(data)
+        counts = all_counts(data, claim, self._terms)
+        ends, size = 2 * len(self._terms.sizes), len(counts)
         of_ends = self._random.permutation(ends)
         between = np.unique(self._random.integers(ends, size, DRAWN_RANKINGS)) if size > ends else of_ends[:0]
         between = self._random.permutation(between)
@@ -178,7 +181,7 @@ class Checker:
             entries = np.sort([*of_ends[start : start + _BATCH], *between[start : start + _BATCH]]).astype(
                 int
             )
-            yield [(entry, data[entry]) for entry in entries.tolist()]
+            yield [(entry, int(counts[entry])) for entry in entries.tolist()]
 
     # Exact tables -----------------------------------------------------------------------------------------------
 
@@ -252,11 +255,16 @@ class Judge:
         )
         by_mask = dict(zip(some, bounds.tolist(), strict=True))
         if len(some) < len(masks):
-            by_mask[0] = [0, 0, 0]
-            if self._baseline is not None:
-                alone = np.ones((1, 1), np.uint8)
-                by_mask[0] = self._baseline.block_intervals(positions, alone, factor)[0].tolist()
+            by_mask[0] = self._of_nobody(positions, factor)
         return [Interval(*by_mask[mask]) for mask in masks]
+
+    def _of_nobody(self, positions: npt.NDArray[np.int64], factor: int) -> list[int]:
+        if self._baseline is None:
+            bounds: list[int] = bounds_of(self._reference.game, [positions])[0].tolist()
+            return bounds
+        alone = np.ones((1, 1), np.uint8)
+        named: list[int] = self._baseline.block_intervals(positions, alone, factor)[0].tolist()
+        return named
 
     def block_bounds(self, block: int, members: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.int64]:
         """lo, count and hi of non-empty coalitions (masks, K) on one block, (masks, 3)."""

@@ -38,8 +38,9 @@ class Precision:
 
     `values_pp` are mining's standard errors of the clients' values in percentage points, `payments_micro` those of
     their payments in micro-FedCoin (infinite while no value is positive), both `widening` for few draws.
-    `images_pp` and `images_micro` are the test set's. With 95% probability every payment by this miner's estimate is,
-    at all times at which anybody looks, within `bound_micro` of that by exact values.
+    `images_pp` and `images_micro` are the test set's, NaN where one block tells nothing of it. With 95% probability
+    every payment by this miner's estimate is, at all times at which anybody looks, within `bound_micro` of that by
+    exact values.
     """
 
     rankings: int
@@ -119,8 +120,8 @@ class Marginals:
         return Spread(scale * parts.T @ parts, groups, scale * difference.T @ difference)
 
 
-def precision_of(marginals: Marginals, images: int, train_micro: int, look: int) -> Precision | None:
-    """What is known now, of n images and for this TrainPrice; None before the second ranking.
+def precision_of(marginals: Marginals, whole: int, train_micro: int, look: int) -> Precision | None:
+    """What is known now, by M and for this TrainPrice; None before the second ranking.
 
     `look` says the how-manieth look at the payments this is, from 1 on.
     """
@@ -131,13 +132,15 @@ def precision_of(marginals: Marginals, images: int, train_micro: int, look: int)
     values = blocks.sum(axis=0)
     mining = widening(spread.draws) ** 2 * spread.covariance
     sampled = images_covariance(blocks, spread.apart)
+    if len(blocks) < 2:  # one block tells nothing of others
+        sampled = np.full_like(sampled, np.nan)
     payments = payment_errors(values, mining, train_micro)
     return Precision(
         rankings=marginals.rankings,
-        values_pp=_in_points(mining, images),
+        values_pp=_in_points(mining, whole),
         payments_micro=tuple(payments.tolist()),
-        images_pp=_in_points(sampled, images),
-        images_micro=tuple(payment_errors(values, sampled, train_micro).tolist()),
+        images_pp=_in_points(sampled, whole),
+        images_micro=tuple(_payments_of_images(values, sampled, train_micro).tolist()),
         bound_micro=_bound_micro(values, spread, train_micro, look),
     )
 
@@ -179,6 +182,12 @@ def payment_errors(values: Floats, covariance: Floats, train_micro: int) -> Floa
     ]
     errors: Floats = train_micro / weights.sum() * np.sqrt(np.max(variances, axis=0))
     return errors
+
+
+def _payments_of_images(values: Floats, covariance: Floats, train_micro: int) -> Floats:
+    if np.isnan(covariance).any():
+        return np.full(len(values), np.nan)
+    return payment_errors(values, covariance, train_micro)
 
 
 def looks_factor(draws: int, look: int, clients: int) -> float:
@@ -228,9 +237,9 @@ def standard_errors(covariance: Floats) -> Floats:
     return errors
 
 
-def _in_points(covariance: Floats, images: int) -> tuple[float, ...]:
-    """Standard errors in percentage points from a covariance in images²."""
-    return tuple((100 / images * standard_errors(covariance)).tolist())
+def _in_points(covariance: Floats, whole: int) -> tuple[float, ...]:
+    """Standard errors in percentage points from a covariance in units of M squared."""
+    return tuple((100 / whole * standard_errors(covariance)).tolist())
 
 
 def _variances(own: Floats, shares: Floats, counted: Floats, covariance: Floats) -> Floats:

@@ -16,9 +16,9 @@ import numpy as np
 from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, exact_numerators
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders, marginals_of, orders
-from fedcoin_cli.learning.game.utility import Bytes, Enumeration, Walker
+from fedcoin_cli.learning.game.utility import Enumeration, Found, Walker
 from fedcoin_cli.learning.shapley.precision import Marginals, Precision, precision_of
-from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, encode_exact, sums_of
+from fedcoin_cli.learning.shapley.table import Claim, Entries, Table, TableTerms, encode_exact, sums_of
 
 Estimator = Literal["auto", "exact", "balanced"]
 
@@ -96,7 +96,7 @@ class _Part:
     """Rankings being walked: their numbers, counts (blocks, rankings, K − 1) and summed marginals by stream."""
 
     rankings: range
-    counts: Bytes
+    counts: Entries
     marginals: Counts
     blocks_done: int = 0
 
@@ -129,7 +129,7 @@ class Session:
         if plan.estimator == "auto" and self._enumeration is not None:
             self._enumerates = None
         self._ends = walker.ends()
-        self._walked: list[Bytes] = []
+        self._walked: list[Entries] = []
         self._rankings = 0
         # How many rankings are in the file; None where none can be written.
         self._saved: int | None = 0
@@ -185,17 +185,19 @@ class Session:
         counts = self.known()
         if counts is not None:
             values = exact_numerators(counts, self.terms.empty, self.terms.clients)
-            return Mined(self.plan.most, True, tuple(values), encode_exact(counts), None)
+            return Mined(
+                self.plan.most, True, tuple(values), encode_exact(counts, self.terms.exact_width), None
+            )
         count = grid_floor(self._rankings, self.plan.least, self.plan.most)
         table = self._table(count)
         sums = sums_of(table, self.plan.claim(count, exact=False))
-        return Mined(count, False, sums, table.encode(), self._precision)
+        return Mined(count, False, sums, table.encode(self.terms.width), self._precision)
 
     def _table(self, count: int) -> Table:
         shape = (len(self.terms.sizes), 0, self.terms.clients - 1)
-        walked = np.concatenate([np.empty(shape, np.uint8), *self._walked], axis=1)[:, :count]
+        walked = np.concatenate([np.empty(shape, self.terms.kind), *self._walked], axis=1)[:, :count]
         empty, full = self._ends
-        return Table(empty.astype(np.uint8), full.astype(np.uint8), walked)
+        return Table(empty.astype(self.terms.kind), full.astype(self.terms.kind), walked)
 
     # Walking ----------------------------------------------------------------------------------------------------
 
@@ -214,7 +216,7 @@ class Session:
     def _orders(self, blocks: range, rankings: range) -> Orders:
         return orders(self.plan.seed, self.plan.key, blocks, rankings, self.terms.clients)
 
-    def _fill(self, part: _Part, blocks: range, walked: Orders, counts: Bytes) -> None:
+    def _fill(self, part: _Part, blocks: range, walked: Orders, counts: Found) -> None:
         """What some blocks counted on their way."""
         place = slice(blocks.start, blocks.stop)
         part.counts[place] = counts
@@ -242,7 +244,7 @@ class Session:
         pair_ends = 2 * clients * (self._rankings // (2 * clients) + 1)
         stop = min(self._rankings + count, self.plan.most, pair_ends)
         rankings = range(self._rankings, max(stop, self._rankings + 1))
-        counts = np.empty((blocks, len(rankings), clients - 1), np.uint8)
+        counts = np.empty((blocks, len(rankings), clients - 1), self.terms.kind)
         return _Part(rankings, counts, np.zeros((2, blocks, clients), np.int64))
 
     def _measure(self, blocks: int, seconds: float) -> None:
@@ -301,17 +303,18 @@ class Session:
     @property
     def _row(self) -> int:
         """Bytes of one ranking in all blocks."""
-        return len(self.terms.sizes) * (self.terms.clients - 1)
+        return len(self.terms.sizes) * (self.terms.clients - 1) * np.dtype(self.terms.kind).itemsize
 
     def _restore(self, path: Path) -> None:
         blocks, clients = len(self.terms.sizes), self.terms.clients
         try:
-            kept = np.fromfile(path, np.uint8)
-            count = min(len(kept) // max(1, self._row), self.plan.most)
+            kept = np.fromfile(path, self.terms.kind)
         except OSError:
             return
-        counts = kept[: count * self._row].reshape(count, blocks, clients - 1).transpose(1, 0, 2)
-        if (counts > self.terms.sizes[:, None, None]).any():
+        each = blocks * (clients - 1)
+        count = min(len(kept) // max(1, each), self.plan.most)
+        counts = kept[: count * each].reshape(count, blocks, clients - 1).transpose(1, 0, 2)
+        if (counts > self.terms.sizes.astype(np.uint64)[:, None, None]).any():
             return
         while self._rankings < count:
             part = self._part_of(min(count - self._rankings, max(1, _RESTORED_AT_ONCE // (blocks * clients))))
@@ -329,7 +332,7 @@ class Session:
             return
         self._looked, self._looks = reached, self._looks + 1
         train_micro = self.plan.stakes.train_micro
-        self._precision = precision_of(self._marginals, self.terms.images, train_micro, self._looks)
+        self._precision = precision_of(self._marginals, self.terms.whole, train_micro, self._looks)
 
     # Ends -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,67 @@
+"""By what a round is judged: the settings' metric and baseline, and what a perfect model and nobody are worth."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedcoin_cli.application.workspace.settings import TaskSettings
+from fedcoin_cli.contract.metric import ACCURACY, Metric, forms, read_metric
+from ledger_store.base.canonical import digest
+from ledger_store.base.errors import RoundFilesInvalid, SettingsError
+from ledger_store.transaction import CHANCE, ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The terms of a task that say what coalitions are worth; `named` is the baseline's file, where it is one."""
+
+    metric: str
+    baseline: str
+    whole: int
+    empty: int
+    named: Path | None = None
+
+
+def metric_of(settings: TaskSettings) -> Metric:
+    """The metric that the settings name; raises `SettingsError`."""
+    try:
+        return read_metric(settings.metric)
+    except ValueError as error:
+        raise SettingsError(str(error), where="task.metric", hint=f"one of: {forms()}") from error
+
+
+def baseline_of(settings: TaskSettings) -> tuple[str, Path | None]:
+    """The baseline as a task has it, and its file; raises `SettingsError` where there is no such file."""
+    if settings.baseline in {ZERO, CHANCE}:
+        return settings.baseline, None
+    path = Path(settings.baseline)
+    try:
+        return digest(path.read_bytes()), path
+    except OSError as error:
+        hint = "zero, chance, or a .safetensors file of weights, as fedcoin model aggregate writes them"
+        message = f"there is no baseline {settings.baseline!r}: {error.strerror}"
+        raise SettingsError(message, where="task.baseline", hint=hint) from error
+
+
+def judged(settings: TaskSettings, model: Path, test: Path, images: int) -> Judged:
+    """What the settings make of a model's description and a test set.
+
+    Raises:
+        SettingsError: there is no such metric or baseline.
+        RoundFilesInvalid: the metric does not fit the files, or the baseline is another model's.
+    """
+    metric, (baseline, named) = metric_of(settings), baseline_of(settings)
+    if metric == ACCURACY and baseline == ZERO:
+        return Judged(settings.metric, baseline, images, 0)
+    # Here, because NumPy takes longer to import than most commands take to run.
+    from fedcoin_cli.learning.task_game import worth
+
+    try:
+        whole, empty = worth(metric, model, test, named, chance=baseline == CHANCE)
+    except RoundFilesInvalid as error:
+        if named is None or error.where != str(named):
+            raise
+        hint = (
+            "a baseline has the weights of the round's own model: fedcoin model aggregate writes such a file"
+        )
+        raise RoundFilesInvalid(f"the baseline: {error.message}", where=str(named), hint=hint) from error
+    return Judged(settings.metric, baseline, whole, empty, named)

@@ -1,0 +1,142 @@
+"""What a metric's name alone tells: how it counts, how many blocks and bytes that makes, and its unit for people.
+
+u is an integer from 0 to a task's `whole`. What u is on which images is for `learning.metrics` to say; here are
+integers that follow from the task, whatever its test set holds. (docs/adr/0037)
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+from ledger_store.base.errors import InvalidTransaction
+from ledger_store.transaction import Task
+
+STEPS: Final = 4_095
+"""What an image without a loss counts: so many that blocks of 16 images need two bytes."""
+WEIGHTS: Final = 2**32 - 1
+"""At most what all labels together are worth in a weighted count."""
+LEAST_EXACT_BYTES: Final = 4
+
+_CAP: Final = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{0,5}[1-9])?")
+_RANK: Final = re.compile(r"[1-9][0-9]{0,3}")
+
+
+class Family(StrEnum):
+    """How u comes from images: each is right or not, has a weight, loses steps, or counts against others."""
+
+    counts = "counts"
+    weights = "weights"
+    steps = "steps"
+    pairs = "pairs"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A metric by its name: what its parameter is called, and `unit` and `digits` of what people know it by."""
+
+    family: Family
+    parameter: str = ""
+    unit: str = ""
+
+
+KINDS: Final = {
+    "accuracy": _Kind(Family.counts, unit="accuracy"),
+    "top_k_accuracy": _Kind(Family.counts, "K", "top-k accuracy"),
+    "balanced_accuracy": _Kind(Family.weights, unit="balanced accuracy"),
+    "neg_log_loss": _Kind(Family.steps, "CAP", "nats of log loss"),
+    "neg_brier_score": _Kind(Family.steps, "CAP", "Brier score"),
+    "roc_auc": _Kind(Family.pairs, unit="AUROC"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One of `KINDS` with its parameter: K of a top-k accuracy, the cap of a loss, else 1."""
+
+    name: str
+    parameter: Fraction = Fraction(1)
+
+    @property
+    def family(self) -> Family:
+        return KINDS[self.name].family
+
+    @property
+    def sums(self) -> bool:
+        """Whether it is a sum over images, so that blocks of images have values of their own."""
+        return self.family is not Family.pairs
+
+    def natural(self, share: Fraction) -> str:
+        """What a share of the whole, u / M, is in the metric's own unit, for people."""
+        unit = KINDS[self.name].unit
+        match self.family:
+            case Family.counts | Family.weights:
+                return f"{100 * float(share):.2f}% {unit}"
+            case Family.steps:
+                return f"{float((1 - share) * self.parameter):.4f} {unit}"
+            case Family.pairs:
+                return f"{float(share):.4f} {unit}"
+
+
+ACCURACY: Final = Metric("accuracy")
+
+
+def forms() -> str:
+    """All metrics as they are written, for people."""
+    return ", ".join(f"{name}:{kind.parameter}" if kind.parameter else name for name, kind in KINDS.items())
+
+
+def read_metric(text: str) -> Metric:
+    """What a task's `metric` says; raises ValueError with the reason. Each metric has one way to write it [P-6.14]."""
+    name, colon, given = text.partition(":")
+    kind = KINDS.get(name)
+    if kind is None:
+        raise ValueError(f"there is no metric {text!r}")
+    if bool(colon) != bool(kind.parameter):
+        wanted = f"needs a parameter, {name}:{kind.parameter}" if kind.parameter else "takes no parameter"
+        raise ValueError(f"{name} {wanted}")
+    if not colon:
+        return Metric(name)
+    form, least = (_RANK, 2) if kind.parameter == "K" else (_CAP, 0)
+    if not form.fullmatch(given) or Fraction(given) < least or not Fraction(given):
+        what = (
+            "an integer of at least 2"
+            if least
+            else "a number above 0, of at most 6 decimals and no idle zero"
+        )
+        raise ValueError(f"{kind.parameter} of {name} is {what}, not {given!r}")
+    return Metric(name, Fraction(given))
+
+
+def metric_of(task: Task) -> Metric:
+    """The metric that a task is judged by; raises `InvalidTransaction` where there is none of that name."""
+    try:
+        return read_metric(task.metric)
+    except ValueError as error:
+        raise InvalidTransaction(str(error)) from error
+
+
+def blocks_of(task: Task) -> int:
+    """B: into how many blocks the test images are dealt, one where the metric is no sum over images [P-6.15]."""
+    return -(-task.images // task.block_images) if metric_of(task).sums else 1
+
+
+def entry_bytes(task: Task) -> int:
+    """How many bytes an entry of a sampled table has: what the most that a block can be worth needs [P-12.12]."""
+    of_family: dict[Family, Callable[[], int]] = {
+        Family.counts: lambda: task.block_images,
+        Family.steps: lambda: STEPS * task.block_images,
+    }
+    most = of_family.get(metric_of(task).family, lambda: task.whole)()
+    return _bytes(min(task.whole, most))
+
+
+def exact_bytes(task: Task) -> int:
+    """How many bytes an entry of an exact table has [P-12.12]."""
+    return max(LEAST_EXACT_BYTES, _bytes(task.whole))
+
+
+def _bytes(number: int) -> int:
+    return max(1, (number.bit_length() + 7) // 8)
