@@ -134,11 +134,11 @@ def test_sums_are_sums_over_blocks(metric: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), exponent=st.floats(-9, 1), scale=st.floats(-3, 3))
 def test_no_perturbation_leaves_the_bounds(metric: str, seed: int, exponent: float, scale: float) -> None:
-    """Wherever outputs go within their bounds, to corners too, u stays within [lo, hi]; marks that are sure do not move.
+    """Wherever outputs go within their bounds, to corners too, u stays within [lo, hi]; sure marks do not move.
 
     [P-6.4]
     """
-    one, labels, outputs = drawn(metric, seed, images=60)
+    one, _labels, outputs = drawn(metric, seed, images=60)
     rng, every = np.random.default_rng(seed + 1), np.arange(60)
     outputs *= 10**scale
     bounds = 10**exponent * rng.random(outputs.shape[1:])
@@ -182,7 +182,7 @@ def test_outputs_that_are_no_numbers_add_nothing(metric: str, value: float) -> N
 
     Nor is one of an infinite output, which counts alone can compare.
     """
-    one, labels, outputs = drawn(metric, 4, images=40)
+    one, _labels, outputs = drawn(metric, 4, images=40)
     every = np.arange(40)
     before = worth(one, outputs)[0]
     spoilt = outputs.copy()

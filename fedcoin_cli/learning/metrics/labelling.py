@@ -4,6 +4,8 @@ The label is the class of the largest output, the lowest of equals; so a class s
 output when it is the lower one. An output that is no number puts nobody ahead.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -64,7 +66,7 @@ class Labelling:
         # Integers that sum to less than 2⁵³ add exactly in float64.
         return (marks.astype(np.float64) @ self._weights[images]).astype(np.int64)
 
-    def wholes(self, parts: list[Places]) -> Counts:
+    def wholes(self, parts: Sequence[Places]) -> Counts:
         return np.array([int(self.worth(np.ones(len(part), np.bool_), part)) for part in parts], np.int64)
 
     def _right(self, true: Floats, others: Floats, labels: Labels) -> Bools:

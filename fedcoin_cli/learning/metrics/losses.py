@@ -4,7 +4,7 @@ A loss falls with the output of the true class and grows with all others, which 
 outputs' bounds. Exponentials and logarithms differ between machines in their last digits: `_SLACK` is more than that.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -54,7 +54,7 @@ class Losses:
         counts: Counts = marks.sum(axis=-1, dtype=np.int64)
         return counts
 
-    def wholes(self, parts: list[Places]) -> Counts:
+    def wholes(self, parts: Sequence[Places]) -> Counts:
         return np.array([STEPS * len(part) for part in parts], np.int64)
 
     @np.errstate(invalid="ignore", over="ignore")

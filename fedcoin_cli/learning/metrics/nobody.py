@@ -4,6 +4,7 @@ That output are the logarithms of how frequent the labels are: the most frequent
 certainty that this frequency gives, and all images tie. scikit-learn calls it the prior.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -30,7 +31,7 @@ def of_blocks(game: Game, blocks: Partition) -> Counts:
     return bounds_of(game, [blocks.block(number) for number in range(len(blocks))])[:, 1]
 
 
-def bounds_of(game: Game, parts: list[Places]) -> Counts:
+def bounds_of(game: Game, parts: Sequence[Places]) -> Counts:
     """lo, u(∅) and hi of each of these parts of the test set, (parts, 3), where no update is named."""
     if not game.chance:
         return np.zeros((len(parts), 3), np.int64)

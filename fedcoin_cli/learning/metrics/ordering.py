@@ -4,6 +4,7 @@ An image's score is the output of class 1 less that of class 0, in buckets of 2â
 Its mark is the bucket. A score that is no finite number stands where it wins no pair.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -51,7 +52,7 @@ class Ordering:
         found = [_ordered(row[positive], np.sort(row[~positive])) for row in rows]
         return np.array(found, np.int64).reshape(marks.shape[:-1])
 
-    def wholes(self, parts: list[Places]) -> Counts:
+    def wholes(self, parts: Sequence[Places]) -> Counts:
         positives = np.array([int(self._positive[part].sum()) for part in parts], np.int64)
         return 2 * positives * (np.array(list(map(len, parts)), np.int64) - positives)
 

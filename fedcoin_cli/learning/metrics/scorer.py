@@ -5,6 +5,7 @@ u. A mark that speaks more for the model never lowers u, so that the marks at th
 may lie give the least and the most that u may be. (docs/adr/0037)
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,6 @@ class Scorer(Protocol):
         """u of marks (…, images) on these images."""
         ...
 
-    def wholes(self, parts: list[Places]) -> Counts:
+    def wholes(self, parts: Sequence[Places]) -> Counts:
         """What a perfect model is worth on each of these parts of the test set."""
         ...
