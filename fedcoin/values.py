@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.model.arrays import Array, Update, as_test_set, examples_of, updates_of
+from fedcoin_cli.learning.model.arrays import Array, Update, as_test_set, examples_of, update_of, updates_of
 from fedcoin_cli.learning.model.description import Model, description_of, mlp
 from fedcoin_cli.learning.model.model import parse_model
-from fedcoin_cli.learning.valuation import How, ShapleyValues, value
+from fedcoin_cli.learning.valuation import How, ShapleyValues, judged, value
 
 __all__ = ["ShapleyValues", "mlp", "shapley"]
 
@@ -17,17 +17,20 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     updates: Sequence[Update],
     *,
     examples: Sequence[int] | None = None,
+    metric: str = "accuracy",
+    baseline: str | Update = "zero",
     seconds: float = 15.0,
     exact: bool | None = None,
     rankings: int | None = None,
     seed: int = 0,
     threads: int = 0,
 ) -> ShapleyValues:
-    """Shapley values of clients' updates: what each adds to the joint model's accuracy, averaged over all coalitions.
+    """Shapley values of clients' updates: what each adds to the joint model's worth, averaged over all coalitions.
 
-    A coalition's model is the average of its members' weights, its worth the part of the test set that it labels
-    correctly, in percentage points; nobody's is 0. No ledger, no miner and no file is involved. Models of Dense and
-    ReLU layers are counted by a compiled kernel without TensorFlow where there is a C compiler; others need Keras.
+    A coalition's model is the average of its members' weights, its worth by default the part of the test set that it
+    labels correctly, in percentage points; nobody's is 0 unless `baseline` says otherwise. No ledger, no miner and no
+    file is involved. Models of Dense and ReLU layers are counted by a compiled kernel without TensorFlow where there is
+    a C compiler, by accuracy; others need Keras, and other metrics NumPy alone.
 
     Args:
         model: `mlp(…)`, a Keras model, its `to_json()`, or a file of that.
@@ -35,6 +38,9 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         updates: each client's weights after training, a list of arrays in the order of Keras' `get_weights()`:
             kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed.
         examples: how many examples each client trained on, to weight the average by (FedAvg); default: the plain mean.
+        metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or
+            "roc_auc", as scikit-learn names them; a point is a hundredth of what a perfect model is worth.
+        baseline: what nobody is worth: "zero", "chance" (a constant output), or weights, as those that all began with.
         seconds: how long sampling takes at most; exact values are taken where they fit in.
         exact: True counts all 2^K coalitions however long that takes (K up to 24), False none but the sampled ones.
         rankings: sample so many orders of the clients, whatever the time: the same call then gives the same values.
@@ -52,5 +58,6 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     spec = parse_model(description_of(model), where="model")
     images, labels = test
     weighed = examples_of(examples, len(updates)) if len(updates) > 1 else ()
-    game = Game(spec, as_test_set(images, labels, spec), updates_of(updates, spec), weighed)
-    return value(game, How(seconds, exact, rankings, seed, threads))
+    played = Game(spec, as_test_set(images, labels, spec), updates_of(updates, spec), weighed)
+    named = baseline if isinstance(baseline, str) else update_of(baseline, spec, "baseline")
+    return value(judged(played, metric, named), How(seconds, exact, rankings, seed, threads))

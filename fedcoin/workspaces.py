@@ -134,7 +134,7 @@ class Workspace:
         with mining(crew_of(self._folder, configuration.settings, numbers, assignments=words)):
             yield self
 
-    def publish(
+    def publish(  # noqa: PLR0913 -- what a task may be asked for, by name
         self,
         folder: str | Path | None = None,
         *,
@@ -142,6 +142,8 @@ class Workspace:
         runtime: Number | None = None,
         difficulty: Number | None = None,
         payment_error: Number | None = None,
+        metric: str | None = None,
+        baseline: str | Path | None = None,
         settings: Settings | None = None,
         key: str = REQUESTER,
         progress: Callable[[Progress], None] | None = None,
@@ -154,6 +156,8 @@ class Workspace:
             runtime: seconds to mine.
             difficulty: D, the greatest distance from the average in percentage points; "auto": learnt from the ledger.
             payment_error: stop mining once every payment is known to so many coins, at 95 percent.
+            metric: what models are judged by, as "roc_auc"; default: the setting `task.metric`.
+            baseline: what nobody is worth: "zero", "chance" or a file of weights; default: the setting `task.baseline`.
             settings: further terms, as {"task.attempts": 1}.
             key: who pays, by the key's name.
             progress: called several times a second with how the task stands.
@@ -173,6 +177,8 @@ class Workspace:
                 "task.price": price,
                 "task.runtime": runtime,
                 "consensus.difficulty": difficulty,
+                "task.metric": metric,
+                "task.baseline": baseline,
             },
         )
         payer = self._folder.key(key)
@@ -228,7 +234,7 @@ class Workspace:
         folder: str | Path | None,
         error: Number | None,
         settings: Settings | None,
-        terms: Mapping[str, Number | None],
+        terms: Mapping[str, Number | Path | None],
     ) -> Wanted:
         learning = terms["consensus.difficulty"] == "auto"
         configuration = self._configuration(

@@ -64,6 +64,13 @@ class Metric:
         return KINDS[self.name].family
 
     @property
+    def text(self) -> str:
+        """As a task has it."""
+        if not KINDS[self.name].parameter:
+            return self.name
+        return f"{self.name}:{f'{float(self.parameter):.6f}'.rstrip('0').rstrip('.')}"
+
+    @property
     def sums(self) -> bool:
         """Whether it is a sum over images, so that blocks of images have values of their own."""
         return self.family is not Family.pairs

@@ -51,7 +51,7 @@ def refused_terms(task: Task, reference: Reference) -> str | None:
         return f"the test set has {game.images} images, the task says {task.images}"
     if whole != task.whole:
         return f"a perfect model is worth {whole} by {task.metric}, the task says {task.whole}"
-    lo, hi = nobody(game)
+    lo, _, hi = nobody_is_worth(game)
     if not lo <= task.empty <= hi:
         return f"nobody is worth {lo} to {hi}, the task says {task.empty}"
     return None
@@ -92,21 +92,18 @@ def worth(metric: Metric, model: Path, test: Path, baseline: Path | None, *, cha
     Raises:
         RoundFilesInvalid: a file is not what the model demands, or the metric does not fit them.
     """
-    lone = () if baseline is None else (baseline,)
-    loaded = Game.load(RoundFiles(model, test, lone))
-    game = replace(loaded, metric=metric, chance=chance)
-    whole = scorer_of(game).whole
-    if baseline is not None:
-        return whole, Reference(game).count(1)
-    return whole, int(bounds_of(game, [np.arange(game.images)])[0, 1])
+    files = RoundFiles(model, test, (), baseline)
+    game = replace(Game.load(files), metric=metric, chance=chance)
+    return scorer_of(game).whole, nobody_is_worth(game)[1]
 
 
-def nobody(game: Game) -> tuple[int, int]:
-    """The least and the most that u(∅) may be on all images."""
+def nobody_is_worth(game: Game) -> tuple[int, int, int]:
+    """lo, u(∅) and hi on all images."""
     if game.baseline is not None:
-        return Reference(game.of_update(game.baseline)).interval(1)
-    lo, _, hi = bounds_of(game, [np.arange(game.images)])[0].tolist()
-    return lo, hi
+        found = Reference(game.of_update(game.baseline)).intervals([1])[0]
+        return found.lo, found.count, found.hi
+    lo, own, hi = bounds_of(game, [np.arange(game.images)])[0].tolist()
+    return lo, own, hi
 
 
 def told(refused: Refusal | None) -> str | None:

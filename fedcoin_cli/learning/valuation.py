@@ -5,22 +5,27 @@ derive; then they come with standard errors. Nothing is written, nothing signed.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
 from math import inf, nan
 from typing import Final
 
 from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.contract.metric import forms, read_metric
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, common_denominator
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.metrics.choice import scorer_of
+from fedcoin_cli.learning.model.weights import Weights
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.shapley.attribution import test_set_error
 from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session, Stakes
 from fedcoin_cli.learning.shapley.table import TableTerms
+from fedcoin_cli.learning.task_game import nobody_is_worth
 from ledger_store.base.errors import SettingsError
+from ledger_store.transaction import CHANCE, ZERO
 
 BLOCK_IMAGES: Final = 16
 """Test images a block, as `task.block-images` has it."""
@@ -31,12 +36,14 @@ _MICRO: Final = 10**6
 
 @dataclass(frozen=True, slots=True)
 class ShapleyValues:
-    """What each client's update adds to the joint model's accuracy, in percentage points, in the clients' order.
+    """What each client's update adds to what the joint model is worth, in percentage points, in the clients' order.
+
+    A point is a hundredth of what a perfect model is worth: one percent of accuracy, 0.01 of an AUROC.
 
     It unpacks as `values, errors = …`.
 
     Attributes:
-        fractions: the values as exact fractions; they sum to the accuracy of the joint model of all.
+        fractions: the values as exact fractions; they sum to what the joint model of all is worth, less what nobody is.
         errors: standard errors of counting only some coalitions, in percentage points; 0.0 where `exact`. More seconds
             make them smaller.
         test_errors: standard errors from the test set's size; only more test images make them smaller. NaN where one
@@ -44,6 +51,8 @@ class ShapleyValues:
         exact: whether all coalitions were counted.
         rankings: how many orders of the clients each block of test images walked; 0 where `exact`.
         images: how many test images there are.
+        nobody: what the empty coalition is worth, in percentage points.
+        metric: what the models were judged by.
     """
 
     fractions: tuple[Fraction, ...]
@@ -52,6 +61,13 @@ class ShapleyValues:
     exact: bool
     rankings: int
     images: int
+    nobody: Fraction = Fraction(0)
+    metric: str = "accuracy"
+
+    @property
+    def together(self) -> str:
+        """What the joint model of all is worth, in the metric's own unit."""
+        return read_metric(self.metric).natural((self.nobody + sum(self.fractions)) / 100)
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -83,8 +99,10 @@ def value(game: Game, how: How) -> ShapleyValues:
         MissingPart: Keras counts this model, and is not installed.
     """
     plan = _plan(game, how)
-    blocks = partition(game.test.labels, BLOCK_IMAGES, plan.seed)
-    terms = TableTerms(game.clients, blocks.sizes, game.empty, game.baseline is not None)
+    blocks = partition(game.test.labels, BLOCK_IMAGES if game.metric.sums else game.images, plan.seed)
+    scorer, above_zero = scorer_of(game), game.baseline is not None or game.chance
+    sizes = scorer.wholes([blocks.block(number) for number in range(len(blocks))])
+    terms = TableTerms.holding(game.clients, sizes, game.empty, baseline=above_zero)
     first = FirstLayer(game)
     enumeration = None
     if plan.estimator != "balanced":
@@ -92,7 +110,7 @@ def value(game: Game, how: How) -> ShapleyValues:
     session = Session(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
     while not session.advance(_SLICE_S).finished:
         pass
-    return _values(game, session.estimate())
+    return _values(game, session.estimate(), scorer.whole)
 
 
 def _plan(game: Game, how: How) -> Plan:
@@ -122,8 +140,27 @@ def _drawn(seed: int, what: str) -> bytes:
     return sha256(f"fedcoin/v1/valuation/{what}/{seed}".encode()).digest()
 
 
-def _values(game: Game, mined: Mined) -> ShapleyValues:
-    whole = (common_denominator(game.clients) if mined.exact else mined.rankings) * game.images
+def judged(game: Game, metric: str, baseline: str | Weights) -> Game:
+    """The same game judged by a metric, against zero, chance or the model of some weights.
+
+    Raises:
+        SettingsError: there is no such metric or baseline.
+        RoundFilesInvalid: the metric does not fit.
+    """
+    try:
+        by = read_metric(metric)
+    except ValueError as error:
+        raise SettingsError(str(error), where="metric", hint=f"one of: {forms()}") from error
+    if isinstance(baseline, str) and baseline not in {ZERO, CHANCE}:
+        message, hint = f"no baseline {baseline!r}", "zero, chance, or weights as those of an update"
+        raise SettingsError(message, where="baseline", hint=hint)
+    named = None if isinstance(baseline, str) else baseline
+    found = replace(game, metric=by, chance=named is None and baseline == CHANCE, baseline=named)
+    return replace(found, empty=nobody_is_worth(found)[1])
+
+
+def _values(game: Game, mined: Mined, most: int) -> ShapleyValues:
+    whole = (common_denominator(game.clients) if mined.exact else mined.rankings) * most
     nothing = (0.0,) * game.clients
     errors, test_errors = nothing, _test_errors(game, mined) if mined.exact else nothing
     if not mined.exact:
@@ -136,6 +173,8 @@ def _values(game: Game, mined: Mined) -> ShapleyValues:
         exact=mined.exact,
         rankings=0 if mined.exact else mined.rankings,
         images=game.images,
+        nobody=Fraction(100 * game.empty, most),
+        metric=game.metric.text,
     )
 
 

@@ -219,7 +219,7 @@ def test_a_count_above_its_block_is_refused(entry: int, size: int) -> None:
     data, terms = good()
     derive(with_byte(data, entry, size), claim(5), terms)
     for above in (size + 1, 255):
-        with pytest.raises(Malformed, match="more correct images than a block has"):
+        with pytest.raises(Malformed, match="worth on a block"):
             derive(with_byte(data, entry, above), claim(5), terms)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedcoin_cli.application.books.spread import value_variance
 from fedcoin_cli.consensus.estimate import Agreement, Distance
+from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import MICRO, format_micro
 from ledger_store.genesis import Genesis
@@ -77,6 +78,7 @@ class TaskReport:
 
     `sum` is that of the values, in percentage points like them; `variance` mining's squared standard error in each, by
     the spread between the miners (see `spread`), None where nothing tells it. The test set's error is not in it.
+    `nobody` is the part of a perfect model's worth that the empty coalition has.
     """
 
     task: str
@@ -96,6 +98,9 @@ class TaskReport:
     distance_squared: Fraction | None
     miners: tuple[MinerLine, ...]
     rule: str
+    metric: str
+    baseline: str
+    nobody: Fraction
 
     @property
     def price(self) -> str:
@@ -148,11 +153,32 @@ class TaskReport:
         """Whether the joint model is worth no more than the empty coalition: then the clients' part returned."""
         return self.state == SETTLED and self.sum is not None and self.sum <= 0
 
+    @property
+    def nobody_natural(self) -> str:
+        """What nobody is worth, in the metric's own unit."""
+        return read_metric(self.metric).natural(self.nobody)
+
+    @property
+    def together_natural(self) -> str | None:
+        """What the model of all clients is worth, in the metric's own unit; None without values."""
+        return None if self.sum is None else read_metric(self.metric).natural(self.nobody + self.sum / 100)
+
+    @property
+    def loose(self) -> bool:
+        """Whether even an estimate that gives everybody nothing lies within D, so that D proves nothing."""
+        values = [line.value for line in self.clients]
+        squared = sum((value**2 for value in values if value is not None), Fraction(0))
+        return None not in values and squared <= Fraction(self.difficulty_micro, MICRO) ** 2
+
     def to_json(self) -> dict[str, Any]:
         """Clients stand in their order; decimals are texts, so that no reader rounds them."""
         return {
             "task": self.task,
             "state": self.state,
+            "metric": self.metric,
+            "baseline": self.baseline,
+            "nobody": self.nobody_natural,
+            "together": self.together_natural,
             "height": self.height,
             "attempts": self.attempts,
             "price": self.price,
@@ -164,6 +190,7 @@ class TaskReport:
             "winner": self.winner,
             "distance": self.distance,
             "difficulty": self.difficulty,
+            "difficulty_proves": None if self.sum is None else not self.loose,
             "rule": self.rule,
             "miners": [line.to_json() for line in self.miners],
         }
@@ -191,6 +218,9 @@ def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) 
         distance_squared=_outcome_distance(outcome, task),
         miners=_miners(end, agreement, task) if isinstance(end, Result) and agreement else (),
         rule=task.sap_rule,
+        metric=task.metric,
+        baseline=task.baseline,
+        nobody=Fraction(task.empty, task.whole),
     )
 
 

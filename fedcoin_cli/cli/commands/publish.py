@@ -17,8 +17,10 @@ from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.views.asked_terms import (
     AUTO,
     Attempts,
+    Baseline,
     BlockImages,
     Difficulty,
+    Metric,
     PaymentError,
     Price,
     Runtime,
@@ -49,6 +51,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     runtime: Runtime = None,
     attempts: Attempts = None,
     block_images: BlockImages = None,
+    metric: Metric = None,
+    baseline: Baseline = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
     repeat: Annotated[
@@ -88,6 +92,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         task__runtime=runtime,
         task__attempts=attempts,
         task__block_images=block_images,
+        task__metric=metric,
+        task__baseline=baseline,
         consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
@@ -134,6 +140,10 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
         "round": str(wanted.round.folder),
         "clients": task.clients,
         "images": task.images,
+        "metric": task.metric,
+        "baseline": task.baseline,
+        "whole": task.whole,
+        "empty": task.empty,
         "files": len(task.files),
         "bytes": wanted.round.size_bytes,
         "price": format_micro(task.price_micro),
@@ -144,6 +154,7 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
     }
     lines = [
         f"would publish {wanted.round.folder}: {task.clients} clients, {task.images} test images",
+        f"judged by {task.metric}: nobody is worth {task.empty} of {task.whole}",
         f"{len(task.files)} files, {wanted.round.size_bytes / 1e6:.1f} MB",
         f"price {data['price']} = {parts[0]} clients + {parts[1]} FL server + {parts[2]} miners",
         f"deposit {data['deposit']}, which returns when the task ends",

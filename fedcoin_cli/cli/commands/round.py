@@ -15,8 +15,10 @@ from fedcoin_cli.cli.program.output import counted
 from fedcoin_cli.cli.views.asked_terms import (
     AUTO,
     Attempts,
+    Baseline,
     BlockImages,
     Difficulty,
+    Metric,
     PaymentError,
     Price,
     Runtime,
@@ -63,6 +65,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     runtime: Runtime = None,
     attempts: Attempts = None,
     block_images: BlockImages = None,
+    metric: Metric = None,
+    baseline: Baseline = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
     key: Annotated[
@@ -87,6 +91,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         if places:
             raise typer.BadParameter("call takes no updates: gather does")
         terms = {"price": price, "runtime": runtime, "attempts": attempts, "block_images": block_images}
+        terms |= {"metric": metric, "baseline": baseline}
         _call(call, (model, test), folder, terms, (difficulty, payment_error, clients, key))
     else:
         if not places:

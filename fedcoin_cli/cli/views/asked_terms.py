@@ -20,6 +20,20 @@ Attempts = Annotated[str | None, typer.Option(metavar="N", help="Attempts before
 BlockImages = Annotated[
     str | None, typer.Option(metavar="N", help="Test images a block; each block walks rankings of its own.")
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What models are judged by: accuracy, balanced_accuracy, roc_auc, neg_log_loss:CAP, ...; docs/metrics.md.",
+    ),
+]
+Baseline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="zero|chance|FILE",
+        help="What nobody is worth: nothing, a constant output, or a model's weights.",
+    ),
+]
 Difficulty = Annotated[
     str | None,
     typer.Option(

@@ -24,7 +24,8 @@ def call_lines(call: Task, names: Names) -> list[str]:
         f"price     {format_micro(call.price_micro)} FedCoin: {parts}",
         f"server    {names.name(call.server)}",
         f"clients   {clients}, aggregated by {call.aggregation}",
-        f"test set  {images}; the empty coalition is worth {call.empty}",
+        f"test set  {images}",
+        f"judged by {call.metric}; nobody is worth {call.empty} of {call.whole}, by baseline {call.baseline}",
         f"mining    {call.runtime_ms / 1000:g} s, {precision}",
     ]
 

@@ -9,7 +9,7 @@ from fedcoin_cli.application.reasons.kept_tables import Coalition, Seen
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.program.output import counted, table
 from fedcoin_cli.cli.views.bars import bars
-from fedcoin_cli.cli.views.task_lines import shared
+from fedcoin_cli.cli.views.task_lines import judged, loose, shared
 from ledger_store.base.amount import format_micro
 
 
@@ -54,8 +54,13 @@ def _verdict(one: Explanation) -> list[str]:
         f"payment  {one.paid} FedCoin{error}; an equal share would be {even}",
         *_test_set(one),
     ]
+    lines += [f"metric   {line}" for line in judged(one.report)]
+    lines += [f"D        {line}" for line in loose(one.report)]
     if one.share.weight == 0:
-        lines += ["", "A value below zero means that the test set is labelled better without this client"]
+        lines += [
+            "",
+            "A value below zero means that the models judge the test set better without this client",
+        ]
         lines += ["than with it, over all orders of joining. Such a client is paid nothing and owes nothing."]
     return lines
 

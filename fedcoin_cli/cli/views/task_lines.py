@@ -8,6 +8,7 @@ from fedcoin_cli.cli.views.amounts import aligned
 from fedcoin_cli.cli.views.bars import as_decimal, bars
 from fedcoin_cli.cli.views.certainty_lines import both_errors, certainty_lines
 from ledger_store.state import SETTLED
+from ledger_store.transaction import CHANCE, ZERO
 
 
 def task_lines(report: TaskReport, names: Names, certainty: Certainty | None = None) -> list[str]:
@@ -34,8 +35,27 @@ def _payments(report: TaskReport, names: Names, certainty: Certainty | None) -> 
     ]
     return [
         *table(["paid to", "SV (pp)", "FedCoin", ""], shown),
+        *judged(report),
         *_in_vain(report),
         *certainty_lines(report, certainty, names),
+    ]
+
+
+def judged(report: TaskReport) -> list[str]:
+    """What values are shares of, where that is not how many images are labelled correctly."""
+    if report.together_natural is None or (report.metric, report.baseline) == ("accuracy", ZERO):
+        return []
+    named = f"{report.baseline[:16]}…" if len(report.baseline) > len(CHANCE) else report.baseline
+    worth = f"all together {report.together_natural}, nobody {report.nobody_natural}"
+    return [f"judged by {report.metric}: {worth} (baseline {named})"]
+
+
+def loose(report: TaskReport) -> list[str]:
+    """A warning where D would pass anything."""
+    if not report.loose:
+        return []
+    return [
+        f"D proves nothing here: an estimate that gives everybody 0 would be within {report.difficulty} pp, too"
     ]
 
 
@@ -59,7 +79,13 @@ def _estimates(report: TaskReport, names: Names) -> list[str]:
         rows.append([names.name(one.miner), kind, one.distance or "-", note])
     what = "exact values" if report.exact else "the average of all rankings"
     lines = table(["miner", "estimate", "distance (pp)", ""], rows)
-    return [*lines, "", f"distances are from {what}; D is {report.difficulty} pp", *shared(report)]
+    return [
+        *lines,
+        "",
+        f"distances are from {what}; D is {report.difficulty} pp",
+        *loose(report),
+        *shared(report),
+    ]
 
 
 def shared(report: TaskReport) -> list[str]:

@@ -34,7 +34,7 @@ def updates_of(updates: Sequence[Update], spec: ModelSpec) -> tuple[Weights, ...
     if len(updates) < 2:
         hint = "a value compares a client with the others: give an update of each of two or more"
         raise RoundFilesInvalid(f"{len(updates)} updates are too few", where="updates", hint=hint)
-    return tuple(_update(update, spec, number) for number, update in enumerate(updates))
+    return tuple(update_of(update, spec, f"updates[{number}]") for number, update in enumerate(updates))
 
 
 def examples_of(examples: Sequence[int] | None, clients: int) -> tuple[int, ...]:
@@ -77,16 +77,17 @@ def _check_images(pixels: npt.NDArray[Any], spec: ModelSpec) -> None:
         raise RoundFilesInvalid(message, where="test images", hint=hint)
 
 
-def _update(update: Update, spec: ModelSpec, number: int) -> Weights:
+def update_of(update: Update, spec: ModelSpec, where: str) -> Weights:
+    """Weights for a model, of which messages say `where` they stand; raises `RoundFilesInvalid`."""
     if isinstance(update, dict):
         hint = "give a list of arrays in the order of Keras' get_weights(): kernel, bias, kernel, bias, …"
-        raise RoundFilesInvalid("an update is no mapping", where=f"updates[{number}]", hint=hint)
+        raise RoundFilesInvalid("an update is no mapping", where=where, hint=hint)
     shapes = spec.weight_shapes
     if len(update) != len(shapes):
         message = f"{len(update)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
-        raise RoundFilesInvalid(message, where=f"updates[{number}]")
+        raise RoundFilesInvalid(message, where=where)
     return tuple(
-        _weight(values, shape, f"updates[{number}][{place}]")
+        _weight(values, shape, f"{where}[{place}]")
         for place, (values, shape) in enumerate(zip(update, shapes, strict=True))
     )
 

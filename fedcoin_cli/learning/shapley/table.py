@@ -49,6 +49,12 @@ class TableTerms:
             task.clients, sizes, task.empty, task.baseline != ZERO, entry_bytes(task), exact_bytes(task)
         )
 
+    @classmethod
+    def holding(cls, clients: int, sizes: Counts, empty: int, *, baseline: bool) -> "TableTerms":
+        """The same without a task, as wide as the blocks need."""
+        width, exact = ((int(most).bit_length() + 7) // 8 for most in (sizes.max(), sizes.sum()))
+        return cls(clients, sizes, empty, baseline, max(1, width), max(LEAST_EXACT_BYTES, exact))
+
     @property
     def whole(self) -> int:
         """M."""
