@@ -47,6 +47,12 @@ class TaskRecord:
     deposit_micro: int = 0
 
     @property
+    def seed_of_opened(self) -> str:
+        """The seed of a task that has been opened."""
+        assert self.seed, "a task that still waits has no seed"
+        return self.seed
+
+    @property
     def escrow_micro(self) -> int:
         """What is locked until the task ends: price and deposit."""
         return self.task.price_micro + self.deposit_micro if self.state in UNFINISHED else 0
