@@ -77,15 +77,25 @@ class State:
     """
 
     genesis: Genesis
+    """The network: its bounds decide what the next block may hold."""
     height: int = 0
+    """The head's height."""
     head: str = ""
+    """The head's id, which the next block must name."""
     time_ms: int = 0
+    """The head's time, before which no later block may be."""
     balances: Mapping[str, int] = field(default_factory=dict)
+    """Micro-FedCoin by address; an account without coins is not listed."""
     sequences: Mapping[str, int] = field(default_factory=dict)
+    """The last sequence number that each account used: it never goes back, even of an empty account."""
     tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
+    """The unfinished tasks by id, the one at work first."""
     ended: tuple[TaskRecord, ...] = ()
+    """The tasks that the head itself ended, for whoever follows a chain."""
     withheld: frozenset[str] = frozenset()
+    """Miners that the next task's commits refuse."""
     served: Mapping[str, int] = field(default_factory=dict)
+    """The calls that were used up, and the height at which each was."""
 
     @property
     def queue(self) -> tuple[str, ...]:

@@ -34,7 +34,9 @@ class KeyRecord:
     """What a key file holds: the address, and the secret as a seed or sealed."""
 
     address: str
+    """The public key: names and rosters need no secret."""
     secret: bytes | Sealed
+    """The 32 bytes of the seed, or what a passphrase opens."""
 
     @property
     def sealed(self) -> bool:
