@@ -76,7 +76,7 @@ def sign(transaction: T, key: KeyPair, genesis: str) -> T:
 class Transfer(Signed):
     """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two.
 
-    [P-4.8] (docs/adr/0030)
+    (docs/adr/0030) [P-4.8]
     """
 
     kind: ClassVar[str] = "transfer"
@@ -221,7 +221,7 @@ class Task(Signed):
 
     @cached_property
     def call(self) -> str:
-        """The digest of the terms that every client signs [P-5.2] (docs/adr/0024)."""
+        """The digest of the terms that every client signs (docs/adr/0024) [P-5.2]."""
         return tagged_hash("call", encode(self.called))
 
     def update_terms(self, update: Update) -> dict[str, Any]:

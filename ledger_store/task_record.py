@@ -65,9 +65,9 @@ class TaskRecord:
 
 
 def opening_seed(task: str, parent: str) -> str:
-    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block [P-5.17].
+    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block.
 
-    (docs/adr/0018)
+    (docs/adr/0018) [P-5.17]
     """
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 

@@ -140,7 +140,7 @@ def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
 
 def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
-    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t [P-9.3] (docs/adr/0033)."""
+    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t (docs/adr/0033) [P-9.3]."""
     # Values times t on one denominator: Λ where an exact estimate is among them, else 1.
     scale = exact_denominator(terms.clients) if any(estimate.exact for estimate in estimates) else 1
     factors = [estimate.rankings if estimate.exact else scale for estimate in estimates]

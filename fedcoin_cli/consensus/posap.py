@@ -107,8 +107,8 @@ class Attempt:
         """The veto of omissions ends this long after CLOSED: no liar may bring that about.
 
         That is twice the reveal freeze, and twice as long as f liars that lead in a row can hold up a height: once
-        where a result is due, and once more where view f is odd and something else was packed there. [P-8.5]
-        (docs/adr/0025)
+        where a result is due, and once more where view f is odd and something else was packed there.
+        (docs/adr/0025) [P-8.5]
         """
         faults = (len(self.roster) - 1) // 3
         return 2 * (self.reveal_ms + sum(timeout_ms(self.delta_ms, view) for view in range(faults + 1)))
@@ -491,9 +491,9 @@ class Posap:
         return self._verify(reveal.miner, "reveal", terms, reveal.signature)
 
     def _holds(self, reveal: Reveal) -> bool:
-        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways [P-8.30].
+        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways.
 
-        (docs/adr/0007)
+        (docs/adr/0007) [P-8.30]
         """
         held = self._held.get(reveal.miner)
         return held is not None and replace(reveal, signature=held.signature) == held
@@ -602,8 +602,8 @@ class Posap:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
-    # Rule [P-8.6].
     # The reason is in docs/adr/0006.
+    # Rule [P-8.6].
     def _freeze(self, stage: str, held: Mapping[str, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)

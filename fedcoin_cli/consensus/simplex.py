@@ -101,9 +101,9 @@ class _View:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
 
     def agrees(self, block: str) -> bool:
-        """Whether no own vote of this view is for another block: a fork's culprits are named by that [P-10.14].
+        """Whether no own vote of this view is for another block: a fork's culprits are named by that.
 
-        (docs/adr/0015)
+        (docs/adr/0015) [P-10.14]
         """
         return all(vote is None or vote.block == block for vote in (self.notar, self.final))
 
@@ -335,7 +335,7 @@ class Simplex:
         """Certificates must survive a crash of all: without them no later leader could justify its proposal.
 
         A notarisation also without its block: whoever leaves a view on it says neither SKIP nor NOTAR there later on,
-        and the others may need just this certificate. [P-10.22] (docs/adr/0001, docs/adr/0022)
+        and the others may need just this certificate. (docs/adr/0001, docs/adr/0022) [P-10.22]
         """
         for number, ballot in self.ballots.views.items():
             view = self._at(number)

@@ -95,7 +95,7 @@ class KeyRecord:
 
 
 def read_key(path: Path) -> KeyRecord:
-    """Read a key file; raises `KeyFailure`, also for one that other users can read [P-2.6] (docs/adr/0010)."""
+    """Read a key file; raises `KeyFailure`, also for one that other users can read (docs/adr/0010) [P-2.6]."""
     try:
         with open_file(path) as file:
             mode = os.fstat(file.fileno()).st_mode
