@@ -33,7 +33,9 @@ class Certificate:
     """
 
     view: int
+    """The view in which the votes were cast, which need not be the block's own."""
     signatures: tuple[tuple[int, str], ...]
+    """Exactly q pairs of roster index and signature, ascending by index: one form, so equal chains are equal bytes."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -86,12 +88,19 @@ class Header:
     """`proposer` (roster index) and `view` are those of the first proposal; they stay when it comes again."""
 
     height: int
+    """h: one more than the parent's."""
     parent: str
+    """Id of the block on line h - 1, or of genesis: it links the chain."""
     time_ms: int
+    """When the block was first proposed, in milliseconds since 1970 (UTC), at least the interval after its parent."""
     proposer: int
+    """Roster index of who proposed it first: (height + view) mod R."""
     view: int
+    """The view of its first proposal; it stays when the block is proposed again."""
     transactions: str
+    """Root of the RFC 6962 Merkle tree over the transactions' canonical bytes: one can be shown without the others."""
     certificate: str | None
+    """Hash, tag `certificate`, of the parent's certificate as it stands in this block; null in block 1."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -135,8 +144,11 @@ class Block:
     """A header, the transactions its root covers, and the parent's certificate (None in block 1)."""
 
     header: Header
+    """What the id is the hash of, and what votes are for."""
     transactions: tuple[Transaction, ...]
+    """What accounts signed, ascending by sender and sequence; then at most one close or result."""
     certificate: Certificate | None
+    """The parent's FINAL certificate as this block's proposer held it; null in block 1."""
 
     @property
     def id(self) -> str:

@@ -19,9 +19,13 @@ class Pay:
     """Where a price goes, in micro-FedCoin: clients in order, FL server, miners by address, requester."""
 
     clients: tuple[int, ...]
+    """Micro-FedCoin for each client, in the task's order."""
     server: int
+    """Micro-FedCoin for the FL server."""
     miners: tuple[tuple[str, int], ...]
+    """Pairs of address and micro-FedCoin, in the roster's order."""
     requester: int
+    """Micro-FedCoin that return to the requester."""
 
     @property
     def total(self) -> int:
@@ -47,11 +51,17 @@ class Outcome:
     """
 
     state: str
+    """`OPEN` (another attempt follows), `SETTLED` or `REFUNDED`."""
     winner: str | None
+    """Address of the nearest estimate within D, of those that tie the one with the least hash; null unless settled."""
     distance: tuple[int, int] | None
+    """The nearest estimate's squared distance to the average in images squared: numerator and denominator, or null."""
     shapley: tuple[int, ...] | None
+    """The agreed values in images, as numerators over `denominator`, one a client; null where no estimate counts."""
     denominator: int
+    """What the values are over: integers, for there is no float in a ledger."""
     pay: Pay
+    """Where the price goes: `clients`, `server`, `miners` and `requester`; all 0 while the task goes on."""
 
     def to_json(self) -> dict[str, Any]:
         return {

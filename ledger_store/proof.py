@@ -22,8 +22,11 @@ class Commit:
     """A miner's sealed estimate: the digest of what it will reveal, and its signature as `commit`."""
 
     miner: str
+    """Address of the miner that sealed its estimate."""
     digest: str
+    """Hash, tag `commitment`, of what the miner will reveal: nobody can copy it or change it afterwards."""
     signature: str
+    """The miner's signature, kind `commit`, over task, attempt and digest."""
 
     def to_json(self) -> dict[str, Any]:
         return {"digest": self.digest, "miner": self.miner, "signature": self.signature}
@@ -39,12 +42,19 @@ class Reveal:
     """An opened estimate: t, whether exact, its sums (N_j over t rankings, or E_j = Λ·φ_j), table digest, salt."""
 
     miner: str
+    """Address of the miner, whose rankings nobody else has."""
     rankings: int
+    """t, how many rankings it walked in every block: its weight in the average."""
     exact: bool
+    """Whether it counted all coalitions: then its values have no error of mining."""
     sums: tuple[int, ...]
+    """The clients' values in images as decimal strings: times t, or, where exact, times lcm(1 .. K)."""
     table: str
+    """Digest of the table of counts that the sums follow from: everybody can compute them again."""
     salt: str
+    """128 random bits as hex: without it the digest of a commit could be guessed."""
     signature: str
+    """The miner's signature, kind `reveal`, over task, attempt and these fields."""
 
     def opening(self) -> dict[str, Any]:
         """The fields without miner and signature."""
@@ -73,7 +83,9 @@ class FraudMark:
     """One entry of an included reveal's table whose count is wrong; the miner drops out."""
 
     miner: str
+    """Address of the miner whose reveal stands in the result and drops out of the average."""
     entry: int
+    """The number, from 0, of a count of its table that no honest computation gives."""
 
     def to_json(self) -> dict[str, Any]:
         return {"entry": self.entry, "miner": self.miner}
@@ -85,9 +97,13 @@ class Close:
 
     kind: ClassVar[str] = "close"
     task: str
+    """Id of the task at work."""
     attempt: int
+    """Which attempt of it this closes, from 1."""
     commits: tuple[Commit, ...]
+    """One a miner, ascending by address: `miner`, `digest` and `signature`; from now on none can be added."""
     outcome: Outcome | None
+    """Null with commits; without any what follows from an attempt that failed."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -110,10 +126,15 @@ class Result:
 
     kind: ClassVar[str] = "result"
     task: str
+    """Id of the task at work."""
     attempt: int
+    """Which attempt of it this ends, from 1."""
     reveals: tuple[Reveal, ...]
+    """Those that could be verified, ascending by address, each of which opens a commit of the close."""
     frauds: tuple[FraudMark, ...]
+    """Of these the ones whose tables hold a false count: `miner` and `entry`, ascending by address."""
     outcome: Outcome
+    """What follows from the reveals without the frauds; everybody computes it again."""
 
     @cached_property
     def encoded(self) -> bytes:

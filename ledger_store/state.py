@@ -77,15 +77,25 @@ class State:
     """
 
     genesis: Genesis
+    """The network: its bounds decide what the next block may hold."""
     height: int = 0
+    """The head's height."""
     head: str = ""
+    """The head's id, which the next block must name."""
     time_ms: int = 0
+    """The head's time, before which no later block may be."""
     balances: Mapping[str, int] = field(default_factory=dict)
+    """Micro-FedCoin by address; an account without coins is not listed."""
     sequences: Mapping[str, int] = field(default_factory=dict)
+    """The last sequence number that each account used: it never goes back, even of an empty account."""
     tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
+    """The unfinished tasks by id, the one at work first."""
     ended: tuple[TaskRecord, ...] = ()
+    """The tasks that the head itself ended, for whoever follows a chain."""
     withheld: frozenset[str] = frozenset()
+    """Miners that the next task's commits refuse."""
     served: Mapping[str, int] = field(default_factory=dict)
+    """The calls that were used up, and the height at which each was."""
 
     @property
     def queue(self) -> tuple[str, ...]:
@@ -134,9 +144,9 @@ def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify =
 
 
 def check_header(state: State, block: Block) -> None:
-    """Height, link, turn, time and size; raises `InvalidTransaction` [P-10.1] [P-13.5] [P-13.6] [P-13.7].
+    """Height, link, turn, time and size; raises `InvalidTransaction`.
 
-    (docs/adr/0005)
+    (docs/adr/0005) [P-10.1] [P-13.5] [P-13.6] [P-13.7]
     """
     genesis, header = state.genesis, block.header
     refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
@@ -278,7 +288,7 @@ class Transition:
     def _check_queue(self, task: Task) -> None:
         """Whether its call is fresh, and room for it; a task that is cancelled was never opened and frees its call.
 
-        [P-5.4] [P-5.15] (docs/adr/0024)
+        (docs/adr/0024) [P-5.4] [P-5.15]
         """
         bounds, queued = self._genesis.bounds, [record.task for record in self._tasks.values()]
         served = served_by(task) in self._served or served_by(task) in map(served_by, queued)
@@ -344,7 +354,7 @@ class Transition:
         """Who committed and did not reveal, beside somebody whose reveal all could verify, is out of the next task.
 
         More than f who are silent are no liars but a network, disk or bound that failed: then nobody is known to have
-        withheld anything. So no sequence of results bars more than f. [P-8.35] (docs/adr/0025)
+        withheld anything. So no sequence of results bars more than f. (docs/adr/0025) [P-8.35]
         """
         withheld = self._withheld | silent
         if len(withheld) <= self._genesis.faults:
@@ -407,8 +417,8 @@ class Transition:
         self._set(address, self._require_balance(address, micro) - micro)
         self._minted -= micro
 
-    # Rules [P-4.10] [P-4.11].
     # The reason is in docs/adr/0026.
+    # Rules [P-4.10] [P-4.11].
     def _require_balance(self, address: str, micro: int) -> int:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")

@@ -34,17 +34,29 @@ class TaskRecord:
     """
 
     task: Task
+    """What its requester signed."""
     height: int
+    """The height at which it was admitted, which is its place in the queue."""
     state: str = QUEUED
+    """Where it is in its life: QUEUED, OPEN, CLOSED, SETTLED, REFUNDED or CANCELLED."""
     attempt: int = 1
+    """The attempt at work, from 1."""
     seed: str | None = None
+    """What all rankings follow from; None until it opens, so that nobody walks earlier."""
     opened_height: int = 0
+    """The height that opened it, 0 before."""
     commits: tuple[Commit, ...] = ()
+    """The close's, which reveals must open; empty when no attempt is closed."""
     frauds: frozenset[str] = frozenset()
+    """Miners that lied in this task: they may not commit again in it."""
     refused: frozenset[str] = frozenset()
+    """Miners that withheld a reveal in an earlier task: they may not commit in this one."""
     verified: tuple[tuple[str, int], ...] = ()
+    """Miners and their t, in roster order, of the last attempt that had any: a refund pays their work."""
     end_height: int | None = None
+    """The height that ended it, None before."""
     deposit_micro: int = 0
+    """What is locked beside the price, in micro-FedCoin, as genesis asked when it was admitted."""
 
     @property
     def seed_of_opened(self) -> str:
@@ -59,9 +71,9 @@ class TaskRecord:
 
 
 def opening_seed(task: str, parent: str) -> str:
-    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block [P-5.17].
+    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block.
 
-    (docs/adr/0018)
+    (docs/adr/0018) [P-5.17]
     """
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 

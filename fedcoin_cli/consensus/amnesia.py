@@ -35,7 +35,9 @@ class Forgotten:
     """
 
     height: int
+    """At which height the others worked when the log was completed."""
     view: int
+    """The last view of it in which this miner can have been."""
 
     def silent_to(self, height: int) -> int:
         """The last view of `height` in which nothing new is said, except SKIP; −1: none."""

@@ -40,8 +40,8 @@ _EMPTY = Ballot()
 class Ballots:
     """All votes of one height.
 
-    `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known. [P-10.20]
-    (docs/adr/0007)
+    `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known.
+    (docs/adr/0007) [P-10.20]
     """
 
     def __init__(self, council: Council, height: int, signer: Signer) -> None:
@@ -154,7 +154,7 @@ class Ballots:
 
         That is a certificate of another view or of a SKIP, the same from more than f miners, or two votes of one miner
         that exclude each other. What f miners say once proves nothing: a liar could have everything kept, and so
-        nothing for long. [P-10.32] (docs/adr/0015, docs/adr/0022)
+        nothing for long. (docs/adr/0015, docs/adr/0022) [P-10.32]
         """
         return any(self._tells(view, ballot) for view, ballot in self.views.items()) or bool(
             contradictions(self._said())

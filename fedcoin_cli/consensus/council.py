@@ -24,11 +24,17 @@ class Council:
     """Who decides: R miners, this one's index, the quorum, the bound on message delay."""
 
     miners: int
+    """R."""
     me: int
+    """This miner's roster index."""
     delta_ms: int
+    """The network's message delay in milliseconds."""
     quorum: int
+    """q votes make a certificate."""
     faults: int
+    """f: more equal votes than that hold an honest one."""
     validation_ms: int = VALIDATION_MS
+    """What a view allows for judging a block, in milliseconds."""
 
     def leader(self, height: int, view: int) -> int:
         """Roster order, nobody else: a leader derived from a block id could be ground [P-10.1]."""

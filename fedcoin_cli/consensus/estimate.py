@@ -25,9 +25,13 @@ class Estimate:
     """
 
     miner: str
+    """Whose it is."""
     rankings: int
+    """t: its weight in the average."""
     exact: bool
+    """Whether its sums are over all coalitions."""
     sums: tuple[int, ...]
+    """One integer a client, over `denominator`."""
 
     def __post_init__(self) -> None:
         if self.rankings < 1:
@@ -44,9 +48,13 @@ class Terms:
     """What a task and its network fix: K, n, D in 10⁻⁶ percentage points, and f, how many miners may lie."""
 
     clients: int
+    """K."""
     images: int
+    """n: D is a share of it."""
     difficulty_micro: int
+    """D in millionths of a percentage point."""
     faults: int
+    """f: more exact estimates than that push out the sampled ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +62,11 @@ class Distance:
     """The squared distance of a miner's estimate to the average: `numerator / denominator` images²."""
 
     miner: str
+    """Whose estimate it is."""
     numerator: int
+    """In images squared, over the denominator; not reduced, so that all write the same."""
     denominator: int
+    """At least 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +140,7 @@ def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
 
 def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
-    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t [P-9.3] (docs/adr/0033)."""
+    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t (docs/adr/0033) [P-9.3]."""
     # Values times t on one denominator: Λ where an exact estimate is among them, else 1.
     scale = exact_denominator(terms.clients) if any(estimate.exact for estimate in estimates) else 1
     factors = [estimate.rankings if estimate.exact else scale for estimate in estimates]

@@ -48,16 +48,27 @@ class Attempt:
     """What the chain fixes: task, a, who may commit (roster order), K, B, RUNTIME, Δ, whether values may be exact."""
 
     task: str
+    """Id of the task."""
     number: int
+    """a, from 1."""
     roster: tuple[str, ...]
+    """The miners' addresses in their order."""
     refused: frozenset[str]
+    """Who may not commit: frauds of this task, and who withheld in an earlier one."""
     clients: int
+    """K."""
     blocks: int
+    """B, the blocks of images."""
     runtime_ms: int
+    """RUNTIME in milliseconds."""
     least_rankings: int
+    """The fewest rankings of an estimate."""
     most_rankings: int
+    """The most, by the task's words and by what a table may weigh."""
     delta_ms: int
+    """The network's message delay in milliseconds."""
     exact: bool = True
+    """Whether a table of all coalitions can be carried in time."""
 
     def admits(self, reveal: Reveal) -> bool:
         """K sums, and t on the grid between least and most; an exact estimate claims the most [P-7.10]."""
@@ -96,8 +107,8 @@ class Attempt:
         """The veto of omissions ends this long after CLOSED: no liar may bring that about.
 
         That is twice the reveal freeze, and twice as long as f liars that lead in a row can hold up a height: once
-        where a result is due, and once more where view f is odd and something else was packed there. [P-8.5]
-        (docs/adr/0025)
+        where a result is due, and once more where view f is odd and something else was packed there.
+        (docs/adr/0025) [P-8.5]
         """
         faults = (len(self.roster) - 1) // 3
         return 2 * (self.reveal_ms + sum(timeout_ms(self.delta_ms, view) for view in range(faults + 1)))
@@ -113,8 +124,11 @@ class Opening:
     """Own estimate with its salt: persisted before the COMMIT."""
 
     task: str
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     reveal: Reveal
+    """What the commit's digest stands for: lost, the commit could not be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +136,13 @@ class Frozen:
     """What was held when a clock ran out; `stage` is commits or reveals, abandoned or given up (then of nobody)."""
 
     task: str
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     stage: str
+    """Which clock ran out: commits, reveals, abandoned or given up."""
     miners: tuple[str, ...]
+    """Whose commits or reveals were held then, ascending by address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +150,13 @@ class Started:
     """When a stage (open or closed) began by this node's wall clock, for a restart in the middle."""
 
     task: str
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     stage: str
+    """OPEN or CLOSED."""
     wall_ms: int
+    """When it began by this node's time of day: monotonic time does not outlive a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +167,9 @@ class Abstained:
     """
 
     task: str
+    """Id of the task."""
     attempt: int
+    """In which attempt this miner says nothing."""
 
 
 Record = Opening | Frozen | Started | Abstained | CommitNote | RevealNote
@@ -187,25 +211,45 @@ class Posap:
     """The machine of one attempt. `me` is this miner's address; None observes only."""
 
     def __init__(self, attempt: Attempt, me: str | None, signer: Signer, now_ms: int) -> None:
+        # What the chain fixes for all miners.
         self.attempt = attempt
+        # This miner's address; None: it observes, for its key or its memory is not here.
         self.me = me
+        # When the attempt opened here, monotonic: commits freeze by it.
         self.opened_ms = now_ms
+        # When the close was applied here; None before: reveals freeze by it.
         self.closed_ms: int | None = None
+        # Signs for this miner and verifies others.
         self._signer = signer
+        # The time of the last tick: the machine has no clock.
         self._now = now_ms
+        # What the own commit opens to; set once, for a second commit would be a lie.
         self._opening: Reveal | None = None
+        # The first commit of each miner.
         self._commits: dict[str, Commit] = {}
+        # What was held when each clock ran out; it never changes, or a veto would move.
         self._frozen: dict[str, frozenset[str]] = {}
+        # The close's digests by miner; None before the close.
         self._closed: dict[str, str] | None = None
+        # Reveals that open a commit, whether checked or not.
         self._reveals: dict[str, Reveal] = {}
+        # Reveals whose table is here, whose sums follow, and whose check has ended: these count.
         self._held: dict[str, Reveal] = {}
+        # Miners whose sums do not follow from their table: never held.
         self._false: set[str] = set()
+        # Own accusations by miner: a result that includes one unlisted gets no vote.
         self._raised: dict[str, FraudNote] = {}
+        # Accepted false entries by miner; the note that told of each, or None where a result or I did.
         self._frauds: dict[str, dict[int, FraudNote | None]] = {}
+        # Accusations that wait for the own recomputation, by miner and entry.
         self._asked: dict[tuple[str, int], list[FraudNote]] = {}
+        # What the own recomputation said, so that nothing is recomputed twice.
         self._judged: dict[tuple[str, int], bool] = {}
+        # Who accused falsely: not heard again in this attempt.
         self._muted: set[str] = set()
+        # Reveals that overtook the close.
         self._early: list[RevealNote] = []
+        # Effects since the last answer, in order.
         self._out: list[Effect] = []
         # When this process first saw CLOSED, plus the time since then in which it saw fewer than q miners.
         self._watched_ms: int | None = None
@@ -447,9 +491,9 @@ class Posap:
         return self._verify(reveal.miner, "reveal", terms, reveal.signature)
 
     def _holds(self, reveal: Reveal) -> bool:
-        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways [P-8.30].
+        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways.
 
-        (docs/adr/0007)
+        (docs/adr/0007) [P-8.30]
         """
         held = self._held.get(reveal.miner)
         return held is not None and replace(reveal, signature=held.signature) == held
@@ -557,8 +601,8 @@ class Posap:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
-    # Rule [P-8.6].
     # The reason is in docs/adr/0006.
+    # Rule [P-8.6].
     def _freeze(self, stage: str, held: Mapping[str, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)

@@ -18,8 +18,11 @@ class Price:
     """The three parts of a task's price: TrainPrice, ComPrice and SapPrice, each ≥ 0."""
 
     train_micro: int
+    """The clients' part in micro-FedCoin."""
     computation_micro: int
+    """The server's part in micro-FedCoin."""
     shapley_micro: int
+    """The miners' part in micro-FedCoin."""
 
     @property
     def total_micro(self) -> int:

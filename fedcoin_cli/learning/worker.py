@@ -86,9 +86,9 @@ class Problem:
 
 
 class Inspecting:
-    """An inspection on its way, its time so far, reading the files included, and what it may take [P-6.12].
+    """An inspection on its way, its time so far, reading the files included, and what it may take.
 
-    (docs/adr/0029)
+    (docs/adr/0029) [P-6.12]
     """
 
     def __init__(self, problem: Problem, taken_s: float) -> None:

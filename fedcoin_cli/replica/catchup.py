@@ -84,8 +84,8 @@ class Recovery:
     log lacks may be known to one alone. A log that lacks one of them, or that was missing
     (`lost`), is no base for voting: the miner observes until a height that it cannot have reached before. With its
     fault counted among the f, of any q − 1 that answer one works at least at the height before that where this miner
-    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back. [P-10.29]
-    (docs/adr/0006, docs/adr/0021, docs/adr/0022)
+    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back.
+    (docs/adr/0006, docs/adr/0021, docs/adr/0022) [P-10.29]
     """
 
     def __init__(

@@ -115,7 +115,7 @@ class Intake:
         """A proposal is gossip too: its tasks' files must be fetched and checked before the vote.
 
         An account that signs two things with one sequence number must not divide the miners: the proposed one counts.
-        [P-11.19] (docs/adr/0007, docs/adr/0022)
+        (docs/adr/0007, docs/adr/0022) [P-11.19]
         """
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result) or transaction.id in self.mempool:
@@ -198,7 +198,7 @@ class Intake:
     def _pass_on(self, sender: str, transaction: Pendable) -> None:
         """A task to all, whose files take time; the rest to who proposes next: all hear at standstill what still waits.
 
-        Told to everybody by everybody, a transfer among R miners would be R² messages. [P-11.17] (docs/adr/0019)
+        Told to everybody by everybody, a transfer among R miners would be R² messages. (docs/adr/0019) [P-11.17]
         """
         note, leader = TransactionNote(transaction), self._leader()
         if isinstance(transaction, Task):
@@ -209,7 +209,7 @@ class Intake:
     def _remind(self) -> None:
         """Say again what is pending, in turn and within a budget, but no task to those who say that they have it.
 
-        [P-11.18] (docs/adr/0032)
+        (docs/adr/0032) [P-11.18]
         """
         waiting = list(self.mempool)
         others = [miner for miner in self._genesis.roster if miner != self._address]

@@ -102,7 +102,7 @@ class Mempool:
             entry.ready_ms = now_ms + 3 * self._delta_ms
 
     def task_ready(self, task: Task, now_ms: int) -> None:
-        """All miners have checked the task's files: it may be packed at once [P-10.26] (docs/adr/0003)."""
+        """All miners have checked the task's files: it may be packed at once (docs/adr/0003) [P-10.26]."""
         entry = self._senders.get(task.sender, {}).get(task.sequence)
         if entry is not None and entry.transaction.id == task.id and entry.ready_ms is not None:
             entry.ready_ms = min(entry.ready_ms, now_ms)

@@ -85,34 +85,54 @@ class Replica:
         ports: Ports,
         nonce: str,
     ) -> None:
+        # The network.
         self.genesis = genesis
+        # The certified chain, which only `_apply` grows.
         self.ledger = ledger
+        # The world: clocks, peers, child, files.
         self.ports = ports
+        # What counts coalitions here, in words; empty while the child starts.
         self.engine = ""
         # How far the last fresh block that was offered is ahead of this clock, when that is too far to vote for it.
         self.clock_behind_ms = 0
+        # How far the child is with a task's files, for people.
         self._inspecting: jobs.Inspecting | None = None
+        # Signs with this miner's key.
         self._signer = signer
+        # The vote log: what is said is in it before.
         self._log = log
+        # This process's own, told in every STATUS: a twin has another.
         self._nonce = nonce
         me = genesis.roster.index(address)
+        # Who decides a height.
         self._council = Council(len(genesis.roster), me, genesis.delta_ms, genesis.quorum, genesis.faults)
+        # What the mining child has not answered yet.
         self._orders = Orders(ports)
+        # What comes to be packed.
         self._intake = Intake(genesis, address, ledger, ports, self._orders, self._leader)
+        # The attempt at work.
         self.taskwork = TaskWork(genesis, address, signer, ledger, log, ports, self._orders)
+        # Final blocks asked for and served.
         self._catchup = CatchUp(ledger, ports)
+        # What was wrong with each block judged on this tip, None: nothing; judging takes long.
         self._validated: dict[str, str | None] = {}
+        # Messages of the next height by peer, few of each.
         self._early: dict[str, list[Proposal | Vote | Certified]] = {}
+        # When the tip was applied: blocks keep an interval.
         self._applied_ms = ports.now_ms() - genesis.bounds.block_interval_ms
+        # When what others may lack is said again.
         self._standstill_at = ports.now_ms()
         # Kept for good: a ledger that was put back from a copy may be heights behind what this miner said.
         self._said, self._decided = list(remembered.records), remembered.decided
+        # Where this miner's memory has gaps: it says nothing there.
         self._forgotten = [record for record in remembered.records if isinstance(record, Forgotten)]
         decided = 0 if self._decided is None else self._decided[0].height
         height, patient_until_ms = ledger.tip.height + 1, ports.now_ms() + STANDSTILL_MOST_MS
+        # Why this miner does not vote yet after its start; None: it votes.
         self._recovery: Recovery | None = Recovery(
             genesis, me, signer, height, decided, patient_until_ms, lost=not remembered.whole
         )
+        # The machine of the height at work, a new one for each.
         self._simplex = self._next_height()
         self.taskwork.follow(self._said)
         self._end_recovery_if_due()

@@ -43,7 +43,7 @@ class _Wait:
 class Waits:
     """Accounts whose task carried a false signature: each time they wait twice as long, wherever they come from.
 
-    [P-11.16] (docs/adr/0032)
+    (docs/adr/0032) [P-11.16]
     """
 
     def __init__(self) -> None:

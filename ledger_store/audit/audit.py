@@ -67,7 +67,7 @@ def audit(
 ) -> AuditReport:
     """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
 
-    `genesis`: the id of the network that this must be; None: any. [P-13.18] (docs/adr/0023)
+    `genesis`: the id of the network that this must be; None: any. (docs/adr/0023) [P-13.18]
     """
     return _Audit(path, level, extra_checks, span or Span(), genesis).run(jobs)
 

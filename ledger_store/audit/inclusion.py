@@ -42,11 +42,17 @@ class Inclusion:
     """The parts of a proof; `task` is there exactly for a close and a result (docs/adr/0012)."""
 
     genesis: Genesis
+    """The network, whose roster the certificate is checked by; its reader says which id it must have."""
     header: Header
+    """The block's header, whose id was voted for."""
     certificate: Certificate
+    """q FINAL votes for that id."""
     path: tuple[merkle.Step, ...]
+    """The siblings from the transaction up to the header's root."""
     transaction: Transaction
+    """What is proven to stand in the block."""
     task: Task | None
+    """The task that a close or result is about, whose clients its payments go to; else None."""
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -52,8 +52,11 @@ class TipRecord:
     """The tip file: the last block's height, id and certificate [P-13.9]."""
 
     height: int
+    """The last block's height."""
     id: str
+    """Its id, so that the certificate cannot be taken for another block's."""
     certificate: Certificate
+    """Its FINAL certificate, which no next block holds yet."""
 
     def to_json(self) -> dict[str, Any]:
         return {"certificate": self.certificate.to_json(), "height": self.height, "id": self.id}

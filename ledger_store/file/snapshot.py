@@ -34,7 +34,7 @@ FORMAT = 5
 class Seal:
     """What makes a snapshot its writer's own: a keyed hash, the key derived from a secret key and the network.
 
-    [P-13.15] (docs/adr/0030)
+    (docs/adr/0030) [P-13.15]
     """
 
     __slots__ = ("_key",)

@@ -34,7 +34,9 @@ class KeyRecord:
     """What a key file holds: the address, and the secret as a seed or sealed."""
 
     address: str
+    """The public key: names and rosters need no secret."""
     secret: bytes | Sealed
+    """The 32 bytes of the seed, or what a passphrase opens."""
 
     @property
     def sealed(self) -> bool:
@@ -93,7 +95,7 @@ class KeyRecord:
 
 
 def read_key(path: Path) -> KeyRecord:
-    """Read a key file; raises `KeyFailure`, also for one that other users can read [P-2.6] (docs/adr/0010)."""
+    """Read a key file; raises `KeyFailure`, also for one that other users can read (docs/adr/0010) [P-2.6]."""
     try:
         with open_file(path) as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -20,7 +20,9 @@ class Offer:
     """I can give you this file."""
 
     digest: str
+    """SHA-256 of the file."""
     size_bytes: int
+    """How long it is: what is too large is never asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ class Want:
     """Send me up to `CHUNK_BYTES` from here on: the credit for one chunk."""
 
     digest: str
+    """SHA-256 of the file."""
     offset: int
+    """From which byte on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,13 @@ class Chunk:
     """Bytes at an offset of a file of `total_bytes`; empty only at its end."""
 
     digest: str
+    """SHA-256 of the whole file."""
     offset: int
+    """Where the bytes belong."""
     total_bytes: int
+    """How long the whole file is."""
     data: bytes
+    """Up to 65,536 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class Lack:
     """What you want is not here."""
 
     digest: str
+    """SHA-256 of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,7 @@ class Have:
     """I hold the whole file."""
 
     digest: str
+    """SHA-256 of the file."""
 
 
 Piece = Offer | Want | Chunk | Lack | Have

@@ -33,9 +33,9 @@ class Standing(Enum):
 
 
 def asker(address: str, identity: bytes = b"") -> str:
-    """The name of a person who asks with the key of a member, on one connection: never the member's own [P-11.8].
+    """The name of a person who asks with the key of a member, on one connection: never the member's own.
 
-    (docs/adr/0028)
+    (docs/adr/0028) [P-11.8]
     """
     return f"{address}/{identity.hex()}"
 
@@ -152,7 +152,7 @@ def surplus(group: Iterable[Connection], most: int) -> list[Connection]:
     """Which must go: of the account with most connections the longest idle, then the next, until there are few enough.
 
     None of an account's first four goes while another has more. Of those that said nothing the account is unknown.
-    [P-11.10] (docs/adr/0028)
+    (docs/adr/0028) [P-11.10]
     """
     groups: dict[str, list[Connection]] = {}
     for connection in sorted(group, key=attrgetter("heard_s")):

@@ -72,9 +72,9 @@ RANKS = 4
 
 
 class Outbox:
-    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go [P-11.13].
+    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go.
 
-    (docs/adr/0032)
+    (docs/adr/0032) [P-11.13]
     """
 
     __slots__ = ("_bytes", "_limits", "_ranks", "dropped")

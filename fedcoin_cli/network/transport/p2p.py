@@ -102,12 +102,19 @@ class P2P:
         *,
         asking: bool = False,
     ) -> None:
+        # How much one peer may send, and how much waits for it.
         self._limits = limits
+        # ZeroMQ's own, with its threads.
         self._context: zmq.Context[Any] = zmq.Context()
+        # One outgoing connection a peer.
         self._links: dict[str, _Link] = {}
+        # The door; None: nobody can connect to this node.
         self._gate: _Gate | None = None
+        # What each sender may still send: frames, and for guests bytes.
         self._buckets: dict[str, tuple[Bucket, Bucket | None]] = {}
+        # Who is not weighed.
         self._members = frozenset(peers) if door is None else door.admission.members
+        # Which links are dialled anew because nothing was heard.
         self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
