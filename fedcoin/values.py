@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.model.arrays import Array, Update, as_test_set, examples_of, updates_of
+from fedcoin_cli.learning.model.arrays import (
+    Array,
+    Update,
+    aggregation_of,
+    as_test_set,
+    examples_of,
+    updates_of,
+)
 from fedcoin_cli.learning.model.description import Model, description_of, mlp
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.valuation import How, ShapleyValues, value
@@ -17,6 +24,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     updates: Sequence[Update],
     *,
     examples: Sequence[int] | None = None,
+    aggregation: str | None = None,
     seconds: float = 15.0,
     exact: bool | None = None,
     rankings: int | None = None,
@@ -34,7 +42,8 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         test: images (n, …) as float or uint8 (which means x / 255), and one integer label an image.
         updates: each client's weights after training, a list of arrays in the order of Keras' `get_weights()`:
             kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed.
-        examples: how many examples each client trained on, to weight the average by (FedAvg); default: the plain mean.
+        examples: how many examples each client trained on.
+        aggregation: "mean", or "fedavg", which weights by examples; default: fedavg where examples are given.
         seconds: how long sampling takes at most; exact values are taken where they fit in.
         exact: True counts all 2^K coalitions however long that takes (K up to 24), False none but the sampled ones.
         rankings: sample so many orders of the clients, whatever the time: the same call then gives the same values.
@@ -51,6 +60,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     """
     spec = parse_model(description_of(model), where="model")
     images, labels = test
-    weighed = examples_of(examples, len(updates)) if len(updates) > 1 else ()
-    game = Game(spec, as_test_set(images, labels, spec), updates_of(updates, spec), weighed)
+    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, spec)
+    counts = examples_of(None if combined == "mean" else examples, len(weights))
+    game = Game(spec, as_test_set(images, labels, spec), weights, counts)
     return value(game, How(seconds, exact, rankings, seed, threads))

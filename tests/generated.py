@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from api_page import page as api_page
+
 from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.settings import RULES
 from fedcoin_cli.cli.manpage import escaped, exit_codes, pages
@@ -25,6 +27,7 @@ def generated() -> dict[Path, str]:
     found[ROOT / "README.md"] = _readme((ROOT / "README.md").read_text("utf-8"))
     chain = ROOT / "man" / "fedcoin-chain.5"
     found[chain] = _with_fields(chain.read_text("utf-8"))
+    found[ROOT / "docs" / "api.md"] = api_page()
     architecture = ROOT / "ARCHITECTURE.md"
     found[architecture] = _with_tables(architecture.read_text("utf-8"), {"rooms": _rooms()})
     return found
