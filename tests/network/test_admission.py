@@ -74,3 +74,18 @@ def test_one_by_one() -> None:
     admission.gone(member)
     admission.come("ff" * 32, signed=True)
     assert admission.address_of(table_key(member)) == member
+
+
+def test_a_guest_that_is_kept_out_and_a_member_that_is_not() -> None:
+    """New lists of guests do not let it in, nor does its negative; when its time is over the ledger decides again."""
+    member, guest = KeyPair.generate().address, KeyPair.generate().address
+    admission = Admission([member])
+    admission.admit([guest])
+    for one in (member, negative(member), guest):
+        admission.bar(one)
+    admission.admit([guest, negative(guest)])
+    assert [admission.admits(one) for one in (member, guest, negative(guest))] == [True, False, False]
+    assert admission.address_of(table_key(guest)) is None
+    admission.unbar(guest)
+    assert admission.admits(guest)
+    admission.bar("no key")

@@ -1,6 +1,15 @@
 """Token bucket and outbox."""
 
-from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import (
+    BARRED_MOST_S,
+    BARRED_S,
+    EXCESS_BYTES,
+    Bars,
+    Bucket,
+    Limits,
+    Outbox,
+    Silence,
+)
 
 SMALL = Limits(
     frame_bytes=10, pipe_frames=1, waiting_frames=3, waiting_bytes=10, frames_per_s=1, burst_frames=1
@@ -74,3 +83,24 @@ def test_a_bucket_weighs() -> None:
     bucket = Bucket(2, 10, now_s=0.0)
     assert [bucket.take(0.0, cost) for cost in (7, 4, 3)] == [True, False, True]
     assert bucket.take(1.0, 2)
+
+
+def test_a_little_too_much_is_forgiven_and_much_is_not() -> None:
+    """Each time out is twice as long as the last, up to the longest; who behaved for that long begins anew."""
+    bars, now_s, terms = Bars(), 0.0, []
+    assert not bars.over("a", EXCESS_BYTES, now_s)
+    for _ in range(8):
+        assert bars.over("a", EXCESS_BYTES + 1, now_s)
+        assert not bars.over("a", EXCESS_BYTES + 1, now_s)  # kept out already
+        assert not bars.over("b", 1, now_s)
+        began_s = now_s
+        while not (free := bars.ended(now_s)):
+            now_s += 1
+        assert free == ["a"]
+        terms.append(now_s - began_s)
+    assert terms == [10, 20, 40, 80, 160, 320, 600, 600]
+    assert bars.ended(now_s) == []
+    now_s += BARRED_MOST_S
+    assert not bars.over("a", EXCESS_BYTES, now_s)
+    assert bars.over("a", EXCESS_BYTES, now_s)
+    assert bars.ended(now_s + BARRED_S) == ["a"]

@@ -39,12 +39,13 @@ class Admission:
     [P-11.4]
     """
 
-    __slots__ = ("_by_key", "_members", "_members_by_key")
+    __slots__ = ("_barred", "_by_key", "_members", "_members_by_key")
 
     def __init__(self, members: Iterable[str]) -> None:
         self._members_by_key = _table(members)
         self._members = frozenset(self._members_by_key.values())
         self._by_key = dict(self._members_by_key)
+        self._barred: set[bytes] = set()
 
     def admit(self, guests: Iterable[str]) -> None:
         """Replace the guests; an address that is no key is passed over, since coins can be sent to one.
@@ -66,14 +67,26 @@ class Admission:
         if key is not None and key not in self._members_by_key and self._by_key.get(key) == guest:
             del self._by_key[key]
 
+    def bar(self, guest: str) -> None:
+        """Keep a guest out whatever the ledger says, until `unbar`; members are never kept out."""
+        key = transport_public(guest)
+        if key is not None and key not in self._members_by_key:
+            self._barred.add(key)
+
+    def unbar(self, guest: str) -> None:
+        """Let a guest in again as the ledger says."""
+        key = transport_public(guest)
+        if key is not None:
+            self._barred.discard(key)
+
     def address_of(self, transport_key: bytes) -> str | None:
         """The admitted address of a connecting key; None: refuse it."""
-        return self._by_key.get(transport_key)
+        return None if transport_key in self._barred else self._by_key.get(transport_key)
 
     def admits(self, address: str) -> bool:
         """Whether the transport key of `address` is admitted now."""
         key = transport_public(address)
-        return key is not None and key in self._by_key
+        return key is not None and self.address_of(key) is not None
 
     def is_member(self, address: str) -> bool:
         """Whether `address` belongs to the roster or the peers file."""

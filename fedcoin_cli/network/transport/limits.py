@@ -49,6 +49,52 @@ class Bucket:
         return True
 
 
+EXCESS_BYTES, FORGIVEN_BYTES_PER_S = 2**22, 2**16
+KNOWN_MOST = 2**12
+BARRED_S, BARRED_MOST_S = 10.0, 600.0
+
+
+class Bars:
+    """Who sent so much beyond its allowance that it is kept out: for ten seconds, then each time for twice as long.
+
+    What is beyond an allowance is dropped, but only after it was received and decrypted; an honest account may have a
+    little of that by mistake, nobody much.
+    """
+
+    __slots__ = ("_excess", "_out", "_terms")
+
+    def __init__(self) -> None:
+        self._excess: dict[str, Bucket] = {}
+        self._terms: dict[str, tuple[float, float]] = {}
+        self._out: set[str] = set()
+
+    def over(self, name: str, size: int, now_s: float) -> bool:
+        """So many bytes of `name` came beyond its allowance: whether it is to be kept out from now on."""
+        if name in self._out:
+            return False  # what was on its way already
+        if len(self._excess) >= KNOWN_MOST:
+            self._excess.clear()
+        excess = self._excess.setdefault(name, Bucket(FORGIVEN_BYTES_PER_S, EXCESS_BYTES, now_s))
+        if excess.take(now_s, size):
+            return False
+        self._terms = {
+            known: (until_s, term_s)
+            for known, (until_s, term_s) in self._terms.items()
+            if now_s - until_s < BARRED_MOST_S
+        }
+        _, last_s = self._terms.get(name, (0.0, 0.0))
+        term_s = min(2 * last_s, BARRED_MOST_S) if last_s else BARRED_S
+        self._terms[name] = now_s + term_s, term_s
+        self._out.add(name)
+        return True
+
+    def ended(self, now_s: float) -> list[str]:
+        """Who may come again."""
+        free = [name for name in self._out if now_s >= self._terms[name][0]]
+        self._out.difference_update(free)
+        return free
+
+
 class Silence:
     """Who is connected and was not heard for `most_s`, by the clock of who listens (docs/adr/0032)."""
 

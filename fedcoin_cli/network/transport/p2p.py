@@ -29,7 +29,7 @@ from fedcoin_cli.network.transport.admission import (
     transport_secret,
 )
 from fedcoin_cli.network.transport.connections import Connections, asker, owner
-from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, Silence
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
 from ledger_store.base.errors import NetworkFailure
 from ledger_store.identity.keys import KeyPair
@@ -55,6 +55,8 @@ KEEPALIVE_S, GONE_MS = 2, 6_000
 # A miner says how it stands every few seconds; one that is connected and says nothing for so long is dialled anew.
 SILENT_S = 20.0
 SELF_TEST_S = 5.0
+# What taking in a frame costs at the least, however small, beside bytes.
+FRAME_COST_BYTES = 2**9
 # What encryption adds to a frame before ZeroMQ measures it.
 CURVE_BYTES = 64
 
@@ -112,6 +114,10 @@ class P2P:
         self._gate: _Gate | None = None
         # What each sender may still send: frames, and for guests bytes.
         self._buckets: dict[str, tuple[Bucket, Bucket | None]] = {}
+        # Who may connect; None: nobody can.
+        self._admission = None if door is None else door.admission
+        # Who went on far beyond its bytes, and is kept out for a while.
+        self._bars = Bars()
         # Who is not weighed.
         self._members = frozenset(peers) if door is None else door.admission.members
         # Which links are dialled anew because nothing was heard.
@@ -186,7 +192,7 @@ class P2P:
         """Wait for frames or for a readable descriptor of the caller's, at most `timeout_ms`.
 
         Returns (sender's address, frame) in order of arrival and the readable descriptors. Frames beyond a
-        sender's allowance are dropped.
+        sender's allowance are dropped; an account that sends much more loses its connections, and comes in again later.
         """
         until_s = time.monotonic() + timeout_ms / 1000
         while True:
@@ -208,6 +214,9 @@ class P2P:
     def _turn(self, ready: set[Any]) -> list[tuple[str, bytes]]:
         """Serve every socket once; the frames that came and were allowed."""
         now_s = time.monotonic()
+        for guest in self._bars.ended(now_s):
+            assert self._admission is not None
+            self._admission.unbar(guest)
         frames = [] if self._gate is None else self._gate.turn(now_s)
         for sender in {sender for sender, _ in frames} & self._links.keys():
             self._links[sender].hurry()
@@ -217,6 +226,12 @@ class P2P:
         for address in self._silence.turn({sender for sender, _ in frames}, connected, now_s):
             self._links[address].renew()
         return [item for item in frames if self._allows(item[0], len(item[1]), now_s)]
+
+    def _bar(self, sender: str, size: int, now_s: float) -> None:
+        """What is dropped has been received all the same: whoever goes on has no connection for a while."""
+        cost = max(size, FRAME_COST_BYTES)
+        if self._admission is not None and self._bars.over(owner(sender), cost, now_s):
+            self._admission.bar(owner(sender))
 
     def _wait(self, timeout_ms: int, extra_fds: Sequence[int]) -> set[Any]:
         poller = zmq.Poller()
@@ -233,14 +248,17 @@ class P2P:
             # All connections of an account have one allowance, apart from its miner's.
             sender = asker(owner(sender))
         if sender not in self._buckets:
-            if len(self._buckets) >= 4096:
+            if len(self._buckets) >= KNOWN_MOST:
                 self._buckets.clear()
             limits, by_bytes = self._limits, None
             if limits.guest_bytes_per_s and owner(sender) not in self._members:
                 by_bytes = Bucket(limits.guest_bytes_per_s, limits.guest_burst_bytes, now_s)
             self._buckets[sender] = Bucket(limits.frames_per_s, limits.burst_frames, now_s), by_bytes
         frames, by_bytes = self._buckets[sender]
-        return frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
+        allowed = frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
+        if not allowed and by_bytes is not None:
+            self._bar(sender, size, now_s)
+        return allowed
 
 
 class _Link:
