@@ -13,14 +13,15 @@ from ledger_store.base import merkle
 from ledger_store.base.canonical import encode, parse, require_same, tagged_hash, write
 from ledger_store.base.errors import BadSignature, Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import BlockId, Digest, MinerIndex
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, TIME_MAX_MS, Genesis
 from ledger_store.identity.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
-from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
+from ledger_store.transaction import Transaction, parse_transaction
 
 VIEW_MAX = 10_000
 
 
-def vote_terms(height: int, view: int, block: str | None) -> dict[str, Any]:
+def vote_terms(height: int, view: int, block: BlockId | None) -> dict[str, Any]:
     """What a miner signs as `notar`, `skip` (block None) or `final`."""
     return {"block": block, "height": height, "view": view}
 
@@ -30,7 +31,7 @@ class Certificate:
     """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in."""
 
     view: int
-    signatures: tuple[tuple[int, str], ...]
+    signatures: tuple[tuple[MinerIndex, str], ...]
 
     @cached_property
     def encoded(self) -> bytes:
@@ -38,7 +39,7 @@ class Certificate:
         return encode(self.to_json())
 
     @cached_property
-    def digest(self) -> str:
+    def digest(self) -> Digest:
         """What the next block's header names."""
         return tagged_hash("certificate", self.encoded)
 
@@ -49,11 +50,11 @@ class Certificate:
     def from_json(cls, value: Any) -> "Certificate":
         """Read and check the form; raises `Malformed`."""
         reader = Fields(value, ("signatures", "view"), "certificate")
-        pairs = reader.numbered_hexes("signatures", ROSTER_MAX - 1, SIGNATURE_LENGTH, ROSTER_MAX, 1)
+        pairs = reader.signatures("signatures", ROSTER_MAX - 1, SIGNATURE_LENGTH, ROSTER_MAX, 1)
         return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=pairs)
 
     def signers(
-        self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
+        self, genesis: Genesis, kind: str, height: int, block: BlockId | None, verify: Verify = verify_bytes
     ) -> tuple[int, ...]:
         """The roster indices whose signature covers this vote."""
         message = framed(kind, genesis.id, write(vote_terms(height, self.view, block)))
@@ -65,7 +66,7 @@ class Certificate:
         )
 
     def check(
-        self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
+        self, genesis: Genesis, kind: str, height: int, block: BlockId | None, verify: Verify = verify_bytes
     ) -> None:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
         indices = [index for index, _ in self.signatures]
@@ -83,9 +84,9 @@ class Header:
     """`proposer` (roster index) and `view` are those of the first proposal; they stay when it comes again."""
 
     height: int
-    parent: str
+    parent: BlockId
     time_ms: int
-    proposer: int
+    proposer: MinerIndex
     view: int
     transactions: str
     certificate: str | None
@@ -96,9 +97,9 @@ class Header:
         return encode(self.to_json())
 
     @cached_property
-    def id(self) -> str:
+    def id(self) -> BlockId:
         """The block id."""
-        return tagged_hash("block", self.encoded)
+        return BlockId(tagged_hash("block", self.encoded))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -118,12 +119,12 @@ class Header:
         reader = Fields(value, keys, "header")
         return cls(
             height=reader.integer("height", 1),
-            parent=reader.hexadecimal("parent", DIGEST_LENGTH),
+            parent=reader.block_id("parent"),
             time_ms=reader.integer("time_ms", 0, TIME_MAX_MS),
-            proposer=reader.integer("proposer", 0, ROSTER_MAX - 1),
+            proposer=reader.miner_index("proposer", ROSTER_MAX - 1),
             view=reader.integer("view", 0, VIEW_MAX),
-            transactions=reader.hexadecimal("transactions", DIGEST_LENGTH),
-            certificate=reader.optional_hex("certificate", DIGEST_LENGTH),
+            transactions=reader.digest("transactions"),
+            certificate=reader.optional_digest("certificate"),
         )
 
 
@@ -136,7 +137,7 @@ class Block:
     certificate: Certificate | None
 
     @property
-    def id(self) -> str:
+    def id(self) -> BlockId:
         """The header's id."""
         return self.header.id
 
@@ -200,7 +201,7 @@ class Block:
         )
 
     @property
-    def certificate_digest(self) -> str | None:
+    def certificate_digest(self) -> Digest | None:
         """What the header must name."""
         return None if self.certificate is None else self.certificate.digest
 
@@ -213,16 +214,16 @@ class Block:
         return self
 
 
-def transaction_root(transactions: Sequence[Transaction]) -> str:
+def transaction_root(transactions: Sequence[Transaction]) -> Digest:
     """The Merkle root over the canonical bytes of the transactions, as hex."""
-    return merkle.root([transaction.encoded for transaction in transactions]).hex()
+    return Digest(merkle.root([transaction.encoded for transaction in transactions]).hex())
 
 
 def make_block(
-    parent: str,
+    parent: BlockId,
     height: int,
     time_ms: int,
-    proposer: int,
+    proposer: MinerIndex,
     view: int,
     transactions: Sequence[Transaction],
     certificate: Certificate | None,

@@ -13,7 +13,7 @@ from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.canonical import INTEGER_LIMIT, decode, encode, tagged_hash
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
-from ledger_store.identity.keys import ADDRESS_LENGTH
+from ledger_store.base.names import Address, BlockId, GenesisId, MinerIndex
 
 FORMAT = 1
 ROSTER_MAX = 64
@@ -77,16 +77,24 @@ class Genesis:
 
     network: str
     time_ms: int
-    roster: tuple[str, ...]
-    supply: tuple[tuple[str, int], ...]
+    roster: tuple[Address, ...]
+    supply: tuple[tuple[Address, int], ...]
     delta_ms: int
     bounds: Bounds = Bounds()
-    predecessor: str | None = None
+    predecessor: BlockId | None = None
 
     @cached_property
-    def id(self) -> str:
+    def id(self) -> GenesisId:
         """The genesis id: SHA-256 over a domain tag and the canonical fields."""
-        return tagged_hash("genesis", encode(self.to_json()))
+        return GenesisId(BlockId(tagged_hash("genesis", encode(self.to_json()))))
+
+    def index_of(self, miner: Address) -> MinerIndex:
+        """Where a miner stands in the roster."""
+        return MinerIndex(self.roster.index(miner))
+
+    def leader(self, height: int, view: int) -> MinerIndex:
+        """Who proposes in a view: roster order, nobody else."""
+        return MinerIndex((height + view) % len(self.roster))
 
     @cached_property
     def supply_micro(self) -> int:
@@ -130,9 +138,9 @@ class Genesis:
         reader = Fields(value, keys, "genesis")
         reader.integer("format", FORMAT, FORMAT)
         bounds = Fields(reader.raw("bounds"), _BOUND_NAMES, "genesis bounds")
-        roster = reader.hexes("roster", ADDRESS_LENGTH, ROSTER_MAX, 1)
+        roster = reader.addresses("roster", ROSTER_MAX, 1)
         supply = tuple(
-            (pair.hexadecimal("address", ADDRESS_LENGTH), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
+            (pair.address("address"), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
             for pair in reader.pairs("supply", ("address", "micro"), HOLDERS_MAX, 1)
         )
         if len(set(roster)) != len(roster):
@@ -149,7 +157,7 @@ class Genesis:
             supply=supply,
             delta_ms=reader.integer("delta_ms", 1, 60_000),
             bounds=Bounds(**{name: _read_bound(bounds, name) for name in _BOUND_NAMES}),
-            predecessor=reader.optional_hex("predecessor", 64),
+            predecessor=reader.optional_block_id("predecessor"),
         )
 
 

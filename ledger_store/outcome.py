@@ -10,8 +10,8 @@ from typing import Any
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Pay:
 
     clients: tuple[int, ...]
     server: int
-    miners: tuple[tuple[str, int], ...]
+    miners: tuple[tuple[Address, int], ...]
     requester: int
 
     @property
@@ -47,7 +47,7 @@ class Outcome:
     """
 
     state: str
-    winner: str | None
+    winner: Address | None
     distance: tuple[int, int] | None
     shapley: tuple[int, ...] | None
     denominator: int
@@ -71,7 +71,7 @@ def _read_pay(value: Any) -> Pay:
         clients=reader.integers("clients", count, SUPPLY_MAX_MICRO),
         server=reader.integer("server", 0, SUPPLY_MAX_MICRO),
         miners=tuple(
-            (pair.hexadecimal("miner", ADDRESS_LENGTH), pair.integer("micro", 0, SUPPLY_MAX_MICRO))
+            (pair.address("miner"), pair.integer("micro", 0, SUPPLY_MAX_MICRO))
             for pair in reader.pairs("miners", ("miner", "micro"), ROSTER_MAX)
         ),
         requester=reader.integer("requester", 0, SUPPLY_MAX_MICRO),
@@ -89,7 +89,7 @@ def read_outcome(value: Any) -> Outcome:
         raise Malformed("outcome: every client has a value and a payment")
     return Outcome(
         state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
-        winner=reader.optional_hex("winner", ADDRESS_LENGTH),
+        winner=reader.optional_address("winner"),
         distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,
         denominator=reader.denominator("denominator"),

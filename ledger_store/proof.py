@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from ledger_store.base.canonical import DIGEST_LENGTH, encode, tagged_hash
+from ledger_store.base.canonical import encode, tagged_hash
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
+from ledger_store.identity.keys import SIGNATURE_LENGTH
 from ledger_store.outcome import Outcome, read_outcome
 
 SALT_LENGTH = 32
@@ -21,15 +22,15 @@ SALT_LENGTH = 32
 class Commit:
     """A miner's sealed estimate: the digest of what it will reveal, and its signature as `commit`."""
 
-    miner: str
-    digest: str
+    miner: Address
+    digest: Digest
     signature: str
 
     def to_json(self) -> dict[str, Any]:
         return {"digest": self.digest, "miner": self.miner, "signature": self.signature}
 
 
-def commit_terms(task: str, attempt: int, digest: str) -> dict[str, Any]:
+def commit_terms(task: TaskId, attempt: int, digest: Digest) -> dict[str, Any]:
     """What a miner signs as `commit`."""
     return {"attempt": attempt, "digest": digest, "task": task}
 
@@ -38,11 +39,11 @@ def commit_terms(task: str, attempt: int, digest: str) -> dict[str, Any]:
 class Reveal:
     """An opened estimate: t, whether exact, its sums (N_j over t rankings, or E_j = Λ·φ_j), table digest, salt."""
 
-    miner: str
+    miner: Address
     rankings: int
     exact: bool
     sums: tuple[int, ...]
-    table: str
+    table: Digest
     salt: str
     signature: str
 
@@ -59,11 +60,11 @@ class Reveal:
     def to_json(self) -> dict[str, Any]:
         return {**self.opening(), "miner": self.miner, "signature": self.signature}
 
-    def terms(self, task: str, attempt: int) -> dict[str, Any]:
+    def terms(self, task: TaskId, attempt: int) -> dict[str, Any]:
         """What the miner signs as `reveal`."""
         return {**self.opening(), "attempt": attempt, "task": task}
 
-    def commitment(self, task: str, attempt: int) -> str:
+    def commitment(self, task: TaskId, attempt: int) -> Digest:
         """The digest that its commit must carry."""
         return tagged_hash("commitment", encode({**self.terms(task, attempt), "miner": self.miner}))
 
@@ -72,7 +73,7 @@ class Reveal:
 class FraudMark:
     """One entry of an included reveal's table whose count is wrong; the miner drops out."""
 
-    miner: str
+    miner: Address
     entry: int
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +85,7 @@ class Close:
     """The commits of an attempt; with none, the attempt failed and `outcome` says what follows."""
 
     kind: ClassVar[str] = "close"
-    task: str
+    task: TaskId
     attempt: int
     commits: tuple[Commit, ...]
     outcome: Outcome | None
@@ -109,7 +110,7 @@ class Result:
     """The reveals of an attempt, the frauds found in them, and the outcome."""
 
     kind: ClassVar[str] = "result"
-    task: str
+    task: TaskId
     attempt: int
     reveals: tuple[Reveal, ...]
     frauds: tuple[FraudMark, ...]
@@ -140,8 +141,8 @@ def read_commit(value: Any) -> Commit:
     """Read one commit; raises `Malformed`."""
     reader = Fields(value, ("digest", "miner", "signature"), "commit")
     return Commit(
-        miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
-        digest=reader.hexadecimal("digest", DIGEST_LENGTH),
+        miner=reader.address("miner"),
+        digest=reader.digest("digest"),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
 
@@ -151,11 +152,11 @@ def read_reveal(value: Any) -> Reveal:
     keys = ("exact", "miner", "rankings", "salt", "signature", "sums", "table")
     reader = Fields(value, keys, "reveal")
     return Reveal(
-        miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
+        miner=reader.address("miner"),
         rankings=reader.integer("rankings", 1),
         exact=reader.boolean("exact"),
         sums=reader.bigs("sums", len(reader.array("sums", CLIENTS_MAX, 1))),
-        table=reader.hexadecimal("table", DIGEST_LENGTH),
+        table=reader.digest("table"),
         salt=reader.hexadecimal("salt", SALT_LENGTH),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
@@ -163,14 +164,14 @@ def read_reveal(value: Any) -> Reveal:
 
 def _read_fraud(value: Any) -> FraudMark:
     reader = Fields(value, ("entry", "miner"), "fraud")
-    return FraudMark(reader.hexadecimal("miner", ADDRESS_LENGTH), reader.integer("entry"))
+    return FraudMark(reader.address("miner"), reader.integer("entry"))
 
 
 def read_close(value: Any) -> Close:
     """Read a close; raises `Malformed`."""
     reader = Fields(value, ("attempt", "commits", "outcome", "task", "type"), "close")
     return Close(
-        task=reader.hexadecimal("task", DIGEST_LENGTH),
+        task=reader.task_id("task"),
         attempt=reader.integer("attempt", 1),
         commits=tuple(read_commit(item) for item in reader.array("commits", ROSTER_MAX)),
         outcome=None if reader.raw("outcome") is None else read_outcome(reader.raw("outcome")),
@@ -181,7 +182,7 @@ def read_result(value: Any) -> Result:
     """Read a result; raises `Malformed`."""
     reader = Fields(value, ("attempt", "frauds", "outcome", "reveals", "task", "type"), "result")
     return Result(
-        task=reader.hexadecimal("task", DIGEST_LENGTH),
+        task=reader.task_id("task"),
         attempt=reader.integer("attempt", 1),
         reveals=tuple(read_reveal(item) for item in reader.array("reveals", ROSTER_MAX)),
         frauds=tuple(_read_fraud(item) for item in reader.array("frauds", ROSTER_MAX)),

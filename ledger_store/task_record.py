@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import refuse
+from ledger_store.base.names import Address, BlockId, TaskId
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Commit, Task
 
@@ -40,9 +41,9 @@ class TaskRecord:
     seed: str | None = None
     opened_height: int = 0
     commits: tuple[Commit, ...] = ()
-    frauds: frozenset[str] = frozenset()
-    refused: frozenset[str] = frozenset()
-    verified: tuple[tuple[str, int], ...] = ()
+    frauds: frozenset[Address] = frozenset()
+    refused: frozenset[Address] = frozenset()
+    verified: tuple[tuple[Address, int], ...] = ()
     end_height: int | None = None
     deposit_micro: int = 0
 
@@ -58,7 +59,7 @@ class TaskRecord:
         return self.task.price_micro + self.deposit_micro if self.state in UNFINISHED else 0
 
 
-def opening_seed(task: str, parent: str) -> str:
+def opening_seed(task: TaskId, parent: BlockId) -> str:
     """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block."""
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 
@@ -68,7 +69,7 @@ def served_by(task: Task) -> str:
     return task.sender + task.nonce
 
 
-def eligible_refusals(record: TaskRecord) -> frozenset[str]:
+def eligible_refusals(record: TaskRecord) -> frozenset[Address]:
     """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before."""
     return record.frauds | record.refused
 

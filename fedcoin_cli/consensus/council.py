@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from ledger_store.base.names import MinerIndex
+
 TIMEOUT_MAX_MS = 100_000
 VALIDATION_MS = 1_000
 
@@ -14,7 +16,7 @@ class Signer(Protocol):
         """This miner's signature."""
         ...
 
-    def verify(self, miner: int, kind: str, terms: dict[str, object], signature: str) -> bool:
+    def verify(self, miner: MinerIndex, kind: str, terms: dict[str, object], signature: str) -> bool:
         """Whether roster[miner] signed."""
         ...
 
@@ -24,15 +26,15 @@ class Council:
     """Who decides: R miners, this one's index, the quorum, the bound on message delay."""
 
     miners: int
-    me: int
+    me: MinerIndex
     delta_ms: int
     quorum: int
     faults: int
     validation_ms: int = VALIDATION_MS
 
-    def leader(self, height: int, view: int) -> int:
+    def leader(self, height: int, view: int) -> MinerIndex:
         """Roster order, nobody else: a leader derived from a block id could be ground."""
-        return (height + view) % self.miners
+        return MinerIndex((height + view) % self.miners)
 
     def timeout_ms(self, view: int) -> int:
         """T_v: how long a view lasts at most."""

@@ -35,6 +35,7 @@ from dataclasses import dataclass, replace
 from fedcoin_cli.consensus.council import Signer, timeout_ms
 from fedcoin_cli.consensus.rankings import on_grid, table_entries
 from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
+from ledger_store.base.names import Address, Digest, MinerIndex, TaskId
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 
 FREEZE_LEAST_MS = 10_000
@@ -47,10 +48,10 @@ REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
 class Attempt:
     """What the chain fixes: task, a, who may commit (roster order), K, B, RUNTIME, Δ, whether values may be exact."""
 
-    task: str
+    task: TaskId
     number: int
-    roster: tuple[str, ...]
-    refused: frozenset[str]
+    roster: tuple[Address, ...]
+    refused: frozenset[Address]
     clients: int
     blocks: int
     runtime_ms: int
@@ -72,7 +73,7 @@ class Attempt:
         return table_entries(self.clients, self.blocks, None if reveal.exact else reveal.rankings)
 
     @property
-    def expected(self) -> frozenset[str]:
+    def expected(self) -> frozenset[Address]:
         """The miners whose commits count."""
         return frozenset(self.roster) - self.refused
 
@@ -111,7 +112,7 @@ class Attempt:
 class Opening:
     """Own estimate with its salt: persisted before the COMMIT."""
 
-    task: str
+    task: TaskId
     attempt: int
     reveal: Reveal
 
@@ -120,17 +121,17 @@ class Opening:
 class Frozen:
     """What was held when a clock ran out; `stage` is commits or reveals, abandoned or given up (then of nobody)."""
 
-    task: str
+    task: TaskId
     attempt: int
     stage: str
-    miners: tuple[str, ...]
+    miners: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """When a stage (open or closed) began by this node's wall clock, for a restart in the middle."""
 
-    task: str
+    task: TaskId
     attempt: int
     stage: str
     wall_ms: int
@@ -140,7 +141,7 @@ class Started:
 class Abstained:
     """This miner may have committed in this attempt and does not know to what: it observes until the next."""
 
-    task: str
+    task: TaskId
     attempt: int
 
 
@@ -182,7 +183,7 @@ Effect = Persist | Send | CheckTable | CheckEntry
 class Posap:
     """The machine of one attempt. `me` is this miner's address; None observes only."""
 
-    def __init__(self, attempt: Attempt, me: str | None, signer: Signer, now_ms: int) -> None:
+    def __init__(self, attempt: Attempt, me: Address | None, signer: Signer, now_ms: int) -> None:
         self.attempt = attempt
         self.me = me
         self.opened_ms = now_ms
@@ -190,17 +191,17 @@ class Posap:
         self._signer = signer
         self._now = now_ms
         self._opening: Reveal | None = None
-        self._commits: dict[str, Commit] = {}
-        self._frozen: dict[str, frozenset[str]] = {}
-        self._closed: dict[str, str] | None = None
-        self._reveals: dict[str, Reveal] = {}
-        self._held: dict[str, Reveal] = {}
-        self._false: set[str] = set()
-        self._raised: dict[str, FraudNote] = {}
-        self._frauds: dict[str, dict[int, FraudNote | None]] = {}
-        self._asked: dict[tuple[str, int], list[FraudNote]] = {}
-        self._judged: dict[tuple[str, int], bool] = {}
-        self._muted: set[str] = set()
+        self._commits: dict[Address, Commit] = {}
+        self._frozen: dict[str, frozenset[Address]] = {}
+        self._closed: dict[Address, Digest] | None = None
+        self._reveals: dict[Address, Reveal] = {}
+        self._held: dict[Address, Reveal] = {}
+        self._false: set[Address] = set()
+        self._raised: dict[Address, FraudNote] = {}
+        self._frauds: dict[Address, dict[int, FraudNote | None]] = {}
+        self._asked: dict[tuple[Address, int], list[FraudNote]] = {}
+        self._judged: dict[tuple[Address, int], bool] = {}
+        self._muted: set[Address] = set()
         self._early: list[RevealNote] = []
         self._out: list[Effect] = []
         # When this process first saw CLOSED, plus the time since then in which it saw fewer than q miners.
@@ -285,7 +286,7 @@ class Posap:
             self._look_up(reveal, key[1])
         return self._effects()
 
-    def entry_checked(self, miner: str, entry: int, wrong: bool) -> list[Effect]:
+    def entry_checked(self, miner: Address, entry: int, wrong: bool) -> list[Effect]:
         """The worker's answer to `CheckEntry`: outside [lo, hi] of ε means that the fraud is accepted."""
         self._judge(miner, entry, wrong=wrong)
         return self._effects()
@@ -332,7 +333,7 @@ class Posap:
 
     # Questions --------------------------------------------------------------------------------------------------
 
-    def commit_of(self, miner: str) -> CommitNote | None:
+    def commit_of(self, miner: Address) -> CommitNote | None:
         """The commit of `miner` that is held: for a restarted miner whose log may lack it."""
         commit = self._commits.get(miner)
         return None if commit is None else CommitNote(self.attempt.task, self.attempt.number, commit)
@@ -471,7 +472,7 @@ class Posap:
             if fresh and held is not None:
                 self._look_up(held, note.entry)
 
-    def _settle_note(self, note: FraudNote, key: tuple[str, int]) -> None:
+    def _settle_note(self, note: FraudNote, key: tuple[Address, int]) -> None:
         if self._judged[key]:
             self._accept(note, *key)
         else:
@@ -484,20 +485,20 @@ class Posap:
         else:
             self._judge(reveal.miner, entry, wrong=False)
 
-    def _judge(self, miner: str, entry: int, *, wrong: bool) -> None:
+    def _judge(self, miner: Address, entry: int, *, wrong: bool) -> None:
         self._judged[miner, entry] = wrong
         for note in self._asked.pop((miner, entry), []):
             self._settle_note(note, (miner, entry))
         if wrong:
             self._frauds.setdefault(miner, {}).setdefault(entry, None)
 
-    def _accept(self, note: FraudNote, miner: str, entry: int) -> None:
+    def _accept(self, note: FraudNote, miner: Address, entry: int) -> None:
         marks = self._frauds.setdefault(miner, {})
         if marks.get(entry) is None:
             marks[entry] = note
             self._out.append(Send(note))
 
-    def _raise(self, miner: str, entry: int) -> None:
+    def _raise(self, miner: Address, entry: int) -> None:
         """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept."""
         self._judged[miner, entry] = True
         if self.me is None:
@@ -522,7 +523,7 @@ class Posap:
             (GIVEN_UP, began + attempt.give_up_ms),
         )
 
-    def _complete(self, closed: Mapping[str, str]) -> bool:
+    def _complete(self, closed: Mapping[Address, Digest]) -> bool:
         """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt."""
         frozen = self._frozen.get(REVEALS)
         if closed.keys() <= self._held.keys():
@@ -536,18 +537,18 @@ class Posap:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
-    def _freeze(self, stage: str, held: Mapping[str, CommitNote | RevealNote]) -> None:
+    def _freeze(self, stage: str, held: Mapping[Address, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)
             self._out += [Persist(note) for _, note in sorted(held.items())]
             miners = tuple(sorted(held))
             self._out.append(Persist(Frozen(self.attempt.task, self.attempt.number, stage, miners)))
 
-    def _digest(self, reveal: Reveal) -> str:
+    def _digest(self, reveal: Reveal) -> Digest:
         return reveal.commitment(self.attempt.task, self.attempt.number)
 
-    def _verify(self, miner: str, kind: str, terms: dict[str, object], signature: str) -> bool:
-        return self._signer.verify(self.attempt.roster.index(miner), kind, terms, signature)
+    def _verify(self, miner: Address, kind: str, terms: dict[str, object], signature: str) -> bool:
+        return self._signer.verify(MinerIndex(self.attempt.roster.index(miner)), kind, terms, signature)
 
     def _effects(self) -> list[Effect]:
         out, self._out = self._out, []

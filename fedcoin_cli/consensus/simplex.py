@@ -32,6 +32,7 @@ from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.ballots import Ballots
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64
@@ -96,7 +97,7 @@ class _View:
     def votes(self) -> list[Vote]:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
 
-    def agrees(self, block: str) -> bool:
+    def agrees(self, block: BlockId) -> bool:
         """Whether no own vote of this view is for another block: a fork's culprits are named by that."""
         return all(vote is None or vote.block == block for vote in (self.notar, self.final))
 
@@ -120,8 +121,8 @@ class Simplex:
         self._now = now_ms
         self._armed = False
         self._views: dict[int, _View] = {}
-        self._bodies: dict[str, Block] = {}
-        self._kept_bodies: set[str] = set()
+        self._bodies: dict[BlockId, Block] = {}
+        self._kept_bodies: set[BlockId] = set()
         self._timeout_at: int | None = None
         self._leave_at: int | None = None
         self._silent_to = -1
@@ -418,7 +419,7 @@ class Simplex:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
-    def _vote(self, kind: str, view: int, block: str | None) -> None:
+    def _vote(self, kind: str, view: int, block: BlockId | None) -> None:
         signature = self._signer.sign(kind, vote_terms(self.height, view, block))
         vote = Vote(kind, self.council.me, self.height, view, block, signature)
         self._out += [Persist(vote), Send(vote)]

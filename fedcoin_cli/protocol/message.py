@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from ledger_store.base.names import Address, BlockId, MinerIndex, TaskId
 from ledger_store.block import Block, Certificate
 from ledger_store.transaction import (
     Commit,
@@ -31,7 +32,7 @@ class Proposal:
     """
 
     kind: ClassVar[str] = "proposal"
-    proposer: int
+    proposer: MinerIndex
     view: int
     block: Block
     justified: int
@@ -65,10 +66,10 @@ class Vote:
     """NOTAR, SKIP (block None) or FINAL of one miner; signed as its kind over `vote_terms`."""
 
     kind: str
-    voter: int
+    voter: MinerIndex
     height: int
     view: int
-    block: str | None
+    block: BlockId | None
     signature: str
 
     def to_json(self) -> dict[str, Any]:
@@ -88,7 +89,7 @@ class Certified:
     kind: ClassVar[str] = "certified"
     votes: str
     height: int
-    block: str | None
+    block: BlockId | None
     certificate: Certificate
     body: Block | None
 
@@ -112,7 +113,7 @@ class CommitNote:
     """COMMIT gossip."""
 
     kind: ClassVar[str] = "commit"
-    task: str
+    task: TaskId
     attempt: int
     commit: Commit
 
@@ -125,7 +126,7 @@ class RevealNote:
     """REVEAL gossip; the table follows by digest on the file channel."""
 
     kind: ClassVar[str] = "reveal"
-    task: str
+    task: TaskId
     attempt: int
     reveal: Reveal
 
@@ -138,11 +139,11 @@ class FraudNote:
     """FRAUD gossip: `by` says that `miner`'s table claims a wrong count as `entry`."""
 
     kind: ClassVar[str] = "fraud"
-    task: str
+    task: TaskId
     attempt: int
-    miner: str
+    miner: Address
     entry: int
-    by: str
+    by: Address
     signature: str
 
     def terms(self) -> dict[str, Any]:
@@ -186,7 +187,7 @@ class Status:
     kind: ClassVar[str] = "status"
     height: int
     nonce: str
-    checked: tuple[str, ...] = ()
+    checked: tuple[TaskId, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {"checked": list(self.checked), "height": self.height, "nonce": self.nonce}
@@ -259,10 +260,10 @@ class Reminder:
 
     kind: ClassVar[str] = "reminder"
     witness: int
-    about: str
+    about: Address
     nonce: str
     height: int
-    own: tuple[tuple[str, int, str | None], ...]
+    own: tuple[tuple[str, int, BlockId | None], ...]
     held: tuple[Vote, ...]
     signature: str
 
@@ -351,7 +352,7 @@ class Standing:
 
     kind: ClassVar[str] = "standing"
     height: int
-    task: str | None
+    task: TaskId | None
     attempt: int
     phase: str
     rankings: int

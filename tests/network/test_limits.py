@@ -1,6 +1,10 @@
 """Token bucket and outbox."""
 
 from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
+from ledger_store.base.names import Address
+
+A_ADDRESS = Address("a")
+A, B = Address("a"), Address("b")
 
 SMALL = Limits(
     frame_bytes=10, pipe_frames=1, waiting_frames=3, waiting_bytes=10, frames_per_s=1, burst_frames=1
@@ -49,13 +53,13 @@ def test_outbox_keeps_what_is_not_taken() -> None:
 def test_who_is_connected_and_silent_is_told_once_a_span() -> None:
     """Only after the span, not when it was heard or is not connected, and not by one who did not listen itself."""
     silence = Silence(10.0)
-    assert silence.turn([], ["a", "b"], 0.0) == []
-    assert silence.turn(["b"], ["a", "b"], 4.0) == []
-    assert silence.turn([], ["a", "b"], 8.0) == []
-    assert silence.turn(["stranger"], ["a", "b"], 11.0) == ["a"]
-    assert silence.turn([], ["a"], 15.0) == []
-    assert silence.turn([], ["a", "b"], 30.0) == []
-    assert silence.turn([], ["a", "b"], 34.0) == []
+    assert silence.turn([], [A_ADDRESS, B], 0.0) == []
+    assert silence.turn([B], [A, B], 4.0) == []
+    assert silence.turn([], [A_ADDRESS, B], 8.0) == []
+    assert silence.turn([Address("stranger")], [A, B], 11.0) == [A]
+    assert silence.turn([], [A_ADDRESS], 15.0) == []
+    assert silence.turn([], [A_ADDRESS, B], 30.0) == []
+    assert silence.turn([], [A_ADDRESS, B], 34.0) == []
 
 
 def test_the_last_rank_goes_first_when_too_much_waits_and_leaves_last() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fedcoin_cli.contract.outcome_check import CHECKS, Case, gather
 from ledger_store.audit.audit import AuditReport, Span, audit
 from ledger_store.audit.checks import Check, Finding, Subject
+from ledger_store.base.names import Digest, GenesisId
 
 if TYPE_CHECKING:
     from fedcoin_cli.learning.recomputation import Verdict
@@ -35,7 +36,7 @@ class Plan:
     last: int | None = None
     sample: int | None = SAMPLE
     jobs: int = 1
-    genesis: str | None = None
+    genesis: GenesisId | None = None
     seconds: float | None = None
 
     @property
@@ -68,7 +69,7 @@ class Watch:
     step: Callable[[int, int], None] = lambda _done, _total: None
 
 
-Find = Callable[[str], Path | None]
+Find = Callable[[Digest], Path | None]
 
 
 def audit_ledger(

@@ -14,6 +14,7 @@ from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.spread import counted_reveals, ranking_variance
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.errors import NotFound
+from ledger_store.base.names import TaskId
 from ledger_store.genesis import Genesis
 from ledger_store.state import SETTLED, TaskRecord
 from ledger_store.transaction import Result, Reveal
@@ -27,7 +28,7 @@ class Learnt:
     """D in 10⁻⁶ percentage points, and the task that it follows from."""
 
     difficulty_micro: int
-    task: str
+    task: TaskId
 
 
 def learn_difficulty(books: Books, clients: int, runtime_ms: int) -> Learnt:

@@ -8,6 +8,7 @@ from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
 from fedcoin_cli.application.workspace.keyring import key_of
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import SettingsError
+from ledger_store.base.names import Address, GenesisId
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Task, sign_update
 
@@ -22,7 +23,7 @@ class Wanted:
 
     round: Round
     terms: Terms
-    genesis: str
+    genesis: GenesisId
     keys: dict[str, KeyPair]
     nonce: str = field(default_factory=fresh_nonce)
 
@@ -37,7 +38,7 @@ class Wanted:
         """Whether real clients have answered a call."""
         return self.round.call is not None
 
-    def task(self, sender: str, sequence: int) -> Task:
+    def task(self, sender: Address, sequence: int) -> Task:
         """The task that `sender` signs as its transaction number `sequence`; raises `SettingsError`."""
         files, call, updates = self.round, self.round.call, self.round.updates
         if call is None:

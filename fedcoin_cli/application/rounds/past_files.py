@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from ledger_store.base.names import Digest
+
 
 class Evidence:
     """Files by digest: in `stores` a file's name is its digest, in `folders` (and below) only its bytes tell."""
@@ -15,7 +17,7 @@ class Evidence:
     def __init__(self, stores: Sequence[Path] = (), folders: Sequence[Path] = ()) -> None:
         self._stores, self._folders = (*stores, *folders), tuple(folders)
 
-    def find(self, digest: str) -> Path | None:
+    def find(self, digest: Digest) -> Path | None:
         """The file that claims this digest by its name, or else has it by its bytes."""
         for store in self._stores:
             if (store / digest).is_file():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
+    from ledger_store.base.names import Address
     from ledger_store.identity.keys import KeyPair
 
 
@@ -112,7 +113,7 @@ def _wanted(
     workspace: "Workspace",
     folder: Path | None,
     configuration: "Configuration",
-    server: str,
+    server: "Address",
     error: str | None,
 ) -> "Wanted":
     from fedcoin_cli.application.requester.terms import Wanted

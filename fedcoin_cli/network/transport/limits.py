@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from ledger_store.base.names import Address
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -54,10 +56,10 @@ class Silence:
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
-        self._heard_s: dict[str, float] = {}
+        self._heard_s: dict[Address, float] = {}
         self._turned_s = -math.inf
 
-    def turn(self, heard: Iterable[str], connected: Collection[str], now_s: float) -> list[str]:
+    def turn(self, heard: Iterable[Address], connected: Collection[Address], now_s: float) -> list[Address]:
         """Who has been silent too long; each is given as much time again."""
         paused, self._turned_s = now_s - self._turned_s > self._most_s / 2, now_s
         known = {} if paused else self._heard_s  # who was away itself has heard nobody, and can blame nobody
