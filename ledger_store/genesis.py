@@ -13,7 +13,7 @@ from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.canonical import INTEGER_LIMIT, decode, encode, tagged_hash
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
-from ledger_store.identity.keys import ADDRESS_LENGTH
+from ledger_store.base.names import Address, BlockId, GenesisId, MinerIndex
 
 FORMAT = 1
 ROSTER_MAX = 64
@@ -100,21 +100,29 @@ class Genesis:
     """The network's name, for people: at most 64 printable characters."""
     time_ms: int
     """When it was founded, in milliseconds since 1970 (UTC); no block is before it."""
-    roster: tuple[str, ...]
+    roster: tuple[Address, ...]
     """The miners' addresses, 1 to 64, in the order in which they lead; a miner's index is its place."""
-    supply: tuple[tuple[str, int], ...]
+    supply: tuple[tuple[Address, int], ...]
     """Pairs of address and micro-FedCoin, ascending by address: who holds all coins that there will be."""
     delta_ms: int
     """The greatest message delay of a network that behaves, in milliseconds: all clocks follow from it."""
     bounds: Bounds = Bounds()
     """The limits that transactions and blocks keep to, each named with its unit."""
-    predecessor: str | None = None
+    predecessor: BlockId | None = None
     """Id of the block that this chain goes on from, or null: whose final balances it mints."""
 
     @cached_property
-    def id(self) -> str:
+    def id(self) -> GenesisId:
         """The genesis id: SHA-256 over a domain tag and the canonical fields [P-3.2]."""
-        return tagged_hash("genesis", encode(self.to_json()))
+        return GenesisId(BlockId(tagged_hash("genesis", encode(self.to_json()))))
+
+    def index_of(self, miner: Address) -> MinerIndex:
+        """Where a miner stands in the roster."""
+        return MinerIndex(self.roster.index(miner))
+
+    def leader(self, height: int, view: int) -> MinerIndex:
+        """Who proposes in a view: roster order, nobody else."""
+        return MinerIndex((height + view) % len(self.roster))
 
     @cached_property
     def supply_micro(self) -> int:
@@ -158,9 +166,9 @@ class Genesis:
         reader = Fields(value, keys, "genesis")
         reader.integer("format", FORMAT, FORMAT)
         bounds = Fields(reader.raw("bounds"), _BOUND_NAMES, "genesis bounds")
-        roster = reader.hexes("roster", ADDRESS_LENGTH, ROSTER_MAX, 1)
+        roster = reader.addresses("roster", ROSTER_MAX, 1)
         supply = tuple(
-            (pair.hexadecimal("address", ADDRESS_LENGTH), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
+            (pair.address("address"), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
             for pair in reader.pairs("supply", ("address", "micro"), HOLDERS_MAX, 1)
         )
         if len(set(roster)) != len(roster):
@@ -177,7 +185,7 @@ class Genesis:
             supply=supply,
             delta_ms=reader.integer("delta_ms", 1, 60_000),
             bounds=Bounds(**{name: _read_bound(bounds, name) for name in _BOUND_NAMES}),
-            predecessor=reader.optional_hex("predecessor", 64),
+            predecessor=reader.optional_block_id("predecessor"),
         )
 
 

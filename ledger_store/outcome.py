@@ -10,8 +10,8 @@ from typing import Any
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Pay:
     """Micro-FedCoin for each client, in the task's order."""
     server: int
     """Micro-FedCoin for the FL server."""
-    miners: tuple[tuple[str, int], ...]
+    miners: tuple[tuple[Address, int], ...]
     """Pairs of address and micro-FedCoin, in the roster's order."""
     requester: int
     """Micro-FedCoin that return to the requester."""
@@ -52,7 +52,7 @@ class Outcome:
 
     state: str
     """`OPEN` (another attempt follows), `SETTLED` or `REFUNDED`."""
-    winner: str | None
+    winner: Address | None
     """Address of the nearest estimate within D, of those that tie the one with the least hash; null unless settled."""
     distance: tuple[int, int] | None
     """The nearest estimate's squared distance to the average in images squared: numerator and denominator, or null."""
@@ -82,7 +82,7 @@ def _read_pay(value: Any) -> Pay:
         clients=reader.integers("clients", count, SUPPLY_MAX_MICRO),
         server=reader.integer("server", 0, SUPPLY_MAX_MICRO),
         miners=tuple(
-            (pair.hexadecimal("miner", ADDRESS_LENGTH), pair.integer("micro", 0, SUPPLY_MAX_MICRO))
+            (pair.address("miner"), pair.integer("micro", 0, SUPPLY_MAX_MICRO))
             for pair in reader.pairs("miners", ("miner", "micro"), ROSTER_MAX)
         ),
         requester=reader.integer("requester", 0, SUPPLY_MAX_MICRO),
@@ -100,7 +100,7 @@ def read_outcome(value: Any) -> Outcome:
         raise Malformed("outcome: every client has a value and a payment")
     return Outcome(
         state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
-        winner=reader.optional_hex("winner", ADDRESS_LENGTH),
+        winner=reader.optional_address("winner"),
         distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,
         denominator=reader.denominator("denominator"),

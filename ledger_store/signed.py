@@ -10,8 +10,9 @@ from typing import Any, ClassVar, TypeVar
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.canonical import DIGEST_LENGTH, encode, tagged_hash, write
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import ADDRESS_LENGTH, Address, Digest, GenesisId, TaskId
 from ledger_store.genesis import BLOCK_IMAGES_MAX, CLIENTS_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
+from ledger_store.identity.keys import SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
 
 NONCE_LENGTH = 32
 AGGREGATIONS = ("mean", "fedavg")
@@ -25,7 +26,7 @@ class Signed:
     """What transfer, task and cancel share: a sender, the sender's next sequence number, a signature."""
 
     kind: ClassVar[str] = ""
-    sender: str
+    sender: Address
     """Address of the account that signs and pays; nobody else can use its sequence numbers."""
     sequence: int
     """The sender's next number (1, 2, 3, ...): each is used once, so nothing signed can be replayed."""
@@ -60,13 +61,13 @@ class Signed:
         """The canonical fields with the signature."""
         return {**self.body, "signature": self.signature}
 
-    def verified(self, genesis: str) -> bool:
+    def verified(self, genesis: GenesisId) -> bool:
         """Whether the sender signed exactly these fields for this network."""
         message = framed(self.kind, genesis, self.signed_part)
         return verify_bytes(self.sender, message, self.signature)
 
 
-def sign(transaction: T, key: KeyPair, genesis: str) -> T:
+def sign(transaction: T, key: KeyPair, genesis: GenesisId) -> T:
     """The same transaction with `key`'s signature; the sender must be the key's address."""
     assert transaction.sender == key.address
     return replace(transaction, signature=key.sign(transaction.kind, genesis, transaction.body))
@@ -80,7 +81,7 @@ class Transfer(Signed):
     """
 
     kind: ClassVar[str] = "transfer"
-    to: str
+    to: Address
     """Address of the receiver; it need not have been heard of before."""
     amount_micro: int
     """Coins in micro-FedCoin, at least the network's least transfer: dust would fill every later genesis."""
@@ -96,7 +97,7 @@ class Cancel(Signed):
     """Withdraw a task that is still queued."""
 
     kind: ClassVar[str] = "cancel"
-    task: str
+    task: TaskId
     """Id of the sender's own task, which is still queued: nobody has worked for it."""
 
     def terms(self) -> dict[str, Any]:
@@ -107,9 +108,9 @@ class Cancel(Signed):
 class Update:
     """One client's weights by digest, its example count, and its signature as `update`."""
 
-    digest: str
+    digest: Digest
     """SHA-256 of the client's weights file: who has the file can show that it is the signed one."""
-    client: str
+    client: Address
     """Address that is paid for this update; each client is in a task once."""
     examples: int
     """How many examples it was trained on, at least 1: its weight in a `fedavg` aggregate."""
@@ -125,7 +126,7 @@ class Update:
         }
 
 
-def update_terms(call: str, update: str, examples: int) -> dict[str, Any]:
+def update_terms(call: Digest, update: Digest, examples: int) -> dict[str, Any]:
     """What a client signs as `update`: the digest of its weights, for a call that fixes every term of the task.
 
     [P-5.3]
@@ -145,19 +146,19 @@ class Task(Signed):
     """
 
     kind: ClassVar[str] = "task"
-    server: str
+    server: Address
     """Address of the FL server, which ComPrice goes to; it need not be the requester."""
     nonce: str
     """32 hex digits that name the call among its requester's: a call serves once, unless its task was cancelled."""
-    model: str
+    model: Digest
     """Digest of the model's description: what all updates are weights of."""
-    test: str
+    test: Digest
     """Digest of the test set, fixed before any update is judged."""
     least_clients: int
     """The fewest updates that the call asks for, at least 2: a client that drops out ends no round."""
     most_clients: int
     """The most updates that the call asks for: a client knows among how many it will be."""
-    baseline: str | None
+    baseline: Digest | None
     """Digest of the update that the empty coalition stands for, or null: then u(empty) is 0 by declaration."""
     updates: tuple[Update, ...]
     """One a client, in the order in which clients are numbered: `client`, `digest`, `examples` and `signature`."""
@@ -192,6 +193,11 @@ class Task(Signed):
     sap_rule: str
     """Who shares SapPrice: `winner`, the nearest alone, or `shared`, all that count, by rankings."""
 
+    @cached_property
+    def id(self) -> TaskId:
+        """See `Signed`: the task's name everywhere."""
+        return TaskId(tagged_hash("transaction", self.signed_part))
+
     @property
     def clients(self) -> int:
         """K."""
@@ -203,7 +209,7 @@ class Task(Signed):
         return -(-self.images // self.block_images)
 
     @property
-    def files(self) -> tuple[str, ...]:
+    def files(self) -> tuple[Digest, ...]:
         """The digests of all files that a miner needs, each once."""
         named = [self.model, self.test, *(u.digest for u in self.updates), self.baseline]
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
@@ -220,7 +226,7 @@ class Task(Signed):
         return {name: getattr(self, name) for name in CALLED}
 
     @cached_property
-    def call(self) -> str:
+    def call(self) -> Digest:
         """The digest of the terms that every client signs (docs/adr/0024) [P-5.2]."""
         return tagged_hash("call", encode(self.called))
 
@@ -233,7 +239,7 @@ class Task(Signed):
         return {**plain, "updates": [update.to_json() for update in self.updates]}
 
 
-def sign_update(call: Task, weights: str, examples: int, key: KeyPair, genesis: str) -> Update:
+def sign_update(call: Task, weights: Digest, examples: int, key: KeyPair, genesis: GenesisId) -> Update:
     """A client's answer to a call: its weights by digest and its example count, under its signature."""
     signature = key.sign("update", genesis, update_terms(call.call, weights, examples))
     return Update(weights, key.address, examples, signature)
@@ -275,7 +281,7 @@ _SIGNED_KEYS = ("sender", "sequence", "signature", "type")
 
 
 def _signed_fields(reader: Fields) -> dict[str, Any]:
-    return {"sender": reader.hexadecimal("sender", ADDRESS_LENGTH), **_hand(reader)}
+    return {"sender": reader.address("sender"), **_hand(reader)}
 
 
 def _hand(reader: Fields) -> dict[str, Any]:
@@ -288,7 +294,7 @@ def _hand(reader: Fields) -> dict[str, Any]:
 def read_transfer(value: Any) -> Transfer:
     """Read a transfer; raises `Malformed` [P-4.7]."""
     reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro", "nonce"), "transfer")
-    to = reader.hexadecimal("to", ADDRESS_LENGTH)
+    to = reader.address("to")
     amount = reader.integer("amount_micro", 1, SUPPLY_MAX_MICRO)
     nonce = reader.hexadecimal("nonce", NONCE_LENGTH)
     return Transfer(**_signed_fields(reader), to=to, amount_micro=amount, nonce=nonce)
@@ -297,7 +303,7 @@ def read_transfer(value: Any) -> Transfer:
 def read_cancel(value: Any) -> Cancel:
     """Read a cancel; raises `Malformed`."""
     reader = Fields(value, (*_SIGNED_KEYS, "task"), "cancel")
-    return Cancel(**_signed_fields(reader), task=reader.hexadecimal("task", DIGEST_LENGTH))
+    return Cancel(**_signed_fields(reader), task=reader.task_id("task"))
 
 
 def read_task(value: Any) -> Task:
@@ -327,7 +333,7 @@ def _called_fields(reader: Fields) -> dict[str, Any]:
         **plain,
         **{name: reader.integer(name) for name in _TASK_INTEGERS},
         "aggregation": reader.choice("aggregation", AGGREGATIONS),
-        "baseline": reader.optional_hex("baseline", DIGEST_LENGTH),
+        "baseline": reader.optional_digest("baseline"),
         "block_images": reader.integer("block_images", 1, BLOCK_IMAGES_MAX),
         "payment_error_micro": reader.optional_integer("payment_error_micro", 1),
         "sap_rule": reader.choice("sap_rule", SAP_RULES),
@@ -337,8 +343,8 @@ def _called_fields(reader: Fields) -> dict[str, Any]:
 def _read_update(value: Any) -> Update:
     reader = Fields(value, ("client", "digest", "examples", "signature"), "update")
     return Update(
-        digest=reader.hexadecimal("digest", DIGEST_LENGTH),
-        client=reader.hexadecimal("client", ADDRESS_LENGTH),
+        digest=reader.digest("digest"),
+        client=reader.address("client"),
         examples=reader.integer("examples", 1),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )

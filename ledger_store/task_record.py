@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import refuse
+from ledger_store.base.names import Address, BlockId, TaskId
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Commit, Task
 
@@ -47,11 +48,11 @@ class TaskRecord:
     """The height that opened it, 0 before."""
     commits: tuple[Commit, ...] = ()
     """The close's, which reveals must open; empty when no attempt is closed."""
-    frauds: frozenset[str] = frozenset()
+    frauds: frozenset[Address] = frozenset()
     """Miners that lied in this task: they may not commit again in it."""
-    refused: frozenset[str] = frozenset()
+    refused: frozenset[Address] = frozenset()
     """Miners that withheld a reveal in an earlier task: they may not commit in this one."""
-    verified: tuple[tuple[str, int], ...] = ()
+    verified: tuple[tuple[Address, int], ...] = ()
     """Miners and their t, in roster order, of the last attempt that had any: a refund pays their work."""
     end_height: int | None = None
     """The height that ended it, None before."""
@@ -70,7 +71,7 @@ class TaskRecord:
         return self.task.price_micro + self.deposit_micro if self.state in UNFINISHED else 0
 
 
-def opening_seed(task: str, parent: str) -> str:
+def opening_seed(task: TaskId, parent: BlockId) -> str:
     """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block.
 
     (docs/adr/0018) [P-5.17]
@@ -83,7 +84,7 @@ def served_by(task: Task) -> str:
     return task.sender + task.nonce
 
 
-def eligible_refusals(record: TaskRecord) -> frozenset[str]:
+def eligible_refusals(record: TaskRecord) -> frozenset[Address]:
     """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before [P-8.34]."""
     return record.frauds | record.refused
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fedcoin_cli.consensus.accountability import contradictions
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.protocol.message import Certified, Vote
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import VIEW_MAX, Certificate, vote_terms
 
 RECALLED_MOST = 1_000
@@ -20,16 +21,16 @@ RECALLED_MOST = 1_000
 class Ballot:
     """The votes of one view: signatures by voter, for NOTAR and FINAL by block as well."""
 
-    notar: dict[str, dict[int, str]] = field(default_factory=dict)
-    skip: dict[int, str] = field(default_factory=dict)
-    final: dict[str, dict[int, str]] = field(default_factory=dict)
-    notarised: tuple[str, Certificate] | None = None
+    notar: dict[BlockId, dict[MinerIndex, str]] = field(default_factory=dict)
+    skip: dict[MinerIndex, str] = field(default_factory=dict)
+    final: dict[BlockId, dict[MinerIndex, str]] = field(default_factory=dict)
+    notarised: tuple[BlockId, Certificate] | None = None
     skipped: Certificate | None = None
     # Only more than f liars bring about a second notarisation; what a liar said twice counts once.
-    rival: tuple[str, Certificate] | None = None
-    seconds: dict[tuple[str, int], Vote] = field(default_factory=dict)
+    rival: tuple[BlockId, Certificate] | None = None
+    seconds: dict[tuple[str, MinerIndex], Vote] = field(default_factory=dict)
 
-    def tally(self, kind: str) -> dict[str, dict[int, str]]:
+    def tally(self, kind: str) -> dict[BlockId, dict[MinerIndex, str]]:
         """The signatures for each block."""
         return self.notar if kind == "notar" else self.final
 
@@ -48,7 +49,7 @@ class Ballots:
         self.height = height
         self.stirred = False
         self.views: dict[int, Ballot] = {}
-        self.final: tuple[str, Certificate] | None = None
+        self.final: tuple[BlockId, Certificate] | None = None
         self._council = council
         self._signer = signer
 
@@ -128,7 +129,7 @@ class Ballots:
             verify(index, proof.votes, terms, signature) for index, signature in certificate.signatures
         )
 
-    def certifies(self, block: str) -> bool:
+    def certifies(self, block: BlockId) -> bool:
         """Whether a certificate names this block."""
         return any(named is not None and named[0] == block for named in (self.final, *self._notarised()))
 
@@ -142,7 +143,7 @@ class Ballots:
         views = (view for view, ballot in self.views.items() if ballot.notarised is not None and view < below)
         return max(views, default=-1)
 
-    def notarised(self, view: int) -> tuple[str, Certificate]:
+    def notarised(self, view: int) -> tuple[BlockId, Certificate]:
         """The block of a view that has a notarisation, and that."""
         notarised = self.views[view].notarised
         assert notarised is not None
@@ -160,7 +161,7 @@ class Ballots:
             contradictions(self._said())
         )
 
-    def votes_of(self, miner: int) -> tuple[Vote, ...]:
+    def votes_of(self, miner: MinerIndex) -> tuple[Vote, ...]:
         """The newest votes of `miner`, alone or in certificates: the answer to its recall."""
         votes = {
             (vote.view, vote.kind, vote.block): vote
@@ -226,7 +227,7 @@ class Ballots:
         if self.final is not None:
             yield Certified("final", self.height, *self.final, None)
 
-    def _notarised(self) -> Iterator[tuple[str, Certificate] | None]:
+    def _notarised(self) -> Iterator[tuple[BlockId, Certificate] | None]:
         return (ballot.notarised for ballot in self.views.values())
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import lcm
 
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Address
 
 # D is in 10⁻⁶ percentage points and distances are in images; an image is 10⁸/n of D's units.
 _DIFFICULTY_UNITS = 10**8
@@ -24,7 +25,7 @@ class Estimate:
     most that the task admits. Raises `Malformed` when it claims none.
     """
 
-    miner: str
+    miner: Address
     """Whose it is."""
     rankings: int
     """t: its weight in the average."""
@@ -61,7 +62,7 @@ class Terms:
 class Distance:
     """The squared distance of a miner's estimate to the average: `numerator / denominator` images²."""
 
-    miner: str
+    miner: Address
     """Whose estimate it is."""
     numerator: int
     """In images squared, over the denominator; not reduced, so that all write the same."""
@@ -84,11 +85,11 @@ class Agreement:
     numerators: tuple[int, ...]
     denominator: int
     distances: tuple[Distance, ...]
-    within: tuple[str, ...]
-    nearest: tuple[str, ...]
+    within: tuple[Address, ...]
+    nearest: tuple[Address, ...]
 
     @property
-    def counted(self) -> tuple[str, ...]:
+    def counted(self) -> tuple[Address, ...]:
         """The miners whose estimates make the average."""
         return tuple(distance.miner for distance in self.distances)
 
@@ -158,7 +159,7 @@ def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
 
 def _distance(
-    miner: str, vector: Sequence[int], count: int, totals: Sequence[int], total_count: int, scale: int
+    miner: Address, vector: Sequence[int], count: int, totals: Sequence[int], total_count: int, scale: int
 ) -> Distance:
     """Σ_j (vector_j/(scale·count) − totals_j/(scale·total_count))², on the common denominator [P-9.4]."""
     differences = (own * total_count - whole * count for own, whole in zip(vector, totals, strict=True))
@@ -166,13 +167,13 @@ def _distance(
 
 
 # Rule [P-9.4].
-def _within(distances: Sequence[Distance], terms: Terms) -> tuple[str, ...]:
+def _within(distances: Sequence[Distance], terms: Terms) -> tuple[Address, ...]:
     allowed = (terms.difficulty_micro * terms.images) ** 2
     units = _DIFFICULTY_UNITS**2
     return tuple(item.miner for item in distances if units * item.numerator <= allowed * item.denominator)
 
 
-def _least(distances: Sequence[Distance]) -> tuple[str, ...]:
+def _least(distances: Sequence[Distance]) -> tuple[Address, ...]:
     """All miners to whom nobody is strictly nearer [P-9.5]."""
     return tuple(
         item.miner

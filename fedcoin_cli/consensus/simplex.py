@@ -32,6 +32,7 @@ from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.ballots import Ballots
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64
@@ -100,7 +101,7 @@ class _View:
     def votes(self) -> list[Vote]:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
 
-    def agrees(self, block: str) -> bool:
+    def agrees(self, block: BlockId) -> bool:
         """Whether no own vote of this view is for another block: a fork's culprits are named by that.
 
         (docs/adr/0015) [P-10.14]
@@ -139,9 +140,9 @@ class Simplex:
         # What this miner lived in each view.
         self._views: dict[int, _View] = {}
         # Blocks by id: a vote and a certificate name only the id.
-        self._bodies: dict[str, Block] = {}
+        self._bodies: dict[BlockId, Block] = {}
         # Ids of blocks that are on the disk, so that none is written twice.
-        self._kept_bodies: set[str] = set()
+        self._kept_bodies: set[BlockId] = set()
         # When the view's SKIP is due; None: its timer does not run.
         self._timeout_at: int | None = None
         # When a notarised view is left without a decision; None: no notarisation.
@@ -452,7 +453,7 @@ class Simplex:
     # Small parts ------------------------------------------------------------------------------------------------
 
     # Rule [P-10.21].
-    def _vote(self, kind: str, view: int, block: str | None) -> None:
+    def _vote(self, kind: str, view: int, block: BlockId | None) -> None:
         signature = self._signer.sign(kind, vote_terms(self.height, view, block))
         vote = Vote(kind, self.council.me, self.height, view, block, signature)
         self._out += [Persist(vote), Send(vote)]

@@ -25,6 +25,7 @@ from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, entrie
 from fedcoin_cli.learning.task_game import load_game, refused_terms, told
 from ledger_store.audit.checks import Finding
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
+from ledger_store.base.names import Digest
 from ledger_store.transaction import Reveal, Task
 
 LEVEL = 4
@@ -107,7 +108,7 @@ class _Held:
     claim: Claim
 
 
-Find = Callable[[str], Path | None]
+Find = Callable[[Digest], Path | None]
 Step = Callable[[int, int], None]
 
 
@@ -354,7 +355,7 @@ class _Recomputation:
         where = None if file is None else str(file)
         self._verdict.findings.append(Finding(code, height, height + 1, message, where))
 
-    def _accuse_file(self, digest: str, path: Path, height: int) -> None:
+    def _accuse_file(self, digest: Digest, path: Path, height: int) -> None:
         self._accuse("E501", height, f"the bytes are not those of {digest[:16]}", path)
 
     def _tell_late(self) -> None:
@@ -392,6 +393,6 @@ def _batch_size(reference: Reference) -> int:
     return max(1, min(_BATCH, _BATCH_FLOP // max(1, reference.game.images * reference.game.spec.flop_above)))
 
 
-def _is_whole(path: Path, digest: str) -> bool:
+def _is_whole(path: Path, digest: Digest) -> bool:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == digest

@@ -9,9 +9,10 @@ from pathlib import Path
 from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.reference.admission import Refusal
 from fedcoin_cli.learning.reference.reference import Reference
+from ledger_store.base.names import Digest
 from ledger_store.transaction import Task
 
-Locate = Callable[[str], Path]
+Locate = Callable[[Digest], Path]
 """Where the file of a digest lies."""
 
 

@@ -31,6 +31,7 @@ from fedcoin_cli.protocol.message import Errors
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.jobs import Answer, Order, from_line, to_line
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
+from ledger_store.base.names import TaskId
 from ledger_store.transaction import Task
 
 SLICE_S = 0.15
@@ -245,7 +246,7 @@ class Worker:
             self._forget(task.id)
         self._answer(jobs.Inspected(task.id, error))
 
-    def _forget(self, task: str) -> None:
+    def _forget(self, task: TaskId) -> None:
         self._problems.pop(task, None)
         self._inspections = deque(one for one in self._inspections if one.problem.task.id != task)
         for kept in self._kept(task):
@@ -279,7 +280,7 @@ class Worker:
             problem.session.extend(left_s)
         self._mining, self._saved_s = (order, problem.session), time.monotonic()
 
-    def _kept(self, task: str) -> tuple[Path, Path]:
+    def _kept(self, task: TaskId) -> tuple[Path, Path]:
         """Where this miner's counts survive it; named as what the store sweeps when it is a day old."""
         name = f"counts-{self._config.address[:16]}-{task[:16]}"
         return self._store.folder / f"{name}-walked.part", self._store.folder / f"{name}-all.part"

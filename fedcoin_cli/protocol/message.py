@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from ledger_store.base.names import Address, BlockId, MinerIndex, TaskId
 from ledger_store.block import Block, Certificate
 from ledger_store.transaction import (
     Commit,
@@ -31,7 +32,7 @@ class Proposal:
     """
 
     kind: ClassVar[str] = "proposal"
-    proposer: int
+    proposer: MinerIndex
     """Roster index of the leader of this view."""
     view: int
     """Which view this is for; a block that comes again keeps its first one in its header."""
@@ -73,13 +74,13 @@ class Vote:
 
     kind: str
     """`notar`, `skip` or `final`: also the kind of its signature."""
-    voter: int
+    voter: MinerIndex
     """Roster index of who votes."""
     height: int
     """The height that is to be decided."""
     view: int
     """The view that the vote is for."""
-    block: str | None
+    block: BlockId | None
     """Id of the block voted for; None of a skip, which is for none."""
     signature: str
     """The voter's, over block, height and view."""
@@ -103,7 +104,7 @@ class Certified:
     """Of which kind the votes are."""
     height: int
     """The height that they are for."""
-    block: str | None
+    block: BlockId | None
     """Id of the block that they are for; None of skips."""
     certificate: Certificate
     """The votes' view and signatures."""
@@ -130,7 +131,7 @@ class CommitNote:
     """COMMIT gossip."""
 
     kind: ClassVar[str] = "commit"
-    task: str
+    task: TaskId
     """Id of the task at work."""
     attempt: int
     """The attempt at work."""
@@ -146,7 +147,7 @@ class RevealNote:
     """REVEAL gossip; the table follows by digest on the file channel."""
 
     kind: ClassVar[str] = "reveal"
-    task: str
+    task: TaskId
     """Id of the task at work."""
     attempt: int
     """The attempt at work."""
@@ -162,15 +163,15 @@ class FraudNote:
     """FRAUD gossip: `by` says that `miner`'s table claims a wrong count as `entry`."""
 
     kind: ClassVar[str] = "fraud"
-    task: str
+    task: TaskId
     """Id of the task at work."""
     attempt: int
     """The attempt at work."""
-    miner: str
+    miner: Address
     """Address of the miner that is accused."""
     entry: int
     """The number of the count that is said to be false; everybody recomputes it before believing it."""
-    by: str
+    by: Address
     """Address of the accuser, who is not heard again in this attempt if that is not so."""
     signature: str
     """The accuser's, kind `fraud`, over the fields but `by`."""
@@ -221,7 +222,7 @@ class Status:
     """The height of the sender's tip: who is behind asks for blocks."""
     nonce: str
     """32 hex digits drawn when the process started: two processes of one key have two."""
-    checked: tuple[str, ...] = ()
+    checked: tuple[TaskId, ...] = ()
     """Ids of pending tasks whose files the sender has inspected: when all have, nobody waits."""
 
     def to_json(self) -> dict[str, Any]:
@@ -303,13 +304,13 @@ class Reminder:
     kind: ClassVar[str] = "reminder"
     witness: int
     """Roster index of who answers."""
-    about: str
+    about: Address
     """Address of the miner whose log was lost."""
     nonce: str
     """That of the question."""
     height: int
     """At which height the witness works."""
-    own: tuple[tuple[str, int, str | None], ...]
+    own: tuple[tuple[str, int, BlockId | None], ...]
     """The witness's own votes there as (kind, view, block): they bound where the other can have been."""
     held: tuple[Vote, ...]
     """Votes of the other that the witness holds."""
@@ -409,7 +410,7 @@ class Standing:
     kind: ClassVar[str] = "standing"
     height: int
     """The height of the miner's tip."""
-    task: str | None
+    task: TaskId | None
     """Id of the task at work, None: there is none."""
     attempt: int
     """The attempt at work, 0 without one."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.protocol.message import BLOCKS_A_FETCH, Fetch, FinalBlock, Recalled, Status, Vote
 from fedcoin_cli.replica.ports import Ledger, Ports
+from ledger_store.base.names import Address, MinerIndex
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 
@@ -21,20 +22,20 @@ class CatchUp:
     def __init__(self, ledger: Ledger, ports: Ports) -> None:
         self._ledger = ledger
         self._ports = ports
-        self._asked: dict[str, tuple[int, int]] = {}
-        self._served: dict[str, tuple[int, int]] = {}
+        self._asked: dict[Address, tuple[int, int]] = {}
+        self._served: dict[Address, tuple[int, int]] = {}
 
     @property
     def uncertified(self) -> bool:
         """The tip's certificate was lost with its file; a peer has it."""
         return self._ledger.tip.height > 0 and self._ledger.tip.certificate is None
 
-    def heard(self, sender: str, height: int) -> None:
+    def heard(self, sender: Address, height: int) -> None:
         """A peer is at `height`: ask it for blocks when that is above the own."""
         if height > self._ledger.tip.height and self._may_ask(sender):
             self._ports.send(sender, Fetch(self._ledger.tip.height + 1))
 
-    def serve(self, sender: str, height: int, status: Status) -> None:
+    def serve(self, sender: Address, height: int, status: Status) -> None:
         """Final blocks from `height` on, then the own status, so that the other knows whether to ask again.
 
         [P-11.21]
@@ -53,7 +54,7 @@ class CatchUp:
         self._remember(self._served, sender, following)
         self._ports.send(sender, status)
 
-    def _may_ask(self, sender: str) -> bool:
+    def _may_ask(self, sender: Address) -> bool:
         """Whether this peer was not asked for the same a moment ago."""
         now, height = self._ports.now_ms(), self._ledger.tip.height
         last_height, last_ms = self._asked.get(sender, (-1, 0))
@@ -62,12 +63,12 @@ class CatchUp:
         self._remember(self._asked, sender, height)
         return True
 
-    def _may_serve(self, sender: str, height: int) -> bool:
+    def _may_serve(self, sender: Address, height: int) -> bool:
         """Whoever reads on is served at once; whoever jumps about waits: answers are much longer than questions."""
         following, last_ms = self._served.get(sender, (height, 0))
         return height == following or self._ports.now_ms() - last_ms >= ANSWER_INTERVAL_MS
 
-    def _remember(self, heights: dict[str, tuple[int, int]], sender: str, height: int) -> None:
+    def _remember(self, heights: dict[Address, tuple[int, int]], sender: Address, height: int) -> None:
         """What is older than the interval decides nothing: accounts come and go, the memory of them does not grow."""
         now = self._ports.now_ms()
         heights[sender] = height, now
@@ -91,7 +92,7 @@ class Recovery:
     def __init__(
         self,
         genesis: Genesis,
-        me: int,
+        me: MinerIndex,
         signer: Signer,
         height: int,
         decided: int,
@@ -106,10 +107,10 @@ class Recovery:
         self._decided = decided
         self._patient_until_ms = patient_until_ms
         self.lost = lost
-        self._first: dict[str, int] = {}
-        self._answered: dict[str, int] = {}
+        self._first: dict[Address, int] = {}
+        self._answered: dict[Address, int] = {}
 
-    def recalled(self, sender: str, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
+    def recalled(self, sender: Address, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
         """One miner's answer; this miner works at `height` and its log holds the votes `own`."""
         if sender not in self._genesis.roster or sender == self._genesis.roster[self._me]:
             return

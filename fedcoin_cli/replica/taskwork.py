@@ -15,6 +15,7 @@ from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.replica.records import Record
+from ledger_store.base.names import Address, TaskId
 from ledger_store.genesis import Bounds, Genesis
 from ledger_store.state import CLOSED, OPEN, TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
@@ -38,7 +39,7 @@ class Work:
     closed: bool = False
 
     @property
-    def place(self) -> tuple[str, int]:
+    def place(self) -> tuple[TaskId, int]:
         """What every word about this attempt names."""
         return self.task.id, self.attempt
 
@@ -49,7 +50,7 @@ class TaskWork:
     def __init__(
         self,
         genesis: Genesis,
-        address: str,
+        address: Address,
         signer: Signer,
         ledger: Ledger,
         log: Log,
@@ -254,7 +255,7 @@ class TaskWork:
         if current is None or current.task.id != ended.id:
             self._ports.order(jobs.Forget(ended))
 
-    def _stage_start(self, attempt: tuple[str, int], stage: str, records: list[Record]) -> int:
+    def _stage_start(self, attempt: tuple[TaskId, int], stage: str, records: list[Record]) -> int:
         """Monotonic time at which a stage began here; after a restart from the wall time in the log."""
         now, wall = self._ports.now_ms(), self._ports.wall_ms()
         place = (*attempt, stage)
@@ -314,7 +315,7 @@ class TaskWork:
             if isinstance(order, jobs.VerifyTable):
                 self._want_table(order.task, order.reveal)
 
-    def _holders(self, likely: str) -> list[str]:
+    def _holders(self, likely: Address) -> list[Address]:
         """Whom to ask for a file, the likeliest first."""
         others = dict.fromkeys([likely, *self._genesis.roster])
         others.pop(self._address, None)

@@ -11,6 +11,7 @@ from pathlib import Path
 from ledger_store.audit.bulk import Bulk
 from ledger_store.audit.checks import CHECKS, Check, Finding, Subject
 from ledger_store.base.errors import BadSignature, Malformed
+from ledger_store.base.names import Address, BlockId, GenesisId
 from ledger_store.chain import Tip, start
 from ledger_store.file.chain_file import LINE_BYTES_MAX, TIP_NAME, TipRecord, read_chain, read_tip
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Snapshot, claimed, difference
@@ -44,12 +45,12 @@ class AuditReport:
     level: int
     genesis: Genesis | None
     height: int
-    head: str
+    head: BlockId
     certified_to: int | None
     blocks: int
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...]
-    balances: Mapping[str, int] | None
+    balances: Mapping[Address, int] | None
 
     @property
     def ok(self) -> bool:
@@ -63,7 +64,7 @@ def audit(
     extra_checks: Sequence[Check] = (),
     span: Span | None = None,
     jobs: int = 1,
-    genesis: str | None = None,
+    genesis: GenesisId | None = None,
 ) -> AuditReport:
     """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
 
@@ -77,7 +78,7 @@ class _Place:
     """Where an audit stands."""
 
     height: int
-    head: str
+    head: BlockId
     certified_to: int | None
     tip: Tip
 
@@ -86,7 +87,7 @@ class _Audit:
     """One pass: where it stands and what it found. Below level 2 the tip stays at genesis [P-13.17]."""
 
     def __init__(
-        self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: str | None
+        self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: GenesisId | None
     ) -> None:
         self._path = path
         self._expected = expected
@@ -95,14 +96,14 @@ class _Audit:
         self._checks = [check for check in (*CHECKS, *extra_checks) if check.level <= level]
         self._findings: list[Finding] = []
         self._skipped: list[str] = []
-        self._height, self._head = 0, ""
+        self._height, self._head = 0, BlockId("")
         self._certified_to = 0 if level >= _FOLD_LEVEL else None
         if level >= _FOLD_LEVEL and span.first > 1:
             self._skipped.append(f"signatures and outcomes before height {span.first}: not asked for")
         self._tip: Tip | None = None
         self._lie: Finding | None = None
         self._snapshot: Snapshot | None = None
-        self._recorded_id: str | None = None  # of the block at the tip file's height
+        self._recorded_id: BlockId | None = None  # of the block at the tip file's height
 
     def run(self, jobs: int) -> AuditReport:
         record = self._read_record()  # before the chain, which only grows

@@ -32,6 +32,7 @@ from ledger_store.base.errors import (
     StorageFailure,
 )
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
@@ -53,7 +54,7 @@ class TipRecord:
 
     height: int
     """The last block's height."""
-    id: str
+    id: BlockId
     """Its id, so that the certificate cannot be taken for another block's."""
     certificate: Certificate
     """Its FINAL certificate, which no next block holds yet."""
@@ -68,7 +69,7 @@ class TipRecord:
             raise Malformed(f"more than the {TIP_BYTES_MAX} bytes that a tip file takes at most")
         reader = Fields(decode(data.removesuffix(b"\n")), ("certificate", "height", "id"), "tip file")
         certificate = Certificate.from_json(reader.raw("certificate"))
-        return cls(reader.integer("height", 1), reader.hexadecimal("id", 64), certificate)
+        return cls(reader.integer("height", 1), reader.block_id("id"), certificate)
 
 
 def read_chain(path: Path, patience_s: float = 0.0) -> Iterator[tuple[int, bytes]]:

@@ -17,8 +17,9 @@ from typing import Any
 from ledger_store.base import disk
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import Malformed, NotFound
+from ledger_store.base.names import ADDRESS_LENGTH
 from ledger_store.genesis import Genesis
-from ledger_store.identity.keys import ADDRESS_LENGTH, KeyPair
+from ledger_store.identity.keys import KeyPair
 from ledger_store.signed import read_task
 from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Commit

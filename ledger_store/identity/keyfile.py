@@ -19,7 +19,8 @@ from ledger_store.base.canonical import decode, encode
 from ledger_store.base.disk import open_file, refusals, sync_folder
 from ledger_store.base.errors import KeyFailure, Malformed
 from ledger_store.base.fields import Fields
-from ledger_store.identity.keys import ADDRESS_LENGTH, KeyPair
+from ledger_store.base.names import Address
+from ledger_store.identity.keys import KeyPair
 from ledger_store.identity.passphrase import Passphrase, Sealed
 
 _PR_SET_DUMPABLE = 4
@@ -33,7 +34,7 @@ Ask = Callable[[], Passphrase]
 class KeyRecord:
     """What a key file holds: the address, and the secret as a seed or sealed."""
 
-    address: str
+    address: Address
     """The public key: names and rosters need no secret."""
     secret: bytes | Sealed
     """The 32 bytes of the seed, or what a passphrase opens."""
@@ -64,7 +65,7 @@ class KeyRecord:
         sealed = type(value) is dict and "sealed" in value
         fields = Fields(value, ("address", "format", "sealed" if sealed else "seed"), "key file")
         fields.integer("format", 1, 1)
-        address = fields.hexadecimal("address", ADDRESS_LENGTH)
+        address = fields.address("address")
         if sealed:
             return cls(address, Sealed.from_json(fields.raw("sealed")))
         record = cls(address, bytes.fromhex(fields.hexadecimal("seed", 64)))

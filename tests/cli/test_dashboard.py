@@ -14,13 +14,14 @@ from fedcoin_cli.application.requester.standing import MinerState
 from fedcoin_cli.cli.views.dashboard import BLOCKS, Dashboard
 from fedcoin_cli.cli.views.live_screen import Screen
 from fedcoin_cli.protocol.message import Errors, Standing
+from ledger_store.base.names import Address
 from ledger_store.transaction import Result
 
 IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
 
 
 def state(number: int, standing: Standing | None, **changes: Any) -> MinerState:
-    made = MinerState(f"miner-{number}", f"{number:064x}", "tcp://127.0.0.1:7460", False, standing)
+    made = MinerState(f"miner-{number}", Address(f"{number:064x}"), "tcp://127.0.0.1:7460", False, standing)
     return replace(made, **changes)
 
 

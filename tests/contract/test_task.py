@@ -7,6 +7,7 @@ from fedcoin_cli.consensus.posap import Attempt
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes, table_weight
 from ledger_store.base.errors import InvalidTransaction
+from ledger_store.base.names import Digest
 from ledger_store.genesis import Bounds
 from ledger_store.state import TaskRecord
 
@@ -29,7 +30,7 @@ def test_terms_that_no_miner_could_fulfil_are_refused(change: dict[str, int], re
 
 
 @pytest.mark.parametrize("baseline", [None, digest("update-1")])
-def test_admissible_terms_pass(baseline: str | None) -> None:
+def test_admissible_terms_pass(baseline: Digest | None) -> None:
     """Without a baseline u(∅) is 0; with one it may be anything."""
     check_task(replace(task, baseline=baseline, empty=0 if baseline is None else 10), maker.genesis)
 

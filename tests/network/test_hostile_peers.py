@@ -16,6 +16,7 @@ from fedcoin_cli.network.transport.admission import transport_public, transport_
 from fedcoin_cli.network.transport.connections import GUESTS_MOST
 from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 Socket = zmq.Socket[bytes]
@@ -187,7 +188,7 @@ def test_a_guest_beyond_the_limit_takes_the_place_of_the_longest_idle(workshop: 
         ] * GUESTS_MOST
 
 
-def addresses(keys: list[KeyPair]) -> list[str]:
+def addresses(keys: list[KeyPair]) -> list[Address]:
     return [key.address for key in keys]
 
 

@@ -16,6 +16,7 @@ from fedcoin_cli.application.books.forks import Fork, judge
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.protocol.message import Certified
 from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block, Certificate
 from ledger_store.file.chain_file import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME, read_chain, read_tip
 from ledger_store.genesis import Genesis
@@ -37,7 +38,7 @@ class Side:
         self.trailing_bytes = 0
         lines = read_chain(path)
         self.genesis = self._read_genesis(next(lines, (0, b""))[1])
-        self.ids = [self.genesis.id, *self._read_ids(lines)]
+        self.ids: list[BlockId] = [self.genesis.id, *self._read_ids(lines)]
 
     @classmethod
     def at(cls, place: Path) -> "Side":
@@ -95,8 +96,8 @@ class Side:
         except Malformed as error:
             raise self._invalid(0, error.message) from error
 
-    def _read_ids(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
-        parent = self.genesis.id
+    def _read_ids(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[BlockId]:
+        parent: BlockId = self.genesis.id
         for height, line in lines:
             if not line.endswith(b"\n"):
                 if len(line) >= LINE_BYTES_MAX:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from ledger_store.base.errors import NotFound
+from ledger_store.base.names import Address, TaskId
 from ledger_store.block import Block
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Cancel, Close, Outcome, Pay, Result, Task, Transaction, Transfer
@@ -52,7 +53,7 @@ def find(books: Books, text: str) -> Found:
     raise NotFound(f"{what} {text!r}", where=str(books.path), hint=hint)
 
 
-def task_id(tasks: Iterable[str], text: str, kind: str = "task") -> str:
+def task_id(tasks: Iterable[TaskId], text: str, kind: str = "task") -> TaskId:
     """The id of the one of these tasks that `text` begins; raises `NotFound`. `kind` says what they are."""
     found = [task for task in tasks if task.startswith(text)]
     if len(found) == 1 and len(text) >= PREFIX_LEAST:
@@ -96,7 +97,7 @@ def _block(books: Books, block: Block) -> FoundBlock:
     return FoundBlock(block, tuple(roster[index] for index, _ in signed))
 
 
-def concerns(tasks: Mapping[str, TaskRecord], transaction: Transaction, address: str) -> bool:
+def concerns(tasks: Mapping[TaskId, TaskRecord], transaction: Transaction, address: Address) -> bool:
     """Whether an account signed a transaction, is named in it, or was paid by it; `tasks` are its ledger's."""
     match transaction:
         case Transfer():

@@ -13,6 +13,7 @@ from fedcoin_cli.application.books.spread import value_variance
 from fedcoin_cli.consensus.estimate import Agreement, Distance
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import MICRO, format_micro
+from ledger_store.base.names import Address, TaskId
 from ledger_store.genesis import Genesis
 from ledger_store.state import SETTLED, UNFINISHED, TaskRecord
 from ledger_store.transaction import Close, Outcome, Result, Task
@@ -24,7 +25,7 @@ PLACES = 6
 class ClientLine:
     """One client: its value in percentage points (None: no value was agreed) and what it was paid."""
 
-    client: str
+    client: Address
     value: Fraction | None
     paid_micro: int
 
@@ -49,7 +50,7 @@ class MinerLine:
     The distance is None for an estimate that did not count; `fraud` for one whose table held a wrong count.
     """
 
-    miner: str
+    miner: Address
     rankings: int
     exact: bool
     distance_squared: Fraction | None
@@ -79,7 +80,7 @@ class TaskReport:
     the spread between the miners (see `spread`), None where nothing tells it. The test set's error is not in it.
     """
 
-    task: str
+    task: TaskId
     state: str
     height: int
     attempts: int
@@ -88,11 +89,11 @@ class TaskReport:
     clients: tuple[ClientLine, ...]
     sum: Fraction | None
     variance: Fraction | None
-    server: str
+    server: Address
     server_paid_micro: int
     returned_micro: int
     exact: bool
-    winner: str | None
+    winner: Address | None
     distance_squared: Fraction | None
     miners: tuple[MinerLine, ...]
     rule: str

@@ -53,6 +53,7 @@ from fedcoin_cli.replica.replica import Replica, reconcile
 from fedcoin_cli.replica.twins import Twins, beside, is_beside
 from fedcoin_cli.runtime.keeper import falls_of
 from ledger_store.base.errors import KeyFailure, Malformed, SettingsError
+from ledger_store.base.names import Address, Digest
 from ledger_store.block import Block
 from ledger_store.file.chain_file import ChainFile
 from ledger_store.file.snapshot import Seal
@@ -173,7 +174,7 @@ class Node:
         # Whether tasks ended since the last tidying.
         self._untidy = False
         # Digests whose removal is under way: they are asked for again only afterwards.
-        self._dying: set[str] = set()
+        self._dying: set[Digest] = set()
         # When the fetched files were last gone through.
         self._settled_ms = self.now_ms()
         self._sweep_fetched()
@@ -297,7 +298,7 @@ class Node:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
 
-    def _take(self, sender: str, frame: bytes) -> None:
+    def _take(self, sender: Address, frame: bytes) -> None:
         try:
             message = from_frame(frame)
         except Malformed as error:
@@ -360,13 +361,13 @@ class Node:
         )
         metrics.update(replica.standing(), facts)
 
-    def _meet(self, sender: str, nonce: str) -> None:
+    def _meet(self, sender: Address, nonce: str) -> None:
         """A heartbeat: if two processes speak with one key, tell both which came second."""
         second = self._twins.heard(sender, nonce, self.now_ms())
         if second is not None:
             self._p2p.answer_each(sender, to_frame(Taken(second)))
 
-    def _hear_beside(self, sender: str, said: Beside) -> None:
+    def _hear_beside(self, sender: Address, said: Beside) -> None:
         """Of the own nonce, that another process holds this key; of another's, for that one to know."""
         if said.nonce != self._nonce:
             if self._twins.contested(sender, self.now_ms()) and is_beside(sender, self.genesis.id, said):
@@ -377,7 +378,7 @@ class Node:
             hint = "one process a key: stop the other one, wherever it runs, or leave this one off"
             raise KeyFailure("another process already mines with this key", where=where, hint=hint)
 
-    def _tell_malformed(self, sender: str, error: Malformed) -> None:
+    def _tell_malformed(self, sender: Address, error: Malformed) -> None:
         """Once in a while a sender: a peer must not fill this disk with lines about it."""
         now = self.now_ms()
         if now - self._malformed_told.get(sender, now - MALFORMED_TOLD_MS) >= MALFORMED_TOLD_MS:
@@ -471,7 +472,7 @@ class Node:
         """128 fresh random bits as hex."""
         return secrets.token_hex(16)
 
-    def send(self, to: str, message: Message) -> None:
+    def send(self, to: Address, message: Message) -> None:
         """To one peer by address; may be lost."""
         self._counts["refused"] += isinstance(message, Receipt) and message.error is not None
         self._p2p.send(to, to_frame(message), rank(message))
@@ -487,7 +488,7 @@ class Node:
         if self._child is not None:
             self._child.order(order)
 
-    def has_file(self, digest: str) -> bool:
+    def has_file(self, digest: Digest) -> bool:
         """Whether the store holds it."""
         return digest not in self._dying and self._store.has(digest)
 
@@ -510,7 +511,11 @@ class Node:
         return DISK_LEAST_BYTES + len(self.genesis.roster) * most
 
     def want_files(
-        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+        self,
+        digests: Iterable[Digest],
+        holders: Iterable[Address],
+        most_bytes: int,
+        pending: Task | None = None,
     ) -> None:
         """Get files by digest from any holder; those of the task at work although the disk is nearly full."""
         purses: tuple[Purse, ...] = ()

@@ -21,6 +21,7 @@ from fedcoin_cli.consensus.estimate import Agreement
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import format_micro
 from ledger_store.base.errors import MissingPart
+from ledger_store.base.names import Digest
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Task
 
@@ -173,7 +174,7 @@ def certainty_of(workspace: Workspace, record: TaskRecord, end: Close | Result |
     return Kept(workspace, record, end, agreement_of(record, workspace.genesis(), end)).certainty
 
 
-def find(workspace: Workspace, digest: str) -> Path | None:
+def find(workspace: Workspace, digest: Digest) -> Path | None:
     """A file of this digest: from the store, else from a round's folder; None where no copy is whole."""
     kept = workspace.store / digest
     if _is(kept, digest):
@@ -185,7 +186,7 @@ def find(workspace: Workspace, digest: str) -> Path | None:
 _ROUND_FILES = frozenset({".json", ".safetensors"})
 
 
-def _is(path: Path, digest: str) -> bool:
+def _is(path: Path, digest: Digest) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:

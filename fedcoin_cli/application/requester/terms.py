@@ -11,6 +11,7 @@ from fedcoin_cli.application.workspace.keyring import key_of
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import SettingsError
+from ledger_store.base.names import Address, GenesisId
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Task, sign_update
 
@@ -25,7 +26,7 @@ class Wanted:
 
     round: Round
     terms: Terms
-    genesis: str
+    genesis: GenesisId
     keys: dict[str, KeyPair]
     nonce: str = field(default_factory=fresh_nonce)
 
@@ -40,7 +41,7 @@ class Wanted:
         """Whether real clients have answered a call."""
         return self.round.call is not None
 
-    def task(self, sender: str, sequence: int) -> Task:
+    def task(self, sender: Address, sequence: int) -> Task:
         """The task that `sender` signs as its transaction number `sequence`; raises `SettingsError`."""
         files, call, updates = self.round, self.round.call, self.round.updates
         if call is None:

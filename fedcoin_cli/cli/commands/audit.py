@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.audit.audit import AuditReport
     from ledger_store.audit.checks import Finding
+    from ledger_store.base.names import GenesisId
     from ledger_store.genesis import Genesis
 
 _RECOMPUTE = 4
@@ -207,7 +208,7 @@ def _seam_lines(seam: dict[str, object] | None, *, ok: bool) -> list[str]:
     return [f"previous   {seam['ledger']}: audited; block {seam['height']} is named; {minted}{queued}"]
 
 
-def _genesis_here(call: Call) -> str | None:
+def _genesis_here(call: Call) -> "GenesisId | None":
     """The id of the network whose workspace this is."""
     from ledger_store.base.errors import NoWorkspace
 

@@ -14,6 +14,7 @@ from enum import Enum
 
 from fedcoin_cli.network.files.pieces import CHUNK_BYTES, Chunk, Want
 from fedcoin_cli.network.files.store import Partial
+from ledger_store.base.names import Address, Digest
 
 WINDOW_CHUNKS = 8
 STALL_S = 15.0
@@ -21,7 +22,7 @@ TURN_S = 5.0
 TURN_ALONE_S = 60.0
 SOURCES_MOST = 128
 # Whoever gave the bytes that an earlier process left behind; as a source: nobody is asked now.
-NOBODY = ""
+NOBODY = Address("")
 
 
 class Budget:
@@ -73,21 +74,21 @@ class Download:
 
     def __init__(
         self,
-        digest: str,
+        digest: Digest,
         grant: Grant,
         open_part: Callable[[], Partial],
         free_bytes: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
         self.digest = digest
         self.source = NOBODY
-        self.waiting: deque[str] = deque()
-        self._liars: set[str] = set()
+        self.waiting: deque[Address] = deque()
+        self._liars: set[Address] = set()
         self.grants = [grant]
         self.charged: Budget | None = None
         self._free_bytes = free_bytes
         self._open_part = open_part
         self._part: Partial | None = None  # opened when the first source is asked
-        self._givers: set[str] = set()
+        self._givers: set[Address] = set()
         self._alone = self._gained = False
         self._total: int | None = None
         self._asked = 0
@@ -123,14 +124,14 @@ class Download:
         able = [one for one in self.grants if size_bytes <= one.most_bytes and one.budget.fits(size_bytes)]
         return min(able, key=lambda grant: grant.reserve_bytes, default=None)
 
-    def add(self, sources: Iterable[str]) -> None:
+    def add(self, sources: Iterable[Address]) -> None:
         """Name peers that may hold the file; known liars are passed over."""
         for source in sources:
             known = source in self._liars or source in self.waiting or source == self.source
             if not known and len(self.waiting) < SOURCES_MOST:
                 self.waiting.append(source)
 
-    def begin(self, source: str, now_s: float) -> Want:
+    def begin(self, source: Address, now_s: float) -> Want:
         """Turn to one of those waiting; the first want for it. Raises `StorageFailure`."""
         self.waiting.remove(source)
         part = self._opened()
@@ -180,13 +181,13 @@ class Download:
         if source and self._gained and not self._alone:
             self.add([source])
 
-    def drop(self) -> str:
+    def drop(self) -> Address:
         """Turn away from the present source for good, until it is named again; returns it."""
         source, self.source = self.source, NOBODY
         self._release()
         return source
 
-    def blame(self) -> str:
+    def blame(self) -> Address:
         """Note the present source as a liar and throw away what came; returns it."""
         liar = self.drop()
         self._liars.add(liar)

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from ledger_store.base.names import Address
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -64,11 +66,11 @@ class Bars:
     __slots__ = ("_excess", "_out", "_terms")
 
     def __init__(self) -> None:
-        self._excess: dict[str, Bucket] = {}
-        self._terms: dict[str, tuple[float, float]] = {}
-        self._out: set[str] = set()
+        self._excess: dict[Address, Bucket] = {}
+        self._terms: dict[Address, tuple[float, float]] = {}
+        self._out: set[Address] = set()
 
-    def over(self, name: str, size: int, now_s: float) -> bool:
+    def over(self, name: Address, size: int, now_s: float) -> bool:
         """So many bytes of `name` came beyond its allowance: whether it is to be kept out from now on."""
         if name in self._out:
             return False  # what was on its way already
@@ -88,7 +90,7 @@ class Bars:
         self._out.add(name)
         return True
 
-    def ended(self, now_s: float) -> list[str]:
+    def ended(self, now_s: float) -> list[Address]:
         """Who may come again."""
         free = [name for name in self._out if now_s >= self._terms[name][0]]
         self._out.difference_update(free)
@@ -100,10 +102,10 @@ class Silence:
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
-        self._heard_s: dict[str, float] = {}
+        self._heard_s: dict[Address, float] = {}
         self._turned_s = -math.inf
 
-    def turn(self, heard: Iterable[str], connected: Collection[str], now_s: float) -> list[str]:
+    def turn(self, heard: Iterable[Address], connected: Collection[Address], now_s: float) -> list[Address]:
         """Who has been silent too long; each is given as much time again."""
         paused, self._turned_s = now_s - self._turned_s > self._most_s / 2, now_s
         known = {} if paused else self._heard_s  # who was away itself has heard nobody, and can blame nobody
