@@ -59,6 +59,12 @@ class TaskRecord:
     """What is locked beside the price, in micro-FedCoin, as genesis asked when it was admitted."""
 
     @property
+    def seed_of_opened(self) -> str:
+        """The seed of a task that has been opened."""
+        assert self.seed, "a task that still waits has no seed"
+        return self.seed
+
+    @property
     def escrow_micro(self) -> int:
         """What is locked until the task ends: price and deposit."""
         return self.task.price_micro + self.deposit_micro if self.state in UNFINISHED else 0

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from api_page import page as api_page
+
 from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.settings import RULES
 from fedcoin_cli.cli.manpage import escaped, exit_codes, pages
@@ -25,6 +27,7 @@ def generated() -> dict[Path, str]:
     found[ROOT / "README.md"] = _readme((ROOT / "README.md").read_text("utf-8"))
     chain = ROOT / "man" / "fedcoin-chain.5"
     found[chain] = _with_fields(chain.read_text("utf-8"))
+    found[ROOT / "docs" / "api.md"] = api_page()
     architecture = ROOT / "ARCHITECTURE.md"
     found[architecture] = _with_tables(architecture.read_text("utf-8"), {"rooms": _rooms()})
     return found
@@ -50,7 +53,9 @@ def _readme(text: str) -> str:
 def _rooms() -> str:
     """One line a module: where it stands and the first sentence of what it says of itself."""
     paths = sorted(
-        path for package in ("ledger_store", "fedcoin_cli") for path in (ROOT / package).rglob("*.py")
+        path
+        for package in ("fedcoin", "ledger_store", "fedcoin_cli")
+        for path in (ROOT / package).rglob("*.py")
     )
     lines = ((f"`{path.relative_to(ROOT)}`", _first_sentence(path)) for path in paths if path.stem[0] != "_")
     return _table(("room", "duty"), lines)

@@ -279,15 +279,15 @@ class Posap:
         A commit of this miner that others showed, and its log lacks, is a first one too. [P-8.2] [P-8.3]
         """
         said = self._opening is not None or self.me in self._commits
-        if said or self._closed is not None or self.me not in self.attempt.expected:
+        expected = self.me if self.me in self.attempt.expected else None
+        if said or self._closed is not None or not expected:
             return []
-        assert self.me is not None
         task, number = self.attempt.task, self.attempt.number
         signature = self._signer.sign("reveal", reveal.terms(task, number))
         self._opening = replace(reveal, signature=signature)
         digest = self._opening.commitment(task, number)
-        commit = Commit(self.me, digest, self._signer.sign("commit", commit_terms(task, number, digest)))
-        self._commits[self.me] = commit
+        commit = Commit(expected, digest, self._signer.sign("commit", commit_terms(task, number, digest)))
+        self._commits[expected] = commit
         note = CommitNote(task, number, commit)
         return [Persist(Opening(task, number, self._opening)), Persist(note), Send(note)]
 
@@ -418,7 +418,7 @@ class Posap:
         if nobody or GIVEN_UP in self._frozen:
             return (), ()
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
-        if not self._held or pending or not self._complete():
+        if not self._held or pending or not self._complete(self._closed):
             return None
         reveals = tuple(self._held[miner] for miner in sorted(self._held))
         frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
@@ -584,14 +584,13 @@ class Posap:
             (GIVEN_UP, began + attempt.give_up_ms),
         )
 
-    def _complete(self) -> bool:
+    def _complete(self, closed: Mapping[str, str]) -> bool:
         """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt.
 
         [P-8.24]
         """
-        assert self._closed is not None
         frozen = self._frozen.get(REVEALS)
-        if self._closed.keys() <= self._held.keys():
+        if closed.keys() <= self._held.keys():
             return True
         if frozen is not None and frozen - self._frauds.keys() <= self._held.keys():
             return True

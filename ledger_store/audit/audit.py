@@ -116,8 +116,8 @@ class _Audit:
             self._tip = failed.tip
             lines = read_chain(self._path, _PATIENCE_S)
             rest = (line for line in lines if line[0] > failed.height)
-            while self._goes_on and (line := next(rest, None)) is not None:
-                self._step(*line, verify_bytes)
+            while (tip := self._goes_on_from) and (line := next(rest, None)):
+                self._step(tip, *line, verify_bytes)
                 self._compare(record)
         if self._findings:
             self._skip_rest(lines)
@@ -146,8 +146,8 @@ class _Audit:
         """Walk the lines; where the first batch with a false signature begins, if one does."""
         with Bulk[_Place](jobs) as bulk:
             begun = self._place
-            while self._goes_on and (line := next(lines, None)) is not None:
-                self._step(*line, bulk.collect)
+            while (tip := self._goes_on_from) and (line := next(lines, None)):
+                self._step(tip, *line, bulk.collect)
                 self._compare(record)
                 if bulk.full and begun is not None:
                     bulk.hand_in(begun)
@@ -166,8 +166,8 @@ class _Audit:
         return _Place(self._height, self._head, self._certified_to, self._tip)
 
     @property
-    def _goes_on(self) -> bool:
-        return not self._findings and self._wants_more
+    def _goes_on_from(self) -> Tip | None:
+        return None if self._findings or not self._wants_more else self._tip
 
     def _compare(self, record: TipRecord | Malformed | None) -> None:
         """Note which block stands at the tip file's height."""
@@ -204,10 +204,9 @@ class _Audit:
             reason = f"this is {genesis.network!r}, genesis {genesis.id}, and not {self._expected}"
             self._findings.append(Finding("E105", 0, 1, reason))
 
-    def _step(self, height: int, raw: bytes, verify: Verify) -> None:
-        assert self._tip is not None
+    def _step(self, tip: Tip, height: int, raw: bytes, verify: Verify) -> None:
         trusted = height < self._span.first
-        subject = Subject(height, raw, self._head, self._tip, trusted, verify)
+        subject = Subject(height, raw, self._head, tip, trusted, verify)
         for check in self._checks:
             if trusted and check.level > _FOLD_LEVEL:
                 break

@@ -23,7 +23,7 @@ from fedcoin_cli.protocol.message import Vote
 # A quiet round of R miners that settles soon, by seed.
 QUIET_SEED = 6
 PROCESSES = 2
-MINERS = 4
+MINERS, QUORUM = 4, 3
 SAMPLE_KILLS, RELEASE_KILLS = 20, 1_000
 REJOIN_P99_MS = 5_000
 PATIENCE_S = 60.0
@@ -170,7 +170,8 @@ def test_killed_miners_contradict_nobody_and_lose_nothing(tmp_path: Path) -> Non
     assert report.lost == []
     assert report.kills == SAMPLE_KILLS
     assert report.height > SAMPLE_KILLS
-    assert report.statements > 20 * SAMPLE_KILLS
+    # How many blocks there are depends on the machine; each of them takes two rounds of a quorum's votes.
+    assert report.statements >= 2 * QUORUM * report.height
 
 
 # The table ----------------------------------------------------------------------------------------------------

@@ -161,7 +161,8 @@ def compare(one: Path, other: Path) -> Comparison:
         common = min(side.height for side in sides)
         return Comparison(sides, common, None, _uncertified(sides, [side.height for side in sides]))
     uncertified = _uncertified(sides, [differing, differing])
-    fork = None if uncertified else _fork(sides, differing)
+    one_final, other_final = (side.final(differing) for side in sides)
+    fork = _fork(sides, (one_final, other_final)) if one_final and other_final else None
     return Comparison(sides, differing - 1, fork, uncertified)
 
 
@@ -170,15 +171,12 @@ def _uncertified(sides: tuple[Side, Side], heights: Sequence[int]) -> tuple[Path
     return tuple(side.path for side, height in pairs if height and side.final(height) is None)
 
 
-def _fork(sides: tuple[Side, Side], height: int) -> Fork:
-    one, other = (side.final(height) for side in sides)
-    assert one is not None
-    assert other is not None
+def _fork(sides: tuple[Side, Side], finals: tuple[Certified, Certified]) -> Fork:
     said: list[Said] = []
     ignored: list[FedCoinError] = []
     for side in sides:
         try:
-            said += side.evidence(height)
+            said += side.evidence(finals[0].height)
         except LedgerInvalid as error:
             ignored.append(error)
-    return judge(sides[0].genesis, (one, other), said, tuple(ignored))
+    return judge(sides[0].genesis, finals, said, tuple(ignored))

@@ -8,7 +8,7 @@ from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from ledger_store.base.errors import NotFound
 from ledger_store.block import Block
 from ledger_store.state import TaskRecord
-from ledger_store.transaction import Cancel, Close, Pay, Result, Task, Transaction, Transfer
+from ledger_store.transaction import Cancel, Close, Outcome, Pay, Result, Task, Transaction, Transfer
 
 PREFIX_LEAST = 4
 HEIGHT_DIGITS = 16
@@ -103,11 +103,10 @@ def concerns(tasks: Mapping[str, TaskRecord], transaction: Transaction, address:
             return address in (transaction.sender, transaction.to)
         case Task() | Cancel():
             return address == transaction.sender
-        case Close(outcome=None):
+        case Close(outcome=Outcome() as outcome) | Result(outcome=outcome):
+            return address in _paid(tasks[transaction.task].task, outcome.pay)
+        case Close():
             return any(commit.miner == address for commit in transaction.commits)
-        case Close() | Result():
-            assert transaction.outcome is not None
-            return address in _paid(tasks[transaction.task].task, transaction.outcome.pay)
 
 
 def _paid(task: Task, pay: Pay) -> set[str]:

@@ -87,9 +87,9 @@ class Kept:
     ) -> None:
         self._workspace, self._record, self._result, self._agreement = workspace, record, result, agreement
         reveals = counted_reveals(result, agreement)
-        self._paths = {reveal.table: find(workspace, reveal.table) for reveal in reveals}
-        self._reveals = [reveal for reveal in reveals if self._paths[reveal.table] is not None]
-        self.missing = tuple(reveal.table for reveal in reveals if self._paths[reveal.table] is None)
+        paths = [(reveal, find(workspace, reveal.table)) for reveal in reveals]
+        self._reveals = [(reveal, path) for reveal, path in paths if path]
+        self.missing = tuple(reveal.table for reveal, path in paths if not path)
 
     def __bool__(self) -> bool:
         return bool(self._reveals)
@@ -133,7 +133,7 @@ class Kept:
 
         return {
             reveal.miner: convergence(claim, data, self._terms, self._values)
-            for reveal, (claim, data) in zip(self._reveals, self._tables, strict=True)
+            for (reveal, _), (claim, data) in zip(self._reveals, self._tables, strict=True)
             if not claim.exact
         }
 
@@ -143,9 +143,7 @@ class Kept:
         from fedcoin_cli.learning.shapley.table import Claim
 
         found = []
-        for reveal in self._reveals:
-            path = self._paths[reveal.table]
-            assert path is not None
+        for reveal, path in self._reveals:
             claim = Claim(self._seed, bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact)
             found.append((claim, path.read_bytes()))
         return found

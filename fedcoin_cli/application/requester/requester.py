@@ -15,9 +15,9 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Progress as Sent
-from ledger_store.base.errors import RoundFilesInvalid
+from ledger_store.base.errors import ConsensusFailure, RoundFilesInvalid
 from ledger_store.identity.keys import KeyPair
-from ledger_store.state import UNFINISHED, State, TaskRecord
+from ledger_store.state import SETTLED, UNFINISHED, State, TaskRecord
 from ledger_store.transaction import Cancel, Close, Result, Task, Transfer
 
 _UNSIGNED = ""
@@ -35,12 +35,20 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published task; `report` is None when nobody waited. Seconds from the call on, and of those mining."""
+    """A published task that has ended. Seconds from the call on, and of those mining."""
 
     task: str
-    report: TaskReport | None
+    report: TaskReport
     seconds: float
     mining_seconds: float
+
+    def check(self) -> None:
+        """Raise `ConsensusFailure` where the task has ended without values: it was refunded or cancelled."""
+        if self.report is None or self.report.state == SETTLED:
+            return
+        message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
+        hint = "no estimate came within D: a larger --difficulty or --runtime helps"
+        raise ConsensusFailure(message, where=f"task {self.task}", hint=hint)
 
 
 class Requester:
@@ -110,18 +118,25 @@ class Requester:
         """Withdraw a queued task by its id and wait for the final block; raises as `pay`, and `NotFound`."""
         return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task))
 
-    def publish(self, wanted: Wanted, *, wait: bool = True) -> Published:
-        """Publish a task and follow it to its end, or with `wait` false until a quorum took it and its files.
+    def publish(self, wanted: Wanted) -> Published:
+        """Publish a task and follow it to its end.
 
         Raises as `pay`, and `RoundFilesInvalid` when the miners refuse the files. A refunded or cancelled task is no
         error here: the report says so.
         """
         start_s = time.monotonic()
+        task = self._submit(wanted, lambda: False)
+        mining_s = self._follow(task)
+        return Published(task, self._report(task), time.monotonic() - start_s, mining_s)
 
+    def hand_over(self, wanted: Wanted) -> str:
+        """Publish a task and wait until a quorum has it and its files; the task's id. Raises as `publish`."""
+        return self._submit(wanted, self._files_are_with_a_quorum)
+
+    def _submit(self, wanted: Wanted, enough: Callable[[], bool]) -> str:
         def make(number: int) -> Task:
             return wanted.task(self._key.address, number)
 
-        enough = (lambda: False) if wait else self._files_are_with_a_quorum
         with self._session.alone():
             self._session.ready(make)
             self._provide(wanted)
@@ -129,10 +144,7 @@ class Requester:
         def watch() -> None:
             self._watch(sending(self._sent(), self._session.line.standings().values()))
 
-        task = self._session.submit(make, watch, enough)
-        mining_s = self._follow(task) if wait else 0.0
-        report = self._report(task) if wait else None
-        return Published(task, report, time.monotonic() - start_s, mining_s)
+        return self._session.submit(make, watch, enough)
 
     def _final(self, make: Make) -> Final:
         with self._session.alone():

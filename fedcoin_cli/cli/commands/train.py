@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.program.progress import progress
-from fedcoin_cli.cli.views.new_round import new_round
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.rounds.recipe import Recipe
@@ -113,10 +113,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         call.output.note("loading TensorFlow")
     from fedcoin_cli.application.rounds.making import make_round
 
-    if model is not None:
+    if model and recipe.model:
         from fedcoin_cli.learning.reference.agreement import check_reading
 
-        assert recipe.model is not None
         check_reading(model.read_text(), recipe.model, recipe.dataset.test, where=str(model))
     title = f"training {recipe.clients} clients"
     with (

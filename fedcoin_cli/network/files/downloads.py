@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.network.files.download import Budget, Download, Grant, Outcome
+from fedcoin_cli.network.files.download import NOBODY, Budget, Download, Grant, Outcome
 from fedcoin_cli.network.files.pieces import Chunk, Have, Lack, Offer, Piece, to_bytes
 from fedcoin_cli.network.files.store import Partial, Store
 from fedcoin_cli.network.files.transfers import Arrived, Failed, Lied, Purse, Removed, Report, Wish
@@ -200,7 +200,7 @@ class Downloads:
     def _retire(self, now_s: float) -> None:
         for entry in self._entries.values():
             source = entry.download.source
-            if source is None:
+            if source == NOBODY:
                 continue
             if not self._wire.is_connected(source):
                 entry.reason = "a holder went away"
@@ -211,11 +211,11 @@ class Downloads:
                 entry.download.leave()
 
     def _start(self, now_s: float) -> None:
-        busy = {entry.download.source for entry in self._entries.values()} - {None}
+        busy = {entry.download.source for entry in self._entries.values()} - {NOBODY}
         for entry in list(self._entries.values()):
             if len(busy) >= ACTIVE_MOST:
                 return
-            if entry.download.source is None:
+            if entry.download.source == NOBODY:
                 reachable = (each for each in entry.download.waiting if self._wire.is_connected(each))
                 source = next((each for each in reachable if each not in busy), None)
                 if source is not None:
@@ -230,7 +230,7 @@ class Downloads:
 
     def _tell(self, now_s: float) -> None:
         for entry in self._entries.values():
-            if entry.told or entry.download.source is not None:
+            if entry.told or entry.download.source != NOBODY:
                 continue
             patient = now_s - entry.since_s < CONNECT_S
             if not any(patient or self._wire.is_connected(each) for each in entry.download.waiting):

@@ -18,6 +18,11 @@ def transport_secret(key: KeyPair) -> bytes:
     return SigningKey(key.seed).to_curve25519_private_key().encode()
 
 
+def own_transport_public(key: KeyPair) -> bytes:
+    """The public half of that."""
+    return SigningKey(key.seed).to_curve25519_private_key().public_key.encode()
+
+
 @lru_cache(maxsize=2**16)
 def transport_public(address: str) -> bytes | None:
     """The 32 public bytes of the X25519 key of `address`; None when the address is no point of the curve [P-2.5]."""

@@ -22,7 +22,12 @@ import zmq
 from zmq.auth import Authenticator
 from zmq.utils import z85
 
-from fedcoin_cli.network.transport.admission import Admission, transport_public, transport_secret
+from fedcoin_cli.network.transport.admission import (
+    Admission,
+    own_transport_public,
+    transport_public,
+    transport_secret,
+)
 from fedcoin_cli.network.transport.connections import Connections, asker, owner
 from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
@@ -532,9 +537,7 @@ class _Monitor:
 
 def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits) -> "zmq.Socket[bytes]":
     socket: zmq.Socket[bytes] = context.socket(kind)
-    public = transport_public(key.address)
-    assert public is not None
-    socket.curve_secretkey, socket.curve_publickey = transport_secret(key), public
+    socket.curve_secretkey, socket.curve_publickey = transport_secret(key), own_transport_public(key)
     options = {
         zmq.LINGER: 0,
         zmq.SNDHWM: limits.pipe_frames,
