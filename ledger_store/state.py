@@ -190,17 +190,29 @@ class Transition:
     """The editable view that one block works on; leaders also try pending transactions on one."""
 
     def __init__(self, state: State, block: Block, trusted: bool, verify: Verify = verify_bytes) -> None:
+        # What is applied; leaders try pending transactions on an empty one.
         self._block = block
+        # Whether signatures are left out: the node's own file was checked before it was written.
         self._trusted = trusted
+        # Looks at a signature, at once or in a batch later.
         self._verify = verify
+        # Whose bounds everything keeps to.
         self._genesis = state.genesis
+        # A layer over the parent's: who copies all accounts at every block takes too long.
         self._balances = editable(state.balances)
+        # What balances gained in all: with escrow that must be nothing.
         self._minted = 0
+        # Escrow before the block, to tell whether coins were made or lost.
         self._escrow_before_micro = _escrow_micro(state.tasks)
+        # A layer over the parent's.
         self._sequences = editable(state.sequences)
+        # The unfinished ones, the oldest first.
         self._tasks = dict(state.tasks)
+        # What this block ends, for whoever follows the chain.
         self._ended: list[TaskRecord] = []
+        # Who is refused by the next task that opens.
         self._withheld = state.withheld
+        # A layer over the parent's.
         self._served = editable(state.served)
 
     def execute(self, transaction: Transaction) -> None:

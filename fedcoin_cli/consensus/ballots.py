@@ -46,11 +46,17 @@ class Ballots:
     """
 
     def __init__(self, council: Council, height: int, signer: Signer) -> None:
+        # The height that is voted on.
         self.height = height
+        # Whether an honest miner acts here: one vote of a liar must not start a clock.
         self.stirred = False
+        # The votes of each view.
         self.views: dict[int, Ballot] = {}
+        # The block that q FINALs of one view are for, and their certificate.
         self.final: tuple[BlockId, Certificate] | None = None
+        # The quorum, and how many may lie.
         self._council = council
+        # Verifies what comes from elsewhere.
         self._signer = signer
 
     def at(self, view: int) -> Ballot:

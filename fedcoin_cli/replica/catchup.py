@@ -20,9 +20,13 @@ class CatchUp:
     """Fetching and serving final blocks, with a bound on how often the same is asked or answered."""
 
     def __init__(self, ledger: Ledger, ports: Ports) -> None:
+        # Whose blocks are served and fetched.
         self._ledger = ledger
+        # The clock, and the way to peers.
         self._ports = ports
+        # At which own height each peer was last asked, and when.
         self._asked: dict[Address, tuple[int, int]] = {}
+        # Which height each peer would ask for next, and when it was served: who jumps about waits.
         self._served: dict[Address, tuple[int, int]] = {}
 
     @property
@@ -100,14 +104,23 @@ class Recovery:
         *,
         lost: bool,
     ) -> None:
+        # The network: quorum and roster.
         self._genesis = genesis
+        # This miner's roster index.
         self._me = me
+        # Verifies the votes that others show.
         self._signer = signer
+        # The height at work when this process began.
         self._began = height
+        # The last height that the log saw decided: at lower ones its votes are forgotten.
         self._decided = decided
+        # Until when all others are waited for: one alone may know of a vote.
         self._patient_until_ms = patient_until_ms
+        # Whether the log lacks something that this miner said.
         self.lost = lost
+        # The height that each told first: a moving chain must not be chased.
         self._first: dict[Address, int] = {}
+        # The greatest height that each told.
         self._answered: dict[Address, int] = {}
 
     def recalled(self, sender: Address, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:

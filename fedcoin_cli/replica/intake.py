@@ -51,20 +51,35 @@ class Intake:
         orders: Orders,
         leader: Callable[[], Address],
     ) -> None:
+        # What waits for a block.
         self.mempool = Mempool(genesis.delta_ms)
+        # The network: roster and bounds.
         self._genesis = genesis
+        # This miner's.
         self._address = address
+        # Whose tip decides what is admissible.
         self._ledger = ledger
+        # Clocks, peers and files.
         self._ports = ports
+        # Inspections that the child has not answered.
         self._orders = orders
+        # Says who proposes next: transfers go there alone.
         self._leader = leader
+        # Tasks whose inspection was ordered: the child is told when it may forget them.
         self._given: dict[TaskId, Task] = {}
+        # Ids of tasks whose files are here and good: only these get a vote.
         self._checked: set[TaskId] = set()
+        # Which other miners say the same of a task: when all do, nobody waits 3Δ.
         self._elsewhere: dict[TaskId, set[Address]] = {}
+        # Why tasks are not taken again, the newest thousand.
         self._refused: dict[TaskId, _Refusal] = {}
+        # When a file of a task last came: what never comes is given up.
         self._moved: dict[TaskId, int] = {}
+        # Tasks whose clients' signatures are being looked at, one a peer.
         self._verifying: dict[Address, Signatures] = {}
+        # Accounts that have to wait since they signed for a false signature.
         self._waits = Waits()
+        # How many transactions were said again so far: the next standstill goes on there.
         self._reminded = 0
 
     @property

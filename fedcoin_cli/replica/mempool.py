@@ -34,9 +34,13 @@ class Mempool:
     """Pending transactions by sender and sequence."""
 
     def __init__(self, delta_ms: int) -> None:
+        # The network's message delay in milliseconds: a task waits three of them.
         self._delta_ms = delta_ms
+        # What waits, by account and sequence number.
         self._senders: dict[Address, dict[int, _Entry]] = {}
+        # The ids of all of it.
         self._ids: set[str] = set()
+        # How many wait of each kind, which has room of its own.
         self._kinds: Counter[str] = Counter()
 
     def __contains__(self, transaction: str) -> bool:

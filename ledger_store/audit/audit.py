@@ -89,20 +89,33 @@ class _Audit:
     def __init__(
         self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: GenesisId | None
     ) -> None:
+        # The chain file.
         self._path = path
+        # The genesis id that it must have; None: any.
         self._expected = expected
+        # How deep is looked.
         self._level = level
+        # Which heights are asked for.
         self._span = span
+        # The checks of the level, in order.
         self._checks = [check for check in (*CHECKS, *extra_checks) if check.level <= level]
+        # The first one ends the audit: what follows hangs on it.
         self._findings: list[Finding] = []
+        # What was not checked, in words.
         self._skipped: list[str] = []
+        # The last block that passed.
         self._height, self._head = 0, BlockId("")
+        # The height to which certificates were verified; None below level 2.
         self._certified_to = 0 if level >= _FOLD_LEVEL else None
         if level >= _FOLD_LEVEL and span.first > 1:
             self._skipped.append(f"signatures and outcomes before height {span.first}: not asked for")
+        # The chain so far; genesis alone below level 2.
         self._tip: Tip | None = None
+        # What the snapshot beside the ledger says wrongly, told last.
         self._lie: Finding | None = None
+        # What that snapshot claims, until its height is reached.
         self._snapshot: Snapshot | None = None
+        # Which block stands at the tip file's height.
         self._recorded_id: BlockId | None = None  # of the block at the tip file's height
 
     def run(self, jobs: int) -> AuditReport:

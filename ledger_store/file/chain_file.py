@@ -118,18 +118,28 @@ class ChainReader:
 
     def __init__(self, place: Path, seal: Seal | None = None) -> None:
         """`seal` is that of whoever writes this ledger: its snapshots are believed, without it none are."""
+        # The chain file.
         self.path = place if place.is_file() else place / CHAIN_NAME
+        # What its keeper's snapshots are sealed with; None: none is believed.
         self._seal = seal
+        # Whether one lies there that is not its keeper's.
         self.ignored_snapshot = False
+        # The file of the last certificate.
         self._tip_path = self.path.with_name(TIP_NAME)
         record = self._read_tip()  # before the chain, which only grows
+        # Where each line begins: eight bytes a block.
         self._offsets = array("Q")
+        # Over every byte so far: a snapshot is bound to it.
         self._sha = hashlib.sha256()
+        # How far the newest snapshot reaches.
         self._snapshot_height = 0
+        # The chain before the last block, for who must fall back on it.
         self._before: Tip | None = None
+        # The chain as it stands.
         self._tip = self._load(snapshots=True)
         self._tip = Tip(self._tip.state, self._certificate(record))
         with disk.refusals(self.path):
+            # Open as long as this object: blocks are read when they are asked for.
             self._handle = os.open(self.path, self._FLAGS)
 
     @property
