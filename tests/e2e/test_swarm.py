@@ -40,7 +40,7 @@ def container_of(engine: Any, workspace: Workspace, number: int) -> Any:
     return found
 
 
-def height(engine: Any, workspace: Workspace, number: int) -> str:
+def scraped(engine: Any, workspace: Workspace, number: int) -> str:
     """What a scraper in the miners' network is told of one of them."""
     network, port = f"{Place(workspace.root).stem}-swarm", METRICS + number - 1
     with socket.socket() as outside:
@@ -78,7 +78,7 @@ def test_a_round_with_a_restart(tmp_path: Path, swarm: Any) -> None:
         said = fedcoin(*START, *metrics, folder=workspace.root)
         assert said.code == 0, said.err
         assert len(swarm.secrets.list(filters=Place(workspace.root).filters)) == 4
-        assert [height(swarm, workspace, number) for number in (1, 4)] == ["fedcoin_height 0.0"] * 2
+        assert [scraped(swarm, workspace, number) for number in (1, 4)] == ["fedcoin_height 0.0"] * 2
         with program("publish", "--json", folder=workspace.root) as publish:
             wait_until(lambda: len(events_of(workspace, 2, "mined")) > 0)
             before = container_of(swarm, workspace, 2)
