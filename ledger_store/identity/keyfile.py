@@ -5,11 +5,9 @@ is readable either way: names, lists and rosters need no secret. Files appear wh
 overwritten unless a caller means to.
 """
 
-import ctypes
 import os
 import resource
 import stat
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -135,6 +133,8 @@ def keep_out_of_core_files() -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError, AttributeError):
+        import ctypes
+
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
@@ -170,6 +170,8 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
 
 
 def _staged(path: Path, data: bytes) -> Path:
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

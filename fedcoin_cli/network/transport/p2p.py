@@ -19,8 +19,6 @@ from itertools import count
 from typing import Any
 
 import zmq
-from zmq.auth import Authenticator
-from zmq.utils import z85
 
 from fedcoin_cli.network.transport.admission import (
     Admission,
@@ -359,7 +357,10 @@ class _Gate:
 
     def __init__(self, context: "zmq.Context[Any]", key: KeyPair, door: Door, limits: Limits) -> None:
         self._context, self._admission, self._limits = context, door.admission, limits
-        self._authenticator = _Authenticator(context, door.admission)
+        # Who only asks has no door: what a door needs is loaded with it.
+        from fedcoin_cli.network.transport.zap import Zap
+
+        self._authenticator = Zap(context, door.admission, ZAP_DOMAIN)
         self._authenticator.start()
         self._connections = Connections(len(door.admission.members))
         self._outboxes: dict[Address, Outbox] = {}
@@ -500,33 +501,6 @@ class _Gate:
             hint = "choose another one: network.port" if in_use else "see network.bind and network.port"
             raise NetworkFailure(message, where=endpoint, hint=hint) from error
         return self._socket.get_string(zmq.LAST_ENDPOINT)
-
-
-class _Authenticator(Authenticator):
-    """Answers ZeroMQ's "may this key connect?" from the table, within the caller's own loop [P-11.4]."""
-
-    def __init__(self, context: "zmq.Context[Any]", admission: Admission) -> None:
-        super().__init__(context)
-        self._admission = admission
-        self.configure_curve_callback(ZAP_DOMAIN, credentials_provider=self)
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Called by the base class with the Z85 text of the key."""
-        return domain == ZAP_DOMAIN and self._admission.address_of(z85.decode(key)) is not None
-
-    def curve_user_id(self, client_public_key: bytes) -> str:
-        """What the frames of this connection will carry as User-Id."""
-        # The table may have changed since the question; no frame may be without a User-Id.
-        return self._admission.address_of(client_public_key) or "nobody"
-
-    def answer_all(self) -> None:
-        """Answer the questions that wait. The coroutine awaits nothing: one step runs it to its end."""
-        while self.zap_socket.poll(0):
-            coroutine = self.handle_zap_message(self.zap_socket.recv_multipart())
-            try:
-                coroutine.send(None)
-            except StopIteration:
-                continue
 
 
 class _Monitor:
