@@ -33,6 +33,7 @@ from fedcoin_cli.contract.outcome_check import CHECKS
 from fedcoin_cli.contract.settlement import settle
 from ledger_store.audit.audit import audit
 from ledger_store.base.canonical import encode
+from ledger_store.base.names import GenesisId
 from ledger_store.block import vote_terms
 from ledger_store.chain import replay
 from ledger_store.identity.keys import signed_bytes
@@ -135,7 +136,7 @@ def signatures_of(maker: ChainMaker) -> Iterator[Signed]:
             yield from _signed(transaction, genesis.id)
 
 
-def _signed(transaction: Transaction, genesis: str) -> Iterator[Signed]:
+def _signed(transaction: Transaction, genesis: GenesisId) -> Iterator[Signed]:
     match transaction:
         case Close():
             for commit in transaction.commits:

@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.machine import finish, machine
 from benchmarks.network import end_tidily, network
 from benchmarks.vitals import children, cpu_s
+from ledger_store.base.names import Address
 
 MINUTES = 60
 
@@ -84,7 +85,7 @@ def _messages(miners: int) -> Counter[str]:
         world.run_until(60_000, lambda: False)
         right = world.transmit
 
-        def count(sender: Any, to: str, message: Any) -> None:
+        def count(sender: Any, to: Address, message: Any) -> None:
             kinds[message.kind] += 1
             right(sender, to, message)
 

@@ -22,6 +22,7 @@ from benchmarks.network import Miner, end_tidily, network
 from benchmarks.payers import Payers, final_at
 from benchmarks.vitals import cpu_s
 from fedcoin_cli.protocol.message import VOTE_KINDS
+from ledger_store.base.names import Address
 
 ALONE, FULL = (1, 1), (32, 8)
 ROSTERS = (1, 2, 3, 4, 7, 10, 20, 35, 50)
@@ -94,7 +95,7 @@ def _simulated(miners: int, blocks: int) -> dict[str, Any]:
         kinds: dict[str, int] = {}
         right = world.transmit
 
-        def count(sender: Any, to: str, message: Any) -> None:
+        def count(sender: Any, to: Address, message: Any) -> None:
             kinds[message.kind] = kinds.get(message.kind, 0) + 1
             right(sender, to, message)
 

@@ -77,7 +77,6 @@ class Publishers:
                     files = read_round(folder, workspace.genesis())
                     wanted = Wanted.of(workspace, files, Terms(settings, server))
                     published = requester.publish(wanted)
-                    assert published.report is not None
                     self.ends[published.report.state] += 1
                     self.seconds.append(published.seconds)
                 except Exception as error:  # noqa: BLE001 (whatever it was, the run goes on and says so at the end)

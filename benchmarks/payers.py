@@ -13,6 +13,7 @@ from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.protocol.message import TransactionNote
+from ledger_store.base.names import Address
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import KeyPair
@@ -84,7 +85,7 @@ class Payers:
         wait_until(lambda: self._fund_turn(rich, waiting, coins))
         self.paid.clear()
 
-    def _fund_turn(self, rich: Account, waiting: list[str], coins: int) -> bool:
+    def _fund_turn(self, rich: Account, waiting: list[Address], coins: int) -> bool:
         while waiting and len(rich.open) < self._genesis.bounds.transactions_an_account:
             self._send(rich, waiting.pop(), coins * COIN)
         self._turn([rich])
@@ -112,7 +113,7 @@ class Payers:
         """Hang up."""
         self._line.close()
 
-    def _send(self, account: Account, to: str, micro: int) -> None:
+    def _send(self, account: Account, to: Address, micro: int) -> None:
         plain = Transfer(account.key.address, account.sequence, "", to, micro)
         signed = sign(plain, account.key, self._genesis.id)
         now_s = time.time()
@@ -129,7 +130,7 @@ class Payers:
         by_address = {account.key.address: account for account in accounts}
         for tail in self._tails:
             for (sender, sequence), height in tail.news().items():
-                account = by_address.get(sender)
+                account = by_address.get(Address(sender))
                 gone = None if account is None else account.open.pop(sequence, None)
                 if gone is not None:
                     self.paid.append(Paid(gone[1], height))

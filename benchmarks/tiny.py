@@ -10,6 +10,7 @@ from fedcoin_cli.application.rounds.files import SCHEMA
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
 from ledger_store.base.canonical import digest
+from ledger_store.base.names import Digest
 
 SIDE, UNITS, CLASSES, IMAGES = 4, 6, 3, 60
 SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))
@@ -55,7 +56,7 @@ def _update(workspace: Workspace, folder: Path, number: int, update: list[Any]) 
     }
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path) -> Digest:
     return digest(path.read_bytes())
 
 

@@ -13,8 +13,8 @@ With a ledger, a workspace, which is the folder that the `fedcoin` program works
 
 Numbers are exact: values are fractions of percentage points, payments decimals of coins; `float()` takes either, and
 `rows()` gives floats for tables. An error that a person may meet is a `FedCoinError` with `message`, `where` and
-`hint`. This package holds no logic: it stands on `fedcoin_cli.application`, as the program's commands do. Importing it
-loads nothing; NumPy is loaded by what takes arrays, sockets by what speaks to miners.
+`hint`. This package holds no logic: it stands on `fedcoin_cli.application`, as the program's commands do (why:
+docs/adr/0036). Importing it loads nothing; NumPy is loaded by what takes arrays, sockets by what speaks to miners.
 """
 
 from importlib import import_module

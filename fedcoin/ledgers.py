@@ -18,6 +18,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.audit.checks import Finding
 from ledger_store.audit.inclusion import PROOF_BYTES_MAX, read_inclusion
 from ledger_store.base.errors import LedgerInvalid, NotFound, NoWorkspace, RoundFilesInvalid, SettingsError
+from ledger_store.base.names import BlockId, GenesisId
 
 __all__ = ["Audit", "Payment", "Proven", "audit", "prove", "verify"]
 
@@ -139,7 +140,8 @@ def audit(
         raise SettingsError(f"there is no level {level}", where="level", hint=f"0 to {_DEEPEST}")
     path, folders = ledger_of(Path(ledger)), [Path(folder) for folder in files]
     allowed = inf if sample is None and seconds is None else seconds
-    plan = Plan(level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis=genesis, seconds=allowed)
+    network = None if genesis is None else GenesisId(BlockId(genesis))
+    plan = Plan(level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis=network, seconds=allowed)
     report, done = audit_ledger(path, plan, evidence(_workspace_around(path), folders).find)
     unseen = () if report.genesis is None else unseen_seam(report.genesis)
     return Audit(
@@ -186,7 +188,7 @@ def verify(proof: bytes | str | Path, genesis: str) -> Proven:
         NotFound: no such file.
     """
     inclusion = read_inclusion(proof if isinstance(proof, bytes) else _read(Path(proof)))
-    inclusion.check(genesis)
+    inclusion.check(GenesisId(BlockId(genesis)))
     return Proven(
         genesis=inclusion.genesis.id,
         height=inclusion.header.height,

@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.model.arrays import Array, Update, as_test_set, examples_of, update_of, updates_of
+from fedcoin_cli.learning.model.arrays import (
+    Array,
+    Update,
+    aggregation_of,
+    as_test_set,
+    examples_of,
+    update_of,
+    updates_of,
+)
 from fedcoin_cli.learning.model.description import Model, description_of, mlp
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.valuation import How, ShapleyValues, judged, value
@@ -17,6 +25,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     updates: Sequence[Update],
     *,
     examples: Sequence[int] | None = None,
+    aggregation: str | None = None,
     metric: str = "accuracy",
     baseline: str | Update = "zero",
     seconds: float = 15.0,
@@ -37,7 +46,8 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         test: images (n, …) as float or uint8 (which means x / 255), and one integer label an image.
         updates: each client's weights after training, a list of arrays in the order of Keras' `get_weights()`:
             kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed.
-        examples: how many examples each client trained on, to weight the average by (FedAvg); default: the plain mean.
+        examples: how many examples each client trained on.
+        aggregation: "mean", or "fedavg", which weights by examples; default: fedavg where examples are given.
         metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or
             "roc_auc", as scikit-learn names them; a point is a hundredth of what a perfect model is worth.
         baseline: what nobody is worth: "zero", "chance" (a constant output), or weights, as those that all began with.
@@ -57,7 +67,8 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     """
     spec = parse_model(description_of(model), where="model")
     images, labels = test
-    weighed = examples_of(examples, len(updates)) if len(updates) > 1 else ()
-    played = Game(spec, as_test_set(images, labels, spec), updates_of(updates, spec), weighed)
+    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, spec)
+    counts = examples_of(None if combined == "mean" else examples, len(weights))
+    played = Game(spec, as_test_set(images, labels, spec), weights, counts)
     named = baseline if isinstance(baseline, str) else update_of(baseline, spec, "baseline")
     return value(judged(played, metric, named), How(seconds, exact, rankings, seed, threads))

@@ -94,7 +94,7 @@ class Workspace:
         updates: "Sequence[Update]",
         *,
         examples: Sequence[int] | None = None,
-        aggregation: str = "mean",
+        aggregation: str | None = None,
     ) -> Path:
         """Write updates of clients, simulated by whoever publishes, as the next round; returns its folder.
 
@@ -106,7 +106,7 @@ class Workspace:
             test: images and labels, as `shapley` takes them; they travel to the miners.
             updates: each client's weights after training, as `shapley` takes them.
             examples: how many examples each client trained on; default: 1 each.
-            aggregation: "mean", or "fedavg", which weights by examples.
+            aggregation: "mean", or "fedavg", which weights by examples; default: fedavg where examples are given.
 
         Raises:
             RoundFilesInvalid: what is wrong with model, test set or update; `where` names it.

@@ -13,14 +13,15 @@ from ledger_store.base import merkle
 from ledger_store.base.canonical import encode, parse, require_same, tagged_hash, write
 from ledger_store.base.errors import BadSignature, Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import BlockId, Digest, MinerIndex
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, TIME_MAX_MS, Genesis
 from ledger_store.identity.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
-from ledger_store.transaction import DIGEST_LENGTH, Transaction, parse_transaction
+from ledger_store.transaction import Transaction, parse_transaction
 
 VIEW_MAX = 10_000
 
 
-def vote_terms(height: int, view: int, block: str | None) -> dict[str, Any]:
+def vote_terms(height: int, view: int, block: BlockId | None) -> dict[str, Any]:
     """What a miner signs as `notar`, `skip` (block None) or `final` [P-10.3]."""
     return {"block": block, "height": height, "view": view}
 
@@ -33,7 +34,9 @@ class Certificate:
     """
 
     view: int
-    signatures: tuple[tuple[int, str], ...]
+    """The view in which the votes were cast, which need not be the block's own."""
+    signatures: tuple[tuple[MinerIndex, str], ...]
+    """Exactly q pairs of roster index and signature, ascending by index: one form, so equal chains are equal bytes."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -41,7 +44,7 @@ class Certificate:
         return encode(self.to_json())
 
     @cached_property
-    def digest(self) -> str:
+    def digest(self) -> Digest:
         """What the next block's header names."""
         return tagged_hash("certificate", self.encoded)
 
@@ -52,11 +55,11 @@ class Certificate:
     def from_json(cls, value: Any) -> "Certificate":
         """Read and check the form; raises `Malformed` [P-11.3]."""
         reader = Fields(value, ("signatures", "view"), "certificate")
-        pairs = reader.numbered_hexes("signatures", ROSTER_MAX - 1, SIGNATURE_LENGTH, ROSTER_MAX, 1)
+        pairs = reader.signatures("signatures", ROSTER_MAX - 1, SIGNATURE_LENGTH, ROSTER_MAX, 1)
         return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=pairs)
 
     def signers(
-        self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
+        self, genesis: Genesis, kind: str, height: int, block: BlockId | None, verify: Verify = verify_bytes
     ) -> tuple[int, ...]:
         """The roster indices whose signature covers this vote."""
         message = framed(kind, genesis.id, write(vote_terms(height, self.view, block)))
@@ -68,7 +71,7 @@ class Certificate:
         )
 
     def check(
-        self, genesis: Genesis, kind: str, height: int, block: str | None, verify: Verify = verify_bytes
+        self, genesis: Genesis, kind: str, height: int, block: BlockId | None, verify: Verify = verify_bytes
     ) -> None:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote [P-10.2]."""
         indices = [index for index, _ in self.signatures]
@@ -86,12 +89,19 @@ class Header:
     """`proposer` (roster index) and `view` are those of the first proposal; they stay when it comes again."""
 
     height: int
-    parent: str
+    """h: one more than the parent's."""
+    parent: BlockId
+    """Id of the block on line h - 1, or of genesis: it links the chain."""
     time_ms: int
-    proposer: int
+    """When the block was first proposed, in milliseconds since 1970 (UTC), at least the interval after its parent."""
+    proposer: MinerIndex
+    """Roster index of who proposed it first: (height + view) mod R."""
     view: int
+    """The view of its first proposal; it stays when the block is proposed again."""
     transactions: str
+    """Root of the RFC 6962 Merkle tree over the transactions' canonical bytes: one can be shown without the others."""
     certificate: str | None
+    """Hash, tag `certificate`, of the parent's certificate as it stands in this block; null in block 1."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -99,9 +109,9 @@ class Header:
         return encode(self.to_json())
 
     @cached_property
-    def id(self) -> str:
+    def id(self) -> BlockId:
         """The block id [P-13.3]."""
-        return tagged_hash("block", self.encoded)
+        return BlockId(tagged_hash("block", self.encoded))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -121,12 +131,12 @@ class Header:
         reader = Fields(value, keys, "header")
         return cls(
             height=reader.integer("height", 1),
-            parent=reader.hexadecimal("parent", DIGEST_LENGTH),
+            parent=reader.block_id("parent"),
             time_ms=reader.integer("time_ms", 0, TIME_MAX_MS),
-            proposer=reader.integer("proposer", 0, ROSTER_MAX - 1),
+            proposer=reader.miner_index("proposer", ROSTER_MAX - 1),
             view=reader.integer("view", 0, VIEW_MAX),
-            transactions=reader.hexadecimal("transactions", DIGEST_LENGTH),
-            certificate=reader.optional_hex("certificate", DIGEST_LENGTH),
+            transactions=reader.digest("transactions"),
+            certificate=reader.optional_digest("certificate"),
         )
 
 
@@ -135,11 +145,14 @@ class Block:
     """A header, the transactions its root covers, and the parent's certificate (None in block 1)."""
 
     header: Header
+    """What the id is the hash of, and what votes are for."""
     transactions: tuple[Transaction, ...]
+    """What accounts signed, ascending by sender and sequence; then at most one close or result."""
     certificate: Certificate | None
+    """The parent's FINAL certificate as this block's proposer held it; null in block 1."""
 
     @property
-    def id(self) -> str:
+    def id(self) -> BlockId:
         """The header's id."""
         return self.header.id
 
@@ -203,7 +216,7 @@ class Block:
         )
 
     @property
-    def certificate_digest(self) -> str | None:
+    def certificate_digest(self) -> Digest | None:
         """What the header must name."""
         return None if self.certificate is None else self.certificate.digest
 
@@ -216,16 +229,16 @@ class Block:
         return self
 
 
-def transaction_root(transactions: Sequence[Transaction]) -> str:
+def transaction_root(transactions: Sequence[Transaction]) -> Digest:
     """The Merkle root over the canonical bytes of the transactions, as hex [P-13.4]."""
-    return merkle.root([transaction.encoded for transaction in transactions]).hex()
+    return Digest(merkle.root([transaction.encoded for transaction in transactions]).hex())
 
 
 def make_block(
-    parent: str,
+    parent: BlockId,
     height: int,
     time_ms: int,
-    proposer: int,
+    proposer: MinerIndex,
     view: int,
     transactions: Sequence[Transaction],
     certificate: Certificate | None,

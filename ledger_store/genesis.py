@@ -13,7 +13,7 @@ from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.canonical import INTEGER_LIMIT, decode, encode, tagged_hash
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
-from ledger_store.identity.keys import ADDRESS_LENGTH
+from ledger_store.base.names import Address, BlockId, GenesisId, MinerIndex
 
 FORMAT = 1
 ROSTER_MAX = 64
@@ -34,26 +34,47 @@ class Bounds:
     """The limits that every transaction and block obeys; all integers, units in their names."""
 
     runtime_ms: int = 3_600_000
+    """The longest RUNTIME of a task, in milliseconds: other tasks wait for it."""
     attempts: int = 5
+    """The most attempts of a task."""
     clients: int = 1_000
+    """The most clients of a task; formats take 1,000."""
     images: int = 1_000_000
+    """The most test images of a task."""
     block_images: int = BLOCK_IMAGES_MAX
+    """The most images of a block: a block's count is one byte."""
     rankings: int = 1_000_000
+    """The most rankings that a task may ask for."""
     examples: int = 2**31 - 1
+    """The most examples of an update: weights of an average stay exact."""
     weight: int = WEIGHT_MAX
+    """The greatest magnitude of a weight; the same everywhere, for readers of weights know no network."""
     files_bytes: int = 2 * 2**30
+    """What a task's files may weigh together: miners fetch them before anybody has paid."""
     table_bytes: int = 256 * 2**20
+    """What a table may weigh: all others fetch it between close and result."""
     unfinished_an_account: int = 1
+    """How many tasks of one account may wait or be at work."""
     unfinished: int = 64
+    """How many tasks may wait or be at work in all: a state holds them."""
     least_difficulty_micro: int = 0
+    """The least D that a task may name, in millionths of a percentage point."""
     least_shapley_price_micro: int = 0
+    """The least SapPrice of a task whatever its RUNTIME, in micro-FedCoin."""
     least_shapley_price_micro_a_second: int = 0
+    """What SapPrice must be besides for each second of RUNTIME and attempt, in micro-FedCoin."""
     task_deposit_micro: int = 1_000_000
+    """What a task locks beside its price until it ends: who has no coin cannot make miners look."""
     least_transfer_micro: int = 10_000
+    """The least payment, and the least that may be left behind: accounts cost everybody."""
     transactions_an_account: int = 8
+    """How many transactions of one account a block may hold, so that nobody fills it."""
     transactions_a_block: int = 1_000
+    """How many transactions a block may hold."""
     block_bytes: int = BLOCK_BYTES_MAX
+    """The longest line of a block: a proposal must fit into a frame."""
     block_interval_ms: int = 200
+    """How many milliseconds a block's time must be after its parent's: no proposer floods."""
 
 
 _BOUND_NAMES = tuple(field.name for field in fields(Bounds))
@@ -76,17 +97,32 @@ class Genesis:
     """Line 0 of every chain. `supply` pairs addresses with micro-FedCoin; `roster` orders the miners."""
 
     network: str
+    """The network's name, for people: at most 64 printable characters."""
     time_ms: int
-    roster: tuple[str, ...]
-    supply: tuple[tuple[str, int], ...]
+    """When it was founded, in milliseconds since 1970 (UTC); no block is before it."""
+    roster: tuple[Address, ...]
+    """The miners' addresses, 1 to 64, in the order in which they lead; a miner's index is its place."""
+    supply: tuple[tuple[Address, int], ...]
+    """Pairs of address and micro-FedCoin, ascending by address: who holds all coins that there will be."""
     delta_ms: int
+    """The greatest message delay of a network that behaves, in milliseconds: all clocks follow from it."""
     bounds: Bounds = Bounds()
-    predecessor: str | None = None
+    """The limits that transactions and blocks keep to, each named with its unit."""
+    predecessor: BlockId | None = None
+    """Id of the block that this chain goes on from, or null: whose final balances it mints."""
 
     @cached_property
-    def id(self) -> str:
+    def id(self) -> GenesisId:
         """The genesis id: SHA-256 over a domain tag and the canonical fields [P-3.2]."""
-        return tagged_hash("genesis", encode(self.to_json()))
+        return GenesisId(BlockId(tagged_hash("genesis", encode(self.to_json()))))
+
+    def index_of(self, miner: Address) -> MinerIndex:
+        """Where a miner stands in the roster."""
+        return MinerIndex(self.roster.index(miner))
+
+    def leader(self, height: int, view: int) -> MinerIndex:
+        """Who proposes in a view: roster order, nobody else."""
+        return MinerIndex((height + view) % len(self.roster))
 
     @cached_property
     def supply_micro(self) -> int:
@@ -130,9 +166,9 @@ class Genesis:
         reader = Fields(value, keys, "genesis")
         reader.integer("format", FORMAT, FORMAT)
         bounds = Fields(reader.raw("bounds"), _BOUND_NAMES, "genesis bounds")
-        roster = reader.hexes("roster", ADDRESS_LENGTH, ROSTER_MAX, 1)
+        roster = reader.addresses("roster", ROSTER_MAX, 1)
         supply = tuple(
-            (pair.hexadecimal("address", ADDRESS_LENGTH), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
+            (pair.address("address"), pair.integer("micro", 1, SUPPLY_MAX_MICRO))
             for pair in reader.pairs("supply", ("address", "micro"), HOLDERS_MAX, 1)
         )
         if len(set(roster)) != len(roster):
@@ -149,7 +185,7 @@ class Genesis:
             supply=supply,
             delta_ms=reader.integer("delta_ms", 1, 60_000),
             bounds=Bounds(**{name: _read_bound(bounds, name) for name in _BOUND_NAMES}),
-            predecessor=reader.optional_hex("predecessor", 64),
+            predecessor=reader.optional_block_id("predecessor"),
         )
 
 

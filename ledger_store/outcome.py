@@ -10,8 +10,8 @@ from typing import Any
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,13 @@ class Pay:
     """Where a price goes, in micro-FedCoin: clients in order, FL server, miners by address, requester."""
 
     clients: tuple[int, ...]
+    """Micro-FedCoin for each client, in the task's order."""
     server: int
-    miners: tuple[tuple[str, int], ...]
+    """Micro-FedCoin for the FL server."""
+    miners: tuple[tuple[Address, int], ...]
+    """Pairs of address and micro-FedCoin, in the roster's order."""
     requester: int
+    """Micro-FedCoin that return to the requester."""
 
     @property
     def total(self) -> int:
@@ -47,11 +51,17 @@ class Outcome:
     """
 
     state: str
-    winner: str | None
+    """`OPEN` (another attempt follows), `SETTLED` or `REFUNDED`."""
+    winner: Address | None
+    """Address of the nearest estimate within D, of those that tie the one with the least hash; null unless settled."""
     distance: tuple[int, int] | None
+    """The nearest estimate's squared distance to the average in images squared: numerator and denominator, or null."""
     shapley: tuple[int, ...] | None
+    """The agreed values in images, as numerators over `denominator`, one a client; null where no estimate counts."""
     denominator: int
+    """What the values are over: integers, for there is no float in a ledger."""
     pay: Pay
+    """Where the price goes: `clients`, `server`, `miners` and `requester`; all 0 while the task goes on."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -72,7 +82,7 @@ def _read_pay(value: Any) -> Pay:
         clients=reader.integers("clients", count, SUPPLY_MAX_MICRO),
         server=reader.integer("server", 0, SUPPLY_MAX_MICRO),
         miners=tuple(
-            (pair.hexadecimal("miner", ADDRESS_LENGTH), pair.integer("micro", 0, SUPPLY_MAX_MICRO))
+            (pair.address("miner"), pair.integer("micro", 0, SUPPLY_MAX_MICRO))
             for pair in reader.pairs("miners", ("miner", "micro"), ROSTER_MAX)
         ),
         requester=reader.integer("requester", 0, SUPPLY_MAX_MICRO),
@@ -90,7 +100,7 @@ def read_outcome(value: Any) -> Outcome:
         raise Malformed("outcome: every client has a value and a payment")
     return Outcome(
         state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
-        winner=reader.optional_hex("winner", ADDRESS_LENGTH),
+        winner=reader.optional_address("winner"),
         distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,
         denominator=reader.denominator("denominator"),

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from ledger_store.base.canonical import DIGEST_LENGTH, encode, tagged_hash
+from ledger_store.base.canonical import encode, tagged_hash
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
+from ledger_store.identity.keys import SIGNATURE_LENGTH
 from ledger_store.outcome import Outcome, read_outcome
 
 SALT_LENGTH = 32
@@ -21,15 +22,18 @@ SALT_LENGTH = 32
 class Commit:
     """A miner's sealed estimate: the digest of what it will reveal, and its signature as `commit`."""
 
-    miner: str
-    digest: str
+    miner: Address
+    """Address of the miner that sealed its estimate."""
+    digest: Digest
+    """Hash, tag `commitment`, of what the miner will reveal: nobody can copy it or change it afterwards."""
     signature: str
+    """The miner's signature, kind `commit`, over task, attempt and digest."""
 
     def to_json(self) -> dict[str, Any]:
         return {"digest": self.digest, "miner": self.miner, "signature": self.signature}
 
 
-def commit_terms(task: str, attempt: int, digest: str) -> dict[str, Any]:
+def commit_terms(task: TaskId, attempt: int, digest: Digest) -> dict[str, Any]:
     """What a miner signs as `commit`."""
     return {"attempt": attempt, "digest": digest, "task": task}
 
@@ -38,13 +42,20 @@ def commit_terms(task: str, attempt: int, digest: str) -> dict[str, Any]:
 class Reveal:
     """An opened estimate: t, whether exact, its sums (N_j over t rankings, or E_j = Λ·φ_j), table digest, salt."""
 
-    miner: str
+    miner: Address
+    """Address of the miner, whose rankings nobody else has."""
     rankings: int
+    """t, how many rankings it walked in every block: its weight in the average."""
     exact: bool
+    """Whether it counted all coalitions: then its values have no error of mining."""
     sums: tuple[int, ...]
-    table: str
+    """The clients' values in images as decimal strings: times t, or, where exact, times lcm(1 .. K)."""
+    table: Digest
+    """Digest of the table of counts that the sums follow from: everybody can compute them again."""
     salt: str
+    """128 random bits as hex: without it the digest of a commit could be guessed."""
     signature: str
+    """The miner's signature, kind `reveal`, over task, attempt and these fields."""
 
     def opening(self) -> dict[str, Any]:
         """The fields without miner and signature."""
@@ -59,11 +70,11 @@ class Reveal:
     def to_json(self) -> dict[str, Any]:
         return {**self.opening(), "miner": self.miner, "signature": self.signature}
 
-    def terms(self, task: str, attempt: int) -> dict[str, Any]:
+    def terms(self, task: TaskId, attempt: int) -> dict[str, Any]:
         """What the miner signs as `reveal`."""
         return {**self.opening(), "attempt": attempt, "task": task}
 
-    def commitment(self, task: str, attempt: int) -> str:
+    def commitment(self, task: TaskId, attempt: int) -> Digest:
         """The digest that its commit must carry [P-8.1]."""
         return tagged_hash("commitment", encode({**self.terms(task, attempt), "miner": self.miner}))
 
@@ -72,8 +83,10 @@ class Reveal:
 class FraudMark:
     """One entry of an included reveal's table whose count is wrong; the miner drops out."""
 
-    miner: str
+    miner: Address
+    """Address of the miner whose reveal stands in the result and drops out of the average."""
     entry: int
+    """The number, from 0, of a count of its table that no honest computation gives."""
 
     def to_json(self) -> dict[str, Any]:
         return {"entry": self.entry, "miner": self.miner}
@@ -84,10 +97,14 @@ class Close:
     """The commits of an attempt; with none, the attempt failed and `outcome` says what follows."""
 
     kind: ClassVar[str] = "close"
-    task: str
+    task: TaskId
+    """Id of the task at work."""
     attempt: int
+    """Which attempt of it this closes, from 1."""
     commits: tuple[Commit, ...]
+    """One a miner, ascending by address: `miner`, `digest` and `signature`; from now on none can be added."""
     outcome: Outcome | None
+    """Null with commits; without any what follows from an attempt that failed."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -109,11 +126,16 @@ class Result:
     """The reveals of an attempt, the frauds found in them, and the outcome."""
 
     kind: ClassVar[str] = "result"
-    task: str
+    task: TaskId
+    """Id of the task at work."""
     attempt: int
+    """Which attempt of it this ends, from 1."""
     reveals: tuple[Reveal, ...]
+    """Those that could be verified, ascending by address, each of which opens a commit of the close."""
     frauds: tuple[FraudMark, ...]
+    """Of these the ones whose tables hold a false count: `miner` and `entry`, ascending by address."""
     outcome: Outcome
+    """What follows from the reveals without the frauds; everybody computes it again."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -140,8 +162,8 @@ def read_commit(value: Any) -> Commit:
     """Read one commit; raises `Malformed`."""
     reader = Fields(value, ("digest", "miner", "signature"), "commit")
     return Commit(
-        miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
-        digest=reader.hexadecimal("digest", DIGEST_LENGTH),
+        miner=reader.address("miner"),
+        digest=reader.digest("digest"),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
 
@@ -151,11 +173,11 @@ def read_reveal(value: Any) -> Reveal:
     keys = ("exact", "miner", "rankings", "salt", "signature", "sums", "table")
     reader = Fields(value, keys, "reveal")
     return Reveal(
-        miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
+        miner=reader.address("miner"),
         rankings=reader.integer("rankings", 1),
         exact=reader.boolean("exact"),
         sums=reader.bigs("sums", len(reader.array("sums", CLIENTS_MAX, 1))),
-        table=reader.hexadecimal("table", DIGEST_LENGTH),
+        table=reader.digest("table"),
         salt=reader.hexadecimal("salt", SALT_LENGTH),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
@@ -163,14 +185,14 @@ def read_reveal(value: Any) -> Reveal:
 
 def _read_fraud(value: Any) -> FraudMark:
     reader = Fields(value, ("entry", "miner"), "fraud")
-    return FraudMark(reader.hexadecimal("miner", ADDRESS_LENGTH), reader.integer("entry"))
+    return FraudMark(reader.address("miner"), reader.integer("entry"))
 
 
 def read_close(value: Any) -> Close:
     """Read a close; raises `Malformed` [P-8.8]."""
     reader = Fields(value, ("attempt", "commits", "outcome", "task", "type"), "close")
     return Close(
-        task=reader.hexadecimal("task", DIGEST_LENGTH),
+        task=reader.task_id("task"),
         attempt=reader.integer("attempt", 1),
         commits=tuple(read_commit(item) for item in reader.array("commits", ROSTER_MAX)),
         outcome=None if reader.raw("outcome") is None else read_outcome(reader.raw("outcome")),
@@ -181,7 +203,7 @@ def read_result(value: Any) -> Result:
     """Read a result; raises `Malformed` [P-8.25]."""
     reader = Fields(value, ("attempt", "frauds", "outcome", "reveals", "task", "type"), "result")
     return Result(
-        task=reader.hexadecimal("task", DIGEST_LENGTH),
+        task=reader.task_id("task"),
         attempt=reader.integer("attempt", 1),
         reveals=tuple(read_reveal(item) for item in reader.array("reveals", ROSTER_MAX)),
         frauds=tuple(_read_fraud(item) for item in reader.array("frauds", ROSTER_MAX)),

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, TypeVar
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.canonical import DIGEST_LENGTH, encode, tagged_hash, write
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import ADDRESS_LENGTH, Address, Digest, GenesisId, TaskId
 from ledger_store.genesis import BLOCK_IMAGES_MAX, CLIENTS_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
+from ledger_store.identity.keys import SIGNATURE_LENGTH, KeyPair, framed, verify_bytes
 
 NONCE_LENGTH = 32
 AGGREGATIONS = ("mean", "fedavg")
@@ -28,9 +29,12 @@ class Signed:
     """What transfer, task and cancel share: a sender, the sender's next sequence number, a signature."""
 
     kind: ClassVar[str] = ""
-    sender: str
+    sender: Address
+    """Address of the account that signs and pays; nobody else can use its sequence numbers."""
     sequence: int
+    """The sender's next number (1, 2, 3, ...): each is used once, so nothing signed can be replayed."""
     signature: str
+    """The sender's signature over all other fields, of the kind that `type` names."""
 
     def terms(self) -> dict[str, Any]:
         """The fields that this kind adds."""
@@ -60,13 +64,13 @@ class Signed:
         """The canonical fields with the signature."""
         return {**self.body, "signature": self.signature}
 
-    def verified(self, genesis: str) -> bool:
+    def verified(self, genesis: GenesisId) -> bool:
         """Whether the sender signed exactly these fields for this network."""
         message = framed(self.kind, genesis, self.signed_part)
         return verify_bytes(self.sender, message, self.signature)
 
 
-def sign(transaction: T, key: KeyPair, genesis: str) -> T:
+def sign(transaction: T, key: KeyPair, genesis: GenesisId) -> T:
     """The same transaction with `key`'s signature; the sender must be the key's address."""
     assert transaction.sender == key.address
     return replace(transaction, signature=key.sign(transaction.kind, genesis, transaction.body))
@@ -76,13 +80,16 @@ def sign(transaction: T, key: KeyPair, genesis: str) -> T:
 class Transfer(Signed):
     """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two.
 
-    [P-4.8] (docs/adr/0030)
+    (docs/adr/0030) [P-4.8]
     """
 
     kind: ClassVar[str] = "transfer"
-    to: str
+    to: Address
+    """Address of the receiver; it need not have been heard of before."""
     amount_micro: int
+    """Coins in micro-FedCoin, at least the network's least transfer: dust would fill every later genesis."""
     nonce: str = "0" * NONCE_LENGTH
+    """32 hex digits, drawn anew by whoever signs: two equal payments are two transactions."""
 
     def terms(self) -> dict[str, Any]:
         return {"to": self.to, "amount_micro": self.amount_micro, "nonce": self.nonce}
@@ -93,7 +100,8 @@ class Cancel(Signed):
     """Withdraw a task that is still queued."""
 
     kind: ClassVar[str] = "cancel"
-    task: str
+    task: TaskId
+    """Id of the sender's own task, which is still queued: nobody has worked for it."""
 
     def terms(self) -> dict[str, Any]:
         return {"task": self.task}
@@ -103,10 +111,14 @@ class Cancel(Signed):
 class Update:
     """One client's weights by digest, its example count, and its signature as `update`."""
 
-    digest: str
-    client: str
+    digest: Digest
+    """SHA-256 of the client's weights file: who has the file can show that it is the signed one."""
+    client: Address
+    """Address that is paid for this update; each client is in a task once."""
     examples: int
+    """How many examples it was trained on, at least 1: its weight in a `fedavg` aggregate."""
     signature: str
+    """The client's signature, kind `update`, over call, digest and examples: no term can change under it."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -117,7 +129,7 @@ class Update:
         }
 
 
-def update_terms(call: str, update: str, examples: int) -> dict[str, Any]:
+def update_terms(call: Digest, update: Digest, examples: int) -> dict[str, Any]:
     """What a client signs as `update`: the digest of its weights, for a call that fixes every term of the task.
 
     [P-5.3]
@@ -137,31 +149,61 @@ class Task(Signed):
     """
 
     kind: ClassVar[str] = "task"
-    server: str
+    server: Address
+    """Address of the FL server, which ComPrice goes to; it need not be the requester."""
     nonce: str
-    model: str
-    test: str
+    """32 hex digits that name the call among its requester's: a call serves once, unless its task was cancelled."""
+    model: Digest
+    """Digest of the model's description: what all updates are weights of."""
+    test: Digest
+    """Digest of the test set, fixed before any update is judged."""
     least_clients: int
+    """The fewest updates that the call asks for, at least 2: a client that drops out ends no round."""
     most_clients: int
+    """The most updates that the call asks for: a client knows among how many it will be."""
     baseline: str
+    """What u(empty) is: `zero`, 0; `chance`, what a constant output is worth; a digest, what that update is."""
     updates: tuple[Update, ...]
+    """One a client, in the order in which clients are numbered: `client`, `digest`, `examples` and `signature`."""
     images: int
+    """n, how many images the test set has."""
     block_images: int
+    """1 to 255: the images are dealt into ceil(n / block_images) blocks, each of which walks rankings of its own."""
     metric: str
+    """What a model is judged by, by scikit-learn's name and with a parameter, as `accuracy` or `neg_log_loss:2.5`."""
     whole: int
+    """M, what a perfect model is worth, 1 to 2^53 - 1: values are told in shares of it."""
     empty: int
+    """u(empty), which exact values begin with; at most M."""
     aggregation: str
+    """How a coalition's updates are averaged: `mean`, each alike, or `fedavg`, by examples."""
     price_micro: int
+    """The whole price in micro-FedCoin, the sum of its three parts; it is in escrow until the task ends."""
     train_micro: int
+    """TrainPrice in micro-FedCoin: the clients' part, by their positive values."""
     computation_micro: int
+    """ComPrice in micro-FedCoin: the server's part."""
     shapley_micro: int
+    """SapPrice in micro-FedCoin: the miners' part, at least what the network asks for their time."""
     runtime_ms: int
+    """RUNTIME in milliseconds: how long miners mine in an attempt before they commit."""
     difficulty_micro: int
+    """D in millionths of a percentage point: how far from the average an estimate may lie to agree."""
     least_rankings: int
+    """The fewest rankings of an estimate, on the grid: fewer would say too little."""
     most_rankings: int
+    """The most rankings of an estimate, on the grid; an exact one weighs as many."""
     payment_error_micro: int | None
+    """Micro-FedCoin within which all payments are to be known, or null: miners may stop earlier then."""
     attempts: int
+    """How many attempts there are before the price returns."""
     sap_rule: str
+    """Who shares SapPrice: `winner`, the nearest alone, or `shared`, all that count, by rankings."""
+
+    @cached_property
+    def id(self) -> TaskId:
+        """See `Signed`: the task's name everywhere."""
+        return TaskId(tagged_hash("transaction", self.signed_part))
 
     @property
     def clients(self) -> int:
@@ -169,12 +211,12 @@ class Task(Signed):
         return len(self.updates)
 
     @property
-    def named(self) -> str | None:
+    def named(self) -> Digest | None:
         """The digest of the update that the empty coalition stands for; None where there is none."""
-        return None if self.baseline in {ZERO, CHANCE} else self.baseline
+        return None if self.baseline in {ZERO, CHANCE} else Digest(self.baseline)
 
     @property
-    def files(self) -> tuple[str, ...]:
+    def files(self) -> tuple[Digest, ...]:
         """The digests of all files that a miner needs, each once."""
         named = [self.model, self.test, *(u.digest for u in self.updates), self.named]
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
@@ -191,8 +233,8 @@ class Task(Signed):
         return {name: getattr(self, name) for name in CALLED}
 
     @cached_property
-    def call(self) -> str:
-        """The digest of the terms that every client signs [P-5.2] (docs/adr/0024)."""
+    def call(self) -> Digest:
+        """The digest of the terms that every client signs (docs/adr/0024) [P-5.2]."""
         return tagged_hash("call", encode(self.called))
 
     def update_terms(self, update: Update) -> dict[str, Any]:
@@ -204,7 +246,7 @@ class Task(Signed):
         return {**plain, "updates": [update.to_json() for update in self.updates]}
 
 
-def sign_update(call: Task, weights: str, examples: int, key: KeyPair, genesis: str) -> Update:
+def sign_update(call: Task, weights: Digest, examples: int, key: KeyPair, genesis: GenesisId) -> Update:
     """A client's answer to a call: its weights by digest and its example count, under its signature."""
     signature = key.sign("update", genesis, update_terms(call.call, weights, examples))
     return Update(weights, key.address, examples, signature)
@@ -247,7 +289,7 @@ _SIGNED_KEYS = ("sender", "sequence", "signature", "type")
 
 
 def _signed_fields(reader: Fields) -> dict[str, Any]:
-    return {"sender": reader.hexadecimal("sender", ADDRESS_LENGTH), **_hand(reader)}
+    return {"sender": reader.address("sender"), **_hand(reader)}
 
 
 def _hand(reader: Fields) -> dict[str, Any]:
@@ -260,7 +302,7 @@ def _hand(reader: Fields) -> dict[str, Any]:
 def read_transfer(value: Any) -> Transfer:
     """Read a transfer; raises `Malformed` [P-4.7]."""
     reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro", "nonce"), "transfer")
-    to = reader.hexadecimal("to", ADDRESS_LENGTH)
+    to = reader.address("to")
     amount = reader.integer("amount_micro", 1, SUPPLY_MAX_MICRO)
     nonce = reader.hexadecimal("nonce", NONCE_LENGTH)
     return Transfer(**_signed_fields(reader), to=to, amount_micro=amount, nonce=nonce)
@@ -269,7 +311,7 @@ def read_transfer(value: Any) -> Transfer:
 def read_cancel(value: Any) -> Cancel:
     """Read a cancel; raises `Malformed`."""
     reader = Fields(value, (*_SIGNED_KEYS, "task"), "cancel")
-    return Cancel(**_signed_fields(reader), task=reader.hexadecimal("task", DIGEST_LENGTH))
+    return Cancel(**_signed_fields(reader), task=reader.task_id("task"))
 
 
 def read_task(value: Any) -> Task:
@@ -309,14 +351,14 @@ def _called_fields(reader: Fields) -> dict[str, Any]:
 
 def _read_baseline(reader: Fields) -> str:
     given: Any = reader.raw("baseline")
-    return given if given in {ZERO, CHANCE} else reader.hexadecimal("baseline", DIGEST_LENGTH)
+    return given if given in (ZERO, CHANCE) else reader.digest("baseline")
 
 
 def _read_update(value: Any) -> Update:
     reader = Fields(value, ("client", "digest", "examples", "signature"), "update")
     return Update(
-        digest=reader.hexadecimal("digest", DIGEST_LENGTH),
-        client=reader.hexadecimal("client", ADDRESS_LENGTH),
+        digest=reader.digest("digest"),
+        client=reader.address("client"),
         examples=reader.integer("examples", 1),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from ledger_store.base.canonical import write
 from ledger_store.base.errors import BadSignature, InvalidTransaction, found_as, refuse
+from ledger_store.base.names import Address, BlockId, TaskId
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import Verify, framed, verify_bytes
@@ -65,6 +66,9 @@ __all__ = [
 ]
 
 
+_NOWHERE = BlockId("")
+
+
 @dataclass(frozen=True)
 class State:
     """What the chain up to `head` leaves for the blocks after it; treat the mappings as frozen.
@@ -77,18 +81,28 @@ class State:
     """
 
     genesis: Genesis
+    """The network: its bounds decide what the next block may hold."""
     height: int = 0
-    head: str = ""
+    """The head's height."""
+    head: BlockId = _NOWHERE
+    """The head's id, which the next block must name."""
     time_ms: int = 0
-    balances: Mapping[str, int] = field(default_factory=dict)
-    sequences: Mapping[str, int] = field(default_factory=dict)
-    tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
+    """The head's time, before which no later block may be."""
+    balances: Mapping[Address, int] = field(default_factory=dict)
+    """Micro-FedCoin by address; an account without coins is not listed."""
+    sequences: Mapping[Address, int] = field(default_factory=dict)
+    """The last sequence number that each account used: it never goes back, even of an empty account."""
+    tasks: Mapping[TaskId, TaskRecord] = field(default_factory=dict)
+    """The unfinished tasks by id, the one at work first."""
     ended: tuple[TaskRecord, ...] = ()
-    withheld: frozenset[str] = frozenset()
+    """The tasks that the head itself ended, for whoever follows a chain."""
+    withheld: frozenset[Address] = frozenset()
+    """Miners that the next task's commits refuse."""
     served: Mapping[str, int] = field(default_factory=dict)
+    """The calls that were used up, and the height at which each was."""
 
     @property
-    def queue(self) -> tuple[str, ...]:
+    def queue(self) -> tuple[TaskId, ...]:
         """The ids of the unfinished tasks, the one at work first."""
         return tuple(self.tasks)
 
@@ -102,7 +116,7 @@ class State:
         """Balances and escrow together: always the supply."""
         return sum(self.balances.values()) + _escrow_micro(self.tasks)
 
-    def record(self, task: str) -> TaskRecord:
+    def record(self, task: TaskId) -> TaskRecord:
         """An unfinished task, or one that the last block ended; raises `KeyError` for any other."""
         return self.tasks[task] if task in self.tasks else {one.task.id: one for one in self.ended}[task]
 
@@ -134,14 +148,14 @@ def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify =
 
 
 def check_header(state: State, block: Block) -> None:
-    """Height, link, turn, time and size; raises `InvalidTransaction` [P-10.1] [P-13.5] [P-13.6] [P-13.7].
+    """Height, link, turn, time and size; raises `InvalidTransaction`.
 
-    (docs/adr/0005)
+    (docs/adr/0005) [P-10.1] [P-13.5] [P-13.6] [P-13.7]
     """
     genesis, header = state.genesis, block.header
     refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
     refuse(header.parent != state.head, f"block {header.height} does not link to its parent")
-    leader = (header.height + header.view) % len(genesis.roster)
+    leader = genesis.leader(header.height, header.view)
     refuse(header.proposer != leader, f"block {header.height} was proposed out of turn")
     least = state.time_ms + (genesis.bounds.block_interval_ms if state.height else 0)
     refuse(header.time_ms < least, f"block {header.height} is too early after its parent")
@@ -176,17 +190,29 @@ class Transition:
     """The editable view that one block works on; leaders also try pending transactions on one."""
 
     def __init__(self, state: State, block: Block, trusted: bool, verify: Verify = verify_bytes) -> None:
+        # What is applied; leaders try pending transactions on an empty one.
         self._block = block
+        # Whether signatures are left out: the node's own file was checked before it was written.
         self._trusted = trusted
+        # Looks at a signature, at once or in a batch later.
         self._verify = verify
+        # Whose bounds everything keeps to.
         self._genesis = state.genesis
+        # A layer over the parent's: who copies all accounts at every block takes too long.
         self._balances = editable(state.balances)
+        # What balances gained in all: with escrow that must be nothing.
         self._minted = 0
+        # Escrow before the block, to tell whether coins were made or lost.
         self._escrow_before_micro = _escrow_micro(state.tasks)
+        # A layer over the parent's.
         self._sequences = editable(state.sequences)
+        # The unfinished ones, the oldest first.
         self._tasks = dict(state.tasks)
+        # What this block ends, for whoever follows the chain.
         self._ended: list[TaskRecord] = []
+        # Who is refused by the next task that opens.
         self._withheld = state.withheld
+        # A layer over the parent's.
         self._served = editable(state.served)
 
     def execute(self, transaction: Transaction) -> None:
@@ -278,7 +304,7 @@ class Transition:
     def _check_queue(self, task: Task) -> None:
         """Whether its call is fresh, and room for it; a task that is cancelled was never opened and frees its call.
 
-        [P-5.4] [P-5.15] (docs/adr/0024)
+        (docs/adr/0024) [P-5.4] [P-5.15]
         """
         bounds, queued = self._genesis.bounds, [record.task for record in self._tasks.values()]
         served = served_by(task) in self._served or served_by(task) in map(served_by, queued)
@@ -333,25 +359,25 @@ class Transition:
             refuse(committed.get(reveal.miner) != opened, "a reveal that opens no commit")
             self._signed(reveal.miner, "reveal", reveal.terms(result.task, result.attempt), reveal.signature)
         honest = [reveal for reveal in result.reveals if reveal.miner not in cheats]
-        honest.sort(key=lambda reveal: self._genesis.roster.index(reveal.miner))
+        honest.sort(key=lambda reveal: self._genesis.index_of(reveal.miner))
         good = tuple((reveal.miner, reveal.rankings) for reveal in honest)
         record = replace(record, frauds=record.frauds | set(cheats), verified=good or record.verified)
         self._conclude(record, result.outcome)
         if honest:
             self._bar(frozenset(committed) - frozenset(miners))
 
-    def _bar(self, silent: frozenset[str]) -> None:
+    def _bar(self, silent: frozenset[Address]) -> None:
         """Who committed and did not reveal, beside somebody whose reveal all could verify, is out of the next task.
 
         More than f who are silent are no liars but a network, disk or bound that failed: then nobody is known to have
-        withheld anything. So no sequence of results bars more than f. [P-8.35] (docs/adr/0025)
+        withheld anything. So no sequence of results bars more than f. (docs/adr/0025) [P-8.35]
         """
         withheld = self._withheld | silent
         if len(withheld) <= self._genesis.faults:
             self._withheld = withheld
 
     # Rule [P-8.8].
-    def _attempt(self, task: str, attempt: int, state: str) -> TaskRecord:
+    def _attempt(self, task: TaskId, attempt: int, state: str) -> TaskRecord:
         current = self._oldest
         if current is None or current.task.id != task:
             raise InvalidTransaction("no such task at work")
@@ -392,24 +418,24 @@ class Transition:
         self._ended.append(replace(record, state=state, end_height=self._block.height, commits=()))
         del self._tasks[record.task.id]
 
-    def _signed(self, address: str, kind: str, fields: Mapping[str, Any], signature: str) -> None:
+    def _signed(self, address: Address, kind: str, fields: Mapping[str, Any], signature: str) -> None:
         if not self._trusted:
             self._require(address, kind, framed(kind, self._genesis.id, write(fields)), signature)
 
-    def _require(self, address: str, kind: str, message: bytes, signature: str) -> None:
+    def _require(self, address: Address, kind: str, message: bytes, signature: str) -> None:
         if not self._trusted and not self._verify(address, message, signature):
             raise BadSignature(f"the {kind} of {address[:16]} does not carry its signature", code="E303")
 
     def _put(self, record: TaskRecord) -> None:
         self._tasks[record.task.id] = record
 
-    def _debit(self, address: str, micro: int) -> None:
+    def _debit(self, address: Address, micro: int) -> None:
         self._set(address, self._require_balance(address, micro) - micro)
         self._minted -= micro
 
-    # Rules [P-4.10] [P-4.11].
     # The reason is in docs/adr/0026.
-    def _require_balance(self, address: str, micro: int) -> int:
+    # Rules [P-4.10] [P-4.11].
+    def _require_balance(self, address: Address, micro: int) -> int:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")
         least, left = self._genesis.bounds.least_transfer_micro, balance - micro
@@ -420,11 +446,11 @@ class Transition:
         )
         return balance
 
-    def _credit(self, address: str, micro: int) -> None:
+    def _credit(self, address: Address, micro: int) -> None:
         self._set(address, self._balances.get(address, 0) + micro)
         self._minted += micro
 
-    def _set(self, address: str, micro: int) -> None:
+    def _set(self, address: Address, micro: int) -> None:
         """Accounts without coins are not listed."""
         if micro:
             self._balances[address] = micro
@@ -432,5 +458,5 @@ class Transition:
             self._balances.pop(address, None)
 
 
-def _escrow_micro(tasks: Mapping[str, TaskRecord]) -> int:
+def _escrow_micro(tasks: Mapping[TaskId, TaskRecord]) -> int:
     return sum(record.escrow_micro for record in tasks.values())

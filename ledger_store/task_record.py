@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import refuse
+from ledger_store.base.names import Address, BlockId, TaskId
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Commit, Task
 
@@ -34,17 +35,35 @@ class TaskRecord:
     """
 
     task: Task
+    """What its requester signed."""
     height: int
+    """The height at which it was admitted, which is its place in the queue."""
     state: str = QUEUED
+    """Where it is in its life: QUEUED, OPEN, CLOSED, SETTLED, REFUNDED or CANCELLED."""
     attempt: int = 1
+    """The attempt at work, from 1."""
     seed: str | None = None
+    """What all rankings follow from; None until it opens, so that nobody walks earlier."""
     opened_height: int = 0
+    """The height that opened it, 0 before."""
     commits: tuple[Commit, ...] = ()
-    frauds: frozenset[str] = frozenset()
-    refused: frozenset[str] = frozenset()
-    verified: tuple[tuple[str, int], ...] = ()
+    """The close's, which reveals must open; empty when no attempt is closed."""
+    frauds: frozenset[Address] = frozenset()
+    """Miners that lied in this task: they may not commit again in it."""
+    refused: frozenset[Address] = frozenset()
+    """Miners that withheld a reveal in an earlier task: they may not commit in this one."""
+    verified: tuple[tuple[Address, int], ...] = ()
+    """Miners and their t, in roster order, of the last attempt that had any: a refund pays their work."""
     end_height: int | None = None
+    """The height that ended it, None before."""
     deposit_micro: int = 0
+    """What is locked beside the price, in micro-FedCoin, as genesis asked when it was admitted."""
+
+    @property
+    def seed_of_opened(self) -> str:
+        """The seed of a task that has been opened."""
+        assert self.seed, "a task that still waits has no seed"
+        return self.seed
 
     @property
     def escrow_micro(self) -> int:
@@ -52,10 +71,10 @@ class TaskRecord:
         return self.task.price_micro + self.deposit_micro if self.state in UNFINISHED else 0
 
 
-def opening_seed(task: str, parent: str) -> str:
-    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block [P-5.17].
+def opening_seed(task: TaskId, parent: BlockId) -> str:
+    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block.
 
-    (docs/adr/0018)
+    (docs/adr/0018) [P-5.17]
     """
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 
@@ -65,7 +84,7 @@ def served_by(task: Task) -> str:
     return task.sender + task.nonce
 
 
-def eligible_refusals(record: TaskRecord) -> frozenset[str]:
+def eligible_refusals(record: TaskRecord) -> frozenset[Address]:
     """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before [P-8.34]."""
     return record.frauds | record.refused
 

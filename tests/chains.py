@@ -13,6 +13,7 @@ from typing import Any
 
 from ledger_store.base.amount import split
 from ledger_store.base.canonical import encode
+from ledger_store.base.names import Address, BlockId, Digest, GenesisId, MinerIndex, TaskId
 from ledger_store.block import Block, Certificate, make_block, vote_terms
 from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip, extend, start
@@ -50,12 +51,12 @@ def key(name: str) -> KeyPair:
     return KeyPair(hashlib.sha256(b"a key for tests: " + name.encode()).digest())
 
 
-def digest(name: str) -> str:
+def digest(name: str) -> Digest:
     """The digest of a file that does not exist."""
-    return hashlib.sha256(name.encode()).hexdigest()
+    return Digest(hashlib.sha256(name.encode()).hexdigest())
 
 
-def answered(task: Task, genesis: str, clients: Iterable[KeyPair] = ()) -> Task:
+def answered(task: Task, genesis: GenesisId, clients: Iterable[KeyPair] = ()) -> Task:
     """The task with the signatures that are `TO_SIGN` made by `clients`, or by the clients of tests."""
     keys = {one.address: one for one in clients or _clients()}
     updates = (
@@ -91,12 +92,12 @@ class ChainMaker:
         self.tip: Tip = start(self.genesis)
         self.blocks: list[Block] = []
         self.certificates: list[Certificate] = []
-        self.records: dict[str, TaskRecord] = {}
+        self.records: dict[TaskId, TaskRecord] = {}
         """Every task that was added, as it stands or ended."""
-        self._sequences: dict[str, int] = {}
+        self._sequences: dict[Address, int] = {}
 
     @property
-    def head(self) -> str:
+    def head(self) -> BlockId:
         """The id of the last block, checked or forced."""
         return self.blocks[-1].id if self.blocks else self.genesis.id
 
@@ -109,12 +110,12 @@ class ChainMaker:
         """Number on from the state: what was made and not added is not sent."""
         self._sequences = dict(self.tip.state.sequences)
 
-    def transfer(self, sender: KeyPair, to: str, micro: int, sequence: int | None = None) -> Transfer:
+    def transfer(self, sender: KeyPair, to: Address, micro: int, sequence: int | None = None) -> Transfer:
         """A signed transfer."""
         number = self.sequence(sender) if sequence is None else sequence
         return sign(Transfer(sender.address, number, _UNSIGNED, to, micro), sender, self.genesis.id)
 
-    def cancel(self, sender: KeyPair, task: str) -> Cancel:
+    def cancel(self, sender: KeyPair, task: TaskId) -> Cancel:
         """A signed cancel."""
         return sign(Cancel(sender.address, self.sequence(sender), _UNSIGNED, task), sender, self.genesis.id)
 
@@ -185,10 +186,10 @@ class ChainMaker:
             (self.reveal(task, attempt, miner) for miner in chosen), key=lambda reveal: reveal.miner
         )
 
-    def commit(self, task: str, attempt: int, miner: KeyPair, sealed: str) -> Commit:
+    def commit(self, task: TaskId, attempt: int, miner: KeyPair, sealed: str) -> Commit:
         """A miner's signed commit to a digest."""
-        terms = commit_terms(task, attempt, sealed)
-        return Commit(miner.address, sealed, miner.sign("commit", self.genesis.id, terms))
+        terms = commit_terms(task, attempt, Digest(sealed))
+        return Commit(miner.address, Digest(sealed), miner.sign("commit", self.genesis.id, terms))
 
     def close(self, task: Task, reveals: Sequence[Reveal], attempt: int = 1) -> Close:
         """The close whose commits these reveals open."""
@@ -216,7 +217,7 @@ class ChainMaker:
         time = self.genesis.time_ms + 1_000 * height if time_ms is None else time_ms
         proposer = (height + view) % len(self.miners)
         certificate = self.certificates[-1] if self.certificates else None
-        return make_block(self.head, height, time, proposer, view, transactions, certificate)
+        return make_block(self.head, height, time, MinerIndex(proposer), view, transactions, certificate)
 
     def certify(
         self, block: Block, view: int | None = None, signers: Sequence[int] | None = None, kind: str = "final"
@@ -225,7 +226,9 @@ class ChainMaker:
         number = block.header.view if view is None else view
         terms = vote_terms(block.height, number, block.id)
         chosen = range(self.genesis.quorum) if signers is None else signers
-        signed = ((index, self.miners[index].sign(kind, self.genesis.id, terms)) for index in chosen)
+        signed = (
+            (MinerIndex(index), self.miners[index].sign(kind, self.genesis.id, terms)) for index in chosen
+        )
         return Certificate(number, tuple(signed))
 
     def add(self, *transactions: Transaction, view: int = 0) -> Block:

@@ -14,6 +14,7 @@ from fedcoin_cli.consensus.simplex import Decide, Effect, Persist, Simplex
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 from fedcoin_cli.replica.ports import RosterSigner
 from fedcoin_cli.replica.records import Record, from_bytes, to_bytes
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import Block, Certificate
 
 Said = Proposal | Vote | Certified
@@ -26,7 +27,7 @@ class Judge:
 
     maker: ChainMaker
     index: int
-    parent: str
+    parent: BlockId
     packs: bool = True
     invalid: set[str] = field(default_factory=set)
     refuses: bool = False
@@ -51,7 +52,7 @@ class Judge:
 class Member:
     """One machine, its disk, and what it said."""
 
-    def __init__(self, council: "Assembly", index: int, parent: str | None) -> None:
+    def __init__(self, council: "Assembly", index: int, parent: BlockId | None) -> None:
         self.council = council
         self.index = index
         self.judge = Judge(council.maker, index, council.maker.genesis.id if parent is None else parent)
@@ -62,7 +63,9 @@ class Member:
 
     def _machine(self) -> Simplex:
         maker = self.council.maker
-        rules = Council(len(maker.miners), self.index, DELTA_MS, maker.genesis.quorum, maker.genesis.faults)
+        rules = Council(
+            len(maker.miners), MinerIndex(self.index), DELTA_MS, maker.genesis.quorum, maker.genesis.faults
+        )
         signer = RosterSigner(maker.miners[self.index], maker.genesis)
         return Simplex(rules, 1, signer, self.judge, self.council.now_ms)
 
@@ -117,7 +120,7 @@ class Assembly:
     `parent`: the id of the block before, where a trace has an attacker choose it.
     """
 
-    def __init__(self, miners: int, parent: str | None = None) -> None:
+    def __init__(self, miners: int, parent: BlockId | None = None) -> None:
         self.maker = ChainMaker(miners)
         self.now_ms = 1_000_000
         self.members = [Member(self, index, parent) for index in range(miners)]
@@ -148,12 +151,12 @@ class Assembly:
             said = [message for member in hearers for message in [*member.tick(), *member.repeat()]]
             self.converse(hearers, said)
 
-    def vote(self, kind: str, voter: int, view: int, block: str | None) -> Vote:
+    def vote(self, kind: str, voter: int, view: int, block: BlockId | None) -> Vote:
         """A signed vote, whatever the voter's machine thinks."""
         signature = self.signer(voter).sign(kind, {"block": block, "height": 1, "view": view})
-        return Vote(kind, voter, 1, view, block, signature)
+        return Vote(kind, MinerIndex(voter), 1, view, block, signature)
 
-    def certificate(self, kind: str, view: int, block: str | None, voters: Iterable[int]) -> Certificate:
+    def certificate(self, kind: str, view: int, block: BlockId | None, voters: Iterable[int]) -> Certificate:
         """The certificate of these voters, however many they are."""
         votes = [self.vote(kind, voter, view, block) for voter in voters]
         return Certificate(view, tuple((vote.voter, vote.signature) for vote in votes))
@@ -173,9 +176,9 @@ class Assembly:
     ) -> Proposal:
         """A signed proposal, justified or not."""
         index = (1 + view) % len(self.members) if proposer is None else proposer
-        unsigned = Proposal(index, view, block, justified, notarisation, skips, "")
+        unsigned = Proposal(MinerIndex(index), view, block, justified, notarisation, skips, "")
         signature = self.signer(index).sign("proposal", unsigned.terms())
-        return Proposal(index, view, block, justified, notarisation, skips, signature)
+        return Proposal(MinerIndex(index), view, block, justified, notarisation, skips, signature)
 
     def block(self, view: int = 0, note: int = 1) -> Block:
         """A block whose header names `view`; `note` makes it differ from others."""

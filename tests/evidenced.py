@@ -27,6 +27,7 @@ from fedcoin_cli.learning.shapley.table import Claim, Place, TableTerms, derive
 from fedcoin_cli.learning.task_game import load_game
 from fedcoin_cli.network.files.store import Store
 from ledger_store.base.canonical import encode
+from ledger_store.base.names import Address
 from ledger_store.transaction import FraudMark, Result, Reveal, Task, Update
 
 IMAGES = 60
@@ -102,7 +103,7 @@ def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int =
     )
     maker.add(maker.close(task, reveals))
     record = maker.records[task.id]
-    liar = maker.miners[1].address if miners > 1 else ""
+    liar = maker.miners[1].address if miners > 1 else Address("")
     frauds = () if bent.accuse is None else (FraudMark(liar, bent.accuse),)
     outcome = settle(record, maker.genesis, reveals, frauds)
     maker.add(Result(task.id, 1, tuple(reveals), frauds, outcome))

@@ -13,6 +13,7 @@ from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Arrived, Event
 from fedcoin_cli.network.transport.admission import Admission
 from fedcoin_cli.network.transport.p2p import P2P, Door
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 HOST = "127.0.0.1"
@@ -37,10 +38,10 @@ class Village:
     admission: Admission
 
     @property
-    def endpoints(self) -> Mapping[str, str]:
+    def endpoints(self) -> Mapping[Address, str]:
         return {key.address: f"tcp://{HOST}:{port}" for key, port in zip(self.keys, self.ports, strict=True)}
 
-    def address(self, index: int) -> str:
+    def address(self, index: int) -> Address:
         return self.keys[index].address
 
     def node(self, index: int) -> P2P:

@@ -20,6 +20,7 @@ from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.protocol.message import Certified, CommitNote, RevealNote, Vote
 from fedcoin_cli.replica.records import Remembered
 from fedcoin_cli.replica.replica import Replica
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 
@@ -77,7 +78,7 @@ def justification_unchecked(patch: pytest.MonkeyPatch) -> None:
 def sent_before_persisted(patch: pytest.MonkeyPatch) -> None:
     """A vote leaves, then it is written."""
 
-    def wrong(machine: Any, kind: str, view: int, block: str | None) -> None:
+    def wrong(machine: Any, kind: str, view: int, block: BlockId | None) -> None:
         signature = machine._signer.sign(kind, vote_terms(machine.height, view, block))
         vote = Vote(kind, machine.council.me, machine.height, view, block, signature)
         machine._out += [simplex.Send(vote), simplex.Persist(vote)]
@@ -216,13 +217,13 @@ def never_given_up(patch: pytest.MonkeyPatch) -> None:
 class GroundCouncil(Council):
     """A council whose leaders follow from the id of the block before."""
 
-    def leader(self, height: int, view: int) -> int:
-        return ground_leader(self.parent, view, self.miners)  # type: ignore[attr-defined]
+    def leader(self, height: int, view: int) -> MinerIndex:
+        return MinerIndex(ground_leader(self.parent, view, self.miners))  # type: ignore[attr-defined]
 
     __slots__ = ("parent",)
 
 
-def ground_leader(parent: str, view: int, miners: int) -> int:
+def ground_leader(parent: BlockId, view: int, miners: int) -> int:
     """A leader by lot, drawn from the parent's id: whoever makes the parent can try ids until it likes the lot."""
     return int(sha256(f"{parent} {view}".encode()).hexdigest(), 16) % miners
 

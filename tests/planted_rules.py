@@ -16,6 +16,7 @@ from fedcoin_cli.consensus import posap, rankings
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.protocol.message import FraudNote, TransactionNote
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address
 from ledger_store.block import Certificate
 from ledger_store.transaction import Close, Result
 
@@ -26,7 +27,7 @@ def attempt_taken_for_the_end(patch: pytest.MonkeyPatch) -> None:
     """A requester's view takes an attempt that failed for the task's end."""
     right = ChainView.take
 
-    def wrong(view: ChainView, miner: str, message: Any) -> None:
+    def wrong(view: ChainView, miner: Address, message: Any) -> None:
         right(view, miner, message)
         for transaction in () if isinstance(message, TransactionNote) else _transactions(message):
             if isinstance(transaction, Close | Result):

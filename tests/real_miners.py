@@ -25,6 +25,7 @@ from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, mi
 from fedcoin_cli.protocol.frame import from_frame
 from fedcoin_cli.protocol.message import Message
 from ledger_store.base.errors import FedCoinError
+from ledger_store.base.names import Address
 from ledger_store.block import Block
 from ledger_store.transaction import Transfer
 
@@ -38,7 +39,7 @@ class Heard:
     """One frame that a miner took: when (ms of the monotonic clock), from whom, what."""
 
     at_ms: int
-    sender: str
+    sender: Address
     message: Message
 
 
@@ -109,7 +110,7 @@ class Miner:
 
 def _heard(line: bytes) -> Heard:
     at_ms, sender, frame = line.rstrip(b"\n").split(b" ", 2)
-    return Heard(int(at_ms), sender.decode(), from_frame(frame))
+    return Heard(int(at_ms), Address(sender.decode()), from_frame(frame))
 
 
 class Network:

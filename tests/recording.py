@@ -10,6 +10,7 @@ import time
 
 from fedcoin_cli.application.node.node import Node
 from fedcoin_cli.cli.main import main
+from ledger_store.base.names import Address
 
 KEPT = (b"proposal", b"notar", b"skip", b"final", b"certified", b"commit", b"reveal", b"recalled")
 
@@ -19,7 +20,7 @@ def record(path: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     take = Node._take
 
-    def recording(node: Node, sender: str, frame: bytes) -> None:
+    def recording(node: Node, sender: Address, frame: bytes) -> None:
         if any(b'"type":"%s"' % kind in frame for kind in KEPT):
             os.write(handle, b"%d %s %s\n" % (time.monotonic_ns() // 10**6, sender.encode(), frame))
         take(node, sender, frame)

@@ -19,6 +19,7 @@ from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.protocol.message import CommitNote, FinalBlock, FraudNote, RevealNote, Standing
 from fedcoin_cli.replica.ports import RosterSigner
 from ledger_store.base.errors import Malformed, PeerFault
+from ledger_store.base.names import Address
 from ledger_store.chain import start
 from ledger_store.outcome import Outcome, read_outcome
 from ledger_store.state import apply
@@ -54,7 +55,7 @@ def a_failed_attempt_ends_nothing() -> None:
     maker.add(last)
     ends: list[Any] = []
     for block, certificate in zip(maker.blocks, maker.certificates, strict=True):
-        view.take("anybody", FinalBlock(block, certificate))
+        view.take(Address("anybody"), FinalBlock(block, certificate))
         ends.append(view.ends.get(task.id))
     assert ends == [None, None, None, None, last], "an attempt was taken for the end"
 
@@ -65,7 +66,7 @@ def a_block_of_too_few_is_no_block() -> None:
     maker.add_transfers(1)
     view = ChainView(start(maker.genesis))
     whole = maker.certificates[0]
-    view.take("liar", FinalBlock(maker.blocks[0], replace(whole, signatures=whole.signatures[1:])))
+    view.take(Address("liar"), FinalBlock(maker.blocks[0], replace(whole, signatures=whole.signatures[1:])))
     assert view.tip.height == 0, "a block without a quorum"
 
 
@@ -73,7 +74,7 @@ def a_single_claim_keeps_nobody_waiting() -> None:
     """Of four miners one says that it is at height 10⁶; two say that there is nothing yet."""
     view = ChainView(start(ChainMaker().genesis))
     for miner, height in (("liar", 10**6), ("a", 0), ("b", 0)):
-        view.take(miner, Standing(height, None, 0, "idle", 0, 0, 0, 0, 0))
+        view.take(Address(miner), Standing(height, None, 0, "idle", 0, 0, 0, 0, 0))
     assert view.caught_up, "one liar keeps a payer waiting"
 
 

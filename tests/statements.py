@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedcoin_cli.protocol.message import Certified, CommitNote, Message, Proposal, Recalled, Vote
+from ledger_store.base.names import Address
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import verify
@@ -30,7 +31,7 @@ class Statements:
         for place, what, signer, kind, terms, signature in self._signed(message):
             if self.said.get(place) == what:
                 continue
-            if verify(signer, kind, self.genesis.id, terms, signature):
+            if verify(Address(signer), kind, self.genesis.id, terms, signature):
                 self._take(place, what)
 
     def _take(self, place: Place, what: str) -> None:

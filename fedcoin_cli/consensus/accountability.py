@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from fedcoin_cli.protocol.message import Certified, Vote
+from ledger_store.base.names import MinerIndex
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import verify
@@ -31,7 +32,7 @@ from ledger_store.identity.keys import verify
 class Guilt:
     """Two signed votes of roster[`miner`] that no honest miner gives both of."""
 
-    miner: int
+    miner: MinerIndex
     votes: tuple[Vote, Vote]
 
     @property
@@ -49,7 +50,7 @@ class Guilt:
 
 def guilty(genesis: Genesis, said: Iterable[Vote | Certified]) -> tuple[Guilt, ...]:
     """Who broke a rule, one proof each, by roster index; what is not rightly signed counts for nothing [P-10.33]."""
-    found: dict[int, Guilt] = {}
+    found: dict[MinerIndex, Guilt] = {}
     for (voter, _, _), votes in _by_view(vote for vote in votes_in(said) if vote.voter < len(genesis.roster)):
         proof = None if voter in found else _contradiction(genesis, votes)
         if proof is not None:
@@ -57,9 +58,9 @@ def guilty(genesis: Genesis, said: Iterable[Vote | Certified]) -> tuple[Guilt, .
     return tuple(found.values())
 
 
-def contradictions(said: Iterable[Vote | Certified]) -> dict[int, tuple[Vote, Vote]]:
+def contradictions(said: Iterable[Vote | Certified]) -> dict[MinerIndex, tuple[Vote, Vote]]:
     """A first pair of votes of everybody who contradicts himself, by roster index; signatures were checked before."""
-    found: dict[int, tuple[Vote, Vote]] = {}
+    found: dict[MinerIndex, tuple[Vote, Vote]] = {}
     for (voter, _, _), votes in _by_view(votes_in(said)):
         pair = next((pair for pair in combinations(votes, 2) if _exclude(*pair)), None)
         if pair is not None:
@@ -67,9 +68,9 @@ def contradictions(said: Iterable[Vote | Certified]) -> dict[int, tuple[Vote, Vo
     return found
 
 
-def _by_view(votes: Iterable[Vote]) -> list[tuple[tuple[int, int, int], list[Vote]]]:
+def _by_view(votes: Iterable[Vote]) -> list[tuple[tuple[MinerIndex, int, int], list[Vote]]]:
     """Different votes by (voter, height, view), in this order."""
-    places: dict[tuple[int, int, int], dict[Vote, None]] = {}
+    places: dict[tuple[MinerIndex, int, int], dict[Vote, None]] = {}
     for vote in votes:
         places.setdefault((vote.voter, vote.height, vote.view), {})[vote] = None
     return [(place, list(places[place])) for place in sorted(places)]

@@ -20,9 +20,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
+from ledger_store.base.names import BlockId
 from ledger_store.block import VIEW_MAX
 
-VoteTerms = tuple[str, int, str | None]
+VoteTerms = tuple[str, int, BlockId | None]
 """A vote without its signature at a known height: kind, view, block."""
 
 
@@ -35,7 +36,9 @@ class Forgotten:
     """
 
     height: int
+    """At which height the others worked when the log was completed."""
     view: int
+    """The last view of it in which this miner can have been."""
 
     def silent_to(self, height: int) -> int:
         """The last view of `height` in which nothing new is said, except SKIP; −1: none."""
@@ -70,7 +73,7 @@ def recollect(
     raise AssertionError("counting never ends")
 
 
-def _safe(view: int, chosen: list[str | None], own: dict[str, str | None]) -> VoteTerms | None:
+def _safe(view: int, chosen: list[BlockId | None], own: dict[str, BlockId | None]) -> VoteTerms | None:
     """The vote of a view that contradicts nothing that can have been said in it; None: there is none, or it is held."""
     final = [block for block in chosen if own.get("notar", block) == block and "skip" not in own]
     if "final" not in own and not final:

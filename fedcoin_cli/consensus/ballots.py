@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fedcoin_cli.consensus.accountability import contradictions
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.protocol.message import Certified, Vote
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import VIEW_MAX, Certificate, vote_terms
 
 RECALLED_MOST = 1_000
@@ -20,16 +21,16 @@ RECALLED_MOST = 1_000
 class Ballot:
     """The votes of one view: signatures by voter, for NOTAR and FINAL by block as well."""
 
-    notar: dict[str, dict[int, str]] = field(default_factory=dict)
-    skip: dict[int, str] = field(default_factory=dict)
-    final: dict[str, dict[int, str]] = field(default_factory=dict)
-    notarised: tuple[str, Certificate] | None = None
+    notar: dict[BlockId, dict[MinerIndex, str]] = field(default_factory=dict)
+    skip: dict[MinerIndex, str] = field(default_factory=dict)
+    final: dict[BlockId, dict[MinerIndex, str]] = field(default_factory=dict)
+    notarised: tuple[BlockId, Certificate] | None = None
     skipped: Certificate | None = None
     # Only more than f liars bring about a second notarisation; what a liar said twice counts once.
-    rival: tuple[str, Certificate] | None = None
-    seconds: dict[tuple[str, int], Vote] = field(default_factory=dict)
+    rival: tuple[BlockId, Certificate] | None = None
+    seconds: dict[tuple[str, MinerIndex], Vote] = field(default_factory=dict)
 
-    def tally(self, kind: str) -> dict[str, dict[int, str]]:
+    def tally(self, kind: str) -> dict[BlockId, dict[MinerIndex, str]]:
         """The signatures for each block."""
         return self.notar if kind == "notar" else self.final
 
@@ -40,16 +41,22 @@ _EMPTY = Ballot()
 class Ballots:
     """All votes of one height.
 
-    `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known. [P-10.20]
-    (docs/adr/0007)
+    `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known.
+    (docs/adr/0007) [P-10.20]
     """
 
     def __init__(self, council: Council, height: int, signer: Signer) -> None:
+        # The height that is voted on.
         self.height = height
+        # Whether an honest miner acts here: one vote of a liar must not start a clock.
         self.stirred = False
+        # The votes of each view.
         self.views: dict[int, Ballot] = {}
-        self.final: tuple[str, Certificate] | None = None
+        # The block that q FINALs of one view are for, and their certificate.
+        self.final: tuple[BlockId, Certificate] | None = None
+        # The quorum, and how many may lie.
         self._council = council
+        # Verifies what comes from elsewhere.
         self._signer = signer
 
     def at(self, view: int) -> Ballot:
@@ -128,7 +135,7 @@ class Ballots:
             verify(index, proof.votes, terms, signature) for index, signature in certificate.signatures
         )
 
-    def certifies(self, block: str) -> bool:
+    def certifies(self, block: BlockId) -> bool:
         """Whether a certificate names this block."""
         return any(named is not None and named[0] == block for named in (self.final, *self._notarised()))
 
@@ -142,7 +149,7 @@ class Ballots:
         views = (view for view, ballot in self.views.items() if ballot.notarised is not None and view < below)
         return max(views, default=-1)
 
-    def notarised(self, view: int) -> tuple[str, Certificate]:
+    def notarised(self, view: int) -> tuple[BlockId, Certificate]:
         """The block of a view that has a notarisation, and that."""
         notarised = self.views[view].notarised
         assert notarised is not None
@@ -154,13 +161,13 @@ class Ballots:
 
         That is a certificate of another view or of a SKIP, the same from more than f miners, or two votes of one miner
         that exclude each other. What f miners say once proves nothing: a liar could have everything kept, and so
-        nothing for long. [P-10.32] (docs/adr/0015, docs/adr/0022)
+        nothing for long. (docs/adr/0015, docs/adr/0022) [P-10.32]
         """
         return any(self._tells(view, ballot) for view, ballot in self.views.items()) or bool(
             contradictions(self._said())
         )
 
-    def votes_of(self, miner: int) -> tuple[Vote, ...]:
+    def votes_of(self, miner: MinerIndex) -> tuple[Vote, ...]:
         """The newest votes of `miner`, alone or in certificates: the answer to its recall."""
         votes = {
             (vote.view, vote.kind, vote.block): vote
@@ -226,7 +233,7 @@ class Ballots:
         if self.final is not None:
             yield Certified("final", self.height, *self.final, None)
 
-    def _notarised(self) -> Iterator[tuple[str, Certificate] | None]:
+    def _notarised(self) -> Iterator[tuple[BlockId, Certificate] | None]:
         return (ballot.notarised for ballot in self.views.values())
 
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from ledger_store.base.names import MinerIndex
+
 TIMEOUT_MAX_MS = 100_000
 VALIDATION_MS = 1_000
 
@@ -14,7 +16,7 @@ class Signer(Protocol):
         """This miner's signature."""
         ...
 
-    def verify(self, miner: int, kind: str, terms: dict[str, object], signature: str) -> bool:
+    def verify(self, miner: MinerIndex, kind: str, terms: dict[str, object], signature: str) -> bool:
         """Whether roster[miner] signed."""
         ...
 
@@ -24,15 +26,21 @@ class Council:
     """Who decides: R miners, this one's index, the quorum, the bound on message delay."""
 
     miners: int
-    me: int
+    """R."""
+    me: MinerIndex
+    """This miner's roster index."""
     delta_ms: int
+    """The network's message delay in milliseconds."""
     quorum: int
+    """q votes make a certificate."""
     faults: int
+    """f: more equal votes than that hold an honest one."""
     validation_ms: int = VALIDATION_MS
+    """What a view allows for judging a block, in milliseconds."""
 
-    def leader(self, height: int, view: int) -> int:
+    def leader(self, height: int, view: int) -> MinerIndex:
         """Roster order, nobody else: a leader derived from a block id could be ground [P-10.1]."""
-        return (height + view) % self.miners
+        return MinerIndex((height + view) % self.miners)
 
     def timeout_ms(self, view: int) -> int:
         """T_v: how long a view lasts at most."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import lcm
 
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Address
 
 # D is in 10⁻⁶ percentage points and distances are in units of M; one is 10⁸/M of D's units.
 _DIFFICULTY_UNITS = 10**8
@@ -24,10 +25,14 @@ class Estimate:
     most that the task admits. Raises `Malformed` when it claims none.
     """
 
-    miner: str
+    miner: Address
+    """Whose it is."""
     rankings: int
+    """t: its weight in the average."""
     exact: bool
+    """Whether its sums are over all coalitions."""
     sums: tuple[int, ...]
+    """One integer a client, over `denominator`."""
 
     def __post_init__(self) -> None:
         if self.rankings < 1:
@@ -44,18 +49,25 @@ class Terms:
     """What a task and its network fix: K, M, D in 10⁻⁶ percentage points, and f, how many miners may lie."""
 
     clients: int
+    """K."""
     whole: int
+    """M: D is a share of it."""
     difficulty_micro: int
+    """D in millionths of a percentage point."""
     faults: int
+    """f: more exact estimates than that push out the sampled ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distance:
     """The squared distance of a miner's estimate to the average: `numerator / denominator` of M's units squared."""
 
-    miner: str
+    miner: Address
+    """Whose estimate it is."""
     numerator: int
+    """In images squared, over the denominator; not reduced, so that all write the same."""
     denominator: int
+    """At least 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +85,11 @@ class Agreement:
     numerators: tuple[int, ...]
     denominator: int
     distances: tuple[Distance, ...]
-    within: tuple[str, ...]
-    nearest: tuple[str, ...]
+    within: tuple[Address, ...]
+    nearest: tuple[Address, ...]
 
     @property
-    def counted(self) -> tuple[str, ...]:
+    def counted(self) -> tuple[Address, ...]:
         """The miners whose estimates make the average."""
         return tuple(distance.miner for distance in self.distances)
 
@@ -129,7 +141,7 @@ def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
 
 def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
-    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t [P-9.3] (docs/adr/0033)."""
+    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t (docs/adr/0033) [P-9.3]."""
     # Values times t on one denominator: Λ where an exact estimate is among them, else 1.
     scale = exact_denominator(terms.clients) if any(estimate.exact for estimate in estimates) else 1
     factors = [estimate.rankings if estimate.exact else scale for estimate in estimates]
@@ -147,7 +159,7 @@ def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
 
 def _distance(
-    miner: str, vector: Sequence[int], count: int, totals: Sequence[int], total_count: int, scale: int
+    miner: Address, vector: Sequence[int], count: int, totals: Sequence[int], total_count: int, scale: int
 ) -> Distance:
     """Σ_j (vector_j/(scale·count) − totals_j/(scale·total_count))², on the common denominator [P-9.4]."""
     differences = (own * total_count - whole * count for own, whole in zip(vector, totals, strict=True))
@@ -155,13 +167,13 @@ def _distance(
 
 
 # Rule [P-9.4].
-def _within(distances: Sequence[Distance], terms: Terms) -> tuple[str, ...]:
+def _within(distances: Sequence[Distance], terms: Terms) -> tuple[Address, ...]:
     allowed = (terms.difficulty_micro * terms.whole) ** 2
     units = _DIFFICULTY_UNITS**2
     return tuple(item.miner for item in distances if units * item.numerator <= allowed * item.denominator)
 
 
-def _least(distances: Sequence[Distance]) -> tuple[str, ...]:
+def _least(distances: Sequence[Distance]) -> tuple[Address, ...]:
     """All miners to whom nobody is strictly nearer [P-9.5]."""
     return tuple(
         item.miner

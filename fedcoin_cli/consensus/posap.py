@@ -35,6 +35,7 @@ from dataclasses import dataclass, replace
 from fedcoin_cli.consensus.council import Signer, timeout_ms
 from fedcoin_cli.consensus.rankings import on_grid, table_entries
 from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
+from ledger_store.base.names import Address, Digest, MinerIndex, TaskId
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 
 FREEZE_LEAST_MS = 10_000
@@ -47,17 +48,28 @@ REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
 class Attempt:
     """What the chain fixes: task, a, who may commit (roster order), K, B, RUNTIME, Δ, whether values may be exact."""
 
-    task: str
+    task: TaskId
+    """Id of the task."""
     number: int
-    roster: tuple[str, ...]
-    refused: frozenset[str]
+    """a, from 1."""
+    roster: tuple[Address, ...]
+    """The miners' addresses in their order."""
+    refused: frozenset[Address]
+    """Who may not commit: frauds of this task, and who withheld in an earlier one."""
     clients: int
+    """K."""
     blocks: int
+    """B, the blocks of images."""
     runtime_ms: int
+    """RUNTIME in milliseconds."""
     least_rankings: int
+    """The fewest rankings of an estimate."""
     most_rankings: int
+    """The most, by the task's words and by what a table may weigh."""
     delta_ms: int
+    """The network's message delay in milliseconds."""
     exact: bool = True
+    """Whether a table of all coalitions can be carried in time."""
 
     def admits(self, reveal: Reveal) -> bool:
         """K sums, and t on the grid between least and most; an exact estimate claims the most [P-7.10]."""
@@ -72,7 +84,7 @@ class Attempt:
         return table_entries(self.clients, self.blocks, None if reveal.exact else reveal.rankings)
 
     @property
-    def expected(self) -> frozenset[str]:
+    def expected(self) -> frozenset[Address]:
         """The miners whose commits count."""
         return frozenset(self.roster) - self.refused
 
@@ -96,8 +108,8 @@ class Attempt:
         """The veto of omissions ends this long after CLOSED: no liar may bring that about.
 
         That is twice the reveal freeze, and twice as long as f liars that lead in a row can hold up a height: once
-        where a result is due, and once more where view f is odd and something else was packed there. [P-8.5]
-        (docs/adr/0025)
+        where a result is due, and once more where view f is odd and something else was packed there.
+        (docs/adr/0025) [P-8.5]
         """
         faults = (len(self.roster) - 1) // 3
         return 2 * (self.reveal_ms + sum(timeout_ms(self.delta_ms, view) for view in range(faults + 1)))
@@ -112,29 +124,40 @@ class Attempt:
 class Opening:
     """Own estimate with its salt: persisted before the COMMIT."""
 
-    task: str
+    task: TaskId
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     reveal: Reveal
+    """What the commit's digest stands for: lost, the commit could not be opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
     """What was held when a clock ran out; `stage` is commits or reveals, abandoned or given up (then of nobody)."""
 
-    task: str
+    task: TaskId
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     stage: str
-    miners: tuple[str, ...]
+    """Which clock ran out: commits, reveals, abandoned or given up."""
+    miners: tuple[Address, ...]
+    """Whose commits or reveals were held then, ascending by address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """When a stage (open or closed) began by this node's wall clock, for a restart in the middle."""
 
-    task: str
+    task: TaskId
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     stage: str
+    """OPEN or CLOSED."""
     wall_ms: int
+    """When it began by this node's time of day: monotonic time does not outlive a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +167,10 @@ class Abstained:
     (docs/adr/0006, docs/adr/0016)
     """
 
-    task: str
+    task: TaskId
+    """Id of the task."""
     attempt: int
+    """In which attempt this miner says nothing."""
 
 
 Record = Opening | Frozen | Started | Abstained | CommitNote | RevealNote
@@ -186,26 +211,46 @@ Effect = Persist | Send | CheckTable | CheckEntry
 class Posap:
     """The machine of one attempt. `me` is this miner's address; None observes only."""
 
-    def __init__(self, attempt: Attempt, me: str | None, signer: Signer, now_ms: int) -> None:
+    def __init__(self, attempt: Attempt, me: Address | None, signer: Signer, now_ms: int) -> None:
+        # What the chain fixes for all miners.
         self.attempt = attempt
+        # This miner's address; None: it observes, for its key or its memory is not here.
         self.me = me
+        # When the attempt opened here, monotonic: commits freeze by it.
         self.opened_ms = now_ms
+        # When the close was applied here; None before: reveals freeze by it.
         self.closed_ms: int | None = None
+        # Signs for this miner and verifies others.
         self._signer = signer
+        # The time of the last tick: the machine has no clock.
         self._now = now_ms
+        # What the own commit opens to; set once, for a second commit would be a lie.
         self._opening: Reveal | None = None
-        self._commits: dict[str, Commit] = {}
-        self._frozen: dict[str, frozenset[str]] = {}
-        self._closed: dict[str, str] | None = None
-        self._reveals: dict[str, Reveal] = {}
-        self._held: dict[str, Reveal] = {}
-        self._false: set[str] = set()
-        self._raised: dict[str, FraudNote] = {}
-        self._frauds: dict[str, dict[int, FraudNote | None]] = {}
-        self._asked: dict[tuple[str, int], list[FraudNote]] = {}
-        self._judged: dict[tuple[str, int], bool] = {}
-        self._muted: set[str] = set()
+        # The first commit of each miner.
+        self._commits: dict[Address, Commit] = {}
+        # What was held when each clock ran out; it never changes, or a veto would move.
+        self._frozen: dict[str, frozenset[Address]] = {}
+        # The close's digests by miner; None before the close.
+        self._closed: dict[Address, Digest] | None = None
+        # Reveals that open a commit, whether checked or not.
+        self._reveals: dict[Address, Reveal] = {}
+        # Reveals whose table is here, whose sums follow, and whose check has ended: these count.
+        self._held: dict[Address, Reveal] = {}
+        # Miners whose sums do not follow from their table: never held.
+        self._false: set[Address] = set()
+        # Own accusations by miner: a result that includes one unlisted gets no vote.
+        self._raised: dict[Address, FraudNote] = {}
+        # Accepted false entries by miner; the note that told of each, or None where a result or I did.
+        self._frauds: dict[Address, dict[int, FraudNote | None]] = {}
+        # Accusations that wait for the own recomputation, by miner and entry.
+        self._asked: dict[tuple[Address, int], list[FraudNote]] = {}
+        # What the own recomputation said, so that nothing is recomputed twice.
+        self._judged: dict[tuple[Address, int], bool] = {}
+        # Who accused falsely: not heard again in this attempt.
+        self._muted: set[Address] = set()
+        # Reveals that overtook the close.
         self._early: list[RevealNote] = []
+        # Effects since the last answer, in order.
         self._out: list[Effect] = []
         # When this process first saw CLOSED, plus the time since then in which it saw fewer than q miners.
         self._watched_ms: int | None = None
@@ -235,15 +280,15 @@ class Posap:
         A commit of this miner that others showed, and its log lacks, is a first one too. [P-8.2] [P-8.3]
         """
         said = self._opening is not None or self.me in self._commits
-        if said or self._closed is not None or self.me not in self.attempt.expected:
+        expected = self.me if self.me in self.attempt.expected else None
+        if said or self._closed is not None or not expected:
             return []
-        assert self.me is not None
         task, number = self.attempt.task, self.attempt.number
         signature = self._signer.sign("reveal", reveal.terms(task, number))
         self._opening = replace(reveal, signature=signature)
         digest = self._opening.commitment(task, number)
-        commit = Commit(self.me, digest, self._signer.sign("commit", commit_terms(task, number, digest)))
-        self._commits[self.me] = commit
+        commit = Commit(expected, digest, self._signer.sign("commit", commit_terms(task, number, digest)))
+        self._commits[expected] = commit
         note = CommitNote(task, number, commit)
         return [Persist(Opening(task, number, self._opening)), Persist(note), Send(note)]
 
@@ -292,7 +337,7 @@ class Posap:
             self._look_up(reveal, key[1])
         return self._effects()
 
-    def entry_checked(self, miner: str, entry: int, wrong: bool) -> list[Effect]:
+    def entry_checked(self, miner: Address, entry: int, wrong: bool) -> list[Effect]:
         """The worker's answer to `CheckEntry`: outside [lo, hi] of ε means that the fraud is accepted."""
         self._judge(miner, entry, wrong=wrong)
         return self._effects()
@@ -339,7 +384,7 @@ class Posap:
 
     # Questions --------------------------------------------------------------------------------------------------
 
-    def commit_of(self, miner: str) -> CommitNote | None:
+    def commit_of(self, miner: Address) -> CommitNote | None:
         """The commit of `miner` that is held: for a restarted miner whose log may lack it."""
         commit = self._commits.get(miner)
         return None if commit is None else CommitNote(self.attempt.task, self.attempt.number, commit)
@@ -374,7 +419,7 @@ class Posap:
         if nobody or GIVEN_UP in self._frozen:
             return (), ()
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
-        if not self._held or pending or not self._complete():
+        if not self._held or pending or not self._complete(self._closed):
             return None
         reveals = tuple(self._held[miner] for miner in sorted(self._held))
         frauds = tuple(FraudMark(miner, min(self._frauds[miner])) for miner in sorted(self._frauds))
@@ -447,9 +492,9 @@ class Posap:
         return self._verify(reveal.miner, "reveal", terms, reveal.signature)
 
     def _holds(self, reveal: Reveal) -> bool:
-        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways [P-8.30].
+        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways.
 
-        (docs/adr/0007)
+        (docs/adr/0007) [P-8.30]
         """
         held = self._held.get(reveal.miner)
         return held is not None and replace(reveal, signature=held.signature) == held
@@ -488,7 +533,7 @@ class Posap:
                 self._look_up(held, note.entry)
 
     # Rule [P-8.21].
-    def _settle_note(self, note: FraudNote, key: tuple[str, int]) -> None:
+    def _settle_note(self, note: FraudNote, key: tuple[Address, int]) -> None:
         if self._judged[key]:
             self._accept(note, *key)
         else:
@@ -501,7 +546,7 @@ class Posap:
         else:
             self._judge(reveal.miner, entry, wrong=False)
 
-    def _judge(self, miner: str, entry: int, *, wrong: bool) -> None:
+    def _judge(self, miner: Address, entry: int, *, wrong: bool) -> None:
         self._judged[miner, entry] = wrong
         for note in self._asked.pop((miner, entry), []):
             self._settle_note(note, (miner, entry))
@@ -509,13 +554,13 @@ class Posap:
             self._frauds.setdefault(miner, {}).setdefault(entry, None)
 
     # Rule [P-8.19].
-    def _accept(self, note: FraudNote, miner: str, entry: int) -> None:
+    def _accept(self, note: FraudNote, miner: Address, entry: int) -> None:
         marks = self._frauds.setdefault(miner, {})
         if marks.get(entry) is None:
             marks[entry] = note
             self._out.append(Send(note))
 
-    def _raise(self, miner: str, entry: int) -> None:
+    def _raise(self, miner: Address, entry: int) -> None:
         """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept [P-8.18]."""
         self._judged[miner, entry] = True
         if self.me is None:
@@ -540,14 +585,13 @@ class Posap:
             (GIVEN_UP, began + attempt.give_up_ms),
         )
 
-    def _complete(self) -> bool:
+    def _complete(self, closed: Mapping[Address, Digest]) -> bool:
         """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt.
 
         [P-8.24]
         """
-        assert self._closed is not None
         frozen = self._frozen.get(REVEALS)
-        if self._closed.keys() <= self._held.keys():
+        if closed.keys() <= self._held.keys():
             return True
         if frozen is not None and frozen - self._frauds.keys() <= self._held.keys():
             return True
@@ -558,20 +602,20 @@ class Posap:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
-    # Rule [P-8.6].
     # The reason is in docs/adr/0006.
-    def _freeze(self, stage: str, held: Mapping[str, CommitNote | RevealNote]) -> None:
+    # Rule [P-8.6].
+    def _freeze(self, stage: str, held: Mapping[Address, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)
             self._out += [Persist(note) for _, note in sorted(held.items())]
             miners = tuple(sorted(held))
             self._out.append(Persist(Frozen(self.attempt.task, self.attempt.number, stage, miners)))
 
-    def _digest(self, reveal: Reveal) -> str:
+    def _digest(self, reveal: Reveal) -> Digest:
         return reveal.commitment(self.attempt.task, self.attempt.number)
 
-    def _verify(self, miner: str, kind: str, terms: dict[str, object], signature: str) -> bool:
-        return self._signer.verify(self.attempt.roster.index(miner), kind, terms, signature)
+    def _verify(self, miner: Address, kind: str, terms: dict[str, object], signature: str) -> bool:
+        return self._signer.verify(MinerIndex(self.attempt.roster.index(miner)), kind, terms, signature)
 
     def _effects(self) -> list[Effect]:
         out, self._out = self._out, []

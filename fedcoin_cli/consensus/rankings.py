@@ -48,7 +48,7 @@ def square(seed: bytes, key: bytes, block: int, number: int, clients: int) -> Sq
 
 @lru_cache(maxsize=64)
 def deal(seed: bytes, key: bytes, number: int, clients: int) -> tuple[int, ...]:
-    """In which order the clients begin rankings in the blocks' squares `number` [P-7.3] (docs/adr/0033)."""
+    """In which order the clients begin rankings in the blocks' squares `number` (docs/adr/0033) [P-7.3]."""
     return _shuffled(range(clients), _draws(DEAL_TAG + seed + key + number.to_bytes(8, "big"), clients))
 
 

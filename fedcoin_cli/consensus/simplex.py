@@ -32,6 +32,7 @@ from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.ballots import Ballots
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64
@@ -89,6 +90,7 @@ class _View:
 
     proposal: Proposal | None = None
     own_proposal: Proposal | None = None
+    """Sent once, and the same bytes after a restart."""
     notar: Vote | None = None
     skip: Vote | None = None
     final: Vote | None = None
@@ -99,10 +101,10 @@ class _View:
     def votes(self) -> list[Vote]:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
 
-    def agrees(self, block: str) -> bool:
-        """Whether no own vote of this view is for another block: a fork's culprits are named by that [P-10.14].
+    def agrees(self, block: BlockId) -> bool:
+        """Whether no own vote of this view is for another block: a fork's culprits are named by that.
 
-        (docs/adr/0015)
+        (docs/adr/0015) [P-10.14]
         """
         return all(vote is None or vote.block == block for vote in (self.notar, self.final))
 
@@ -115,22 +117,39 @@ class Simplex:
     """
 
     def __init__(self, council: Council, height: int, signer: Signer, judge: Judge, now_ms: int) -> None:
+        # Who decides, and how long views are.
         self.council = council
+        # The one height that this machine decides.
         self.height = height
+        # False while this miner's log is not trusted: it learns and decides, and says nothing.
         self.voting = True
+        # The view at work.
         self.view = 0
+        # Whether a block is final; then nothing is heard any more.
         self.decided = False
+        # All that was voted here, in valid signatures.
         self.ballots = Ballots(council, height, signer)
+        # Signs for this miner and verifies the roster.
         self._signer = signer
+        # Answers what only the node knows: valid, acceptable, what to pack.
         self._judge = judge
+        # The time of the last input: the machine has no clock.
         self._now = now_ms
+        # Whether something here is to be decided; an idle height burns no views.
         self._armed = False
+        # What this miner lived in each view.
         self._views: dict[int, _View] = {}
-        self._bodies: dict[str, Block] = {}
-        self._kept_bodies: set[str] = set()
+        # Blocks by id: a vote and a certificate name only the id.
+        self._bodies: dict[BlockId, Block] = {}
+        # Ids of blocks that are on the disk, so that none is written twice.
+        self._kept_bodies: set[BlockId] = set()
+        # When the view's SKIP is due; None: its timer does not run.
         self._timeout_at: int | None = None
+        # When a notarised view is left without a decision; None: no notarisation.
         self._leave_at: int | None = None
+        # The last view in which a lost log may contradict: only SKIP is said in it.
         self._silent_to = -1
+        # Effects since the last answer, in order.
         self._out: list[Effect] = []
 
     # Inputs -----------------------------------------------------------------------------------------------------
@@ -317,7 +336,7 @@ class Simplex:
         """Certificates must survive a crash of all: without them no later leader could justify its proposal.
 
         A notarisation also without its block: whoever leaves a view on it says neither SKIP nor NOTAR there later on,
-        and the others may need just this certificate. [P-10.22] (docs/adr/0001, docs/adr/0022)
+        and the others may need just this certificate. (docs/adr/0001, docs/adr/0022) [P-10.22]
         """
         for number, ballot in self.ballots.views.items():
             view = self._at(number)
@@ -434,7 +453,7 @@ class Simplex:
     # Small parts ------------------------------------------------------------------------------------------------
 
     # Rule [P-10.21].
-    def _vote(self, kind: str, view: int, block: str | None) -> None:
+    def _vote(self, kind: str, view: int, block: BlockId | None) -> None:
         signature = self._signer.sign(kind, vote_terms(self.height, view, block))
         vote = Vote(kind, self.council.me, self.height, view, block, signature)
         self._out += [Persist(vote), Send(vote)]

@@ -12,6 +12,7 @@ from fedcoin_cli.contract.task import attempt_of, check_task
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import InvalidTransaction, Malformed, found_as
+from ledger_store.base.names import Address, TaskId
 from ledger_store.block import Block
 from ledger_store.chain import Tip, candidate
 from ledger_store.genesis import Genesis
@@ -110,7 +111,7 @@ def _check_result(before: State, result: Result) -> None:
     refuse(result.outcome != expected, "a result whose outcome does not follow from its reveals")
 
 
-def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[str]) -> list[Estimate]:
+def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[Address]) -> list[Estimate]:
     """The honest reveals in roster order [P-9.1]."""
     by_miner = {reveal.miner: reveal for reveal in reveals if reveal.miner not in cheats}
     return [
@@ -124,7 +125,9 @@ def _agree(task: Task, genesis: Genesis, estimates: Sequence[Estimate]) -> Agree
     return agree(estimates, Terms(task.clients, task.whole, task.difficulty_micro, genesis.faults))
 
 
-def _failed(record: TaskRecord, verified: Sequence[tuple[str, int]], agreement: Agreement | None) -> Outcome:
+def _failed(
+    record: TaskRecord, verified: Sequence[tuple[Address, int]], agreement: Agreement | None
+) -> Outcome:
     """Another attempt while one is left; otherwise the refund, with SapPrice for verified work [P-9.9]."""
     counted = agreement is not None and bool(agreement.counted)
     again = record.attempt < record.task.attempts
@@ -139,7 +142,7 @@ def _failed(record: TaskRecord, verified: Sequence[tuple[str, int]], agreement: 
     )
 
 
-def _winner(task: str, agreement: Agreement) -> str:
+def _winner(task: TaskId, agreement: Agreement) -> Address:
     """Of those that tie for nearest, the key with the least hash with the task [P-9.6]."""
     return min(agreement.nearest, key=lambda miner: tagged_hash("winner", bytes.fromhex(task + miner)))
 

@@ -115,9 +115,9 @@ def _terms(task: Task, genesis: Genesis) -> "Attempt":
 
 
 def _carried_bytes(terms: "Attempt", genesis: Genesis) -> int:
-    """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks [P-7.11].
+    """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks.
 
-    (docs/adr/0025)
+    (docs/adr/0025) [P-7.11]
     """
     carry_ms = terms.reveal_ms - terms.check_budget_ms
     others = max(1, len(terms.roster) - 1)

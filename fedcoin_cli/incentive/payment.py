@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fedcoin_cli.consensus.estimate import Agreement, Estimate
 from ledger_store.base.amount import split
+from ledger_store.base.names import Address
 from ledger_store.transaction import Pay
 
 
@@ -18,8 +19,11 @@ class Price:
     """The three parts of a task's price: TrainPrice, ComPrice and SapPrice, each ≥ 0."""
 
     train_micro: int
+    """The clients' part in micro-FedCoin."""
     computation_micro: int
+    """The server's part in micro-FedCoin."""
     shapley_micro: int
+    """The miners' part in micro-FedCoin."""
 
     @property
     def total_micro(self) -> int:
@@ -27,7 +31,7 @@ class Price:
         return self.train_micro + self.computation_micro + self.shapley_micro
 
 
-Shares = Sequence[tuple[str, int]]
+Shares = Sequence[tuple[Address, int]]
 """(miner, weight) in roster order: SapPrice is split in proportion to the weights, all ≥ 1."""
 
 
@@ -76,7 +80,7 @@ def pay_refunded(price: Price, clients: int, shares: Shares) -> Pay:
     return _conserved(price, Pay(clients=(0,) * clients, server=0, miners=miners, requester=returned))
 
 
-def _pay_miners(shapley_micro: int, shares: Shares) -> tuple[tuple[str, int], ...]:
+def _pay_miners(shapley_micro: int, shares: Shares) -> tuple[tuple[Address, int], ...]:
     parts = split(shapley_micro, [weight for _, weight in shares])
     return tuple((miner, part) for (miner, _), part in zip(shares, parts, strict=True))
 

@@ -32,6 +32,7 @@ from fedcoin_cli.learning.shapley.table import (
 from fedcoin_cli.learning.task_game import blocks_of, load_game, refused_terms, table_terms, told
 from ledger_store.audit.checks import Finding
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
+from ledger_store.base.names import Digest
 from ledger_store.transaction import Reveal, Task
 
 LEVEL = 4
@@ -51,7 +52,6 @@ PAID_S: Final = 600.0
 _BATCH = 256
 # Counts that cost more than this together are looked at apart, for a core's time is over only between them.
 _BATCH_FLOP = 10**11
-_PIECE_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class _Held:
     claim: Claim
 
 
-Find = Callable[[str], Path | None]
+Find = Callable[[Digest], Path | None]
 Step = Callable[[int, int], None]
 
 
@@ -152,7 +152,7 @@ class _Recomputation:
         if not self._files_are_good():
             return self._verdict
         try:
-            game = load_game(self._task, self._path)
+            game = load_game(self._task, self._places.__getitem__)
             reference = Reference(game)
             reason = refused_terms(self._task, reference) or self._inspected(reference)
         except RoundFilesInvalid as error:
@@ -187,30 +187,20 @@ class _Recomputation:
 
     # Files and sums ---------------------------------------------------------------------------------------------
 
-    def _path(self, digest: str) -> Path:
-        path = self._find(digest)
-        assert path is not None, "its absence was seen before"
-        return path
-
     def _files_are_good(self) -> bool:
         """Whether all files are here and are the ones that the task names."""
-        missing = [digest for digest in self._task.files if self._find(digest) is None]
+        found = [(digest, self._find(digest)) for digest in self._task.files]
+        missing = [digest for digest, path in found if not path]
         if missing:
             files = "1 file" if len(missing) == 1 else f"{len(missing)} files"
             reason = f"{files} of {len(self._task.files)} are not here, {missing[0][:16]} is the first"
             self._skip(f"task {self._task.id[:16]} at height {self._cases[-1].height}: {reason}")
             return False
-        wrong = [digest for digest in self._task.files if not self._is_whole(digest)]
+        self._places = {digest: path for digest, path in found if path}
+        wrong = [digest for digest, path in self._places.items() if not _is_whole(path, digest)]
         for digest in wrong:
-            self._accuse_file(digest, self._record.height)
+            self._accuse_file(digest, self._places[digest], self._record.height)
         return not wrong
-
-    def _is_whole(self, digest: str) -> bool:
-        sha = hashlib.sha256()
-        with self._path(digest).open("rb") as file:
-            while piece := file.read(_PIECE_BYTES):
-                sha.update(piece)
-        return sha.hexdigest() == digest
 
     # Tables -----------------------------------------------------------------------------------------------------
 
@@ -243,11 +233,10 @@ class _Recomputation:
             message = f"{reveal.miner[:16]}: a file of {size} bytes is no table of what was revealed"
             self._accuse("E504", case.height, message, path)
             return None
-        if not self._is_whole(reveal.table):
-            self._accuse_file(reveal.table, case.height)
+        if not _is_whole(path, reveal.table):
+            self._accuse_file(reveal.table, path, case.height)
             return None
-        assert self._record.seed is not None
-        seed, key = bytes.fromhex(self._record.seed), bytes.fromhex(reveal.miner)
+        seed, key = bytes.fromhex(self._record.seed_of_opened), bytes.fromhex(reveal.miner)
         claim = Claim(seed, key, reveal.rankings, reveal.exact)
         return _Held(case.height, reveal, path, path.read_bytes(), claim)
 
@@ -373,8 +362,8 @@ class _Recomputation:
         where = None if file is None else str(file)
         self._verdict.findings.append(Finding(code, height, height + 1, message, where))
 
-    def _accuse_file(self, digest: str, height: int) -> None:
-        self._accuse("E501", height, f"the bytes are not those of {digest[:16]}", self._path(digest))
+    def _accuse_file(self, digest: Digest, path: Path, height: int) -> None:
+        self._accuse("E501", height, f"the bytes are not those of {digest[:16]}", path)
 
     def _tell_late(self) -> None:
         done, height = self._verdict, self._cases[-1].height
@@ -409,3 +398,8 @@ def _batch_size(reference: Reference) -> int:
     if not reference.first.cached:
         return _BATCH
     return max(1, min(_BATCH, _BATCH_FLOP // max(1, reference.game.images * reference.game.spec.flop_above)))
+
+
+def _is_whole(path: Path, digest: Digest) -> bool:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest

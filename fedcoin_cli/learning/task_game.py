@@ -19,9 +19,10 @@ from fedcoin_cli.learning.model.weights import read_labels
 from fedcoin_cli.learning.reference.admission import Refusal
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.table import TableTerms
+from ledger_store.base.names import Digest
 from ledger_store.transaction import CHANCE, Task
 
-Locate = Callable[[str], Path]
+Locate = Callable[[Digest], Path]
 """Where the file of a digest lies."""
 
 

@@ -30,6 +30,7 @@ from fedcoin_cli.protocol.message import Errors
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.jobs import Answer, Order, from_line, to_line
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
+from ledger_store.base.names import TaskId
 from ledger_store.transaction import Task
 
 SLICE_S = 0.15
@@ -84,9 +85,9 @@ class Problem:
 
 
 class Inspecting:
-    """An inspection on its way, its time so far, reading the files included, and what it may take [P-6.12].
+    """An inspection on its way, its time so far, reading the files included, and what it may take.
 
-    (docs/adr/0029)
+    (docs/adr/0029) [P-6.12]
     """
 
     def __init__(self, problem: Problem, taken_s: float) -> None:
@@ -136,7 +137,7 @@ class Worker:
         self._orders: deque[Order] = deque()
         self._ended = False
         self._problems: dict[str, Problem] = {}
-        self._mining: jobs.Mine | None = None
+        self._mining: tuple[jobs.Mine, Session] | None = None
         self._told_s = 0.0
         self._saved_s = 0.0
         self._warm: Problem | None = None
@@ -149,8 +150,8 @@ class Worker:
             self._read(blocking=idle and not self._orders)
             if self._orders:
                 self._serve(self._orders.popleft())
-            elif self._mining is not None:
-                self._slice(self._mining)
+            elif self._mining:
+                self._slice(*self._mining)
                 self._look(BESIDE_S)
             elif self._inspections:
                 self._look(SLICE_S)
@@ -243,12 +244,12 @@ class Worker:
             self._forget(task.id)
         self._answer(jobs.Inspected(task.id, error))
 
-    def _forget(self, task: str) -> None:
+    def _forget(self, task: TaskId) -> None:
         self._problems.pop(task, None)
         self._inspections = deque(one for one in self._inspections if one.problem.task.id != task)
         for kept in self._kept(task):
             kept.unlink(missing_ok=True)
-        if self._mining is not None and self._mining.task.id == task:
+        if self._mining and self._mining[0].task.id == task:
             self._mining = None
         if self._warm is not None and self._warm.task.id == task:
             self._warm = None
@@ -275,16 +276,14 @@ class Worker:
             problem.session.restore(*self._kept(order.task.id))
         else:
             problem.session.extend(left_s)
-        self._mining, self._saved_s = order, time.monotonic()
+        self._mining, self._saved_s = (order, problem.session), time.monotonic()
 
-    def _kept(self, task: str) -> tuple[Path, Path]:
+    def _kept(self, task: TaskId) -> tuple[Path, Path]:
         """Where this miner's counts survive it; named as what the store sweeps when it is a day old."""
         name = f"counts-{self._config.address[:16]}-{task[:16]}"
         return self._store.folder / f"{name}-walked.part", self._store.folder / f"{name}-all.part"
 
-    def _slice(self, order: jobs.Mine) -> None:
-        session = self._problem(order.task).session
-        assert session is not None
+    def _slice(self, order: jobs.Mine, session: Session) -> None:
         progress = session.advance(SLICE_S)
         now = time.monotonic()
         if progress.finished or now - self._told_s >= PROGRESS_S:

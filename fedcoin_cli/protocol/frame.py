@@ -32,10 +32,11 @@ from fedcoin_cli.protocol.message import (
 from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import BlockId
 from ledger_store.block import VIEW_MAX, Block, Certificate
 from ledger_store.genesis import ROSTER_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH
-from ledger_store.transaction import DIGEST_LENGTH, parse_transaction, read_commit, read_reveal
+from ledger_store.identity.keys import SIGNATURE_LENGTH
+from ledger_store.transaction import parse_transaction, read_commit, read_reveal
 
 FRAME_MAX_BYTES = 2**20
 
@@ -69,7 +70,7 @@ def _read_proposal(value: Any) -> Proposal:
     keys = ("block", "justified", "notarisation", "proposer", "signature", "skips", "view")
     reader = Fields(value, keys, "proposal")
     return Proposal(
-        proposer=reader.integer("proposer", 0, ROSTER_MAX - 1),
+        proposer=reader.miner_index("proposer", ROSTER_MAX - 1),
         view=reader.integer("view", 0, VIEW_MAX),
         block=Block.from_json(reader.raw("block")),
         justified=reader.integer("justified", -1, VIEW_MAX),
@@ -82,12 +83,12 @@ def _read_proposal(value: Any) -> Proposal:
 def _read_vote(kind: str) -> Callable[[Any], Vote]:
     def read(value: Any) -> Vote:
         reader = Fields(value, ("block", "height", "signature", "view", "voter"), kind)
-        block = reader.optional_hex("block", DIGEST_LENGTH)
+        block = reader.optional_block_id("block")
         if (block is None) != (kind == "skip"):
             raise Malformed(f"{kind}: a block where none belongs, or none")
         return Vote(
             kind=kind,
-            voter=reader.integer("voter", 0, ROSTER_MAX - 1),
+            voter=reader.miner_index("voter", ROSTER_MAX - 1),
             height=reader.integer("height", 1),
             view=reader.integer("view", 0, VIEW_MAX),
             block=block,
@@ -103,7 +104,7 @@ def _read_certified(value: Any) -> Certified:
     certified = Certified(
         votes=votes,
         height=reader.integer("height", 1),
-        block=reader.optional_hex("block", DIGEST_LENGTH),
+        block=reader.optional_block_id("block"),
         certificate=Certificate.from_json(reader.raw("certificate")),
         body=_block(reader.raw("body")),
     )
@@ -114,7 +115,7 @@ def _read_certified(value: Any) -> Certified:
 
 
 def _round(reader: Fields) -> dict[str, Any]:
-    return {"task": reader.hexadecimal("task", DIGEST_LENGTH), "attempt": reader.integer("attempt", 1)}
+    return {"task": reader.task_id("task"), "attempt": reader.integer("attempt", 1)}
 
 
 def _read_commit(value: Any) -> CommitNote:
@@ -131,9 +132,9 @@ def _read_fraud(value: Any) -> FraudNote:
     reader = Fields(value, ("attempt", "by", "entry", "miner", "signature", "task"), "fraud")
     return FraudNote(
         **_round(reader),
-        miner=reader.hexadecimal("miner", ADDRESS_LENGTH),
+        miner=reader.address("miner"),
         entry=reader.integer("entry"),
-        by=reader.hexadecimal("by", ADDRESS_LENGTH),
+        by=reader.address("by"),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
 
@@ -146,13 +147,13 @@ def _read_transaction(value: Any) -> TransactionNote:
 def _read_receipt(value: Any) -> Receipt:
     reader = Fields(value, ("error", "transaction"), "receipt")
     error = None if reader.raw("error") is None else reader.text("error", 400)
-    return Receipt(reader.hexadecimal("transaction", DIGEST_LENGTH), error)
+    return Receipt(reader.digest("transaction"), error)
 
 
 def _read_status(value: Any) -> Status:
     reader = Fields(value, ("checked", "height", "nonce"), "status")
     checked = (Fields({"task": item}, ("task",), "status") for item in reader.array("checked", CHECKED_MOST))
-    tasks = tuple(field.hexadecimal("task", DIGEST_LENGTH) for field in checked)
+    tasks = tuple(field.task_id("task") for field in checked)
     return Status(reader.integer("height"), reader.hexadecimal("nonce", 32), tasks)
 
 
@@ -203,7 +204,7 @@ def _read_reminder(value: Any) -> Reminder:
     reader = Fields(value, keys, "reminder")
     return Reminder(
         witness=reader.integer("witness", 0, ROSTER_MAX - 1),
-        about=reader.hexadecimal("about", ADDRESS_LENGTH),
+        about=reader.address("about"),
         nonce=reader.hexadecimal("nonce", 32),
         height=reader.integer("height", 1),
         own=tuple(_read_said(item) for item in reader.array("own", 4 * VIEW_MAX)),
@@ -212,13 +213,13 @@ def _read_reminder(value: Any) -> Reminder:
     )
 
 
-def _read_said(value: Any) -> tuple[str, int, str | None]:
+def _read_said(value: Any) -> tuple[str, int, BlockId | None]:
     if type(value) is not list or len(value) != 3:
         raise Malformed("reminder: own must hold [kind, view, block] triples")
     reader = Fields(
         dict(zip(("kind", "view", "block"), value, strict=True)), ("kind", "view", "block"), "vote"
     )
-    kind, block = reader.choice("kind", VOTE_KINDS), reader.optional_hex("block", DIGEST_LENGTH)
+    kind, block = reader.choice("kind", VOTE_KINDS), reader.optional_block_id("block")
     if (block is None) != (kind == "skip"):
         raise Malformed(f"{kind}: a block where none belongs, or none")
     return kind, reader.integer("view", 0, VIEW_MAX), block
@@ -247,7 +248,7 @@ def _read_standing(value: Any) -> Standing:
         errors=None if errors is None else _read_errors(errors),
         silence=Silence(reader.choice("silence", tuple(Silence))) if silent else None,
         **{name: reader.integer(name) for name in numbers},
-        task=reader.optional_hex("task", DIGEST_LENGTH),
+        task=reader.optional_task_id("task"),
         phase=reader.choice("phase", ("starting", "idle", "files", "mining", "committed", "revealing")),
     )
 

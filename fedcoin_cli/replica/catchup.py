@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.protocol.message import BLOCKS_A_FETCH, Fetch, FinalBlock, Recalled, Status, Vote
 from fedcoin_cli.replica.ports import Ledger, Ports
+from ledger_store.base.names import Address, MinerIndex
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 
@@ -19,22 +20,26 @@ class CatchUp:
     """Fetching and serving final blocks, with a bound on how often the same is asked or answered."""
 
     def __init__(self, ledger: Ledger, ports: Ports) -> None:
+        # Whose blocks are served and fetched.
         self._ledger = ledger
+        # The clock, and the way to peers.
         self._ports = ports
-        self._asked: dict[str, tuple[int, int]] = {}
-        self._served: dict[str, tuple[int, int]] = {}
+        # At which own height each peer was last asked, and when.
+        self._asked: dict[Address, tuple[int, int]] = {}
+        # Which height each peer would ask for next, and when it was served: who jumps about waits.
+        self._served: dict[Address, tuple[int, int]] = {}
 
     @property
     def uncertified(self) -> bool:
         """The tip's certificate was lost with its file; a peer has it."""
         return self._ledger.tip.height > 0 and self._ledger.tip.certificate is None
 
-    def heard(self, sender: str, height: int) -> None:
+    def heard(self, sender: Address, height: int) -> None:
         """A peer is at `height`: ask it for blocks when that is above the own."""
         if height > self._ledger.tip.height and self._may_ask(sender):
             self._ports.send(sender, Fetch(self._ledger.tip.height + 1))
 
-    def serve(self, sender: str, height: int, status: Status) -> None:
+    def serve(self, sender: Address, height: int, status: Status) -> None:
         """Final blocks from `height` on, then the own status, so that the other knows whether to ask again.
 
         [P-11.21]
@@ -53,7 +58,7 @@ class CatchUp:
         self._remember(self._served, sender, following)
         self._ports.send(sender, status)
 
-    def _may_ask(self, sender: str) -> bool:
+    def _may_ask(self, sender: Address) -> bool:
         """Whether this peer was not asked for the same a moment ago."""
         now, height = self._ports.now_ms(), self._ledger.tip.height
         last_height, last_ms = self._asked.get(sender, (-1, 0))
@@ -62,12 +67,12 @@ class CatchUp:
         self._remember(self._asked, sender, height)
         return True
 
-    def _may_serve(self, sender: str, height: int) -> bool:
+    def _may_serve(self, sender: Address, height: int) -> bool:
         """Whoever reads on is served at once; whoever jumps about waits: answers are much longer than questions."""
         following, last_ms = self._served.get(sender, (height, 0))
         return height == following or self._ports.now_ms() - last_ms >= ANSWER_INTERVAL_MS
 
-    def _remember(self, heights: dict[str, tuple[int, int]], sender: str, height: int) -> None:
+    def _remember(self, heights: dict[Address, tuple[int, int]], sender: Address, height: int) -> None:
         """What is older than the interval decides nothing: accounts come and go, the memory of them does not grow."""
         now = self._ports.now_ms()
         heights[sender] = height, now
@@ -84,14 +89,14 @@ class Recovery:
     log lacks may be known to one alone. A log that lacks one of them, or that was missing
     (`lost`), is no base for voting: the miner observes until a height that it cannot have reached before. With its
     fault counted among the f, of any q − 1 that answer one works at least at the height before that where this miner
-    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back. [P-10.29]
-    (docs/adr/0006, docs/adr/0021, docs/adr/0022)
+    was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back.
+    (docs/adr/0006, docs/adr/0021, docs/adr/0022) [P-10.29]
     """
 
     def __init__(
         self,
         genesis: Genesis,
-        me: int,
+        me: MinerIndex,
         signer: Signer,
         height: int,
         decided: int,
@@ -99,17 +104,26 @@ class Recovery:
         *,
         lost: bool,
     ) -> None:
+        # The network: quorum and roster.
         self._genesis = genesis
+        # This miner's roster index.
         self._me = me
+        # Verifies the votes that others show.
         self._signer = signer
+        # The height at work when this process began.
         self._began = height
+        # The last height that the log saw decided: at lower ones its votes are forgotten.
         self._decided = decided
+        # Until when all others are waited for: one alone may know of a vote.
         self._patient_until_ms = patient_until_ms
+        # Whether the log lacks something that this miner said.
         self.lost = lost
-        self._first: dict[str, int] = {}
-        self._answered: dict[str, int] = {}
+        # The height that each told first: a moving chain must not be chased.
+        self._first: dict[Address, int] = {}
+        # The greatest height that each told.
+        self._answered: dict[Address, int] = {}
 
-    def recalled(self, sender: str, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
+    def recalled(self, sender: Address, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
         """One miner's answer; this miner works at `height` and its log holds the votes `own`."""
         if sender not in self._genesis.roster or sender == self._genesis.roster[self._me]:
             return

@@ -15,6 +15,7 @@ from fedcoin_cli.replica.ports import Ledger, Orders, Ports
 from fedcoin_cli.replica.signatures import SIGNATURES_A_TURN, Signatures, Waits
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import BadSignature, PeerFault
+from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Close, Result, Task, Transaction, Transfer
@@ -44,38 +45,53 @@ class Intake:
     def __init__(
         self,
         genesis: Genesis,
-        address: str,
+        address: Address,
         ledger: Ledger,
         ports: Ports,
         orders: Orders,
-        leader: Callable[[], str],
+        leader: Callable[[], Address],
     ) -> None:
+        # What waits for a block.
         self.mempool = Mempool(genesis.delta_ms)
+        # The network: roster and bounds.
         self._genesis = genesis
+        # This miner's.
         self._address = address
+        # Whose tip decides what is admissible.
         self._ledger = ledger
+        # Clocks, peers and files.
         self._ports = ports
+        # Inspections that the child has not answered.
         self._orders = orders
+        # Says who proposes next: transfers go there alone.
         self._leader = leader
-        self._given: dict[str, Task] = {}
-        self._checked: set[str] = set()
-        self._elsewhere: dict[str, set[str]] = {}
-        self._refused: dict[str, _Refusal] = {}
-        self._moved: dict[str, int] = {}
-        self._verifying: dict[str, Signatures] = {}
+        # Tasks whose inspection was ordered: the child is told when it may forget them.
+        self._given: dict[TaskId, Task] = {}
+        # Ids of tasks whose files are here and good: only these get a vote.
+        self._checked: set[TaskId] = set()
+        # Which other miners say the same of a task: when all do, nobody waits 3Δ.
+        self._elsewhere: dict[TaskId, set[Address]] = {}
+        # Why tasks are not taken again, the newest thousand.
+        self._refused: dict[TaskId, _Refusal] = {}
+        # When a file of a task last came: what never comes is given up.
+        self._moved: dict[TaskId, int] = {}
+        # Tasks whose clients' signatures are being looked at, one a peer.
+        self._verifying: dict[Address, Signatures] = {}
+        # Accounts that have to wait since they signed for a false signature.
         self._waits = Waits()
+        # How many transactions were said again so far: the next standstill goes on there.
         self._reminded = 0
 
     @property
-    def checked(self) -> tuple[str, ...]:
+    def checked(self) -> tuple[TaskId, ...]:
         """Pending tasks whose files are held and good."""
         return tuple(sorted(self._checked & {task.id for task in self.mempool.tasks()}))[:CHECKED_MOST]
 
-    def has_checked(self, task: str) -> bool:
+    def has_checked(self, task: TaskId) -> bool:
         """Whether this miner may vote for a fresh block with this task."""
         return task in self._checked
 
-    def receive(self, sender: str, transaction: Transaction) -> None:
+    def receive(self, sender: Address, transaction: Transaction) -> None:
         """A transaction from a peer or an account: answer an account, pass on what is new."""
         if isinstance(transaction, Close | Result):
             return
@@ -111,11 +127,11 @@ class Intake:
         if error is None:
             self._pass_on(sender, task)
 
-    def learn(self, block: Block, sender: str) -> None:
+    def learn(self, block: Block, sender: Address) -> None:
         """A proposal is gossip too: its tasks' files must be fetched and checked before the vote.
 
         An account that signs two things with one sequence number must not divide the miners: the proposed one counts.
-        [P-11.19] (docs/adr/0007, docs/adr/0022)
+        (docs/adr/0007, docs/adr/0022) [P-11.19]
         """
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result) or transaction.id in self.mempool:
@@ -156,14 +172,14 @@ class Intake:
                 self._orders.done(key)
                 self._refuse(task, _Refusal("its inspection ended the mining process", until_ms))
 
-    def checked_elsewhere(self, miner: str, tasks: tuple[str, ...]) -> None:
+    def checked_elsewhere(self, miner: Address, tasks: tuple[TaskId, ...]) -> None:
         """Another miner says that it has checked these tasks."""
         pending = {task.id: task for task in self.mempool.tasks()}
         for task in pending.keys() & set(tasks):
             self._elsewhere.setdefault(task, set()).add(miner)
             self._hurry(pending[task])
 
-    def file_arrived(self, digest: str) -> None:
+    def file_arrived(self, digest: Digest) -> None:
         """The store holds `digest` now."""
         for task in self.mempool.tasks():
             if digest in task.files:
@@ -195,10 +211,10 @@ class Intake:
                 # It would hold up everything else that its account signs.
                 self._refuse(task, _Refusal("its files never came", now + FILES_PATIENCE_MS))
 
-    def _pass_on(self, sender: str, transaction: Pendable) -> None:
+    def _pass_on(self, sender: Address, transaction: Pendable) -> None:
         """A task to all, whose files take time; the rest to who proposes next: all hear at standstill what still waits.
 
-        Told to everybody by everybody, a transfer among R miners would be R² messages. [P-11.17] (docs/adr/0019)
+        Told to everybody by everybody, a transfer among R miners would be R² messages. (docs/adr/0019) [P-11.17]
         """
         note, leader = TransactionNote(transaction), self._leader()
         if isinstance(transaction, Task):
@@ -209,7 +225,7 @@ class Intake:
     def _remind(self) -> None:
         """Say again what is pending, in turn and within a budget, but no task to those who say that they have it.
 
-        [P-11.18] (docs/adr/0032)
+        (docs/adr/0032) [P-11.18]
         """
         waiting = list(self.mempool)
         others = [miner for miner in self._genesis.roster if miner != self._address]
@@ -219,14 +235,14 @@ class Intake:
             if count and room < 0:
                 break
             self._reminded += 1
-            have = self._elsewhere.get(transaction.id, set())
+            have = self._elsewhere.get(transaction.id, set()) if isinstance(transaction, Task) else set()
             for miner in others:
                 if miner not in have:
                     self._ports.send(miner, TransactionNote(transaction))
 
-    def _touched(self, block: Block) -> set[str]:
+    def _touched(self, block: Block) -> set[Address]:
         """Whose balance, sequence or tasks the block has changed."""
-        touched: set[str] = set()
+        touched: set[Address] = set()
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result):
                 task = self._ledger.tip.state.record(transaction.task).task
@@ -239,7 +255,7 @@ class Intake:
                 }
         return touched
 
-    def _answer(self, sender: str, transaction: Pendable, error: str | None) -> None:
+    def _answer(self, sender: Address, transaction: Pendable, error: str | None) -> None:
         if sender not in self._genesis.roster:
             self._ports.send(sender, Receipt(transaction.id, error))
 
@@ -247,7 +263,7 @@ class Intake:
     def _is_long(transaction: Pendable) -> TypeGuard[Task]:
         return isinstance(transaction, Task) and len(transaction.updates) > SIGNATURES_A_TURN
 
-    def _begin(self, task: Task, sender: str) -> str | None:
+    def _begin(self, task: Task, sender: Address) -> str | None:
         """Have its clients' signatures looked at, turn by turn, if nothing else is wrong with it; say what is."""
         if any(other.task.id == task.id for other in self._verifying.values()):
             return None
@@ -273,15 +289,15 @@ class Intake:
 
     def _barred(self, transaction: Pendable) -> str | None:
         """Why it is not even looked at."""
-        if self._is_refused(transaction):
-            return self._refused[transaction.id].reason
         if not isinstance(transaction, Task):
             return None
+        if self._is_refused(transaction):
+            return self._refused[transaction.id].reason
         left_ms = self._waits.left_ms(transaction.sender, self._ports.now_ms())
         seconds = (left_ms + 999) // 1_000
         return f"a task of this account had a false signature: wait {seconds} s" if left_ms else None
 
-    def _admit(self, transaction: Pendable, sender: str, *, signed: bool = False) -> str | None:
+    def _admit(self, transaction: Pendable, sender: Address, *, signed: bool = False) -> str | None:
         """Take it, or say why not."""
         if transaction.id not in self.mempool and (error := self._barred(transaction)) is not None:
             return error
@@ -297,7 +313,7 @@ class Intake:
         return None
 
     def _is_refused(self, transaction: Pendable) -> bool:
-        refusal = self._refused.get(transaction.id)
+        refusal = self._refused.get(transaction.id) if isinstance(transaction, Task) else None
         return refusal is not None and refusal.holds(self._ports.now_ms())
 
     def _refuse(self, task: Task, refusal: "_Refusal") -> None:
@@ -314,7 +330,7 @@ class Intake:
             del self._refused[next(iter(self._refused))]
         self._refused[task.id] = refusal
 
-    def _gather(self, task: Task, sender: str) -> None:
+    def _gather(self, task: Task, sender: Address) -> None:
         if not all(map(self._ports.has_file, task.files)):
             self._checked.discard(task.id)  # it was away for a while, and its files with it
         if task.id not in self._checked:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fedcoin_cli.protocol.message import Errors
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.transaction import Reveal, Task, parse_transaction, read_reveal
 
 
@@ -17,7 +18,7 @@ class Configure:
     """The first order: where files lie, whose rankings to walk, how many threads, which estimator."""
 
     store: str
-    address: str
+    address: Address
     threads: int
     estimator: str
 
@@ -87,7 +88,7 @@ class Ready:
 class Inspecting:
     """Progress of an inspection: so many coalitions of those that it looks at."""
 
-    task: str
+    task: TaskId
     done: int
     total: int
 
@@ -96,7 +97,7 @@ class Inspecting:
 class Inspected:
     """`error` None: the files are what the task says and no update makes rounding matter."""
 
-    task: str
+    task: TaskId
     error: str | None
 
 
@@ -104,7 +105,7 @@ class Inspected:
 class Counting:
     """Mining begins; `engine` says for people what counts this task's coalitions and why."""
 
-    task: str
+    task: TaskId
     attempt: int
     engine: str
 
@@ -116,7 +117,7 @@ class Mined:
     `total` is 2^K − 1 on the way to exact values, else 0; `errors` is None where none are known.
     """
 
-    task: str
+    task: TaskId
     attempt: int
     rankings: int
     evaluated: int
@@ -128,21 +129,21 @@ class Mined:
 class Estimated:
     """The estimate of an attempt, N_j over t rankings or E_j of an exact one; its table lies in the store."""
 
-    task: str
+    task: TaskId
     attempt: int
     rankings: int
     exact: bool
     sums: tuple[int, ...]
-    table: str
+    table: Digest
 
 
 @dataclass(frozen=True, slots=True)
 class TableVerified:
     """`follows`: the sums follow from the table; `wrong`: entries found outside [lo, hi] of 2ε."""
 
-    task: str
+    task: TaskId
     attempt: int
-    miner: str
+    miner: Address
     follows: bool
     wrong: tuple[int, ...]
 
@@ -151,9 +152,9 @@ class TableVerified:
 class EntryVerified:
     """`wrong`: the claim lies outside [lo, hi] of ε."""
 
-    task: str
+    task: TaskId
     attempt: int
-    miner: str
+    miner: Address
     entry: int
     wrong: bool
 
@@ -182,7 +183,7 @@ _KINDS: dict[str, type[Order | Answer]] = {
 _BIG = {"sums", "wrong"}
 
 
-def needed_files(order: Order) -> tuple[str, ...]:
+def needed_files(order: Order) -> tuple[Digest, ...]:
     """The digests of all files that the child opens to carry it out."""
     match order:
         case VerifyTable() | VerifyEntry():

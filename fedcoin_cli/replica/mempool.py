@@ -13,6 +13,7 @@ from fedcoin_cli.contract.task import check_task
 from fedcoin_cli.replica.signatures import Signatures
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import BadSignature, PeerFault
+from ledger_store.base.names import Address, MinerIndex
 from ledger_store.block import Block, Certificate, make_block
 from ledger_store.state import State, Transition, refuse
 from ledger_store.transaction import Cancel, Close, Result, Task, Transaction, Transfer
@@ -33,9 +34,13 @@ class Mempool:
     """Pending transactions by sender and sequence."""
 
     def __init__(self, delta_ms: int) -> None:
+        # The network's message delay in milliseconds: a task waits three of them.
         self._delta_ms = delta_ms
-        self._senders: dict[str, dict[int, _Entry]] = {}
+        # What waits, by account and sequence number.
+        self._senders: dict[Address, dict[int, _Entry]] = {}
+        # The ids of all of it.
         self._ids: set[str] = set()
+        # How many wait of each kind, which has room of its own.
         self._kinds: Counter[str] = Counter()
 
     def __contains__(self, transaction: str) -> bool:
@@ -86,7 +91,7 @@ class Mempool:
             trial.execute(entries[earlier].transaction)
         trial.execute(transaction)
 
-    def at(self, sender: str, sequence: int) -> Pendable | None:
+    def at(self, sender: Address, sequence: int) -> Pendable | None:
         """What is pending of `sender` under this sequence number."""
         entry = self._senders.get(sender, {}).get(sequence)
         return None if entry is None else entry.transaction
@@ -102,7 +107,7 @@ class Mempool:
             entry.ready_ms = now_ms + 3 * self._delta_ms
 
     def task_ready(self, task: Task, now_ms: int) -> None:
-        """All miners have checked the task's files: it may be packed at once [P-10.26] (docs/adr/0003)."""
+        """All miners have checked the task's files: it may be packed at once (docs/adr/0003) [P-10.26]."""
         entry = self._senders.get(task.sender, {}).get(task.sequence)
         if entry is not None and entry.transaction.id == task.id and entry.ready_ms is not None:
             entry.ready_ms = min(entry.ready_ms, now_ms)
@@ -115,7 +120,7 @@ class Mempool:
         if not entries:
             self._senders.pop(transaction.sender, None)
 
-    def prune(self, state: State, touched: Iterable[str]) -> None:
+    def prune(self, state: State, touched: Iterable[Address]) -> None:
         """Forget what the new state holds already or admits no longer.
 
         Only accounts that the block touched are looked at, and those with a task or a cancellation: these depend on
@@ -186,7 +191,7 @@ class Mempool:
 
 def _trial(state: State) -> Transition:
     """A scratch transition; signatures are checked at admission."""
-    empty = make_block(state.head, state.height + 1, state.time_ms, 0, 0, (), None)
+    empty = make_block(state.head, state.height + 1, state.time_ms, MinerIndex(0), 0, (), None)
     return Transition(state, empty, trusted=True)
 
 
@@ -218,5 +223,5 @@ def fresh_block(
     """A block on `state` for (next height, `view`), its time not before the ledger's least interval."""
     genesis, height = state.genesis, state.height + 1
     least = state.time_ms + (genesis.bounds.block_interval_ms if state.height else 0)
-    leader = (height + view) % len(genesis.roster)
+    leader = genesis.leader(height, view)
     return make_block(state.head, height, max(least, wall_ms), leader, view, transactions, certificate)

@@ -11,6 +11,7 @@ from typing import Protocol
 from fedcoin_cli.protocol.message import Certified, Message, Vote
 from fedcoin_cli.replica.jobs import Inspect, Order, needed_files
 from fedcoin_cli.replica.records import Record
+from ledger_store.base.names import Address, Digest, MinerIndex, TaskId
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
 from ledger_store.genesis import Genesis
@@ -33,7 +34,7 @@ class Log(Protocol):
     """The vote log, or its twin in memory."""
 
     def append(self, records: list[Record]) -> None: ...
-    def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None: ...
+    def decide(self, block: Block, certificate: Certificate, current_task: TaskId | None) -> None: ...
     def mark(self, *, whole: bool) -> None: ...
 
 
@@ -52,7 +53,7 @@ class Ports(Protocol):
         """128 fresh random bits as hex."""
         ...
 
-    def send(self, to: str, message: Message) -> None:
+    def send(self, to: Address, message: Message) -> None:
         """To one peer by address; may be lost."""
         ...
 
@@ -64,7 +65,7 @@ class Ports(Protocol):
         """To the mining child; each order but Forget is answered, unless the child dies."""
         ...
 
-    def has_file(self, digest: str) -> bool:
+    def has_file(self, digest: Digest) -> bool:
         """Whether the store holds it."""
         ...
 
@@ -73,7 +74,11 @@ class Ports(Protocol):
         ...
 
     def want_files(
-        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+        self,
+        digests: Iterable[Digest],
+        holders: Iterable[Address],
+        most_bytes: int,
+        pending: Task | None = None,
     ) -> None:
         """Get those of these files that are not here from any holder; `file_arrived` follows for each.
 
@@ -99,9 +104,13 @@ class Orders:
     """Orders that the mining child has not answered yet; each is sent once every file that it names is here."""
 
     def __init__(self, ports: Ports) -> None:
+        # The way to the child, and what the store holds.
         self._ports = ports
+        # What was ordered and not answered, by what it is about.
         self._open: dict[tuple[str, ...], Order] = {}
+        # Of these what the child has; the rest waits for files.
         self._sent: set[tuple[str, ...]] = set()
+        # How many children died over each: a task may be made to kill them.
         self._deaths: Counter[tuple[str, ...]] = Counter()
 
     def __contains__(self, key: tuple[str, ...]) -> bool:
@@ -162,6 +171,6 @@ class RosterSigner:
         """This miner's signature over canonical `terms`."""
         return self.key.sign(kind, self.genesis.id, terms)
 
-    def verify(self, miner: int, kind: str, terms: dict[str, object], signature: str) -> bool:
+    def verify(self, miner: MinerIndex, kind: str, terms: dict[str, object], signature: str) -> bool:
         """Whether roster[miner] signed `terms`."""
         return verify(self.genesis.roster[miner], kind, self.genesis.id, terms, signature)

@@ -10,12 +10,11 @@ from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Certified, CommitNote, Proposal, RevealNote, Vote
-from ledger_store.base.canonical import DIGEST_LENGTH, decode, encode
+from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
 from ledger_store.block import VIEW_MAX, Block, Certificate
 from ledger_store.genesis import ROSTER_MAX
-from ledger_store.identity.keys import ADDRESS_LENGTH
 from ledger_store.transaction import read_reveal
 
 Record = (
@@ -40,8 +39,11 @@ class Remembered:
     """
 
     records: tuple[Record, ...]
+    """What was said and may still matter, in its order."""
     decided: tuple[Block, Certificate] | None
+    """The last block that was seen decided, and its certificate: the ledger may lack it."""
     whole: bool = True
+    """Whether the log holds all that this miner said."""
 
 
 def place_of(record: Record) -> tuple[int, str]:
@@ -87,12 +89,12 @@ def from_bytes(data: bytes) -> Record:
     if name not in _OWN_FIELDS:
         raise Malformed("record: neither a message nor one of a miner's own records")
     fields = Fields(value[name], ("attempt", "task", *_OWN_FIELDS[name]), name)
-    place = fields.hexadecimal("task", DIGEST_LENGTH), fields.integer("attempt", 1)
+    place = fields.task_id("task"), fields.integer("attempt", 1)
     if name == "Opening":
         return Opening(*place, read_reveal(fields.raw("reveal")))
     if name == "Abstained":
         return Abstained(*place)
     stage = fields.text("stage", 16)
     if name == "Frozen":
-        return Frozen(*place, stage, fields.hexes("miners", ADDRESS_LENGTH, ROSTER_MAX))
+        return Frozen(*place, stage, fields.addresses("miners", ROSTER_MAX))
     return Started(*place, stage, fields.integer("wall_ms"))

@@ -45,6 +45,7 @@ from fedcoin_cli.replica.records import Record, Remembered
 from fedcoin_cli.replica.taskwork import TaskWork
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import BadSignature, LedgerInvalid, PeerFault
+from ledger_store.base.names import Address, BlockId, Digest
 from ledger_store.block import Block, Certificate
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Close, Result, Task, Transaction
@@ -77,7 +78,7 @@ class Replica:
     def __init__(
         self,
         genesis: Genesis,
-        address: str,
+        address: Address,
         signer: Signer,
         ledger: Ledger,
         log: Log,
@@ -85,34 +86,54 @@ class Replica:
         ports: Ports,
         nonce: str,
     ) -> None:
+        # The network.
         self.genesis = genesis
+        # The certified chain, which only `_apply` grows.
         self.ledger = ledger
+        # The world: clocks, peers, child, files.
         self.ports = ports
+        # What counts coalitions here, in words; empty while the child starts.
         self.engine = ""
         # How far the last fresh block that was offered is ahead of this clock, when that is too far to vote for it.
         self.clock_behind_ms = 0
+        # How far the child is with a task's files, for people.
         self._inspecting: jobs.Inspecting | None = None
+        # Signs with this miner's key.
         self._signer = signer
+        # The vote log: what is said is in it before.
         self._log = log
+        # This process's own, told in every STATUS: a twin has another.
         self._nonce = nonce
-        me = genesis.roster.index(address)
+        me = genesis.index_of(address)
+        # Who decides a height.
         self._council = Council(len(genesis.roster), me, genesis.delta_ms, genesis.quorum, genesis.faults)
+        # What the mining child has not answered yet.
         self._orders = Orders(ports)
+        # What comes to be packed.
         self._intake = Intake(genesis, address, ledger, ports, self._orders, self._leader)
+        # The attempt at work.
         self.taskwork = TaskWork(genesis, address, signer, ledger, log, ports, self._orders)
+        # Final blocks asked for and served.
         self._catchup = CatchUp(ledger, ports)
-        self._validated: dict[str, str | None] = {}
-        self._early: dict[str, list[Proposal | Vote | Certified]] = {}
+        # What was wrong with each block judged on this tip, None: nothing; judging takes long.
+        self._validated: dict[BlockId, str | None] = {}
+        # Messages of the next height by peer, few of each.
+        self._early: dict[Address, list[Proposal | Vote | Certified]] = {}
+        # When the tip was applied: blocks keep an interval.
         self._applied_ms = ports.now_ms() - genesis.bounds.block_interval_ms
+        # When what others may lack is said again.
         self._standstill_at = ports.now_ms()
         # Kept for good: a ledger that was put back from a copy may be heights behind what this miner said.
         self._said, self._decided = list(remembered.records), remembered.decided
+        # Where this miner's memory has gaps: it says nothing there.
         self._forgotten = [record for record in remembered.records if isinstance(record, Forgotten)]
         decided = 0 if self._decided is None else self._decided[0].height
         height, patient_until_ms = ledger.tip.height + 1, ports.now_ms() + STANDSTILL_MOST_MS
+        # Why this miner does not vote yet after its start; None: it votes.
         self._recovery: Recovery | None = Recovery(
             genesis, me, signer, height, decided, patient_until_ms, lost=not remembered.whole
         )
+        # The machine of the height at work, a new one for each.
         self._simplex = self._next_height()
         self.taskwork.follow(self._said)
         self._end_recovery_if_due()
@@ -120,7 +141,7 @@ class Replica:
 
     # Inputs -----------------------------------------------------------------------------------------------------
 
-    def receive(self, sender: str, message: Message) -> None:
+    def receive(self, sender: Address, message: Message) -> None:
         """A message over the authenticated connection of `sender` (a miner's or an account's address)."""
         if sender in self.genesis.roster:
             self._from_miner(sender, message)
@@ -148,7 +169,7 @@ class Replica:
                 self.taskwork.entry_verified(answer)
         self._settle()
 
-    def file_arrived(self, digest: str) -> None:
+    def file_arrived(self, digest: Digest) -> None:
         """The store holds `digest` now."""
         self._intake.file_arrived(digest)
         self._orders.send_complete()
@@ -241,7 +262,7 @@ class Replica:
             silence=self.silence,
         )
 
-    def _leader(self) -> str:
+    def _leader(self) -> Address:
         """Who proposes in the present view."""
         return self.genesis.roster[self._council.leader(self._simplex.height, self._simplex.view)]
 
@@ -255,7 +276,7 @@ class Replica:
     # Messages ---------------------------------------------------------------------------------------------------
 
     # Rule [P-11.7].
-    def _from_miner(self, sender: str, message: Message) -> None:
+    def _from_miner(self, sender: Address, message: Message) -> None:
         match message:
             case Proposal() | Vote() | Certified():
                 self._on_finality(sender, message)
@@ -273,7 +294,7 @@ class Replica:
             case _:
                 pass
 
-    def _from_anyone(self, sender: str, message: Message) -> None:
+    def _from_anyone(self, sender: Address, message: Message) -> None:
         match message:
             case TransactionNote():
                 self._intake.receive(sender, message.transaction)
@@ -287,7 +308,7 @@ class Replica:
                 pass
 
     # Rule [P-11.21].
-    def _on_finality(self, sender: str, message: Proposal | Vote | Certified) -> None:
+    def _on_finality(self, sender: Address, message: Proposal | Vote | Certified) -> None:
         height = self._simplex.height
         if message.height < height:
             # What is said of the last height when it is just decided was on its way: the rest of it comes, too.
@@ -303,7 +324,7 @@ class Replica:
                 self._intake.learn(message.block, sender)
             self._run(self._simplex.receive(message, self.ports.now_ms()))
 
-    def _keep_early(self, sender: str, message: Proposal | Vote | Certified) -> None:
+    def _keep_early(self, sender: Address, message: Proposal | Vote | Certified) -> None:
         """A message of the next height, for when this one is decided; few a peer, fewer that carry blocks [P-11.23]."""
         waiting = self._early.setdefault(sender, [])
         bodies = sum(not isinstance(early, Vote) for early in waiting)
@@ -326,25 +347,25 @@ class Replica:
         elif self.valid(block):
             self._apply(block, final.certificate)
 
-    def _answer_recall(self, sender: str) -> None:
+    def _answer_recall(self, sender: Address) -> None:
         """What this miner holds of the asker's: its commit in the present attempt, its votes at the present height."""
         commit = None if self.taskwork.machine is None else self.taskwork.machine.commit_of(sender)
-        votes = self._simplex.ballots.votes_of(self.genesis.roster.index(sender))
+        votes = self._simplex.ballots.votes_of(self.genesis.index_of(sender))
         self.ports.send(sender, Recalled(self._simplex.height, votes, commit))
 
-    def _remind(self, sender: str, nonce: str) -> None:
+    def _remind(self, sender: Address, nonce: str) -> None:
         """Tell a miner without its vote log what it may have said; no word of one whose own memory has gaps here."""
         machine, me = self._simplex, self._council.me
         gaps = any(record.silent_to(machine.height) >= 0 for record in self._forgotten)
         if gaps or (self._recovery is not None and self._recovery.lost):
             return
         own = tuple((vote.kind, vote.view, vote.block) for vote in machine.own_votes())
-        held = machine.ballots.votes_of(self.genesis.roster.index(sender))
+        held = machine.ballots.votes_of(self.genesis.index_of(sender))
         reminder = Reminder(me, sender, nonce, machine.height, own, held, "")
         signature = self._signer.sign("reminder", reminder.terms())
         self.ports.send(sender, replace(reminder, signature=signature))
 
-    def _on_recalled(self, sender: str, recalled: Recalled) -> None:
+    def _on_recalled(self, sender: Address, recalled: Recalled) -> None:
         if self._recovery is None:
             return
         if recalled.commit is not None:

@@ -7,6 +7,7 @@ requester's, who would put a false one last; so a task with one costs as much as
 from dataclasses import dataclass
 
 from ledger_store.base.canonical import write
+from ledger_store.base.names import Address, GenesisId
 from ledger_store.identity.keys import framed, verify_bytes
 from ledger_store.transaction import Task
 
@@ -18,7 +19,7 @@ WAITING_MOST = 1_000
 class Signatures:
     """How far a task's clients' signatures have been looked at."""
 
-    def __init__(self, task: Task, genesis: str) -> None:
+    def __init__(self, task: Task, genesis: GenesisId) -> None:
         self.task = task
         self._genesis = genesis
         self._done = 0
@@ -43,13 +44,13 @@ class _Wait:
 class Waits:
     """Accounts whose task carried a false signature: each time they wait twice as long, wherever they come from.
 
-    [P-11.16] (docs/adr/0032)
+    (docs/adr/0032) [P-11.16]
     """
 
     def __init__(self) -> None:
-        self._waits: dict[str, _Wait] = {}
+        self._waits: dict[Address, _Wait] = {}
 
-    def add(self, account: str, now_ms: int) -> None:
+    def add(self, account: Address, now_ms: int) -> None:
         """It has signed a task with a false signature of a client."""
         last = self._waits.pop(account, None)
         times = last.times + 1 if last is not None and now_ms < last.until_ms + WAIT_MOST_MS else 1
@@ -58,7 +59,7 @@ class Waits:
         wait_ms = min(WAIT_MOST_MS, WAIT_MS * 2 ** min(times - 1, 10))
         self._waits[account] = _Wait(now_ms + wait_ms, times)
 
-    def left_ms(self, account: str, now_ms: int) -> int:
+    def left_ms(self, account: Address, now_ms: int) -> int:
         """How long it has to wait yet."""
         wait = self._waits.get(account)
         return 0 if wait is None else max(0, wait.until_ms - now_ms)

@@ -4,6 +4,7 @@ Drives `posap` between chain, peers, vote log and mining child.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fedcoin_cli.consensus import posap
 from fedcoin_cli.consensus.council import Signer
@@ -14,6 +15,7 @@ from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.replica.records import Record
+from ledger_store.base.names import Address, TaskId
 from ledger_store.genesis import Bounds, Genesis
 from ledger_store.state import CLOSED, OPEN, TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
@@ -26,31 +28,58 @@ def table_bytes(task: Task, reveal: Reveal, bounds: Bounds) -> int:
     return min(most_table_bytes(task, reveal), bounds.table_bytes)
 
 
+@dataclass(slots=True)
+class Work:
+    """The attempt at work: what the chain fixes of it, the machine that lives it, and whether its close is final."""
+
+    task: Task
+    attempt: int
+    seed: str
+    machine: Posap
+    closed: bool = False
+
+    @property
+    def place(self) -> tuple[TaskId, int]:
+        """What every word about this attempt names."""
+        return self.task.id, self.attempt
+
+
 class TaskWork:
     """At most one `posap` machine, in step with the chain; `progress` is what the child last said of its mining."""
 
     def __init__(
         self,
         genesis: Genesis,
-        address: str,
+        address: Address,
         signer: Signer,
         ledger: Ledger,
         log: Log,
         ports: Ports,
         orders: Orders,
     ) -> None:
-        self.machine: Posap | None = None
+        # The attempt at work as this miner lives it; None: no task is unfinished.
+        self.work: Work | None = None
+        # What the child last said of its mining, for people.
         self.progress: jobs.Mined | None = None
+        # The network: quorum, bounds, roster.
         self._genesis = genesis
+        # This miner's.
         self._address = address
+        # Signs commits, reveals and frauds.
         self._signer = signer
+        # Whose tip says which attempt is at work.
         self._ledger = ledger
+        # Openings, commits and frozen sets are in it before anything follows.
         self._log = log
+        # Clocks, peers and files.
         self._ports = ports
+        # What the child is to do, each once its files are here.
         self._orders = orders
-        self._closed: tuple[str, int] | None = None
+        # Whether the log is trusted: before, no commit.
         self._signing = False
+        # At attempts up to this height this miner may have committed and not know it.
         self._forgotten_to = -1
+        # An estimate that came before the log was trusted.
         self._unsigned: jobs.Estimated | None = None
 
     # The chain --------------------------------------------------------------------------------------------------
@@ -64,26 +93,30 @@ class TaskWork:
         if record is None:
             self._drop()
             return
-        place = (record.task.id, record.attempt)
-        if self.machine is None or (self.machine.attempt.task, self.machine.attempt.number) != place:
+        work = self.work
+        if work is None or work.place != (record.task.id, record.attempt):
             self._drop()
-            self._open(record, records)
-        if record.state == CLOSED and self._closed != place:
-            self._closed = place
-            assert self.machine is not None
-            started = self._stage_start(record, CLOSED, records)
+            work = self._open(record, records)
+        if record.state == CLOSED and not work.closed:
+            work.closed = True
+            started = self._stage_start(work.place, CLOSED, records)
             self._orders.drop("mine")
-            self._run(self.machine.closed(record.commits, started))
+            self._run(work, work.machine.closed(record.commits, started))
+
+    @property
+    def machine(self) -> Posap | None:
+        """The machine of the attempt at work."""
+        return self.work.machine if self.work else None
 
     def due(self) -> Close | Result | None:
         """The close or result that is to be packed now."""
         record = self._ledger.tip.state.current
-        if self.machine is None or record is None:
+        if self.work is None or record is None:
             return None
-        commits = self.machine.due_close()
+        commits = self.work.machine.due_close()
         if commits is not None:
             return Close(record.task.id, record.attempt, commits, None if commits else give_up(record))
-        result = self.machine.due_result()
+        result = self.work.machine.due_result()
         if result is None:
             return None
         reveals, frauds = result
@@ -98,45 +131,45 @@ class TaskWork:
 
     def accepts(self, transaction: Close | Result) -> bool:
         """Local check of a fresh close or result."""
-        if self.machine is None:
+        if self.work is None:
             return False
+        machine = self.work.machine
         if isinstance(transaction, Close):
-            return self.machine.accepts_close(transaction)
-        self._run(self.machine.consider(transaction))
-        return self.machine.accepts_result(transaction)
+            return machine.accepts_close(transaction)
+        self._run(self.work, machine.consider(transaction))
+        return machine.accepts_result(transaction)
 
     # Peers and time ---------------------------------------------------------------------------------------------
 
     def receive(self, note: CommitNote | RevealNote | FraudNote) -> None:
         """Gossip about the attempt."""
-        if self.machine is not None:
-            self._run(self.machine.receive(note))
+        if self.work:
+            self._run(self.work, self.work.machine.receive(note))
 
     def tick(self) -> None:
         """Time has passed."""
-        if self.machine is not None:
-            alone = self.machine.closed_ms is not None and self._ports.connected() + 1 < self._genesis.quorum
-            self._run(self.machine.tick(self._ports.now_ms(), together=not alone))
+        if self.work:
+            together = not self.work.closed or self._ports.connected() + 1 >= self._genesis.quorum
+            self._run(self.work, self.work.machine.tick(self._ports.now_ms(), together=together))
 
     def standstill(self) -> None:
         """Say again what others may lack; ask again for files and tables that did not come."""
         self._orders.send_complete()  # there may be room on the disk again
-        if self.machine is None:
-            return
-        self._run(self.machine.standstill())
-        self._want_files()
+        if self.work:
+            self._run(self.work, self.work.machine.standstill())
+            self._want_files(self.work)
 
     @property
     def deadline_ms(self) -> int | None:
         """When `tick` must come at the latest."""
-        return None if self.machine is None else self.machine.deadline_ms
+        return self.work.machine.deadline_ms if self.work else None
 
     @property
     def remaining_ms(self) -> int:
         """What is left of RUNTIME."""
-        if self.machine is None:
+        if self.work is None:
             return 0
-        return max(0, self.machine.opened_ms + self.machine.attempt.runtime_ms - self._ports.now_ms())
+        return max(0, self.work.machine.opened_ms + self.work.task.runtime_ms - self._ports.now_ms())
 
     # The mining child -------------------------------------------------------------------------------------------
 
@@ -147,19 +180,20 @@ class TaskWork:
         """
         self._signing = True
         self._forgotten_to = forgotten_to
-        self._abstain_if_due()
-        if self._unsigned is not None:
+        if self.work:
+            self._abstain_if_due(self.work)
+        if self._unsigned:
             self.estimated(self._unsigned)
 
     def estimated(self, answer: jobs.Estimated) -> None:
         """The child's estimate: seal it with a salt, commit."""
-        if not self._concerns(answer):
+        work = self._concerned(answer)
+        if work is None:
             return
         self._orders.drop("mine")
         self._unsigned = None if self._signing else answer
         if not self._signing:
             return
-        assert self.machine is not None
         reveal = Reveal(
             miner=self._address,
             rankings=answer.rankings,
@@ -169,74 +203,73 @@ class TaskWork:
             salt=self._ports.salt(),
             signature="",
         )
-        self._run(self.machine.estimated(reveal))
+        self._run(work, work.machine.estimated(reveal))
 
     def table_verified(self, answer: jobs.TableVerified) -> None:
         """The child's verdict on a table."""
         order = self._orders.done(("table", answer.task, str(answer.attempt), answer.miner))
-        if self._concerns(answer) and isinstance(order, jobs.VerifyTable):
-            assert self.machine is not None
-            self._run(self.machine.checked(order.reveal, answer.follows, answer.wrong))
+        work = self._concerned(answer)
+        if work and isinstance(order, jobs.VerifyTable):
+            self._run(work, work.machine.checked(order.reveal, answer.follows, answer.wrong))
 
     def entry_verified(self, answer: jobs.EntryVerified) -> None:
         """The child's verdict on one entry that somebody calls false."""
         self._orders.done(("entry", answer.task, str(answer.attempt), answer.miner, str(answer.entry)))
-        if self._concerns(answer):
-            assert self.machine is not None
-            self._run(self.machine.entry_checked(answer.miner, answer.entry, answer.wrong))
+        work = self._concerned(answer)
+        if work:
+            self._run(work, work.machine.entry_checked(answer.miner, answer.entry, answer.wrong))
 
     # Inside -----------------------------------------------------------------------------------------------------
 
-    def _open(self, record: TaskRecord, records: list[Record]) -> None:
-        place = (record.task.id, record.attempt)
-        started = self._stage_start(record, OPEN, records)
-        self.machine = Posap(attempt_of(record, self._genesis), self._address, self._signer, started)
+    def _open(self, record: TaskRecord, records: list[Record]) -> Work:
+        attempt = attempt_of(record, self._genesis)
+        started = self._stage_start((record.task.id, record.attempt), OPEN, records)
+        machine = Posap(attempt, self._address, self._signer, started)
+        self.work = work = Work(record.task, record.attempt, record.seed_of_opened, machine)
         kinds = posap.Opening | posap.Frozen | posap.Started | posap.Abstained | CommitNote | RevealNote
-        self.machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == place)
-        self._abstain_if_due()
-        mines = record.state == OPEN and self.machine.phase == "mining"
-        if mines and self._address in self.machine.attempt.expected:
-            assert record.seed is not None
-            deadline = started + record.task.runtime_ms
-            attempt = self.machine.attempt
+        machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == work.place)
+        self._abstain_if_due(work)
+        mines = record.state == OPEN and machine.phase == "mining"
+        if mines and self._address in attempt.expected:
+            deadline = started + work.task.runtime_ms
             order = jobs.Mine(
-                record.task, record.attempt, record.seed, deadline, attempt.most_rankings, attempt.exact
+                work.task, work.attempt, work.seed, deadline, attempt.most_rankings, attempt.exact
             )
-            self._orders.give(("mine", record.task.id), order)
-        self._want_files()
+            self._orders.give(("mine", work.task.id), order)
+        self._want_files(work)
+        return work
 
-    def _abstain_if_due(self) -> None:
-        machine = self.machine
-        if machine is not None and machine.me is not None and self._ledger.tip.height <= self._forgotten_to:
-            machine.abstain()
-            self._log.append([posap.Abstained(machine.attempt.task, machine.attempt.number)])
+    def _abstain_if_due(self, work: Work) -> None:
+        if work.machine.me and self._ledger.tip.height <= self._forgotten_to:
+            work.machine.abstain()
+            self._log.append([posap.Abstained(*work.place)])
 
     def _drop(self) -> None:
         """The attempt is over; what was memoised for its task is kept while another attempt follows."""
-        if self.machine is None:
+        if self.work is None:
             return
-        ended = self.machine.attempt.task
+        ended = self.work.task
         current = self._ledger.tip.state.current
-        self.machine = self.progress = None
+        self.work = self.progress = None
         self._orders.drop(*_KINDS)
-        if current is None or current.task.id != ended:
-            self._ports.order(jobs.Forget(self._ledger.tip.state.record(ended).task))
+        if current is None or current.task.id != ended.id:
+            self._ports.order(jobs.Forget(ended))
 
-    def _stage_start(self, record: TaskRecord, stage: str, records: list[Record]) -> int:
+    def _stage_start(self, attempt: tuple[TaskId, int], stage: str, records: list[Record]) -> int:
         """Monotonic time at which a stage began here; after a restart from the wall time in the log."""
         now, wall = self._ports.now_ms(), self._ports.wall_ms()
-        place = (record.task.id, record.attempt, stage)
+        place = (*attempt, stage)
         for old in records:
             if isinstance(old, posap.Started) and (old.task, old.attempt, old.stage) == place:
                 return now - min(max(0, wall - old.wall_ms), 2 * self._genesis.bounds.runtime_ms)
         self._log.append([posap.Started(*place, wall)])
         return now
 
-    def _concerns(self, answer: jobs.Estimated | jobs.TableVerified | jobs.EntryVerified) -> bool:
-        here = self.machine
-        return here is not None and (here.attempt.task, here.attempt.number) == (answer.task, answer.attempt)
+    def _concerned(self, answer: jobs.Estimated | jobs.TableVerified | jobs.EntryVerified) -> Work | None:
+        """The work that an answer of the child is about, if it is the present one."""
+        return self.work if self.work and self.work.place == (answer.task, answer.attempt) else None
 
-    def _run(self, effects: Iterable[posap.Effect]) -> None:
+    def _run(self, work: Work, effects: Iterable[posap.Effect]) -> None:
         """Carry out effects in order; what is to persist is durable, all or none, before what follows."""
         records: list[Record] = []
         for effect in effects:
@@ -248,9 +281,9 @@ class TaskWork:
                 case posap.Send():
                     self._ports.broadcast(effect.message)
                 case posap.CheckTable():
-                    self._check_table(effect.reveal)
+                    self._check_table(work, effect.reveal)
                 case posap.CheckEntry():
-                    self._check_entry(effect)
+                    self._check_entry(work, effect)
         self._flush(records)
 
     def _flush(self, records: list[Record]) -> None:
@@ -259,45 +292,36 @@ class TaskWork:
             records.clear()
 
     # Rule [P-8.17].
-    def _check_table(self, reveal: Reveal) -> None:
-        record = self._ledger.tip.state.current
-        assert record is not None
-        assert record.seed is not None
-        assert self.machine is not None
+    def _check_table(self, work: Work, reveal: Reveal) -> None:
         # All tables share what checks may take: the reveal freeze waits no longer for many than for one.
-        budget_ms = self.machine.attempt.check_budget_ms // max(1, len(self._genesis.roster) - 1)
-        order = jobs.VerifyTable(record.task, record.attempt, record.seed, reveal, budget_ms)
-        self._orders.give(("table", record.task.id, str(record.attempt), reveal.miner), order)
-        self._want_table(record.task, reveal)
+        budget_ms = work.machine.attempt.check_budget_ms // max(1, len(self._genesis.roster) - 1)
+        order = jobs.VerifyTable(work.task, work.attempt, work.seed, reveal, budget_ms)
+        self._orders.give(("table", work.task.id, str(work.attempt), reveal.miner), order)
+        self._want_table(work.task, reveal)
 
     def _want_table(self, task: Task, reveal: Reveal) -> None:
         if not self._ports.has_file(reveal.table):
             bound = table_bytes(task, reveal, self._genesis.bounds)
             self._ports.want_files([reveal.table], self._holders(reveal.miner), bound)
 
-    def _want_files(self) -> None:
+    def _want_files(self, work: Work) -> None:
         """What waiting orders lack: tables, and the task's files if this miner was away when the task came."""
-        record, unsent = self._ledger.tip.state.current, self._orders.unsent()
-        if record is None:
-            return
-        missing = [digest for digest in record.task.files if not self._ports.has_file(digest)]
+        unsent = self._orders.unsent()
+        missing = [digest for digest in work.task.files if not self._ports.has_file(digest)]
         if missing and unsent:
-            holders = self._holders(record.task.sender)
+            holders = self._holders(work.task.sender)
             self._ports.want_files(missing, holders, self._genesis.bounds.files_bytes)
         for order in unsent:
             if isinstance(order, jobs.VerifyTable):
                 self._want_table(order.task, order.reveal)
 
-    def _holders(self, likely: str) -> list[str]:
+    def _holders(self, likely: Address) -> list[Address]:
         """Whom to ask for a file, the likeliest first."""
         others = dict.fromkeys([likely, *self._genesis.roster])
         others.pop(self._address, None)
         return list(others)
 
-    def _check_entry(self, effect: posap.CheckEntry) -> None:
-        record = self._ledger.tip.state.current
-        assert record is not None
-        assert record.seed is not None
-        key = ("entry", record.task.id, str(record.attempt), effect.reveal.miner, str(effect.entry))
-        order = jobs.VerifyEntry(record.task, record.attempt, record.seed, effect.reveal, effect.entry)
+    def _check_entry(self, work: Work, effect: posap.CheckEntry) -> None:
+        key = ("entry", work.task.id, str(work.attempt), effect.reveal.miner, str(effect.entry))
+        order = jobs.VerifyEntry(work.task, work.attempt, work.seed, effect.reveal, effect.entry)
         self._orders.give(key, order)

@@ -10,6 +10,7 @@ and a nonce that is drawn at every start can be signed by nobody but a process t
 from dataclasses import dataclass
 
 from fedcoin_cli.protocol.message import Beside
+from ledger_store.base.names import Address, GenesisId
 from ledger_store.identity.keys import KeyPair, verify
 
 LEASE_MS = 6_000
@@ -17,12 +18,12 @@ LEASE_MS = 6_000
 OVERLAP_MS = 1_500
 
 
-def beside(key: KeyPair, genesis: str, nonce: str) -> Beside:
+def beside(key: KeyPair, genesis: GenesisId, nonce: str) -> Beside:
     """The word of a process with this key: it lives beside the one with another nonce, `nonce`."""
     return Beside(nonce, key.sign("beside", genesis, {"nonce": nonce}))
 
 
-def is_beside(address: str, genesis: str, said: Beside) -> bool:
+def is_beside(address: Address, genesis: GenesisId, said: Beside) -> bool:
     """Whether a process with the key of `address` said so [P-10.34]."""
     return verify(address, "beside", genesis, {"nonce": said.nonce}, said.signature)
 
@@ -44,10 +45,10 @@ class Twins:
     def __init__(self, own: str, faults: int) -> None:
         self._own = own
         self._faults = faults
-        self._holders: dict[str, _Holder] = {}
-        self._accusers: set[str] = set()
+        self._holders: dict[Address, _Holder] = {}
+        self._accusers: set[Address] = set()
 
-    def heard(self, address: str, nonce: str, now_ms: int) -> str | None:
+    def heard(self, address: Address, nonce: str, now_ms: int) -> str | None:
         """A STATUS of a miner; the nonce that is to be told that its key is taken, if any."""
         holder = self._holders.setdefault(address, _Holder(nonce, now_ms))
         if nonce == holder.nonce:
@@ -61,7 +62,7 @@ class Twins:
         holder.newer_heard_ms = now_ms
         return None
 
-    def contested(self, address: str, now_ms: int) -> bool:
+    def contested(self, address: Address, now_ms: int) -> bool:
         """Whether an older process may still live beside a newer one: until that is known neither is helped to vote.
 
         [P-10.35]
@@ -69,7 +70,7 @@ class Twins:
         holder = self._holders.get(address)
         return holder is not None and holder.newer is not None and now_ms - holder.heard_ms <= LEASE_MS
 
-    def accused(self, sender: str, nonce: str) -> bool:
+    def accused(self, sender: Address, nonce: str) -> bool:
         """A miner proves that the process with this nonce has another beside it; whether this one has to end now.
 
         [P-10.34]

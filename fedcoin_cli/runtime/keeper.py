@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
+from fedcoin_cli.runtime.pipes import opened
 from fedcoin_cli.runtime.process import keeper_of, naming_itself
 from ledger_store.base.errors import ExitCode
 from ledger_store.identity.keyfile import keep_out_of_core_files
@@ -61,9 +62,9 @@ class Keeper:
         restarts = in_a_row = 0
         while True:
             began_s = time.monotonic()
-            code = self._live()
+            pid, code = self._live()
             lived_s = time.monotonic() - began_s
-            up = restarts > 0 or lived_s >= UP_S or self._named(code)
+            up = restarts > 0 or lived_s >= UP_S or self._named(pid, code)
             if self._stopping or not (up and _fell(code)):
                 return 128 - code if code < 0 else code
             restarts, in_a_row = restarts + 1, 1 if lived_s >= STEADY_S else in_a_row + 1
@@ -79,7 +80,7 @@ class Keeper:
             with suppress(ProcessLookupError):
                 os.kill(self._child.pid, signal.SIGTERM)
 
-    def _live(self) -> int:
+    def _live(self) -> tuple[int, int]:
         own = os.getpid()
         self._child = child = subprocess.Popen(
             self._program,
@@ -88,16 +89,14 @@ class Keeper:
         )
         if self._stopping:  # it was asked for before there was somebody to ask
             self.end()
-        assert child.stdin is not None
-        with suppress(BrokenPipeError), child.stdin as pipe:
+        with suppress(BrokenPipeError), opened(child.stdin) as pipe:
             pipe.write(self._secret)
-        return child.wait()
+        return child.pid, child.wait()
 
-    def _named(self, code: int) -> bool:
+    def _named(self, pid: int, code: int) -> bool:
         """Whether the miner that fell had named itself, which it does when it is up."""
-        assert self._child is not None
         with suppress(OSError):
-            return code < 0 and self._process.read_text("ascii").split()[:1] == [str(self._child.pid)]
+            return code < 0 and self._process.read_text("ascii").split()[:1] == [str(pid)]
         return False
 
     def _tell(self, falls: Falls, pause_s: float) -> None:

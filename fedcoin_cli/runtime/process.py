@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fedcoin_cli.runtime.base import Post
+from fedcoin_cli.runtime.pipes import opened
 from ledger_store.base.errors import Locked
 
 # A keeper that says how its miner has ended adds the signal's number to this, as shells do.
@@ -66,9 +67,8 @@ class ProcessRuntime:
                 start_new_session=True,
             )
         self._children[number] = child
-        assert child.stdin is not None
         # It fits into the pipe: nothing here waits for the child. One that has ended already needs no secret.
-        with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
+        with contextlib.suppress(BrokenPipeError), opened(child.stdin) as pipe:
             pipe.write(self._secret)
 
     def retain(self, number: int) -> None:

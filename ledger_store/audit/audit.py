@@ -11,6 +11,7 @@ from pathlib import Path
 from ledger_store.audit.bulk import Bulk
 from ledger_store.audit.checks import CHECKS, Check, Finding, Subject
 from ledger_store.base.errors import BadSignature, Malformed
+from ledger_store.base.names import Address, BlockId, GenesisId
 from ledger_store.chain import Tip, start
 from ledger_store.file.chain_file import LINE_BYTES_MAX, TIP_NAME, TipRecord, read_chain, read_tip
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Snapshot, claimed, difference
@@ -44,12 +45,12 @@ class AuditReport:
     level: int
     genesis: Genesis | None
     height: int
-    head: str
+    head: BlockId
     certified_to: int | None
     blocks: int
     findings: tuple[Finding, ...]
     skipped: tuple[str, ...]
-    balances: Mapping[str, int] | None
+    balances: Mapping[Address, int] | None
 
     @property
     def ok(self) -> bool:
@@ -63,11 +64,11 @@ def audit(
     extra_checks: Sequence[Check] = (),
     span: Span | None = None,
     jobs: int = 1,
-    genesis: str | None = None,
+    genesis: GenesisId | None = None,
 ) -> AuditReport:
     """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
 
-    `genesis`: the id of the network that this must be; None: any. [P-13.18] (docs/adr/0023)
+    `genesis`: the id of the network that this must be; None: any. (docs/adr/0023) [P-13.18]
     """
     return _Audit(path, level, extra_checks, span or Span(), genesis).run(jobs)
 
@@ -77,7 +78,7 @@ class _Place:
     """Where an audit stands."""
 
     height: int
-    head: str
+    head: BlockId
     certified_to: int | None
     tip: Tip
 
@@ -86,23 +87,36 @@ class _Audit:
     """One pass: where it stands and what it found. Below level 2 the tip stays at genesis [P-13.17]."""
 
     def __init__(
-        self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: str | None
+        self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: GenesisId | None
     ) -> None:
+        # The chain file.
         self._path = path
+        # The genesis id that it must have; None: any.
         self._expected = expected
+        # How deep is looked.
         self._level = level
+        # Which heights are asked for.
         self._span = span
+        # The checks of the level, in order.
         self._checks = [check for check in (*CHECKS, *extra_checks) if check.level <= level]
+        # The first one ends the audit: what follows hangs on it.
         self._findings: list[Finding] = []
+        # What was not checked, in words.
         self._skipped: list[str] = []
-        self._height, self._head = 0, ""
+        # The last block that passed.
+        self._height, self._head = 0, BlockId("")
+        # The height to which certificates were verified; None below level 2.
         self._certified_to = 0 if level >= _FOLD_LEVEL else None
         if level >= _FOLD_LEVEL and span.first > 1:
             self._skipped.append(f"signatures and outcomes before height {span.first}: not asked for")
+        # The chain so far; genesis alone below level 2.
         self._tip: Tip | None = None
+        # What the snapshot beside the ledger says wrongly, told last.
         self._lie: Finding | None = None
+        # What that snapshot claims, until its height is reached.
         self._snapshot: Snapshot | None = None
-        self._recorded_id: str | None = None  # of the block at the tip file's height
+        # Which block stands at the tip file's height.
+        self._recorded_id: BlockId | None = None  # of the block at the tip file's height
 
     def run(self, jobs: int) -> AuditReport:
         record = self._read_record()  # before the chain, which only grows
@@ -116,8 +130,8 @@ class _Audit:
             self._tip = failed.tip
             lines = read_chain(self._path, _PATIENCE_S)
             rest = (line for line in lines if line[0] > failed.height)
-            while self._goes_on and (line := next(rest, None)) is not None:
-                self._step(*line, verify_bytes)
+            while (tip := self._goes_on_from) and (line := next(rest, None)):
+                self._step(tip, *line, verify_bytes)
                 self._compare(record)
         if self._findings:
             self._skip_rest(lines)
@@ -146,8 +160,8 @@ class _Audit:
         """Walk the lines; where the first batch with a false signature begins, if one does."""
         with Bulk[_Place](jobs) as bulk:
             begun = self._place
-            while self._goes_on and (line := next(lines, None)) is not None:
-                self._step(*line, bulk.collect)
+            while (tip := self._goes_on_from) and (line := next(lines, None)):
+                self._step(tip, *line, bulk.collect)
                 self._compare(record)
                 if bulk.full and begun is not None:
                     bulk.hand_in(begun)
@@ -166,8 +180,8 @@ class _Audit:
         return _Place(self._height, self._head, self._certified_to, self._tip)
 
     @property
-    def _goes_on(self) -> bool:
-        return not self._findings and self._wants_more
+    def _goes_on_from(self) -> Tip | None:
+        return None if self._findings or not self._wants_more else self._tip
 
     def _compare(self, record: TipRecord | Malformed | None) -> None:
         """Note which block stands at the tip file's height."""
@@ -204,10 +218,9 @@ class _Audit:
             reason = f"this is {genesis.network!r}, genesis {genesis.id}, and not {self._expected}"
             self._findings.append(Finding("E105", 0, 1, reason))
 
-    def _step(self, height: int, raw: bytes, verify: Verify) -> None:
-        assert self._tip is not None
+    def _step(self, tip: Tip, height: int, raw: bytes, verify: Verify) -> None:
         trusted = height < self._span.first
-        subject = Subject(height, raw, self._head, self._tip, trusted, verify)
+        subject = Subject(height, raw, self._head, tip, trusted, verify)
         for check in self._checks:
             if trusted and check.level > _FOLD_LEVEL:
                 break

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import verify_bytes
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 BATCH = 2048
 
-Claim = tuple[str, bytes, str]
+Claim = tuple[Address, bytes, str]
 """Address, message and signature."""
 
 Mark = TypeVar("Mark")
@@ -48,7 +49,7 @@ class Bulk(Generic[Mark]):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def collect(self, address: str, message: bytes, signature: str) -> bool:
+    def collect(self, address: Address, message: bytes, signature: str) -> bool:
         """Take a signature for later; in the place of `verify_bytes`, hence True."""
         self._claims.append((address, message, signature))
         return True

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ledger_store.base.canonical import decode
 from ledger_store.base.errors import BadSignature, InvalidTransaction, Malformed
+from ledger_store.base.names import BlockId, GenesisId
 from ledger_store.block import Block, transaction_root
 from ledger_store.chain import Tip
 from ledger_store.genesis import BLOCK_BYTES_MAX, Genesis
@@ -70,7 +71,7 @@ class Subject:
 
     height: int
     raw: bytes
-    head: str
+    head: BlockId
     before: Tip
     trusted: bool = False
     verify: Verify = verify_bytes
@@ -157,7 +158,7 @@ def _parent_was_altered(subject: Subject) -> bool:
     if block.certificate is not None:
         return bool(block.certificate.signers(subject.genesis, "final", subject.height - 1, named))
     signed = (item for item in block.transactions if not isinstance(item, Close | Result))
-    return any(item.verified(named) for item in signed)
+    return any(item.verified(GenesisId(named)) for item in signed)
 
 
 def _certificate(subject: Subject) -> Iterator[Finding]:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ledger_store.base import merkle
-from ledger_store.base.canonical import DIGEST_LENGTH, decode, encode
+from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import BadSignature, InvalidTransaction, Malformed, refuse
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address, GenesisId
 from ledger_store.block import Block, Certificate, Header
 from ledger_store.genesis import BLOCK_BYTES_MAX, GENESIS_BYTES_MAX, GENESIS_VALUES_MAX, Genesis
 from ledger_store.outcome import Outcome
@@ -33,7 +34,7 @@ class Payment:
     """One movement of coins that a proof shows: what it is for ("client 3"), to whom, how much."""
 
     purpose: str
-    to: str
+    to: Address
     micro: int
 
 
@@ -42,11 +43,17 @@ class Inclusion:
     """The parts of a proof; `task` is there exactly for a close and a result (docs/adr/0012)."""
 
     genesis: Genesis
+    """The network, whose roster the certificate is checked by; its reader says which id it must have."""
     header: Header
+    """The block's header, whose id was voted for."""
     certificate: Certificate
+    """q FINAL votes for that id."""
     path: tuple[merkle.Step, ...]
+    """The siblings from the transaction up to the header's root."""
     transaction: Transaction
+    """What is proven to stand in the block."""
     task: Task | None
+    """The task that a close or result is about, whose clients its payments go to; else None."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -68,7 +75,7 @@ class Inclusion:
         """What the miners concluded, where the transaction is theirs."""
         return self.transaction.outcome if isinstance(self.transaction, Close | Result) else None
 
-    def check(self, genesis: str) -> None:
+    def check(self, genesis: GenesisId) -> None:
         """Verify everything against the genesis id that the reader trusts; raises `PeerFault` [P-13.22]."""
         refuse(self.genesis.id != genesis, f"the proof is of another network, {self.genesis.id[:16]}")
         self.certificate.check(self.genesis, "final", self.header.height, self.header.id)
@@ -135,7 +142,7 @@ def _read_path(pairs: Sequence[Fields]) -> tuple[merkle.Step, ...]:
     return tuple(
         (
             pair.choice("side", ("left", "right")) == "left",
-            bytes.fromhex(pair.hexadecimal("hash", DIGEST_LENGTH)),
+            bytes.fromhex(pair.digest("hash")),
         )
         for pair in pairs
     )

@@ -7,6 +7,7 @@ escrow, is its requester's again. So a successor mints every coin of the old cha
 from collections.abc import Iterator
 
 from ledger_store.audit.checks import Finding
+from ledger_store.base.names import Address
 from ledger_store.genesis import Genesis
 from ledger_store.state import State
 
@@ -17,7 +18,7 @@ SEAM_CODES = {
 """What a look across a seam may find; the height is always 0, that of the genesis."""
 
 
-def inherited(end: State) -> dict[str, int]:
+def inherited(end: State) -> dict[Address, int]:
     """Who holds how much (micro) when the chain ends here: balances, and what stands in escrow to who put it there.
 
     [P-14.2]

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Digest
 
 INTEGER_LIMIT = 2**53
 DEPTH_LIMIT = 32
@@ -62,14 +63,14 @@ def require_same(written: bytes, data: bytes) -> None:
         raise Malformed("not canonical JSON: the bytes are not the ones this value is written with")
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes) -> Digest:
     """SHA-256 of a file's bytes, as hex [P-1.9]."""
-    return hashlib.sha256(data).hexdigest()
+    return Digest(hashlib.sha256(data).hexdigest())
 
 
-def tagged_hash(tag: str, data: bytes) -> str:
+def tagged_hash(tag: str, data: bytes) -> Digest:
     """SHA-256 over `fedcoin/v1/<tag>`, a zero byte and `data`, as hex [P-1.8]."""
-    return hashlib.sha256(b"fedcoin/v1/" + tag.encode() + b"\0" + data).hexdigest()
+    return Digest(hashlib.sha256(b"fedcoin/v1/" + tag.encode() + b"\0" + data).hexdigest())
 
 
 def _no_float(text: str) -> Any:

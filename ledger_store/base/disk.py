@@ -9,7 +9,6 @@ import errno
 import fcntl
 import itertools
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -93,7 +92,7 @@ def stage(path: Path, data: bytes) -> Path:
 
 def unguessable(path: Path, mode: int = 0o644) -> tuple[Path, int]:
     """A new empty file beside `path`, open for writing, under a name that nobody can have put a link at before."""
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}{STAGED}")
+    staged = path.with_name(f".{path.name}.{os.urandom(8).hex()}{STAGED}")
     return staged, os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
 

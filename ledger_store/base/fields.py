@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from ledger_store.base.canonical import DIGEST_LENGTH
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import ADDRESS_LENGTH, Address, BlockId, Digest, MinerIndex, TaskId
 
 _HEX = re.compile(r"[0-9a-f]+")
 _NAMED_MOST, _NAME_MOST = 3, 40
@@ -57,6 +59,46 @@ class Fields:
         """The same, or null."""
         return None if self._value[key] is None else self.hexadecimal(key, length)
 
+    def address(self, key: str) -> Address:
+        """An account's address."""
+        return Address(self.hexadecimal(key, ADDRESS_LENGTH))
+
+    def optional_address(self, key: str) -> Address | None:
+        """The same, or null."""
+        return None if self._value[key] is None else self.address(key)
+
+    def addresses(self, key: str, most: int, least: int = 0) -> tuple[Address, ...]:
+        """An array of least..most addresses."""
+        return tuple(Address(self._hex(key, item, ADDRESS_LENGTH)) for item in self.array(key, most, least))
+
+    def digest(self, key: str) -> Digest:
+        """A SHA-256."""
+        return Digest(self.hexadecimal(key, DIGEST_LENGTH))
+
+    def optional_digest(self, key: str) -> Digest | None:
+        """The same, or null."""
+        return None if self._value[key] is None else self.digest(key)
+
+    def task_id(self, key: str) -> TaskId:
+        """A task's id."""
+        return TaskId(self.hexadecimal(key, DIGEST_LENGTH))
+
+    def optional_task_id(self, key: str) -> TaskId | None:
+        """The same, or null."""
+        return None if self._value[key] is None else self.task_id(key)
+
+    def block_id(self, key: str) -> BlockId:
+        """A block's id."""
+        return BlockId(self.hexadecimal(key, DIGEST_LENGTH))
+
+    def optional_block_id(self, key: str) -> BlockId | None:
+        """The same, or null."""
+        return None if self._value[key] is None else self.block_id(key)
+
+    def miner_index(self, key: str, most: int) -> MinerIndex:
+        """A miner's place in the roster."""
+        return MinerIndex(self.integer(key, 0, most))
+
     def choice(self, key: str, choices: Iterable[str]) -> str:
         """One of a few words."""
         value = self._value[key]
@@ -93,10 +135,10 @@ class Fields:
             raise self._malformed(key, f"[{', '.join(names)}] pairs")
         return [Fields(dict(zip(names, pair, strict=True)), names, f"{self._what} {key}") for pair in pairs]
 
-    def numbered_hexes(
+    def signatures(
         self, key: str, most_number: int, length: int, most: int, least: int = 0
-    ) -> tuple[tuple[int, str], ...]:
-        """An array of least..most pairs of a number from 0 to `most_number` and a hex text of `length` characters."""
+    ) -> tuple[tuple[MinerIndex, str], ...]:
+        """An array of least..most pairs of a miner from 0 to `most_number` and a hex text of `length` characters."""
         pairs = []
         for item in self.array(key, most, least):
             if type(item) is not list or len(item) != 2:
@@ -104,7 +146,7 @@ class Fields:
             number, text = item
             if type(number) is not int or not 0 <= number <= most_number:
                 raise self._malformed(key, f"numbered from 0 to {most_number}")
-            pairs.append((number, self._hex(key, text, length)))
+            pairs.append((MinerIndex(number), self._hex(key, text, length)))
         return tuple(pairs)
 
     def hexes(self, key: str, length: int, most: int, least: int = 0) -> tuple[str, ...]:

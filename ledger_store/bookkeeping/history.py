@@ -6,6 +6,7 @@ A fold beside the fold: it walks the blocks once more and collects what each of 
 
 from collections.abc import Iterator, Mapping
 
+from ledger_store.base.names import TaskId
 from ledger_store.block import Block
 from ledger_store.chain import replay, start
 from ledger_store.genesis import Genesis
@@ -14,12 +15,12 @@ from ledger_store.task_record import UNFINISHED, TaskRecord
 from ledger_store.transaction import Cancel, Task, Transaction, Transfer
 
 
-class History(Mapping[str, TaskRecord]):
+class History(Mapping[TaskId, TaskRecord]):
     """Every task by its id, in the order of their coming, as it stands at `height`."""
 
     def __init__(self, genesis: Genesis) -> None:
         self._tip = start(genesis)
-        self._records: dict[str, TaskRecord] = {}
+        self._records: dict[TaskId, TaskRecord] = {}
 
     @property
     def height(self) -> int:
@@ -33,17 +34,17 @@ class History(Mapping[str, TaskRecord]):
         self._records.update(state.tasks)
         self._records.update((record.task.id, record) for record in state.ended)
 
-    def __getitem__(self, task: str) -> TaskRecord:
+    def __getitem__(self, task: TaskId) -> TaskRecord:
         return self._records[task]
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[TaskId]:
         return iter(self._records)
 
     def __len__(self) -> int:
         return len(self._records)
 
 
-def ended_by(transaction: Transaction) -> str | None:
+def ended_by(transaction: Transaction) -> TaskId | None:
     """The task that a transaction of a valid block ends, if it ends one."""
     if isinstance(transaction, Transfer | Task):
         return None

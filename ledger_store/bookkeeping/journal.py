@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from ledger_store.base.names import Address, TaskId
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.task_record import OPEN
@@ -69,7 +70,7 @@ def entries(genesis: Genesis, blocks: Iterable[Block]) -> Iterator[Entry]:
     minted = [Line(holder, COINS, micro) for holder, micro in genesis.supply]
     minted += [Line(holder, MINTED, -micro) for holder, micro in genesis.supply]
     yield Entry(0, genesis.time_ms, "genesis", genesis.id, None, (), tuple(minted))
-    tasks: dict[str, Task] = {}
+    tasks: dict[TaskId, Task] = {}
     for block in blocks:
         for transaction in block.transactions:
             if isinstance(transaction, Task):
@@ -126,7 +127,7 @@ class _Moved:
     lines: list[Line]
 
 
-def _moved(transaction: Transaction, tasks: Mapping[str, Task], deposit_micro: int) -> _Moved | None:
+def _moved(transaction: Transaction, tasks: Mapping[TaskId, Task], deposit_micro: int) -> _Moved | None:
     match transaction:
         case Transfer(sender=sender, to=to, amount_micro=micro):
             sent = [Line(sender, COINS, -micro), Line(sender, SENT, micro)]
@@ -144,7 +145,7 @@ def _moved(transaction: Transaction, tasks: Mapping[str, Task], deposit_micro: i
     return None
 
 
-def _locked(requester: str, micro: int) -> list[Line]:
+def _locked(requester: Address, micro: int) -> list[Line]:
     return [Line(requester, COINS, -micro), Line(requester, LOCKED, micro)]
 
 

@@ -32,6 +32,7 @@ from ledger_store.base.errors import (
     StorageFailure,
 )
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
@@ -52,8 +53,11 @@ class TipRecord:
     """The tip file: the last block's height, id and certificate [P-13.9]."""
 
     height: int
-    id: str
+    """The last block's height."""
+    id: BlockId
+    """Its id, so that the certificate cannot be taken for another block's."""
     certificate: Certificate
+    """Its FINAL certificate, which no next block holds yet."""
 
     def to_json(self) -> dict[str, Any]:
         return {"certificate": self.certificate.to_json(), "height": self.height, "id": self.id}
@@ -65,7 +69,7 @@ class TipRecord:
             raise Malformed(f"more than the {TIP_BYTES_MAX} bytes that a tip file takes at most")
         reader = Fields(decode(data.removesuffix(b"\n")), ("certificate", "height", "id"), "tip file")
         certificate = Certificate.from_json(reader.raw("certificate"))
-        return cls(reader.integer("height", 1), reader.hexadecimal("id", 64), certificate)
+        return cls(reader.integer("height", 1), reader.block_id("id"), certificate)
 
 
 def read_chain(path: Path, patience_s: float = 0.0) -> Iterator[tuple[int, bytes]]:
@@ -114,18 +118,28 @@ class ChainReader:
 
     def __init__(self, place: Path, seal: Seal | None = None) -> None:
         """`seal` is that of whoever writes this ledger: its snapshots are believed, without it none are."""
+        # The chain file.
         self.path = place if place.is_file() else place / CHAIN_NAME
+        # What its keeper's snapshots are sealed with; None: none is believed.
         self._seal = seal
+        # Whether one lies there that is not its keeper's.
         self.ignored_snapshot = False
+        # The file of the last certificate.
         self._tip_path = self.path.with_name(TIP_NAME)
         record = self._read_tip()  # before the chain, which only grows
+        # Where each line begins: eight bytes a block.
         self._offsets = array("Q")
+        # Over every byte so far: a snapshot is bound to it.
         self._sha = hashlib.sha256()
+        # How far the newest snapshot reaches.
         self._snapshot_height = 0
+        # The chain before the last block, for who must fall back on it.
         self._before: Tip | None = None
+        # The chain as it stands.
         self._tip = self._load(snapshots=True)
         self._tip = Tip(self._tip.state, self._certificate(record))
         with disk.refusals(self.path):
+            # Open as long as this object: blocks are read when they are asked for.
             self._handle = os.open(self.path, self._FLAGS)
 
     @property

@@ -17,8 +17,9 @@ from typing import Any
 from ledger_store.base import disk
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import Malformed, NotFound
+from ledger_store.base.names import ADDRESS_LENGTH
 from ledger_store.genesis import Genesis
-from ledger_store.identity.keys import ADDRESS_LENGTH, KeyPair
+from ledger_store.identity.keys import KeyPair
 from ledger_store.signed import read_task
 from ledger_store.state import State, TaskRecord
 from ledger_store.transaction import Commit
@@ -34,7 +35,7 @@ FORMAT = 5
 class Seal:
     """What makes a snapshot its writer's own: a keyed hash, the key derived from a secret key and the network.
 
-    [P-13.15] (docs/adr/0030)
+    (docs/adr/0030) [P-13.15]
     """
 
     __slots__ = ("_key",)

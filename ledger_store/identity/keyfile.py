@@ -5,11 +5,9 @@ is readable either way: names, lists and rosters need no secret. Files appear wh
 overwritten unless a caller means to.
 """
 
-import ctypes
 import os
 import resource
 import stat
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ from ledger_store.base.canonical import decode, encode
 from ledger_store.base.disk import open_file, refusals, sync_folder
 from ledger_store.base.errors import KeyFailure, Malformed
 from ledger_store.base.fields import Fields
-from ledger_store.identity.keys import ADDRESS_LENGTH, KeyPair
+from ledger_store.base.names import Address
+from ledger_store.identity.keys import KeyPair
 from ledger_store.identity.passphrase import Passphrase, Sealed
 
 _PR_SET_DUMPABLE = 4
@@ -33,8 +32,10 @@ Ask = Callable[[], Passphrase]
 class KeyRecord:
     """What a key file holds: the address, and the secret as a seed or sealed."""
 
-    address: str
+    address: Address
+    """The public key: names and rosters need no secret."""
     secret: bytes | Sealed
+    """The 32 bytes of the seed, or what a passphrase opens."""
 
     @property
     def sealed(self) -> bool:
@@ -62,7 +63,7 @@ class KeyRecord:
         sealed = type(value) is dict and "sealed" in value
         fields = Fields(value, ("address", "format", "sealed" if sealed else "seed"), "key file")
         fields.integer("format", 1, 1)
-        address = fields.hexadecimal("address", ADDRESS_LENGTH)
+        address = fields.address("address")
         if sealed:
             return cls(address, Sealed.from_json(fields.raw("sealed")))
         record = cls(address, bytes.fromhex(fields.hexadecimal("seed", 64)))
@@ -93,7 +94,7 @@ class KeyRecord:
 
 
 def read_key(path: Path) -> KeyRecord:
-    """Read a key file; raises `KeyFailure`, also for one that other users can read [P-2.6] (docs/adr/0010)."""
+    """Read a key file; raises `KeyFailure`, also for one that other users can read (docs/adr/0010) [P-2.6]."""
     try:
         with open_file(path) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -132,6 +133,8 @@ def keep_out_of_core_files() -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError, AttributeError):
+        import ctypes
+
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
@@ -167,6 +170,8 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
 
 
 def _staged(path: Path, data: bytes) -> Path:
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

@@ -13,22 +13,22 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey
 
 from ledger_store.base.canonical import encode
+from ledger_store.base.names import Address, GenesisId
 
-ADDRESS_LENGTH = 64
 SIGNATURE_LENGTH = 128
 
-Verify = Callable[[str, bytes, str], bool]
+Verify = Callable[[Address, bytes, str], bool]
 """Whether (address, message, signature) belong together: `verify_bytes`, or what stands in its place for a while."""
 
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
 
 
-def signed_bytes(kind: str, genesis: str, fields: Any) -> bytes:
+def signed_bytes(kind: str, genesis: GenesisId, fields: Any) -> bytes:
     """The bytes that a signature of `kind` in the network `genesis` (hex id) covers [P-2.4]."""
     return framed(kind, genesis, encode(fields))
 
 
-def framed(kind: str, genesis: str, encoded: bytes) -> bytes:
+def framed(kind: str, genesis: GenesisId, encoded: bytes) -> bytes:
     """The same for fields whose canonical bytes are known [P-2.2]."""
     return b"fedcoin/v1/" + kind.encode() + b"\0" + bytes.fromhex(genesis) + encoded
 
@@ -40,7 +40,7 @@ class KeyPair:
 
     def __init__(self, seed: bytes) -> None:
         self._key = SigningKey(seed)
-        self.address = self._key.verify_key.encode().hex()
+        self.address = Address(self._key.verify_key.encode().hex())
 
     @classmethod
     def generate(cls) -> "KeyPair":
@@ -52,17 +52,17 @@ class KeyPair:
         """The 32 secret bytes; only key files and the transport need them."""
         return self._key.encode()
 
-    def sign(self, kind: str, genesis: str, fields: Any) -> str:
+    def sign(self, kind: str, genesis: GenesisId, fields: Any) -> str:
         """Sign canonical `fields` as `kind` in the network `genesis`; 128 hex characters."""
         return self._key.sign(signed_bytes(kind, genesis, fields)).signature.hex()
 
 
-def verify(address: str, kind: str, genesis: str, fields: Any, signature: str) -> bool:
+def verify(address: Address, kind: str, genesis: GenesisId, fields: Any, signature: str) -> bool:
     """Whether `signature` (hex) of `address` covers exactly these fields, kind and network."""
     return verify_bytes(address, signed_bytes(kind, genesis, fields), signature)
 
 
-def verify_bytes(address: str, message: bytes, signature: str) -> bool:
+def verify_bytes(address: Address, message: bytes, signature: str) -> bool:
     """Whether `signature` (hex) of `address` covers `message`, made by `signed_bytes` [P-2.3]."""
     try:
         key, signed = bytes.fromhex(address), bytes.fromhex(signature)

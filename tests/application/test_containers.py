@@ -13,6 +13,7 @@ from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_pee
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import SettingsError
+from ledger_store.base.names import Address
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def workspace(tmp_path: Path) -> Workspace:
     """Two miners, none of which runs, and a third elsewhere."""
     with workspace_of(tmp_path / "net", 2, "--clients", "2") as workspace:
         peers = read_peers(workspace.peers_file)
-        elsewhere = Peer("far", "ab" * 32, "192.0.2.7", 9000)
+        elsewhere = Peer("far", Address("ab" * 32), "192.0.2.7", 9000)
         workspace.peers_file.write_text(render_peers([*peers, elsewhere]))
         return workspace
 

@@ -14,9 +14,10 @@ from fedcoin_cli.protocol.frame import to_frame
 from fedcoin_cli.protocol.message import Certified, Recall, Vote
 from fedcoin_cli.replica.ports import RosterSigner
 from ledger_store.base.errors import LedgerInvalid
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import vote_terms
 
-BLOCK = "a" * 64
+BLOCK = BlockId("a" * 64)
 Damage = Callable[[bytes], bytes]
 
 
@@ -36,10 +37,10 @@ def test_what_was_kept_is_read(tmp_path: Path, council: Assembly) -> None:
     assert read_evidence(folder, 2) == []
 
 
-def said_at(council: Assembly, kind: str, voter: int, height: int, block: str | None) -> Vote:
+def said_at(council: Assembly, kind: str, voter: int, height: int, block: BlockId | None) -> Vote:
     """A vote of view 0 at any height, rightly signed."""
     signature = council.signer(voter).sign(kind, vote_terms(height, 0, block))
-    return Vote(kind, voter, height, 0, block, signature)
+    return Vote(kind, MinerIndex(voter), height, 0, block, signature)
 
 
 def test_old_heights_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,10 +61,12 @@ def test_a_liar_cannot_push_out_a_forks_evidence(
     """
     monkeypatch.setattr(equivocations, "HEIGHTS_KEPT", 100)
     skip = Certified("skip", 5, None, council.skips(0)[0], None)
-    both = [said_at(council, "final", voter, 5, block) for voter in (1, 2) for block in (BLOCK, "b" * 64)]
+    both = [
+        said_at(council, "final", voter, 5, BlockId(block)) for voter in (1, 2) for block in (BLOCK, "b" * 64)
+    ]
     keep_evidence(tmp_path, 5, [skip] if fork == "views" else both)
     for height in range(6, 1_006):
-        lies = [said_at(council, "notar", 3, height, block) for block in (BLOCK, "b" * 64)]
+        lies = [said_at(council, "notar", 3, height, BlockId(block)) for block in (BLOCK, "b" * 64)]
         keep_evidence(tmp_path, height, lies)
     assert 5 in heights_kept(tmp_path)
     assert len(heights_kept(tmp_path)) <= 100
@@ -72,7 +75,7 @@ def test_a_liar_cannot_push_out_a_forks_evidence(
 def heard(*votes: Vote) -> Ballots:
     """Height 7 of R = 4 in miner 0's eyes, with these votes."""
     maker = ChainMaker(4)
-    rules = Council(4, 0, 500, maker.genesis.quorum, maker.genesis.faults)
+    rules = Council(4, MinerIndex(0), 500, maker.genesis.quorum, maker.genesis.faults)
     ballots = Ballots(rules, 7, RosterSigner(maker.miners[0], maker.genesis))
     for vote in votes:
         ballots.hear(vote)
@@ -81,19 +84,19 @@ def heard(*votes: Vote) -> Ballots:
 
 def test_what_nobody_signed_is_not_worth_keeping(council: Assembly) -> None:
     """A vote with a false signature changes nothing, nor do true ones of f miners that prove nothing [P-10.32]."""
-    assert not heard(Vote("notar", 2, 7, 3, BLOCK, "00" * 64)).disturbed
-    assert not heard(Vote("skip", 2, 7, 0, None, "00" * 64)).disturbed
-    assert heard(Vote("notar", 2, 7, 3, BLOCK, "00" * 64)).views == {}
+    assert not heard(Vote("notar", MinerIndex(2), 7, 3, BLOCK, "00" * 64)).disturbed
+    assert not heard(Vote("skip", MinerIndex(2), 7, 0, None, "00" * 64)).disturbed
+    assert heard(Vote("notar", MinerIndex(2), 7, 3, BLOCK, "00" * 64)).views == {}
     alone = said_at(council, "notar", 3, 7, BLOCK)
-    other = said_at(council, "notar", 2, 7, "b" * 64)
+    other = said_at(council, "notar", 2, 7, BlockId("b" * 64))
     late = council.signer(3).sign("notar", vote_terms(7, 3, BLOCK))
-    for junk in ([alone], [alone, other], [Vote("notar", 3, 7, 3, BLOCK, late)]):
+    for junk in ([alone], [alone, other], [Vote("notar", MinerIndex(3), 7, 3, BLOCK, late)]):
         ballots = heard(*junk)
         assert (ballots.disturbed, [vote.voter for vote in ballots.all()]) == (
             False,
             [vote.voter for vote in junk],
         )
-    assert heard(Vote("notar", 3, 7, 3, BLOCK, late)).evidence() == []
+    assert heard(Vote("notar", MinerIndex(3), 7, 3, BLOCK, late)).evidence() == []
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ def test_two_votes_that_exclude_each_other_are_kept(council: Assembly, kinds: tu
     [P-10.32]
     """
     one = said_at(council, kinds[0], 3, 7, BLOCK)
-    other = said_at(council, kinds[1], 3, 7, None if kinds[1] == "skip" else "b" * 64)
+    other = said_at(council, kinds[1], 3, 7, None if kinds[1] == "skip" else BlockId("b" * 64))
     ballots = heard(one, other)
     assert ballots.disturbed
     assert set(ballots.evidence()) == {one, other}

@@ -11,8 +11,9 @@ from fedcoin_cli.application.repair.forget_log import plan
 from fedcoin_cli.consensus.amnesia import Forgotten, VoteTerms, recollect
 from fedcoin_cli.protocol.message import Message, Remind, Reminder
 from fedcoin_cli.replica.records import to_bytes
+from ledger_store.base.names import BlockId
 
-X, Y = "a" * 64, "b" * 64
+X, Y = BlockId("a" * 64), BlockId("b" * 64)
 SEEDS = 16
 NONCE = "0f" * 16
 

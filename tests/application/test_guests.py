@@ -7,6 +7,7 @@ from chains import build_chain
 
 from fedcoin_cli.application.node.guests import GUEST_LEAST_MICRO, PARTING_MOST, PARTING_MS, Guests
 from fedcoin_cli.network.transport.admission import Admission
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 from ledger_store.layered import editable
 from ledger_store.state import State
@@ -14,7 +15,7 @@ from ledger_store.state import State
 EMPTY = build_chain(miners=4, blocks=0).tip.state
 
 
-def with_balances(state: State, changes: dict[str, int]) -> State:
+def with_balances(state: State, changes: dict[Address, int]) -> State:
     """The state with other balances, made as a block makes them."""
     balances = editable(state.balances)
     for address, micro in changes.items():
@@ -39,7 +40,7 @@ def test_block_by_block_the_same_as_all_at_once() -> None:
     guests = Guests(admission, state)
     for block in range(60):
         changes = {one: random.choice([0, 1, GUEST_LEAST_MICRO]) for one in random.sample(accounts, 40)}
-        changes |= {f"{block:04x}{number:060x}": 1 for number in range(40)}
+        changes |= {Address(f"{block:04x}{number:060x}"): 1 for number in range(40)}
         state = with_balances(state, changes)
         guests.follow(state, block)
         for one in accounts:

@@ -1,14 +1,18 @@
 """Where guests' frames wait."""
 
 from fedcoin_cli.application.node.lobby import LINE_BYTES, LINE_FRAMES, Lobby
+from ledger_store.base.names import Address
+
+A = Address("a")
+B = Address("b")
 
 
 def test_lines_are_served_in_turn() -> None:
     """One who sends much waits behind himself: the other's only frame is the second that is served."""
     lobby = Lobby()
     for frame in (b"1", b"2", b"3"):
-        assert lobby.push("a", frame)
-    lobby.push("b", b"4")
+        assert lobby.push(A, frame)
+    lobby.push(B, b"4")
     assert [lobby.pop() for _ in range(4)] == [("a", b"1"), ("b", b"4"), ("a", b"2"), ("a", b"3")]
     assert not lobby
 
@@ -16,11 +20,11 @@ def test_lines_are_served_in_turn() -> None:
 def test_a_line_is_bounded_by_frames_and_bytes() -> None:
     """What does not fit is dropped, and there is room again when something was served."""
     lobby = Lobby()
-    assert all(lobby.push("a", b"") for _ in range(LINE_FRAMES))
-    assert not lobby.push("a", b"")
-    assert lobby.push("b", bytes(LINE_BYTES))
-    assert not lobby.push("b", b"1")
+    assert all(lobby.push(A, b"") for _ in range(LINE_FRAMES))
+    assert not lobby.push(A, b"")
+    assert lobby.push(B, bytes(LINE_BYTES))
+    assert not lobby.push(B, b"1")
     for _ in range(2):
         lobby.pop()
-    assert lobby.push("a", b"")
-    assert lobby.push("b", b"1")
+    assert lobby.push(A, b"")
+    assert lobby.push(B, b"1")

@@ -34,6 +34,7 @@ from ledger_store.base.errors import (
     Locked,
     SettingsError,
 )
+from ledger_store.base.names import Address
 from ledger_store.file.chain_file import ChainFile, ChainReader
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keyfile import read_key
@@ -61,7 +62,7 @@ def invite(tmp_path: Path, hosts: tuple[str, ...] = HOSTS) -> tuple[Path, list[W
     """A roster file of people with a key miner-1 each, in folders of their own; one auditor stands in it, too."""
     folders = [Workspace(tmp_path / f"host-{number}") for number, _ in enumerate(hosts, 1)]
     peers = [
-        Peer(f"person-{number}", make_key(folder, "miner-1"), host, 7460)
+        Peer(f"person-{number}", Address(make_key(folder, "miner-1")), host, 7460)
         for number, (folder, host) in enumerate(zip(folders, hosts, strict=True), 1)
     ]
     peers.append(Peer("auditor", key("auditor").address, "", 0))
@@ -106,7 +107,7 @@ def test_a_miner_may_call_its_key_as_it_likes(tmp_path: Path) -> None:
     addresses = [make_key(folder, name) for name in ("zoe", "miner-2", "adam")]
     roster = tmp_path / "roster.toml"
     roster.write_text(
-        render_peers([Peer(f"p{n}", a, "10.0.0.1", 7460 + 2 * n) for n, a in enumerate(addresses)])
+        render_peers([Peer(f"p{n}", Address(a), "10.0.0.1", 7460 + 2 * n) for n, a in enumerate(addresses)])
     )
     found(folder.root, Invited(beginning(), roster))
     assert [folder.address(f"miner-{number}") for number in (1, 2, 3)] == addresses
@@ -120,7 +121,7 @@ def test_members_listen_where_the_others_reach_them(tmp_path: Path, host: str, b
     found(folders[0].root, Invited(beginning(), roster))
     assert load(folders[0].settings_file, {}, {}).settings.network.bind == bind
     again = Workspace(tmp_path / "again")
-    roster.write_text(render_peers([Peer("me", make_key(again, "miner-1"), host, 7460)]))
+    roster.write_text(render_peers([Peer("me", Address(make_key(again, "miner-1")), host, 7460)]))
     found(again.root, Invited(beginning(), roster), network__bind="192.0.2.1")
     assert load(again.settings_file, {}, {}).settings.network.bind == "192.0.2.1"
 
@@ -140,7 +141,7 @@ def test_doctor_knows_a_miner_by_its_key(tmp_path: Path) -> None:
     port = free_ports(2)
     folder = Workspace(tmp_path / "net")
     (tmp_path / "roster.toml").write_text(
-        render_peers([Peer("anna", make_key(folder, "miner-1"), "127.0.0.1", port)])
+        render_peers([Peer("anna", Address(make_key(folder, "miner-1")), "127.0.0.1", port)])
     )
     found(folder.root, Invited(beginning(), tmp_path / "roster.toml"))
     assert ports(folder).said.startswith("2 free")
@@ -155,7 +156,7 @@ def test_wrong_rosters(tmp_path: Path) -> None:
     good = Peer("a", key("a").address, "10.0.0.1", 7460)
     wrong = {
         "have one key": (good, Peer("b", good.address, "10.0.0.2", 7460)),
-        "is no key": (good, Peer("b", "ff" * 32, "10.0.0.2", 7460)),
+        "is no key": (good, Peer("b", Address("ff" * 32), "10.0.0.2", 7460)),
         "no miner": (Peer("a", good.address, "", 0),),
     }
     for words, peers in wrong.items():

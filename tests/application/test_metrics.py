@@ -9,9 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from fedcoin_cli.application.node.metrics import Facts, Metrics
 from fedcoin_cli.protocol.message import Silence, Standing
 from ledger_store.base.errors import NetworkFailure
+from ledger_store.base.names import Address, BlockId, GenesisId, TaskId
 
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring"
-STANDING = Standing(7, "ab" * 32, 1, "mining", 20, 300, 1_023, 4_500, 3, silence=Silence.VOTES_LOST)
+STANDING = Standing(7, TaskId("ab" * 32), 1, "mining", 20, 300, 1_023, 4_500, 3, silence=Silence.VOTES_LOST)
 FACTS = Facts(
     block_time_ms=1_700_000_000_500,
     view=2,
@@ -40,7 +41,7 @@ def test_what_is_served() -> None:
     """Every number as Prometheus reads it, one series a reason and a phase; the port is free again afterwards."""
     port = free_ports(1)
     for _ in range(2):
-        metrics = Metrics("127.0.0.1", port, "miner-1", "ab" * 32, "cd" * 32)
+        metrics = Metrics("127.0.0.1", port, "miner-1", Address("ab" * 32), GenesisId(BlockId("cd" * 32)))
         try:
             metrics.update(STANDING, FACTS)
             metrics.final(700)
@@ -68,10 +69,10 @@ def test_what_is_served() -> None:
 def test_a_port_that_is_taken() -> None:
     """Said as every port in use is, with the setting that chooses another."""
     port = free_ports(1)
-    metrics = Metrics("127.0.0.1", port, "miner-1", "ab" * 32, "cd" * 32)
+    metrics = Metrics("127.0.0.1", port, "miner-1", Address("ab" * 32), GenesisId(BlockId("cd" * 32)))
     try:
         with pytest.raises(NetworkFailure, match="port cannot be used") as caught:
-            Metrics("127.0.0.1", port, "miner-2", "ab" * 32, "cd" * 32)
+            Metrics("127.0.0.1", port, "miner-2", Address("ab" * 32), GenesisId(BlockId("cd" * 32)))
     finally:
         metrics.close()
     assert "metrics.port" in caught.value.hint
@@ -81,7 +82,7 @@ def test_a_port_that_is_taken() -> None:
 def test_the_examples_ask_for_what_there_is(name: str) -> None:
     """Every metric in the examples of alerts and dashboard is served under that name."""
     port = free_ports(1)
-    metrics = Metrics("127.0.0.1", port, "miner-1", "ab" * 32, "cd" * 32)
+    metrics = Metrics("127.0.0.1", port, "miner-1", Address("ab" * 32), GenesisId(BlockId("cd" * 32)))
     metrics.update(STANDING, FACTS)
     served = {name.split()[0] for name in scraped(port)}
     metrics.close()

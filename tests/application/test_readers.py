@@ -9,6 +9,7 @@ from places import settled_round
 
 from fedcoin_cli.application.node.readers import Named, Readers
 from fedcoin_cli.network.transport.connections import asker
+from ledger_store.base.names import Digest
 from ledger_store.file.chain_file import ChainFile, ChainReader
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Result
@@ -91,9 +92,9 @@ def test_digests_are_kept_small_and_told_apart() -> None:
     names = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(1_000)]
     named = Named()
     for number, name in enumerate(names):
-        named.add(name, number)
+        named.add(Digest(name), number)
     for number, name in enumerate(reversed(names)):
-        named.add(name, number)
-    assert [named.get(name) for name in names] == list(range(1_000))
-    assert named.get(hashlib.sha256(b"another").hexdigest()) is None
-    assert named.get(names[0][:16] + "0" * 48) == 0
+        named.add(Digest(name), number)
+    assert [named.get(Digest(name)) for name in names] == list(range(1_000))
+    assert named.get(Digest(hashlib.sha256(b"another").hexdigest())) is None
+    assert named.get(Digest(names[0][:16] + "0" * 48)) == 0

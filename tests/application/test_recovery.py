@@ -5,6 +5,7 @@ from councils import Assembly
 
 from fedcoin_cli.protocol.message import Recalled
 from fedcoin_cli.replica.catchup import Recovery
+from ledger_store.base.names import MinerIndex
 
 MINERS, START = 7, 100
 LATER_MS = 10**9
@@ -16,7 +17,9 @@ class Bench:
     def __init__(self) -> None:
         council = Assembly(MINERS)
         self.genesis = council.maker.genesis
-        self.recovery = Recovery(self.genesis, 0, council.signer(0), START, START - 1, 0, lost=True)
+        self.recovery = Recovery(
+            self.genesis, MinerIndex(0), council.signer(0), START, START - 1, 0, lost=True
+        )
 
     def tell(self, miner: int, height: int) -> None:
         self.recovery.recalled(self.genesis.roster[miner], Recalled(height, (), None), START, [])

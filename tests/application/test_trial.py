@@ -9,6 +9,7 @@ from ledger_store.base.errors import (
     NotFound,
     SettingsError,
 )
+from ledger_store.base.names import TaskId
 
 FRIEND = key("friend")
 
@@ -68,7 +69,7 @@ def test_what_cannot_be_cancelled() -> None:
     at_work, queued = maker.task(), maker.task(FRIEND)
     maker.add(at_work)
     maker.add(queued)
-    assert isinstance(refusal(maker, maker.cancel(maker.requester, "0" * 64)), NotFound)
+    assert isinstance(refusal(maker, maker.cancel(maker.requester, TaskId("0" * 64))), NotFound)
     maker_two = [refusal(maker, maker.cancel(maker.requester, task.id)) for task in (queued, at_work)]
     assert [type(error) for error in maker_two] == [ConsensusFailure, ConsensusFailure]
     assert "only its requester" in maker_two[0].message

@@ -22,10 +22,11 @@ from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
 from fedcoin_cli.protocol.message import Certified, CommitNote, Proposal, RevealNote, Vote
 from fedcoin_cli.replica.records import Record
 from ledger_store.base.errors import KeyFailure, StorageFailure
+from ledger_store.base.names import Address, BlockId, Digest, GenesisId, MinerIndex, TaskId
 from ledger_store.block import Certificate
 
-KEY, GENESIS = "ab" * 32, "cd" * 32
-TASK, OTHER = "11" * 32, "22" * 32
+KEY, GENESIS = Address("ab" * 32), GenesisId(BlockId("cd" * 32))
+TASK, OTHER = TaskId("11" * 32), TaskId("22" * 32)
 SIGNATURE = "ef" * 64
 
 
@@ -40,11 +41,11 @@ def path(tmp_path: Path) -> Path:
 
 
 def vote(height: int, view: int = 0, kind: str = "skip") -> Vote:
-    return Vote(kind, 0, height, view, None if kind == "skip" else KEY, SIGNATURE)
+    return Vote(kind, MinerIndex(0), height, view, None if kind == "skip" else BlockId(KEY), SIGNATURE)
 
 
-def frozen(task: str, number: int = 1) -> Frozen:
-    return Frozen(task, number, "commits", (KEY, GENESIS))
+def frozen(task: TaskId, number: int = 1) -> Frozen:
+    return Frozen(task, number, "commits", (KEY, Address(GENESIS)))
 
 
 def one_of_each(chain: ChainMaker) -> list[Record]:
@@ -53,13 +54,13 @@ def one_of_each(chain: ChainMaker) -> list[Record]:
     reveal = chain.reveal(task, 1, chain.miners[0])
     block, certificate = chain.blocks[3], chain.certificates[3]
     return [
-        Proposal(0, 0, block, -1, None, (), SIGNATURE),
+        Proposal(MinerIndex(0), 0, block, -1, None, (), SIGNATURE),
         vote(4, 1, "notar"),
         vote(4, 1, "final"),
         vote(4, 0),
         Certified("notar", 4, block.id, certificate, block),
-        Certified("skip", 4, None, Certificate(0, ((0, SIGNATURE),)), None),
-        CommitNote(TASK, 1, chain.commit(TASK, 1, chain.miners[0], KEY)),
+        Certified("skip", 4, None, Certificate(0, ((MinerIndex(0), SIGNATURE),)), None),
+        CommitNote(TASK, 1, chain.commit(TASK, 1, chain.miners[0], Digest(KEY))),
         RevealNote(TASK, 1, reveal),
         Opening(TASK, 1, reveal),
         frozen(TASK),
@@ -86,7 +87,7 @@ def test_every_record_comes_back_in_order(path: Path, chain: ChainMaker) -> None
 
 
 @pytest.mark.parametrize(("key", "genesis"), [("00" * 32, GENESIS), (KEY, "00" * 32)])
-def test_a_log_is_bound_to_its_key_and_network(path: Path, key: str, genesis: str) -> None:
+def test_a_log_is_bound_to_its_key_and_network(path: Path, key: str, genesis: GenesisId) -> None:
     """Another miner's log, or another network's, is refused: its votes are not this one's [P-12.8]."""
     VoteLog.create(path, KEY, GENESIS).close()
     with pytest.raises(KeyFailure) as refusal:

@@ -7,6 +7,7 @@ from chains import ChainMaker
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.network.files.transfers import Progress as Sent
 from fedcoin_cli.protocol.message import Errors, Standing
+from ledger_store.base.names import TaskId
 from ledger_store.state import TaskRecord
 
 
@@ -64,7 +65,7 @@ def test_other_stages(record: TaskRecord) -> None:
     """Waiting, collecting and checking have their names; a later attempt is told; another task's miners are not."""
     committed = standing(record, "committed")
     assert progress_of(record, [committed]) == Progress("collecting estimates", 1, 1, "miners")
-    other = replace(committed, task="f" * 64)
+    other = replace(committed, task=TaskId("f" * 64))
     assert progress_of(record, [other]) == Progress("collecting estimates", 0, 1, "miners")
     assert progress_of(replace(record, state="QUEUED"), []).title == "waiting for older tasks"
     again = replace(record, state="CLOSED", attempt=2)

@@ -45,7 +45,7 @@ def test_cited_records_exist(folder: str) -> None:
 def test_the_code_gives_its_reasons() -> None:
     """Every record is cited by the product code that it decided."""
     cited = set()
-    for room in ("ledger_store", "fedcoin_cli"):
+    for room in ("ledger_store", "fedcoin_cli", "fedcoin"):
         for path in (ROOT / room).rglob("*.py"):
             cited |= set(_NAMED.findall(path.read_text("utf-8")))
     every = {path.name[:4] for path in RECORDS.glob("[0-9]*.md")}

@@ -32,6 +32,7 @@ from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
 from fedcoin_cli.learning.worker import Worker
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.replica import jobs
+from ledger_store.base.names import Address, Digest
 from ledger_store.transaction import ZERO, Close, Pay, Result, Reveal, Task, Update, sign
 
 LIMIT_MS = 600_000
@@ -88,7 +89,7 @@ class Ended:
 class Child(Worker):
     """A miner's child without a pipe: an order goes in, its answers come out."""
 
-    def __init__(self, store: Store, address: str) -> None:
+    def __init__(self, store: Store, address: Address) -> None:
         super().__init__(-1, -1)
         self._said: list[jobs.Answer] = []
         self.serve(jobs.Configure(str(store.folder), address, 1, "balanced"))
@@ -96,10 +97,10 @@ class Child(Worker):
     def serve(self, order: jobs.Order) -> list[jobs.Answer]:
         """Carry out an order to its end."""
         self._serve(order)
-        while self._mining is not None or self._inspections:
+        while self._mining or self._inspections:
             self._look(60.0)
-            if self._mining is not None:
-                self._slice(self._mining)
+            if self._mining:
+                self._slice(*self._mining)
         said, self._said = self._said, []
         return [answer for answer in said if not isinstance(answer, jobs.Mined | jobs.Inspecting)]
 
@@ -150,7 +151,7 @@ class Arena(World):
         ]
         nonce = f"{self.rng.getrandbits(128):032x}"
         updates = [
-            Update(self.files[f"client-{number:03d}"], owner.address, 90, TO_SIGN)
+            Update(Digest(self.files[f"client-{number:03d}"]), owner.address, 90, TO_SIGN)
             for number, owner in enumerate(owners, 1)
         ]
         task = Task(
@@ -159,8 +160,8 @@ class Arena(World):
             signature="",
             server=self.client_keys[1].address,
             nonce=nonce,
-            model=self.files["model"],
-            test=self.files["test"],
+            model=Digest(self.files["model"]),
+            test=Digest(self.files["test"]),
             least_clients=game.clients,
             most_clients=game.clients,
             baseline=ZERO,
@@ -230,7 +231,7 @@ class Arena(World):
 
     # The network ------------------------------------------------------------------------------------------------
 
-    def transmit(self, sender: Node, to: str, message: Any) -> None:
+    def transmit(self, sender: Node, to: Address, message: Any) -> None:
         """What a strategy says instead; else as everywhere."""
         strategy = self.attackers.get(sender.index)
         if strategy is None or strategy.say is None or to not in self.honest:
@@ -301,7 +302,7 @@ class Arena(World):
         idle = seat in self.attackers and not self.attackers[seat].mines
         return reveal.miner in self.false or idle or not true
 
-    def _due(self, counted: list[Reveal]) -> dict[str, int]:
+    def _due(self, counted: list[Reveal]) -> dict[Address, int]:
         """What everybody was due: the outcome of all true estimates, attackers' own included where they count."""
         true = {reveal.miner for reveal in counted if not self._is_lie(reveal)} | self.honest
         estimates = [
@@ -318,7 +319,7 @@ class Arena(World):
         shares = shapley_shares(task.sap_rule, agreement, estimates)
         return self._by_party(pay_settled(price, agreement.weights, shares))
 
-    def _by_party(self, pay: Pay) -> dict[str, int]:
+    def _by_party(self, pay: Pay) -> dict[Address, int]:
         clients = {update.client: micro for update, micro in zip(self.task.updates, pay.clients, strict=True)}
         return clients | {self.task.server: pay.server, self.task.sender: pay.requester} | dict(pay.miners)
 

@@ -19,6 +19,7 @@ from fedcoin_cli.network.files import pieces
 from fedcoin_cli.network.transport.admission import transport_public, transport_secret
 from fedcoin_cli.protocol.frame import to_frame
 from fedcoin_cli.protocol.message import Ask, Fetch, FraudNote, Status
+from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.identity.keys import KeyPair
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "messages.json"
@@ -48,17 +49,26 @@ def frauds(random: Random) -> Iterator[bytes]:
     """Accusations, wrong ones, by whoever, of whomever, and heights that nobody has reached."""
     while True:
         task, miner, by = (random.randbytes(32).hex() for _ in range(3))
-        yield to_frame(FraudNote(task, 1, miner, random.randrange(1_000), by, random.randbytes(64).hex()))
-        yield to_frame(Status(random.randrange(2**40), random.randbytes(16).hex(), (task,)))
+        yield to_frame(
+            FraudNote(
+                TaskId(task),
+                1,
+                Address(miner),
+                random.randrange(1_000),
+                Address(by),
+                random.randbytes(64).hex(),
+            )
+        )
+        yield to_frame(Status(random.randrange(2**40), random.randbytes(16).hex(), (TaskId(task),)))
 
 
 def uploads(random: Random) -> Iterator[bytes]:
     """Files that nobody asked for: offered, begun, and wanted from whoever has none of them."""
     while True:
         digest = random.randbytes(32).hex()
-        yield pieces.to_bytes(pieces.Offer(digest, 2**40))
-        yield pieces.to_bytes(pieces.Chunk(digest, 0, 2**30, bytes(pieces.CHUNK_BYTES)))
-        yield pieces.to_bytes(pieces.Want(digest, 0))
+        yield pieces.to_bytes(pieces.Offer(Digest(digest), 2**40))
+        yield pieces.to_bytes(pieces.Chunk(Digest(digest), 0, 2**30, bytes(pieces.CHUNK_BYTES)))
+        yield pieces.to_bytes(pieces.Want(Digest(digest), 0))
 
 
 def giants(_random: Random) -> Iterator[bytes]:
@@ -83,7 +93,7 @@ def main() -> None:
     key, until_s = KeyPair(bytes.fromhex(seed)), time.monotonic() + float(seconds)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     frames, sent, answers = KINDS[kind](Random(seed)), 0, 0
-    wire = _connected(context, key, server, endpoint, kind)
+    wire = _connected(context, key, Address(server), endpoint, kind)
     while time.monotonic() < until_s:
         try:
             wire.send(next(frames), zmq.NOBLOCK)
@@ -98,7 +108,7 @@ def main() -> None:
 
 
 def _connected(
-    context: "zmq.Context[zmq.Socket[bytes]]", key: KeyPair, server: str, endpoint: str, kind: str
+    context: "zmq.Context[zmq.Socket[bytes]]", key: KeyPair, server: Address, endpoint: str, kind: str
 ) -> "zmq.Socket[bytes]":
     wire = context.socket(zmq.DEALER)
     wire.curve_publickey, wire.curve_secretkey = transport_public(key.address), transport_secret(key)

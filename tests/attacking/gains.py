@@ -28,6 +28,7 @@ from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, derive
 from ledger_store.base.amount import split
+from ledger_store.base.names import Address
 
 COIN = 10**6
 TRAIN, SHAPLEY = 700 * COIN, 200 * COIN
@@ -106,7 +107,7 @@ class Bench:
 
 
 def _estimate(miner: int, rankings: int, sums: npt.NDArray[np.int64]) -> Estimate:
-    return Estimate(f"{miner:064x}", rankings, False, tuple(map(int, sums[rankings - 1])))
+    return Estimate(Address(f"{miner:064x}"), rankings, False, tuple(map(int, sums[rankings - 1])))
 
 
 def _bytes(*words: object) -> bytes:
@@ -170,7 +171,7 @@ def alone_exact(bench: Bench, miners: int, schemers: int, rankings: int, trials:
         claims = []
         for miner in range(miners):
             if miner < schemers:
-                claims.append(Estimate(f"{miner:064x}", most, True, values))
+                claims.append(Estimate(Address(f"{miner:064x}"), most, True, values))
                 continue
             claims.append(_estimate(miner, rankings, bench.sums(seed, _bytes("key", trial, miner), rankings)))
         agreement = bench.agreement(claims, miners)

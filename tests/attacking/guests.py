@@ -34,6 +34,7 @@ from fedcoin_cli.protocol.message import (
     TransactionNote,
     Vote,
 )
+from ledger_store.base.names import Address, BlockId, Digest, GenesisId, MinerIndex
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import ZERO, Task, Transfer, Update, sign
 
@@ -52,8 +53,8 @@ class Orders:
     """
 
     seed: str
-    genesis: str
-    miners: list[tuple[str, str, int]]
+    genesis: GenesisId
+    miners: list[tuple[Address, str, int]]
     kinds: list[str]
     seconds: float
     pace: float = 1.0
@@ -68,14 +69,14 @@ class Target:
     """One miner as one guest meets it: a socket for each channel, and what is held open besides."""
 
     key: KeyPair
-    genesis: str
-    address: str
+    genesis: GenesisId
+    address: Address
     host: str
     port: int
     context: "zmq.Context[zmq.Socket[bytes]]"
     random: Random
     held: list[socket.socket] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[Digest, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.wires = {0: self.dial(0), 1: self.dial(1)}
@@ -116,7 +117,7 @@ class Target:
                 self.throw(pieces.to_bytes(pieces.Chunk(piece.digest, piece.offset, len(data), part)), 1)
 
 
-def a_task(sender: KeyPair, genesis: str, digests: list[str], price_micro: int = 0) -> Task:
+def a_task(sender: KeyPair, genesis: GenesisId, digests: list[Digest], price_micro: int = 0) -> Task:
     """A signed task of an account, of clients that do not exist; every file is one of the digests."""
     clients = [_client(number) for number in range(len(digests))]
     updates = tuple(
@@ -164,12 +165,12 @@ def _client(number: int) -> KeyPair:
     return KeyPair(sha256(f"nobody {number}".encode()).digest())
 
 
-def _digests(random: Random, count: int) -> list[str]:
-    return [random.randbytes(32).hex() for _ in range(count)]
+def _digests(random: Random, count: int) -> list[Digest]:
+    return [Digest(random.randbytes(32).hex()) for _ in range(count)]
 
 
 @cache
-def _heavy_frame(seed: bytes, genesis: str) -> bytes:
+def _heavy_frame(seed: bytes, genesis: GenesisId) -> bytes:
     key = KeyPair(seed)
     task = a_task(key, genesis, _digests(Random(seed), HEAVY_CLIENTS))
     spoilt = replace(task.updates[-1], signature="00" * 64)
@@ -208,10 +209,10 @@ def votes(target: Target) -> Iterator[bool]:
     """Votes of every miner at every height, whose signatures are noise."""
     draw = target.random
     while True:
-        kind, block = draw.choice(VOTE_KINDS), draw.randbytes(32).hex()
+        kind, block = draw.choice(VOTE_KINDS), BlockId(draw.randbytes(32).hex())
         junk = Vote(
             kind,
-            draw.randrange(4),
+            MinerIndex(draw.randrange(4)),
             draw.randrange(1, 400),
             draw.randrange(4),
             None if kind == "skip" else block,
@@ -224,12 +225,12 @@ def refused(target: Target) -> Iterator[bool]:
     """Free tasks whose files are noise: offered, and handed over when they are wanted."""
     while True:
         made = [target.random.randbytes(FILE_BYTES) for _ in range(3)]
-        files = {sha256(data).hexdigest(): data for data in made}
+        files = {Digest(sha256(data).hexdigest()): data for data in made}
         target.files = dict(list(target.files.items())[-24:]) | files
         yield target.tell(a_task(KeyPair(token_bytes(32)), target.genesis, list(files)))
         yield target.tell(a_task(target.key, target.genesis, list(files)))
         for digest in target.files:
-            yield target.throw(pieces.to_bytes(pieces.Offer(digest, FILE_BYTES)), 1)
+            yield target.throw(pieces.to_bytes(pieces.Offer(Digest(digest), FILE_BYTES)), 1)
 
 
 def fetches(target: Target) -> Iterator[bool]:
@@ -237,7 +238,7 @@ def fetches(target: Target) -> Iterator[bool]:
     while True:
         yield target.throw(to_frame(Fetch(1)))
         for digest in _digests(target.random, 4):
-            yield target.throw(pieces.to_bytes(pieces.Want(digest, 0)), 1)
+            yield target.throw(pieces.to_bytes(pieces.Want(Digest(digest), 0)), 1)
 
 
 def churn(target: Target) -> Iterator[bool]:

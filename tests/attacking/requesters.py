@@ -26,6 +26,7 @@ from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, encode_
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.replica import jobs
 from ledger_store.base.errors import PeerFault
+from ledger_store.base.names import Address, Digest
 from ledger_store.transaction import Task, Transaction
 
 
@@ -53,7 +54,7 @@ def broken_files(trials: int) -> Handed:
             name = rng.choice(["model", "test", "client-001", "client-005"])
             digest = store.put_bytes(mutated(rng, [good[name]]))
             task = _naming(arena.task, digests | {name: digest}, rng)
-            _hand_in(handed, Child(store, "ab" * 32), task)
+            _hand_in(handed, Child(store, Address("ab" * 32)), task)
     return handed
 
 
@@ -62,12 +63,15 @@ def _good_files(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in paths.items()}
 
 
-def _naming(task: Task, files: dict[str, str], rng: Random) -> Task:
+def _naming(task: Task, files: dict[str, Digest], rng: Random) -> Task:
     updates = tuple(
-        replace(update, digest=files[f"client-{number:03d}"]) for number, update in enumerate(task.updates, 1)
+        replace(update, digest=Digest(files[f"client-{number:03d}"]))
+        for number, update in enumerate(task.updates, 1)
     )
     nonce = f"{rng.getrandbits(128):032x}"
-    return replace(task, nonce=nonce, model=files["model"], test=files["test"], updates=updates)
+    return replace(
+        task, nonce=nonce, model=Digest(files["model"]), test=Digest(files["test"]), updates=updates
+    )
 
 
 def _hand_in(handed: Handed, child: Child, task: Task) -> None:

@@ -23,6 +23,7 @@ from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, mi
 from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Ask, Standing
+from ledger_store.base.names import Address
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Transfer
@@ -73,7 +74,7 @@ class Siege:
         self._wire = P2P(asker, {peer.address: peer.messages for peer in self._peers[:3]})
         wait_until(lambda: bool(self._wire.poll(5)) and all(s.connected for s in self._wire.peers().values()))
 
-    def pay(self, to: str, micro: int = 10_000) -> float:
+    def pay(self, to: Address, micro: int = 10_000) -> float:
         """One transfer until it is final; returns milliseconds."""
         began_s = time.monotonic()
         key = self._key

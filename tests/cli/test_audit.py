@@ -11,6 +11,7 @@ from chains import ChainMaker
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.base.names import BlockId
 from ledger_store.chain import start
 from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
 
@@ -76,7 +77,7 @@ def test_a_ledger_of_another_network_is_none_of_the_workspace(
 def test_what_follows_an_older_chain_is_open_without_it(tmp_path: Path) -> None:
     """A genesis that names a predecessor mints what an audit of this ledger alone cannot check."""
     maker = ChainMaker(2)
-    maker.genesis = replace(maker.genesis, predecessor="ab" * 32)
+    maker.genesis = replace(maker.genesis, predecessor=BlockId("ab" * 32))
     maker.tip = start(maker.genesis)
     maker.add_transfers(2)
     path = maker.write(tmp_path / "next")

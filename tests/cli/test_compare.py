@@ -8,6 +8,7 @@ from shell import Said, fedcoin
 
 from fedcoin_cli.application.books.equivocations import keep_evidence
 from fedcoin_cli.protocol.message import Certified, Vote
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import Block, Certificate, vote_terms
 from ledger_store.file.chain_file import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME
 
@@ -28,9 +29,16 @@ def write(maker: ChainMaker, folder: Path, *, tip: bool = True) -> str:
     return str(folder)
 
 
-def sign(maker: ChainMaker, kind: str, voter: int, view: int, block: str | None) -> Vote:
+def sign(maker: ChainMaker, kind: str, voter: int, view: int, block: BlockId | None) -> Vote:
     terms = vote_terms(COMMON + 1, view, block)
-    return Vote(kind, voter, COMMON + 1, view, block, maker.miners[voter].sign(kind, maker.genesis.id, terms))
+    return Vote(
+        kind,
+        MinerIndex(voter),
+        COMMON + 1,
+        view,
+        block,
+        maker.miners[voter].sign(kind, maker.genesis.id, terms),
+    )
 
 
 def certified(

@@ -7,6 +7,7 @@ from places import place, settled_round
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.base.names import MinerIndex
 from ledger_store.block import Certificate
 from ledger_store.transaction import Transfer
 
@@ -94,7 +95,7 @@ def test_a_number_that_no_height_has(workspace: Workspace) -> None:
 def test_no_proof_of_what_nobody_signed(tmp_path: Path) -> None:
     """Of a ledger whose end nobody certified nothing is proven, also what was certified; without that end it is."""
     maker = build_chain(4, 2)
-    forged = Certificate(0, tuple((index, "00" * 64) for index in range(maker.genesis.quorum)))
+    forged = Certificate(0, tuple((MinerIndex(index), "00" * 64) for index in range(maker.genesis.quorum)))
     paid = [transaction for block in maker.blocks for transaction in block.transactions]
     for _ in range(2):
         transfer = maker.transfer(maker.requester, maker.server.address, COIN)

@@ -9,6 +9,7 @@ from shell import fedcoin
 
 from fedcoin_cli.application.requester.standing import MinerState, verdict
 from fedcoin_cli.protocol.message import Silence, Standing
+from ledger_store.base.names import Address
 
 IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
 
@@ -27,7 +28,7 @@ def test_status_works_when_nobody_is_up(tmp_path: Path) -> None:
     assert (data["voting"], data["final"]) == (0, False)
 
 
-UP = MinerState("up", "a", "tcp://h:1", denied=False, standing=IDLE)
+UP = MinerState("up", Address("a"), "tcp://h:1", denied=False, standing=IDLE)
 SILENT = [replace(UP, standing=replace(IDLE, silence=silence)) for silence in Silence]
 DOWN, REFUSES = replace(UP, standing=None), replace(UP, standing=None, denied=True)
 

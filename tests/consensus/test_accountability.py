@@ -7,8 +7,9 @@ from traces import first_proposal, votes
 
 from fedcoin_cli.consensus.accountability import guilty, least_culprits
 from fedcoin_cli.protocol.message import Certified, Vote
+from ledger_store.base.names import BlockId, MinerIndex
 
-X, Y = "a" * 64, "b" * 64
+X, Y = BlockId("a" * 64), BlockId("b" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def excluded(one: Vote, other: Vote) -> bool:
 
 def test_every_pair_of_votes_of_one_view(council: Assembly) -> None:
     """Of all pairs of votes of one miner in one view exactly those that exclude each other accuse it [P-10.33]."""
-    kinds = [("skip", None), *product(("notar", "final"), (X, Y))]
+    kinds: list[tuple[str, BlockId | None]] = [("skip", None), *product(("notar", "final"), (X, Y))]
     every = [council.vote(kind, 2, 3, block) for kind, block in kinds]
     for one, other in product(every, every):
         named = [guilt.miner for guilt in guilty(council.maker.genesis, [one, other])]
@@ -49,7 +50,7 @@ def test_only_right_signatures_accuse(council: Assembly) -> None:
     skip, final = council.vote("skip", 1, 0, None), council.vote("final", 1, 0, X)
     forged = replace(final, signature=council.vote("final", 2, 0, X).signature)
     moved = replace(final, view=1)
-    stranger = replace(final, voter=63)
+    stranger = replace(final, voter=MinerIndex(63))
     assert guilty(genesis, [skip, forged, moved, stranger]) == ()
     (proof,) = guilty(genesis, [skip, forged, final])
     assert set(proof.votes) == {skip, final}

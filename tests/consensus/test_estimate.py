@@ -17,17 +17,18 @@ from fedcoin_cli.consensus.estimate import (
 )
 from fedcoin_cli.consensus.rankings import grid_up_to, ranking
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Address
 
 SEED = bytes(32)
 IMAGES = 200
 
 
 def sampled(miner: str, rankings: int, *sums: int) -> Estimate:
-    return Estimate(miner, rankings, False, sums)
+    return Estimate(Address(miner), rankings, False, sums)
 
 
 def exact(miner: str, *values: int, rankings: int = 1) -> Estimate:
-    return Estimate(miner, rankings, True, values)
+    return Estimate(Address(miner), rankings, True, values)
 
 
 def terms(clients: int, difficulty_micro: int = 1_500_000, faults: int = 0, whole: int = IMAGES) -> Terms:
@@ -84,7 +85,7 @@ def rounds(draw: st.DrawFn) -> tuple[list[Estimate], Terms]:
         perfect = draw(st.booleans())
         scale, noise = (exact_denominator(clients), 1) if perfect else (walked, 8)
         sums = tuple(scale * value + draw(near) // noise for value in base)
-        estimates.append(Estimate(f"miner {number}", walked, perfect, sums))
+        estimates.append(Estimate(Address(f"miner {number}"), walked, perfect, sums))
     rule = terms(clients, draw(st.integers(0, 3_000_000)), draw(st.integers(0, 2)))
     return estimates, rule
 
@@ -139,7 +140,7 @@ def test_a_worked_round_with_an_exact_estimate() -> None:
 
 
 @pytest.mark.parametrize(("difficulty_micro", "within"), [(3_000_000, ("a", "b")), (2_999_999, ())])
-def test_a_distance_of_exactly_d_is_within(difficulty_micro: int, within: tuple[str, ...]) -> None:
+def test_a_distance_of_exactly_d_is_within(difficulty_micro: int, within: tuple[Address, ...]) -> None:
     """Six images of 200 are 3 percentage points: within D = 3, not within D = 3 − 10⁻⁶; both miners tie [P-9.4]."""
     agreement = agree([sampled("a", 1, 0, 12), sampled("b", 1, 12, 12)], terms(2, difficulty_micro))
     assert agreement.within == within
@@ -148,7 +149,7 @@ def test_a_distance_of_exactly_d_is_within(difficulty_micro: int, within: tuple[
 
 @pytest.mark.parametrize(("difficulty_micro", "within"), [(3_000_000, ("a", "b")), (2_999_999, ())])
 def test_a_distance_of_exactly_d_is_within_for_exact_estimates(
-    difficulty_micro: int, within: tuple[str, ...]
+    difficulty_micro: int, within: tuple[Address, ...]
 ) -> None:
     """The same six images between exact estimates, which carry the factor Λ = 2, meet the same D."""
     agreement = agree([exact("a", 0, 24), exact("b", 24, 24)], terms(2, difficulty_micro))
@@ -196,7 +197,7 @@ def games(draw: st.DrawFn, most_clients: int = 4) -> list[list[int]]:
     return draw(st.lists(counts, min_size=1, max_size=3))
 
 
-def mine(game: list[list[int]], miner: str, rankings: int, *, every_mask: bool) -> Estimate:
+def mine(game: list[list[int]], miner: Address, rankings: int, *, every_mask: bool) -> Estimate:
     """What an honest miner of this name reveals: of each block by rankings of its own."""
     clients = len(game[0]).bit_length() - 1
     key = miner.encode().ljust(32, b"\0")
@@ -226,7 +227,8 @@ def test_miners_rounds_agree_with_fractions(
 ) -> None:
     """Rounds of real rankings agree with the fractions and distribute the gain; exact miners agree on φ(u)."""
     estimates = [
-        mine(game, f"miner {i}", grid_up_to(t), every_mask=i < exact_miners) for i, t in enumerate(walked)
+        mine(game, Address(f"miner {i}"), grid_up_to(t), every_mask=i < exact_miners)
+        for i, t in enumerate(walked)
     ]
     clients = len(game[0]).bit_length() - 1
     whole = [sum(column) for column in zip(*game, strict=True)]
@@ -270,4 +272,4 @@ def test_estimates_of_the_wrong_shape_are_malformed(estimates: list[Estimate]) -
 def test_an_estimate_of_no_rankings_is_malformed(is_exact: bool) -> None:
     """It would weigh nothing, and a sampled one divide by nothing."""
     with pytest.raises(Malformed):
-        Estimate("a", 0, is_exact, (1, 2))
+        Estimate(Address("a"), 0, is_exact, (1, 2))

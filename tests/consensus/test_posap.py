@@ -22,6 +22,7 @@ from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
 from fedcoin_cli.replica.ports import RosterSigner
 from fedcoin_cli.replica.records import Record, from_bytes, to_bytes
+from ledger_store.base.names import Address, TaskId
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal
 
 OPENED_MS = 5_000
@@ -191,8 +192,8 @@ def test_the_first_valid_commit_of_each_miner_counts_and_is_passed_on_once() -> 
         forged,
         bench.commit_note(3),
         replace(bench.commit_note(2), attempt=2),
-        replace(bench.commit_note(2), task=digest("another task")),
-        replace(bench.commit_note(2), commit=replace(bench.commit(2), miner=digest("nobody"))),
+        replace(bench.commit_note(2), task=TaskId(digest("another task"))),
+        replace(bench.commit_note(2), commit=replace(bench.commit(2), miner=Address(digest("nobody")))),
     ):
         assert bench.machine.receive(note) == []
     assert bench.machine.commit_of(bench.addresses[1]) == good
@@ -277,7 +278,7 @@ def test_a_close_of_another_attempt_gets_no_vote() -> None:
     bench = Bench()
     whole = bench.close(0, 1, 2)
     assert not bench.machine.accepts_close(replace(whole, attempt=2))
-    assert not bench.machine.accepts_close(replace(whole, task=digest("another task")))
+    assert not bench.machine.accepts_close(replace(whole, task=TaskId(digest("another task"))))
     bench.machine.closed(whole.commits, OPENED_MS)
     assert not bench.machine.accepts_close(whole)
 
@@ -393,7 +394,7 @@ def bad_reveals(bench: Bench) -> dict[str, RevealNote]:
         ),
         "not in the close": bench.reveal_note(3),
         "nobody on the roster": replace(
-            bench.reveal_note(1), reveal=replace(bench.reveal(1), miner=digest("nobody"))
+            bench.reveal_note(1), reveal=replace(bench.reveal(1), miner=Address(digest("nobody")))
         ),
         "another attempt": replace(bench.reveal_note(1), attempt=2),
     }
@@ -578,7 +579,7 @@ def test_frauds_that_make_no_sense_are_ignored() -> None:
     good = bench.fraud(by=2, against=1)
     for note in (
         bench.fraud(by=2, against=3),
-        replace(good, by=digest("nobody")),
+        replace(good, by=Address(digest("nobody"))),
         replace(good, entry=6),
         replace(good, attempt=2),
     ):

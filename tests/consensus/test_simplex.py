@@ -7,6 +7,7 @@ from fedcoin_cli.consensus.ballots import RECALLED_MOST
 from fedcoin_cli.consensus.council import TIMEOUT_MAX_MS, Council
 from fedcoin_cli.consensus.simplex import SKIPS_CARRIED
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
+from ledger_store.base.names import MinerIndex
 
 T0_MS = 4 * DELTA_MS + 1_000
 
@@ -100,7 +101,7 @@ def test_a_certificate_arms(kind: str) -> None:
 
 def test_timeouts_grow_by_half_up_to_a_bound() -> None:
     """T_v = min(100 s, T0 · 1.5^v) in whole milliseconds, T0 = 4Δ + a second for validation [P-10.17]."""
-    council = Council(4, 0, DELTA_MS, 3, 1)
+    council = Council(4, MinerIndex(0), DELTA_MS, 3, 1)
     assert [council.timeout_ms(view) for view in range(4)] == [T0_MS, 4_500, 6_750, 10_125]
     assert [council.timeout_ms(view) for view in (8, 9, 39, 40, 10_000)] == [76_886, *[TIMEOUT_MAX_MS] * 4]
 
@@ -138,7 +139,7 @@ def test_a_dead_leader_costs_one_view(miners: int, dead: list[int]) -> None:
     council = armed(miners)
     alive = [member for member in council.members if member.index not in dead]
     for view in range(len(dead)):
-        council.now_ms += Council(miners, 0, DELTA_MS, 0, 0).timeout_ms(view)
+        council.now_ms += Council(miners, MinerIndex(0), DELTA_MS, 0, 0).timeout_ms(view)
         council.converse(alive, [said for member in alive for said in member.tick()])
     finals = {member.final[0].id for member in alive if member.final is not None}
     assert len(finals) == 1
@@ -270,7 +271,7 @@ def unjustified() -> list[tuple[str, Proposal]]:
     skips, few = council.skips(0, 1), council.certificate("skip", 1, None, (0, 1))
     strange = council.certificate("skip", 1, None, (0, 1, 1))
     wrong_kind = council.certificate("notar", 1, None, (0, 1, 2))
-    forged = replace(skips[1], signatures=((0, "0" * 128), *skips[1].signatures[1:]))
+    forged = replace(skips[1], signatures=((MinerIndex(0), "0" * 128), *skips[1].signatures[1:]))
     good = council.proposal(2, fresh, skips=skips)
     return [
         ("no skip certificates", council.proposal(2, fresh)),
@@ -372,13 +373,13 @@ def test_a_miners_second_vote_of_a_view_does_not_count() -> None:
     member.hear(good, council.vote("notar", 1, 0, second.id), good)
     member.hear(
         replace(council.vote("notar", 2, 0, first.id), signature=good.signature),
-        replace(council.vote("notar", 2, 0, first.id), voter=9),
+        replace(council.vote("notar", 2, 0, first.id), voter=MinerIndex(9)),
         replace(council.vote("notar", 2, 0, first.id), height=2),
         council.vote("notar", 0, 0, first.id),
         council.vote("notar", 2, 65, first.id),
     )
-    assert [m.machine.ballots.votes_of(1) for m in (member,)] == [(good,)]
-    assert all(member.machine.ballots.votes_of(voter) == () for voter in (0, 2, 3))
+    assert [m.machine.ballots.votes_of(MinerIndex(1)) for m in (member,)] == [(good,)]
+    assert all(member.machine.ballots.votes_of(MinerIndex(voter)) == () for voter in (0, 2, 3))
 
 
 @pytest.mark.parametrize("voters", [(0, 1), (0, 1, 2, 3), (0, 2, 1), (1, 1, 2), (1, 2, 2)])
@@ -430,11 +431,11 @@ def test_the_answer_to_a_recall_holds_votes_that_came_in_certificates() -> None:
         Certified("notar", 1, block.id, council.certificate("notar", 3, block.id, (1, 2, 3)), block),
         council.vote("skip", 1, 4, None),
     )
-    shown = [(vote.kind, vote.view) for vote in member.machine.ballots.votes_of(1)]
+    shown = [(vote.kind, vote.view) for vote in member.machine.ballots.votes_of(MinerIndex(1))]
     assert shown == [("skip", 0), ("notar", 3), ("skip", 4)]
     assert all(
         vote == council.vote(vote.kind, 1, vote.view, vote.block)
-        for vote in member.machine.ballots.votes_of(1)
+        for vote in member.machine.ballots.votes_of(MinerIndex(1))
     )
     assert RECALLED_MOST == 1_000
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fedcoin_cli.contract.settlement import agreement_of, give_up, settle, validate
 from ledger_store.base.errors import InvalidTransaction
+from ledger_store.base.names import Address, TaskId
 from ledger_store.state import CLOSED, OPEN, REFUNDED, SETTLED, TaskRecord
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task
 
@@ -38,7 +39,7 @@ def record(miners: int, clients: int = 2, attempt: int = 1, **changes: Any) -> T
     return TaskRecord(terms, 1, CLOSED, attempt, seed=digest("seed"), opened_height=1, verified=verified)
 
 
-def address(miners: int, index: int) -> str:
+def address(miners: int, index: int) -> Address:
     return maker(miners).genesis.roster[index]
 
 
@@ -103,7 +104,9 @@ def test_a_tie_is_shared_and_named_by_hash() -> None:
     odd = {"shapley_micro": SHAPLEY + 1, "train_micro": TRAIN - 1}
     outcome = settled(record(2, **odd), 2, reveal(2, 0, 10, (100, 50)), reveal(2, 1, 10, (110, 40)))
     assert outcome.pay.miners == ((address(2, 0), COIN + 1), (address(2, 1), COIN))
-    assert outcome.winner == min(maker(2).genesis.roster, key=lambda miner: slow_hash(outcome_task(), miner))
+    assert outcome.winner == min(
+        maker(2).genesis.roster, key=lambda miner: slow_hash(TaskId(outcome_task()), miner)
+    )
 
 
 def outcome_task() -> str:
@@ -111,7 +114,7 @@ def outcome_task() -> str:
     return record(2, **odd).task.id
 
 
-def slow_hash(task: str, miner: str) -> str:
+def slow_hash(task: TaskId, miner: Address) -> str:
     return hashlib.sha256(b"fedcoin/v1/winner\0" + bytes.fromhex(task + miner)).hexdigest()
 
 
@@ -289,7 +292,7 @@ def parts(total: int, weights: Sequence[Fraction]) -> tuple[int, ...]:
     return tuple(floors)
 
 
-def slow(one: TaskRecord, roster: Sequence[str], faults: int, reveals: list[Reveal]) -> Any:
+def slow(one: TaskRecord, roster: Sequence[Address], faults: int, reveals: list[Reveal]) -> Any:
     """State, values, nearest miners and payments, straight from the protocol's text."""
     scale = lcm(*range(1, one.task.clients + 1))
     order = [next((r for r in reveals if r.miner == miner), None) for miner in roster]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chains import COIN, ChainMaker, build_chain, digest, key
 
+from ledger_store.base.names import BlockId, GenesisId, MinerIndex, TaskId
 from ledger_store.block import Block, make_block
 from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME
 from ledger_store.file.snapshot import Seal, Snapshot
@@ -23,7 +24,7 @@ class Corrupted:
     height: int
     chain: bytes
     tip: bytes
-    genesis: str | None = None
+    genesis: GenesisId | None = None
     snapshot: Snapshot | None = None
 
     def write(self, folder: Path) -> Path:
@@ -89,7 +90,7 @@ def _no_certificate() -> Corrupted:
 def _wrong_parent() -> Corrupted:
     maker = build_chain(4, 6)
     good = maker.blocks[3]
-    linked = replace(good, header=replace(good.header, parent=digest("elsewhere")))
+    linked = replace(good, header=replace(good.header, parent=BlockId(digest("elsewhere"))))
     lines = maker.lines()
     lines[4] = linked.line + b"\n"
     return Corrupted(4, b"".join(lines), maker.tip_bytes())
@@ -126,7 +127,7 @@ def _out_of_turn() -> Corrupted:
     maker.add_transfers(2)
     good = maker.propose(maker.transfer(maker.requester, maker.server.address, COIN))
     return _certified(
-        maker, replace(good, header=replace(good.header, proposer=(good.header.proposer + 1) % 4))
+        maker, replace(good, header=replace(good.header, proposer=MinerIndex((good.header.proposer + 1) % 4)))
     )
 
 
@@ -163,7 +164,7 @@ def _bad_task() -> Corrupted:
 def _bad_cancel() -> Corrupted:
     maker = ChainMaker(4)
     maker.add_transfers(2)
-    return _certified(maker, maker.propose(maker.cancel(maker.requester, digest("nothing"))))
+    return _certified(maker, maker.propose(maker.cancel(maker.requester, TaskId(digest("nothing")))))
 
 
 def _bad_close() -> Corrupted:

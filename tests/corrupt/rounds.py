@@ -9,6 +9,8 @@ from pathlib import Path
 
 from evidenced import Bent, Evidenced, evidenced
 
+from ledger_store.base.names import Digest
+
 # 60 images in blocks of 16: u(∅) of four blocks, u(full) of four blocks, then what rankings count between.
 _BETWEEN = 8
 
@@ -36,7 +38,7 @@ def codes() -> list[str]:
 def _of(folder: Path, bent: Bent, height: int, file: Callable[[Evidenced], str | None]) -> Corrupted:
     made = evidenced(folder, bent=bent)
     digest = file(made)
-    path = None if digest is None else made.store.path(digest)
+    path = None if digest is None else made.store.path(Digest(digest))
     return Corrupted(made.maker.write(folder), made.store.folder, height, path)
 
 

@@ -24,6 +24,8 @@ def test_values_are_those_of_the_definition(examples: list[int] | None) -> None:
     found = fedcoin.shapley(MODEL, test, updates, examples=examples)
     assert found.exact
     assert list(found.fractions) == brute_force(test, updates, examples)
+    plain = fedcoin.shapley(MODEL, test, updates, examples=examples, aggregation="mean")
+    assert list(plain.fractions) == brute_force(test, updates)
     values, errors = found
     assert list(values) == [float(one) for one in found.fractions]
     assert errors == (0.0,) * CLIENTS
@@ -113,6 +115,8 @@ def _changed(change: str) -> dict[str, Any]:
         "examples of nobody": {"examples": [1, 2]},
         "zero examples": {"examples": [1, 0, 2]},
         "half an example": {"examples": [1, 1.5, 2]},
+        "fedavg without examples": {"aggregation": "fedavg"},
+        "an unknown aggregation": {"aggregation": "median"},
         "exact values of 25 clients": {"updates": toy(25)[1], "exact": True},
         "one ranking": {"rankings": 1},
         "exact rankings": {"rankings": 10, "exact": True},
@@ -142,6 +146,8 @@ def _changed(change: str) -> dict[str, Any]:
         ("examples of nobody", "examples"),
         ("zero examples", "examples"),
         ("half an example", "examples"),
+        ("fedavg without examples", "examples"),
+        ("an unknown aggregation", "aggregation"),
         ("exact values of 25 clients", "exact"),
         ("one ranking", "rankings"),
         ("exact rankings", "rankings"),

@@ -15,6 +15,7 @@ import fedcoin
 from fedcoin_cli.application.books.task_report import as_points
 
 CLIENTS, PRICE = 3, 100
+EXAMPLES = [10, 20, 30]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
     progress: list[fedcoin.Progress] = []
     with workspace.mining():
         test, updates = toy(CLIENTS)
-        folder = workspace.make_round(MODEL, test, updates, examples=[10, 20, 30])
+        folder = workspace.make_round(MODEL, test, updates, examples=EXAMPLES)
         settlement = workspace.publish(folder, price=PRICE, progress=progress.append)
         # The other miner writes the last block a moment later.
         wait_until(lambda: len({path.read_bytes() for path in root.glob("miners/*/chain.jsonl")}) == 1)
@@ -47,8 +48,8 @@ def test_values_are_those_of_the_definition(market: Market) -> None:
     test, updates = toy(CLIENTS)
     assert market.settlement.exact
     assert market.settlement.error == 0
-    assert list(market.settlement.values) == brute_force(test, updates)
-    assert market.settlement.values == fedcoin.shapley(MODEL, test, updates).fractions
+    assert list(market.settlement.values) == brute_force(test, updates, EXAMPLES)
+    assert market.settlement.values == fedcoin.shapley(MODEL, test, updates, examples=EXAMPLES).fractions
 
 
 def test_numbers_are_those_of_the_program(market: Market) -> None:

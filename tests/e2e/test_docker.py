@@ -283,9 +283,10 @@ def test_two_hosts(tmp_path: Path, engine: Any) -> None:
 
 
 def test_compose(tmp_path: Path, engine: Any) -> None:
-    """The compose file alone, without the program: four miners come up, a round settles, all ledgers are equal."""
+    """Compose alone, without the program: four miners settle a round, their ledgers are equal; metrics are served."""
     compose = _compose()
-    with workspace_of(tmp_path / "net", 4, *FEW, "--set", "network.port=7460") as workspace:
+    ports = ("--set", "network.port=7460", "--set", "metrics.port=9464")
+    with workspace_of(tmp_path / "net", 4, *FEW, *ports) as workspace:
         make_round(workspace)
         owner = user_of(workspace.root)
         _give(workspace.root, owner)
@@ -305,6 +306,9 @@ def test_compose(tmp_path: Path, engine: Any) -> None:
             said = json.loads(run("run", "--rm", "-T", "lw", "publish", "--json"))
             assert said["state"] == "SETTLED"
             wait_until(lambda: equal(workspace, said["height"]))
+            script = "import urllib.request as u; print(u.urlopen('http://localhost:9467/metrics').read().decode())"
+            seen = run("run", "--rm", "-T", "--entrypoint", "python", "lw", "-c", script)
+            assert f"fedcoin_height {said['height']}.0\n" in seen
         finally:
             run("down")
         assert not engine.containers.list(all=True, filters={"name": "fedcoin-test"})

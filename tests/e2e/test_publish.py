@@ -165,8 +165,8 @@ def test_handing_over_and_cancelling(network: Workspace) -> None:
     patron, friend = network.key(REQUESTER), network.key("client-001")
     with Requester(network, patron) as requester, Requester(network, friend) as other:
         requester.pay(friend.address, 50 * 10**6)
-        first = requester.publish(asked(network, price="10", runtime="10"), wait=False).task
-        waiting = other.publish(asked(network, price="10", runtime="1"), wait=False).task
+        first = requester.hand_over(asked(network, price="10", runtime="10"))
+        waiting = other.hand_over(asked(network, price="10", runtime="1"))
         wait_until(lambda: waiting in final_tasks(other))
         with pytest.raises(ConsensusFailure, match="unfinished task"):
             requester.publish(asked(network, price="10", runtime="1"))

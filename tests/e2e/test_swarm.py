@@ -1,6 +1,7 @@
 """Miners as services of a real Swarm of one node."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from shell import fedcoin
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.engine import MINER, Place
 
+METRICS = 29_464
 START = ("mine", "--via", "swarm", "--detach", "--json")
 
 
@@ -38,6 +40,18 @@ def container_of(engine: Any, workspace: Workspace, number: int) -> Any:
     return found
 
 
+def scraped(engine: Any, workspace: Workspace, number: int) -> str:
+    """What a scraper in the miners' network is told of one of them."""
+    network, port = f"{Place(workspace.root).stem}-swarm", METRICS + number - 1
+    with socket.socket() as outside:
+        assert outside.connect_ex(("127.0.0.1", port))
+    script = f"import urllib.request as u; print(u.urlopen('http://miner-{number}:{port}/metrics').read().decode())"
+    out: bytes = engine.containers.run(
+        "fedcoin_lw", ["-c", script], entrypoint=["python"], network=network, remove=True
+    )
+    return next(line for line in out.decode().splitlines() if line.startswith("fedcoin_height"))
+
+
 # First: afterwards there is a swarm until the file's end.
 def test_no_swarm(tmp_path: Path) -> None:
     """An engine that manages no swarm is told apart from no engine at all: exit code 8, and how to make one."""
@@ -54,14 +68,17 @@ def test_no_swarm(tmp_path: Path) -> None:
 def test_a_round_with_a_restart(tmp_path: Path, swarm: Any) -> None:
     """A service killed while it mines is started again by Swarm; the round settles and all ledgers are equal.
 
+    Metrics are served within the workspace's network, under the miners' names, and at no port of the machine.
     Services stop and start again, and a prune leaves nothing of them.
     """
     sampled = ("--clients", "3", "--set", "task.runtime=8", "--set", "mining.estimator=balanced")
+    metrics = ("--set", f"metrics.port={METRICS}")
     with contained(tmp_path / "net", 4, *sampled) as workspace:
         make_round(workspace)
-        said = fedcoin(*START, folder=workspace.root)
+        said = fedcoin(*START, *metrics, folder=workspace.root)
         assert said.code == 0, said.err
         assert len(swarm.secrets.list(filters=Place(workspace.root).filters)) == 4
+        assert [scraped(swarm, workspace, number) for number in (1, 4)] == ["fedcoin_height 0.0"] * 2
         with program("publish", "--json", folder=workspace.root) as publish:
             wait_until(lambda: len(events_of(workspace, 2, "mined")) > 0)
             before = container_of(swarm, workspace, 2)

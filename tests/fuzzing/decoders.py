@@ -45,6 +45,7 @@ from ledger_store.base.errors import (
     RoundFilesInvalid,
     SettingsError,
 )
+from ledger_store.base.names import Address, Digest
 from ledger_store.block import Block, Certificate
 from ledger_store.file.chain_file import CHAIN_NAME, ChainReader, TipRecord
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
@@ -105,11 +106,11 @@ def _network() -> Iterable[Decoder]:
     records = (text for text in samples if text.rstrip(b"}").endswith(tuple(map(str.encode, kept))))
     yield Decoder("record", read_record, (*_records(), *records), Malformed)
     some: list[pieces.Piece] = [
-        pieces.Offer("ab" * 32, 2**20),
-        pieces.Want("ab" * 32, 2**16),
-        pieces.Chunk("cd" * 32, 2**16, 2**16 + 9, b"123456789"),
-        pieces.Lack("cd" * 32),
-        pieces.Have("ef" * 32),
+        pieces.Offer(Digest("ab" * 32), 2**20),
+        pieces.Want(Digest("ab" * 32), 2**16),
+        pieces.Chunk(Digest("cd" * 32), 2**16, 2**16 + 9, b"123456789"),
+        pieces.Lack(Digest("cd" * 32)),
+        pieces.Have(Digest("ef" * 32)),
     ]
     yield Decoder("piece", pieces.from_bytes, tuple(map(pieces.to_bytes, some)), Malformed)
 
@@ -118,7 +119,7 @@ def _records() -> Iterable[bytes]:
     maker = ChainMaker(4)
     task = maker.task()
     yield write_record(Opening(task.id, 1, maker.reveal(task, 1, maker.miners[0])))
-    yield write_record(Frozen(task.id, 1, "commits", ("ab" * 32,)))
+    yield write_record(Frozen(task.id, 1, "commits", (Address("ab" * 32),)))
     yield write_record(Started(task.id, 1, "open", 1_700_000_000_000))
 
 

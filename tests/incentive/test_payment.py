@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, ranking_shares, shapley_shares
+from ledger_store.base.names import Address
 from ledger_store.transaction import SAP_RULES, Pay
 
+A, B = Address("a"), Address("b")
 SEED_PRICE = Price(train_micro=700_000_000, computation_micro=100_000_000, shapley_micro=200_000_000)
 
 amounts = st.integers(0, 10**15) | st.integers(0, 20)
@@ -19,16 +21,16 @@ shares = st.lists(st.integers(1, 10**6), min_size=1, max_size=20).map(
 
 
 def sampled(miner: str, rankings: int, *sums: int) -> Estimate:
-    return Estimate(miner, rankings, False, sums)
+    return Estimate(Address(miner), rankings, False, sums)
 
 
 def exact(miner: str, *values: int) -> Estimate:
-    return Estimate(miner, 9535, True, values)
+    return Estimate(Address(miner), 9535, True, values)
 
 
 @given(prices, client_weights, shares)
 def test_a_settled_task_pays_its_price_to_the_micro(
-    price: Price, weights: list[int], miners: list[tuple[str, int]]
+    price: Price, weights: list[int], miners: list[tuple[Address, int]]
 ) -> None:
     """Each part goes where it belongs, entirely: nothing is made and nothing is lost [P-9.11]."""
     pay = pay_settled(price, weights, miners)
@@ -42,7 +44,7 @@ def test_a_settled_task_pays_its_price_to_the_micro(
 
 @given(prices, client_weights.filter(any), shares)
 def test_payments_are_within_a_micro_of_proportion(
-    price: Price, weights: list[int], miners: list[tuple[str, int]]
+    price: Price, weights: list[int], miners: list[tuple[Address, int]]
 ) -> None:
     """Nobody is a whole micro away from the exact fraction of its part, and a weight of 0 earns nothing."""
     pay = pay_settled(price, weights, miners)
@@ -61,12 +63,12 @@ def test_the_common_denominator_of_the_values_does_not_matter(
 ) -> None:
     """Weights are values times a common denominator; another denominator pays the same."""
     scaled = [weight * factor for weight in weights]
-    assert pay_settled(price, scaled, [("a", 1)]) == pay_settled(price, weights, [("a", 1)])
+    assert pay_settled(price, scaled, [(A, 1)]) == pay_settled(price, weights, [(A, 1)])
 
 
 @given(prices, st.integers(1, 30), shares | st.just([]))
 def test_a_refund_returns_the_price_to_the_micro(
-    price: Price, clients: int, miners: list[tuple[str, int]]
+    price: Price, clients: int, miners: list[tuple[Address, int]]
 ) -> None:
     """Clients and server get nothing; SapPrice goes to those whose work was verified, else back."""
     pay = pay_refunded(price, clients, miners)
@@ -78,66 +80,66 @@ def test_a_refund_returns_the_price_to_the_micro(
 
 def test_the_seeds_price_in_a_worked_round() -> None:
     """1000 coins at 0.7 / 0.1 / 0.2: 700 to the clients as 1 : 2 : 0, 100 and 200 to the others."""
-    pay = pay_settled(SEED_PRICE, (480, 960, 0), [("b", 1)])
+    pay = pay_settled(SEED_PRICE, (480, 960, 0), [(B, 1)])
     assert pay == Pay(
-        clients=(233_333_333, 466_666_667, 0), server=100_000_000, miners=(("b", 200_000_000),), requester=0
+        clients=(233_333_333, 466_666_667, 0), server=100_000_000, miners=((B, 200_000_000),), requester=0
     )
 
 
 def test_without_a_positive_value_trainprice_returns() -> None:
     """When no client helped, the requester gets TrainPrice back; server and miner did their work."""
-    pay = pay_settled(SEED_PRICE, (0, 0), [("a", 1)])
-    assert pay == Pay((0, 0), 100_000_000, (("a", 200_000_000),), 700_000_000)
+    pay = pay_settled(SEED_PRICE, (0, 0), [(A, 1)])
+    assert pay == Pay((0, 0), 100_000_000, ((A, 200_000_000),), 700_000_000)
 
 
 def test_a_free_task_pays_nobody_anything() -> None:
     """A price of 0 asks for values without pay: every payment is 0, settled or refunded."""
     free = Price(0, 0, 0)
-    assert pay_settled(free, (1, 2), [("a", 1), ("b", 1)]) == Pay((0, 0), 0, (("a", 0), ("b", 0)), 0)
+    assert pay_settled(free, (1, 2), [(A, 1), (B, 1)]) == Pay((0, 0), 0, ((A, 0), (B, 0)), 0)
     assert pay_refunded(free, 2, ()) == Pay((0, 0), 0, (), 0)
 
 
 def test_the_winner_takes_sapprice_alone() -> None:
     """Under `winner` a sampled task's SapPrice goes to the nearest estimate, however many are within D."""
-    estimates = [sampled("a", 10, 40, 40), sampled("b", 30, 60, 90)]
+    estimates = [sampled(A, 10, 40, 40), sampled(B, 30, 60, 90)]
     agreement = agree(estimates, Terms(2, 100, 10**9, 0))
-    assert agreement.within == ("a", "b")
-    assert shapley_shares("winner", agreement, estimates) == (("b", 1),)
+    assert agreement.within == (A, "b")
+    assert shapley_shares("winner", agreement, estimates) == ((B, 1),)
 
 
 def test_tied_exact_miners_share_equally_and_the_first_of_the_roster_gets_the_remainder() -> None:
     """Three exact miners tie for 200 coins: the two odd micros go to the first in roster order."""
-    estimates = [exact("c", 7, 5), exact("a", 7, 5), exact("b", 8, 4)]
+    estimates = [exact("c", 7, 5), exact(A, 7, 5), exact(B, 8, 4)]
     agreement = agree(estimates, Terms(2, 100, 10**9, 1))
     tied = shapley_shares("winner", agreement, estimates)
     pay = pay_settled(Price(0, 0, 200_000_000), agreement.weights, tied)
-    assert pay.miners == (("c", 66_666_667), ("a", 66_666_667), ("b", 66_666_666))
+    assert pay.miners == (("c", 66_666_667), (A, 66_666_667), (B, 66_666_666))
 
 
 def test_shared_pays_by_rankings_whoever_counts() -> None:
     """Under `shared` 10 and 30 rankings get 50 and 150 coins; beside f + 1 exact ones a sampled gets none."""
-    estimates = [sampled("a", 10, 40, 40), sampled("b", 30, 60, 90)]
+    estimates = [sampled(A, 10, 40, 40), sampled(B, 30, 60, 90)]
     agreement = agree(estimates, Terms(2, 100, 1, 0))
     pay = pay_settled(SEED_PRICE, agreement.weights, shapley_shares("shared", agreement, estimates))
-    assert pay.miners == (("a", 50_000_000), ("b", 150_000_000))
-    estimates = [sampled("a", 10, 40, 40), exact("b", 7, 5), exact("c", 7, 5)]
+    assert pay.miners == ((A, 50_000_000), (B, 150_000_000))
+    estimates = [sampled(A, 10, 40, 40), exact(B, 7, 5), exact("c", 7, 5)]
     agreement = agree(estimates, Terms(2, 100, 1, 1))
-    assert shapley_shares("shared", agreement, estimates) == (("b", 9535), ("c", 9535))
+    assert shapley_shares("shared", agreement, estimates) == ((B, 9535), ("c", 9535))
 
 
 def test_a_refund_shares_sapprice_by_rankings() -> None:
     """The verified estimates of a failed task get SapPrice by t: 1 : 4 of 200 coins; 800 coins return [P-9.13]."""
-    shares_by_t = ranking_shares([sampled("a", 10, 0, 9), sampled("b", 40, 9, 0)])
+    shares_by_t = ranking_shares([sampled(A, 10, 0, 9), sampled(B, 40, 9, 0)])
     pay = pay_refunded(SEED_PRICE, 2, shares_by_t)
-    assert pay == Pay((0, 0), 0, (("a", 40_000_000), ("b", 160_000_000)), 800_000_000)
+    assert pay == Pay((0, 0), 0, ((A, 40_000_000), (B, 160_000_000)), 800_000_000)
 
 
 def test_every_rule_of_the_ledger_is_known_and_no_other() -> None:
     """Each `sap-rule` that a task may name has its shares; another word is refused, not paid by chance [P-9.12]."""
-    estimates = [sampled("a", 1, 2, 3)]
+    estimates = [sampled(A, 1, 2, 3)]
     agreement = agree(estimates, Terms(2, 100, 1, 0))
     assert {rule: shapley_shares(rule, agreement, estimates) for rule in SAP_RULES} == dict.fromkeys(
-        SAP_RULES, (("a", 1),)
+        SAP_RULES, ((A, 1),)
     )
     with pytest.raises(ValueError, match="sap-rule"):
         shapley_shares("lottery", agreement, estimates)

@@ -10,14 +10,15 @@ import pytest
 
 from fedcoin_cli.learning.reference.admission import PAIRS, RANDOM_MASKS, admission_masks, refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from ledger_store.base.names import TaskId
 
-TASK = "5a" * 32
+TASK = TaskId("5a" * 32)
 
 
 class Draws:
     """Numbers of SHAKE-256 over tag, task and a counter from 1: nine bytes more than the bound has, modulo it."""
 
-    def __init__(self, task: str) -> None:
+    def __init__(self, task: TaskId) -> None:
         self._material, self._count = b"fedcoin/v1/admission\0" + bytes.fromhex(task), 0
 
     def below(self, bound: int) -> int:
@@ -26,7 +27,7 @@ class Draws:
         return int.from_bytes(stream.digest(bound.bit_length() // 8 + 9), "big") % bound
 
 
-def slow_masks(task: str, clients: int) -> list[int]:
+def slow_masks(task: TaskId, clients: int) -> list[int]:
     draws, everybody = Draws(task), set(range(clients))
     groups = [{one} for one in everybody] + [everybody - {one} for one in everybody] + [everybody]
     if clients * (clients - 1) // 2 <= PAIRS:

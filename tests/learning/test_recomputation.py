@@ -10,6 +10,7 @@ from mined import MinedRound
 from fedcoin_cli.application.auditing.audit import Plan, read_ledger
 from fedcoin_cli.learning.recomputation import FREE_S, PAID_S, Depth, Verdict, granted_s, recompute
 from fedcoin_cli.learning.shapley.sampling import Estimator
+from ledger_store.base.names import Digest
 
 
 @pytest.mark.parametrize(("clients", "exact"), [(4, False), (4, True), (40, True)])
@@ -23,7 +24,7 @@ def test_what_cannot_be_the_table_costs_nothing(tmp_path: Path, clients: int, ex
     with large.open("wb") as file:
         file.truncate(256 * 2**20)
 
-    def find(digest: str) -> Path:
+    def find(digest: Digest) -> Path:
         return large if digest == liar.table else made.store.path(digest)
 
     verdicts: list[Verdict] = []

@@ -8,6 +8,7 @@ from memory import peak_bytes
 from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import BadSignature, Malformed
 from ledger_store.base.merkle import climb, path
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import VIEW_MAX, Block, Certificate, transaction_root
 from ledger_store.genesis import BLOCK_BYTES_MAX
 
@@ -92,7 +93,7 @@ def test_a_transaction_can_be_shown_to_be_in_a_block() -> None:
 CERTIFICATE = MAKER.certificates[3]
 
 
-def check(certificate: Certificate, kind: str = "final", height: int = 4, block: str = BLOCK.id) -> None:
+def check(certificate: Certificate, kind: str = "final", height: int = 4, block: BlockId = BLOCK.id) -> None:
     certificate.check(MAKER.genesis, kind, height, block)
 
 
@@ -125,9 +126,9 @@ def test_a_strangers_or_misplaced_signature_does_not_count() -> None:
     """Each signature belongs to the roster's key at its index; an index beyond the roster is nobody."""
     (zero, first), (_, second), third = CERTIFICATE.signatures
     for forged in (
-        ((zero, second), (1, first), third),
-        ((zero, first), (1, second), (9, third[1])),
-        ((zero, first), (1, "00" * 64), third),
+        ((zero, second), (MinerIndex(1), first), third),
+        ((zero, first), (MinerIndex(1), second), (MinerIndex(9), third[1])),
+        ((zero, first), (MinerIndex(1), "00" * 64), third),
     ):
         with pytest.raises(BadSignature):
             check(replace(CERTIFICATE, signatures=forged))

@@ -7,6 +7,7 @@ from chains import COIN, ChainMaker, key
 from ledger_store.audit import bulk
 from ledger_store.audit.audit import audit
 from ledger_store.audit.bulk import Bulk
+from ledger_store.base.names import BlockId, GenesisId
 from ledger_store.block import Block
 from ledger_store.identity.keys import signed_bytes
 
@@ -62,8 +63,8 @@ def test_a_good_chain_passes_in_many_batches(tmp_path: Path, jobs: int) -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_batches_wait_only_so_long(jobs: int) -> None:
     """However many are handed in, few wait; the mark of the first false one comes back, from whatever process."""
-    good, message = key("miner-1"), signed_bytes("final", "00" * 32, {"height": 1})
-    signature = good.sign("final", "00" * 32, {"height": 1})
+    good, message = key("miner-1"), signed_bytes("final", GenesisId(BlockId("00" * 32)), {"height": 1})
+    signature = good.sign("final", GenesisId(BlockId("00" * 32)), {"height": 1})
     failed = []
     with Bulk[int](jobs) as batches:
         for mark in range(8):

@@ -4,6 +4,7 @@ import pytest
 from chains import COIN, ChainMaker, build_chain, key
 
 from ledger_store.base.errors import BadSignature, InvalidTransaction
+from ledger_store.base.names import MinerIndex
 from ledger_store.block import make_block
 from ledger_store.chain import candidate, extend, replay, start
 
@@ -49,7 +50,7 @@ def test_another_quorum_for_the_parent_is_as_good() -> None:
     maker = grown()
     other = maker.certify(maker.blocks[-1], signers=[1, 2, 3])
     transfer = maker.transfer(maker.requester, maker.server.address, COIN)
-    block = make_block(maker.head, 3, maker.genesis.time_ms + 3_000, 3, 0, [transfer], other)
+    block = make_block(maker.head, 3, maker.genesis.time_ms + 3_000, MinerIndex(3), 0, [transfer], other)
     assert candidate(maker.tip, block).height == 3
 
 
@@ -58,7 +59,7 @@ def test_a_false_certificate_for_the_parent_is_refused() -> None:
     maker = grown()
     false = maker.certify(maker.blocks[0])
     transfer = maker.transfer(maker.requester, maker.server.address, COIN)
-    block = make_block(maker.head, 3, maker.genesis.time_ms + 3_000, 3, 0, [transfer], false)
+    block = make_block(maker.head, 3, maker.genesis.time_ms + 3_000, MinerIndex(3), 0, [transfer], false)
     with pytest.raises(BadSignature):
         candidate(maker.tip, block)
 
@@ -70,7 +71,7 @@ def test_a_block_without_certificates_is_refused() -> None:
     block = maker.propose(transfer)
     with pytest.raises(BadSignature):
         extend(maker.tip, block, maker.certify(block, kind="notar"))
-    bare = make_block(maker.head, 3, maker.genesis.time_ms + 3_000, 3, 0, [transfer], None)
+    bare = make_block(maker.head, 3, maker.genesis.time_ms + 3_000, MinerIndex(3), 0, [transfer], None)
     with pytest.raises(InvalidTransaction, match="certificate"):
         extend(maker.tip, bare, maker.certify(bare))
     first = ChainMaker(4)

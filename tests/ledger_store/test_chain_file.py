@@ -22,6 +22,7 @@ from ledger_store.base.errors import (
     NotFound,
     StorageFailure,
 )
+from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.block import VIEW_MAX, Certificate
 from ledger_store.file.chain_file import (
     CHAIN_NAME,
@@ -208,8 +209,8 @@ def test_a_crash_before_the_tip_file_loses_no_block(tmp_path: Path) -> None:
 
 def test_the_largest_tip_file_is_read(tmp_path: Path) -> None:
     """One of 64 miners fits, at the last height that can be written."""
-    signatures = tuple((index, "ab" * 64) for index in range(ROSTER_MAX))
-    record = TipRecord(2**53 - 1, "cd" * 32, Certificate(VIEW_MAX, signatures))
+    signatures = tuple((MinerIndex(index), "ab" * 64) for index in range(ROSTER_MAX))
+    record = TipRecord(2**53 - 1, BlockId("cd" * 32), Certificate(VIEW_MAX, signatures))
     (tmp_path / TIP_NAME).write_bytes(encode(record.to_json()) + b"\n")
     assert read_tip(tmp_path / TIP_NAME) == record
 

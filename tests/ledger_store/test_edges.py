@@ -10,6 +10,7 @@ from fedcoin_cli.contract.settlement import give_up
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import BadSignature, InvalidTransaction, Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import MinerIndex
 from ledger_store.block import VIEW_MAX, Block, Certificate, Header, make_block
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, Bounds
 from ledger_store.identity.keys import SIGNATURE_LENGTH
@@ -33,7 +34,7 @@ def test_each_view_has_the_next_miner_as_its_leader() -> None:
         maker.head,
         block.height,
         block.header.time_ms,
-        (block.height - 1) % 4,
+        MinerIndex((block.height - 1) % 4),
         1,
         block.transactions,
         maker.certificates[-1],
@@ -209,7 +210,7 @@ def test_a_signature_of_the_miner_after_the_last_is_nobodys() -> None:
     maker = ChainMaker()
     maker.add_transfers(1)
     whole = maker.certificates[0]
-    beyond = replace(whole, signatures=(*whole.signatures[:-1], (4, whole.signatures[0][1])))
+    beyond = replace(whole, signatures=(*whole.signatures[:-1], (MinerIndex(4), whole.signatures[0][1])))
     with pytest.raises(BadSignature):
         beyond.check(maker.genesis, "final", 1, maker.blocks[0].id)
 
@@ -219,7 +220,8 @@ def test_a_certificate_is_checked_as_its_reader_wants() -> None:
     maker = ChainMaker()
     maker.add_transfers(1)
     noise = replace(
-        maker.certificates[0], signatures=tuple((index, "0" * SIGNATURE_LENGTH) for index in range(3))
+        maker.certificates[0],
+        signatures=tuple((MinerIndex(index), "0" * SIGNATURE_LENGTH) for index in range(3)),
     )
     with pytest.raises(BadSignature):
         noise.check(maker.genesis, "final", 1, maker.blocks[0].id)
@@ -248,15 +250,15 @@ def test_a_fraction_may_be_nothing() -> None:
 
 def test_numbered_texts_go_up_to_their_number() -> None:
     """From 0 to the greatest number, at least none unless more are asked for."""
-    assert Fields({"it": [[0, "ab"], [9, "cd"]]}, ["it"], "test").numbered_hexes("it", 9, 2, 2) == (
+    assert Fields({"it": [[0, "ab"], [9, "cd"]]}, ["it"], "test").signatures("it", 9, 2, 2) == (
         (0, "ab"),
         (9, "cd"),
     )
-    assert Fields({"it": []}, ["it"], "test").numbered_hexes("it", 9, 2, 2) == ()
+    assert Fields({"it": []}, ["it"], "test").signatures("it", 9, 2, 2) == ()
     assert Fields({"it": []}, ["it"], "test").hexes("it", 2, 2) == ()
     for wrong in ([[10, "ab"]], [[-1, "ab"]], [[True, "ab"]]):
         with pytest.raises(Malformed):
-            Fields({"it": wrong}, ["it"], "test").numbered_hexes("it", 9, 2, 2)
+            Fields({"it": wrong}, ["it"], "test").signatures("it", 9, 2, 2)
 
 
 def test_numbers_of_any_size_have_a_thousand_digits_at_most() -> None:

@@ -34,7 +34,7 @@ from ledger_store.transaction import Transfer
 
 BEAN_CHECK = shutil.which("bean-check", path=str(Path(sys.executable).parent)) or shutil.which("bean-check")
 HLEDGER = shutil.which("hledger")
-NAMES = {
+NAMES: dict[str, str] = {
     key("client-1").address: "client-001",
     key("client-2").address: "Client-001",
     key("server").address: "é 1",

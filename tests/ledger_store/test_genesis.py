@@ -8,6 +8,7 @@ from memory import peak_bytes
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Address, BlockId
 from ledger_store.genesis import GENESIS_BYTES_MAX, HOLDERS_MAX, TIME_MAX_MS, Genesis
 
 
@@ -33,7 +34,7 @@ def test_the_id_covers_everything() -> None:
         replace(genesis, roster=genesis.roster[::-1]),
         replace(genesis, supply=((genesis.supply[0][0], 1),)),
         replace(genesis, bounds=replace(genesis.bounds, attempts=4)),
-        replace(genesis, predecessor="00" * 32),
+        replace(genesis, predecessor=BlockId("00" * 32)),
         replace(genesis, time_ms=genesis.time_ms + 1),
         replace(genesis, delta_ms=501),
     ]
@@ -129,10 +130,10 @@ def test_the_largest_genesis_is_read() -> None:
     largest = Genesis(
         network="x" * 64,
         time_ms=TIME_MAX_MS,
-        roster=tuple(f"{number:064x}" for number in range(64)),
-        supply=tuple((f"{number:064x}", micro) for number in range(HOLDERS_MAX)),
+        roster=tuple(Address(f"{number:064x}") for number in range(64)),
+        supply=tuple((Address(f"{number:064x}"), micro) for number in range(HOLDERS_MAX)),
         delta_ms=60_000,
-        predecessor="ab" * 32,
+        predecessor=BlockId("ab" * 32),
     )
     line = encode(largest.to_json())
     assert Genesis.from_line(line) == largest

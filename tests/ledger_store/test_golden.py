@@ -8,6 +8,7 @@ import pytest
 from chains import ChainMaker, digest
 
 from ledger_store.base.canonical import decode, encode
+from ledger_store.base.names import BlockId, Digest, GenesisId
 from ledger_store.block import Block, Certificate
 from ledger_store.file.chain_file import TipRecord
 from ledger_store.genesis import Genesis
@@ -76,8 +77,8 @@ def _transaction_id(value: object) -> str:
 
 def test_what_a_signature_covers_has_not_changed() -> None:
     """Tag, zero byte, genesis id, canonical fields: written out by hand [P-2.2]."""
-    terms = update_terms("aa" * 32, "cc" * 32, 7)
-    assert signed_bytes("update", "11" * 32, terms) == (
+    terms = update_terms(Digest("aa" * 32), Digest("cc" * 32), 7)
+    assert signed_bytes("update", GenesisId(BlockId("11" * 32)), terms) == (
         b"fedcoin/v1/update\0"
         + b"\x11" * 32
         + b'{"call":"%s","examples":7,"update":"%s"}' % (b"aa" * 32, b"cc" * 32)

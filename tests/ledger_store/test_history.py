@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from chains import COIN, ChainMaker, history_of, key
 
+from ledger_store.base.names import TaskId
 from ledger_store.bookkeeping.history import History, ended_by
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot
@@ -68,7 +69,7 @@ def test_a_block_tells_what_it_ended() -> None:
         ends += len(told)
     assert ends == 3
     with pytest.raises(KeyError):
-        state.record(maker.blocks[0].id)
+        state.record(TaskId(maker.blocks[0].id))
 
 
 def test_published_and_withdrawn_in_one_block() -> None:

@@ -8,6 +8,7 @@ from memory import peak_bytes
 from ledger_store.audit.inclusion import PROOF_BYTES_MAX, Inclusion, Payment, prove, read_inclusion
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import Malformed, PeerFault
+from ledger_store.base.names import Address, GenesisId, MinerIndex
 from ledger_store.transaction import Result, Task
 
 
@@ -55,7 +56,7 @@ def test_what_a_settlement_pays() -> None:
     assert payments[4].to == maker.miners[0].address
 
 
-def refused(data: bytes, genesis: str) -> bool:
+def refused(data: bytes, genesis: GenesisId) -> bool:
     try:
         read_inclusion(data).check(genesis)
     except PeerFault:
@@ -100,9 +101,9 @@ def test_the_largest_proof_is_read() -> None:
     """Of a network of 64 miners and 100,000 holders, for a settlement that fills a block."""
     maker, proof = settled(4, 1_000)
     micro = SUPPLY_MAX_MICRO // 100_000
-    supply = tuple((f"{number:064x}", micro) for number in range(100_000))
-    roster = tuple(f"{number:064x}" for number in range(64))
-    signatures = tuple((index, "ab" * 64) for index in range(64))
+    supply = tuple((Address(f"{number:064x}"), micro) for number in range(100_000))
+    roster = tuple(Address(f"{number:064x}") for number in range(64))
+    signatures = tuple((MinerIndex(index), "ab" * 64) for index in range(64))
     assert isinstance(proof.transaction, Result)
     reveal = replace(proof.transaction.reveals[0], sums=tuple(range(10**12, 10**12 + 1_000)))
     largest = replace(

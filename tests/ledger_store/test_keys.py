@@ -1,6 +1,7 @@
 import pytest
 from chains import key
 
+from ledger_store.base.names import Address, BlockId, GenesisId
 from ledger_store.identity.keys import KeyPair, verify, verify_bytes
 
 # RFC 8032, 7.1: secret key, public key, message, signature.
@@ -33,7 +34,7 @@ RFC_8032 = [
         ),
     ),
 ]
-GENESIS, OTHER_GENESIS = "11" * 32, "22" * 32
+GENESIS, OTHER_GENESIS = GenesisId(BlockId("11" * 32)), GenesisId(BlockId("22" * 32))
 # The group's order: adding it to S gives a second valid equation for the same signature.
 ORDER = 2**252 + 27742317777372353535851937790883648493
 
@@ -42,8 +43,8 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 def test_vectors_of_rfc_8032(secret: str, public: str, message: str, signature: str) -> None:
     """The address is the RFC's public key, its signature verifies, and no other message does [P-2.1]."""
     assert KeyPair(bytes.fromhex(secret)).address == public
-    assert verify_bytes(public, bytes.fromhex(message), signature)
-    assert not verify_bytes(public, bytes.fromhex(message) + b"!", signature)
+    assert verify_bytes(Address(public), bytes.fromhex(message), signature)
+    assert not verify_bytes(Address(public), bytes.fromhex(message) + b"!", signature)
 
 
 def test_a_signature_has_one_form() -> None:
@@ -51,7 +52,7 @@ def test_a_signature_has_one_form() -> None:
     _, public, message, signature = RFC_8032[1]
     scalar = int.from_bytes(bytes.fromhex(signature)[32:], "little") + ORDER
     forged = signature[:64] + scalar.to_bytes(32, "little").hex()
-    assert not verify_bytes(public, bytes.fromhex(message), forged)
+    assert not verify_bytes(Address(public), bytes.fromhex(message), forged)
 
 
 def test_a_signature_is_bound_to_kind_network_and_fields() -> None:
@@ -66,7 +67,7 @@ def test_a_signature_is_bound_to_kind_network_and_fields() -> None:
 
 
 @pytest.mark.parametrize("address", ["00" * 32, "01" + "00" * 31, "ff" * 32, "zz", "", "aa" * 31])
-def test_addresses_that_are_no_keys_sign_nothing(address: str) -> None:
+def test_addresses_that_are_no_keys_sign_nothing(address: Address) -> None:
     """Small-order points, points off the curve and text of a wrong length verify nothing and do not crash [P-2.3]."""
     assert not verify(address, "final", GENESIS, {}, "00" * 64)
 

@@ -9,6 +9,7 @@ from chains import COIN, ChainMaker, digest, key
 
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import BadSignature, InvalidTransaction, PeerFault
+from ledger_store.base.names import Address, BlockId, GenesisId, TaskId
 from ledger_store.block import Block
 from ledger_store.genesis import Bounds
 from ledger_store.state import (
@@ -29,7 +30,7 @@ from ledger_store.transaction import Close, FraudMark, Pay, Reveal, Task, Transa
 FRIEND = key("friend")
 
 
-def balance(state: State, who: str) -> int:
+def balance(state: State, who: Address) -> int:
     return state.balances.get(who, 0)
 
 
@@ -140,7 +141,7 @@ def test_transactions_stand_in_order() -> None:
     transfers = [maker.transfer(maker.requester, FRIEND.address, COIN) for _ in range(3)]
     refused(maker, *transfers[1::-1], match="not ordered")
     refused(maker, *transfers, match="more than 2 transactions of one account")
-    close = Close(digest("a task"), 1, (), None)
+    close = Close(TaskId(digest("a task")), 1, (), None)
     refused(maker, close, transfers[0], match="nothing may follow")
     refused(maker, close, close, match="nothing may follow")
 
@@ -149,7 +150,7 @@ def test_a_transaction_without_its_senders_signature_is_refused() -> None:
     """A forged, foreign-network or altered transaction is a wrong signature [P-4.6]."""
     maker = ChainMaker(2)
     good = maker.transfer(maker.requester, FRIEND.address, COIN)
-    elsewhere = sign(good, maker.requester, digest("another network"))
+    elsewhere = sign(good, maker.requester, GenesisId(BlockId(digest("another network"))))
     for bad in (elsewhere, replace(good, amount_micro=2 * COIN), replace(good, signature="00" * 64)):
         refused(maker, bad, match="signature", error=BadSignature)
 
@@ -293,7 +294,7 @@ def test_only_a_queued_task_can_be_cancelled_by_its_requester() -> None:
     maker.add(second)
     refused(maker, maker.cancel(key("a"), first.id), match="OPEN cannot be cancelled")
     refused(maker, maker.cancel(maker.requester, second.id), match="only its requester")
-    refused(maker, maker.cancel(maker.requester, digest("nothing")), match="no such task")
+    refused(maker, maker.cancel(maker.requester, TaskId(digest("nothing"))), match="no such task")
     maker.add(maker.cancel(key("b"), second.id))
     record = maker.records[second.id]
     assert (record.state, record.escrow_micro, record.end_height) == (CANCELLED, 0, maker.tip.height)
@@ -516,9 +517,9 @@ def test_frauds_are_remembered_through_all_attempts_and_after_the_end() -> None:
 def test_a_close_out_of_place_is_refused() -> None:
     """No task at work, another task, another attempt, or one that is closed already [P-8.8]."""
     maker = ChainMaker(4)
-    refused(maker, Close(digest("x"), 1, (), None), match="no such task at work")
+    refused(maker, Close(TaskId(digest("x")), 1, (), None), match="no such task at work")
     maker, task = at_work()
-    refused(maker, Close(digest("x"), 1, (), None), match="no such task at work")
+    refused(maker, Close(TaskId(digest("x")), 1, (), None), match="no such task at work")
     reveals = maker.reveals(task)
     refused(maker, maker.close(task, reveals, 2), match="attempt 2 is not OPEN")
     maker.add(maker.close(task, reveals))
@@ -550,7 +551,7 @@ def test_a_result_out_of_place_is_refused() -> None:
     refused(maker, maker.result(task, reveals, maker.settled(task)), match="attempt 1 is not CLOSED")
     maker, task, reveals = closed()
     result = maker.result(task, reveals, maker.settled(task))
-    refused(maker, replace(result, task=digest("x")), match="no such task at work")
+    refused(maker, replace(result, task=TaskId(digest("x"))), match="no such task at work")
     refused(maker, replace(result, attempt=2), match="attempt 2 is not CLOSED")
 
 
@@ -626,7 +627,9 @@ def test_a_refused_transaction_changes_nothing() -> None:
     for bad in (
         maker.transfer(maker.requester, FRIEND.address, 16 * COIN, 1),
         sign(
-            replace(maker.task(price_micro=30 * COIN, train_micro=27 * COIN), sequence=1), maker.requester, ""
+            replace(maker.task(price_micro=30 * COIN, train_micro=27 * COIN), sequence=1),
+            maker.requester,
+            GenesisId(BlockId("")),
         ),
     ):
         with pytest.raises(InvalidTransaction, match="does not cover"):

@@ -6,6 +6,7 @@ from chains import ChainMaker, digest, key
 
 from ledger_store.base.canonical import decode, encode, parse
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import BlockId, GenesisId, TaskId
 from ledger_store.outcome import read_outcome
 from ledger_store.transaction import (
     FraudMark,
@@ -143,7 +144,7 @@ def test_id_and_signature_cover_every_term(changed: Task) -> None:
     assert changed.id != TASK.id
     assert TASK.verified(MAKER.genesis.id)
     assert not changed.verified(MAKER.genesis.id)
-    assert not TASK.verified("00" * 32)
+    assert not TASK.verified(GenesisId(BlockId("00" * 32)))
 
 
 def test_the_id_does_not_cover_the_signature() -> None:
@@ -163,7 +164,7 @@ def test_a_commit_binds_everything_that_is_revealed() -> None:
         replace(reveal, salt="00" * 16),
     ]
     digests = {item.commitment(TASK.id, 1) for item in (reveal, *changed)}
-    digests |= {reveal.commitment(TASK.id, 2), reveal.commitment(digest("other task"), 1)}
+    digests |= {reveal.commitment(TASK.id, 2), reveal.commitment(TaskId(digest("other task")), 1)}
     assert len(digests) == len(changed) + 3
 
 

@@ -3,17 +3,18 @@
 from nacl.public import PrivateKey
 
 from fedcoin_cli.network.transport.admission import Admission, transport_public, transport_secret
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 
-def negative(address: str) -> str:
+def negative(address: Address) -> Address:
     """The address of the negative point: the sign bit of the last byte flipped."""
     raw = bytearray.fromhex(address)
     raw[31] ^= 0x80
-    return raw.hex()
+    return Address(raw.hex())
 
 
-def table_key(address: str) -> bytes:
+def table_key(address: Address) -> bytes:
     key = transport_public(address)
     assert key is not None
     return key
@@ -42,8 +43,8 @@ def test_the_negative_of_a_members_key_does_not_take_its_name() -> None:
     """Coins sent to the negative of an address share its transport key; its owner keeps the name."""
     member, guest = KeyPair.generate().address, KeyPair.generate().address
     admission = Admission([member])
-    admission.admit([negative(member), guest, negative(guest)])
-    assert table_key(negative(member)) == table_key(member)
+    admission.admit([Address(negative(member)), guest, Address(negative(guest))])
+    assert table_key(Address(negative(member))) == table_key(member)
     assert admission.address_of(table_key(member)) == member
     assert admission.address_of(table_key(guest)) == guest
 
@@ -51,26 +52,41 @@ def test_the_negative_of_a_members_key_does_not_take_its_name() -> None:
 def test_an_address_that_is_no_key_is_passed_over() -> None:
     """Anyone can send coins to 64 arbitrary characters; that must not stop a node."""
     admission = Admission([])
-    admission.admit(["00" * 32, "ff" * 32, "x"])
+    admission.admit([Address("00" * 32), Address("ff" * 32), Address("x")])
     assert transport_public("00" * 32) is None
-    assert not admission.admits("ff" * 32)
+    assert not admission.admits(Address("ff" * 32))
 
 
 def test_one_by_one() -> None:
     """A guest comes and goes without a new list; no member goes, and who signed wins over its own negative."""
     member, guest = KeyPair.generate().address, KeyPair.generate().address
     admission = Admission([member])
-    admission.come(negative(guest), signed=False)
+    admission.come(Address(negative(guest)), signed=False)
     admission.come(guest, signed=False)
     assert admission.address_of(table_key(guest)) == negative(guest)
     admission.come(guest, signed=True)
-    admission.come(negative(guest), signed=False)
+    admission.come(Address(negative(guest)), signed=False)
     assert admission.address_of(table_key(guest)) == guest
-    admission.gone(negative(guest))
+    admission.gone(Address(negative(guest)))
     assert admission.admits(guest)
     admission.gone(guest)
     assert not admission.admits(guest)
-    admission.come(negative(member), signed=True)
+    admission.come(Address(negative(member)), signed=True)
     admission.gone(member)
-    admission.come("ff" * 32, signed=True)
+    admission.come(Address("ff" * 32), signed=True)
     assert admission.address_of(table_key(member)) == member
+
+
+def test_a_guest_that_is_kept_out_and_a_member_that_is_not() -> None:
+    """New lists of guests do not let it in, nor does its negative; when its time is over the ledger decides again."""
+    member, guest = KeyPair.generate().address, KeyPair.generate().address
+    admission = Admission([member])
+    admission.admit([guest])
+    for one in (member, negative(member), guest):
+        admission.bar(one)
+    admission.admit([guest, negative(guest)])
+    assert [admission.admits(one) for one in (member, guest, negative(guest))] == [True, False, False]
+    assert admission.address_of(table_key(guest)) is None
+    admission.unbar(guest)
+    assert admission.admits(guest)
+    admission.bar(Address("no key"))

@@ -7,6 +7,7 @@ from peers import arrived, closing, connect, events_until, gather, village, wait
 from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.transport.connections import asker, owner
+from ledger_store.base.names import Address
 
 
 def test_who_asks_with_a_miners_key_is_answered_and_is_no_miner() -> None:
@@ -27,7 +28,7 @@ def test_who_asks_with_a_miners_key_is_answered_and_is_no_miner() -> None:
         assert name.startswith(asker(town.address(0)))
         assert owner(name) == town.address(0) != name
         assert second.inbound(town.address(0)) == 1
-        second.send(name, b"to the person")
+        second.send(Address(name), b"to the person")
         second.send(town.address(0), b"to the miner")
         got = gather([first, second, asking], lambda got: bool(got[0] and got[2]))
         assert got[2] == [(town.address(1), b"to the person")]
@@ -41,7 +42,7 @@ def test_an_asker_reaches_its_own_miner() -> None:
         connect(asking, node)
         asking.send(town.address(0), b"?")
         (name, _), *_ = gather([node, asking], lambda got: bool(got[0]))[0]
-        node.send(name, b"!")
+        node.send(Address(name), b"!")
         assert gather([node, asking], lambda got: bool(got[1]))[1] == [(town.address(0), b"!")]
 
 

@@ -19,6 +19,7 @@ from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Arrived, Delivered, Failed, Lied, Progress
 from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.base.errors import NetworkFailure, NotFound
+from ledger_store.base.names import Digest
 from ledger_store.identity.keys import KeyPair
 
 MIB = 2**20
@@ -42,11 +43,11 @@ print(events[0].size_bytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss -
 """
 
 
-def stored(folder: Path, data: bytes) -> str:
+def stored(folder: Path, data: bytes) -> Digest:
     return Store(folder).put_bytes(data)
 
 
-def falsified(folder: Path, digest: str, data: bytes) -> None:
+def falsified(folder: Path, digest: Digest, data: bytes) -> None:
     """A holder whose file does not have the digest of its name."""
     folder.mkdir(exist_ok=True)
     (folder / digest).write_bytes(data)
@@ -71,14 +72,14 @@ def test_a_large_file_comes_from_whoever_has_it(tmp_path: Path) -> None:
         nodes[0].want([digest], each_bytes=ROOM, all_bytes=ROOM, holders=[town.address(i) for i in (1, 2, 3)])
         events = events_until(nodes[0], lambda events: bool(arrived(events)))
     assert events == [Lied(town.address(2), digest), Arrived(digest, len(data))]
-    assert hashlib.sha256((tmp_path / "0" / digest).read_bytes()).hexdigest() == digest
+    assert Digest(hashlib.sha256((tmp_path / "0" / digest).read_bytes()).hexdigest()) == digest
 
 
 def test_a_lying_holder_is_named_and_nothing_false_is_stored(tmp_path: Path) -> None:
     """One holder, one wrong bit: `Lied` with its address, then `Failed`, and no file."""
     town = village(2)
     data = os.urandom(MIB)
-    digest = hashlib.sha256(data).hexdigest()
+    digest = Digest(hashlib.sha256(data).hexdigest())
     falsified(tmp_path / "1", digest, bytes([data[0] ^ 1]) + data[1:])
     nodes = [town.blobs(index, tmp_path / str(index)) for index in range(2)]
     with closing(*nodes):
@@ -129,7 +130,7 @@ def test_a_restarted_receiver_goes_on(tmp_path: Path) -> None:
     """What came before a restart is not asked for again."""
     town = village(2)
     data = os.urandom(10 * CHUNK_BYTES)
-    digest = hashlib.sha256(data).hexdigest()
+    digest = Digest(hashlib.sha256(data).hexdigest())
     holder = P2P(town.keys[1], {}, town.door(1), PIECES)
     with closing(holder):
         with closing(first := town.blobs(0, tmp_path)):
@@ -196,7 +197,7 @@ def test_unasked_chunks_are_passed_over(tmp_path: Path) -> None:
     """A guest is asked for what it offers in the right size, heard only then, and told at the end."""
     town, key = village(1), KeyPair.generate()
     town.admission.admit([key.address])
-    digest = hashlib.sha256(b"bytes").hexdigest()
+    digest = Digest(hashlib.sha256(b"bytes").hexdigest())
     miner, pusher = town.blobs(0, tmp_path), P2P(key, town.endpoints, None, PIECES)
     with closing(miner, pusher):
         miner.want([digest], each_bytes=ROOM, all_bytes=ROOM)
@@ -247,7 +248,7 @@ def test_a_file_that_another_process_brings_arrives(tmp_path: Path) -> None:
     """A wanted file that appears in the shared folder is noticed."""
     town = village(1)
     with closing(miner := town.blobs(0, tmp_path)):
-        digest = hashlib.sha256(b"late").hexdigest()
+        digest = Digest(hashlib.sha256(b"late").hexdigest())
         miner.want([digest], each_bytes=ROOM, all_bytes=ROOM)
         assert events_until(miner, bool, within_s=0.2) == []
         stored(tmp_path, b"late")
@@ -285,7 +286,11 @@ def test_noise_from_a_guest_does_no_harm(tmp_path: Path) -> None:
     town.admission.admit([key.address, other.address])
     digest = stored(tmp_path / "miner", b"still here")
     dice = random.Random(1)
-    models = [to_bytes(Want(digest, 0)), to_bytes(Offer(digest, 9)), to_bytes(Chunk(digest, 0, 3, b"abc"))]
+    models = [
+        to_bytes(Want(digest, 0)),
+        to_bytes(Offer(digest, 9)),
+        to_bytes(Chunk(digest, 0, 3, b"abc")),
+    ]
     miner, noisy = town.blobs(0, tmp_path / "miner"), P2P(key, town.endpoints, None, PIECES)
     with closing(miner, noisy):
         for number in range(10_000):
@@ -339,7 +344,7 @@ def test_what_is_not_in_the_store_cannot_be_offered(tmp_path: Path) -> None:
     """A missing file is the caller's mistake and said at once."""
     town = village(1)
     with closing(miner := town.blobs(0, tmp_path)), pytest.raises(NotFound):
-        miner.offer(["0" * 64])
+        miner.offer([Digest("0" * 64)])
 
 
 def test_a_port_in_use_is_said_before_the_thread_starts(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import os
 
 from fedcoin_cli.network.transport.connections import Connection, Connections, surplus
+from ledger_store.base.names import Address
 
 
 def test_a_number_that_became_another_files() -> None:
@@ -18,8 +19,8 @@ def test_no_account_takes_the_places_of_others() -> None:
 
     [P-11.10]
     """
-    greedy = [Connection(number, None, float(number), "greedy") for number in range(9)]
-    idle, fresh = Connection(20, None, 0.5, "idle"), Connection(21, None, 99.0, "fresh")
+    greedy = [Connection(number, None, float(number), Address("greedy")) for number in range(9)]
+    idle, fresh = Connection(20, None, 0.5, Address("idle")), Connection(21, None, 99.0, Address("fresh"))
     assert [gone.fd for gone in surplus([*reversed(greedy), idle, fresh], 64)] == [0, 1, 2, 3, 4]
     assert [gone.fd for gone in surplus([*greedy, idle, fresh], 4)] == [0, 1, 2, 3, 4, 5, 6]
     assert [gone.fd for gone in surplus([idle, fresh], 1)] == [20]

@@ -3,7 +3,9 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from fedcoin_cli.network.transport.admission import transport_public, transport_
 from fedcoin_cli.network.transport.connections import GUESTS_MOST
 from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 Socket = zmq.Socket[bytes]
@@ -185,7 +188,7 @@ def test_a_guest_beyond_the_limit_takes_the_place_of_the_longest_idle(workshop: 
         ] * GUESTS_MOST
 
 
-def addresses(keys: list[KeyPair]) -> list[str]:
+def addresses(keys: list[KeyPair]) -> list[Address]:
     return [key.address for key in keys]
 
 
@@ -219,3 +222,48 @@ def test_bytes_that_are_no_zeromq_do_no_harm(workshop: Workshop) -> None:
                 miner.poll(20)
         workshop.client(town, key).send(b"here")
         assert gather([miner], lambda received: bool(received[0]))[0] == [(key.address, b"here")]
+
+
+def test_who_goes_on_beyond_its_allowance_is_kept_out_for_a_while(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is received any more, on no connection; others are heard meanwhile, and later it is as well."""
+    monkeypatch.setattr("fedcoin_cli.network.transport.limits.BARRED_S", 2.0)
+    town, honest = village(1), KeyPair.generate()
+    hostile = admitted_guest(town)
+    town.admission.come(honest.address, signed=True)
+    with closing(miner := town.node(0)):
+        wire = workshop.client(town, hostile, sndtimeo=0)
+        until_s = time.monotonic() + 20
+        while town.admission.admits(hostile.address) and time.monotonic() < until_s:
+            with suppress(zmq.Again):
+                wire.send(bytes(2**19))
+            miner.poll(5)
+        assert not town.admission.admits(hostile.address)
+        gather([miner], lambda _: not miner.is_connected(hostile.address), within_s=1)
+        workshop.client(town, hostile, reconnect_ivl=-1).send(b"another way in")
+        workshop.client(town, honest).send(b"and I?")
+        assert gather([miner], lambda received: bool(received[0]))[0] == [(honest.address, b"and I?")]
+        gather([miner], lambda _: town.admission.admits(hostile.address))
+        workshop.client(town, hostile).send(b"sorry")
+        # Its first connection may bring what it had not sent yet; that is beyond its allowance still.
+        heard = gather([miner], lambda received: (hostile.address, b"sorry") in received[0])[0]
+        assert (hostile.address, b"sorry") in heard
+
+
+def test_a_member_is_never_kept_out(workshop: Workshop) -> None:
+    """Whatever a miner sends it stays connected: votes are worth more than its bytes."""
+    town = village(2)
+    with closing(miner := town.node(0)):
+        wire = workshop.client(town, town.keys[1], sndtimeo=0)
+        sent = 0
+        until_s = time.monotonic() + 20
+        while sent < 32 and time.monotonic() < until_s:
+            with suppress(zmq.Again):
+                wire.send(bytes(2**19))
+                sent += 1
+            miner.poll(5)
+        wire.send(b"a vote")
+        heard = gather([miner], lambda received: (town.address(1), b"a vote") in received[0])[0]
+        assert (town.address(1), b"a vote") in heard
+        assert town.admission.admits(town.address(1))

@@ -1,6 +1,18 @@
 """Token bucket and outbox."""
 
-from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import (
+    BARRED_MOST_S,
+    BARRED_S,
+    EXCESS_BYTES,
+    Bars,
+    Bucket,
+    Limits,
+    Outbox,
+    Silence,
+)
+from ledger_store.base.names import Address
+
+A, B = Address("a"), Address("b")
 
 SMALL = Limits(
     frame_bytes=10, pipe_frames=1, waiting_frames=3, waiting_bytes=10, frames_per_s=1, burst_frames=1
@@ -49,13 +61,13 @@ def test_outbox_keeps_what_is_not_taken() -> None:
 def test_who_is_connected_and_silent_is_told_once_a_span() -> None:
     """Only after the span, not when it was heard or is not connected, and not by one who did not listen itself."""
     silence = Silence(10.0)
-    assert silence.turn([], ["a", "b"], 0.0) == []
-    assert silence.turn(["b"], ["a", "b"], 4.0) == []
-    assert silence.turn([], ["a", "b"], 8.0) == []
-    assert silence.turn(["stranger"], ["a", "b"], 11.0) == ["a"]
-    assert silence.turn([], ["a"], 15.0) == []
-    assert silence.turn([], ["a", "b"], 30.0) == []
-    assert silence.turn([], ["a", "b"], 34.0) == []
+    assert silence.turn([], [A, B], 0.0) == []
+    assert silence.turn([B], [A, B], 4.0) == []
+    assert silence.turn([], [A, B], 8.0) == []
+    assert silence.turn([Address("stranger")], [A, B], 11.0) == [A]
+    assert silence.turn([], [A], 15.0) == []
+    assert silence.turn([], [A, B], 30.0) == []
+    assert silence.turn([], [A, B], 34.0) == []
 
 
 def test_the_last_rank_goes_first_when_too_much_waits_and_leaves_last() -> None:
@@ -74,3 +86,24 @@ def test_a_bucket_weighs() -> None:
     bucket = Bucket(2, 10, now_s=0.0)
     assert [bucket.take(0.0, cost) for cost in (7, 4, 3)] == [True, False, True]
     assert bucket.take(1.0, 2)
+
+
+def test_a_little_too_much_is_forgiven_and_much_is_not() -> None:
+    """Each time out is twice as long as the last, up to the longest; who behaved for that long begins anew."""
+    bars, now_s, terms = Bars(), 0.0, []
+    assert not bars.over(A, EXCESS_BYTES, now_s)
+    for _ in range(8):
+        assert bars.over(A, EXCESS_BYTES + 1, now_s)
+        assert not bars.over(A, EXCESS_BYTES + 1, now_s)  # kept out already
+        assert not bars.over(B, 1, now_s)
+        began_s = now_s
+        while not (free := bars.ended(now_s)):
+            now_s += 1
+        assert free == [A]
+        terms.append(now_s - began_s)
+    assert terms == [10, 20, 40, 80, 160, 320, 600, 600]
+    assert bars.ended(now_s) == []
+    now_s += BARRED_MOST_S
+    assert not bars.over(A, EXCESS_BYTES, now_s)
+    assert bars.over(A, EXCESS_BYTES, now_s)
+    assert bars.ended(now_s + BARRED_S) == [A]

@@ -16,6 +16,7 @@ from fedcoin_cli.network.transport.admission import Admission
 from fedcoin_cli.network.transport.p2p import MESSAGES, P2P, Door
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
 from ledger_store.base.errors import ExitCode, NetworkFailure
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 ECHO = """
@@ -42,7 +43,7 @@ def echo_process(key: KeyPair, port: int, friend: str, endpoint: str) -> Iterato
         process.wait()
 
 
-def answered(node: P2P, address: str, frame: bytes, within_s: float = 8.0) -> bool:
+def answered(node: P2P, address: Address, frame: bytes, within_s: float = 8.0) -> bool:
     """Whether repeating a frame brings its echo: what is lost is sent again, as the protocol does."""
     until_s = time.monotonic() + within_s
     while time.monotonic() < until_s:
@@ -304,7 +305,7 @@ def test_a_host_that_is_not_here_is_said() -> None:
     [("00" * 32, f"tcp://{HOST}:1"), (KeyPair(bytes(32)).address, "tcp://nowhere"), ("x", "y")],
     ids=["no point", "no port", "no hex"],
 )
-def test_wrong_peers_are_said(address: str, endpoint: str) -> None:
+def test_wrong_peers_are_said(address: Address, endpoint: str) -> None:
     """An address that is no key and an endpoint that is none point to the peers file."""
     with pytest.raises(NetworkFailure) as failure:
         P2P(KeyPair.generate(), {address: endpoint})
@@ -315,8 +316,8 @@ def test_a_door_that_admits_anyone_does_not_open() -> None:
     """The self-test knocks with a throw-away key; when that is let in, the node refuses to start [P-11.11]."""
 
     class Everyone(Admission):
-        def address_of(self, transport_key: bytes) -> str | None:
-            return transport_key.hex()
+        def address_of(self, transport_key: bytes) -> Address | None:
+            return Address(transport_key.hex())
 
     with pytest.raises(NetworkFailure) as failure:
         P2P(KeyPair.generate(), {}, Door(HOST, 0, Everyone([]))).close()

@@ -17,8 +17,9 @@ from fedcoin_cli.network.files.pieces import (
     to_bytes,
 )
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Digest
 
-DIGEST = "ab" * 32
+DIGEST = Digest("ab" * 32)
 
 
 @pytest.mark.parametrize(

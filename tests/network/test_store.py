@@ -11,9 +11,12 @@ import pytest
 
 from fedcoin_cli.network.files.store import OLD_S, Store
 from ledger_store.base.errors import NotFound, StorageFailure
+from ledger_store.base.names import Address, Digest
+
+A_ADDRESS = Address("a")
 
 DATA = b"updates" * 1000
-DIGEST = hashlib.sha256(DATA).hexdigest()
+DIGEST = Digest(hashlib.sha256(DATA).hexdigest())
 
 FULL_DISK = """
 import resource, signal, sys
@@ -66,9 +69,9 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
     store.remove(DIGEST)
     (tmp_path / "secret").write_bytes(b"secret")
     for digest in (DIGEST, "../secret", "", "A" * 64):
-        assert not store.has(digest)
+        assert not store.has(Digest(digest))
         with pytest.raises(NotFound):
-            store.path(digest)
+            store.path(Digest(digest))
     with pytest.raises(NotFound):
         store.put_file(tmp_path / "nothing")
 
@@ -76,11 +79,11 @@ def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
 def test_a_partial_file_is_resumed_by_its_owner(tmp_path: Path) -> None:
     """What one process got is where the next one of the same owner goes on, and another owner is apart."""
     store = Store(tmp_path)
-    part = store.partial(DIGEST, "a")
+    part = store.partial(DIGEST, A_ADDRESS)
     part.append(DATA[:4000])
     part.close()
-    assert store.partial(DIGEST, "b").size == 0
-    resumed = store.partial(DIGEST, "a")
+    assert store.partial(DIGEST, Address("b")).size == 0
+    resumed = store.partial(DIGEST, A_ADDRESS)
     assert resumed.size == 4000
     resumed.append(DATA[4000:])
     assert not store.has(DIGEST)
@@ -91,7 +94,7 @@ def test_a_partial_file_is_resumed_by_its_owner(tmp_path: Path) -> None:
 def test_wrong_bytes_never_get_the_name(tmp_path: Path) -> None:
     """A file whose hash is wrong stays a part, and can be fetched again from the beginning [P-11.25]."""
     store = Store(tmp_path)
-    part = store.partial(DIGEST, "a")
+    part = store.partial(DIGEST, A_ADDRESS)
     part.append(b"wrong")
     assert not part.finish()
     assert not store.has(DIGEST)
@@ -103,7 +106,7 @@ def test_wrong_bytes_never_get_the_name(tmp_path: Path) -> None:
 def test_processes_may_bring_the_same_file(tmp_path: Path) -> None:
     """Two owners finish the same digest one after the other; the folder holds it once."""
     store = Store(tmp_path)
-    parts = [store.partial(DIGEST, owner) for owner in ("a", "b")]
+    parts = [store.partial(DIGEST, Address(owner)) for owner in ("a", "b")]
     for part in parts:
         part.append(DATA)
     assert [part.finish() for part in parts] == [True, True]
@@ -115,7 +118,7 @@ def test_old_leftovers_are_swept_and_young_ones_kept(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.put_bytes(DATA)
     for owner in ("old", "young"):
-        store.partial("0" * 64, owner).close()
+        store.partial(Digest("0" * 64), Address(owner)).close()
     past_s = time.time() - OLD_S - 60
     os.utime(tmp_path / f"{'0' * 64}.old.part", (past_s, past_s))
     os.utime(tmp_path / DIGEST, (past_s, past_s))

@@ -6,6 +6,7 @@ from peers import HOST, closing
 
 from fedcoin_cli.network.transport.admission import Admission
 from fedcoin_cli.network.transport.p2p import P2P, Door
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 PATIENCE_S = 60.0
@@ -33,4 +34,4 @@ def test_an_answer_to_each_reaches_both_of_a_key() -> None:
         while host.inbound(key.address) > 1 and time.monotonic() < until_s:
             host.poll(20)
         assert host.inbound(key.address) == 1
-        assert host.answer_each("nobody", b"both") == 0
+        assert host.answer_each(Address("nobody"), b"both") == 0

@@ -39,6 +39,7 @@ from fedcoin_cli.protocol.message import (
 )
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Address, BlockId, Digest, MinerIndex, TaskId
 from ledger_store.block import VIEW_MAX, Certificate
 from ledger_store.transaction import Commit, Reveal
 
@@ -46,7 +47,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "messages.json"
 
 chain = build_chain(miners=4, blocks=4)
 BLOCK, PARENT = chain.blocks[3], chain.certificates[2]
-ID, KEY, SIGNATURE = "ab" * 32, "cd" * 32, "ef" * 64
+ID, KEY, SIGNATURE = TaskId("ab" * 32), Address("cd" * 32), "ef" * 64
 
 
 def examples() -> dict[str, Message]:
@@ -55,38 +56,44 @@ def examples() -> dict[str, Message]:
     task = maker.task()
     reveal = maker.reveal(task, 1, maker.miners[0])
     exact = maker.reveal(task, 1, maker.miners[1], exact=True, sums=(-(2**64), 0, 2**64))
-    skip = Certificate(2, ((0, SIGNATURE), (1, SIGNATURE), (3, SIGNATURE)))
-    vote = Vote("notar", 3, 4, 2, ID, SIGNATURE)
+    skip = Certificate(
+        2, ((MinerIndex(0), SIGNATURE), (MinerIndex(1), SIGNATURE), (MinerIndex(3), SIGNATURE))
+    )
+    vote = Vote("notar", MinerIndex(3), 4, 2, BlockId(ID), SIGNATURE)
     return {
-        "proposal, fresh": Proposal(1, 0, BLOCK, -1, None, (), SIGNATURE),
-        "proposal, justified": Proposal(3, 3, BLOCK, 0, PARENT, (skip, skip), SIGNATURE),
+        "proposal, fresh": Proposal(MinerIndex(1), 0, BLOCK, -1, None, (), SIGNATURE),
+        "proposal, justified": Proposal(MinerIndex(3), 3, BLOCK, 0, PARENT, (skip, skip), SIGNATURE),
         "notar": vote,
         "skip": replace(vote, kind="skip", block=None),
         "final": replace(vote, kind="final"),
         "certified skip": Certified("skip", 4, None, skip, None),
         "certified notarisation": Certified("notar", 4, BLOCK.id, PARENT, BLOCK),
-        "commit": CommitNote(task.id, 1, Commit(KEY, ID, SIGNATURE)),
+        "commit": CommitNote(task.id, 1, Commit(KEY, Digest(ID), SIGNATURE)),
         "reveal": RevealNote(task.id, 2, reveal),
         "reveal, exact": RevealNote(task.id, 1, exact),
-        "fraud": FraudNote(task.id, 1, KEY, 5, "01" * 32, SIGNATURE),
+        "fraud": FraudNote(task.id, 1, KEY, 5, Address("01" * 32), SIGNATURE),
         "transaction": TransactionNote(maker.transfer(maker.requester, maker.server.address, 7 * COIN)),
         "transaction, task": TransactionNote(task),
         "receipt": Receipt(ID, None),
         "receipt, refused": Receipt(ID, "a balance of 0 micro does not cover 7"),
-        "status": Status(4, "0f" * 16, (ID, KEY)),
+        "status": Status(4, "0f" * 16, (ID, TaskId(KEY))),
         "fetch": Fetch(9),
         "block": FinalBlock(BLOCK, chain.certificates[3]),
         "recall": Recall(),
         "recalled": Recalled(5, (vote, replace(vote, kind="skip", block=None))),
-        "recalled, with a commit": Recalled(5, (), CommitNote(task.id, 2, Commit(KEY, ID, SIGNATURE))),
+        "recalled, with a commit": Recalled(
+            5, (), CommitNote(task.id, 2, Commit(KEY, Digest(ID), SIGNATURE))
+        ),
         "remind": Remind("0f" * 16),
-        "reminder": Reminder(2, KEY, "0f" * 16, 5, (("skip", 0, None), ("notar", 1, ID)), (vote,), SIGNATURE),
+        "reminder": Reminder(
+            2, KEY, "0f" * 16, 5, (("skip", 0, None), ("notar", 1, BlockId(ID))), (vote,), SIGNATURE
+        ),
         "taken": Taken("0f" * 16),
         "beside": Beside("0f" * 16, SIGNATURE),
         "ask": Ask(),
-        "standing": Standing(4, ID, 1, "mining", 20, 300, 1_023, 4_500, 3),
+        "standing": Standing(4, TaskId(ID), 1, "mining", 20, 300, 1_023, 4_500, 3),
         "standing, errors": Standing(
-            4, ID, 1, "mining", 20, 0, 0, 4_500, 3, Errors(31_000, 310_000, 1_200_000, 4_100_000)
+            4, TaskId(ID), 1, "mining", 20, 0, 0, 4_500, 3, Errors(31_000, 310_000, 1_200_000, 4_100_000)
         ),
         "standing, idle": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3),
         "standing, silent": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3, silence=Silence.VOTES_LOST),

@@ -13,6 +13,7 @@ from fedcoin_cli.replica import intake, jobs
 from fedcoin_cli.replica.intake import FILES_PATIENCE_MS
 from fedcoin_cli.replica.mempool import Pendable
 from fedcoin_cli.replica.replica import Replica
+from ledger_store.base.names import Address, MinerIndex
 from ledger_store.block import make_block
 from ledger_store.transaction import Task, Transfer, sign
 
@@ -205,7 +206,7 @@ def test_one_task_a_peer_is_verified_at_a_time(monkeypatch: pytest.MonkeyPatch) 
         answers: list[Message] = []
         own._ports.send = lambda _, message: answers.append(message)  # type: ignore[assignment, method-assign]  # what is said
         for task in (first, first, second):
-            own.receive("somebody", task)
+            own.receive(Address("somebody"), task)
         assert [one.task.id for one in own._verifying.values()] == [first.id]
         assert [(one.transaction, one.error is None) for one in answers if isinstance(one, Receipt)] == [
             (second.id, False)
@@ -233,7 +234,7 @@ def test_reminders_keep_to_a_budget_and_reach_everything(monkeypatch: pytest.Mon
         own.checked_elsewhere(miner, (task.id,))
         said: list[tuple[str, str]] = []
 
-        def say(to: str, message: Message) -> None:
+        def say(to: Address, message: Message) -> None:
             assert isinstance(message, TransactionNote)
             assert isinstance(message.transaction, Transfer | Task)
             said.append((to, message.transaction.id))
@@ -259,8 +260,8 @@ def _checked(node: Node, task: Task) -> bool:
 
 
 def _unsigned(world: World, task: Task) -> Proposal:
-    block = make_block(world.genesis.id, 1, 5, 3, 0, [task], None)
-    return Proposal(3, 0, block, -1, None, (), "00" * 64)
+    block = make_block(world.genesis.id, 1, 5, MinerIndex(3), 0, [task], None)
+    return Proposal(MinerIndex(3), 0, block, -1, None, (), "00" * 64)
 
 
 def test_a_payment_goes_to_the_leader_and_a_task_to_all() -> None:
@@ -277,7 +278,7 @@ def test_a_payment_goes_to_the_leader_and_a_task_to_all() -> None:
         told: list[tuple[str, str]] = []
         right = world.transmit
 
-        def listen(sender: Node, to: str, message: Message) -> None:
+        def listen(sender: Node, to: Address, message: Message) -> None:
             if sender is node and isinstance(message, TransactionNote):
                 told.append((message.transaction.kind, to))
             right(sender, to, message)

@@ -22,6 +22,7 @@ from fedcoin_cli.replica.jobs import (
     to_line,
 )
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Address, Digest
 
 chain = ChainMaker(2)
 task = chain.task()
@@ -45,8 +46,8 @@ VALUES: list[Order | Answer] = [
     Inspected(task.id, "layer d\u00e9but: \u00d7"),
     Mined(task.id, 1, 20, 300, 1_023, None),
     Mined(task.id, 1, 20, 0, 0, Errors(30_000, 250_000, 1_200_000, None)),
-    Estimated(task.id, 1, 20, False, (1, -HUGE, 0), "ab" * 32),
-    Estimated(task.id, 1, 20, True, (HUGE, -2, 0), "ab" * 32),
+    Estimated(task.id, 1, 20, False, (1, -HUGE, 0), Digest("ab" * 32)),
+    Estimated(task.id, 1, 20, True, (HUGE, -2, 0), Digest("ab" * 32)),
     TableVerified(task.id, 1, reveal.miner, True, ()),
     TableVerified(task.id, 1, reveal.miner, False, (3, 2**40)),
     EntryVerified(task.id, 1, reveal.miner, 2**40, True),
@@ -74,4 +75,4 @@ def test_orders_name_the_files_that_they_need() -> None:
     assert needed_files(Mine(task, 1, SEED, 0, 1, True)) == needed_files(Inspect(task)) == task.files
     table, entry = VerifyTable(task, 1, SEED, reveal, 5_000), VerifyEntry(task, 1, SEED, reveal, 3)
     assert needed_files(table) == needed_files(entry) == (*task.files, reveal.table)
-    assert needed_files(Forget(task)) == needed_files(Configure("", "", 1, "auto")) == ()
+    assert needed_files(Forget(task)) == needed_files(Configure("", Address(""), 1, "auto")) == ()

@@ -27,6 +27,7 @@ from fedcoin_cli.protocol.message import (
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.catchup import PEERS_REMEMBERED
 from fedcoin_cli.replica.replica import EARLY_A_PEER, EARLY_BODIES_A_PEER
+from ledger_store.base.names import Address, MinerIndex
 from ledger_store.block import Certificate, make_block
 from ledger_store.state import CANCELLED
 from ledger_store.transaction import Cancel, Result, Task, Transaction, sign
@@ -69,7 +70,7 @@ def sent(world: World) -> list[tuple[Node, Message]]:
     messages: list[tuple[Node, Message]] = []
     right = world.transmit
 
-    def listen(sender: Node, to: str, message: Message) -> None:
+    def listen(sender: Node, to: Address, message: Message) -> None:
         messages.append((sender, message))
         right(sender, to, message)
 
@@ -267,7 +268,7 @@ def test_an_old_ledger_never_undoes_what_the_log_saw_final() -> None:
     node, *others = world.nodes
     alone, right = {other.address for other in others}, world.transmit
 
-    def transmit(sender: Node, to: str, message: Message) -> None:
+    def transmit(sender: Node, to: Address, message: Message) -> None:
         """FINAL votes of height 3 reach node 0 only, and then it reaches nobody."""
         final = isinstance(message, Vote) and message.kind == "final" and to in alone
         if not final and (sender is not node or height(world) < 3):
@@ -308,13 +309,13 @@ def test_messages_of_the_next_height_are_few_a_peer() -> None:
     world = quiet()
     node, liar = world.nodes[0], world.nodes[1]
     until(world, lambda: node.replica is not None and node.replica.voting)
-    block = make_block(world.genesis.id, 2, 0, 3, 0, (), None)
-    proof = Certified("notar", 2, block.id, Certificate(0, ((0, "0" * 128),)), block)
+    block = make_block(world.genesis.id, 2, 0, MinerIndex(3), 0, (), None)
+    proof = Certified("notar", 2, block.id, Certificate(0, ((MinerIndex(0), "0" * 128),)), block)
     for view in range(100):
-        node.deliver(liar.address, Proposal(1, view, block, -1, None, (), "0" * 128))
+        node.deliver(liar.address, Proposal(MinerIndex(1), view, block, -1, None, (), "0" * 128))
         node.deliver(liar.address, proof)
-        node.deliver(liar.address, Vote("notar", 1, 2, view, block.id, "0" * 128))
-        node.deliver(liar.address, Vote("notar", 1, 3, view, block.id, "0" * 128))
+        node.deliver(liar.address, Vote("notar", MinerIndex(1), 2, view, block.id, "0" * 128))
+        node.deliver(liar.address, Vote("notar", MinerIndex(1), 3, view, block.id, "0" * 128))
     assert node.replica is not None
     early = node.replica._early[liar.address]
     assert len(early) == EARLY_A_PEER
@@ -334,7 +335,9 @@ def test_a_final_block_is_believed_for_its_certificate_alone() -> None:
     assert certificate is not None
     twice = Certificate(certificate.view, certificate.signatures[:1] * 3)
     forged = Certificate(certificate.view, tuple((index, "0" * 128) for index, _ in certificate.signatures))
-    other = make_block(block.header.parent, 1, block.header.time_ms + 1, 1, 0, block.transactions, None)
+    other = make_block(
+        block.header.parent, 1, block.header.time_ms + 1, MinerIndex(1), 0, block.transactions, None
+    )
     for wrong in (FinalBlock(block, twice), FinalBlock(block, forged), FinalBlock(other, certificate)):
         late.deliver(stranger, wrong)
         assert height(world, 3) == 0
@@ -349,11 +352,13 @@ def test_votes_of_strangers_do_not_count() -> None:
     until(world, lambda: node.replica is not None and node.replica.voting)
     replica = node.replica
     assert replica is not None
-    vote = Vote("skip", 1, 1, 0, None, world.nodes[1].key.sign("skip", world.genesis.id, _skip_terms()))
+    vote = Vote(
+        "skip", MinerIndex(1), 1, 0, None, world.nodes[1].key.sign("skip", world.genesis.id, _skip_terms())
+    )
     node.deliver(world.client_keys[0].address, vote)
-    assert replica._simplex.ballots.votes_of(1) == ()
+    assert replica._simplex.ballots.votes_of(MinerIndex(1)) == ()
     node.deliver(world.nodes[1].address, vote)
-    assert replica._simplex.ballots.votes_of(1) == (vote,)
+    assert replica._simplex.ballots.votes_of(MinerIndex(1)) == (vote,)
 
 
 def _skip_terms() -> dict[str, Any]:
@@ -389,7 +394,7 @@ def test_a_block_from_the_future_is_not_acceptable() -> None:
     transfer = world.clients.transfer(2, 2)
     for ahead_ms, accepted in ((600_000, True), (600_001, False)):
         time_ms = node.wall_ms() + ahead_ms
-        block = make_block(state.head, 2, time_ms, 2, 0, (transfer,), node.ledger.tip.certificate)
+        block = make_block(state.head, 2, time_ms, MinerIndex(2), 0, (transfer,), node.ledger.tip.certificate)
         assert replica.valid(block)
         assert replica.acceptable(block) is accepted
         assert replica.clock_behind_ms == (0 if accepted else ahead_ms)
@@ -532,7 +537,7 @@ def test_accounts_that_ask_once_are_not_remembered() -> None:
     for number in range(5_000):
         if number % 100 == 0:
             wait(world, 150)
-        replica.receive(f"{number:064x}", Fetch(1))
+        replica.receive(Address(f"{number:064x}"), Fetch(1))
     assert len(replica._catchup._served) <= PEERS_REMEMBERED + 100
 
 

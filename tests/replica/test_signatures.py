@@ -5,6 +5,9 @@ from dataclasses import replace
 from chains import ChainMaker
 
 from fedcoin_cli.replica.signatures import WAIT_MOST_MS, WAIT_MS, Signatures, Waits
+from ledger_store.base.names import Address, BlockId, GenesisId
+
+A = Address("a")
 
 
 def test_slices_come_to_the_end() -> None:
@@ -25,22 +28,22 @@ def test_a_false_one_is_found_wherever_it_stands() -> None:
         updates = list(task.updates)
         updates[place] = replace(updates[place], signature="00" * 64)
         assert Signatures(replace(task, updates=tuple(updates)), chain.genesis.id).good(task.clients) is False
-    assert Signatures(task, "00" * 32).good(task.clients) is False
+    assert Signatures(task, GenesisId(BlockId("00" * 32))).good(task.clients) is False
 
 
 def test_waits_grow_and_end() -> None:
     """Twice as long each time up to the most; who has been good for long begins anew [P-11.16]."""
     waits, now = Waits(), 0
-    assert waits.left_ms("a", now) == 0
+    assert waits.left_ms(A, now) == 0
     for times in range(3):
-        waits.add("a", now)
-        assert waits.left_ms("a", now) == WAIT_MS * 2**times
-        now += waits.left_ms("a", now)
-        assert waits.left_ms("a", now) == 0
+        waits.add(A, now)
+        assert waits.left_ms(A, now) == WAIT_MS * 2**times
+        now += waits.left_ms(A, now)
+        assert waits.left_ms(A, now) == 0
     for _ in range(20):
-        waits.add("a", now)
-    assert waits.left_ms("a", now) == WAIT_MOST_MS
-    assert waits.left_ms("b", now) == 0
+        waits.add(A, now)
+    assert waits.left_ms(A, now) == WAIT_MOST_MS
+    assert waits.left_ms(Address("b"), now) == 0
     now += 2 * WAIT_MOST_MS
-    waits.add("a", now)
-    assert waits.left_ms("a", now) == WAIT_MS
+    waits.add(A, now)
+    assert waits.left_ms(A, now) == WAIT_MS

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 from fedcoin_cli.replica.twins import LEASE_MS, OVERLAP_MS, Twins, beside, is_beside
+from ledger_store.base.names import Address, BlockId, GenesisId
 from ledger_store.identity.keys import KeyPair
 
-ME, PEER = "me", "peer"
+OTHER = Address("other")
+
+ME, PEER = "me", Address("peer")
 
 
 def told(*heard: tuple[str, int]) -> list[str | None]:
@@ -45,15 +48,15 @@ def test_neither_of_two_is_helped_to_vote() -> None:
     assert twins.contested(PEER, 1_001)
     twins.heard(PEER, "new", LEASE_MS + 1)
     assert not twins.contested(PEER, LEASE_MS + 2)
-    assert not twins.contested("somebody else", 0)
+    assert not twins.contested(Address("somebody else"), 0)
 
 
 def test_more_than_f_must_say_so() -> None:
     """One liar, however often it says it, ends nobody; nor do words about another process [P-10.34]."""
     twins = Twins(ME, 1)
-    assert not any(twins.accused("liar", ME) for _ in range(3))
-    assert not twins.accused("other", "somebody")
-    assert twins.accused("other", ME)
+    assert not any(twins.accused(Address("liar"), ME) for _ in range(3))
+    assert not twins.accused(OTHER, "somebody")
+    assert twins.accused(OTHER, ME)
 
 
 def test_nobody_but_the_key_says_that_it_lives_beside() -> None:
@@ -62,8 +65,14 @@ def test_nobody_but_the_key_says_that_it_lives_beside() -> None:
     [P-10.34]
     """
     key, liar, genesis, nonce = KeyPair.generate(), KeyPair.generate(), "ab" * 32, "0f" * 16
-    said = beside(key, genesis, nonce)
-    assert is_beside(key.address, genesis, said)
-    assert not is_beside(key.address, genesis, beside(liar, genesis, nonce))
-    assert not is_beside(key.address, genesis, replace(beside(key, genesis, "1f" * 16), nonce=nonce))
-    assert not is_beside(key.address, "cd" * 32, said)
+    said = beside(key, GenesisId(BlockId(genesis)), nonce)
+    assert is_beside(key.address, GenesisId(BlockId(genesis)), said)
+    assert not is_beside(
+        key.address, GenesisId(BlockId(genesis)), beside(liar, GenesisId(BlockId(genesis)), nonce)
+    )
+    assert not is_beside(
+        key.address,
+        GenesisId(BlockId(genesis)),
+        replace(beside(key, GenesisId(BlockId(genesis)), "1f" * 16), nonce=nonce),
+    )
+    assert not is_beside(key.address, GenesisId(BlockId("cd" * 32)), said)

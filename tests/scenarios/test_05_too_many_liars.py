@@ -28,6 +28,7 @@ from fedcoin_cli.consensus.accountability import Guilt, guilty
 from fedcoin_cli.protocol.message import Certified, Message, Vote
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import LedgerInvalid
+from ledger_store.base.names import Address
 from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, TipRecord
 
 MINERS = (4, 5, 6, 7)
@@ -79,7 +80,7 @@ class Divided(World):
     def _keep(self, node: Node, height: int, said: Sequence[Vote | Certified]) -> None:
         self.evidence.setdefault((node.index, height), {}).update(dict.fromkeys(said))
 
-    def transmit(self, sender: Node, to: str, message: Message) -> None:
+    def transmit(self, sender: Node, to: Address, message: Message) -> None:
         """Within a half; what leaks is what honest miners say to honest miners."""
         for node in self._at_address.get(to, ()):
             apart = self._half[id(node)] != self._half[id(sender)]
@@ -113,7 +114,7 @@ class Judged:
     histories: int = 0
     forks: int = 0
     incomplete: list[str] = field(default_factory=list)
-    accused: list[str] = field(default_factory=list)
+    accused: list[Address] = field(default_factory=list)
     culprits: Counter[int] = field(default_factory=Counter)
     later: int = 0
 
@@ -167,7 +168,7 @@ def judge_history(seed: int, miners: int) -> Judged:
                 found.incomplete.append(f"seed {seed}, R = {miners}: {len(fork.culprits)} of {fork.least}")
         honest = {node.index for node in world.honest_nodes} & named
         if honest:
-            found.accused.append(f"seed {seed}, R = {miners}: {sorted(honest)}")
+            found.accused.append(Address(f"seed {seed}, R = {miners}: {sorted(honest)}"))
         return found
 
 
@@ -281,7 +282,7 @@ def accused_in(seed: int) -> tuple[list[str], int]:
     def live(world: World) -> None:
         right = world.transmit
 
-        def listen(sender: Node, to: str, message: Message) -> None:
+        def listen(sender: Node, to: Address, message: Message) -> None:
             if isinstance(message, Vote | Certified):
                 said[replace(message, body=None) if isinstance(message, Certified) else message] = None
             right(sender, to, message)

@@ -12,6 +12,7 @@ from simulated.nodes import Node
 from simulated.world import Faults, World
 
 from fedcoin_cli.protocol.message import Message, RevealNote
+from ledger_store.base.names import Address
 from ledger_store.transaction import Result
 
 SAMPLE_SEEDS, RELEASE_SEEDS = 2, 100
@@ -88,7 +89,7 @@ def winner_dies(seed: int, victim: int, miners: int = 4) -> Won:
         )
         results[:] = [result for result in results if task.shapley_micro]
 
-    address: list[str] = []
+    address: list[Address] = []
 
     def live_and_tell(world: World) -> None:
         address.append(world.nodes[victim].address)

@@ -6,6 +6,7 @@ from attacking.strategies import STRATEGIES
 from scenarios.rows import Row
 
 from fedcoin_cli.consensus.posap import Posap
+from ledger_store.base.names import Address
 from ledger_store.transaction import Reveal
 
 NAMES = (
@@ -40,7 +41,7 @@ def test_a_copier_is_paid_where_commitments_do_not_name_their_miner(monkeypatch:
     honest = Reveal.commitment
     anyone = 64 * "0"
     monkeypatch.setattr(
-        Reveal, "commitment", lambda self, task, attempt: honest(_as(self, anyone), task, attempt)
+        Reveal, "commitment", lambda self, task, attempt: honest(_as(self, Address(anyone)), task, attempt)
     )
     taken = Posap.checked
     monkeypatch.setattr(
@@ -49,7 +50,7 @@ def test_a_copier_is_paid_where_commitments_do_not_name_their_miner(monkeypatch:
     assert attacks(STRATEGIES["copier"], 3).accepted > 0
 
 
-def _as(reveal: Reveal, miner: str) -> Reveal:
+def _as(reveal: Reveal, miner: Address) -> Reveal:
     from dataclasses import replace
 
     return replace(reveal, miner=miner)

@@ -24,6 +24,7 @@ from simulated.signatures import stub_signatures
 from simulated.world import Faults, World
 
 from fedcoin_cli.protocol.message import CommitNote, Message, Proposal, RevealNote, TransactionNote, Vote
+from ledger_store.base.names import Address, BlockId, GenesisId
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import verify
@@ -111,7 +112,7 @@ class Signed:
 
     signer: str
     kind: str
-    genesis: str
+    genesis: GenesisId
     terms: Any
     signature: str
 
@@ -170,7 +171,7 @@ def say_all(world: World, messages: list[Message]) -> None:
     world.run_until(world.now + 20_000, lambda: False)
 
 
-def _statements(message: Message, genesis: str, roster: tuple[str, ...]) -> Iterator[Signed]:
+def _statements(message: Message, genesis: GenesisId, roster: tuple[Address, ...]) -> Iterator[Signed]:
     match message:
         case Vote(kind, voter, height, view, block, signature):
             yield Signed(roster[voter], kind, genesis, vote_terms(height, view, block), signature)
@@ -205,7 +206,7 @@ def crossed(statements: list[Signed], most: int) -> tuple[int, int]:
         forged = dice.choice(
             (
                 replace(said, kind=dice.choice(KINDS)),
-                replace(said, genesis=f"{dice.getrandbits(256):064x}"),
+                replace(said, genesis=GenesisId(BlockId(f"{dice.getrandbits(256):064x}"))),
                 replace(said, terms=elsewhere.terms),
                 replace(said, kind=elsewhere.kind, terms=elsewhere.terms),
                 replace(said, signer=elsewhere.signer),
@@ -215,7 +216,9 @@ def crossed(statements: list[Signed], most: int) -> tuple[int, int]:
         if forged in (said, elsewhere):
             continue
         tried += 1
-        accepted += verify(forged.signer, forged.kind, forged.genesis, forged.terms, forged.signature)
+        accepted += verify(
+            Address(forged.signer), forged.kind, forged.genesis, forged.terms, forged.signature
+        )
     return tried, accepted
 
 
@@ -253,7 +256,7 @@ def test_a_statement_verifies_where_it_belongs() -> None:
     """The replays can fail: the same statements, untouched, verify."""
     _, statements, _ = listened()
     for said in statements[:200]:
-        assert verify(said.signer, said.kind, said.genesis, said.terms, said.signature)
+        assert verify(Address(said.signer), said.kind, said.genesis, said.terms, said.signature)
 
 
 # The table ----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from chains import TO_SIGN, answered
 
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.protocol.message import TransactionNote
+from ledger_store.base.names import Address, Digest
 from ledger_store.transaction import ZERO, Task, Transfer, Update, sign
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Clients:
         self.wanted: list[Task | Transfer] = []
         self._files: dict[str, set[str]] = {}
 
-    def hosts(self, address: str, digest: str) -> bool:
+    def hosts(self, address: Address, digest: Digest) -> bool:
         """Whether the client at `address` serves this file: only until its task is final, then it leaves."""
         return digest in self._files.get(address, set())
 
@@ -59,7 +60,7 @@ class Clients:
         nonce = f"{rng.getrandbits(128):032x}"
         members = world.client_keys[1:4]
         updates = [
-            Update(digest, member.address, 10, TO_SIGN)
+            Update(Digest(digest), member.address, 10, TO_SIGN)
             for member, digest in zip(members, files[3:], strict=True)
         ]
         price = rng.choice((0, 100 * COIN, 1000 * COIN))
@@ -70,8 +71,8 @@ class Clients:
             signature="",
             server=world.client_keys[0].address,
             nonce=nonce,
-            model=files[0],
-            test=files[1],
+            model=Digest(files[0]),
+            test=Digest(files[1]),
             least_clients=2,
             most_clients=10,
             baseline=ZERO,

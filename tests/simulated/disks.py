@@ -9,6 +9,7 @@ from random import Random
 from fedcoin_cli.consensus.posap import Opening
 from fedcoin_cli.protocol.message import CommitNote, Proposal, Vote
 from fedcoin_cli.replica.records import Record, Remembered, from_bytes, place_of, to_bytes
+from ledger_store.base.names import TaskId
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.genesis import Genesis
@@ -88,7 +89,7 @@ class MemoryLog:
             self.signatures |= signatures_of(record)
         self._step()
 
-    def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:
+    def decide(self, block: Block, certificate: Certificate, current_task: TaskId | None) -> None:
         self._step()
         if self._decided is None or self._decided[0].height < block.height:
             self._decided = block, certificate

@@ -12,6 +12,7 @@ from simulated.disks import Step, signatures_of
 
 from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.replica.records import Record, Remembered
+from ledger_store.base.names import GenesisId, TaskId
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip
 from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, ChainFile
@@ -92,7 +93,7 @@ class FileLedger:
 class FileLog:
     """The real vote log; `signatures` are all that were ever durable here."""
 
-    def __init__(self, folder: Path, key: str, genesis: str, step: Step, dice: Random) -> None:
+    def __init__(self, folder: Path, key: str, genesis: GenesisId, step: Step, dice: Random) -> None:
         self._path = folder / "votes.sqlite"
         self._journal = folder / "votes.sqlite-wal"
         self._bound = key, genesis
@@ -108,7 +109,7 @@ class FileLog:
             self.signatures |= signatures_of(record)
         self._step()
 
-    def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:
+    def decide(self, block: Block, certificate: Certificate, current_task: TaskId | None) -> None:
         self._step()
         self._log.decide(block, certificate, current_task)
         self._step()

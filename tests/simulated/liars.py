@@ -13,17 +13,18 @@ from simulated.signatures import second_signature
 
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.protocol.message import Certified, CommitNote, Message, Proposal, RevealNote, Vote
+from ledger_store.base.names import Address, BlockId, Digest, MinerIndex
 from ledger_store.block import Block, make_block, vote_terms
 from ledger_store.transaction import Close, Commit, Result, Reveal, Transaction, commit_terms
 
 if TYPE_CHECKING:
     from simulated.nodes import Node
 
-Lie = Callable[["Node", str, Message], list[Message]]
+Lie = Callable[["Node", Address, Message], list[Message]]
 Item = TypeVar("Item", Commit, Reveal)
 
 
-def other_half(node: "Node", to: str) -> bool:
+def other_half(node: "Node", to: Address) -> bool:
     """Liars that say two things tell one to each half of the roster."""
     return (node.world.genesis.roster.index(to) + node.index) % 2 == 1
 
@@ -33,9 +34,9 @@ def _sign(node: "Node", kind: str, terms: dict[str, object]) -> str:
     return signature
 
 
-def _vote(node: "Node", kind: str, vote: Vote, block: str | None) -> Vote:
+def _vote(node: "Node", kind: str, vote: Vote, block: BlockId | None) -> Vote:
     terms = vote_terms(vote.height, vote.view, block)
-    return Vote(kind, node.index, vote.height, vote.view, block, _sign(node, kind, terms))
+    return Vote(kind, MinerIndex(node.index), vote.height, vote.view, block, _sign(node, kind, terms))
 
 
 def _fresh(node: "Node", block: Block, view: int, later_ms: int) -> Proposal:
@@ -45,16 +46,16 @@ def _fresh(node: "Node", block: Block, view: int, later_ms: int) -> Proposal:
         header.parent,
         header.height,
         header.time_ms + later_ms,
-        node.index,
+        MinerIndex(node.index),
         view,
         block.transactions,
         block.certificate,
     )
-    proposal = Proposal(node.index, view, sibling, -1, None, (), "")
+    proposal = Proposal(MinerIndex(node.index), view, sibling, -1, None, (), "")
     return replace(proposal, signature=_sign(node, "proposal", proposal.terms()))
 
 
-def contradict(node: "Node", to: str, message: Message) -> list[Message]:
+def contradict(node: "Node", to: Address, message: Message) -> list[Message]:
     """Two proposals and two NOTARs of one view; SKIP and FINAL of one view."""
     siblings: dict[str, Proposal] = node.notes.setdefault("siblings", {})
     match message:
@@ -157,7 +158,7 @@ def mutate(node: "Node", _to: str, message: Message) -> list[Message]:
         case Proposal():
             changed = replace(message, justified=-1, notarisation=None)
         case CommitNote():
-            changed = replace(message, commit=replace(message.commit, digest=64 * "0"))
+            changed = replace(message, commit=replace(message.commit, digest=Digest(64 * "0")))
         case RevealNote():
             changed = replace(message, reveal=replace(message.reveal, salt=32 * "0"))
     return [message] if changed is None else _told(node, [changed, message])
@@ -169,14 +170,14 @@ def withhold_reveal(node: "Node", _to: str, message: Message) -> list[Message]:
     return _told(node, []) if own else [message]
 
 
-def two_commits(node: "Node", to: str, message: Message) -> list[Message]:
+def two_commits(node: "Node", to: Address, message: Message) -> list[Message]:
     """One commit for each half."""
     if not isinstance(message, CommitNote) or message.commit.miner != node.address or other_half(node, to):
         return [message]
-    return _told(node, [_commit(node, message, message.commit.digest[::-1])])
+    return _told(node, [_commit(node, message, Digest(message.commit.digest[::-1]))])
 
 
-def two_signatures(node: "Node", to: str, message: Message) -> list[Message]:
+def two_signatures(node: "Node", to: Address, message: Message) -> list[Message]:
     """One reveal, signed differently for each half: the same estimate, but not the same bytes."""
     if not isinstance(message, RevealNote) or message.reveal.miner != node.address or other_half(node, to):
         return [message]
@@ -201,7 +202,7 @@ def copy(node: "Node", _to: str, message: Message) -> list[Message]:
     return [message]
 
 
-def _commit(node: "Node", note: CommitNote, digest: str) -> CommitNote:
+def _commit(node: "Node", note: CommitNote, digest: Digest) -> CommitNote:
     signature = _sign(node, "commit", commit_terms(note.task, note.attempt, digest))
     return replace(note, commit=Commit(node.address, digest, signature))
 

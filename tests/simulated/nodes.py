@@ -16,6 +16,7 @@ from fedcoin_cli.protocol.message import Message
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.ports import RosterSigner
 from fedcoin_cli.replica.replica import Replica, reconcile
+from ledger_store.base.names import Address, Digest
 from ledger_store.block import Block
 from ledger_store.transaction import Task
 
@@ -66,11 +67,11 @@ class Node:
         self.world = world
         self.index = index
         self.key = world.miner_keys[index]
-        self.address: str = self.key.address
+        self.address: Address = self.key.address
         self.clock = Clock(world)
         self.ledger, self.log = self._disk()
         self.backup: Any = self.log.saved()
-        self.files: set[str] = set()
+        self.files: set[Digest] = set()
         self.room = True
         self.replica: Replica | None = None
         self.life = 0
@@ -106,13 +107,13 @@ class Node:
     def salt(self) -> str:
         return f"{self.world.rng.getrandbits(128):032x}"
 
-    def send(self, to: str, message: Message) -> None:
+    def send(self, to: Address, message: Message) -> None:
         self._send([to], message)
 
     def broadcast(self, message: Message) -> None:
         self._send((address for address in self.world.genesis.roster if address != self.address), message)
 
-    def _send(self, addresses: Iterable[str], message: Message) -> None:
+    def _send(self, addresses: Iterable[Address], message: Message) -> None:
         if self.truthful:
             self.world.witness.sent(self, message)
         for address in addresses:
@@ -124,14 +125,18 @@ class Node:
         assert not missing, f"the child gets {type(order).__name__} without its files"
         self.world.compute(self, order)
 
-    def has_file(self, digest: str) -> bool:
+    def has_file(self, digest: Digest) -> bool:
         return digest in self.files
 
     def has_room(self) -> bool:
         return self.room
 
     def want_files(
-        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+        self,
+        digests: Iterable[Digest],
+        holders: Iterable[Address],
+        most_bytes: int,
+        pending: Task | None = None,
     ) -> None:
         wanted = list(holders)
         for digest in digests:
@@ -206,7 +211,7 @@ class Node:
                 self.world.witness.looked(self)
             self._schedule_tick()
 
-    def deliver(self, sender: str, message: Message) -> None:
+    def deliver(self, sender: Address, message: Message) -> None:
         if self.replica is not None:
             replica = self.replica
             self.enter(lambda: replica.receive(sender, message))
@@ -228,7 +233,7 @@ class Node:
 
         self.world.after(CHILD_RESTART_MS, again)
 
-    def arrive(self, digest: str) -> None:
+    def arrive(self, digest: Digest) -> None:
         self.files.add(digest)
         if self.replica is not None:
             replica = self.replica

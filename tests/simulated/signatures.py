@@ -13,6 +13,7 @@ from unittest.mock import patch
 from nacl import bindings
 from nacl.exceptions import BadSignatureError
 
+from ledger_store.base.names import Address, GenesisId
 from ledger_store.identity import keys
 from ledger_store.identity.keys import KeyPair
 
@@ -23,29 +24,29 @@ class StubKey:
     def __init__(self, seed: bytes) -> None:
         self.address = sha256(seed).hexdigest()
 
-    def sign(self, kind: str, genesis: str, fields: Any) -> str:
-        return _seal(self.address, keys.signed_bytes(kind, genesis, fields)).hex()
+    def sign(self, kind: str, genesis: GenesisId, fields: Any) -> str:
+        return _seal(Address(self.address), keys.signed_bytes(kind, genesis, fields)).hex()
 
 
 def open_stub(signed: bytes, key: bytes) -> bytes:
     """The other half, in the place of PyNaCl's `crypto_sign_open`; as there, a text has more than one signature."""
     signature, message = signed[:64], signed[64:]
     address = key.hex()
-    if signature not in (_seal(address, message), _seal(address, message, b"second")):
+    if signature not in (_seal(Address(address), message), _seal(Address(address), message, b"second")):
         raise BadSignatureError
     return message
 
 
-def _seal(address: str, message: bytes, salt: bytes = b"") -> bytes:
+def _seal(address: Address, message: bytes, salt: bytes = b"") -> bytes:
     """64 bytes that depend on everything a real signature covers."""
     return blake2b(message, key=bytes.fromhex(address), salt=salt).digest()
 
 
-def second_signature(key: Any, kind: str, genesis: str, fields: Any) -> str:
+def second_signature(key: Any, kind: str, genesis: GenesisId, fields: Any) -> str:
     """A valid signature that differs from `key.sign`'s."""
     message = keys.signed_bytes(kind, genesis, fields)
     if isinstance(key, StubKey):
-        return _seal(key.address, message, b"second").hex()
+        return _seal(Address(key.address), message, b"second").hex()
     return _second_ed25519(key, message).hex()
 
 

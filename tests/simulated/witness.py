@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedcoin_cli.consensus.posap import ABANDONED, Posap
 from fedcoin_cli.protocol.message import CommitNote, Message, Proposal, RevealNote, Vote
+from ledger_store.base.names import Address
 from ledger_store.block import Block
 from ledger_store.state import CLOSED, SETTLED
 from ledger_store.transaction import Close, Result
@@ -32,7 +33,7 @@ class Witness:
         self.problems: list[str] = []
         self.blocks: dict[int, Block] = {}
         self._said: dict[Place, str] = {}
-        self._frozen: dict[Place, frozenset[str]] = {}
+        self._frozen: dict[Place, frozenset[Address]] = {}
         self._closed_at: dict[Place, int] = {}
 
     def problem(self, text: str) -> None:
@@ -116,7 +117,7 @@ class Witness:
                 self._complete(transaction, "reveals", {reveal.miner for reveal in transaction.reveals})
                 self._judged(transaction, cheats)
 
-    def _complete(self, transaction: Close | Result, stage: str, included: set[str]) -> None:
+    def _complete(self, transaction: Close | Result, stage: str, included: set[Address]) -> None:
         roster = self._world.genesis.roster
         held = [self._held(node, transaction, stage) for node in self._world.nodes if node.behaviour is None]
         for miner in set(roster) - included:
@@ -124,7 +125,7 @@ class Witness:
             if holders >= len(roster) - self._world.genesis.quorum + 1:
                 self.problem(f"omitted: {stage} lack miner {roster.index(miner)}, held by {holders}")
 
-    def _held(self, node: "Node", transaction: Close | Result, stage: str) -> frozenset[str]:
+    def _held(self, node: "Node", transaction: Close | Result, stage: str) -> frozenset[Address]:
         """What a node had in time: its frozen set, or all that it holds while its clock still runs.
 
         Who has abandoned the attempt insists on nothing, but nobody may abandon one before its time.
@@ -139,7 +140,7 @@ class Witness:
         assert machine is not None
         return frozenset(machine._commits if stage == "commits" else machine._held)
 
-    def _judged(self, result: Result, cheats: set[str]) -> None:
+    def _judged(self, result: Result, cheats: set[Address]) -> None:
         world = self._world
         for miner in cheats & world.honest:
             self.problem(f"accused: honest miner {world.genesis.roster.index(miner)}")

@@ -28,6 +28,7 @@ from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Message, Receipt
 from fedcoin_cli.replica import jobs
+from ledger_store.base.names import Address, Digest
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import KeyPair
@@ -190,7 +191,7 @@ class World:
 
     # Network ----------------------------------------------------------------------------------------------------
 
-    def transmit(self, sender: Node, to: str, message: Message) -> None:
+    def transmit(self, sender: Node, to: Address, message: Message) -> None:
         """A message leaves; liars say something else."""
         if to not in self._at_address or isinstance(message, Receipt):
             return
@@ -198,7 +199,7 @@ class World:
         for said in [message] if lie is None else lie(sender, to, message):
             self._deliver_later(sender, to, said)
 
-    def _deliver_later(self, sender: Node, to: str, message: Message) -> None:
+    def _deliver_later(self, sender: Node, to: Address, message: Message) -> None:
         rng, faults = self.rng, self.faults
         if (sender.address, to) in self._blocked:
             self.count("stopped by a partition")
@@ -236,7 +237,7 @@ class World:
 
         self.after(delay, arrive)
 
-    def _other_twins(self, sender: Node, to: str) -> bool:
+    def _other_twins(self, sender: Node, to: Address) -> bool:
         """Each twin talks to its half of the roster; the halves differ from time to time."""
         second = self._at_address[sender.address][1] is sender
         half = (self.genesis.roster.index(to) + self.now // 7_000) % 2 == 1
@@ -244,14 +245,14 @@ class World:
             self.count("lies: twin")
         return half != second
 
-    def download(self, node: Node, digest: str, holders: list[str]) -> None:
+    def download(self, node: Node, digest: Digest, holders: list[Address]) -> None:
         """Bring a file from the first holder that has it and serves it; it may not arrive."""
         if self.rng.random() < self.faults.loss:
             return
         if any(self._serves(node, digest, holder) for holder in holders):
             self.after(self.rng.randint(10, 500), lambda: node.arrive(digest))
 
-    def _serves(self, node: Node, digest: str, holder: str) -> bool:
+    def _serves(self, node: Node, digest: Digest, holder: Address) -> bool:
         if holder not in self._at_address:
             return self.clients.hosts(holder, digest)
         other = self._at_address[holder][0]
@@ -317,9 +318,9 @@ class World:
         self.tables[table] = Table(wrong, node.behaviour != "wrong sums")
         if node.behaviour in ("false table", "wrong sums"):
             self.count(f"lies: {node.behaviour}")
-        node.files.add(table)
+        node.files.add(Digest(table))
         place = task.id, order.attempt
-        return jobs.Estimated(*place, rankings, exact, sums, table)
+        return jobs.Estimated(*place, rankings, exact, sums, Digest(table))
 
     def _entry(self, task: Task, rankings: int, *, exact: bool) -> int:
         """Any count of a table."""

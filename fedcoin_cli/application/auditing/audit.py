@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fedcoin_cli.contract.outcome_check import CHECKS, Case, gather
 from ledger_store.audit.audit import AuditReport, Span, audit
 from ledger_store.audit.checks import Check, Finding, Subject
+from ledger_store.base.names import Digest, GenesisId
 
 if TYPE_CHECKING:
     from fedcoin_cli.learning.recomputation import Verdict
@@ -35,7 +36,7 @@ class Plan:
     last: int | None = None
     sample: int | None = SAMPLE
     jobs: int = 1
-    genesis: str | None = None
+    genesis: GenesisId | None = None
     seconds: float | None = None
 
     @property
@@ -73,7 +74,7 @@ def reached(report: AuditReport, done: Recomputed) -> bool:
     return report.level < RECOMPUTATION or done.results == done.of_results
 
 
-Find = Callable[[str], Path | None]
+Find = Callable[[Digest], Path | None]
 
 
 def audit_ledger(

@@ -6,6 +6,7 @@ from fedcoin_cli.application.auditing.audit import Find
 from fedcoin_cli.application.requester.fetching import Parcel
 from fedcoin_cli.contract.outcome_check import Case
 from fedcoin_cli.replica.taskwork import table_bytes
+from ledger_store.base.names import Digest
 from ledger_store.genesis import Bounds
 
 
@@ -20,5 +21,5 @@ def parcels(results: list[Case], bounds: Bounds, find: Find) -> list[Parcel]:
     return [parcel for parcel in wanted.values() if parcel.digests]
 
 
-def _missing(digests: Iterable[str], find: Find) -> tuple[str, ...]:
+def _missing(digests: Iterable[Digest], find: Find) -> tuple[Digest, ...]:
     return tuple(digest for digest in digests if find(digest) is None)

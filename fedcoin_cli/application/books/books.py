@@ -12,6 +12,7 @@ from typing import Self
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
+from ledger_store.base.names import GenesisId
 from ledger_store.block import Block, Certificate
 from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip, replay, start
@@ -167,7 +168,7 @@ class Books:
         return Tip(tip.state, self._reader.certificate_of(height) if height else None)
 
 
-def _reader_of(folder: Path, genesis: str, seal: Seal | None) -> ChainReader:
+def _reader_of(folder: Path, genesis: GenesisId, seal: Seal | None) -> ChainReader:
     """A ledger's reader; raises `LedgerInvalid` for one of another network than this genesis names."""
     reader = ChainReader(folder, seal)
     found = reader.tip.genesis

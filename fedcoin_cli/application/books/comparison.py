@@ -16,6 +16,7 @@ from fedcoin_cli.application.books.forks import Fork, judge
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.protocol.message import Certified
 from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block, Certificate
 from ledger_store.file.chain_file import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME, read_chain, read_tip
 from ledger_store.genesis import Genesis
@@ -37,7 +38,7 @@ class Side:
         self.trailing_bytes = 0
         lines = read_chain(path)
         self.genesis = self._read_genesis(next(lines, (0, b""))[1])
-        self.ids = [self.genesis.id, *self._read_ids(lines)]
+        self.ids: list[BlockId] = [self.genesis.id, *self._read_ids(lines)]
 
     @classmethod
     def at(cls, place: Path) -> "Side":
@@ -95,8 +96,8 @@ class Side:
         except Malformed as error:
             raise self._invalid(0, error.message) from error
 
-    def _read_ids(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
-        parent = self.genesis.id
+    def _read_ids(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[BlockId]:
+        parent: BlockId = self.genesis.id
         for height, line in lines:
             if not line.endswith(b"\n"):
                 if len(line) >= LINE_BYTES_MAX:
@@ -161,7 +162,8 @@ def compare(one: Path, other: Path) -> Comparison:
         common = min(side.height for side in sides)
         return Comparison(sides, common, None, _uncertified(sides, [side.height for side in sides]))
     uncertified = _uncertified(sides, [differing, differing])
-    fork = None if uncertified else _fork(sides, differing)
+    one_final, other_final = (side.final(differing) for side in sides)
+    fork = _fork(sides, (one_final, other_final)) if one_final and other_final else None
     return Comparison(sides, differing - 1, fork, uncertified)
 
 
@@ -170,15 +172,12 @@ def _uncertified(sides: tuple[Side, Side], heights: Sequence[int]) -> tuple[Path
     return tuple(side.path for side, height in pairs if height and side.final(height) is None)
 
 
-def _fork(sides: tuple[Side, Side], height: int) -> Fork:
-    one, other = (side.final(height) for side in sides)
-    assert one is not None
-    assert other is not None
+def _fork(sides: tuple[Side, Side], finals: tuple[Certified, Certified]) -> Fork:
     said: list[Said] = []
     ignored: list[FedCoinError] = []
     for side in sides:
         try:
-            said += side.evidence(height)
+            said += side.evidence(finals[0].height)
         except LedgerInvalid as error:
             ignored.append(error)
-    return judge(sides[0].genesis, (one, other), said, tuple(ignored))
+    return judge(sides[0].genesis, finals, said, tuple(ignored))

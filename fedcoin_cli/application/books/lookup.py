@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fedcoin_cli.application.books.books import Books
-from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from ledger_store.base.errors import NotFound
+from ledger_store.base.names import Address, TaskId
 from ledger_store.block import Block
 from ledger_store.state import TaskRecord
-from ledger_store.transaction import Cancel, Close, Pay, Result, Task, Transaction, Transfer
+from ledger_store.transaction import Cancel, Close, Outcome, Pay, Result, Task, Transaction, Transfer
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.books.task_report import TaskReport
 
 PREFIX_LEAST = 4
 HEIGHT_DIGITS = 16
@@ -18,7 +22,7 @@ HEIGHT_DIGITS = 16
 class FoundTask:
     """A task and what came of it."""
 
-    report: TaskReport
+    report: "TaskReport"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def find(books: Books, text: str) -> Found:
     raise NotFound(f"{what} {text!r}", where=str(books.path), hint=hint)
 
 
-def task_id(tasks: Iterable[str], text: str, kind: str = "task") -> str:
+def task_id(tasks: Iterable[TaskId], text: str, kind: str = "task") -> TaskId:
     """The id of the one of these tasks that `text` begins; raises `NotFound`. `kind` says what they are."""
     found = [task for task in tasks if task.startswith(text)]
     if len(found) == 1 and len(text) >= PREFIX_LEAST:
@@ -61,8 +65,10 @@ def task_id(tasks: Iterable[str], text: str, kind: str = "task") -> str:
     raise NotFound(f"{reason} begins with {text!r}", where="the ledger", hint="fedcoin log lists the tasks")
 
 
-def report_on(books: Books, record: TaskRecord) -> TaskReport:
+def report_on(books: Books, record: TaskRecord) -> "TaskReport":
     """What came of a task, from the block that ended it."""
+    from fedcoin_cli.application.books.task_report import report_of
+
     return report_of(record, books.state.genesis, end_of(books, record))
 
 
@@ -96,18 +102,17 @@ def _block(books: Books, block: Block) -> FoundBlock:
     return FoundBlock(block, tuple(roster[index] for index, _ in signed))
 
 
-def concerns(tasks: Mapping[str, TaskRecord], transaction: Transaction, address: str) -> bool:
+def concerns(tasks: Mapping[TaskId, TaskRecord], transaction: Transaction, address: Address) -> bool:
     """Whether an account signed a transaction, is named in it, or was paid by it; `tasks` are its ledger's."""
     match transaction:
         case Transfer():
             return address in (transaction.sender, transaction.to)
         case Task() | Cancel():
             return address == transaction.sender
-        case Close(outcome=None):
+        case Close(outcome=Outcome() as outcome) | Result(outcome=outcome):
+            return address in _paid(tasks[transaction.task].task, outcome.pay)
+        case Close():
             return any(commit.miner == address for commit in transaction.commits)
-        case Close() | Result():
-            assert transaction.outcome is not None
-            return address in _paid(tasks[transaction.task].task, transaction.outcome.pay)
 
 
 def _paid(task: Task, pay: Pay) -> set[str]:

@@ -14,6 +14,7 @@ from fedcoin_cli.consensus.estimate import Agreement, Distance
 from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import MICRO, format_micro
+from ledger_store.base.names import Address, TaskId
 from ledger_store.genesis import Genesis
 from ledger_store.state import SETTLED, UNFINISHED, TaskRecord
 from ledger_store.transaction import Close, Outcome, Result, Task
@@ -25,7 +26,7 @@ PLACES = 6
 class ClientLine:
     """One client: its value in percentage points (None: no value was agreed) and what it was paid."""
 
-    client: str
+    client: Address
     value: Fraction | None
     paid_micro: int
 
@@ -50,7 +51,7 @@ class MinerLine:
     The distance is None for an estimate that did not count; `fraud` for one whose table held a wrong count.
     """
 
-    miner: str
+    miner: Address
     rankings: int
     exact: bool
     distance_squared: Fraction | None
@@ -81,7 +82,7 @@ class TaskReport:
     `nobody` is the part of a perfect model's worth that the empty coalition has.
     """
 
-    task: str
+    task: TaskId
     state: str
     height: int
     attempts: int
@@ -90,11 +91,11 @@ class TaskReport:
     clients: tuple[ClientLine, ...]
     sum: Fraction | None
     variance: Fraction | None
-    server: str
+    server: Address
     server_paid_micro: int
     returned_micro: int
     exact: bool
-    winner: str | None
+    winner: Address | None
     distance_squared: Fraction | None
     miners: tuple[MinerLine, ...]
     rule: str

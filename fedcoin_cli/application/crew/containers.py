@@ -18,6 +18,7 @@ from fedcoin_cli.runtime.base import Stage
 from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits
 from ledger_store.base.disk import refusals
 from ledger_store.base.errors import SettingsError
+from ledger_store.base.names import Address
 
 if TYPE_CHECKING:
     from fedcoin_cli.runtime.images import Told
@@ -97,7 +98,7 @@ class Contained:
         values |= {"network.bind": _OWN, "metrics.bind": _OWN, "mining.threads": self.threads}
         return render(values, defaults=True)
 
-    def _peer(self, address: str) -> Peer:
+    def _peer(self, address: Address) -> Peer:
         where = self.workspace.peers_file
         for peer in read_peers(where):
             if peer.address == address and peer.host:

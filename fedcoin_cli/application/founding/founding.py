@@ -25,6 +25,7 @@ from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace, 
 from ledger_store.base import disk
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import KeyFailure, Malformed, SettingsError
+from ledger_store.base.names import Address
 from ledger_store.file.chain_file import LOCK_NAME, ChainFile
 from ledger_store.genesis import HOLDERS_MAX, Genesis
 from ledger_store.identity.keyfile import KeyRecord, read_key
@@ -118,7 +119,7 @@ class Founding:
         return genesis
 
     def _build(
-        self, new: Workspace, network: Network, records: Mapping[str, KeyRecord], seats: Mapping[int, str]
+        self, new: Workspace, network: Network, records: Mapping[str, KeyRecord], seats: Mapping[int, Address]
     ) -> None:
         for folder in (new.keys, new.store, new.rounds):
             folder.mkdir()
@@ -137,7 +138,7 @@ class Founding:
         fresh = {name: KeyRecord.of(KeyPair.generate(), self.passphrase) for name in self.missing}
         return {**fresh, **kept}
 
-    def _seats(self, addresses: Mapping[str, str], roster: tuple[str, ...]) -> dict[int, str]:
+    def _seats(self, addresses: Mapping[str, Address], roster: tuple[Address, ...]) -> dict[int, Address]:
         """Which of the roster's miners run here, by number: keys called miner-N keep theirs."""
         named = {int(m[1]): addresses[name] for name in addresses if (m := _MINER.fullmatch(name))}
         seats = {number: address for number, address in sorted(named.items()) if address in roster}
@@ -154,7 +155,9 @@ class Founding:
         others = (address for address in roster if address in addresses.values())
         return seats | {next(free): address for address in others if address not in seats.values()}
 
-    def _new_files(self, records: Mapping[str, KeyRecord], seats: Mapping[int, str]) -> dict[str, KeyRecord]:
+    def _new_files(
+        self, records: Mapping[str, KeyRecord], seats: Mapping[int, Address]
+    ) -> dict[str, KeyRecord]:
         """The key files to be written: what is not here yet, and a miner's key under its seat's name, too."""
         here = self.kept.key_names() if self.old is None else ()
         by_address = {record.address: record for record in records.values()}
@@ -218,7 +221,7 @@ def _bind_address(host: str) -> str:
     return host
 
 
-def _empty_ledger(miner: MinerFolder, address: str, genesis: Genesis) -> None:
+def _empty_ledger(miner: MinerFolder, address: Address, genesis: Genesis) -> None:
     miner.evidence.mkdir(parents=True)
     for folder in (miner.path.parent, miner.path, miner.evidence):
         folder.chmod(_PRIVATE)

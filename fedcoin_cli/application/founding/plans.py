@@ -16,6 +16,7 @@ from fedcoin_cli.network.transport.admission import transport_public
 from ledger_store.audit.succession import inherited
 from ledger_store.base.disk import open_file
 from ledger_store.base.errors import KeyFailure, LedgerInvalid, Malformed, NotFound, SettingsError
+from ledger_store.base.names import Address, BlockId
 from ledger_store.genesis import GENESIS_BYTES_MAX, ROSTER_MAX, Bounds, Genesis
 from ledger_store.state import State
 
@@ -42,9 +43,9 @@ class Beginning:
     time_ms: int
     delta_ms: int
     supply_micro: int = 0
-    supply: Mapping[str, int] | None = None
+    supply: Mapping[Address, int] | None = None
     bounds: Bounds = field(default_factory=Bounds)
-    predecessor: str | None = None
+    predecessor: BlockId | None = None
 
     @classmethod
     def new(cls, name: str, settings: Settings, time_ms: int) -> "Beginning":
@@ -66,7 +67,7 @@ class Beginning:
             predecessor=end.head,
         )
 
-    def genesis(self, roster: tuple[str, ...], requester: str) -> Genesis:
+    def genesis(self, roster: tuple[Address, ...], requester: Address) -> Genesis:
         """Line 0 of the network of these miners."""
         supply = {requester: self.supply_micro} if self.supply is None else self.supply
         return Genesis(
@@ -88,7 +89,7 @@ class Plan(Protocol):
         """Made where they are missing."""
         ...
 
-    def network(self, addresses: Mapping[str, str]) -> Network:
+    def network(self, addresses: Mapping[str, Address]) -> Network:
         """Genesis and peers, given the addresses of all keys by name; raises `FedCoinError`."""
         ...
 
@@ -110,7 +111,7 @@ class Local:
     def _miners(self) -> tuple[str, ...]:
         return tuple(miner_name(number + 1) for number in range(self.settings.network.miners))
 
-    def network(self, addresses: Mapping[str, str]) -> Network:
+    def network(self, addresses: Mapping[str, Address]) -> Network:
         """The roster is miner-1, miner-2, …, on consecutive pairs of ports."""
         network = self.settings.network
         host = network.advertise or network.bind
@@ -134,7 +135,7 @@ class Invited:
         """Requester and server: who founds holds the supply."""
         return (REQUESTER, SERVER)
 
-    def network(self, addresses: Mapping[str, str]) -> Network:
+    def network(self, addresses: Mapping[str, Address]) -> Network:
         """The roster in the file's order; raises `KeyFailure` for a key twice, or one that is none."""
         peers = read_roster(self.roster)
         bounds = self.beginning.bounds
@@ -158,7 +159,7 @@ class Joined:
         """Requester and server; a miner has made its key before, for the founder to know it."""
         return (REQUESTER, SERVER)
 
-    def network(self, addresses: Mapping[str, str]) -> Network:  # noqa: ARG002 -- as every plan
+    def network(self, addresses: Mapping[str, Address]) -> Network:  # noqa: ARG002 -- as every plan
         """What the files say; raises `LedgerInvalid`, `NotFound` and `SettingsError`."""
         genesis, peers = read_genesis(self.genesis), read_peers(self.peers)
         lacking = len(set(genesis.roster) - {peer.address for peer in peers if peer.host})

@@ -15,6 +15,7 @@ from ledger_store.audit.checks import Check, Finding, Subject
 from ledger_store.audit.succession import check_seam
 from ledger_store.base.amount import format_micro
 from ledger_store.base.errors import ConsensusFailure, LedgerInvalid
+from ledger_store.base.names import BlockId
 from ledger_store.file.chain_file import CHAIN_NAME
 from ledger_store.genesis import Genesis
 from ledger_store.state import State, initial
@@ -97,7 +98,7 @@ def unseen_seam(genesis: Genesis | None) -> list[str]:
 class _Ends:
     """States that an audit passes: the last two, and the one after the block that is looked for."""
 
-    def __init__(self, head: str | None = None) -> None:
+    def __init__(self, head: BlockId | None = None) -> None:
         self.named: State | None = None
         self._head = head
         self._last: list[State] = []

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from queue import SimpleQueue
 
 from fedcoin_cli.replica.jobs import Answer, Configure, Order, from_line, to_line
+from fedcoin_cli.runtime.pipes import opened
 from ledger_store.base.errors import MissingPart
 
 _READ_BYTES = 2**16
@@ -38,10 +39,7 @@ class Child:
         )
         # Now, since threads inherit it: on a busy machine votes and timers go before mining.
         os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._in = self._process.stdin
-        self._out = self._process.stdout
+        self._in, self._out = opened(self._process.stdin), opened(self._process.stdout)
         os.set_blocking(self._out.fileno(), False)
         self._rest = b""
         self._orders: SimpleQueue[Order | None] = SimpleQueue()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ledger_store.base.disk import refusals
+from ledger_store.base.names import Digest
 
 FILE_NAME = "fetched.jsonl"
 
@@ -22,7 +23,7 @@ class Fetched:
         self._others = tuple(other / FILE_NAME for other in others if other != folder)
         self.digests = _read(self._path)
 
-    def add(self, digests: Iterable[str]) -> None:
+    def add(self, digests: Iterable[Digest]) -> None:
         """Note what is about to be fetched, before it is asked for."""
         fresh = sorted(set(digests) - self.digests)
         if fresh:
@@ -30,7 +31,7 @@ class Fetched:
             with refusals(self._path), self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(fresh) + "\n")
 
-    def drop(self, digests: Iterable[str]) -> None:
+    def drop(self, digests: Iterable[Digest]) -> None:
         """These are no longer for a pending task only, or about to be deleted."""
         left = self.digests - set(digests)
         if left != self.digests:
@@ -40,18 +41,18 @@ class Fetched:
                 draft.write_text(json.dumps(sorted(left)) + "\n", encoding="utf-8")
                 draft.replace(self._path)
 
-    def elsewhere(self) -> set[str]:
+    def elsewhere(self) -> set[Digest]:
         """What the others' journals name at this moment."""
         return set().union(*map(_read, self._others))
 
 
-def _read(path: Path) -> set[str]:
+def _read(path: Path) -> set[Digest]:
     """A line that was not written to its end named nothing that was asked for."""
-    found: set[str] = set()
+    found: set[Digest] = set()
     with suppress(OSError):
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             with suppress(ValueError):
                 listed = json.loads(line)
                 if isinstance(listed, list):
-                    found.update(one for one in listed if isinstance(one, str))
+                    found.update(Digest(one) for one in listed if isinstance(one, str))
     return found

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from fedcoin_cli.application.node.fetched import Fetched
 from fedcoin_cli.application.node.past_rounds import Round, Rounds
 from fedcoin_cli.network.files.store import Store
+from ledger_store.base.names import Digest, TaskId
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.transaction import Task
 
@@ -27,7 +28,7 @@ class Housekeeping:
         self._ledger, self._store, self._keep = ledger, store, keep_rounds
         self._fetched = fetched
         self._rounds = Rounds(ledger, keep_rounds + LOOK_BACK)
-        self._at_work: tuple[str | None, set[str]] = (None, set())
+        self._at_work: tuple[TaskId | None, set[Digest]] = (None, set())
         self._swept_s = time.monotonic()
 
     def tidy(self, pending: Iterable[Task]) -> None:
@@ -43,7 +44,7 @@ class Housekeeping:
             self._swept_s = now_s
             self._store.sweep(needed)
 
-    def wanted(self, task: Task, dying: Collection[str] = ()) -> None:
+    def wanted(self, task: Task, dying: Collection[Digest] = ()) -> None:
         """A pending task's files are about to be asked for; those that are here for another reason are not its own.
 
         What another miner of this store fetched for a pending task is here for that reason only; what is `dying` is
@@ -53,14 +54,14 @@ class Housekeeping:
         present = set(task.files) - missing - self._fetched.digests
         self._fetched.add(missing | (present & self._fetched.elsewhere() if present else set()))
 
-    def works_on(self, digests: Iterable[str]) -> None:
+    def works_on(self, digests: Iterable[Digest]) -> None:
         """The attempt at work needs these, a table perhaps that no result names yet."""
         current = self._ledger.tip.state.current
         place = None if current is None else current.task.id
-        kept = self._at_work[1] if self._at_work[0] == place else set[str]()
+        kept = self._at_work[1] if self._at_work[0] == place else set[Digest]()
         self._at_work = (place, kept | set(digests))
 
-    def settle(self, pending: Iterable[Task]) -> tuple[set[str], set[str]]:
+    def settle(self, pending: Iterable[Task]) -> tuple[set[Digest], set[Digest]]:
         """What was fetched for tasks that are pending no more: what stays, needed by the ledger, and what must go.
 
         Whatever made an end of a task: its files may not stay. What another miner of this store has noted is its.
@@ -81,12 +82,12 @@ class Housekeeping:
         """Where the newest finished tasks begin, whose files are kept."""
         return max(0, len(self._rounds.ended) - self._keep)
 
-    def _needed(self, pending: Iterable[Task]) -> set[str]:
+    def _needed(self, pending: Iterable[Task]) -> set[Digest]:
         kept: list[Round] = [*self._rounds.ended[self._first_young :], *self._rounds.unfinished.values()]
         tasks = [*pending, *(one.task for one in kept)]
         tables = {table for one in kept for table in one.tables}
         return self._at_work[1] | tables | {digest for task in tasks for digest in task.files}
 
-    def _remove(self, digests: Iterable[str]) -> None:
+    def _remove(self, digests: Iterable[Digest]) -> None:
         for digest in digests:
             self._store.remove(digest)

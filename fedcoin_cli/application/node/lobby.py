@@ -5,6 +5,8 @@
 
 from collections import deque
 
+from ledger_store.base.names import Address
+
 LINE_FRAMES, LINE_BYTES = 256, 2**21
 GUESTS_MOST = 256
 
@@ -13,13 +15,13 @@ class Lobby:
     """Lines of frames by sender; what does not fit into a line is dropped."""
 
     def __init__(self) -> None:
-        self._lines: dict[str, deque[bytes]] = {}
-        self._bytes: dict[str, int] = {}
+        self._lines: dict[Address, deque[bytes]] = {}
+        self._bytes: dict[Address, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._lines)
 
-    def push(self, sender: str, frame: bytes) -> bool:
+    def push(self, sender: Address, frame: bytes) -> bool:
         """Whether there was room at the end of the sender's line."""
         line = self._lines.get(sender)
         if line is None:
@@ -33,7 +35,7 @@ class Lobby:
         self._bytes[sender] += len(frame)
         return True
 
-    def pop(self) -> tuple[str, bytes]:
+    def pop(self) -> tuple[Address, bytes]:
         """The next one: its sender's others wait until all other lines were served."""
         sender = next(iter(self._lines))
         line = self._lines.pop(sender)

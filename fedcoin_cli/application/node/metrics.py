@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from fedcoin_cli.protocol.message import Silence, Standing
 from ledger_store.base.errors import NetworkFailure
+from ledger_store.base.names import Address, GenesisId
 
 _FINALITY_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 _PHASES = ("starting", "idle", "files", "mining", "committed", "revealing")
@@ -42,7 +43,7 @@ class Facts:
 class Metrics:
     """An exporter that runs from now on until `close`; raises `NetworkFailure` where the port is taken."""
 
-    def __init__(self, host: str, port: int, miner: str, address: str, genesis: str) -> None:
+    def __init__(self, host: str, port: int, miner: str, address: Address, genesis: GenesisId) -> None:
         registry = CollectorRegistry()
         self._finality = Histogram(
             "fedcoin_finality_seconds",

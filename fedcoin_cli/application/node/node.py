@@ -53,6 +53,7 @@ from fedcoin_cli.replica.replica import Replica, reconcile
 from fedcoin_cli.replica.twins import Twins, beside, is_beside
 from fedcoin_cli.runtime.keeper import falls_of
 from ledger_store.base.errors import KeyFailure, Malformed, SettingsError
+from ledger_store.base.names import Address, Digest
 from ledger_store.block import Block
 from ledger_store.file.chain_file import ChainFile
 from ledger_store.file.snapshot import Seal
@@ -91,19 +92,28 @@ class Node:
     """The ports of one replica, over real things. Use as a context manager around `run`."""
 
     def __init__(self, config: NodeConfig) -> None:
+        # Which miner of which workspace, with which settings.
         self._config = config
         workspace, folder = config.workspace, config.folder
+        # The network.
         self.genesis = workspace.genesis()
+        # This miner's secret key.
         self._key = workspace.key(folder.name)
         if self._key.address not in self.genesis.roster:
             hint = "restore the key that was there when this network was founded or joined"
             where = str(workspace.key_file(folder.name))
             raise KeyFailure("this key is not on the roster", where=where, hint=hint)
+        # What must be closed again, in reverse order.
         self._stack = ExitStack()
+        # Whether people were told that votes are lost: once is enough.
         self._told_lost = False
+        # The door for Prometheus; None: not wanted.
         self._metrics: Metrics | None = None
+        # When the last snapshot of the metrics was made.
         self._measured_ms = 0
+        # Since when something waits for a block; None: nothing does.
         self._waiting_ms: int | None = None
+        # What happened so far, by word, for the metrics.
         self._counts: Counter[str] = Counter()
         try:
             self._open()
@@ -113,9 +123,11 @@ class Node:
 
     def _open(self) -> None:
         workspace, folder = self._config.workspace, self._config.folder
+        # The log that people read.
         self.events = EventLog(folder.log, echo=self._config.echo)
         self._stack.callback(self.events.close)
         seal = Seal(self._key, self.genesis)
+        # The chain file, locked by this process.
         self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path, seal))
         if self._ledger.ignored_snapshot:
             hint = "it is not sealed by this miner's key; all blocks were folded instead, and it is made anew"
@@ -124,15 +136,23 @@ class Node:
             self.events.write("repaired", moved=str(self._ledger.torn))
         log, remembered = self._open_log()
         reconcile(self._ledger, remembered)
+        # Whether somebody asked for the end.
         self._stopping = False
+        # Guests' frames, which wait until the miners' were heard.
         self._lobby = Lobby()
+        # When malformed frames of each sender were last told: a liar must not fill the log.
         self._malformed_told: dict[str, int] = {}
+        # When people were last told that the disk is low.
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
+        # When people were last told that the clock is behind.
         self._clock_told_ms = self.now_ms() - CLOCK_TOLD_MS
+        # A pipe that ends a poll from a signal handler.
         self._wake_read, self._wake_write = self._open_pipe()
         peers = read_peers(workspace.peers_file)
         own = self._own_entry(peers)
+        # Whom both doors let in.
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
+        # Which accounts those are, as the ledger grows.
         self._guests = Guests(self._admission, self._ledger.tip.state)
         others = [
             peer
@@ -140,29 +160,42 @@ class Node:
             if peer.address != own.address
         ]
         host = self._config.settings.network.bind
+        # The message channel.
         self._p2p = P2P(
             self._key, {p.address: p.messages for p in others}, Door(host, own.port, self._admission)
         )
         self._stack.callback(self._p2p.close)
+        # Files by digest.
         self._store = Store(workspace.store)
         fetched = Fetched(folder.path, [miner.path for miner in workspace.miners])
         keep = self._config.settings.storage.keep_rounds
+        # Which of them stay.
         self._housekeeping = Housekeeping(self._ledger, self._store, keep, fetched)
+        # Whether tasks ended since the last tidying.
         self._untidy = False
-        self._dying: set[str] = set()
+        # Digests whose removal is under way: they are asked for again only afterwards.
+        self._dying: set[Digest] = set()
+        # When the fetched files were last gone through.
         self._settled_ms = self.now_ms()
         self._sweep_fetched()
+        # Who may read which file.
         self._readers = Readers(self._admission.members, self._ledger)
         files, door = {p.address: p.files for p in others}, Door(host, own.port + 1, self._admission)
+        # The file channel, on a thread of its own.
         self._blobs = Blobs(self._key, self._store, files, door, self._readers.may_read)
         self._stack.callback(self._blobs.close)
+        # The mining child; None: it fell and waits to be started again.
         self._child: Child | None = None
+        # When it is, monotonic.
         self._child_restart_at = 0
         self._start_child()
         self._stack.callback(self._end_child)
         self._open_metrics()
+        # Drawn for this process: two processes of one key have two.
         self._nonce = nonce = secrets.token_hex(16)
+        # What tells two processes of one key apart.
         self._twins = Twins(nonce, self.genesis.faults)
+        # The miner itself, pure.
         self._replica = Replica(
             self.genesis,
             self._key.address,
@@ -265,7 +298,7 @@ class Node:
             self._untidy = False
             self._housekeeping.tidy(self._replica.pending_tasks)
 
-    def _take(self, sender: str, frame: bytes) -> None:
+    def _take(self, sender: Address, frame: bytes) -> None:
         try:
             message = from_frame(frame)
         except Malformed as error:
@@ -328,13 +361,13 @@ class Node:
         )
         metrics.update(replica.standing(), facts)
 
-    def _meet(self, sender: str, nonce: str) -> None:
+    def _meet(self, sender: Address, nonce: str) -> None:
         """A heartbeat: if two processes speak with one key, tell both which came second."""
         second = self._twins.heard(sender, nonce, self.now_ms())
         if second is not None:
             self._p2p.answer_each(sender, to_frame(Taken(second)))
 
-    def _hear_beside(self, sender: str, said: Beside) -> None:
+    def _hear_beside(self, sender: Address, said: Beside) -> None:
         """Of the own nonce, that another process holds this key; of another's, for that one to know."""
         if said.nonce != self._nonce:
             if self._twins.contested(sender, self.now_ms()) and is_beside(sender, self.genesis.id, said):
@@ -345,7 +378,7 @@ class Node:
             hint = "one process a key: stop the other one, wherever it runs, or leave this one off"
             raise KeyFailure("another process already mines with this key", where=where, hint=hint)
 
-    def _tell_malformed(self, sender: str, error: Malformed) -> None:
+    def _tell_malformed(self, sender: Address, error: Malformed) -> None:
         """Once in a while a sender: a peer must not fill this disk with lines about it."""
         now = self.now_ms()
         if now - self._malformed_told.get(sender, now - MALFORMED_TOLD_MS) >= MALFORMED_TOLD_MS:
@@ -439,7 +472,7 @@ class Node:
         """128 fresh random bits as hex."""
         return secrets.token_hex(16)
 
-    def send(self, to: str, message: Message) -> None:
+    def send(self, to: Address, message: Message) -> None:
         """To one peer by address; may be lost."""
         self._counts["refused"] += isinstance(message, Receipt) and message.error is not None
         self._p2p.send(to, to_frame(message), rank(message))
@@ -455,7 +488,7 @@ class Node:
         if self._child is not None:
             self._child.order(order)
 
-    def has_file(self, digest: str) -> bool:
+    def has_file(self, digest: Digest) -> bool:
         """Whether the store holds it."""
         return digest not in self._dying and self._store.has(digest)
 
@@ -478,7 +511,11 @@ class Node:
         return DISK_LEAST_BYTES + len(self.genesis.roster) * most
 
     def want_files(
-        self, digests: Iterable[str], holders: Iterable[str], most_bytes: int, pending: Task | None = None
+        self,
+        digests: Iterable[Digest],
+        holders: Iterable[Address],
+        most_bytes: int,
+        pending: Task | None = None,
     ) -> None:
         """Get files by digest from any holder; those of the task at work although the disk is nearly full."""
         purses: tuple[Purse, ...] = ()

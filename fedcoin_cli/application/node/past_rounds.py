@@ -5,6 +5,7 @@ What older ones were is not remembered: at the start the ledger is read from its
 
 from dataclasses import dataclass, replace
 
+from ledger_store.base.names import Digest, TaskId
 from ledger_store.bookkeeping.history import ended_by
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.transaction import Result, Task, Transaction, parse_transaction
@@ -17,7 +18,7 @@ class Round:
     """A task, and the tables that its results name, those of failed attempts too."""
 
     task: Task
-    tables: tuple[str, ...] = ()
+    tables: tuple[Digest, ...] = ()
 
 
 class Rounds:
@@ -51,8 +52,8 @@ class Rounds:
         return list(map(parse_transaction, self._ledger.transactions(height, *_KINDS)))
 
     def _look_back(self, most_ended: int) -> None:
-        unfinished, ended = self._ledger.tip.state.queue, list[str]()
-        tables: dict[str, tuple[str, ...]] = dict.fromkeys(unfinished, ())
+        unfinished, ended = self._ledger.tip.state.queue, list[TaskId]()
+        tables: dict[TaskId, tuple[Digest, ...]] = dict.fromkeys(unfinished, ())
         found: dict[str, Round] = {}
         height = self._height
         while height and (len(ended) < most_ended or len(found) < len(tables)):
@@ -70,5 +71,5 @@ class Rounds:
         self.unfinished = {name: found[name] for name in unfinished}
 
 
-def _tables(result: Result) -> tuple[str, ...]:
+def _tables(result: Result) -> tuple[Digest, ...]:
     return tuple(reveal.table for reveal in result.reveals)

@@ -15,6 +15,7 @@ from threading import Lock
 
 from fedcoin_cli.network.transport.connections import owner
 from ledger_store.base.errors import FedCoinError
+from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.transaction import trusted_task
 
@@ -37,7 +38,7 @@ class Named:
         self._numbers = [array("Q") for _ in range(_BUCKETS)]
         self._lock = Lock()  # a digest and its number come one after the other
 
-    def add(self, digest: str, number: int) -> None:
+    def add(self, digest: Digest, number: int) -> None:
         """Give a digest a number, unless it has one."""
         with self._lock:
             prefix, bucket, place = self._place(digest)
@@ -46,14 +47,14 @@ class Named:
                 known.insert(place, prefix)
                 self._numbers[bucket].insert(place, number)
 
-    def get(self, digest: str) -> int | None:
+    def get(self, digest: Digest) -> int | None:
         """A digest's number."""
         with self._lock:
             prefix, bucket, place = self._place(digest)
             known = self._prefixes[bucket]
             return self._numbers[bucket][place] if place < len(known) and known[place] == prefix else None
 
-    def _place(self, digest: str) -> tuple[int, int, int]:
+    def _place(self, digest: Digest) -> tuple[int, int, int]:
         prefix = int(digest[:_PREFIX], 16)
         bucket = prefix % _BUCKETS
         return prefix, bucket, bisect_left(self._prefixes[bucket], prefix)
@@ -68,7 +69,7 @@ class Readers:
         self._parties_of = lru_cache(_REMEMBERED)(self._read_parties)
         self.follow()
 
-    def may_read(self, sender: str, digest: str) -> bool:
+    def may_read(self, sender: Address, digest: Digest) -> bool:
         """Whether the account behind a connection may have a file."""
         address = owner(sender)
         if address in self._all_files:
@@ -90,7 +91,7 @@ class Readers:
                 self._add(task.files, number)
                 number += 1
 
-    def _number_of(self, task: str) -> int:
+    def _number_of(self, task: TaskId) -> int:
         """That of a task with a result, which was the oldest that had not ended: those before it have."""
         for older in list(self._numbers):
             if older == task:
@@ -98,7 +99,7 @@ class Readers:
             del self._numbers[older]
         return self._numbers[task]
 
-    def _add(self, digests: Iterable[str], number: int) -> None:
+    def _add(self, digests: Iterable[Digest], number: int) -> None:
         for digest in digests:
             self._named.add(digest, number)
 

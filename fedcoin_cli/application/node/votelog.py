@@ -16,6 +16,7 @@ from fedcoin_cli.protocol.message import FinalBlock
 from fedcoin_cli.replica.records import Record, Remembered, from_bytes, place_of, to_bytes
 from ledger_store.base.disk import put_in_place, refusals, sweep, unguessable
 from ledger_store.base.errors import KeyFailure, Malformed, StorageFailure
+from ledger_store.base.names import GenesisId, TaskId
 from ledger_store.block import Block, Certificate
 
 # A vote log tells what its miner has estimated before the others may know it.
@@ -33,7 +34,7 @@ class VoteLog:
     Raises `StorageFailure` when the disk refuses, or when the file is no such log. [P-12.8]
     """
 
-    def __init__(self, path: Path, key: str, genesis: str) -> None:
+    def __init__(self, path: Path, key: str, genesis: GenesisId) -> None:
         """Open an existing log; raises `KeyFailure` for another key's or network's."""
         self._path = path
         with _told(path, "cannot be opened"):
@@ -51,7 +52,7 @@ class VoteLog:
                 raise
 
     @classmethod
-    def create(cls, path: Path, key: str, genesis: str, *, whole: bool = True) -> "VoteLog":
+    def create(cls, path: Path, key: str, genesis: GenesisId, *, whole: bool = True) -> "VoteLog":
         """Make an empty log, which is there completely or not at all.
 
         `init` does this once. Where a log is missing later on, votes were lost: the new one is not `whole`.
@@ -82,7 +83,7 @@ class VoteLog:
             _insert(database, records)
             database.execute("UPDATE bound SET whole = TRUE")
 
-    def decide(self, block: Block, certificate: Certificate, current_task: str | None) -> None:
+    def decide(self, block: Block, certificate: Certificate, current_task: TaskId | None) -> None:
         """Store the decided block and its certificate; forget this height's votes and all other tasks' records.
 
         A log that is ahead of its ledger stays as it is until the ledger has caught up. [P-12.9]

@@ -18,6 +18,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement, exact_denominator
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.errors import LedgerInvalid, NotFound
+from ledger_store.base.names import Address, Digest
 from ledger_store.bookkeeping.history import History
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
@@ -30,13 +31,13 @@ class View:
     `table` is the digest of its counts, `kept` whether they are here.
     """
 
-    miner: str
+    miner: Address
     rankings: int
     exact: bool
     value: str | None
     distance: str | None
     within: bool
-    table: str
+    table: Digest
     kept: bool
 
     def to_json(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Explanation:
     """
 
     ledger: str
-    client: str
+    client: Address
     number: int
     report: TaskReport
     value: str | None
@@ -99,7 +100,7 @@ class Explanation:
         }
 
 
-def explain(books: Books, workspace: Workspace, client: str, task: str | None) -> Explanation:
+def explain(books: Books, workspace: Workspace, client: Address, task: str | None) -> Explanation:
     """Explain a client's part in `task` (the beginning of its id), else in the newest of its tasks that has ended.
 
     Raises `NotFound` for an account that was no client of the task, or of any, and `LedgerInvalid` for a payment that
@@ -136,7 +137,7 @@ def explain(books: Books, workspace: Workspace, client: str, task: str | None) -
     )
 
 
-def _record(tasks: History, client: str, task: str | None) -> TaskRecord:
+def _record(tasks: History, client: Address, task: str | None) -> TaskRecord:
     hint = "fedcoin log --account WHO lists the tasks in which an account was paid"
     if task is not None:
         record = tasks[task_id(tasks, task)]

@@ -22,6 +22,7 @@ from fedcoin_cli.contract.metric import Family, metric_of
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import format_micro
 from ledger_store.base.errors import MissingPart
+from ledger_store.base.names import Digest
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Task
 
@@ -88,9 +89,9 @@ class Kept:
     ) -> None:
         self._workspace, self._record, self._result, self._agreement = workspace, record, result, agreement
         reveals = counted_reveals(result, agreement)
-        self._paths = {reveal.table: find(workspace, reveal.table) for reveal in reveals}
-        self._reveals = [reveal for reveal in reveals if self._paths[reveal.table] is not None]
-        self.missing = tuple(reveal.table for reveal in reveals if self._paths[reveal.table] is None)
+        paths = [(reveal, find(workspace, reveal.table)) for reveal in reveals]
+        self._reveals = [(reveal, path) for reveal, path in paths if path]
+        self.missing = tuple(reveal.table for reveal, path in paths if not path)
         # What a block is worth by weighted labels only the test set tells.
         weighted = metric_of(record.task).family is Family.weights
         self._test = find(workspace, record.task.test) if weighted else None
@@ -139,7 +140,7 @@ class Kept:
 
         return {
             reveal.miner: convergence(claim, data, self._terms, self._values)
-            for reveal, (claim, data) in zip(self._reveals, self._tables, strict=True)
+            for (reveal, _), (claim, data) in zip(self._reveals, self._tables, strict=True)
             if not claim.exact
         }
 
@@ -149,9 +150,7 @@ class Kept:
         from fedcoin_cli.learning.shapley.table import Claim
 
         found = []
-        for reveal in self._reveals:
-            path = self._paths[reveal.table]
-            assert path is not None
+        for reveal, path in self._reveals:
             claim = Claim(self._seed, bytes.fromhex(reveal.miner), reveal.rankings, reveal.exact)
             found.append((claim, path.read_bytes()))
         return found
@@ -178,7 +177,7 @@ def certainty_of(workspace: Workspace, record: TaskRecord, end: Close | Result |
     return Kept(workspace, record, end, agreement_of(record, workspace.genesis(), end)).certainty
 
 
-def find(workspace: Workspace, digest: str) -> Path | None:
+def find(workspace: Workspace, digest: Digest) -> Path | None:
     """A file of this digest: from the store, else from a round's folder; None where no copy is whole."""
     kept = workspace.store / digest
     if _is(kept, digest):
@@ -190,7 +189,7 @@ def find(workspace: Workspace, digest: str) -> Path | None:
 _ROUND_FILES = frozenset({".json", ".safetensors"})
 
 
-def _is(path: Path, digest: str) -> bool:
+def _is(path: Path, digest: Digest) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:

@@ -14,6 +14,7 @@ from ledger_store.audit.audit import audit
 from ledger_store.base import disk
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import LedgerInvalid, NotFound, PeerFault
+from ledger_store.base.names import BlockId
 from ledger_store.block import Block
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.file.chain_file import ChainReader, read_chain
@@ -48,7 +49,7 @@ def complete(
     return _rewrite(path, lines, tip.height)
 
 
-def holds(donor: ChainReader, height: int, head: str) -> bool:
+def holds(donor: ChainReader, height: int, head: BlockId) -> bool:
     """Whether the donor's block at `height` is `head`."""
     if height == 0:
         return True

@@ -21,6 +21,7 @@ from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Remind, Reminder, Vote
 from fedcoin_cli.replica.replica import reconcile
 from ledger_store.base.errors import Malformed, NetworkFailure, NotFound, SettingsError
+from ledger_store.base.names import Address, BlockId, GenesisId
 from ledger_store.block import vote_terms
 from ledger_store.file.chain_file import ChainFile
 from ledger_store.genesis import Genesis
@@ -83,13 +84,13 @@ def plan(
     return Forgotten(height, view), [_signed(genesis, key, height, *terms) for terms in anew]
 
 
-def _signed(genesis: Genesis, key: KeyPair, height: int, kind: str, view: int, block: str | None) -> Vote:
+def _signed(genesis: Genesis, key: KeyPair, height: int, kind: str, view: int, block: BlockId | None) -> Vote:
     signature = key.sign(kind, genesis.id, vote_terms(height, view, block))
-    return Vote(kind, genesis.roster.index(key.address), height, view, block, signature)
+    return Vote(kind, genesis.index_of(key.address), height, view, block, signature)
 
 
 @contextmanager
-def _log(miner: MinerFolder, address: str, genesis: str) -> Iterator[VoteLog]:
+def _log(miner: MinerFolder, address: Address, genesis: GenesisId) -> Iterator[VoteLog]:
     """The log as it is; a missing one is made, not yet whole."""
     if not miner.votes.exists():
         VoteLog.create(miner.votes, address, genesis, whole=False).close()
@@ -124,7 +125,7 @@ def _gather(workspace: Workspace, genesis: Genesis, key: KeyPair, host: str, wai
     return [reminders[address] for address in genesis.roster if address in reminders]
 
 
-def _ask(wire: P2P, genesis: Genesis, me: str, wait_s: float) -> dict[str, Reminder]:
+def _ask(wire: P2P, genesis: Genesis, me: Address, wait_s: float) -> dict[str, Reminder]:
     """The reminders by address that came within `wait_s`; ends as soon as all have."""
     nonce, found = secrets.token_hex(16), dict[str, Reminder]()
     until_s = time.monotonic() + wait_s
@@ -140,7 +141,7 @@ def _ask(wire: P2P, genesis: Genesis, me: str, wait_s: float) -> dict[str, Remin
     return found
 
 
-def _read(genesis: Genesis, me: str, nonce: str, sender: str, frame: bytes) -> Reminder | None:
+def _read(genesis: Genesis, me: Address, nonce: str, sender: Address, frame: bytes) -> Reminder | None:
     """A reminder of this round that its witness signed, holding votes that this miner signed; else None."""
     try:
         message = from_frame(frame)
@@ -148,12 +149,12 @@ def _read(genesis: Genesis, me: str, nonce: str, sender: str, frame: bytes) -> R
         return None
     if not isinstance(message, Reminder) or (message.about, message.nonce) != (me, nonce):
         return None
-    if sender not in genesis.roster or genesis.roster.index(sender) != message.witness:
+    if sender not in genesis.roster or genesis.index_of(sender) != message.witness:
         return None
     right = verify(sender, "reminder", genesis.id, message.terms(), message.signature)
     return message if right and all(_is_own(genesis, me, vote) for vote in message.held) else None
 
 
-def _is_own(genesis: Genesis, me: str, vote: Vote) -> bool:
+def _is_own(genesis: Genesis, me: Address, vote: Vote) -> bool:
     terms = vote_terms(vote.height, vote.view, vote.block)
     return genesis.roster[vote.voter] == me and verify(me, vote.kind, genesis.id, terms, vote.signature)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from fedcoin_cli.contract.settlement import validate
 from fedcoin_cli.protocol.message import Fetch, FinalBlock, Message, Standing, Status
 from ledger_store.base.errors import BadSignature, LedgerInvalid, PeerFault
+from ledger_store.base.names import Address, TaskId
 from ledger_store.block import Block, Certificate
 from ledger_store.bookkeeping.history import ended_by
 from ledger_store.chain import Tip
@@ -31,8 +32,8 @@ class ChainView:
         self._keep = keep
         self.placed: dict[str, int] = {}
         self.ends: dict[str, Close | Result] = {}
-        self._ended: dict[str, TaskRecord] = {}
-        self._claims: dict[str, int] = {}
+        self._ended: dict[TaskId, TaskRecord] = {}
+        self._claims: dict[Address, int] = {}
         self._asked: str | None = None
         self._asked_s = 0.0
         self._turns: list[str] = []
@@ -50,7 +51,7 @@ class ChainView:
         return len(claims) > faults and self.tip.height >= claims[faults]
 
     @property
-    def records(self) -> Mapping[str, TaskRecord]:
+    def records(self) -> Mapping[TaskId, TaskRecord]:
         """The unfinished tasks, and those that ended in a block that was seen here."""
         return {**self._ended, **self.state.tasks}
 
@@ -58,7 +59,7 @@ class ChainView:
         """What the miners said of their heights is old: `caught_up` waits for what they say from now on."""
         self._claims.clear()
 
-    def take(self, miner: str, message: Message) -> None:
+    def take(self, miner: Address, message: Message) -> None:
         """A message of a miner; raises `LedgerInvalid` when a certified block does not fit what is here."""
         match message:
             case Standing(height=height):
@@ -72,7 +73,7 @@ class ChainView:
             case _:
                 pass
 
-    def fetch(self, now_s: float) -> tuple[str, Fetch] | None:
+    def fetch(self, now_s: float) -> tuple[Address, Fetch] | None:
         """Whom to ask for what now: one miner at a time, the next one when the last was no help."""
         if self._asked is not None and now_s - self._asked_s < ANSWER_S:
             return None

@@ -16,6 +16,7 @@ from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.errors import NotFound
+from ledger_store.base.names import TaskId
 from ledger_store.genesis import Genesis
 from ledger_store.state import SETTLED, TaskRecord
 from ledger_store.transaction import Result, Reveal
@@ -29,7 +30,7 @@ class Learnt:
     """D in 10⁻⁶ percentage points, and the task that it follows from."""
 
     difficulty_micro: int
-    task: str
+    task: TaskId
 
 
 def learn_difficulty(books: Books, clients: int, runtime_ms: int, metric: str = "accuracy") -> Learnt:

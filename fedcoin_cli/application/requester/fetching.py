@@ -16,6 +16,7 @@ from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Arrived, Failed
 from ledger_store.base.errors import NetworkFailure
+from ledger_store.base.names import Address, Digest
 from ledger_store.identity.keys import KeyPair
 
 SILENCE_S = 30.0
@@ -26,7 +27,7 @@ TURN_S = 0.25
 class Parcel:
     """Files wanted together and the most that all of them may weigh, in bytes."""
 
-    digests: tuple[str, ...]
+    digests: tuple[Digest, ...]
     most_bytes: int
 
 
@@ -53,7 +54,7 @@ def fetch(
 class _Fetching:
     """One run: what is still waited for, and what came to nothing."""
 
-    def __init__(self, blobs: Blobs, holders: list[str]) -> None:
+    def __init__(self, blobs: Blobs, holders: list[Address]) -> None:
         self._blobs, self._holders = blobs, holders
         self._waiting: set[str] = set()
         self._failed: dict[str, str] = {}

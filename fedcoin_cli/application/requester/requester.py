@@ -16,6 +16,7 @@ from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Progress as Sent
 from ledger_store.base.errors import ConsensusFailure, RoundFilesInvalid
+from ledger_store.base.names import Address, TaskId
 from ledger_store.identity.keys import KeyPair
 from ledger_store.state import SETTLED, UNFINISHED, State, TaskRecord
 from ledger_store.transaction import Cancel, Close, Result, Task, Transfer
@@ -35,10 +36,10 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published task; `report` is None when nobody waited. Seconds from the call on, and of those mining."""
+    """A published task that has ended. Seconds from the call on, and of those mining."""
 
-    task: str
-    report: TaskReport | None
+    task: TaskId
+    report: TaskReport
     seconds: float
     mining_seconds: float
 
@@ -67,7 +68,7 @@ class Requester:
     ) -> None:
         self._workspace, self._key, self._watch = workspace, key, watch
         self._session = Session(workspace, key, patience or Patience())
-        self.following: str | None = None
+        self.following: TaskId | None = None
         self._blobs: Blobs | None = None
         self._stack = ExitStack()
         self._stack.callback(self._session.close)
@@ -94,7 +95,7 @@ class Requester:
         return self._session.state
 
     @property
-    def records(self) -> Mapping[str, TaskRecord]:
+    def records(self) -> Mapping[TaskId, TaskRecord]:
         """The unfinished tasks, and those that ended since the first connection."""
         return self._session.view.records
 
@@ -102,7 +103,7 @@ class Requester:
         """Reach a quorum of miners and catch up with what they say now; raises `NetworkFailure`."""
         self._session.connect()
 
-    def pay(self, to: str, amount_micro: int) -> Final:
+    def pay(self, to: Address, amount_micro: int) -> Final:
         """Transfer coins to an address and wait for the final block.
 
         Raises `InsufficientFunds`, `SettingsError` for an amount that genesis does not allow, `NetworkFailure`,
@@ -114,22 +115,29 @@ class Requester:
 
         return self._final(make)
 
-    def cancel(self, task: str) -> Final:
+    def cancel(self, task: TaskId) -> Final:
         """Withdraw a queued task by its id and wait for the final block; raises as `pay`, and `NotFound`."""
         return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task))
 
-    def publish(self, wanted: Wanted, *, wait: bool = True) -> Published:
-        """Publish a task and follow it to its end, or with `wait` false until a quorum took it and its files.
+    def publish(self, wanted: Wanted) -> Published:
+        """Publish a task and follow it to its end.
 
         Raises as `pay`, and `RoundFilesInvalid` when the miners refuse the files. A refunded or cancelled task is no
         error here: the report says so.
         """
         start_s = time.monotonic()
+        task = self._submit(wanted, lambda: False)
+        mining_s = self._follow(task)
+        return Published(task, self._report(task), time.monotonic() - start_s, mining_s)
 
+    def hand_over(self, wanted: Wanted) -> TaskId:
+        """Publish a task and wait until a quorum has it and its files; the task's id. Raises as `publish`."""
+        return self._submit(wanted, self._files_are_with_a_quorum)
+
+    def _submit(self, wanted: Wanted, enough: Callable[[], bool]) -> TaskId:
         def make(number: int) -> Task:
             return wanted.task(self._key.address, number)
 
-        enough = (lambda: False) if wait else self._files_are_with_a_quorum
         with self._session.alone():
             self._session.ready(make)
             self._provide(wanted)
@@ -137,10 +145,7 @@ class Requester:
         def watch() -> None:
             self._watch(sending(self._sent(), self._session.line.standings().values()))
 
-        task = self._session.submit(make, watch, enough)
-        mining_s = self._follow(task) if wait else 0.0
-        report = self._report(task) if wait else None
-        return Published(task, report, time.monotonic() - start_s, mining_s)
+        return TaskId(self._session.submit(make, watch, enough))
 
     def _final(self, make: Make) -> Final:
         with self._session.alone():
@@ -166,7 +171,7 @@ class Requester:
         whole = [one for one in self._sent() if one.total_bytes and one.done_bytes == one.total_bytes]
         return len(whole) >= self._session.genesis.quorum
 
-    def _follow(self, task: str) -> float:
+    def _follow(self, task: TaskId) -> float:
         """Until the task has ended; returns for how many seconds miners said that they were mining it."""
         mining_s, last_s, self.following = 0.0, time.monotonic(), task
         while (record := self.records[task]).state in UNFINISHED:
@@ -180,9 +185,9 @@ class Requester:
         self.following = None
         return mining_s
 
-    def _report(self, task: str) -> TaskReport:
+    def _report(self, task: TaskId) -> TaskReport:
         return report_of(self.records[task], self._session.genesis, self._session.view.ends.get(task))
 
-    def ended(self, task: str) -> tuple[TaskRecord, Close | Result | None]:
+    def ended(self, task: TaskId) -> tuple[TaskRecord, Close | Result | None]:
         """What the ledger holds of a task that was followed to its end."""
         return self.records[task], self._session.view.ends.get(task)

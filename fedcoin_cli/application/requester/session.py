@@ -31,6 +31,7 @@ from ledger_store.base.errors import (
     RoundFilesInvalid,
     StorageFailure,
 )
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 from ledger_store.state import State
 from ledger_store.transaction import Cancel, Task, Transfer, sign
@@ -207,7 +208,7 @@ class Session:
         elif now_s - self._voted_s > self._patience.refusal_s:
             raise self._silent()
 
-    def _take_receipt(self, miner: str, message: Message) -> None:
+    def _take_receipt(self, miner: Address, message: Message) -> None:
         submission = self._submission
         if submission is None or not isinstance(message, Receipt):
             return
@@ -266,7 +267,7 @@ class Session:
         return len(self.line.heard(within_s)) >= self.genesis.quorum
 
     @property
-    def _silences(self) -> dict[str, Silence]:
+    def _silences(self) -> dict[Address, Silence]:
         """The miners that answer and do not vote, as far as that does not pass by itself."""
         found = ((miner, standing.silence) for miner, standing in self.line.standings().items())
         return {miner: silence for miner, silence in found if silence in LASTING}

@@ -10,6 +10,7 @@ from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import Peer, listening
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.protocol.message import Silence, Standing
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 TURN_MS = 50
@@ -20,7 +21,7 @@ class MinerState:
     """One miner of the roster; `endpoint` is None when peers.toml does not name it, `standing` when it is silent."""
 
     name: str
-    address: str
+    address: Address
     endpoint: str | None
     denied: bool
     standing: Standing | None

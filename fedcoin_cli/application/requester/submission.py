@@ -5,6 +5,7 @@ A miner takes a task first and checks its files afterwards: a refusal that follo
 
 from collections.abc import Collection
 
+from ledger_store.base.names import Address
 from ledger_store.transaction import Cancel, Task, Transfer
 
 RESEND_S = 1.0
@@ -15,11 +16,13 @@ REMIND_EVERY = 10
 class Submission:
     """The receipts for one transaction from `miners`, of which `quorum` must take it."""
 
-    def __init__(self, transaction: Transfer | Task | Cancel, miners: Collection[str], quorum: int) -> None:
+    def __init__(
+        self, transaction: Transfer | Task | Cancel, miners: Collection[Address], quorum: int
+    ) -> None:
         self.transaction = transaction
-        self.took: set[str] = set()
-        self.refused: dict[str, str] = {}
-        self.files_refused: dict[str, str] = {}
+        self.took: set[Address] = set()
+        self.refused: dict[Address, str] = {}
+        self.files_refused: dict[Address, str] = {}
         self._miners, self._quorum = tuple(miners), quorum
         self._send_s = 0.0
         self._rounds = 0
@@ -39,7 +42,7 @@ class Submission:
         """Why so many refuse the task's files, having checked them, that it will never be final."""
         return self._verdict(self.files_refused)
 
-    def receipt(self, miner: str, error: str | None) -> None:
+    def receipt(self, miner: Address, error: str | None) -> None:
         """A miner's answer."""
         if miner not in self._miners:
             return
@@ -52,7 +55,7 @@ class Submission:
         else:
             self.refused[miner] = error
 
-    def due(self, now_s: float) -> tuple[str, ...]:
+    def due(self, now_s: float) -> tuple[Address, ...]:
         """Whom to send it (again) now: at intervals everybody who has not taken it, now and then all."""
         if now_s < self._send_s:
             return ()
@@ -61,7 +64,7 @@ class Submission:
         settled = self.files_refused.keys() | (self.took if self._rounds % REMIND_EVERY else set())
         return tuple(miner for miner in self._miners if miner not in settled)
 
-    def _verdict(self, refusals: dict[str, str]) -> str | None:
+    def _verdict(self, refusals: dict[Address, str]) -> str | None:
         """The reason that most give, once too few miners are left."""
         if len(self._miners) - len(refusals) >= self._quorum:
             return None

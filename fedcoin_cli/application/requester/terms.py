@@ -12,6 +12,7 @@ from fedcoin_cli.application.workspace.keyring import key_of
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import SettingsError
+from ledger_store.base.names import Address, Digest, GenesisId
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import Task, sign_update
 
@@ -26,7 +27,7 @@ class Wanted:
 
     round: Round
     terms: Terms
-    genesis: str
+    genesis: GenesisId
     keys: dict[str, KeyPair]
     judged: Judged | None = None
     nonce: str = field(default_factory=fresh_nonce)
@@ -46,7 +47,7 @@ class Wanted:
         model, test = files.folder / MODEL_NAME, files.folder / TEST_NAME
         how = judged(terms.settings.task, model, test, files.images)
         if how.named is not None:
-            files = replace(files, paths={**files.paths, how.baseline: how.named})
+            files = replace(files, paths={**files.paths, Digest(how.baseline): how.named})
         clients = (update.client for update in files.updates)
         return cls(files, terms, genesis, {one: key_of(workspace, one) for one in clients}, how)
 
@@ -55,7 +56,7 @@ class Wanted:
         """Whether real clients have answered a call."""
         return self.round.call is not None
 
-    def task(self, sender: str, sequence: int) -> Task:
+    def task(self, sender: Address, sequence: int) -> Task:
         """The task that `sender` signs as its transaction number `sequence`; raises `SettingsError`."""
         files, call, updates = self.round, self.round.call, self.round.updates
         if call is None:

@@ -3,6 +3,7 @@
 from fedcoin_cli.contract.task import check_task
 from ledger_store.base.amount import format_micro
 from ledger_store.base.errors import ConsensusFailure, InsufficientFunds, NotFound, PeerFault, SettingsError
+from ledger_store.base.names import MinerIndex
 from ledger_store.block import make_block
 from ledger_store.state import QUEUED, State, Transition, served_by
 from ledger_store.transaction import Cancel, Task, Transfer
@@ -23,7 +24,7 @@ def check_admissible(state: State, transaction: Transfer | Task | Cancel) -> Non
     try:
         if isinstance(transaction, Task):
             check_task(transaction, state.genesis)
-        empty = make_block(state.head, state.height + 1, state.time_ms, 0, 0, (), None)
+        empty = make_block(state.head, state.height + 1, state.time_ms, MinerIndex(0), 0, (), None)
         Transition(state, empty, trusted=False).execute(transaction)
     except PeerFault as error:
         hint = "genesis.json holds this network's bounds"

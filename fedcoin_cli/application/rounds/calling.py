@@ -22,11 +22,12 @@ from fedcoin_cli.application.rounds.files import BASELINE_NAME, MODEL_NAME, SCHE
 from fedcoin_cli.application.rounds.judging import judged
 from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
 from ledger_store.base import disk
-from ledger_store.base.canonical import DIGEST_LENGTH, digest
+from ledger_store.base.canonical import digest
 from ledger_store.base.errors import Malformed, PeerFault, RoundFilesInvalid, SettingsError
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Address, Digest
 from ledger_store.genesis import Genesis
-from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, KeyPair, verify
+from ledger_store.identity.keys import SIGNATURE_LENGTH, KeyPair, verify
 from ledger_store.state import check_terms
 from ledger_store.transaction import Task, Update, read_call, sign_update
 
@@ -40,7 +41,7 @@ def make_call(
     genesis: Genesis,
     files: tuple[Path, Path],
     terms: Terms,
-    sender: str,
+    sender: Address,
     clients: tuple[int, int],
 ) -> Task:
     """Copy model and test set (`files`) into the empty `folder` and write the call of `sender` for them.
@@ -83,7 +84,7 @@ def read_call_file(path: Path, genesis: Genesis) -> Task:
     try:
         fields = Fields(_document(path, "fedcoin round call makes one"), _CALL_KEYS, path.name)
         fields.integer("schema", SCHEMA, SCHEMA)
-        if fields.hexadecimal("genesis", DIGEST_LENGTH) != genesis.id:
+        if fields.block_id("genesis") != genesis.id:
             _refuse(
                 "this call is for another network", path, "sign in the workspace of the network that pays"
             )
@@ -131,8 +132,8 @@ def read_signed(path: Path, call: Task, genesis: Genesis) -> tuple[Path, Update]
                 _refuse(f"this update answers another call: its {name} differs", path, hint)
         name = fields.text("file", 255)
         update = Update(
-            digest=fields.hexadecimal("digest", DIGEST_LENGTH),
-            client=fields.hexadecimal("client", ADDRESS_LENGTH),
+            digest=fields.digest("digest"),
+            client=fields.address("client"),
             examples=fields.integer("examples", 1, genesis.bounds.examples),
             signature=fields.hexadecimal("signature", SIGNATURE_LENGTH),
         )
@@ -156,7 +157,8 @@ def write_json(path: Path, document: Mapping[str, object]) -> None:
 
 def _check_terms(call: Task, genesis: Genesis) -> None:
     """By the ledger's own rules, with as many made-up updates as the call asks for at most."""
-    made_up = (Update(f"{number:064x}", f"{number:064x}", 1, "") for number in range(call.most_clients))
+    ids = (f"{number:064x}" for number in range(call.most_clients))
+    made_up = (Update(Digest(one), Address(one), 1, "") for one in ids)
     try:
         check_terms(replace(call, updates=tuple(made_up)), genesis)
     except PeerFault as error:

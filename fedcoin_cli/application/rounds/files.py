@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ledger_store.base.canonical import DIGEST_LENGTH
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
 from ledger_store.base.fields import Fields
+from ledger_store.base.names import Digest
 from ledger_store.genesis import Genesis
-from ledger_store.identity.keys import ADDRESS_LENGTH, SIGNATURE_LENGTH, verify
+from ledger_store.identity.keys import SIGNATURE_LENGTH, verify
 from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
 ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
@@ -51,12 +51,12 @@ class Round:
 
     folder: Path
     call: Task | None
-    model: str
-    test: str
+    model: Digest
+    test: Digest
     images: int
     aggregation: str
     updates: tuple[Update, ...]
-    paths: Mapping[str, Path]
+    paths: Mapping[Digest, Path]
 
     @property
     def size_bytes(self) -> int:
@@ -100,9 +100,9 @@ class _Reader:
 
     def _round(self, fields: Fields) -> Round:
         fields.integer("schema", SCHEMA, SCHEMA)
-        if fields.hexadecimal("genesis", DIGEST_LENGTH) != self._genesis.id:
+        if fields.block_id("genesis") != self._genesis.id:
             self._refuse("the round was signed for another network", ROUND_NAME)
-        model, test = fields.hexadecimal("model", DIGEST_LENGTH), fields.hexadecimal("test", DIGEST_LENGTH)
+        model, test = fields.digest("model"), fields.digest("test")
         images = fields.integer("images", 1, self._genesis.bounds.images)
         aggregation = fields.choice("aggregation", AGGREGATIONS)
         call = None if fields.raw("call") is None else read_call(fields.raw("call"))
@@ -168,8 +168,8 @@ class _Reader:
         if name != Path(name).name or name in {"", ".", ".."}:
             self._refuse(f"{name!r} is not a file of this folder", ROUND_NAME)
         update = Update(
-            digest=entry.hexadecimal("digest", DIGEST_LENGTH),
-            client=entry.hexadecimal("client", ADDRESS_LENGTH),
+            digest=entry.digest("digest"),
+            client=entry.address("client"),
             examples=entry.integer("examples", 0, self._genesis.bounds.examples),
             signature=entry.hexadecimal("signature", SIGNATURE_LENGTH) if signed else UNSIGNED,
         )
@@ -177,7 +177,7 @@ class _Reader:
             self._refuse("a signature without a call that it answers", ROUND_NAME)
         return name, update
 
-    def _check_sizes(self, files: Mapping[str, str]) -> None:
+    def _check_sizes(self, files: Mapping[str, Digest]) -> None:
         total = 0
         for name in files:
             try:
@@ -200,7 +200,7 @@ class _Reader:
         for number, name in enumerate(updates, 1):
             read_update(self._folder / name, spec, owner=f"client {number}")
 
-    def _check_digests(self, files: Mapping[str, str]) -> None:
+    def _check_digests(self, files: Mapping[str, Digest]) -> None:
         for name, digest in files.items():
             with (self._folder / name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:

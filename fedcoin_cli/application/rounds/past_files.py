@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import NotFound
+from ledger_store.base.names import Digest
 
 
 class Evidence:
@@ -18,7 +19,7 @@ class Evidence:
     def __init__(self, stores: Sequence[Path] = (), folders: Sequence[Path] = ()) -> None:
         self._stores, self._folders = (*stores, *folders), tuple(folders)
 
-    def find(self, digest: str) -> Path | None:
+    def find(self, digest: Digest) -> Path | None:
         """The file that claims this digest by its name, or else has it by its bytes."""
         for store in self._stores:
             if (store / digest).is_file():

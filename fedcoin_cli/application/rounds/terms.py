@@ -10,6 +10,7 @@ from fedcoin_cli.application.rounds.judging import Judged
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.settings import Settings
 from ledger_store.base.amount import split
+from ledger_store.base.names import Address, Digest
 from ledger_store.transaction import NONCE_LENGTH, Task
 
 _UNNUMBERED = 0
@@ -43,8 +44,8 @@ def fresh_nonce() -> str:
 class Asked:
     """What is asked of the clients' updates: the files that they are judged by and how, and from how many clients."""
 
-    model: str
-    test: str
+    model: Digest
+    test: Digest
     images: int
     judged: Judged
     aggregation: str
@@ -60,7 +61,7 @@ class Terms:
     """
 
     settings: Settings
-    server: str
+    server: Address
     payment_error_micro: int | None = None
     difficulty_micro: int | None = None
 
@@ -70,7 +71,7 @@ class Terms:
         train, computation, shapley = split(self.settings.task.price_micro, self.settings.payment.parts_micro)
         return train, computation, shapley
 
-    def call(self, sender: str, asked: Asked, nonce: str) -> Task:
+    def call(self, sender: Address, asked: Asked, nonce: str) -> Task:
         """The call of `sender`: everything that clients sign, as a task that still lacks their updates."""
         settings = self.settings
         train_micro, computation_micro, shapley_micro = self.parts_micro

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.disk import refusals
 from ledger_store.base.errors import KeyFailure, Malformed
+from ledger_store.base.names import Address
 from ledger_store.identity.armor import TEXT_MOST, dearmored
 from ledger_store.identity.keyfile import KeyRecord, read_key, save_record
 from ledger_store.identity.keys import KeyPair
@@ -42,7 +43,7 @@ def sealed_keys(folder: Workspace, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if read_key(folder.key_file(name)).sealed)
 
 
-def key_of(folder: Workspace, address: str) -> KeyPair:
+def key_of(folder: Workspace, address: Address) -> KeyPair:
     """The key here that has this address; raises `KeyFailure`."""
     for name in folder.key_names():
         if folder.address(name) == address:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import FedCoinError, NotFound
-from ledger_store.identity.keys import ADDRESS_LENGTH
+from ledger_store.base.names import ADDRESS_LENGTH, Address
 
 _SHORT, _PREFIX_LEAST = 16, 4
 
@@ -35,12 +35,12 @@ class Names:
         """The name, None without one."""
         return self._names.get(address)
 
-    def address(self, text: str, accounts: Iterable[str] = ()) -> str:
+    def address(self, text: str, accounts: Iterable[Address] = ()) -> Address:
         """The address that is meant by a name, an address, or the beginning of one of `accounts`; raises `NotFound`."""
         if text in self._addresses:
-            return self._addresses[text]
+            return Address(self._addresses[text])
         if len(text) == ADDRESS_LENGTH and set(text) <= set("0123456789abcdef"):
-            return text
+            return Address(text)
         begin = text.removesuffix("…")
         found = [one for one in accounts if one.startswith(begin)] if len(begin) >= _PREFIX_LEAST else []
         if len(found) == 1:

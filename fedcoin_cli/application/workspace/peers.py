@@ -13,7 +13,7 @@ from typing import Any
 
 from fedcoin_cli.application.workspace.workspace import NAMES, is_name
 from ledger_store.base.errors import SettingsError
-from ledger_store.identity.keys import ADDRESS_LENGTH
+from ledger_store.base.names import ADDRESS_LENGTH, Address
 
 _PORT_MAX = 65_534
 
@@ -23,7 +23,7 @@ class Peer:
     """Its name in this file, its address (hex key), the host and port where it listens; no host: nowhere."""
 
     name: str
-    address: str
+    address: Address
     host: str
     port: int
 
@@ -61,17 +61,17 @@ def render_peer(peer: Peer) -> str:
     return f'\n[{peer.name}]\naddress = "{peer.address}"\n{listens}'
 
 
-def listening(path: Path, roster: Collection[str]) -> tuple[Peer, ...]:
+def listening(path: Path, roster: Collection[Address]) -> tuple[Peer, ...]:
     """The entries of miners of the roster that listen somewhere; raises `SettingsError`."""
     return tuple(peer for peer in read_peers(path) if peer.host and peer.address in roster)
 
 
-def parse_endpoint(name: str, address: str, text: str) -> Peer:
+def parse_endpoint(name: str, address: Address, text: str) -> Peer:
     """The entry of a miner that listens at HOST:PORT; ValueError says what is wrong with the text."""
     host, colon, port = text.rpartition(":")
     if not (colon and _is_host(host) and port.isdecimal() and 0 < int(port) <= _PORT_MAX):
         raise ValueError(f"HOST:PORT is wanted, with a port from 1 to {_PORT_MAX}")
-    return Peer(name, address, host, int(port))
+    return Peer(name, Address(address), host, int(port))
 
 
 def _peer(path: Path, name: str, entry: Any) -> Peer:
@@ -85,9 +85,9 @@ def _peer(path: Path, name: str, entry: Any) -> Peer:
             and type(port) is int
             and 0 < port <= _PORT_MAX
         ):
-            return Peer(name, address, host, port)
+            return Peer(name, Address(address), host, port)
         case {"address": str(address), **rest} if not rest and _is_address(address):
-            return Peer(name, address, "", 0)
+            return Peer(name, Address(address), "", 0)
     hint = f"an entry has an address (64 hex digits), a host and a port from 1 to {_PORT_MAX}"
     raise SettingsError(f"the peer {name!r} is not an entry", where=str(path), hint=hint)
 

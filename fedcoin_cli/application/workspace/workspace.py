@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ledger_store.base.disk import open_file
 from ledger_store.base.errors import FedCoinError, KeyFailure, LedgerInvalid, Malformed, NotFound, NoWorkspace
+from ledger_store.base.names import Address
 from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
 from ledger_store.identity.keyfile import Ask, load_key, read_key
 from ledger_store.identity.keys import KeyPair
@@ -186,7 +187,7 @@ class Workspace:
         """The key of that name; raises `KeyFailure`."""
         return load_key(self.key_file(name), self.ask)
 
-    def address(self, name: str) -> str:
+    def address(self, name: str) -> Address:
         """The address of the key of that name, which needs no passphrase; raises `KeyFailure`."""
         return read_key(self.key_file(name)).address
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.audit.audit import AuditReport
     from ledger_store.audit.checks import Finding
+    from ledger_store.base.names import GenesisId
+    from ledger_store.genesis import Genesis
 
 _RECOMPUTE = 4
 
@@ -133,8 +135,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
             f"the ledger ends at height {report.height}", where=str(path), hint="choose a lower --from"
         )
     seam = None
-    if report.ok:
-        report, seam = _across_the_seam(report, previous)
+    if report.ok and report.genesis:
+        report, seam = _across_the_seam(report, report.genesis, previous)
         report = replace(report, skipped=(*report.skipped, *_open_question(call, report, plan)))
     seconds = time.perf_counter() - start_s
     data = _data(path, report, recomputed, seconds) | ({} if seam is None else {"seam": seam})
@@ -179,22 +181,21 @@ def _remedy(call: Call, path: Path) -> str:
 
 
 def _across_the_seam(
-    report: "AuditReport", previous: Path | None
+    report: "AuditReport", genesis: "Genesis", previous: Path | None
 ) -> "tuple[AuditReport, dict[str, object] | None]":
     """The report with what a look at the ledger before it finds, and what that was; or that nobody looked."""
     from fedcoin_cli.application.founding.succession import ledger_of, look_across, unseen_seam
 
-    assert report.genesis is not None
     if previous is None:
-        return replace(report, skipped=(*report.skipped, *unseen_seam(report.genesis))), None
+        return replace(report, skipped=(*report.skipped, *unseen_seam(genesis))), None
     old = ledger_of(previous)
-    seam = look_across(report.genesis, old)
+    seam = look_across(genesis, old)
     left = [f"{counted(seam.after, 'block')} of {old} after the seam: not carried over"] if seam.after else []
-    seen: dict[str, object] = {"ledger": str(old), "block": report.genesis.predecessor}
+    seen: dict[str, object] = {"ledger": str(old), "block": genesis.predecessor}
     if seam.end is not None:
-        supply = sum(micro for _, micro in report.genesis.supply)
+        supply = sum(micro for _, micro in genesis.supply)
         seen |= {"height": seam.end.height, "minted": format_micro(supply)}
-        seen |= {"accounts": len(report.genesis.supply), "queued": len(seam.end.queue), "after": seam.after}
+        seen |= {"accounts": len(genesis.supply), "queued": len(seam.end.queue), "after": seam.after}
     return replace(report, findings=seam.findings, skipped=(*report.skipped, *seam.skipped, *left)), seen
 
 
@@ -207,7 +208,7 @@ def _seam_lines(seam: dict[str, object] | None, *, ok: bool) -> list[str]:
     return [f"previous   {seam['ledger']}: audited; block {seam['height']} is named; {minted}{queued}"]
 
 
-def _genesis_here(call: Call) -> str | None:
+def _genesis_here(call: Call) -> "GenesisId | None":
     """The id of the network whose workspace this is."""
     from ledger_store.base.errors import NoWorkspace
 

@@ -51,7 +51,7 @@ def run(
             "balances": [{"name": n, "address": a, "balance": b} for n, a, b in accounts],
             "escrow": [{"task": t, "address": a, "amount": m} for t, a, m in escrow],
         }
-        rows = [(name, balance, address) for name, address, balance in accounts]
+        rows: list[tuple[str, str, str]] = [(name, balance, address) for name, address, balance in accounts]
         rows += [(f"escrow of {names.name(a)}", m, f"task {t}") for t, a, m in escrow if a in wanted]
         coins = aligned([amount for _, amount, _ in rows])
         shown = [[who, amount, where] for (who, _, where), amount in zip(rows, coins, strict=True)]

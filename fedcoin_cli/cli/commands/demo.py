@@ -198,9 +198,9 @@ def _answer(
 
     (published, certainty), names = ended, Names.of(workspace)
     report = published.report
-    assert report is not None
-    assert audited.balances is not None
-    balances = {names.name(address): format_micro(micro) for address, micro in audited.balances.items()}
+    balances = {
+        names.name(address): format_micro(micro) for address, micro in (audited.balances or {}).items()
+    }
     identical = len(_ledgers(workspace)) == 1
     miners = len(workspace.miners)
     data = told(report.to_json(), names) | {

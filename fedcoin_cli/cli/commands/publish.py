@@ -172,7 +172,7 @@ def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wa
         Requester(workspace, payer, bars) as requester,
         call.output.tells_what_is_on_its_way(requester),
     ):
-        task = requester.publish(wanted, wait=False).task
+        task = requester.hand_over(wanted)
     lines = [
         f"task  {task}",
         "",
@@ -224,12 +224,10 @@ def _follow(call: Call, requester: "Requester", wanted: "Wanted") -> "Published"
 
 
 def _done(published: "Published") -> str:
-    assert published.report is not None
     return f"task {published.task} was published and is {published.report.state.lower()}"
 
 
 def _data(published: "Published", certainty: "Certainty | None") -> dict[str, object]:
-    assert published.report is not None
     rest = published.seconds - published.mining_seconds
     times = {"seconds": Decimal(f"{published.seconds:.3f}"), "seconds_not_mining": Decimal(f"{rest:.3f}")}
     sure = None if certainty is None else certainty.to_json()
@@ -239,7 +237,6 @@ def _data(published: "Published", certainty: "Certainty | None") -> dict[str, ob
 def _lines(published: "Published", names: "Names", certainty: "Certainty | None") -> list[str]:
     from fedcoin_cli.cli.views.task_lines import task_lines
 
-    assert published.report is not None
     rest = published.seconds - published.mining_seconds
     return [
         *task_lines(published.report, names, certainty),

@@ -113,10 +113,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         call.output.note("loading TensorFlow")
     from fedcoin_cli.application.rounds.making import make_round
 
-    if model is not None:
+    if model and recipe.model:
         from fedcoin_cli.learning.reference.agreement import check_reading
 
-        assert recipe.model is not None
         check_reading(model.read_text(), recipe.model, recipe.dataset.test, where=str(model))
     title = f"training {recipe.clients} clients"
     with (

@@ -31,7 +31,7 @@ def progress(output: Output, title: str, total: int, unit: str = "") -> Iterator
     elif output.verbosity > 0:
         yield _lines(output, title, total, unit)
     else:
-        yield _silent
+        yield silent
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def _lines(output: Output, title: str, total: int, unit: str) -> Step:
     return step
 
 
-def _silent(done: int, note: str = "") -> None:
+def silent(done: int, note: str = "") -> None:
     """Nobody watches."""
 
 

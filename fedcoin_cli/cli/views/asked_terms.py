@@ -7,6 +7,7 @@ import typer
 from fedcoin_cli.application.rounds.terms import Terms
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.views.amounts import amount_micro
+from ledger_store.base.names import Address
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.configuration import Configuration
@@ -47,7 +48,7 @@ PaymentError = Annotated[
 ]
 
 
-def terms_of(configuration: "Configuration", server: str, payment_error: str | None) -> Terms:
+def terms_of(configuration: "Configuration", server: Address, payment_error: str | None) -> Terms:
     """Settings and the wanted precision as terms."""
     error_micro = None if payment_error is None else amount_micro(payment_error, "--payment-error")
     return Terms(configuration.settings, server, error_micro)

@@ -77,8 +77,7 @@ def _error(one: Explanation) -> str:
     match one.error_from:
         case "exact":
             return ", exact: every coalition was evaluated"
-        case "tables":
-            assert one.certainty is not None
+        case "tables" if one.certainty:
             rankings = counted(one.certainty.rankings, "ranking")
             return f" ± {one.error} by mining (one standard error, from {rankings} in every block)"
         case "ledger":

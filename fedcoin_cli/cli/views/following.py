@@ -5,7 +5,7 @@ from typing import Self
 
 from fedcoin_cli.application.requester.watch import Progress
 from fedcoin_cli.cli.program.output import Output
-from fedcoin_cli.cli.program.progress import Step, progress
+from fedcoin_cli.cli.program.progress import progress, silent
 from fedcoin_cli.cli.views.amounts import errors_text
 
 
@@ -16,7 +16,7 @@ class Bars:
         self._output = output
         self._stack = ExitStack()
         self._shown: tuple[str, int] | None = None
-        self._step: Step | None = None
+        self._step = silent
 
     def __call__(self, now: Progress) -> None:
         """Show this stage's progress, closing the bar of another stage."""
@@ -25,7 +25,6 @@ class Bars:
             self._shown = now.title, now.total
             bar = progress(self._output, now.title, now.total, now.unit)
             self._step = self._stack.enter_context(bar)
-        assert self._step is not None
         self._step(now.done, _note(now))
 
     def __enter__(self) -> Self:

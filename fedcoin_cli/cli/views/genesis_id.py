@@ -3,9 +3,10 @@
 import typer
 
 from ledger_store.base.canonical import DIGEST_LENGTH
+from ledger_store.base.names import BlockId, GenesisId
 
 
-def checked_genesis(text: str | None) -> str | None:
+def checked_genesis(text: str | None) -> GenesisId | None:
     """The id that --genesis names; raises `BadParameter` for what can be none."""
     if text is None:
         return None
@@ -14,4 +15,4 @@ def checked_genesis(text: str | None) -> str | None:
         raise typer.BadParameter(
             f"--genesis takes a whole id, {DIGEST_LENGTH} lower-case hex digits, not {length}"
         )
-    return text
+    return GenesisId(BlockId(text))

@@ -22,6 +22,7 @@ from fedcoin_cli.cli.views.dashboard import Dashboard
 from fedcoin_cli.cli.views.miner_lines import MinerLines
 from fedcoin_cli.cli.views.task_lines import task_lines
 from ledger_store.base.errors import FedCoinError
+from ledger_store.base.names import TaskId
 from ledger_store.bookkeeping.history import History
 
 REDRAW_S: Final = 0.25
@@ -69,7 +70,7 @@ class Screen:
             self._dashboard.stand(self._standings.states())
             self._live.update(self._dashboard.drawing(), refresh=True)
 
-    def _end(self, task: str) -> None:
+    def _end(self, task: TaskId) -> None:
         """Print what came of a task, once, as soon as a ledger here says it."""
         if task in self._ended:
             return

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from fedcoin_cli.application.workspace.names import Names
-from ledger_store.identity.keys import ADDRESS_LENGTH
+from ledger_store.base.names import ADDRESS_LENGTH
 
 _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]{1,5}")
 _DIGITS = 6

@@ -11,6 +11,7 @@ from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.options import Call
 from ledger_store.base.errors import FedCoinError, NoWorkspace
+from ledger_store.base.names import Address
 
 File = Annotated[
     Path | None,
@@ -27,7 +28,7 @@ class Opened:
     names: Names
     named: bool
 
-    def account(self, text: str) -> str:
+    def account(self, text: str) -> Address:
         """The address that a name, an address or the beginning of one in this ledger means; raises `NotFound`."""
         state = self.books.state
         clients = {update.client for record in state.tasks.values() for update in record.task.updates}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import MAX_IMAGES, MAX_PIXEL, MAX_WEIGHT, TestSet, Weights
 from ledger_store.base.errors import RoundFilesInvalid
+from ledger_store.transaction import AGGREGATIONS
 
 Array = npt.ArrayLike
 """What NumPy makes an array of."""
@@ -46,6 +47,22 @@ def examples_of(examples: Sequence[int] | None, clients: int) -> tuple[int, ...]
         message = f"examples must be {clients} whole numbers from 1 on, one a client"
         raise RoundFilesInvalid(message, where="examples")
     return counts
+
+
+def aggregation_of(aggregation: str | None, examples: Sequence[int] | None) -> str:
+    """How updates are averaged: "fedavg" where examples are told and nothing else is said, else "mean".
+
+    Raises `RoundFilesInvalid` for another word, and for FedAvg of nobody's examples.
+    """
+    if aggregation is None:
+        return "mean" if examples is None else "fedavg"
+    if aggregation not in AGGREGATIONS:
+        hint = f"one of: {', '.join(AGGREGATIONS)}"
+        raise RoundFilesInvalid(f"no aggregation {aggregation!r}", where="aggregation", hint=hint)
+    if aggregation == "fedavg" and examples is None:
+        hint = "examples= tells how many examples each client trained on"
+        raise RoundFilesInvalid("fedavg weights by examples", where="examples", hint=hint)
+    return aggregation
 
 
 def as_test_set(images: Array, labels: Array, spec: ModelSpec) -> TestSet:

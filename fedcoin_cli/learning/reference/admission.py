@@ -67,7 +67,7 @@ class Inspection:
 
     It ends with the first coalition that is too wide: the images that are left can only make it wider, and who is to
     blame is found out last. Where none is, the engine that would count here counts the same coalitions, and is to be
-    right in all. [P-6.9] (docs/adr/0027)
+    right in all. (docs/adr/0027) [P-6.9]
     """
 
     def __init__(

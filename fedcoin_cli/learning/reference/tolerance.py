@@ -64,7 +64,7 @@ def wide(spec: ModelSpec) -> bool:
 
 
 def tolerance(spec: ModelSpec, clients: int) -> Tolerance:
-    """The constants for a model and a number of clients [P-6.5] (docs/adr/0027)."""
+    """The constants for a model and a number of clients (docs/adr/0027) [P-6.5]."""
     unit = _DOUBLE if wide(spec) else _SINGLE
     averaged = unit * _members(clients) + _DOUBLE * _any_order(clients)
     above = (averaged + unit * _products(n) + _DOUBLE * _any_order(n) for n in _fan_ins(spec))

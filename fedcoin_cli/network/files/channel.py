@@ -21,6 +21,7 @@ from fedcoin_cli.network.files.uploads import Uploads
 from fedcoin_cli.network.transport.limits import Limits
 from fedcoin_cli.network.transport.p2p import P2P, Door, PeerState
 from ledger_store.base.errors import Malformed, NetworkFailure
+from ledger_store.base.names import Address, Digest
 from ledger_store.identity.keys import KeyPair
 
 PIECES = Limits(
@@ -44,7 +45,7 @@ class Blobs:
         self,
         key: KeyPair,
         store: Store,
-        peers: Mapping[str, str],
+        peers: Mapping[Address, str],
         door: Door | None = None,
         may_read: MayRead = lambda _address, _digest: True,
     ) -> None:
@@ -56,8 +57,8 @@ class Blobs:
         self._uploads = Uploads(store, self._wire, self._report, may_read)
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._progress: dict[str, Progress] = {}
-        self._states: dict[str, PeerState] = {}
+        self._progress: dict[Address, Progress] = {}
+        self._states: dict[Address, PeerState] = {}
         self._order_bell, self._event_bell = _Bell(), _Bell()
         self._closing = self._stopped = False
         self._thread = threading.Thread(target=self._run, name="blobs", daemon=True)
@@ -65,11 +66,11 @@ class Blobs:
 
     def want(
         self,
-        digests: Iterable[str],
+        digests: Iterable[Digest],
         *,
         each_bytes: int,
         all_bytes: int,
-        holders: Iterable[str] = (),
+        holders: Iterable[Address] = (),
         purses: tuple[Purse, ...] = (),
         reserve_bytes: int = 0,
     ) -> None:
@@ -82,22 +83,22 @@ class Blobs:
         wish = Wish(tuple(digests), each_bytes, all_bytes, tuple(holders), purses, reserve_bytes)
         self._order(lambda: self._downloads.want(wish, time.monotonic()))
 
-    def forget(self, digests: Iterable[str]) -> None:
+    def forget(self, digests: Iterable[Digest]) -> None:
         """Want these files no more."""
         gone = tuple(digests)
         self._order(lambda: self._downloads.forget(gone))
 
-    def release(self, digests: Iterable[str]) -> None:
+    def release(self, digests: Iterable[Digest]) -> None:
         """These files are needed for good: they burden no purse any more."""
         kept = tuple(digests)
         self._order(lambda: self._downloads.release(kept))
 
-    def remove(self, digests: Iterable[str]) -> None:
+    def remove(self, digests: Iterable[Digest]) -> None:
         """Want these no more and delete them, also what is on its way: `Removed` follows for each."""
         gone = tuple(digests)
         self._order(lambda: self._downloads.remove(gone))
 
-    def offer(self, digests: Iterable[str], to: Iterable[str] | None = None) -> None:
+    def offer(self, digests: Iterable[Digest], to: Iterable[Address] | None = None) -> None:
         """Offer stored files to peers (default: all) until each says that it holds them: `Delivered`.
 
         Raises `NotFound` for a file that is not in the store.
@@ -106,11 +107,11 @@ class Blobs:
         addresses = self._peers if to is None else tuple(to)
         self._order(lambda: self._uploads.offer(sizes, addresses))
 
-    def progress(self) -> dict[str, Progress]:
+    def progress(self) -> dict[Address, Progress]:
         """By peer, how much of what was offered it holds."""
         return self._progress
 
-    def peers(self) -> dict[str, PeerState]:
+    def peers(self) -> dict[Address, PeerState]:
         """How each link stands."""
         return self._states
 
@@ -160,7 +161,7 @@ class Blobs:
         for sender, frame in frames:
             self._take(sender, frame)
 
-    def _take(self, sender: str, frame: bytes) -> None:
+    def _take(self, sender: Address, frame: bytes) -> None:
         try:
             piece = from_bytes(frame)
         except Malformed:

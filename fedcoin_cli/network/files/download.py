@@ -14,14 +14,15 @@ from enum import Enum
 
 from fedcoin_cli.network.files.pieces import CHUNK_BYTES, Chunk, Want
 from fedcoin_cli.network.files.store import Partial
+from ledger_store.base.names import Address, Digest
 
 WINDOW_CHUNKS = 8
 STALL_S = 15.0
 TURN_S = 5.0
 TURN_ALONE_S = 60.0
 SOURCES_MOST = 128
-# Whoever gave the bytes that an earlier process left behind.
-_SOMEONE = ""
+# Whoever gave the bytes that an earlier process left behind; as a source: nobody is asked now.
+NOBODY = Address("")
 
 
 class Budget:
@@ -73,21 +74,21 @@ class Download:
 
     def __init__(
         self,
-        digest: str,
+        digest: Digest,
         grant: Grant,
         open_part: Callable[[], Partial],
         free_bytes: Callable[[], int] = lambda: sys.maxsize,
     ) -> None:
         self.digest = digest
-        self.source: str | None = None
-        self.waiting: deque[str] = deque()
-        self._liars: set[str] = set()
+        self.source = NOBODY
+        self.waiting: deque[Address] = deque()
+        self._liars: set[Address] = set()
         self.grants = [grant]
         self.charged: Budget | None = None
         self._free_bytes = free_bytes
         self._open_part = open_part
-        self._part: Partial | None = None
-        self._givers: set[str] = set()
+        self._part: Partial | None = None  # opened when the first source is asked
+        self._givers: set[Address] = set()
         self._alone = self._gained = False
         self._total: int | None = None
         self._asked = 0
@@ -123,51 +124,47 @@ class Download:
         able = [one for one in self.grants if size_bytes <= one.most_bytes and one.budget.fits(size_bytes)]
         return min(able, key=lambda grant: grant.reserve_bytes, default=None)
 
-    def add(self, sources: Iterable[str]) -> None:
+    def add(self, sources: Iterable[Address]) -> None:
         """Name peers that may hold the file; known liars are passed over."""
         for source in sources:
             known = source in self._liars or source in self.waiting or source == self.source
             if not known and len(self.waiting) < SOURCES_MOST:
                 self.waiting.append(source)
 
-    def begin(self, source: str, now_s: float) -> Want:
+    def begin(self, source: Address, now_s: float) -> Want:
         """Turn to one of those waiting; the first want for it. Raises `StorageFailure`."""
         self.waiting.remove(source)
-        if self._part is None:
-            self._part = self._open_part()
-            self._givers = {_SOMEONE} if self._part.size else set()
+        part = self._opened()
         if self._alone:
             self._empty()
         self.source, self._gained = source, False
         self._heard_s = self._begun_s = now_s
-        self._asked = self._part.size + CHUNK_BYTES
-        return Want(self.digest, self._part.size)
+        self._asked = part.size + CHUNK_BYTES
+        return Want(self.digest, part.size)
 
     def take(self, chunk: Chunk, now_s: float) -> Outcome:
         """A chunk from the present source; raises `StorageFailure`."""
-        assert self.source is not None
-        assert self._part is not None
+        part = self._opened()
         if self._total is None:
             outcome = self.charge(chunk.total_bytes)
             if outcome is not Outcome.MORE:
                 return outcome
         if chunk.total_bytes != self._total:
             return Outcome.LIE
-        if self._part.size > self._total:
+        if part.size > self._total:
             return self._wrong()
-        if chunk.offset != self._part.size:
+        if chunk.offset != part.size:
             return Outcome.MORE
-        self._part.append(chunk.data)
+        part.append(chunk.data)
         self._givers.add(self.source)
         self._heard_s, self._gained = now_s, True
-        if self._part.size < self._total:
+        if part.size < self._total:
             return Outcome.MORE
-        return Outcome.DONE if self._part.finish() else self._wrong()
+        return Outcome.DONE if part.finish() else self._wrong()
 
     def wants(self) -> list[Want]:
         """The credit that may be granted now, beyond what was [P-11.26]."""
-        assert self._part is not None
-        most = min(self._total or 0, self._part.size + WINDOW_CHUNKS * CHUNK_BYTES)
+        most = min(self._total or 0, self._opened().size + WINDOW_CHUNKS * CHUNK_BYTES)
         offsets = range(self._asked, most, CHUNK_BYTES)
         self._asked += len(offsets) * CHUNK_BYTES
         return [Want(self.digest, offset) for offset in offsets]
@@ -179,19 +176,18 @@ class Download:
 
     def leave(self) -> None:
         """Turn away from the present source; one that gave something may have another turn."""
-        source, self.source = self.source, None
+        source, self.source = self.source, NOBODY
         self._release()
-        if source is not None and self._gained and not self._alone:
+        if source and self._gained and not self._alone:
             self.add([source])
 
-    def drop(self) -> str:
+    def drop(self) -> Address:
         """Turn away from the present source for good, until it is named again; returns it."""
-        assert self.source is not None
-        source, self.source = self.source, None
+        source, self.source = self.source, NOBODY
         self._release()
         return source
 
-    def blame(self) -> str:
+    def blame(self) -> Address:
         """Note the present source as a liar and throw away what came; returns it."""
         liar = self.drop()
         self._liars.add(liar)
@@ -200,7 +196,7 @@ class Download:
 
     def start_over(self) -> None:
         """Throw away what several gave, and ask each of them alone."""
-        givers = {*self._givers, self.drop()} - {_SOMEONE}
+        givers = {*self._givers, self.drop()} - {NOBODY}
         self._alone = True
         self._empty()
         self.add(sorted(givers))
@@ -215,6 +211,12 @@ class Download:
         """Leave what came for another process."""
         if self._part is not None:
             self._part.close()
+
+    def _opened(self) -> Partial:
+        if self._part is None:
+            self._part = self._open_part()
+            self._givers = {NOBODY} if self._part.size else set()
+        return self._part
 
     def _wrong(self) -> Outcome:
         return Outcome.LIE if self._givers <= {self.source} else Outcome.MIXED

@@ -7,12 +7,13 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.network.files.download import Budget, Download, Grant, Outcome
+from fedcoin_cli.network.files.download import NOBODY, Budget, Download, Grant, Outcome
 from fedcoin_cli.network.files.pieces import Chunk, Have, Lack, Offer, Piece, to_bytes
 from fedcoin_cli.network.files.store import Partial, Store
 from fedcoin_cli.network.files.transfers import Arrived, Failed, Lied, Purse, Removed, Report, Wish
 from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.base.errors import NotFound, StorageFailure
+from ledger_store.base.names import Address, Digest
 
 ACTIVE_MOST = 8
 CONNECT_S = 5.0
@@ -40,12 +41,12 @@ class _Entry:
 class Downloads:
     """The wanted files; at most one is asked of a peer at a time, since one fills its line."""
 
-    def __init__(self, store: Store, owner: str, wire: P2P, report: Report) -> None:
+    def __init__(self, store: Store, owner: Address, wire: P2P, report: Report) -> None:
         self._store, self._owner, self._wire, self._report = store, owner, wire, report
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[Digest, _Entry] = {}
         # A purse lives as long as a file on its way, or one that came, burdens it.
         self._purses = weakref.WeakValueDictionary[Purse, Budget]()
-        self._spent: dict[str, tuple[Budget, int]] = {}  # for files that came and burden a purse still
+        self._spent: dict[Digest, tuple[Budget, int]] = {}  # for files that came and burden a purse still
         self._look_s = self._turn_s = 0.0
 
     def want(self, wish: Wish, now_s: float) -> None:
@@ -64,21 +65,21 @@ class Downloads:
                 entry.since_s, entry.told = now_s, False
         self._look_s = self._turn_s = 0.0
 
-    def forget(self, digests: Iterable[str]) -> None:
+    def forget(self, digests: Iterable[Digest]) -> None:
         """Want these no more; what came of them is deleted."""
         for digest in digests:
             entry = self._entries.pop(digest, None)
             if entry is not None:
                 self._abandon(entry)
 
-    def release(self, digests: Iterable[str]) -> None:
+    def release(self, digests: Iterable[Digest]) -> None:
         """These burden no purse any more: they are needed for good, or gone."""
         for digest in digests:
             budget, size_bytes = self._spent.pop(digest, (None, 0))
             if budget is not None:
                 budget.spend(-size_bytes)
 
-    def remove(self, digests: Iterable[str]) -> None:
+    def remove(self, digests: Iterable[Digest]) -> None:
         """Want these no more and delete them, whole or not; each is reported as `Removed`."""
         for digest in digests:
             self.forget([digest])
@@ -87,7 +88,7 @@ class Downloads:
                 self._store.remove(digest)
             self._report(Removed(digest))
 
-    def offered(self, sender: str, offer: Offer) -> None:
+    def offered(self, sender: Address, offer: Offer) -> None:
         """A peer offers a file: taken only when it is wanted."""
         entry = self._entries.get(offer.digest)
         if self._store.has(offer.digest):
@@ -96,13 +97,13 @@ class Downloads:
             entry.download.add([sender])
             self._turn_s = 0.0
 
-    def lacked(self, sender: str, lack: Lack) -> None:
+    def lacked(self, sender: Address, lack: Lack) -> None:
         """A peer that was asked does not have it."""
         entry = self._entries.get(lack.digest)
         if entry is not None and entry.download.source == sender:
             self._drop(entry, "a holder lacks it")
 
-    def came(self, sender: str, chunk: Chunk, now_s: float) -> None:
+    def came(self, sender: Address, chunk: Chunk, now_s: float) -> None:
         """Bytes from a peer; those that nobody asked for are passed over."""
         entry = self._entries.get(chunk.digest)
         if entry is None or entry.download.source != sender:
@@ -134,7 +135,7 @@ class Downloads:
         for entry in self._entries.values():
             entry.download.close()
 
-    def _enter(self, digest: str, grant: Grant, purses: tuple[Purse, ...], now_s: float) -> _Entry:
+    def _enter(self, digest: Digest, grant: Grant, purses: tuple[Purse, ...], now_s: float) -> _Entry:
         def open_part() -> Partial:
             return self._store.partial(digest, self._owner)
 
@@ -161,7 +162,7 @@ class Downloads:
         if download.charged is not None and download.charged.above is not None:
             self._spent[download.digest] = (download.charged, size_bytes)
 
-    def _follow(self, entry: _Entry, sender: str, size_bytes: int, outcome: Outcome) -> None:
+    def _follow(self, entry: _Entry, sender: Address, size_bytes: int, outcome: Outcome) -> None:
         download = entry.download
         match outcome:
             case Outcome.MORE:
@@ -200,7 +201,7 @@ class Downloads:
     def _retire(self, now_s: float) -> None:
         for entry in self._entries.values():
             source = entry.download.source
-            if source is None:
+            if source == NOBODY:
                 continue
             if not self._wire.is_connected(source):
                 entry.reason = "a holder went away"
@@ -211,18 +212,18 @@ class Downloads:
                 entry.download.leave()
 
     def _start(self, now_s: float) -> None:
-        busy = {entry.download.source for entry in self._entries.values()} - {None}
+        busy = {entry.download.source for entry in self._entries.values()} - {NOBODY}
         for entry in list(self._entries.values()):
             if len(busy) >= ACTIVE_MOST:
                 return
-            if entry.download.source is None:
+            if entry.download.source == NOBODY:
                 reachable = (each for each in entry.download.waiting if self._wire.is_connected(each))
                 source = next((each for each in reachable if each not in busy), None)
                 if source is not None:
                     busy.add(source)
                     self._begin(entry, source, now_s)
 
-    def _begin(self, entry: _Entry, source: str, now_s: float) -> None:
+    def _begin(self, entry: _Entry, source: Address, now_s: float) -> None:
         try:
             self._send(source, entry.download.begin(source, now_s))
         except StorageFailure as error:
@@ -230,7 +231,7 @@ class Downloads:
 
     def _tell(self, now_s: float) -> None:
         for entry in self._entries.values():
-            if entry.told or entry.download.source is not None:
+            if entry.told or entry.download.source != NOBODY:
                 continue
             patient = now_s - entry.since_s < CONNECT_S
             if not any(patient or self._wire.is_connected(each) for each in entry.download.waiting):
@@ -252,5 +253,5 @@ class Downloads:
         with contextlib.suppress(StorageFailure):
             entry.download.abandon()
 
-    def _send(self, address: str, piece: Piece) -> None:
+    def _send(self, address: Address, piece: Piece) -> None:
         self._wire.send(address, to_bytes(piece))

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from ledger_store.base.errors import Malformed
+from ledger_store.base.names import Digest
 
 CHUNK_BYTES = 2**16
 FILE_BYTES_MAX = 2**53 - 1
@@ -19,40 +20,50 @@ _OFFER, _WANT, _CHUNK, _LACK, _HAVE = range(1, 6)
 class Offer:
     """I can give you this file."""
 
-    digest: str
+    digest: Digest
+    """SHA-256 of the file."""
     size_bytes: int
+    """How long it is: what is too large is never asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
     """Send me up to `CHUNK_BYTES` from here on: the credit for one chunk."""
 
-    digest: str
+    digest: Digest
+    """SHA-256 of the file."""
     offset: int
+    """From which byte on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Bytes at an offset of a file of `total_bytes`; empty only at its end."""
 
-    digest: str
+    digest: Digest
+    """SHA-256 of the whole file."""
     offset: int
+    """Where the bytes belong."""
     total_bytes: int
+    """How long the whole file is."""
     data: bytes
+    """Up to 65,536 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
     """What you want is not here."""
 
-    digest: str
+    digest: Digest
+    """SHA-256 of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Have:
     """I hold the whole file."""
 
-    digest: str
+    digest: Digest
+    """SHA-256 of the file."""
 
 
 Piece = Offer | Want | Chunk | Lack | Have
@@ -97,11 +108,11 @@ def from_bytes(frame: bytes) -> Piece:
     raise Malformed("piece: unknown kind")
 
 
-def _chunk(digest: str, offset: int, total: int, data: bytes) -> Chunk:
+def _chunk(digest: Digest, offset: int, total: int, data: bytes) -> Chunk:
     if len(data) != min(CHUNK_BYTES, total - offset):
         raise Malformed("chunk: not the bytes that were due at this offset")
     return Chunk(digest, offset, total, data)
 
 
-def _pack(kind: int, digest: str, first: int, second: int) -> bytes:
+def _pack(kind: int, digest: Digest, first: int, second: int) -> bytes:
     return _HEADER.pack(kind, bytes.fromhex(digest), first, second)

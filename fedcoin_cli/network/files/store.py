@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ledger_store.base.disk import refusals, sync_folder
 from ledger_store.base.errors import NotFound
+from ledger_store.base.names import Address, Digest
 
 COPY_BYTES = 2**20
 OLD_S = 24 * 3600
@@ -34,7 +35,7 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             self._sweep(self.folder.glob("*.part"))
 
-    def put_file(self, path: Path) -> str:
+    def put_file(self, path: Path) -> Digest:
         """Copy a file in and return its digest; raises `NotFound`.
 
         A copy, not a hard link: whoever rewrites the original in place would change what the digest promises.
@@ -45,48 +46,48 @@ class Store:
         except FileNotFoundError as error:
             raise NotFound("no such file", where=str(path)) from error
 
-    def put_bytes(self, data: bytes) -> str:
+    def put_bytes(self, data: bytes) -> Digest:
         """Store `data` and return its digest."""
         return self._put([data])
 
-    def has(self, digest: str) -> bool:
+    def has(self, digest: Digest) -> bool:
         """Whether the whole file is here."""
         return _DIGEST.fullmatch(digest) is not None and (self.folder / digest).is_file()
 
-    def path(self, digest: str) -> Path:
+    def path(self, digest: Digest) -> Path:
         """Where the file is; raises `NotFound`."""
         if not self.has(digest):
             raise NotFound("no such file in the store", where=f"{self.folder}: {digest}")
         return self.folder / digest
 
-    def size(self, digest: str) -> int:
+    def size(self, digest: Digest) -> int:
         """The file's length in bytes; raises `NotFound`."""
         path = self.path(digest)
         with refusals(path):
             return path.stat().st_size
 
-    def read(self, digest: str, offset: int, length: int) -> bytes:
+    def read(self, digest: Digest, offset: int, length: int) -> bytes:
         """At most `length` bytes from `offset` on; raises `NotFound`."""
         path = self.path(digest)
         with refusals(path), path.open("rb", buffering=0) as file:
             return os.pread(file.fileno(), length, offset)
 
-    def remove(self, digest: str) -> None:
+    def remove(self, digest: Digest) -> None:
         """Forget a file; one that is not here is no error."""
         if self.has(digest):
             with refusals(self.folder / digest):
                 (self.folder / digest).unlink(missing_ok=True)
 
-    def sweep(self, needed: Collection[str]) -> None:
+    def sweep(self, needed: Collection[Digest]) -> None:
         """Remove what is a day old, but for the files `needed`."""
         with refusals(self.folder):
             self._sweep(path for path in self.folder.iterdir() if path.name not in needed)
 
-    def partial(self, digest: str, owner: str) -> "Partial":
+    def partial(self, digest: Digest, owner: Address) -> "Partial":
         """The unfinished copy of a file that `owner` (one process at a time) is fetching."""
         return Partial(self.folder / digest, self.folder / f"{digest}.{owner}.part")
 
-    def _put(self, pieces: Iterable[bytes]) -> str:
+    def _put(self, pieces: Iterable[bytes]) -> Digest:
         with refusals(self.folder):
             handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)
             part = Path(name)
@@ -101,7 +102,7 @@ class Store:
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
-        return sha.hexdigest()
+        return Digest(sha.hexdigest())
 
     @staticmethod
     def _sweep(paths: Iterable[Path]) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ledger_store.base.names import Address, Digest
+
 
 @dataclass(frozen=True, slots=True)
 class Purse:
@@ -19,10 +21,10 @@ class Wish:
     They burden the `purses`, the widest first, and are not taken where the disk would keep less than `reserve_bytes`.
     """
 
-    digests: tuple[str, ...]
+    digests: tuple[Digest, ...]
     each_bytes: int
     all_bytes: int
-    holders: tuple[str, ...]
+    holders: tuple[Address, ...]
     purses: tuple[Purse, ...] = ()
     reserve_bytes: int = 0
 
@@ -31,7 +33,7 @@ class Wish:
 class Arrived:
     """A wanted file is in the store, verified."""
 
-    digest: str
+    digest: Digest
     size_bytes: int
 
 
@@ -43,7 +45,7 @@ class Failed:
     larger than allowed, it is wanted no more.
     """
 
-    digest: str
+    digest: Digest
     reason: str
 
 
@@ -51,28 +53,28 @@ class Failed:
 class Lied:
     """A peer gave bytes that do not have the digest it gave them for."""
 
-    address: str
-    digest: str
+    address: Address
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """A peer says that it holds a file that was offered to it."""
 
-    address: str
-    digest: str
+    address: Address
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
     """A file that was to be forgotten and deleted is gone, whatever was on its way."""
 
-    digest: str
+    digest: Digest
 
 
 Event = Arrived | Failed | Lied | Delivered | Removed
 Report = Callable[[Event], None]
-MayRead = Callable[[str, str], bool]
+MayRead = Callable[[Address, Digest], bool]
 """Whether (the owner of a connection, a digest) go together: who may have which file."""
 
 

@@ -13,6 +13,7 @@ from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Delivered, MayRead, Progress, Report
 from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.base.errors import NotFound, StorageFailure
+from ledger_store.base.names import Address, Digest
 
 OFFER_S = 0.25
 OFFERS_AT_ONCE = 64
@@ -25,17 +26,17 @@ class Uploads:
 
     def __init__(self, store: Store, wire: P2P, report: Report, may_read: MayRead) -> None:
         self._store, self._wire, self._report, self._may_read = store, wire, report, may_read
-        self._wants: dict[str, deque[Want]] = {}
-        self._offers: dict[str, _Offers] = {}
+        self._wants: dict[Address, deque[Want]] = {}
+        self._offers: dict[Address, _Offers] = {}
         self._offer_s = 0.0
 
-    def offer(self, sizes: dict[str, int], addresses: Iterable[str]) -> None:
+    def offer(self, sizes: dict[Digest, int], addresses: Iterable[Address]) -> None:
         """Offer files (digest → bytes) to peers, again and again until each says that it has them."""
         for address in addresses:
             self._offers.setdefault(address, _Offers()).add(sizes)
         self._offer_s = 0.0
 
-    def wanted(self, sender: str, want: Want) -> None:
+    def wanted(self, sender: Address, want: Want) -> None:
         """A peer grants credit for a chunk."""
         wants = self._wants.setdefault(sender, deque())
         if len(wants) < WANTS_MOST:
@@ -44,13 +45,13 @@ class Uploads:
         if offers is not None:
             offers.reached(want.digest, want.offset)
 
-    def held(self, sender: str, have: Have) -> None:
+    def held(self, sender: Address, have: Have) -> None:
         """A peer says that it holds a file."""
         offers = self._offers.get(sender)
         if offers is not None and offers.held(have.digest):
             self._report(Delivered(sender, have.digest))
 
-    def progress(self) -> dict[str, Progress]:
+    def progress(self) -> dict[Address, Progress]:
         """How far each peer is with what was offered to it."""
         return {address: offers.progress() for address, offers in self._offers.items()}
 
@@ -65,7 +66,7 @@ class Uploads:
             return 0 if any(map(self._wire.has_room, self._wants)) else BLOCKED_MS
         return int(OFFER_S * 1000) if self._offers else IDLE_MS
 
-    def _serve(self, address: str) -> None:
+    def _serve(self, address: Address) -> None:
         wants = self._wants[address]
         for _ in range(WINDOW_CHUNKS):
             if wants and self._wire.has_room(address):
@@ -73,7 +74,7 @@ class Uploads:
         if not wants or not self._wire.is_connected(address):
             del self._wants[address]
 
-    def _answer(self, address: str, want: Want) -> Chunk | Lack:
+    def _answer(self, address: Address, want: Want) -> Chunk | Lack:
         if not self._may_read(address, want.digest):
             return Lack(want.digest)
         try:
@@ -95,26 +96,26 @@ class _Offers:
     """What was offered to one peer: sizes, how far it is, and the order in which to remind it."""
 
     def __init__(self) -> None:
-        self._sizes: dict[str, int] = {}
-        self._reached: dict[str, int] = {}
-        self._open: deque[str] = deque()
+        self._sizes: dict[Digest, int] = {}
+        self._reached: dict[Digest, int] = {}
+        self._open: deque[Digest] = deque()
         self._done_bytes = 0
 
-    def add(self, sizes: dict[str, int]) -> None:
+    def add(self, sizes: dict[Digest, int]) -> None:
         self._open.extend(digest for digest in sizes if digest not in self._sizes)
         self._sizes |= sizes
 
-    def next(self) -> list[tuple[str, int]]:
+    def next(self) -> list[tuple[Digest, int]]:
         """The offers to repeat now; others come first next time."""
         digests = list(self._open)[:OFFERS_AT_ONCE]
         self._open.rotate(-len(digests))
         return [(digest, self._sizes[digest]) for digest in digests]
 
-    def reached(self, digest: str, offset: int) -> None:
+    def reached(self, digest: Digest, offset: int) -> None:
         if digest in self._open:
             self._reached[digest] = min(offset, self._sizes[digest])
 
-    def held(self, digest: str) -> bool:
+    def held(self, digest: Digest) -> bool:
         """Whether this is news."""
         if digest not in self._open:
             return False

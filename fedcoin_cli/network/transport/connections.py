@@ -14,6 +14,8 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any
 
+from ledger_store.base.names import Address
+
 GUESTS_MOST = 64
 CONNECTIONS_A_MEMBER = 4
 # Several commands of one account at once; with more it would take the places of others.
@@ -32,17 +34,20 @@ class Standing(Enum):
     MEMBER = 3
 
 
-def asker(address: str, identity: bytes = b"") -> str:
-    """The name of a person who asks with the key of a member, on one connection: never the member's own [P-11.8].
+def asker(address: Address, identity: bytes = b"") -> Address:
+    """The name of a person who asks with the key of a member, on one connection: never the member's own.
 
-    (docs/adr/0028)
+    (docs/adr/0028) [P-11.8]
     """
-    return f"{address}/{identity.hex()}"
+    return Address(f"{address}/{identity.hex()}")
 
 
-def owner(name: str) -> str:
+def owner(name: str) -> Address:
     """Whose key is behind a sender's name."""
-    return name.partition("/")[0]
+    return Address(name.partition("/")[0])
+
+
+NOBODY = Address("")
 
 
 @dataclass(slots=True)
@@ -52,7 +57,7 @@ class Connection:
     fd: int
     remote: object
     heard_s: float
-    address: str = ""
+    address: Address = NOBODY
     identity: bytes = b""
     standing: Standing = Standing.SILENT
     received_bytes: int = 0
@@ -71,7 +76,7 @@ class Connections:
             Standing.MEMBER: members_most,
         }
         self._open: dict[int, Connection] = {}
-        self._newest: dict[str, Connection] = {}
+        self._newest: dict[Address, Connection] = {}
 
     def opened(self, fd: int, now_s: float) -> None:
         """The monitor accepted a connection."""
@@ -80,7 +85,7 @@ class Connections:
         if remote is not None:
             self._open[fd] = Connection(fd, remote, now_s)
 
-    def closed(self, fd: int) -> str | None:
+    def closed(self, fd: int) -> Address | None:
         """The monitor saw it end; the address that can no longer be answered, if any."""
         gone = self._open.pop(fd, None)
         if gone is None or self._newest.get(gone.address) is not gone:
@@ -88,7 +93,7 @@ class Connections:
         del self._newest[gone.address]
         return gone.address
 
-    def heard(self, fd: int, address: str, identity: bytes, member: bool, now_s: float) -> None:
+    def heard(self, fd: int, address: Address, identity: bytes, member: bool, now_s: float) -> None:
         """A frame came over a connection."""
         connection = self._open.get(fd)
         if connection is None:
@@ -100,12 +105,12 @@ class Connections:
         connection.standing = member_standing if member else Standing.GUEST
         self._newest[address] = connection
 
-    def identity_of(self, address: str) -> bytes | None:
+    def identity_of(self, address: Address) -> bytes | None:
         """The routing identity that answers to `address`, or None when it is not connected."""
         connection = self._newest.get(address)
         return None if connection is None else connection.identity
 
-    def identities_of(self, address: str) -> list[bytes]:
+    def identities_of(self, address: Address) -> list[bytes]:
         """The routing identities of every open connection that has spoken for `address`."""
         return [connection.identity for connection in self._open.values() if connection.address == address]
 
@@ -152,9 +157,9 @@ def surplus(group: Iterable[Connection], most: int) -> list[Connection]:
     """Which must go: of the account with most connections the longest idle, then the next, until there are few enough.
 
     None of an account's first four goes while another has more. Of those that said nothing the account is unknown.
-    [P-11.10] (docs/adr/0028)
+    (docs/adr/0028) [P-11.10]
     """
-    groups: dict[str, list[Connection]] = {}
+    groups: dict[Address, list[Connection]] = {}
     for connection in sorted(group, key=attrgetter("heard_s")):
         groups.setdefault(owner(connection.address), []).append(connection)
     gone = []

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from ledger_store.base.names import Address
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -49,15 +51,61 @@ class Bucket:
         return True
 
 
+EXCESS_BYTES, FORGIVEN_BYTES_PER_S = 2**22, 2**16
+KNOWN_MOST = 2**12
+BARRED_S, BARRED_MOST_S = 10.0, 600.0
+
+
+class Bars:
+    """Who sent so much beyond its allowance that it is kept out: for ten seconds, then each time for twice as long.
+
+    What is beyond an allowance is dropped, but only after it was received and decrypted; an honest account may have a
+    little of that by mistake, nobody much.
+    """
+
+    __slots__ = ("_excess", "_out", "_terms")
+
+    def __init__(self) -> None:
+        self._excess: dict[Address, Bucket] = {}
+        self._terms: dict[Address, tuple[float, float]] = {}
+        self._out: set[Address] = set()
+
+    def over(self, name: Address, size: int, now_s: float) -> bool:
+        """So many bytes of `name` came beyond its allowance: whether it is to be kept out from now on."""
+        if name in self._out:
+            return False  # what was on its way already
+        if len(self._excess) >= KNOWN_MOST:
+            self._excess.clear()
+        excess = self._excess.setdefault(name, Bucket(FORGIVEN_BYTES_PER_S, EXCESS_BYTES, now_s))
+        if excess.take(now_s, size):
+            return False
+        self._terms = {
+            known: (until_s, term_s)
+            for known, (until_s, term_s) in self._terms.items()
+            if now_s - until_s < BARRED_MOST_S
+        }
+        _, last_s = self._terms.get(name, (0.0, 0.0))
+        term_s = min(2 * last_s, BARRED_MOST_S) if last_s else BARRED_S
+        self._terms[name] = now_s + term_s, term_s
+        self._out.add(name)
+        return True
+
+    def ended(self, now_s: float) -> list[Address]:
+        """Who may come again."""
+        free = [name for name in self._out if now_s >= self._terms[name][0]]
+        self._out.difference_update(free)
+        return free
+
+
 class Silence:
     """Who is connected and was not heard for `most_s`, by the clock of who listens (docs/adr/0032)."""
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
-        self._heard_s: dict[str, float] = {}
+        self._heard_s: dict[Address, float] = {}
         self._turned_s = -math.inf
 
-    def turn(self, heard: Iterable[str], connected: Collection[str], now_s: float) -> list[str]:
+    def turn(self, heard: Iterable[Address], connected: Collection[Address], now_s: float) -> list[Address]:
         """Who has been silent too long; each is given as much time again."""
         paused, self._turned_s = now_s - self._turned_s > self._most_s / 2, now_s
         known = {} if paused else self._heard_s  # who was away itself has heard nobody, and can blame nobody
@@ -72,9 +120,9 @@ RANKS = 4
 
 
 class Outbox:
-    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go [P-11.13].
+    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go.
 
-    (docs/adr/0032)
+    (docs/adr/0032) [P-11.13]
     """
 
     __slots__ = ("_bytes", "_limits", "_ranks", "dropped")

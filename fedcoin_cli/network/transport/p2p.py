@@ -19,14 +19,18 @@ from itertools import count
 from typing import Any
 
 import zmq
-from zmq.auth import Authenticator
-from zmq.utils import z85
 
-from fedcoin_cli.network.transport.admission import Admission, transport_public, transport_secret
+from fedcoin_cli.network.transport.admission import (
+    Admission,
+    own_transport_public,
+    transport_public,
+    transport_secret,
+)
 from fedcoin_cli.network.transport.connections import Connections, asker, owner
-from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, Silence
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
 from ledger_store.base.errors import NetworkFailure
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 MESSAGES = Limits(
@@ -50,6 +54,8 @@ KEEPALIVE_S, GONE_MS = 2, 6_000
 # A miner says how it stands every few seconds; one that is connected and says nothing for so long is dialled anew.
 SILENT_S = 20.0
 SELF_TEST_S = 5.0
+# What taking in a frame costs at the least, however small, beside bytes.
+FRAME_COST_BYTES = 2**9
 # What encryption adds to a frame before ZeroMQ measures it.
 CURVE_BYTES = 64
 
@@ -91,18 +97,29 @@ class P2P:
     def __init__(
         self,
         key: KeyPair,
-        peers: Mapping[str, str],
+        peers: Mapping[Address, str],
         door: Door | None = None,
         limits: Limits = MESSAGES,
         *,
         asking: bool = False,
     ) -> None:
+        # How much one peer may send, and how much waits for it.
         self._limits = limits
+        # ZeroMQ's own, with its threads.
         self._context: zmq.Context[Any] = zmq.Context()
-        self._links: dict[str, _Link] = {}
+        # One outgoing connection a peer.
+        self._links: dict[Address, _Link] = {}
+        # The door; None: nobody can connect to this node.
         self._gate: _Gate | None = None
-        self._buckets: dict[str, tuple[Bucket, Bucket | None]] = {}
+        # What each sender may still send: frames, and for guests bytes.
+        self._buckets: dict[Address, tuple[Bucket, Bucket | None]] = {}
+        # Who may connect; None: nobody can.
+        self._admission = None if door is None else door.admission
+        # Who went on far beyond its bytes, and is kept out for a while.
+        self._bars = Bars()
+        # Who is not weighed.
         self._members = frozenset(peers) if door is None else door.admission.members
+        # Which links are dialled anew because nothing was heard.
         self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
@@ -123,14 +140,14 @@ class P2P:
         """The TCP port that the door listens on; None without a door."""
         return None if self._gate is None else self._gate.port
 
-    def peers(self) -> dict[str, PeerState]:
+    def peers(self) -> dict[Address, PeerState]:
         """How each link stands."""
         return {
             address: PeerState(link.connected, link.denied, link.outbox.dropped)
             for address, link in self._links.items()
         }
 
-    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
+    def send(self, address: Address, frame: bytes, rank: int = 0) -> bool:
         """Queue a frame for a peer or for a client connected here; False when there is no way to it.
 
         When much waits rank 0 leaves first, and the highest is dropped first.
@@ -141,11 +158,11 @@ class P2P:
             return True
         return self._gate is not None and self._gate.send(address, frame, rank)
 
-    def answer_each(self, address: str, frame: bytes) -> int:
+    def answer_each(self, address: Address, frame: bytes) -> int:
         """Say something once on every connection here that speaks for `address`; how many there are."""
         return 0 if self._gate is None else self._gate.answer_each(address, frame)
 
-    def inbound(self, address: str) -> int:
+    def inbound(self, address: Address) -> int:
         """How many connections here speak for `address`: a peer has one, its twin another."""
         return 0 if self._gate is None else self._gate.inbound(address)
 
@@ -154,14 +171,14 @@ class P2P:
         for link in self._links.values():
             link.send(frame, rank)
 
-    def is_connected(self, address: str) -> bool:
+    def is_connected(self, address: Address) -> bool:
         """Whether there is a connection on which `address` can be reached now."""
         link = self._links.get(address)
         if link is not None:
             return link.connected
         return self._gate is not None and self._gate.is_connected(address)
 
-    def has_room(self, address: str) -> bool:
+    def has_room(self, address: Address) -> bool:
         """Whether `address` is connected and nothing waits for it on this side."""
         link = self._links.get(address)
         if link is not None:
@@ -170,11 +187,11 @@ class P2P:
 
     def poll(
         self, timeout_ms: int, extra_fds: Sequence[int] = ()
-    ) -> tuple[list[tuple[str, bytes]], list[int]]:
+    ) -> tuple[list[tuple[Address, bytes]], list[int]]:
         """Wait for frames or for a readable descriptor of the caller's, at most `timeout_ms`.
 
         Returns (sender's address, frame) in order of arrival and the readable descriptors. Frames beyond a
-        sender's allowance are dropped.
+        sender's allowance are dropped; an account that sends much more loses its connections, and comes in again later.
         """
         until_s = time.monotonic() + timeout_ms / 1000
         while True:
@@ -193,9 +210,12 @@ class P2P:
             self._gate.close()
         self._context.destroy(linger=0)
 
-    def _turn(self, ready: set[Any]) -> list[tuple[str, bytes]]:
+    def _turn(self, ready: set[Any]) -> list[tuple[Address, bytes]]:
         """Serve every socket once; the frames that came and were allowed."""
         now_s = time.monotonic()
+        for guest in self._bars.ended(now_s):
+            assert self._admission is not None
+            self._admission.unbar(guest)
         frames = [] if self._gate is None else self._gate.turn(now_s)
         for sender in {sender for sender, _ in frames} & self._links.keys():
             self._links[sender].hurry()
@@ -205,6 +225,12 @@ class P2P:
         for address in self._silence.turn({sender for sender, _ in frames}, connected, now_s):
             self._links[address].renew()
         return [item for item in frames if self._allows(item[0], len(item[1]), now_s)]
+
+    def _bar(self, sender: Address, size: int, now_s: float) -> None:
+        """What is dropped has been received all the same: whoever goes on has no connection for a while."""
+        cost = max(size, FRAME_COST_BYTES)
+        if self._admission is not None and self._bars.over(owner(sender), cost, now_s):
+            self._admission.bar(owner(sender))
 
     def _wait(self, timeout_ms: int, extra_fds: Sequence[int]) -> set[Any]:
         poller = zmq.Poller()
@@ -216,19 +242,22 @@ class P2P:
             timeout_ms = min(timeout_ms, self._gate.register(poller))
         return {socket for socket, _ in poller.poll(timeout_ms)}
 
-    def _allows(self, sender: str, size: int, now_s: float) -> bool:
+    def _allows(self, sender: Address, size: int, now_s: float) -> bool:
         if sender not in self._links:
             # All connections of an account have one allowance, apart from its miner's.
             sender = asker(owner(sender))
         if sender not in self._buckets:
-            if len(self._buckets) >= 4096:
+            if len(self._buckets) >= KNOWN_MOST:
                 self._buckets.clear()
             limits, by_bytes = self._limits, None
             if limits.guest_bytes_per_s and owner(sender) not in self._members:
                 by_bytes = Bucket(limits.guest_bytes_per_s, limits.guest_burst_bytes, now_s)
             self._buckets[sender] = Bucket(limits.frames_per_s, limits.burst_frames, now_s), by_bytes
         frames, by_bytes = self._buckets[sender]
-        return frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
+        allowed = frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
+        if not allowed and by_bytes is not None:
+            self._bar(sender, size, now_s)
+        return allowed
 
 
 class _Link:
@@ -238,7 +267,7 @@ class _Link:
         self,
         context: "zmq.Context[Any]",
         key: KeyPair,
-        address: str,
+        address: Address,
         endpoint: str,
         limits: Limits,
         *,
@@ -263,7 +292,7 @@ class _Link:
         poller.register(self.monitor.socket, zmq.POLLIN)
         return int(DENIED_RETRY_S * 1000) if self.denied else 2**31 - 1
 
-    def turn(self, ready: set[Any], now_s: float) -> list[tuple[str, bytes]]:
+    def turn(self, ready: set[Any], now_s: float) -> list[tuple[Address, bytes]]:
         """Take what came; follow the connection's state."""
         frames = []
         if self._socket in ready:
@@ -328,10 +357,13 @@ class _Gate:
 
     def __init__(self, context: "zmq.Context[Any]", key: KeyPair, door: Door, limits: Limits) -> None:
         self._context, self._admission, self._limits = context, door.admission, limits
-        self._authenticator = _Authenticator(context, door.admission)
+        # Who only asks has no door: what a door needs is loaded with it.
+        from fedcoin_cli.network.transport.zap import Zap
+
+        self._authenticator = Zap(context, door.admission, ZAP_DOMAIN)
         self._authenticator.start()
         self._connections = Connections(len(door.admission.members))
-        self._outboxes: dict[str, Outbox] = {}
+        self._outboxes: dict[Address, Outbox] = {}
         self._look_s = 0.0
         self._socket = _socket(context, zmq.ROUTER, key, limits)
         self._socket.curve_server = True
@@ -343,7 +375,7 @@ class _Gate:
         self._endpoint = self._bind(door)
         self.port = int(self._endpoint.rsplit(":", 1)[1])
 
-    def refuse_a_stranger(self, address: str) -> None:
+    def refuse_a_stranger(self, address: Address) -> None:
         """Knock with a throw-away key; raises `NetworkFailure` unless it is refused [P-11.11]."""
         endpoint = self._endpoint.replace("//0.0.0.0:", "//127.0.0.1:")
         stranger = _Link(self._context, KeyPair.generate(), address, endpoint, self._limits)
@@ -368,7 +400,7 @@ class _Gate:
             return BLOCKED_RETRY_MS
         return LOOK_MS if self._connections else 2**31 - 1
 
-    def turn(self, now_s: float) -> list[tuple[str, bytes]]:
+    def turn(self, now_s: float) -> list[tuple[Address, bytes]]:
         """Let people in and out, and take what they brought."""
         self._authenticator.answer_all()
         self._follow(now_s)
@@ -382,7 +414,7 @@ class _Gate:
             self._connections.dismiss_unfinished()
         return frames
 
-    def send(self, address: str, frame: bytes, rank: int = 0) -> bool:
+    def send(self, address: Address, frame: bytes, rank: int = 0) -> bool:
         """Queue a frame for a connected client."""
         if not self.is_connected(address):
             return False
@@ -391,20 +423,20 @@ class _Gate:
         outbox.drain(lambda waiting: self._try_send(address, waiting))
         return True
 
-    def answer_each(self, address: str, frame: bytes) -> int:
+    def answer_each(self, address: Address, frame: bytes) -> int:
         identities = self._connections.identities_of(address)
         for identity in identities:
             with contextlib.suppress(zmq.ZMQError):  # gone, or full: there will be another occasion
                 self._socket.send_multipart([identity, frame], zmq.NOBLOCK)
         return len(identities)
 
-    def inbound(self, address: str) -> int:
+    def inbound(self, address: Address) -> int:
         return len(self._connections.identities_of(address))
 
-    def is_connected(self, address: str) -> bool:
+    def is_connected(self, address: Address) -> bool:
         return self._connections.identity_of(address) is not None
 
-    def has_room(self, address: str) -> bool:
+    def has_room(self, address: Address) -> bool:
         return self.is_connected(address) and not self._outboxes.get(address)
 
     def close(self) -> None:
@@ -412,14 +444,14 @@ class _Gate:
         self._socket.close(linger=0)
         self._authenticator.stop()
 
-    def _heard(self, parts: "list[zmq.Frame]", now_s: float) -> str | None:
+    def _heard(self, parts: "list[zmq.Frame]", now_s: float) -> Address | None:
         """Who sent this; None, and the end of the connection, for who may not or does not speak as agreed.
 
         [P-11.6] [P-11.9]
         """
         # Deprecated in the C manual for want of a use; here it is the only name of a connection.
         fd = int(parts[-1].get(zmq.SRCFD))
-        sender = str(parts[-1].get("User-Id"))
+        sender = Address(str(parts[-1].get("User-Id")))
         asking = len(parts) == 3 and not len(parts[1])
         if not (asking or len(parts) == 2) or not self._admission.admits(sender):
             self._connections.dismiss(fd)
@@ -444,7 +476,7 @@ class _Gate:
         for address, outbox in self._outboxes.items():
             outbox.drain(lambda frame, address=address: self._try_send(address, frame))  # type: ignore[misc]
 
-    def _try_send(self, address: str, frame: bytes) -> bool:
+    def _try_send(self, address: Address, frame: bytes) -> bool:
         """Whether the frame is off our hands; one for a client that has left is."""
         identity = self._connections.identity_of(address)
         try:
@@ -469,33 +501,6 @@ class _Gate:
             hint = "choose another one: network.port" if in_use else "see network.bind and network.port"
             raise NetworkFailure(message, where=endpoint, hint=hint) from error
         return self._socket.get_string(zmq.LAST_ENDPOINT)
-
-
-class _Authenticator(Authenticator):
-    """Answers ZeroMQ's "may this key connect?" from the table, within the caller's own loop [P-11.4]."""
-
-    def __init__(self, context: "zmq.Context[Any]", admission: Admission) -> None:
-        super().__init__(context)
-        self._admission = admission
-        self.configure_curve_callback(ZAP_DOMAIN, credentials_provider=self)
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Called by the base class with the Z85 text of the key."""
-        return domain == ZAP_DOMAIN and self._admission.address_of(z85.decode(key)) is not None
-
-    def curve_user_id(self, client_public_key: bytes) -> str:
-        """What the frames of this connection will carry as User-Id."""
-        # The table may have changed since the question; no frame may be without a User-Id.
-        return self._admission.address_of(client_public_key) or "nobody"
-
-    def answer_all(self) -> None:
-        """Answer the questions that wait. The coroutine awaits nothing: one step runs it to its end."""
-        while self.zap_socket.poll(0):
-            coroutine = self.handle_zap_message(self.zap_socket.recv_multipart())
-            try:
-                coroutine.send(None)
-            except StopIteration:
-                continue
 
 
 class _Monitor:
@@ -525,9 +530,7 @@ class _Monitor:
 
 def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits) -> "zmq.Socket[bytes]":
     socket: zmq.Socket[bytes] = context.socket(kind)
-    public = transport_public(key.address)
-    assert public is not None
-    socket.curve_secretkey, socket.curve_publickey = transport_secret(key), public
+    socket.curve_secretkey, socket.curve_publickey = transport_secret(key), own_transport_public(key)
     options = {
         zmq.LINGER: 0,
         zmq.SNDHWM: limits.pipe_frames,
