@@ -5,7 +5,7 @@ Whether the state admits one is `state`'s business, whether a task's terms are s
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.canonical import DIGEST_LENGTH, encode, tagged_hash, write
@@ -17,8 +17,10 @@ from ledger_store.identity.keys import SIGNATURE_LENGTH, KeyPair, framed, verify
 NONCE_LENGTH = 32
 AGGREGATIONS = ("mean", "fedavg")
 SAP_RULES = ("winner", "shared")
-ZERO, CHANCE = "zero", "chance"
-"""What a baseline may be beside the digest of an update."""
+ZERO: Final = "zero"
+CHANCE: Final = "chance"
+Baseline = Literal["zero", "chance"] | Digest
+"""What the empty coalition is worth: nothing, what a constant output is, or what the update of a digest is."""
 METRIC_LENGTH = 64
 
 T = TypeVar("T", bound="Signed")
@@ -161,7 +163,7 @@ class Task(Signed):
     """The fewest updates that the call asks for, at least 2: a client that drops out ends no round."""
     most_clients: int
     """The most updates that the call asks for: a client knows among how many it will be."""
-    baseline: str
+    baseline: Baseline
     """What u(empty) is: `zero`, 0; `chance`, what a constant output is worth; a digest, what that update is."""
     updates: tuple[Update, ...]
     """One a client, in the order in which clients are numbered: `client`, `digest`, `examples` and `signature`."""
@@ -349,7 +351,7 @@ def _called_fields(reader: Fields) -> dict[str, Any]:
     }
 
 
-def _read_baseline(reader: Fields) -> str:
+def _read_baseline(reader: Fields) -> Baseline:
     given: Any = reader.raw("baseline")
     return given if given in (ZERO, CHANCE) else reader.digest("baseline")
 

@@ -90,7 +90,7 @@ class KnownReference:
     """
 
     def __init__(self, game: BlockGame, slack: Counts | int = 0) -> None:
-        self.game = SimpleNamespace(clients=game.clients, baseline=None)
+        self.game = SimpleNamespace(clients=game.clients, baseline=None, chance=False)
         self.partition = Partition(np.arange(game.sizes.sum()), np.concatenate([[0], np.cumsum(game.sizes)]))
         self.judged = list[tuple[int | None, int]]()
         self.factors = set[int]()

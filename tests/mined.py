@@ -6,7 +6,7 @@ from typing import Any
 
 from chains import COIN, TO_SIGN, ChainMaker
 from places import place
-from rounds import make_round
+from rounds import CLASSES, make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.metric import read_metric
@@ -22,8 +22,9 @@ from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Sessio
 from fedcoin_cli.learning.shapley.table import Place, TableTerms
 from fedcoin_cli.learning.task_game import blocks_of, load_game, table_terms, worth
 from fedcoin_cli.network.files.store import Store
+from ledger_store.base.canonical import digest
 from ledger_store.identity.keys import KeyPair
-from ledger_store.transaction import CHANCE, Result, Task, Update
+from ledger_store.transaction import CHANCE, ZERO, Result, Task, Update
 
 
 class MinedRound:
@@ -37,11 +38,13 @@ class MinedRound:
         miners: int = 3,
         rankings: int = 16,
         estimator: Estimator = "balanced",
+        classes: int = CLASSES,
+        seed: int = 0,
         **terms: Any,
     ) -> None:
         self.maker = ChainMaker(miners)
         self.workspace: Workspace = place(root, self.maker, clients=clients)
-        folder = make_round(self.workspace, clients)
+        folder = make_round(self.workspace, clients, seed=seed, classes=classes)
         self.store = Store(self.workspace.store)
         self.game, files = _game(folder, clients)
         self.digests = {path.name: self.store.put_file(path) for path in files}
@@ -134,9 +137,12 @@ class MinedRound:
 
 
 def _judged(folder: Path, metric: str, baseline: str) -> dict[str, Any]:
-    """What the terms of a task say of its metric."""
-    files, chance = (folder / "model.json", folder / "test.safetensors"), baseline == CHANCE
-    whole, empty = worth(read_metric(metric), *files, None, chance=chance)
+    """What the terms of a task say of its metric; a baseline may be the name of a file of the round."""
+    files, named = (folder / "model.json", folder / "test.safetensors"), None
+    if baseline not in {ZERO, CHANCE}:
+        named = folder / baseline
+        baseline = digest(named.read_bytes())
+    whole, empty = worth(read_metric(metric), *files, named, chance=baseline == CHANCE)
     return {"metric": metric, "baseline": baseline, "whole": whole, "empty": empty}
 
 

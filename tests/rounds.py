@@ -19,17 +19,20 @@ SIDE, UNITS, CLASSES = 4, 6, 3
 SHAPES = ((SIDE * SIDE, UNITS), (UNITS,), (UNITS, CLASSES), (CLASSES,))
 
 
-def make_round(workspace: Workspace, clients: int = 3, images: int = 60, seed: int = 0) -> Path:
+def make_round(
+    workspace: Workspace, clients: int = 3, images: int = 60, seed: int = 0, classes: int = CLASSES
+) -> Path:
     """A new round of the workspace's first `clients` client keys; returns its folder."""
     folder, draw = workspace.new_round(), np.random.default_rng(seed)
-    (folder / "model.json").write_text(json.dumps(model_json()))
-    truth = [draw.normal(size=shape).astype(np.float32) for shape in SHAPES]
+    (folder / "model.json").write_text(json.dumps(model_json(classes)))
+    shapes = (*SHAPES[:2], (UNITS, classes), (classes,))
+    truth = [draw.normal(size=shape).astype(np.float32) for shape in shapes]
     pixels = draw.random((images, SIDE, SIDE), dtype=np.float32)
     hidden = np.maximum(pixels.reshape(images, -1) @ truth[0] + truth[1], 0)
     labels = (hidden @ truth[2] + truth[3]).argmax(axis=1).astype(np.int32)
     write_test(folder / "test.safetensors", TestSet(pixels, labels))
     for number in range(1, clients + 1):
-        noise = [draw.normal(scale=0.8 * number, size=shape).astype(np.float32) for shape in SHAPES]
+        noise = [draw.normal(scale=0.8 * number, size=shape).astype(np.float32) for shape in shapes]
         update = [weight + step for weight, step in zip(truth, noise, strict=True)]
         write_update(folder / f"{client_name(number)}.safetensors", update)
     write_round(
@@ -73,13 +76,13 @@ def write_round(
     (folder / "round.json").write_text(json.dumps(fields | changes, indent=1))
 
 
-def model_json() -> dict[str, Any]:
+def model_json(classes: int = CLASSES) -> dict[str, Any]:
     """Flatten, Dense with ReLU, Dense."""
     layers = [
         _layer("InputLayer", batch_shape=[None, SIDE, SIDE]),
         _layer("Flatten"),
         _layer("Dense", units=UNITS, activation="relu"),
-        _layer("Dense", units=CLASSES, activation="linear"),
+        _layer("Dense", units=classes, activation="linear"),
     ]
     config = {"name": "small", "layers": layers}
     return {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}

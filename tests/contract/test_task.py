@@ -10,6 +10,7 @@ from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes
 from ledger_store.base.errors import InvalidTransaction
 from ledger_store.genesis import Bounds
 from ledger_store.state import TaskRecord
+from ledger_store.transaction import Baseline
 
 maker = ChainMaker(4)
 task = maker.task(clients=3)
@@ -30,7 +31,7 @@ def test_terms_that_no_miner_could_fulfil_are_refused(change: dict[str, int], re
 
 
 @pytest.mark.parametrize("baseline", ["zero", "chance", digest("update-1")])
-def test_admissible_terms_pass(baseline: str) -> None:
+def test_admissible_terms_pass(baseline: Baseline) -> None:
     """Without a baseline u(∅) is 0; with one it may be anything."""
     check_task(replace(task, baseline=baseline, empty=0 if baseline == "zero" else 10), maker.genesis)
 

@@ -230,7 +230,7 @@ def test_nobody_counts_only_with_a_baseline() -> None:
         derive(with_byte(data, 2, 1), claim(5), terms)
     data, terms = good(baseline=True)
     derive(with_byte(data, 2, 3), claim(5), terms)
-    with pytest.raises(Malformed, match="more correct images"):
+    with pytest.raises(Malformed, match="worth on a block"):
         derive(with_byte(data, 2, 4), claim(5), terms)
 
 

@@ -7,7 +7,7 @@ from fedcoin_cli.application.workspace.settings import TaskSettings
 from fedcoin_cli.contract.metric import ACCURACY, Metric, forms, read_metric
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import RoundFilesInvalid, SettingsError
-from ledger_store.transaction import CHANCE, ZERO
+from ledger_store.transaction import CHANCE, ZERO, Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Judged:
     """The terms of a task that say what coalitions are worth; `named` is the baseline's file, where it is one."""
 
     metric: str
-    baseline: str
+    baseline: Baseline
     whole: int
     empty: int
     named: Path | None = None
@@ -29,10 +29,11 @@ def metric_of(settings: TaskSettings) -> Metric:
         raise SettingsError(str(error), where="task.metric", hint=f"one of: {forms()}") from error
 
 
-def baseline_of(settings: TaskSettings) -> tuple[str, Path | None]:
+def baseline_of(settings: TaskSettings) -> tuple[Baseline, Path | None]:
     """The baseline as a task has it, and its file; raises `SettingsError` where there is no such file."""
-    if settings.baseline in {ZERO, CHANCE}:
-        return settings.baseline, None
+    for word in (ZERO, CHANCE):
+        if settings.baseline == word:
+            return word, None
     path = Path(settings.baseline)
     try:
         return digest(path.read_bytes()), path

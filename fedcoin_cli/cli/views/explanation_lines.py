@@ -44,6 +44,7 @@ def _verdict(one: Explanation) -> list[str]:
             place,
             f"payment  none: {_why_unpaid(one)}, so the clients' part of the price was not paid",
             *_test_set(one),
+            *_judged(one),
         ]
     mined = None if one.certainty is None or not one.certainty.mining else one.certainty.mining_paid
     error = f" ± {mined[one.number - 1]}" if mined and mined[one.number - 1] else ""
@@ -54,8 +55,7 @@ def _verdict(one: Explanation) -> list[str]:
         f"payment  {one.paid} FedCoin{error}; an equal share would be {even}",
         *_test_set(one),
     ]
-    lines += [f"metric   {line}" for line in judged(one.report)]
-    lines += [f"D        {line}" for line in loose(one.report)]
+    lines += _judged(one)
     if one.share.weight == 0:
         lines += [
             "",
@@ -63,6 +63,11 @@ def _verdict(one: Explanation) -> list[str]:
         ]
         lines += ["than with it, over all orders of joining. Such a client is paid nothing and owes nothing."]
     return lines
+
+
+def _judged(one: Explanation) -> list[str]:
+    named = (("metric   ", judged(one.report)), ("D        ", loose(one.report)))
+    return [f"{name}{line}" for name, lines in named for line in lines]
 
 
 def _why_unpaid(one: Explanation) -> str:
