@@ -64,5 +64,5 @@ def judged(settings: TaskSettings, model: Path, test: Path, images: int) -> Judg
         hint = (
             "a baseline has the weights of the round's own model: fedcoin model aggregate writes such a file"
         )
-        raise RoundFilesInvalid(f"the baseline: {error.message}", where=str(named), hint=hint) from error
+        raise RoundFilesInvalid(error.message, where=str(named), hint=hint) from error
     return Judged(settings.metric, baseline, whole, empty, named)
