@@ -25,7 +25,32 @@ def test_a_dry_run(quiet: Workspace) -> None:
     assert (said.json["clients"], said.json["images"], said.json["files"]) == (3, 60, 5)
     assert (said.json["price"], said.json["parts"]) == ("10.0", ["7.0", "1.0", "2.0"])
     assert not list(quiet.store.iterdir())
+    assert (said.json["metric"], said.json["whole"], said.json["nobody"]) == (
+        "accuracy",
+        60,
+        "0.00% accuracy",
+    )
+    assert said.json["together"].endswith("% accuracy")
+    assert said.json["difficulty_proves"] is True
     assert "price 10.0 = 7.0 clients" in fedcoin("publish", "-n", "--price", "10", folder=quiet.root).out
+
+
+def test_a_dry_run_says_what_there_is_to_distribute(quiet: Workspace) -> None:
+    """Before a price is locked: what all together and nobody are worth, and where D or the baseline leaves nothing."""
+    first = quiet.latest_round() / "client-001.safetensors"
+    against = ("publish", "-n", "--price", "10", "--baseline", str(first))
+    said = fedcoin(*against, folder=quiet.root)
+    assert said.code == 0, said.err
+    assert "the clients' part would return" in said.out
+    chance = ("publish", "-n", "--price", "10", "--metric", "balanced_accuracy", "--baseline", "chance")
+    said = fedcoin(*chance, "--difficulty", "100", folder=quiet.root)
+    assert "a D of 100.0 pp proves nothing" in said.out
+    said = fedcoin(*chance, "--json", folder=quiet.root)
+    assert (said.json["baseline"], said.json["difficulty_proves"]) == ("chance", True)
+    said = fedcoin("publish", "-n", "--metric", "f1", folder=quiet.root)
+    assert said.code == 3
+    assert "there is no metric 'f1'" in said.err
+    assert "one of: accuracy" in said.err
 
 
 def test_no_round_yet(quiet: Workspace) -> None:

@@ -1,13 +1,18 @@
 """By what a round is judged: the settings' metric and baseline, and what a perfect model and nobody are worth."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
+from fedcoin_cli.application.books.task_report import as_points
 from fedcoin_cli.application.workspace.settings import TaskSettings
 from fedcoin_cli.contract.metric import ACCURACY, Metric, forms, read_metric
+from ledger_store.base.amount import MICRO
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import RoundFilesInvalid, SettingsError
-from ledger_store.transaction import CHANCE, ZERO, Baseline
+from ledger_store.base.names import Digest
+from ledger_store.transaction import CHANCE, ZERO, Baseline, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,40 @@ class Judged:
     whole: int
     empty: int
     named: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foresight:
+    """What a task will distribute, known before any price is locked: u of nobody and of all together, of a whole."""
+
+    nobody: Fraction
+    together: Fraction
+    difficulty_micro: int
+
+    @property
+    def gain(self) -> Fraction:
+        """What there is to distribute, in percentage points."""
+        return 100 * (self.together - self.nobody)
+
+    @property
+    def points(self) -> str:
+        """The same as text."""
+        return as_points(self.gain)
+
+    @property
+    def loose(self) -> bool:
+        """Whether values that sum to this lie within D of nothing at all, unless some are below 0."""
+        return self.gain * MICRO <= self.difficulty_micro
+
+
+def foresee(task: Task, paths: Mapping[Digest, Path]) -> Foresight:
+    """Count the two coalitions that say how much there is to distribute; a few seconds for large rounds."""
+    from fedcoin_cli.learning.reference.reference import Reference
+    from fedcoin_cli.learning.task_game import load_game
+
+    game = load_game(task, paths.__getitem__)
+    together = Reference(game).count(game.full)
+    return Foresight(Fraction(task.empty, task.whole), Fraction(together, task.whole), task.difficulty_micro)
 
 
 def metric_of(settings: TaskSettings) -> Metric:

@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.certainty import Certainty
     from fedcoin_cli.application.requester.requester import Published, Requester
     from fedcoin_cli.application.requester.terms import Wanted
+    from fedcoin_cli.application.rounds.judging import Foresight
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.identity.keys import KeyPair
+    from ledger_store.transaction import Task
 
 
 EXAMPLES = (
@@ -128,6 +130,8 @@ def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
 def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
     from fedcoin_cli.application.books.books import certified_tip
     from fedcoin_cli.application.requester.trial import check_admissible
+    from fedcoin_cli.application.rounds.judging import foresee
+    from fedcoin_cli.contract.metric import read_metric
     from ledger_store.base.amount import format_micro
     from ledger_store.transaction import sign
 
@@ -135,6 +139,9 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
     number = state.sequences.get(payer.address, 0) + 1
     task = sign(wanted.task(payer.address, number), payer, state.genesis.id)
     check_admissible(state, task)
+    ahead = foresee(task, wanted.round.paths)
+    metric = read_metric(task.metric)
+    nobody, together = metric.natural(ahead.nobody), metric.natural(ahead.together)
     parts = [format_micro(part) for part in (task.train_micro, task.computation_micro, task.shapley_micro)]
     data = {
         "round": str(wanted.round.folder),
@@ -144,6 +151,10 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
         "baseline": task.baseline,
         "whole": task.whole,
         "empty": task.empty,
+        "nobody": nobody,
+        "together": together,
+        "to_distribute": ahead.points,
+        "difficulty_proves": not ahead.loose,
         "files": len(task.files),
         "bytes": wanted.round.size_bytes,
         "price": format_micro(task.price_micro),
@@ -154,13 +165,26 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted")
     }
     lines = [
         f"would publish {wanted.round.folder}: {task.clients} clients, {task.images} test images",
-        f"judged by {task.metric}: nobody is worth {task.empty} of {task.whole}",
+        f"judged by {task.metric}: all together {together}, nobody {nobody}",
+        *_warned(ahead, task),
         f"{len(task.files)} files, {wanted.round.size_bytes / 1e6:.1f} MB",
         f"price {data['price']} = {parts[0]} clients + {parts[1]} FL server + {parts[2]} miners",
         f"deposit {data['deposit']}, which returns when the task ends",
         f"balance {data['balance']}",
     ]
     call.output.answer(data, lines)
+
+
+def _warned(ahead: "Foresight", task: "Task") -> list[str]:
+    """What is amiss with what there is to distribute."""
+    from ledger_store.base.amount import format_micro
+
+    if ahead.gain <= 0:
+        return ["all together are worth no more than nobody: the clients' part would return"]
+    if ahead.loose:
+        difficulty = format_micro(task.difficulty_micro)
+        return [f"there are {ahead.points} pp to distribute: a D of {difficulty} pp proves nothing"]
+    return []
 
 
 def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:

@@ -40,6 +40,14 @@ class Outputs:
             parts.append(self.scorer.marks(outputs, images))
         return np.concatenate(parts)
 
+    def on_all_images(self, shares: Floats) -> Counts:
+        """u of aggregates (coalitions, K) on all images."""
+        found, places = [], []
+        for index, (_, positions) in enumerate(self._first.chunks):
+            found.append(self.marks(shares, self._first.block(index), positions))
+            places.append(positions)
+        return self.scorer.worth(np.concatenate(found, axis=1), np.concatenate(places))
+
 
 class OutputEngine(Outputs):
     """What whole coalitions are worth on all images; a `Utility`."""
@@ -56,11 +64,7 @@ class OutputEngine(Outputs):
         return np.concatenate([np.empty(0, np.int64), *parts])
 
     def _counts(self, masks: Sequence[int]) -> Counts:
-        shares, found, places = self.game.shares(masks), [], []
-        for index, (_, positions) in enumerate(self._first.chunks):
-            found.append(self.marks(shares, self._first.block(index), positions))
-            places.append(positions)
-        return self.scorer.worth(np.concatenate(found, axis=1), np.concatenate(places))
+        return self.on_all_images(self.game.shares(masks))
 
 
 class OutputWalker(Outputs):
@@ -87,12 +91,11 @@ class OutputWalker(Outputs):
     def _of_block(self, block: int, shares: Floats) -> Counts:
         images = self._partition.block(block)
         size = max(1, _HELD_MARKS // len(images))
+        parts = (shares[start : start + size] for start in range(0, len(shares), size))
+        if len(images) == self.game.images:  # chunk by chunk, without a copy of them all
+            return np.concatenate([self.on_all_images(part) for part in parts])
         values = self._first.of(images)
-        parts = [
-            self.scorer.worth(self.marks(shares[start : start + size], values, images), images)
-            for start in range(0, len(shares), size)
-        ]
-        return np.concatenate(parts)
+        return np.concatenate([self.scorer.worth(self.marks(part, values, images), images) for part in parts])
 
     def _found_ends(self) -> tuple[Counts, Counts]:
         every, everyone = range(len(self._partition)), self.game.shares([self.game.full])

@@ -250,10 +250,13 @@ class Judge:
     def _of_block(self, block: int, masks: Sequence[int], factor: int) -> list[Interval]:
         positions, clients = self._partition.block(block), self._reference.game.clients
         some = [mask for mask in masks if mask]
-        bounds = (
-            self.block_bounds(block, member_bits(some, clients), factor) if some else np.empty((0, 3), int)
-        )
-        by_mask = dict(zip(some, bounds.tolist(), strict=True))
+        by_mask: dict[int, list[int]] = {}
+        if len(self._partition) == 1:  # chunk by chunk
+            found = self._reference.intervals(some, factor)
+            by_mask = {mask: [one.lo, one.count, one.hi] for mask, one in zip(some, found, strict=True)}
+        elif some:
+            bounds = self.block_bounds(block, member_bits(some, clients), factor)
+            by_mask = dict(zip(some, bounds.tolist(), strict=True))
         if len(some) < len(masks):
             by_mask[0] = self._of_nobody(positions, factor)
         return [Interval(*by_mask[mask]) for mask in masks]
