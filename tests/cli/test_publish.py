@@ -37,16 +37,17 @@ def test_a_dry_run(quiet: Workspace) -> None:
 
 def test_a_dry_run_says_what_there_is_to_distribute(quiet: Workspace) -> None:
     """Before a price is locked: what all together and nobody are worth, and where D or the baseline leaves nothing."""
-    first = quiet.latest_round() / "client-001.safetensors"
-    against = ("publish", "-n", "--price", "10", "--baseline", str(first))
-    said = fedcoin(*against, folder=quiet.root)
+    joint = quiet.root / "joint.safetensors"
+    assert fedcoin("model", "aggregate", "-o", str(joint), folder=quiet.root).code == 0
+    said = fedcoin("publish", "-n", "--price", "10", "--baseline", str(joint), folder=quiet.root)
     assert said.code == 0, said.err
     assert "the clients' part would return" in said.out
-    chance = ("publish", "-n", "--price", "10", "--metric", "balanced_accuracy", "--baseline", "chance")
-    said = fedcoin(*chance, "--difficulty", "100", folder=quiet.root)
-    assert "a D of 100.0 pp proves nothing" in said.out
+    said = fedcoin("publish", "-n", "--price", "10", "--difficulty", "100", folder=quiet.root)
+    assert "pp to distribute: a D of 100.0 pp proves nothing" in said.out
+    chance = ("publish", "-n", "--price", "10", "--metric", "neg_log_loss:9", "--baseline", "chance")
     said = fedcoin(*chance, "--json", folder=quiet.root)
-    assert (said.json["baseline"], said.json["difficulty_proves"]) == ("chance", True)
+    assert (said.json["metric"], said.json["baseline"]) == ("neg_log_loss:9", "chance")
+    assert said.json["nobody"].endswith(" nats of log loss")
     said = fedcoin("publish", "-n", "--metric", "f1", folder=quiet.root)
     assert said.code == 3
     assert "there is no metric 'f1'" in said.err
