@@ -5,8 +5,7 @@ from councils import Assembly
 
 from fedcoin_cli.protocol.message import Recalled
 from fedcoin_cli.replica.catchup import Recovery
-from ledger_store.base.names import Address
-from ledger_store.base.names import MinerIndex
+from ledger_store.base.names import Address, MinerIndex
 
 MINERS, START = 7, 100
 LATER_MS = 10**9
@@ -68,7 +67,9 @@ def _whole(patient_until_ms: int = 5_000) -> tuple[Recovery, tuple[Address, ...]
     council = Assembly(MINERS)
     genesis = council.maker.genesis
     signer = council.signer(0)
-    return Recovery(genesis, 0, signer, START, START - 1, patient_until_ms, lost=False), genesis.roster
+    return Recovery(
+        genesis, MinerIndex(0), signer, START, START - 1, patient_until_ms, lost=False
+    ), genesis.roster
 
 
 def test_all_others_are_waited_for_at_first_and_then_a_quorum() -> None:
