@@ -150,7 +150,7 @@ def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify =
 def check_header(state: State, block: Block) -> None:
     """Height, link, turn, time and size; raises `InvalidTransaction`.
 
-    (docs/adr/0005) [P-10.1] [P-13.5] [P-13.6] [P-13.7]
+    (docs/adr/0005) [P-10.1] [P-13.5] [P-13.6] [P-13.7] [P-13.8]
     """
     genesis, header = state.genesis, block.header
     refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
@@ -376,7 +376,7 @@ class Transition:
         if len(withheld) <= self._genesis.faults:
             self._withheld = withheld
 
-    # Rule [P-8.8].
+    # Rules [P-8.8] [P-8.25].
     def _attempt(self, task: TaskId, attempt: int, state: str) -> TaskRecord:
         current = self._oldest
         if current is None or current.task.id != task:

@@ -28,7 +28,7 @@ def settle(
 ) -> Outcome:
     """What follows from an attempt's reveals; raises `InvalidTransaction` for reveals and frauds that cannot be.
 
-    [P-8.26] [P-8.27] [P-9.8]
+    [P-8.26] [P-8.27] [P-9.8] [P-9.14]
     """
     attempt = attempt_of(record, genesis)
     refuse(not all(attempt.admits(reveal) for reveal in reveals), "a reveal with rankings off the grid")

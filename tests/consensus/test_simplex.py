@@ -410,7 +410,7 @@ def test_it_decides_from_any_view_once_it_has_the_body() -> None:
 def test_a_notarisation_far_ahead_brings_a_straggler_along() -> None:
     """A machine in view 0 enters view 91 from the notarisation of view 90 alone, as standstills send nothing lower.
 
-    [P-10.18] [P-10.24]
+    [P-10.18]
     """
     council = Assembly(4)
     member = council.members[0]
@@ -547,3 +547,23 @@ def test_an_observer_learns_and_decides_but_says_nothing() -> None:
     assert observer.said == []
     assert len(decided(council)) == 1
     assert "none" not in decided(council)
+
+
+def test_a_standstill_says_what_others_may_lack() -> None:
+    """Before a notarisation the own SKIP and the skip certificate; after it that, with its block, and nothing below.
+
+    [P-10.24]
+    """
+    council = Assembly(4)
+    member = next(one for one in council.members if one.index not in {1, 2})
+    member.arm()
+    council.now_ms += T0_MS
+    member.tick()
+    member.hear(Certified("skip", 1, None, council.skips(0)[0], None))
+    assert [(one.kind, view_of(one)) for one in member.repeat()] == [("skip", 0), ("certified", 0)]
+    block = council.block(view=1)
+    proof = Certified("notar", 1, block.id, council.certificate("notar", 1, block.id, (0, 1, 2)), block)
+    member.hear(proof)
+    said = member.repeat()
+    assert [one.kind for one in said] == ["final", "certified"]
+    assert said[-1] == proof
