@@ -40,14 +40,26 @@ def container_of(engine: Any, workspace: Workspace, number: int) -> Any:
     return found
 
 
+# A scraper asks again: the swarm tells a new container of its neighbours when it has started already.
+SCRAPER = """
+import sys, time, urllib.request
+for _ in range(60):
+    try:
+        sys.exit(print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode()))
+    except OSError:
+        time.sleep(0.5)
+sys.exit("nobody answers there")
+"""
+
+
 def scraped(engine: Any, workspace: Workspace, number: int) -> str:
     """What a scraper in the miners' network is told of one of them."""
     network, port = f"{Place(workspace.root).stem}-swarm", METRICS + number - 1
     with socket.socket() as outside:
         assert outside.connect_ex(("127.0.0.1", port))
-    script = f"import urllib.request as u; print(u.urlopen('http://miner-{number}:{port}/metrics').read().decode())"
+    command = ["-c", SCRAPER, f"http://miner-{number}:{port}/metrics"]
     out: bytes = engine.containers.run(
-        "fedcoin_lw", ["-c", script], entrypoint=["python"], network=network, remove=True
+        "fedcoin_lw", command, entrypoint=["python"], network=network, remove=True
     )
     return next(line for line in out.decode().splitlines() if line.startswith("fedcoin_height"))
 
