@@ -2,12 +2,12 @@
 
 `python -m benchmarks.siege [--minutes M] [--guests N] [--kind NAME ...] [--each] [--json]`. Four miner processes;
 honest accounts pay at a steady rate, each payment over connections of its own: at first alone, then while the guests
-throw all kinds at all miners, or those that are named. `--each` gives every kind a network of its own. A payment's time runs from when it was due until the payer holds the
-certified block with it, so whoever must wait for a turn is counted; it is lost when no such block comes within a
-minute. Memory and disk are the largest of any miner when the guests come, half-way and in the end; processor time is a
-miner's mean share of one core, its child included. Agreement is the time from a block's own time of day to its being
-final at a quorum, by the miners' logs. Who attacks is `tests/attacking/guests.py`; it meets the miners that this
-program has started, and nobody else.
+throw all kinds at all miners, or those that are named. `--each` gives every kind a network of its own. A payment's time
+runs from when it was due until the payer holds the certified block with it, so whoever must wait for a turn is counted;
+it is lost when no such block comes within a minute. Memory and disk are the largest of any miner when the guests come,
+half-way and in the end; processor time is a miner's mean share of one core, its child included. Agreement is the time
+from a block's own time of day to its being final at a quorum, by the miners' logs. Who attacks is
+`tests/attacking/guests.py`; it meets the miners that this program has started, and nobody else.
 """
 
 import argparse
