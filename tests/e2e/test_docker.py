@@ -283,7 +283,7 @@ def test_two_hosts(tmp_path: Path, engine: Any) -> None:
 
 
 def test_compose(tmp_path: Path, engine: Any) -> None:
-    """The compose file alone, without the program: four miners settle a round, their ledgers are equal, metrics served."""
+    """Compose alone, without the program: four miners settle a round, their ledgers are equal; metrics are served."""
     compose = _compose()
     ports = ("--set", "network.port=7460", "--set", "metrics.port=9464")
     with workspace_of(tmp_path / "net", 4, *FEW, *ports) as workspace:
