@@ -11,6 +11,7 @@ from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import Address
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
 
 
@@ -46,7 +47,7 @@ class Outcome:
     `denominator`.
     """
 
-    state: str
+    state: TaskState
     winner: Address | None
     distance: tuple[int, int] | None
     shapley: tuple[int, ...] | None
@@ -88,7 +89,7 @@ def read_outcome(value: Any) -> Outcome:
     if shapley is not None and len(shapley) != len(pay.clients):
         raise Malformed("outcome: every client has a value and a payment")
     return Outcome(
-        state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
+        state=reader.choice("state", (TaskState.OPEN, TaskState.SETTLED, TaskState.REFUNDED)),
         winner=reader.optional_address("winner"),
         distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import refuse
 from ledger_store.base.names import Address, BlockId, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Commit, Task
 
-QUEUED, OPEN, CLOSED = "QUEUED", "OPEN", "CLOSED"
-SETTLED, REFUNDED, CANCELLED = "SETTLED", "REFUNDED", "CANCELLED"
-UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
+UNFINISHED = frozenset({TaskState.QUEUED, TaskState.OPEN, TaskState.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class TaskRecord:
 
     task: Task
     height: int
-    state: str = QUEUED
+    state: TaskState = TaskState.QUEUED
     attempt: int = 1
     seed: str | None = None
     opened_height: int = 0

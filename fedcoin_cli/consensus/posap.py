@@ -31,17 +31,27 @@ tables are fetched and checked again before anybody loses patience.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from fedcoin_cli.consensus.council import Signer, timeout_ms
 from fedcoin_cli.consensus.rankings import on_grid, table_entries
-from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
+from fedcoin_cli.protocol.message import CommitNote, FraudNote, Phase, RevealNote
 from ledger_store.base.names import Address, Digest, MinerIndex, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 
 FREEZE_LEAST_MS = 10_000
 REVEAL_LEAST_MS = 20_000
 CHECK_LEAST_MS = 5_000
-REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
+
+
+class Stage(StrEnum):
+    """What a clock that ran out has frozen, or given up."""
+
+    COMMITS = "commits"
+    REVEALS = "reveals"
+    ABANDONED = "abandoned"
+    GIVEN_UP = "given up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +133,7 @@ class Frozen:
 
     task: TaskId
     attempt: int
-    stage: str
+    stage: Stage
     miners: tuple[Address, ...]
 
 
@@ -133,7 +143,7 @@ class Started:
 
     task: TaskId
     attempt: int
-    stage: str
+    stage: TaskState
     wall_ms: int
 
 
@@ -192,7 +202,7 @@ class Posap:
         self._now = now_ms
         self._opening: Reveal | None = None
         self._commits: dict[Address, Commit] = {}
-        self._frozen: dict[str, frozenset[Address]] = {}
+        self._frozen: dict[Stage, frozenset[Address]] = {}
         self._closed: dict[Address, Digest] | None = None
         self._reveals: dict[Address, Reveal] = {}
         self._held: dict[Address, Reveal] = {}
@@ -306,13 +316,13 @@ class Posap:
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
             commits = {miner: CommitNote(task, number, commit) for miner, commit in self._commits.items()}
-            self._freeze("commits", commits)
+            self._freeze(Stage.COMMITS, commits)
         if self._closed is not None and self._watched_ms is None:
             self._watched_ms = now_ms
         elif self._watched_ms is not None and not together:
             self._watched_ms += passed_ms
         for stage, at_ms in self._last_clocks():
-            held = self._held if stage == REVEALS else {}
+            held = self._held if stage == Stage.REVEALS else {}
             if now_ms >= at_ms:
                 self._freeze(stage, {m: RevealNote(task, number, reveal) for m, reveal in held.items()})
         return self._effects()
@@ -339,24 +349,24 @@ class Posap:
         return None if commit is None else CommitNote(self.attempt.task, self.attempt.number, commit)
 
     @property
-    def phase(self) -> str:
+    def phase(self) -> Phase:
         """mining, committed or revealing."""
         if self._closed is not None:
-            return "revealing"
-        return "mining" if self._opening is None else "committed"
+            return Phase.REVEALING
+        return Phase.COMMITTED if self._opening else Phase.MINING
 
     @property
     def deadline_ms(self) -> int | None:
         """When the next freeze is due."""
         if self._closed is None:
-            return None if "commits" in self._frozen else self.opened_ms + self.attempt.freeze_ms
+            return None if Stage.COMMITS in self._frozen else self.opened_ms + self.attempt.freeze_ms
         return min((at_ms for stage, at_ms in self._last_clocks() if stage not in self._frozen), default=None)
 
     def due_close(self) -> tuple[Commit, ...] | None:
         """The commits to pack, sorted by miner, or None while a close is not due."""
         if self._closed is not None:
             return None
-        if self.attempt.expected <= self._commits.keys() or "commits" in self._frozen:
+        if self.attempt.expected <= self._commits.keys() or Stage.COMMITS in self._frozen:
             return tuple(self._commits[miner] for miner in sorted(self._commits))
         return None
 
@@ -364,8 +374,8 @@ class Posap:
         """Reveals and frauds to pack, sorted by miner; or None while a result is not due."""
         if self._closed is None:
             return None
-        nobody = not self._held and self._frozen.get(REVEALS) == frozenset()
-        if nobody or GIVEN_UP in self._frozen:
+        nobody = not self._held and self._frozen.get(Stage.REVEALS) == frozenset()
+        if nobody or Stage.GIVEN_UP in self._frozen:
             return (), ()
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
         if not self._held or pending or not self._complete(self._closed):
@@ -382,14 +392,14 @@ class Posap:
         ):
             return False
         miners = frozenset(commit.miner for commit in close.commits)
-        frozen = self._frozen.get("commits")
+        frozen = self._frozen.get(Stage.COMMITS)
         return self.attempt.expected <= miners or (frozen is not None and frozen <= miners)
 
     def accepts_result(self, result: Result) -> bool:
         """Local check of a fresh result; see the module's text and protocol section 6."""
         if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
             return False
-        frozen, abandoned = self._frozen.get(REVEALS), ABANDONED in self._frozen
+        frozen, abandoned = self._frozen.get(Stage.REVEALS), Stage.ABANDONED in self._frozen
         if not result.reveals:
             return abandoned or frozen == frozenset()
         listed = {fraud.miner for fraud in result.frauds}
@@ -511,21 +521,21 @@ class Posap:
 
     # The end of patience ----------------------------------------------------------------------------------------
 
-    def _last_clocks(self) -> Iterable[tuple[str, int]]:
+    def _last_clocks(self) -> Iterable[tuple[Stage, int]]:
         """When reveals freeze, after a restart not before they could be checked again; when patience ends."""
         began, attempt = self._watched_ms, self.attempt
         if began is None or self.closed_ms is None:
             return ()
         reveals_ms = max(self.closed_ms + attempt.reveal_ms, began + attempt.check_budget_ms)
         return (
-            (REVEALS, reveals_ms),
-            (ABANDONED, began + attempt.abandon_ms),
-            (GIVEN_UP, began + attempt.give_up_ms),
+            (Stage.REVEALS, reveals_ms),
+            (Stage.ABANDONED, began + attempt.abandon_ms),
+            (Stage.GIVEN_UP, began + attempt.give_up_ms),
         )
 
     def _complete(self, closed: Mapping[Address, Digest]) -> bool:
         """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt."""
-        frozen = self._frozen.get(REVEALS)
+        frozen = self._frozen.get(Stage.REVEALS)
         if closed.keys() <= self._held.keys():
             return True
         if frozen is not None and frozen - self._frauds.keys() <= self._held.keys():
@@ -533,11 +543,11 @@ class Posap:
         # Who has abandoned and then restarted checks the tables again first.
         began = self._watched_ms
         patient = began is None or self._now < began + self.attempt.reveal_ms
-        return ABANDONED in self._frozen and not patient
+        return Stage.ABANDONED in self._frozen and not patient
 
     # Small parts ------------------------------------------------------------------------------------------------
 
-    def _freeze(self, stage: str, held: Mapping[Address, CommitNote | RevealNote]) -> None:
+    def _freeze(self, stage: Stage, held: Mapping[Address, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)
             self._out += [Persist(note) for _, note in sorted(held.items())]

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from ledger_store.base.names import Address, BlockId, MinerIndex, TaskId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.transaction import (
     Commit,
@@ -18,7 +19,6 @@ from ledger_store.transaction import (
     Transaction,
 )
 
-VOTE_KINDS = ("notar", "skip", "final")
 BLOCKS_A_FETCH = 64
 CHECKED_MOST = 64
 
@@ -65,7 +65,7 @@ class Proposal:
 class Vote:
     """NOTAR, SKIP (block None) or FINAL of one miner; signed as its kind over `vote_terms`."""
 
-    kind: str
+    kind: VoteKind
     voter: MinerIndex
     height: int
     view: int
@@ -87,7 +87,7 @@ class Certified:
     """q votes of one kind; `body` travels with a notarisation or finalisation whose block others may lack."""
 
     kind: ClassVar[str] = "certified"
-    votes: str
+    votes: VoteKind
     height: int
     block: BlockId | None
     certificate: Certificate
@@ -263,7 +263,7 @@ class Reminder:
     about: Address
     nonce: str
     height: int
-    own: tuple[tuple[str, int, BlockId | None], ...]
+    own: tuple[tuple[VoteKind, int, BlockId | None], ...]
     held: tuple[Vote, ...]
     signature: str
 
@@ -317,6 +317,17 @@ class Ask:
         return {}
 
 
+class Phase(StrEnum):
+    """What a miner does: nothing, a task's inspection, or its part in the attempt at work."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    FILES = "files"
+    MINING = "mining"
+    COMMITTED = "committed"
+    REVEALING = "revealing"
+
+
 class Silence(StrEnum):
     """Why a miner that runs votes for nothing: the first two last until somebody acts, the third for seconds."""
 
@@ -354,7 +365,7 @@ class Standing:
     height: int
     task: TaskId | None
     attempt: int
-    phase: str
+    phase: Phase
     rankings: int
     evaluated: int
     total: int

@@ -21,6 +21,7 @@ from fedcoin_cli.protocol.message import Remind, Reminder, Vote
 from fedcoin_cli.replica.replica import reconcile
 from ledger_store.base.errors import Malformed, NetworkFailure, NotFound, SettingsError
 from ledger_store.base.names import Address, BlockId, GenesisId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import vote_terms
 from ledger_store.file.chain_file import ChainFile
 from ledger_store.genesis import Genesis
@@ -83,7 +84,9 @@ def plan(
     return Forgotten(height, view), [_signed(genesis, key, height, *terms) for terms in anew]
 
 
-def _signed(genesis: Genesis, key: KeyPair, height: int, kind: str, view: int, block: BlockId | None) -> Vote:
+def _signed(
+    genesis: Genesis, key: KeyPair, height: int, kind: VoteKind, view: int, block: BlockId | None
+) -> Vote:
     signature = key.sign(kind, genesis.id, vote_terms(height, view, block))
     return Vote(kind, genesis.index_of(key.address), height, view, block, signature)
 

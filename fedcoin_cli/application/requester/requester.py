@@ -15,6 +15,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.protocol.message import Phase
 from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.base.names import Address, TaskId
 from ledger_store.identity.keys import KeyPair
@@ -171,7 +172,7 @@ class Requester:
                 self._session.turn()
             now_s, standings = time.monotonic(), self._session.line.standings().values()
             self._watch(progress_of(record, standings))
-            if any((one.task, one.phase) == (task, "mining") for one in standings):
+            if any((one.task, one.phase) == (task, Phase.MINING) for one in standings):
                 mining_s += now_s - last_s
             last_s = now_s
         self.following = None

@@ -23,6 +23,7 @@ from fedcoin_cli.cli.views.asked_terms import (
     Price,
     Runtime,
 )
+from ledger_store.base.words import TaskState
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.certainty import Certainty
@@ -262,7 +263,7 @@ def _judge(published: "Published") -> None:
     from ledger_store.base.errors import ConsensusFailure
 
     state = published.report.state
-    if state != "SETTLED":
+    if state != TaskState.SETTLED:
         message = f"the task was {state.lower()} after {published.report.attempts} attempts"
         hint = "no estimate came within D: a larger --difficulty or --runtime helps"
         raise ConsensusFailure(message, where=f"task {published.task}", hint=hint)
