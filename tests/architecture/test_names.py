@@ -76,7 +76,7 @@ def spelt_out(source: str) -> list[str]:
     words = {*TaskState, *VoteKind, *Phase, *Stage}
     compared = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Compare)]
     parts = [part for node in compared for one in (node.left, *node.comparators) for part in ast.walk(one)]
-    return [part.value for part in parts if isinstance(part, ast.Constant) and part.value in words]
+    return [str(part.value) for part in parts if isinstance(part, ast.Constant) and part.value in words]
 
 
 def test_no_word_of_an_enumeration_is_spelt_out() -> None:
