@@ -8,6 +8,7 @@ from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes, table_weight
 from ledger_store.base.errors import InvalidTransaction
 from ledger_store.base.names import Digest
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import Bounds
 from ledger_store.state import TaskRecord
 
@@ -38,7 +39,7 @@ def test_admissible_terms_pass(baseline: Digest | None) -> None:
 def test_an_attempt_fixes_what_the_chain_says() -> None:
     """Roster order, terms, Δ; frauds of this task and who withheld in the task before may not commit."""
     first, second, third, fourth = maker.genesis.roster
-    record = TaskRecord(task, 1, "OPEN", 2, frauds=frozenset({first}), refused=frozenset({third}))
+    record = TaskRecord(task, 1, TaskState.OPEN, 2, frauds=frozenset({first}), refused=frozenset({third}))
     attempt = attempt_of(record, maker.genesis)
     assert (attempt.task, attempt.number, attempt.clients) == (task.id, 2, 3)
     assert attempt.roster == maker.genesis.roster
