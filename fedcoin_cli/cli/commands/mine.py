@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.crew.ways import Via
 from fedcoin_cli.cli.program.interrupts import Interrupts
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from fedcoin_cli.runtime.base import Via
 from ledger_store.base.errors import ConsensusFailure, ExitCode
 from ledger_store.base.words import TaskState
 
