@@ -21,8 +21,8 @@ from benchmarks.machine import finish, machine
 from benchmarks.network import Miner, end_tidily, network
 from benchmarks.payers import Payers, final_at
 from benchmarks.vitals import cpu_s
-from fedcoin_cli.protocol.message import VOTE_KINDS
 from ledger_store.base.names import Address
+from ledger_store.base.words import VoteKind
 
 ALONE, FULL = (1, 1), (32, 8)
 ROSTERS = (1, 2, 3, 4, 7, 10, 20, 35, 50)
@@ -110,7 +110,7 @@ def _simulated(miners: int, blocks: int) -> dict[str, Any]:
     return {
         "miners": miners,
         "messages a block": sum(kinds.values()) / blocks,
-        "votes": sum(kinds.get(kind, 0) for kind in VOTE_KINDS) / blocks,
+        "votes": sum(kinds.get(kind, 0) for kind in VoteKind) / blocks,
         "R squared": miners * miners,
         "simulated ms a block": sorted(waits)[len(waits) // 2],
     }

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from math import sqrt
-from typing import Self
 
 from fedcoin_cli.application.books.task_report import TaskReport
 from fedcoin_cli.application.workspace.names import Names
@@ -50,29 +49,6 @@ class Settlement:
     returned: Decimal
     attempts: int
 
-    @classmethod
-    def of(cls, report: TaskReport, names: Names) -> Self:
-        """From a report of the ledger's, with the names that a workspace knows."""
-        error = 0.0 if report.exact else None
-        if report.variance is not None and not report.exact:
-            error = sqrt(report.variance)
-        return cls(
-            task=report.task,
-            state=report.state,
-            height=report.height,
-            clients=tuple(_name(names, line.client) for line in report.clients),
-            values=tuple(line.value for line in report.clients if line.value is not None),
-            payments=tuple(coins(line.paid_micro) for line in report.clients),
-            error=error,
-            exact=report.exact,
-            server=coins(report.server_paid_micro),
-            miners={_name(names, line.miner): coins(line.paid_micro) for line in report.miners},
-            winner=None if report.winner is None else _name(names, report.winner),
-            price=coins(report.price_micro),
-            returned=coins(report.returned_micro),
-            attempts=report.attempts,
-        )
-
     @property
     def settled(self) -> bool:
         """Whether values were agreed on and paid by."""
@@ -84,6 +60,29 @@ class Settlement:
         return [
             {"client": client, "value_pp": float(value), "paid": float(paid)} for client, value, paid in lines
         ]
+
+
+def settlement_of(report: TaskReport, names: Names) -> Settlement:
+    """What a report of the ledger's says, with the names that a workspace knows."""
+    error = 0.0 if report.exact else None
+    if report.variance is not None and not report.exact:
+        error = sqrt(report.variance)
+    return Settlement(
+        task=report.task,
+        state=report.state,
+        height=report.height,
+        clients=tuple(_name(names, line.client) for line in report.clients),
+        values=tuple(line.value for line in report.clients if line.value is not None),
+        payments=tuple(coins(line.paid_micro) for line in report.clients),
+        error=error,
+        exact=report.exact,
+        server=coins(report.server_paid_micro),
+        miners={_name(names, line.miner): coins(line.paid_micro) for line in report.miners},
+        winner=None if report.winner is None else _name(names, report.winner),
+        price=coins(report.price_micro),
+        returned=coins(report.returned_micro),
+        attempts=report.attempts,
+    )
 
 
 def coins(micro: int) -> Decimal:

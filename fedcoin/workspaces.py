@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from fedcoin.ledgers import Audit, audit, prove
-from fedcoin.settlements import Settlement, coins
+from fedcoin.settlements import Settlement, coins, settlement_of
 from fedcoin_cli.application.books.books import Books, ledgers
 from fedcoin_cli.application.books.lookup import report_on, task_id
 from fedcoin_cli.application.crew.local import crew_of, local_numbers, mining
@@ -186,7 +186,7 @@ class Workspace:
             published = requester.publish(wanted)
         published.check()
         assert published.report is not None, "it was waited for"
-        return Settlement.of(published.report, Names.of(self._folder))
+        return settlement_of(published.report, Names.of(self._folder))
 
     def tasks(self) -> tuple[str, ...]:
         """The ids of all tasks on the ledger, oldest first."""
@@ -197,7 +197,7 @@ class Workspace:
         """What the ledger here tells of a task, by its id or the beginning of it; raises `NotFound`."""
         with Books.open(self._folder) as books:
             record = books.history[task_id(books.history, name)]
-            return Settlement.of(report_on(books, record), Names.of(self._folder))
+            return settlement_of(report_on(books, record), Names.of(self._folder))
 
     def pay(self, to: str, amount: Number, *, key: str = REQUESTER) -> str:
         """Pay coins to another account and wait until that is final; returns the transaction's id.

@@ -14,6 +14,7 @@ from ledger_store.base.canonical import encode, parse, require_same, tagged_hash
 from ledger_store.base.errors import BadSignature, Malformed
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import BlockId, Digest, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, TIME_MAX_MS, Genesis
 from ledger_store.identity.keys import SIGNATURE_LENGTH, Verify, framed, verify_bytes
 from ledger_store.transaction import Transaction, parse_transaction
@@ -59,7 +60,12 @@ class Certificate:
         return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=pairs)
 
     def signers(
-        self, genesis: Genesis, kind: str, height: int, block: BlockId | None, verify: Verify = verify_bytes
+        self,
+        genesis: Genesis,
+        kind: VoteKind,
+        height: int,
+        block: BlockId | None,
+        verify: Verify = verify_bytes,
     ) -> tuple[int, ...]:
         """The roster indices whose signature covers this vote."""
         message = framed(kind, genesis.id, write(vote_terms(height, self.view, block)))
@@ -71,7 +77,12 @@ class Certificate:
         )
 
     def check(
-        self, genesis: Genesis, kind: str, height: int, block: BlockId | None, verify: Verify = verify_bytes
+        self,
+        genesis: Genesis,
+        kind: VoteKind,
+        height: int,
+        block: BlockId | None,
+        verify: Verify = verify_bytes,
     ) -> None:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote [P-10.2]."""
         indices = [index for index, _ in self.signatures]

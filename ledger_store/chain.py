@@ -5,6 +5,7 @@ Extending it checks everything that the ledger can judge: link, certificates, fo
 
 from dataclasses import dataclass
 
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.genesis import Genesis
 from ledger_store.state import State, apply, initial, refuse
@@ -40,14 +41,14 @@ def candidate(tip: Tip, block: Block) -> State:
     """
     inner = block.certificate
     if inner is not None and inner != tip.certificate:
-        inner.check(tip.genesis, "final", tip.height, tip.state.head)
+        inner.check(tip.genesis, VoteKind.FINAL, tip.height, tip.state.head)
     refuse((inner is None) != (tip.height == 0), "only block 1 has no parent certificate")
     return apply(tip.state, block)
 
 
 def extend(tip: Tip, block: Block, certificate: Certificate) -> Tip:
     """The chain with `block`, final by `certificate`; raises `PeerFault`."""
-    certificate.check(tip.genesis, "final", block.height, block.id)
+    certificate.check(tip.genesis, VoteKind.FINAL, block.height, block.id)
     return Tip(candidate(tip, block), certificate)
 
 

@@ -11,6 +11,7 @@ from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import Address
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import CLIENTS_MAX, ROSTER_MAX
 
 
@@ -50,7 +51,7 @@ class Outcome:
     `denominator`.
     """
 
-    state: str
+    state: TaskState
     """`OPEN` (another attempt follows), `SETTLED` or `REFUNDED`."""
     winner: Address | None
     """Address of the nearest estimate within D, of those that tie the one with the least hash; null unless settled."""
@@ -99,7 +100,7 @@ def read_outcome(value: Any) -> Outcome:
     if shapley is not None and len(shapley) != len(pay.clients):
         raise Malformed("outcome: every client has a value and a payment")
     return Outcome(
-        state=reader.choice("state", ("OPEN", "SETTLED", "REFUNDED")),
+        state=reader.choice("state", (TaskState.OPEN, TaskState.SETTLED, TaskState.REFUNDED)),
         winner=reader.optional_address("winner"),
         distance=None if reader.raw("distance") is None else reader.fraction("distance"),
         shapley=shapley,

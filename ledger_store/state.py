@@ -13,17 +13,12 @@ from typing import Any
 from ledger_store.base.canonical import write
 from ledger_store.base.errors import BadSignature, InvalidTransaction, found_as, refuse
 from ledger_store.base.names import Address, BlockId, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import Verify, framed, verify_bytes
 from ledger_store.layered import editable
 from ledger_store.task_record import (
-    CANCELLED,
-    CLOSED,
-    OPEN,
-    QUEUED,
-    REFUNDED,
-    SETTLED,
     UNFINISHED,
     TaskRecord,
     check_terms,
@@ -44,12 +39,6 @@ from ledger_store.transaction import (
 )
 
 __all__ = [
-    "CANCELLED",
-    "CLOSED",
-    "OPEN",
-    "QUEUED",
-    "REFUNDED",
-    "SETTLED",
     "UNFINISHED",
     "State",
     "TaskRecord",
@@ -150,7 +139,7 @@ def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify =
 def check_header(state: State, block: Block) -> None:
     """Height, link, turn, time and size; raises `InvalidTransaction`.
 
-    (docs/adr/0005) [P-10.1] [P-13.5] [P-13.6] [P-13.7]
+    (docs/adr/0005) [P-10.1] [P-13.5] [P-13.6] [P-13.7] [P-13.8]
     """
     genesis, header = state.genesis, block.header
     refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
@@ -244,10 +233,10 @@ class Transition:
         [P-4.2] [P-5.16]
         """
         header, oldest = self._block.header, self._oldest
-        if oldest is not None and oldest.state == QUEUED:
+        if oldest is not None and oldest.state == TaskState.QUEUED:
             opened = replace(
                 oldest,
-                state=OPEN,
+                state=TaskState.OPEN,
                 seed=opening_seed(oldest.task.id, header.parent),
                 opened_height=header.height,
                 refused=self._withheld,
@@ -319,21 +308,21 @@ class Transition:
         if record is None:
             raise InvalidTransaction("no such task is unfinished")
         refuse(record.task.sender != cancel.sender, "only its requester can cancel a task")
-        refuse(record.state != QUEUED, f"a task that is {record.state} cannot be cancelled")
+        refuse(record.state != TaskState.QUEUED, f"a task that is {record.state} cannot be cancelled")
         self._credit(cancel.sender, record.task.price_micro)
-        self._end(record, CANCELLED)
+        self._end(record, TaskState.CANCELLED)
 
     def _close(self, close: Close) -> None:
-        record = self._attempt(close.task, close.attempt, OPEN)
+        record = self._attempt(close.task, close.attempt, TaskState.OPEN)
         miners = [commit.miner for commit in close.commits]
         refuse(miners != sorted(set(miners)), "commits are not sorted, one a miner")
         refuse((close.outcome is None) != bool(close.commits), "a close has commits or an outcome")
         for commit in close.commits:
             self._check_commit(record, close, commit)
         if close.outcome is None:
-            self._put(replace(record, state=CLOSED, commits=close.commits))
+            self._put(replace(record, state=TaskState.CLOSED, commits=close.commits))
             return
-        refuse(close.outcome.state == SETTLED, "a close without commits settles nothing")
+        refuse(close.outcome.state == TaskState.SETTLED, "a close without commits settles nothing")
         self._conclude(record, close.outcome)
 
     # Rule [P-8.9].
@@ -345,7 +334,7 @@ class Transition:
 
     # Rules [P-8.26] [P-8.27].
     def _result(self, result: Result) -> None:
-        record = self._attempt(result.task, result.attempt, CLOSED)
+        record = self._attempt(result.task, result.attempt, TaskState.CLOSED)
         clients = record.task.clients
         refuse(any(len(reveal.sums) != clients for reveal in result.reveals), "sums of a wrong length")
         miners = [reveal.miner for reveal in result.reveals]
@@ -376,8 +365,8 @@ class Transition:
         if len(withheld) <= self._genesis.faults:
             self._withheld = withheld
 
-    # Rule [P-8.8].
-    def _attempt(self, task: TaskId, attempt: int, state: str) -> TaskRecord:
+    # Rules [P-8.8] [P-8.25].
+    def _attempt(self, task: TaskId, attempt: int, state: TaskState) -> TaskRecord:
         current = self._oldest
         if current is None or current.task.id != task:
             raise InvalidTransaction("no such task at work")
@@ -389,15 +378,16 @@ class Transition:
         pay, task = outcome.pay, record.task
         refuse(len(pay.clients) != task.clients, "payments of a wrong length")
         last = record.attempt >= task.attempts
-        refuse(outcome.state == OPEN and last, "no attempt is left")
-        refuse(outcome.state == REFUNDED and not last, "an attempt is left")
+        refuse(outcome.state == TaskState.OPEN and last, "no attempt is left")
+        refuse(outcome.state == TaskState.REFUNDED and not last, "an attempt is left")
         refuse(
-            pay.total != (0 if outcome.state == OPEN else task.price_micro), "payments that are not the price"
+            pay.total != (0 if outcome.state == TaskState.OPEN else task.price_micro),
+            "payments that are not the price",
         )
         strangers = {miner for miner, _ in pay.miners} - set(self._genesis.roster)
         refuse(bool(strangers), "a payment to nobody on the roster")
-        if outcome.state == OPEN:
-            self._put(replace(record, state=OPEN, attempt=record.attempt + 1, commits=()))
+        if outcome.state == TaskState.OPEN:
+            self._put(replace(record, state=TaskState.OPEN, attempt=record.attempt + 1, commits=()))
             return
         self._pay(task, outcome)
         self._end(record, outcome.state)
@@ -412,7 +402,7 @@ class Transition:
         self._credit(task.sender, pay.requester)
 
     # Rules [P-5.14] [P-5.18].
-    def _end(self, record: TaskRecord, state: str) -> None:
+    def _end(self, record: TaskRecord, state: TaskState) -> None:
         self._credit(record.task.sender, record.deposit_micro)
         # What was sealed stands in the close.
         self._ended.append(replace(record, state=state, end_height=self._block.height, commits=()))

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import refuse
 from ledger_store.base.names import Address, BlockId, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Commit, Task
 
-QUEUED, OPEN, CLOSED = "QUEUED", "OPEN", "CLOSED"
-SETTLED, REFUNDED, CANCELLED = "SETTLED", "REFUNDED", "CANCELLED"
-UNFINISHED = frozenset({QUEUED, OPEN, CLOSED})
+UNFINISHED = frozenset({TaskState.QUEUED, TaskState.OPEN, TaskState.CLOSED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class TaskRecord:
     """What its requester signed."""
     height: int
     """The height at which it was admitted, which is its place in the queue."""
-    state: str = QUEUED
+    state: TaskState = TaskState.QUEUED
     """Where it is in its life: QUEUED, OPEN, CLOSED, SETTLED, REFUNDED or CANCELLED."""
     attempt: int = 1
     """The attempt at work, from 1."""

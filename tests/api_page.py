@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import fedcoin
+from fedcoin import ledgers, workspaces
 
 _HEAD = """# The Python API
 
@@ -68,7 +69,7 @@ def _class(node: Function, name: str) -> Iterator[str]:
         if "property" in marks:
             yield f"### `{name}.{member.name}`\n"
             yield f"{_type(member)}: {_words(member)}"
-        elif ast.get_docstring(member) and (name, member.name) != ("Settlement", "of"):
+        elif ast.get_docstring(member):
             yield from _function(member, f"{name}.{member.name}", "###")
 
 
@@ -102,7 +103,15 @@ def _argument(one: ast.arg, default: ast.expr | None) -> str:
     kind = f": {_plain(one.annotation)}" if one.annotation else ""
     if default is None:
         return f"{one.arg}{kind}"
-    return f"{one.arg}{kind}{' = ' if kind else '='}{ast.unparse(default)}"
+    return f"{one.arg}{kind}{' = ' if kind else '='}{_value(default)}"
+
+
+def _value(default: ast.expr) -> str:
+    """A default as a reader knows it: a constant's value in place of its name."""
+    homes = (workspaces, ledgers)
+    if isinstance(default, ast.Name):
+        return repr(next(getattr(home, default.id) for home in homes if hasattr(home, default.id)))
+    return ast.unparse(default)
 
 
 def _type(node: ast.FunctionDef, *, code: bool = True) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from ledger_store.base.amount import split
 from ledger_store.base.canonical import encode
 from ledger_store.base.names import Address, BlockId, Digest, GenesisId, MinerIndex, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block, Certificate, make_block, vote_terms
 from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip, extend, start
@@ -265,11 +266,11 @@ class ChainMaker:
         clients = split(task.train_micro, (1,) * task.clients)
         winner = self.miners[0].address
         pay = Pay(clients, task.computation_micro, ((winner, task.shapley_micro),), 0)
-        return Outcome("SETTLED", winner, (1, 100), tuple(range(1, task.clients + 1)), 10, pay)
+        return Outcome(TaskState.SETTLED, winner, (1, 100), tuple(range(1, task.clients + 1)), 10, pay)
 
-    def failed(self, task: Task, state: str) -> Outcome:
+    def failed(self, task: Task, state: TaskState) -> Outcome:
         """An outcome without a winner: OPEN pays nothing, REFUNDED pays all back."""
-        back = task.price_micro if state == "REFUNDED" else 0
+        back = task.price_micro if state == TaskState.REFUNDED else 0
         return Outcome(state, None, None, None, 1, Pay((0,) * task.clients, 0, (), back))
 
     def lines(self) -> list[bytes]:

@@ -15,6 +15,7 @@ from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 from fedcoin_cli.replica.ports import RosterSigner
 from fedcoin_cli.replica.records import Record, from_bytes, to_bytes
 from ledger_store.base.names import BlockId, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 
 Said = Proposal | Vote | Certified
@@ -154,7 +155,7 @@ class Assembly:
     def vote(self, kind: str, voter: int, view: int, block: BlockId | None) -> Vote:
         """A signed vote, whatever the voter's machine thinks."""
         signature = self.signer(voter).sign(kind, {"block": block, "height": 1, "view": view})
-        return Vote(kind, MinerIndex(voter), 1, view, block, signature)
+        return Vote(VoteKind(kind), MinerIndex(voter), 1, view, block, signature)
 
     def certificate(self, kind: str, view: int, block: BlockId | None, voters: Iterable[int]) -> Certificate:
         """The certificate of these voters, however many they are."""

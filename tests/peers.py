@@ -12,7 +12,8 @@ from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Arrived, Event
 from fedcoin_cli.network.transport.admission import Admission
-from fedcoin_cli.network.transport.p2p import P2P, Door
+from fedcoin_cli.network.transport.base import Door
+from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 

@@ -15,12 +15,13 @@ from simulated.disks import MemoryLog
 
 from fedcoin_cli.consensus import posap, simplex
 from fedcoin_cli.consensus.council import Council
-from fedcoin_cli.consensus.posap import Attempt, Frozen, Opening, Posap
+from fedcoin_cli.consensus.posap import Attempt, Frozen, Opening, Posap, Stage
 from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.protocol.message import Certified, CommitNote, RevealNote, Vote
 from fedcoin_cli.replica.records import Remembered
 from fedcoin_cli.replica.replica import Replica
 from ledger_store.base.names import BlockId, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 
@@ -80,7 +81,7 @@ def sent_before_persisted(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(machine: Any, kind: str, view: int, block: BlockId | None) -> None:
         signature = machine._signer.sign(kind, vote_terms(machine.height, view, block))
-        vote = Vote(kind, machine.council.me, machine.height, view, block, signature)
+        vote = Vote(VoteKind(kind), machine.council.me, machine.height, view, block, signature)
         machine._out += [simplex.Send(vote), simplex.Persist(vote)]
         machine._keep_own(vote)
 
@@ -172,7 +173,7 @@ def frozen_items_not_persisted(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(machine: Any, stage: str, held: Any) -> None:
         before = len(machine._out)
-        right(machine, stage, held)
+        right(machine, Stage(stage), held)
         machine._out[before:] = [e for e in machine._out[before:] if isinstance(e.record, Frozen)]
 
     patch.setattr(Posap, "_freeze", wrong)

@@ -16,7 +16,7 @@ from fedcoin_cli.consensus.posap import Attempt, CheckEntry, Posap, Send
 from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.contract.settlement import give_up, settle
-from fedcoin_cli.protocol.message import CommitNote, FinalBlock, FraudNote, RevealNote, Standing
+from fedcoin_cli.protocol.message import CommitNote, FinalBlock, FraudNote, Phase, RevealNote, Standing
 from fedcoin_cli.replica.ports import RosterSigner
 from ledger_store.base.errors import Malformed, PeerFault
 from ledger_store.base.names import Address
@@ -74,7 +74,7 @@ def a_single_claim_keeps_nobody_waiting() -> None:
     """Of four miners one says that it is at height 10⁶; two say that there is nothing yet."""
     view = ChainView(start(ChainMaker().genesis))
     for miner, height in (("liar", 10**6), ("a", 0), ("b", 0)):
-        view.take(Address(miner), Standing(height, None, 0, "idle", 0, 0, 0, 0, 0))
+        view.take(Address(miner), Standing(height, None, 0, Phase.IDLE, 0, 0, 0, 0, 0))
     assert view.caught_up, "one liar keeps a payer waiting"
 
 

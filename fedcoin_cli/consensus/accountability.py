@@ -23,6 +23,7 @@ from itertools import combinations
 
 from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.base.names import MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import vote_terms
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import verify
@@ -101,8 +102,8 @@ def _contradiction(genesis: Genesis, votes: list[Vote]) -> tuple[Vote, Vote] | N
 # Rule [P-10.33].
 def _exclude(one: Vote, other: Vote) -> bool:
     kinds = {one.kind, other.kind}
-    if "skip" in kinds:
-        return "final" in kinds
+    if VoteKind.SKIP in kinds:
+        return VoteKind.FINAL in kinds
     return one.block != other.block
 
 

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from itertools import count
 
 from ledger_store.base.names import BlockId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import VIEW_MAX
 
-VoteTerms = tuple[str, int, BlockId | None]
+VoteTerms = tuple[VoteKind, int, BlockId | None]
 """A vote without its signature at a known height: kind, view, block."""
 
 
@@ -61,11 +62,11 @@ def recollect(
     anew: list[VoteTerms] = []
     for view in count():
         notars = Counter(
-            block for votes in said for kind, at, block in votes if (kind, at) == ("notar", view)
+            block for votes in said for kind, at, block in votes if (kind, at) == (VoteKind.NOTAR, view)
         )
         chosen = [block for block, voters in notars.items() if voters >= quorum - 1]
         own = {kind: block for kind, at, block in known if at == view}
-        skips = sum(("skip", view, None) in votes for votes in said)
+        skips = sum((VoteKind.SKIP, view, None) in votes for votes in said)
         if not chosen and skips < quorum - 1:
             return anew, view
         vote = _safe(view, chosen, own)
@@ -73,11 +74,13 @@ def recollect(
     raise AssertionError("counting never ends")
 
 
-def _safe(view: int, chosen: list[BlockId | None], own: dict[str, BlockId | None]) -> VoteTerms | None:
+def _safe(view: int, chosen: list[BlockId | None], own: dict[VoteKind, BlockId | None]) -> VoteTerms | None:
     """The vote of a view that contradicts nothing that can have been said in it; None: there is none, or it is held."""
-    final = [block for block in chosen if own.get("notar", block) == block and "skip" not in own]
-    if "final" not in own and not final:
-        return None if "skip" in own else ("skip", view, None)
-    if len(final) == 1 and "notar" not in own and own.get("final", final[0]) == final[0]:
-        return "notar", view, final[0]
+    final = [
+        block for block in chosen if own.get(VoteKind.NOTAR, block) == block and VoteKind.SKIP not in own
+    ]
+    if VoteKind.FINAL not in own and not final:
+        return None if VoteKind.SKIP in own else (VoteKind.SKIP, view, None)
+    if len(final) == 1 and VoteKind.NOTAR not in own and own.get(VoteKind.FINAL, final[0]) == final[0]:
+        return VoteKind.NOTAR, view, final[0]
     return None

@@ -12,6 +12,7 @@ from fedcoin_cli.consensus.accountability import contradictions
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.base.names import BlockId, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import VIEW_MAX, Certificate, vote_terms
 
 RECALLED_MOST = 1_000
@@ -28,11 +29,11 @@ class Ballot:
     skipped: Certificate | None = None
     # Only more than f liars bring about a second notarisation; what a liar said twice counts once.
     rival: tuple[BlockId, Certificate] | None = None
-    seconds: dict[tuple[str, MinerIndex], Vote] = field(default_factory=dict)
+    seconds: dict[tuple[VoteKind, MinerIndex], Vote] = field(default_factory=dict)
 
-    def tally(self, kind: str) -> dict[BlockId, dict[MinerIndex, str]]:
+    def tally(self, kind: VoteKind) -> dict[BlockId, dict[MinerIndex, str]]:
         """The signatures for each block."""
-        return self.notar if kind == "notar" else self.final
+        return self.notar if kind == VoteKind.NOTAR else self.final
 
 
 _EMPTY = Ballot()
@@ -100,7 +101,7 @@ class Ballots:
             ballot.skipped = ballot.skipped or proof.certificate
             return
         named = proof.block, proof.certificate
-        if proof.votes == "final":
+        if proof.votes == VoteKind.FINAL:
             self.final = self.final or named
         elif ballot.notarised is None:
             ballot.notarised = named
@@ -197,8 +198,8 @@ class Ballots:
         """Every vote that counts; some are in certificates only, and not here."""
         for view, ballot in sorted(self.views.items()):
             for voter, signature in ballot.skip.items():
-                yield Vote("skip", voter, self.height, view, None, signature)
-            for kind in ("notar", "final"):
+                yield Vote(VoteKind.SKIP, voter, self.height, view, None, signature)
+            for kind in (VoteKind.NOTAR, VoteKind.FINAL):
                 for block, signatures in ballot.tally(kind).items():
                     for voter, signature in signatures.items():
                         yield Vote(kind, voter, self.height, view, block, signature)
@@ -226,19 +227,19 @@ class Ballots:
     def _certificates(self) -> Iterator[Certified]:
         for _, ballot in sorted(self.views.items()):
             if ballot.skipped is not None:
-                yield Certified("skip", self.height, None, ballot.skipped, None)
+                yield Certified(VoteKind.SKIP, self.height, None, ballot.skipped, None)
             for notarised in (ballot.notarised, ballot.rival):
                 if notarised is not None:
-                    yield Certified("notar", self.height, *notarised, None)
+                    yield Certified(VoteKind.NOTAR, self.height, *notarised, None)
         if self.final is not None:
-            yield Certified("final", self.height, *self.final, None)
+            yield Certified(VoteKind.FINAL, self.height, *self.final, None)
 
     def _notarised(self) -> Iterator[tuple[BlockId, Certificate] | None]:
         return (ballot.notarised for ballot in self.views.values())
 
 
 def _known(ballot: Ballot, proof: Certified) -> bool:
-    if proof.votes == "skip":
+    if proof.votes == VoteKind.SKIP:
         return ballot.skipped is not None
-    held = (ballot.notarised, ballot.rival) if proof.votes == "notar" else ()
+    held = (ballot.notarised, ballot.rival) if proof.votes == VoteKind.NOTAR else ()
     return any(notarised is not None and notarised[0] == proof.block for notarised in held)

@@ -31,17 +31,27 @@ tables are fetched and checked again before anybody loses patience.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from fedcoin_cli.consensus.council import Signer, timeout_ms
 from fedcoin_cli.consensus.rankings import on_grid, table_entries
-from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
+from fedcoin_cli.protocol.message import CommitNote, FraudNote, Phase, RevealNote
 from ledger_store.base.names import Address, Digest, MinerIndex, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal, commit_terms
 
 FREEZE_LEAST_MS = 10_000
 REVEAL_LEAST_MS = 20_000
 CHECK_LEAST_MS = 5_000
-REVEALS, ABANDONED, GIVEN_UP = "reveals", "abandoned", "given up"
+
+
+class Stage(StrEnum):
+    """What a clock that ran out has frozen, or given up."""
+
+    COMMITS = "commits"
+    REVEALS = "reveals"
+    ABANDONED = "abandoned"
+    GIVEN_UP = "given up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,7 @@ class Frozen:
     """Id of the task."""
     attempt: int
     """Which attempt it is of."""
-    stage: str
+    stage: Stage
     """Which clock ran out: commits, reveals, abandoned or given up."""
     miners: tuple[Address, ...]
     """Whose commits or reveals were held then, ascending by address."""
@@ -154,7 +164,7 @@ class Started:
     """Id of the task."""
     attempt: int
     """Which attempt it is of."""
-    stage: str
+    stage: TaskState
     """OPEN or CLOSED."""
     wall_ms: int
     """When it began by this node's time of day: monotonic time does not outlive a process."""
@@ -229,7 +239,7 @@ class Posap:
         # The first commit of each miner.
         self._commits: dict[Address, Commit] = {}
         # What was held when each clock ran out; it never changes, or a veto would move.
-        self._frozen: dict[str, frozenset[Address]] = {}
+        self._frozen: dict[Stage, frozenset[Address]] = {}
         # The close's digests by miner; None before the close.
         self._closed: dict[Address, Digest] | None = None
         # Reveals that open a commit, whether checked or not.
@@ -357,13 +367,13 @@ class Posap:
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
             commits = {miner: CommitNote(task, number, commit) for miner, commit in self._commits.items()}
-            self._freeze("commits", commits)
+            self._freeze(Stage.COMMITS, commits)
         if self._closed is not None and self._watched_ms is None:
             self._watched_ms = now_ms
         elif self._watched_ms is not None and not together:
             self._watched_ms += passed_ms
         for stage, at_ms in self._last_clocks():
-            held = self._held if stage == REVEALS else {}
+            held = self._held if stage == Stage.REVEALS else {}
             if now_ms >= at_ms:
                 self._freeze(stage, {m: RevealNote(task, number, reveal) for m, reveal in held.items()})
         return self._effects()
@@ -390,24 +400,24 @@ class Posap:
         return None if commit is None else CommitNote(self.attempt.task, self.attempt.number, commit)
 
     @property
-    def phase(self) -> str:
+    def phase(self) -> Phase:
         """mining, committed or revealing."""
         if self._closed is not None:
-            return "revealing"
-        return "mining" if self._opening is None else "committed"
+            return Phase.REVEALING
+        return Phase.COMMITTED if self._opening else Phase.MINING
 
     @property
     def deadline_ms(self) -> int | None:
         """When the next freeze is due."""
         if self._closed is None:
-            return None if "commits" in self._frozen else self.opened_ms + self.attempt.freeze_ms
+            return None if Stage.COMMITS in self._frozen else self.opened_ms + self.attempt.freeze_ms
         return min((at_ms for stage, at_ms in self._last_clocks() if stage not in self._frozen), default=None)
 
     def due_close(self) -> tuple[Commit, ...] | None:
         """The commits to pack, sorted by miner, or None while a close is not due [P-8.7]."""
         if self._closed is not None:
             return None
-        if self.attempt.expected <= self._commits.keys() or "commits" in self._frozen:
+        if self.attempt.expected <= self._commits.keys() or Stage.COMMITS in self._frozen:
             return tuple(self._commits[miner] for miner in sorted(self._commits))
         return None
 
@@ -415,8 +425,8 @@ class Posap:
         """Reveals and frauds to pack, sorted by miner; or None while a result is not due [P-8.24] [P-8.32]."""
         if self._closed is None:
             return None
-        nobody = not self._held and self._frozen.get(REVEALS) == frozenset()
-        if nobody or GIVEN_UP in self._frozen:
+        nobody = not self._held and self._frozen.get(Stage.REVEALS) == frozenset()
+        if nobody or Stage.GIVEN_UP in self._frozen:
             return (), ()
         pending = any(notes for (miner, _), notes in self._asked.items() if miner in self._held)
         if not self._held or pending or not self._complete(self._closed):
@@ -433,14 +443,14 @@ class Posap:
         ):
             return False
         miners = frozenset(commit.miner for commit in close.commits)
-        frozen = self._frozen.get("commits")
+        frozen = self._frozen.get(Stage.COMMITS)
         return self.attempt.expected <= miners or (frozen is not None and frozen <= miners)
 
     def accepts_result(self, result: Result) -> bool:
         """Local check of a fresh result; see the module's text [P-8.28] [P-8.29] [P-8.31]."""
         if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
             return False
-        frozen, abandoned = self._frozen.get(REVEALS), ABANDONED in self._frozen
+        frozen, abandoned = self._frozen.get(Stage.REVEALS), Stage.ABANDONED in self._frozen
         if not result.reveals:
             return abandoned or frozen == frozenset()
         listed = {fraud.miner for fraud in result.frauds}
@@ -573,16 +583,16 @@ class Posap:
 
     # The end of patience ----------------------------------------------------------------------------------------
 
-    def _last_clocks(self) -> Iterable[tuple[str, int]]:
+    def _last_clocks(self) -> Iterable[tuple[Stage, int]]:
         """When reveals freeze, after a restart not before they could be checked again; when patience ends [P-8.23]."""
         began, attempt = self._watched_ms, self.attempt
         if began is None or self.closed_ms is None:
             return ()
         reveals_ms = max(self.closed_ms + attempt.reveal_ms, began + attempt.check_budget_ms)
         return (
-            (REVEALS, reveals_ms),
-            (ABANDONED, began + attempt.abandon_ms),
-            (GIVEN_UP, began + attempt.give_up_ms),
+            (Stage.REVEALS, reveals_ms),
+            (Stage.ABANDONED, began + attempt.abandon_ms),
+            (Stage.GIVEN_UP, began + attempt.give_up_ms),
         )
 
     def _complete(self, closed: Mapping[Address, Digest]) -> bool:
@@ -590,7 +600,7 @@ class Posap:
 
         [P-8.24]
         """
-        frozen = self._frozen.get(REVEALS)
+        frozen = self._frozen.get(Stage.REVEALS)
         if closed.keys() <= self._held.keys():
             return True
         if frozen is not None and frozen - self._frauds.keys() <= self._held.keys():
@@ -598,13 +608,13 @@ class Posap:
         # Who has abandoned and then restarted checks the tables again first.
         began = self._watched_ms
         patient = began is None or self._now < began + self.attempt.reveal_ms
-        return ABANDONED in self._frozen and not patient
+        return Stage.ABANDONED in self._frozen and not patient
 
     # Small parts ------------------------------------------------------------------------------------------------
 
     # The reason is in docs/adr/0006.
     # Rule [P-8.6].
-    def _freeze(self, stage: str, held: Mapping[Address, CommitNote | RevealNote]) -> None:
+    def _freeze(self, stage: Stage, held: Mapping[Address, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)
             self._out += [Persist(note) for _, note in sorted(held.items())]

@@ -33,6 +33,7 @@ from fedcoin_cli.consensus.ballots import Ballots
 from fedcoin_cli.consensus.council import Council, Signer
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 from ledger_store.base.names import BlockId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64
@@ -163,15 +164,17 @@ class Simplex:
                     self._restore_proposal(record)
                 case Vote():
                     self._keep_own(record)
-                    if record.kind != "final":
+                    if record.kind != VoteKind.FINAL:
                         self._enter(max(self.view, record.view))
                 case Certified():
                     self._learn(record)
                     view = self._at(record.certificate.view)
                     self._kept_bodies |= set(self._bodies)
-                    view.skip_kept |= record.votes == "skip"
-                    view.certificate_kept |= record.votes == "notar"
-                    view.notarisation_kept |= record.votes == "notar" and record.block in self._kept_bodies
+                    view.skip_kept |= record.votes == VoteKind.SKIP
+                    view.certificate_kept |= record.votes == VoteKind.NOTAR
+                    view.notarisation_kept |= (
+                        record.votes == VoteKind.NOTAR and record.block in self._kept_bodies
+                    )
                 case Forgotten():
                     self._silent_to = max(self._silent_to, record.silent_to(self.height))
         self._out.clear()
@@ -220,13 +223,15 @@ class Simplex:
         best = self.ballots.best_notarised()
         again: list[Proposal | Vote | Certified] = []
         for number in sorted(self._views.keys() | self.ballots.views.keys()):
-            again += [vote for vote in self._at(number).votes() if number >= best or vote.kind == "final"]
+            again += [
+                vote for vote in self._at(number).votes() if number >= best or vote.kind == VoteKind.FINAL
+            ]
             skipped = self.ballots.at(number).skipped
             if number > best and skipped is not None:
-                again.append(Certified("skip", self.height, None, skipped, None))
+                again.append(Certified(VoteKind.SKIP, self.height, None, skipped, None))
         if best >= 0:
             block, certificate = self.ballots.notarised(best)
-            again.append(Certified("notar", self.height, block, certificate, self._bodies.get(block)))
+            again.append(Certified(VoteKind.NOTAR, self.height, block, certificate, self._bodies.get(block)))
         own = self._at(self.view).own_proposal
         if own is not None:
             again.append(own)
@@ -290,12 +295,14 @@ class Simplex:
         if not all(self.ballots.has_skipped(view) for view in range(best + 1, first)):
             return False
         for skipped, certificate in zip(range(first, number), proposal.skips, strict=True):
-            proof = Certified("skip", self.height, None, certificate, None)
+            proof = Certified(VoteKind.SKIP, self.height, None, certificate, None)
             if certificate.view != skipped or not self.ballots.proves(proof):
                 return False
             self._learn(proof)
         if proposal.notarisation is not None:
-            proof = Certified("notar", self.height, proposal.block.id, proposal.notarisation, proposal.block)
+            proof = Certified(
+                VoteKind.NOTAR, self.height, proposal.block.id, proposal.notarisation, proposal.block
+            )
             if proposal.notarisation.view != best or not self.ballots.proves(proof):
                 return False
             self._learn(proof)
@@ -342,7 +349,7 @@ class Simplex:
             view = self._at(number)
             if ballot.skipped is not None and not view.skip_kept:
                 view.skip_kept = True
-                self._out.append(Persist(Certified("skip", self.height, None, ballot.skipped, None)))
+                self._out.append(Persist(Certified(VoteKind.SKIP, self.height, None, ballot.skipped, None)))
             if ballot.notarised is not None and not view.notarisation_kept:
                 block, certificate = ballot.notarised
                 body = None if block in self._kept_bodies else self._bodies.get(block)
@@ -351,7 +358,9 @@ class Simplex:
                     self._kept_bodies.add(block)
                 if view.notarisation_kept or not view.certificate_kept:
                     view.certificate_kept = True
-                    self._out.append(Persist(Certified("notar", self.height, block, certificate, body)))
+                    self._out.append(
+                        Persist(Certified(VoteKind.NOTAR, self.height, block, certificate, body))
+                    )
         return False
 
     # Rule [P-10.15].
@@ -363,7 +372,7 @@ class Simplex:
                 continue
             block, _ = self.ballots.notarised(number)
             if view.final is None and view.skip is None and view.agrees(block):
-                self._vote("final", number, block)
+                self._vote(VoteKind.FINAL, number, block)
                 return True
         return False
 
@@ -425,7 +434,7 @@ class Simplex:
         if proposal.block.id not in self._kept_bodies:
             self._kept_bodies.add(proposal.block.id)
             self._out.append(Persist(proposal))
-        self._vote("notar", self.view, proposal.block.id)
+        self._vote(VoteKind.NOTAR, self.view, proposal.block.id)
         return True
 
     def _skip(self) -> bool:
@@ -442,7 +451,7 @@ class Simplex:
         done = notarised or view.final is not None or view.skip is not None
         if done or not self.voting or self.view < self._silent_to:
             return False
-        self._vote("skip", self.view, None)
+        self._vote(VoteKind.SKIP, self.view, None)
         return True
 
     @property
@@ -453,7 +462,7 @@ class Simplex:
     # Small parts ------------------------------------------------------------------------------------------------
 
     # Rule [P-10.21].
-    def _vote(self, kind: str, view: int, block: BlockId | None) -> None:
+    def _vote(self, kind: VoteKind, view: int, block: BlockId | None) -> None:
         signature = self._signer.sign(kind, vote_terms(self.height, view, block))
         vote = Vote(kind, self.council.me, self.height, view, block, signature)
         self._out += [Persist(vote), Send(vote)]
@@ -462,9 +471,9 @@ class Simplex:
     def _keep_own(self, vote: Vote) -> None:
         self._armed = True
         view = self._at(vote.view)
-        if vote.kind == "notar":
+        if vote.kind == VoteKind.NOTAR:
             view.notar = vote
-        elif vote.kind == "skip":
+        elif vote.kind == VoteKind.SKIP:
             view.skip = vote
         else:
             view.final = vote

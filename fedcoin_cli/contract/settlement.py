@@ -13,10 +13,11 @@ from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shap
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import InvalidTransaction, Malformed, found_as
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block
 from ledger_store.chain import Tip, candidate
 from ledger_store.genesis import Genesis
-from ledger_store.state import OPEN, REFUNDED, SETTLED, State, TaskRecord, refuse
+from ledger_store.state import State, TaskRecord, refuse
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task, Transaction
 
 
@@ -28,7 +29,7 @@ def settle(
 ) -> Outcome:
     """What follows from an attempt's reveals; raises `InvalidTransaction` for reveals and frauds that cannot be.
 
-    [P-8.26] [P-8.27] [P-9.8]
+    [P-8.26] [P-8.27] [P-9.8] [P-9.14]
     """
     attempt = attempt_of(record, genesis)
     refuse(not all(attempt.admits(reveal) for reveal in reveals), "a reveal with rankings off the grid")
@@ -43,7 +44,7 @@ def settle(
     task = record.task
     shares = shapley_shares(task.sap_rule, agreement, estimates)
     return Outcome(
-        state=SETTLED,
+        state=TaskState.SETTLED,
         winner=_winner(task.id, agreement),
         distance=_distance(agreement),
         shapley=agreement.numerators,
@@ -133,7 +134,7 @@ def _failed(
     again = record.attempt < record.task.attempts
     nothing = Pay((0,) * record.task.clients, 0, (), 0)
     return Outcome(
-        state=OPEN if again else REFUNDED,
+        state=TaskState.OPEN if again else TaskState.REFUNDED,
         winner=None,
         distance=_distance(agreement) if agreement is not None and counted else None,
         shapley=agreement.numerators if agreement is not None and counted else None,

@@ -5,7 +5,6 @@ from typing import Any
 
 from fedcoin_cli.protocol.message import (
     CHECKED_MOST,
-    VOTE_KINDS,
     Ask,
     Beside,
     Certified,
@@ -15,6 +14,7 @@ from fedcoin_cli.protocol.message import (
     FinalBlock,
     FraudNote,
     Message,
+    Phase,
     Proposal,
     Recall,
     Recalled,
@@ -33,6 +33,7 @@ from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import BlockId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import VIEW_MAX, Block, Certificate
 from ledger_store.genesis import ROSTER_MAX
 from ledger_store.identity.keys import SIGNATURE_LENGTH
@@ -80,11 +81,11 @@ def _read_proposal(value: Any) -> Proposal:
     )
 
 
-def _read_vote(kind: str) -> Callable[[Any], Vote]:
+def _read_vote(kind: VoteKind) -> Callable[[Any], Vote]:
     def read(value: Any) -> Vote:
         reader = Fields(value, ("block", "height", "signature", "view", "voter"), kind)
         block = reader.optional_block_id("block")
-        if (block is None) != (kind == "skip"):
+        if (block is None) != (kind == VoteKind.SKIP):
             raise Malformed(f"{kind}: a block where none belongs, or none")
         return Vote(
             kind=kind,
@@ -100,7 +101,7 @@ def _read_vote(kind: str) -> Callable[[Any], Vote]:
 
 def _read_certified(value: Any) -> Certified:
     reader = Fields(value, ("block", "body", "certificate", "height", "votes"), "certified")
-    votes = reader.choice("votes", VOTE_KINDS)
+    votes = reader.choice("votes", VoteKind)
     certified = Certified(
         votes=votes,
         height=reader.integer("height", 1),
@@ -109,7 +110,9 @@ def _read_certified(value: Any) -> Certified:
         body=_block(reader.raw("body")),
     )
     body = certified.body
-    if (certified.block is None) != (votes == "skip") or (body is not None and body.id != certified.block):
+    if (certified.block is None) != (votes == VoteKind.SKIP) or (
+        body is not None and body.id != certified.block
+    ):
         raise Malformed("certified: the block is not the one that was voted on")
     return certified
 
@@ -183,7 +186,7 @@ def _read_recalled(value: Any) -> Recalled:
 
 def _read_votes(reader: Fields, key: str) -> tuple[Vote, ...]:
     pairs = reader.pairs(key, ("kind", "vote"), 4 * VIEW_MAX)
-    return tuple(_read_vote(pair.choice("kind", VOTE_KINDS))(pair.raw("vote")) for pair in pairs)
+    return tuple(_read_vote(pair.choice("kind", VoteKind))(pair.raw("vote")) for pair in pairs)
 
 
 def _read_remind(value: Any) -> Remind:
@@ -213,14 +216,14 @@ def _read_reminder(value: Any) -> Reminder:
     )
 
 
-def _read_said(value: Any) -> tuple[str, int, BlockId | None]:
+def _read_said(value: Any) -> tuple[VoteKind, int, BlockId | None]:
     if type(value) is not list or len(value) != 3:
         raise Malformed("reminder: own must hold [kind, view, block] triples")
     reader = Fields(
         dict(zip(("kind", "view", "block"), value, strict=True)), ("kind", "view", "block"), "vote"
     )
-    kind, block = reader.choice("kind", VOTE_KINDS), reader.optional_block_id("block")
-    if (block is None) != (kind == "skip"):
+    kind, block = reader.choice("kind", VoteKind), reader.optional_block_id("block")
+    if (block is None) != (kind == VoteKind.SKIP):
         raise Malformed(f"{kind}: a block where none belongs, or none")
     return kind, reader.integer("view", 0, VIEW_MAX), block
 
@@ -246,19 +249,19 @@ def _read_standing(value: Any) -> Standing:
     errors, silent = reader.raw("errors"), reader.raw("silence") is not None
     return Standing(
         errors=None if errors is None else _read_errors(errors),
-        silence=Silence(reader.choice("silence", tuple(Silence))) if silent else None,
+        silence=reader.choice("silence", Silence) if silent else None,
         **{name: reader.integer(name) for name in numbers},
         task=reader.optional_task_id("task"),
-        phase=reader.choice("phase", ("starting", "idle", "files", "mining", "committed", "revealing")),
+        phase=reader.choice("phase", Phase),
     )
 
 
 # Rule [P-11.2].
 _READERS: dict[str, Callable[[Any], Message]] = {
     "proposal": _read_proposal,
-    "notar": _read_vote("notar"),
-    "skip": _read_vote("skip"),
-    "final": _read_vote("final"),
+    VoteKind.NOTAR: _read_vote(VoteKind.NOTAR),
+    VoteKind.SKIP: _read_vote(VoteKind.SKIP),
+    VoteKind.FINAL: _read_vote(VoteKind.FINAL),
     "certified": _read_certified,
     "commit": _read_commit,
     "reveal": _read_reveal,

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from ledger_store.base.names import Address, BlockId, MinerIndex, TaskId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.transaction import (
     Commit,
@@ -18,7 +19,6 @@ from ledger_store.transaction import (
     Transaction,
 )
 
-VOTE_KINDS = ("notar", "skip", "final")
 BLOCKS_A_FETCH = 64
 CHECKED_MOST = 64
 
@@ -72,7 +72,7 @@ class Proposal:
 class Vote:
     """NOTAR, SKIP (block None) or FINAL of one miner; signed as its kind over `vote_terms`."""
 
-    kind: str
+    kind: VoteKind
     """`notar`, `skip` or `final`: also the kind of its signature."""
     voter: MinerIndex
     """Roster index of who votes."""
@@ -100,7 +100,7 @@ class Certified:
     """q votes of one kind; `body` travels with a notarisation or finalisation whose block others may lack."""
 
     kind: ClassVar[str] = "certified"
-    votes: str
+    votes: VoteKind
     """Of which kind the votes are."""
     height: int
     """The height that they are for."""
@@ -310,7 +310,7 @@ class Reminder:
     """That of the question."""
     height: int
     """At which height the witness works."""
-    own: tuple[tuple[str, int, BlockId | None], ...]
+    own: tuple[tuple[VoteKind, int, BlockId | None], ...]
     """The witness's own votes there as (kind, view, block): they bound where the other can have been."""
     held: tuple[Vote, ...]
     """Votes of the other that the witness holds."""
@@ -370,6 +370,17 @@ class Ask:
         return {}
 
 
+class Phase(StrEnum):
+    """What a miner does: nothing, a task's inspection, or its part in the attempt at work."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    FILES = "files"
+    MINING = "mining"
+    COMMITTED = "committed"
+    REVEALING = "revealing"
+
+
 class Silence(StrEnum):
     """Why a miner that runs votes for nothing: the first two last until somebody acts, the third for seconds."""
 
@@ -415,7 +426,7 @@ class Standing:
     """Id of the task at work, None: there is none."""
     attempt: int
     """The attempt at work, 0 without one."""
-    phase: str
+    phase: Phase
     """What the miner does."""
     rankings: int
     """How many rankings it has walked in every block."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcoin_cli.consensus.amnesia import Forgotten
-from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
+from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Stage, Started
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Certified, CommitNote, Proposal, RevealNote, Vote
 from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import Malformed
 from ledger_store.base.fields import Fields
+from ledger_store.base.words import TaskState
 from ledger_store.block import VIEW_MAX, Block, Certificate
 from ledger_store.genesis import ROSTER_MAX
 from ledger_store.transaction import read_reveal
@@ -94,7 +95,7 @@ def from_bytes(data: bytes) -> Record:
         return Opening(*place, read_reveal(fields.raw("reveal")))
     if name == "Abstained":
         return Abstained(*place)
-    stage = fields.text("stage", 16)
     if name == "Frozen":
-        return Frozen(*place, stage, fields.addresses("miners", ROSTER_MAX))
+        return Frozen(*place, fields.choice("stage", Stage), fields.addresses("miners", ROSTER_MAX))
+    stage = fields.choice("stage", (TaskState.OPEN, TaskState.CLOSED))
     return Started(*place, stage, fields.integer("wall_ms"))

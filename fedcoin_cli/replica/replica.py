@@ -24,6 +24,7 @@ from fedcoin_cli.protocol.message import (
     FinalBlock,
     FraudNote,
     Message,
+    Phase,
     Proposal,
     Recall,
     Recalled,
@@ -46,6 +47,7 @@ from fedcoin_cli.replica.taskwork import TaskWork
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import BadSignature, LedgerInvalid, PeerFault
 from ledger_store.base.names import Address, BlockId, Digest
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Close, Result, Task, Transaction
@@ -246,7 +248,7 @@ class Replica:
         machine = self.taskwork.machine
         mined = self.taskwork.progress
         current = mined is not None and machine is not None and mined.task == machine.attempt.task
-        inspecting = self._inspecting if self._phase() == "files" else None
+        inspecting = self._inspecting if self._phase() == Phase.FILES else None
         looked = (0, 0) if inspecting is None else (inspecting.done, inspecting.total)
         return Standing(
             height=self.ledger.tip.height,
@@ -256,7 +258,7 @@ class Replica:
             rankings=mined.rankings if mined is not None and current else 0,
             evaluated=mined.evaluated if mined is not None and current else looked[0],
             total=mined.total if mined is not None and current else looked[1],
-            remaining_ms=self.taskwork.remaining_ms if self._phase() == "mining" else 0,
+            remaining_ms=self.taskwork.remaining_ms if self._phase() == Phase.MINING else 0,
             peers=self.ports.connected(),
             errors=mined.errors if mined is not None and current else None,
             silence=self.silence,
@@ -266,12 +268,12 @@ class Replica:
         """Who proposes in the present view."""
         return self.genesis.roster[self._council.leader(self._simplex.height, self._simplex.view)]
 
-    def _phase(self) -> str:
+    def _phase(self) -> Phase:
         if not self.engine:
-            return "starting"
+            return Phase.STARTING
         if self.taskwork.machine is not None:
             return self.taskwork.machine.phase
-        return "files" if self._intake.mempool.tasks() else "idle"
+        return Phase.FILES if self._intake.mempool.tasks() else Phase.IDLE
 
     # Messages ---------------------------------------------------------------------------------------------------
 
@@ -339,7 +341,7 @@ class Replica:
         if not following and not (block.id == tip.state.head and tip.certificate is None):
             return
         try:
-            final.certificate.check(self.genesis, "final", block.height, block.id)
+            final.certificate.check(self.genesis, VoteKind.FINAL, block.height, block.id)
         except BadSignature:
             return
         if not following:
@@ -461,7 +463,7 @@ class Replica:
                 f"block {block.height} is final and invalid: {self._validated[block.id]}", hint=hint
             )
         if self._simplex.disturbed or block.header.view or certificate.view:
-            final = Certified("final", block.height, block.id, certificate, None)
+            final = Certified(VoteKind.FINAL, block.height, block.id, certificate, None)
             self.ports.keep_evidence(block.height, [*self._simplex.ballots.evidence(), final])
         current = self.ledger.tip.state.current
         self._log.decide(block, certificate, None if current is None else current.task.id)

@@ -11,13 +11,14 @@ from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.contract.task import attempt_of, most_table_bytes
-from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
+from fedcoin_cli.protocol.message import CommitNote, FraudNote, Phase, RevealNote
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.replica.records import Record
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import Bounds, Genesis
-from ledger_store.state import CLOSED, OPEN, TaskRecord
+from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 
 _KINDS = ("mine", "table", "entry")
@@ -97,9 +98,9 @@ class TaskWork:
         if work is None or work.place != (record.task.id, record.attempt):
             self._drop()
             work = self._open(record, records)
-        if record.state == CLOSED and not work.closed:
+        if record.state == TaskState.CLOSED and not work.closed:
             work.closed = True
-            started = self._stage_start(work.place, CLOSED, records)
+            started = self._stage_start(work.place, TaskState.CLOSED, records)
             self._orders.drop("mine")
             self._run(work, work.machine.closed(record.commits, started))
 
@@ -223,13 +224,13 @@ class TaskWork:
 
     def _open(self, record: TaskRecord, records: list[Record]) -> Work:
         attempt = attempt_of(record, self._genesis)
-        started = self._stage_start((record.task.id, record.attempt), OPEN, records)
+        started = self._stage_start((record.task.id, record.attempt), TaskState.OPEN, records)
         machine = Posap(attempt, self._address, self._signer, started)
         self.work = work = Work(record.task, record.attempt, record.seed_of_opened, machine)
         kinds = posap.Opening | posap.Frozen | posap.Started | posap.Abstained | CommitNote | RevealNote
         machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == work.place)
         self._abstain_if_due(work)
-        mines = record.state == OPEN and machine.phase == "mining"
+        mines = record.state == TaskState.OPEN and machine.phase == Phase.MINING
         if mines and self._address in attempt.expected:
             deadline = started + work.task.runtime_ms
             order = jobs.Mine(
@@ -255,7 +256,7 @@ class TaskWork:
         if current is None or current.task.id != ended.id:
             self._ports.order(jobs.Forget(ended))
 
-    def _stage_start(self, attempt: tuple[TaskId, int], stage: str, records: list[Record]) -> int:
+    def _stage_start(self, attempt: tuple[TaskId, int], stage: TaskState, records: list[Record]) -> int:
         """Monotonic time at which a stage began here; after a restart from the wall time in the log."""
         now, wall = self._ports.now_ms(), self._ports.wall_ms()
         place = (*attempt, stage)

@@ -12,6 +12,7 @@ from ledger_store.audit.bulk import Bulk
 from ledger_store.audit.checks import CHECKS, Check, Finding, Subject
 from ledger_store.base.errors import BadSignature, Malformed
 from ledger_store.base.names import Address, BlockId, GenesisId
+from ledger_store.base.words import VoteKind
 from ledger_store.chain import Tip, start
 from ledger_store.file.chain_file import LINE_BYTES_MAX, TIP_NAME, TipRecord, read_chain, read_tip
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Snapshot, claimed, difference
@@ -269,7 +270,7 @@ class _Audit:
             yield Finding("E206", record.height, None, "the tip file names another block of this height")
         elif record.height == self._height and self._level >= _FOLD_LEVEL and self._tip is not None:
             try:
-                record.certificate.check(self._tip.genesis, "final", self._height, self._head)
+                record.certificate.check(self._tip.genesis, VoteKind.FINAL, self._height, self._head)
                 self._certified_to = self._height
             except BadSignature as error:
                 yield Finding("E302", self._height, None, error.message)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ledger_store.base.canonical import decode
 from ledger_store.base.errors import BadSignature, InvalidTransaction, Malformed
 from ledger_store.base.names import BlockId, GenesisId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, transaction_root
 from ledger_store.chain import Tip
 from ledger_store.genesis import BLOCK_BYTES_MAX, Genesis
@@ -156,7 +157,7 @@ def _parent_was_altered(subject: Subject) -> bool:
     """Whether the block that the header names as parent is the one that was signed for."""
     block, named = subject.block, subject.block.header.parent
     if block.certificate is not None:
-        return bool(block.certificate.signers(subject.genesis, "final", subject.height - 1, named))
+        return bool(block.certificate.signers(subject.genesis, VoteKind.FINAL, subject.height - 1, named))
     signed = (item for item in block.transactions if not isinstance(item, Close | Result))
     return any(item.verified(GenesisId(named)) for item in signed)
 
@@ -166,9 +167,9 @@ def _certificate(subject: Subject) -> Iterator[Finding]:
     if certificate is None or subject.trusted:
         return
     try:
-        certificate.check(subject.genesis, "final", parent, subject.head, subject.verify)
+        certificate.check(subject.genesis, VoteKind.FINAL, parent, subject.head, subject.verify)
     except BadSignature as error:
-        if certificate.signers(subject.genesis, "final", parent, subject.head):
+        if certificate.signers(subject.genesis, VoteKind.FINAL, parent, subject.head):
             yield subject.finding(error.code, error.message)
         else:
             reason = "no miner signed this block: it is not the one they voted for"

@@ -14,6 +14,7 @@ from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import BadSignature, InvalidTransaction, Malformed, refuse
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import Address, GenesisId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate, Header
 from ledger_store.genesis import BLOCK_BYTES_MAX, GENESIS_BYTES_MAX, GENESIS_VALUES_MAX, Genesis
 from ledger_store.outcome import Outcome
@@ -78,7 +79,7 @@ class Inclusion:
     def check(self, genesis: GenesisId) -> None:
         """Verify everything against the genesis id that the reader trusts; raises `PeerFault` [P-13.22]."""
         refuse(self.genesis.id != genesis, f"the proof is of another network, {self.genesis.id[:16]}")
-        self.certificate.check(self.genesis, "final", self.header.height, self.header.id)
+        self.certificate.check(self.genesis, VoteKind.FINAL, self.header.height, self.header.id)
         found = merkle.climb(encode(self.transaction.to_json()), self.path).hex()
         refuse(found != self.header.transactions, "the transaction does not stand in this block")
         self._check_task()

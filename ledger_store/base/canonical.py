@@ -7,6 +7,7 @@ duplicate keys, spacing, escapes and floats at once. Larger integers travel as d
 
 import hashlib
 import json
+from enum import StrEnum
 from typing import Any
 
 from ledger_store.base.errors import Malformed
@@ -104,7 +105,7 @@ def _check(value: Any) -> None:
             elif kind is dict:
                 _check_keys(item)
                 deeper += item.values()
-            elif kind is not bool and item is not None:
+            elif kind is not bool and item is not None and not isinstance(item, StrEnum):
                 raise Malformed(f"not canonical JSON: {kind.__name__} has no place here")
         if not deeper:
             return

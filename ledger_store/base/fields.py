@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger_store.base.canonical import DIGEST_LENGTH
 from ledger_store.base.errors import Malformed
 from ledger_store.base.names import ADDRESS_LENGTH, Address, BlockId, Digest, MinerIndex, TaskId
+
+Word = TypeVar("Word", bound=str)
 
 _HEX = re.compile(r"[0-9a-f]+")
 _NAMED_MOST, _NAME_MOST = 3, 40
@@ -99,13 +101,12 @@ class Fields:
         """A miner's place in the roster."""
         return MinerIndex(self.integer(key, 0, most))
 
-    def choice(self, key: str, choices: Iterable[str]) -> str:
+    def choice(self, key: str, choices: Iterable[Word]) -> Word:
         """One of a few words."""
-        value = self._value[key]
-        allowed = tuple(choices)
-        if type(value) is not str or value not in allowed:
+        value, allowed = self._value[key], tuple(choices)
+        if not isinstance(value, str) or value not in allowed:
             raise self._malformed(key, "one of " + ", ".join(allowed))
-        return value
+        return allowed[allowed.index(value)]
 
     def text(self, key: str, most: int) -> str:
         """Printable ASCII text of at most `most` characters: it may meet a terminal [P-1.13]."""

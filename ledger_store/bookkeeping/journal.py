@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
-from ledger_store.task_record import OPEN
 from ledger_store.transaction import Cancel, Close, Outcome, Result, Signed, Task, Transaction, Transfer
 
 ESCROW, SUPPLY = "escrow", "supply"
@@ -139,7 +139,7 @@ def _moved(transaction: Transaction, tasks: Mapping[TaskId, Task], deposit_micro
             return _Moved("cancel", task, (tasks[task].sender,), _locked(tasks[task].sender, -locked))
         case Close(task=task, outcome=Outcome() as outcome) | Result(task=task, outcome=outcome):
             # An attempt that failed and is followed by another moves nothing.
-            if outcome.state != OPEN:
+            if outcome.state != TaskState.OPEN:
                 lines = _paid(tasks[task], outcome, deposit_micro)
                 return _Moved(outcome.state.lower(), task, (tasks[task].sender,), lines)
     return None

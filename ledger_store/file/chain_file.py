@@ -33,6 +33,7 @@ from ledger_store.base.errors import (
 )
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import BlockId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
@@ -267,7 +268,7 @@ class ChainReader:
         if record is None or (record.height, record.id) != (state.height, state.head):
             return None
         try:
-            record.certificate.check(state.genesis, "final", state.height, state.head)
+            record.certificate.check(state.genesis, VoteKind.FINAL, state.height, state.head)
         except BadSignature:
             return None
         return record.certificate
@@ -334,7 +335,7 @@ class ChainFile(ChainReader):
         """Give the tip the certificate that its file lost; raises `BadSignature` when it is not the tip's."""
         self._refuse_after_failure()
         state = self._tip.state
-        certificate.check(state.genesis, "final", state.height, state.head)
+        certificate.check(state.genesis, VoteKind.FINAL, state.height, state.head)
         self._write(TipRecord(state.height, state.head, certificate), b"")
         self._tip = Tip(state, certificate)
 

@@ -5,7 +5,7 @@ from chains import ChainMaker, build_chain
 from places import refunded_round, settled_round
 
 from fedcoin_cli.application.requester.chain_view import ANSWER_S, ChainView
-from fedcoin_cli.protocol.message import Fetch, FinalBlock, Message, Standing, Status
+from fedcoin_cli.protocol.message import Fetch, FinalBlock, Message, Phase, Standing, Status
 from ledger_store.base.errors import LedgerInvalid
 from ledger_store.base.names import Address
 from ledger_store.chain import start
@@ -21,7 +21,7 @@ def final(maker: ChainMaker, height: int) -> FinalBlock:
 
 
 def standing(height: int) -> Standing:
-    return Standing(height, None, 0, "idle", 0, 0, 0, 0, 0)
+    return Standing(height, None, 0, Phase.IDLE, 0, 0, 0, 0, 0)
 
 
 def test_it_follows_certified_blocks() -> None:

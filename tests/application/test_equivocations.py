@@ -15,6 +15,7 @@ from fedcoin_cli.protocol.message import Certified, Recall, Vote
 from fedcoin_cli.replica.ports import RosterSigner
 from ledger_store.base.errors import LedgerInvalid
 from ledger_store.base.names import BlockId, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import vote_terms
 
 BLOCK = BlockId("a" * 64)
@@ -29,7 +30,7 @@ def council() -> Assembly:
 def test_what_was_kept_is_read(tmp_path: Path, council: Assembly) -> None:
     """A height's votes and certificates come back; a second life adds what it knows and repeats nothing [P-12.11]."""
     folder = tmp_path / "evidence"
-    skip = Certified("skip", 1, None, council.skips(0)[0], None)
+    skip = Certified(VoteKind.SKIP, 1, None, council.skips(0)[0], None)
     one, other = council.vote("skip", 3, 0, None), council.vote("notar", 3, 1, BLOCK)
     keep_evidence(folder, 1, [skip, one])
     keep_evidence(folder, 1, [one, other])
@@ -40,7 +41,7 @@ def test_what_was_kept_is_read(tmp_path: Path, council: Assembly) -> None:
 def said_at(council: Assembly, kind: str, voter: int, height: int, block: BlockId | None) -> Vote:
     """A vote of view 0 at any height, rightly signed."""
     signature = council.signer(voter).sign(kind, vote_terms(height, 0, block))
-    return Vote(kind, MinerIndex(voter), height, 0, block, signature)
+    return Vote(VoteKind(kind), MinerIndex(voter), height, 0, block, signature)
 
 
 def test_old_heights_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +61,7 @@ def test_a_liar_cannot_push_out_a_forks_evidence(
     [P-12.11]
     """
     monkeypatch.setattr(equivocations, "HEIGHTS_KEPT", 100)
-    skip = Certified("skip", 5, None, council.skips(0)[0], None)
+    skip = Certified(VoteKind.SKIP, 5, None, council.skips(0)[0], None)
     both = [
         said_at(council, "final", voter, 5, BlockId(block)) for voter in (1, 2) for block in (BLOCK, "b" * 64)
     ]
@@ -84,19 +85,19 @@ def heard(*votes: Vote) -> Ballots:
 
 def test_what_nobody_signed_is_not_worth_keeping(council: Assembly) -> None:
     """A vote with a false signature changes nothing, nor do true ones of f miners that prove nothing [P-10.32]."""
-    assert not heard(Vote("notar", MinerIndex(2), 7, 3, BLOCK, "00" * 64)).disturbed
-    assert not heard(Vote("skip", MinerIndex(2), 7, 0, None, "00" * 64)).disturbed
-    assert heard(Vote("notar", MinerIndex(2), 7, 3, BLOCK, "00" * 64)).views == {}
+    assert not heard(Vote(VoteKind.NOTAR, MinerIndex(2), 7, 3, BLOCK, "00" * 64)).disturbed
+    assert not heard(Vote(VoteKind.SKIP, MinerIndex(2), 7, 0, None, "00" * 64)).disturbed
+    assert heard(Vote(VoteKind.NOTAR, MinerIndex(2), 7, 3, BLOCK, "00" * 64)).views == {}
     alone = said_at(council, "notar", 3, 7, BLOCK)
     other = said_at(council, "notar", 2, 7, BlockId("b" * 64))
     late = council.signer(3).sign("notar", vote_terms(7, 3, BLOCK))
-    for junk in ([alone], [alone, other], [Vote("notar", MinerIndex(3), 7, 3, BLOCK, late)]):
+    for junk in ([alone], [alone, other], [Vote(VoteKind.NOTAR, MinerIndex(3), 7, 3, BLOCK, late)]):
         ballots = heard(*junk)
         assert (ballots.disturbed, [vote.voter for vote in ballots.all()]) == (
             False,
             [vote.voter for vote in junk],
         )
-    assert heard(Vote("notar", MinerIndex(3), 7, 3, BLOCK, late)).evidence() == []
+    assert heard(Vote(VoteKind.NOTAR, MinerIndex(3), 7, 3, BLOCK, late)).evidence() == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fedcoin_cli.consensus.amnesia import Forgotten, VoteTerms, recollect
 from fedcoin_cli.protocol.message import Message, Remind, Reminder
 from fedcoin_cli.replica.records import to_bytes
 from ledger_store.base.names import BlockId
+from ledger_store.base.words import VoteKind
 
 X, Y = BlockId("a" * 64), BlockId("b" * 64)
 SEEDS = 16
@@ -23,28 +24,34 @@ NONCE = "0f" * 16
 
 def test_views_that_others_let_pass_are_let_pass() -> None:
     """Three miners, q = 3: where both others skipped, SKIP is said anew, and the silence ends with the next view."""
-    others: list[list[VoteTerms]] = [[("skip", 0, None), ("notar", 0, X)], [("skip", 0, None)]]
-    assert recollect(3, others, []) == ([("skip", 0, None)], 1)
+    others: list[list[VoteTerms]] = [
+        [(VoteKind.SKIP, 0, None), (VoteKind.NOTAR, 0, X)],
+        [(VoteKind.SKIP, 0, None)],
+    ]
+    assert recollect(3, others, []) == ([(VoteKind.SKIP, 0, None)], 1)
 
 
 def test_a_block_that_may_have_been_made_final_is_notarised_and_not_skipped() -> None:
     """Both others chose X in view 0: a FINAL for it may be out, so NOTAR of X is said and nothing else."""
-    others: list[list[VoteTerms]] = [[("notar", 0, X), ("skip", 0, None)], [("notar", 0, X)]]
-    assert recollect(3, others, []) == ([("notar", 0, X)], 1)
-    assert recollect(3, others, [("notar", 0, X)]) == ([], 1)
+    others: list[list[VoteTerms]] = [
+        [(VoteKind.NOTAR, 0, X), (VoteKind.SKIP, 0, None)],
+        [(VoteKind.NOTAR, 0, X)],
+    ]
+    assert recollect(3, others, []) == ([(VoteKind.NOTAR, 0, X)], 1)
+    assert recollect(3, others, [(VoteKind.NOTAR, 0, X)]) == ([], 1)
 
 
 def test_votes_that_others_hold_rule_out_what_they_exclude() -> None:
     """Own SKIP, or own NOTAR of another block: no FINAL for X can be out."""
-    others = [[("notar", 0, X)], [("notar", 0, X)]]
-    assert recollect(3, others, [("skip", 0, None)]) == ([], 1)
-    assert recollect(3, others, [("notar", 0, Y)]) == ([("skip", 0, None)], 1)
+    others = [[(VoteKind.NOTAR, 0, X)], [(VoteKind.NOTAR, 0, X)]]
+    assert recollect(3, others, [(VoteKind.SKIP, 0, None)]) == ([], 1)
+    assert recollect(3, others, [(VoteKind.NOTAR, 0, Y)]) == ([(VoteKind.SKIP, 0, None)], 1)
 
 
 def test_where_nothing_was_said_only_view_0_is_uncertain() -> None:
     """An idle height: nothing is said anew, so that nothing wakes it."""
     assert recollect(2, [[]], []) == ([], 0)
-    assert recollect(3, [[("skip", 0, None)], []], []) == ([], 0)
+    assert recollect(3, [[(VoteKind.SKIP, 0, None)], []], []) == ([], 0)
 
 
 def test_no_two_votes_given_anew_exclude_each_other() -> None:
@@ -52,18 +59,20 @@ def test_no_two_votes_given_anew_exclude_each_other() -> None:
 
     [P-10.31]
     """
-    kinds = [("skip", None), ("notar", X), ("notar", Y), ("final", X)]
+    kinds = [(VoteKind.SKIP, None), (VoteKind.NOTAR, X), (VoteKind.NOTAR, Y), (VoteKind.FINAL, X)]
     for first, second, own in product([(), *((kind,) for kind in kinds), (kinds[0], kinds[1])], repeat=3):
         others = [[(kind, 0, block) for kind, block in votes] for votes in (first, second)]
         held = [(kind, 0, block) for kind, block in own]
         anew, _ = recollect(3, others, held)
         said = {(kind, block) for kind, _, block in (*anew, *held)}
         possible = (
-            ("notar", X) in first and ("notar", X) in second and not {("skip", None), ("notar", Y)} & {*own}
+            (VoteKind.NOTAR, X) in first
+            and (VoteKind.NOTAR, X) in second
+            and not {(VoteKind.SKIP, None), (VoteKind.NOTAR, Y)} & {*own}
         )
-        if possible or ("final", X) in own:
-            assert ("skip", 0, None) not in anew, (first, second, own)
-        assert not {("notar", X), ("notar", Y)} <= said, (first, second, own)
+        if possible or (VoteKind.FINAL, X) in own:
+            assert (VoteKind.SKIP, 0, None) not in anew, (first, second, own)
+        assert not {(VoteKind.NOTAR, X), (VoteKind.NOTAR, Y)} <= said, (first, second, own)
 
 
 def test_silence_covers_all_heights_where_something_may_have_been_said() -> None:

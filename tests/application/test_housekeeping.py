@@ -13,6 +13,7 @@ from fedcoin_cli.application.node.housekeeping import SWEEP_EVERY_S, Housekeepin
 from fedcoin_cli.application.node.past_rounds import Rounds
 from fedcoin_cli.contract.settlement import give_up
 from fedcoin_cli.network.files.store import OLD_S, Store
+from ledger_store.base.words import TaskState
 from ledger_store.file.chain_file import ChainFile
 from ledger_store.transaction import Close, Task
 
@@ -215,7 +216,7 @@ def test_tables_of_failed_attempts_are_kept_as_evidence(place: Place) -> None:
         for name in (*named, *task.files):
             os.utime(place.store.folder / name, (0, 0))
         maker.add(maker.close(task, reveals, attempt))
-        outcome = maker.failed(task, "OPEN") if attempt == 1 else maker.settled(task)
+        outcome = maker.failed(task, TaskState.OPEN) if attempt == 1 else maker.settled(task)
         maker.add(maker.result(task, reveals, outcome, attempt))
         place.append()
         place.housekeeping._swept_s -= SWEEP_EVERY_S
@@ -245,7 +246,7 @@ def test_looking_back_finds_what_following_knows(place: Place) -> None:
             for miner in sorted(maker.miners, key=lambda miner: miner.address)
         ]
         maker.add(maker.close(first, reveals, attempt))
-        outcome = maker.failed(first, "OPEN" if attempt < 3 else "REFUNDED")
+        outcome = maker.failed(first, TaskState.OPEN if attempt < 3 else TaskState.REFUNDED)
         maker.add(maker.result(first, reveals, outcome, attempt))
     maker.add(Close(waiting.id, 1, (), give_up(maker.records[waiting.id])))
     place.round(2)

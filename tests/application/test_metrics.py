@@ -7,12 +7,14 @@ from live import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 
 from fedcoin_cli.application.node.metrics import Facts, Metrics
-from fedcoin_cli.protocol.message import Silence, Standing
+from fedcoin_cli.protocol.message import Phase, Silence, Standing
 from ledger_store.base.errors import NetworkFailure
 from ledger_store.base.names import Address, BlockId, GenesisId, TaskId
 
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring"
-STANDING = Standing(7, TaskId("ab" * 32), 1, "mining", 20, 300, 1_023, 4_500, 3, silence=Silence.VOTES_LOST)
+STANDING = Standing(
+    7, TaskId("ab" * 32), 1, Phase.MINING, 20, 300, 1_023, 4_500, 3, silence=Silence.VOTES_LOST
+)
 FACTS = Facts(
     block_time_ms=1_700_000_000_500,
     view=2,

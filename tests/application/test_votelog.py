@@ -18,11 +18,12 @@ from simulated.disks import MemoryLog
 
 from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.consensus.amnesia import Forgotten
-from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Started
+from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Stage, Started
 from fedcoin_cli.protocol.message import Certified, CommitNote, Proposal, RevealNote, Vote
 from fedcoin_cli.replica.records import Record
 from ledger_store.base.errors import KeyFailure, StorageFailure
 from ledger_store.base.names import Address, BlockId, Digest, GenesisId, MinerIndex, TaskId
+from ledger_store.base.words import TaskState, VoteKind
 from ledger_store.block import Certificate
 
 KEY, GENESIS = Address("ab" * 32), GenesisId(BlockId("cd" * 32))
@@ -41,11 +42,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def vote(height: int, view: int = 0, kind: str = "skip") -> Vote:
-    return Vote(kind, MinerIndex(0), height, view, None if kind == "skip" else BlockId(KEY), SIGNATURE)
+    return Vote(
+        VoteKind(kind), MinerIndex(0), height, view, None if kind == "skip" else BlockId(KEY), SIGNATURE
+    )
 
 
 def frozen(task: TaskId, number: int = 1) -> Frozen:
-    return Frozen(task, number, "commits", (KEY, Address(GENESIS)))
+    return Frozen(task, number, Stage.COMMITS, (KEY, Address(GENESIS)))
 
 
 def one_of_each(chain: ChainMaker) -> list[Record]:
@@ -58,13 +61,13 @@ def one_of_each(chain: ChainMaker) -> list[Record]:
         vote(4, 1, "notar"),
         vote(4, 1, "final"),
         vote(4, 0),
-        Certified("notar", 4, block.id, certificate, block),
-        Certified("skip", 4, None, Certificate(0, ((MinerIndex(0), SIGNATURE),)), None),
+        Certified(VoteKind.NOTAR, 4, block.id, certificate, block),
+        Certified(VoteKind.SKIP, 4, None, Certificate(0, ((MinerIndex(0), SIGNATURE),)), None),
         CommitNote(TASK, 1, chain.commit(TASK, 1, chain.miners[0], Digest(KEY))),
         RevealNote(TASK, 1, reveal),
         Opening(TASK, 1, reveal),
         frozen(TASK),
-        Started(TASK, 1, "OPEN", 1_700_000_000_000),
+        Started(TASK, 1, TaskState.OPEN, 1_700_000_000_000),
         Abstained(TASK, 1),
         Forgotten(4, 1),
     ]

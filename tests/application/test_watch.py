@@ -6,8 +6,9 @@ from chains import ChainMaker
 
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.network.files.transfers import Progress as Sent
-from fedcoin_cli.protocol.message import Errors, Standing
+from fedcoin_cli.protocol.message import Errors, Phase, Standing
 from ledger_store.base.names import TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.state import TaskRecord
 
 
@@ -20,7 +21,7 @@ def record() -> TaskRecord:
 
 
 def standing(record: TaskRecord, phase: str, **changes: Any) -> Standing:
-    return replace(Standing(1, record.task.id, record.attempt, phase, 0, 0, 0, 0, 3), **changes)
+    return replace(Standing(1, record.task.id, record.attempt, Phase(phase), 0, 0, 0, 0, 3), **changes)
 
 
 def test_files_on_their_way() -> None:
@@ -67,6 +68,6 @@ def test_other_stages(record: TaskRecord) -> None:
     assert progress_of(record, [committed]) == Progress("collecting estimates", 1, 1, "miners")
     other = replace(committed, task=TaskId("f" * 64))
     assert progress_of(record, [other]) == Progress("collecting estimates", 0, 1, "miners")
-    assert progress_of(replace(record, state="QUEUED"), []).title == "waiting for older tasks"
-    again = replace(record, state="CLOSED", attempt=2)
+    assert progress_of(replace(record, state=TaskState.QUEUED), []).title == "waiting for older tasks"
+    again = replace(record, state=TaskState.CLOSED, attempt=2)
     assert progress_of(again, []).title == "checking the estimates, attempt 2 of 3"

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from fedcoin_cli.consensus.posap import Stage
+from fedcoin_cli.protocol.message import Phase
+from ledger_store.base.words import TaskState, VoteKind
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = [
     "ledger_store",
@@ -65,3 +69,18 @@ def test_a_bare_text_is_seen() -> None:
     """The test itself can fail: of parameters, fields and attributes alike, with None or without."""
     source = "def f(task: str): ...\nclass C:\n    voter: int\n    table: str | None\n    name: str\n"
     assert sorted(line.split(":")[0] for line in bare(source)) == ["1", "3", "4"]
+
+
+def spelt_out(source: str) -> list[str]:
+    """Words that an enumeration has, in comparisons."""
+    words = {*TaskState, *VoteKind, *Phase, *Stage}
+    compared = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Compare)]
+    parts = [part for node in compared for one in (node.left, *node.comparators) for part in ast.walk(one)]
+    return [str(part.value) for part in parts if isinstance(part, ast.Constant) and part.value in words]
+
+
+def test_no_word_of_an_enumeration_is_spelt_out() -> None:
+    """Nothing in the product compares with a state, kind, phase or stage by its letters; a misspelt one would pass."""
+    paths = [path for package in ("ledger_store", "fedcoin_cli") for path in (ROOT / package).rglob("*.py")]
+    assert {str(path): found for path in paths if (found := spelt_out(path.read_text("utf-8")))} == {}
+    assert spelt_out('if x.state in {"OPEN", "other"} or (a, kind) == (1, "skip"): ...') == ["OPEN", "skip"]

@@ -25,7 +25,6 @@ from fedcoin_cli.network.files import pieces
 from fedcoin_cli.network.transport.admission import transport_public, transport_secret
 from fedcoin_cli.protocol.frame import to_frame
 from fedcoin_cli.protocol.message import (
-    VOTE_KINDS,
     Ask,
     Fetch,
     Message,
@@ -35,6 +34,7 @@ from fedcoin_cli.protocol.message import (
     Vote,
 )
 from ledger_store.base.names import Address, BlockId, Digest, GenesisId, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import ZERO, Task, Transfer, Update, sign
 
@@ -209,13 +209,13 @@ def votes(target: Target) -> Iterator[bool]:
     """Votes of every miner at every height, whose signatures are noise."""
     draw = target.random
     while True:
-        kind, block = draw.choice(VOTE_KINDS), BlockId(draw.randbytes(32).hex())
+        kind, block = draw.choice(list(VoteKind)), BlockId(draw.randbytes(32).hex())
         junk = Vote(
             kind,
             MinerIndex(draw.randrange(4)),
             draw.randrange(1, 400),
             draw.randrange(4),
-            None if kind == "skip" else block,
+            None if kind == VoteKind.SKIP else block,
             draw.randbytes(64).hex(),
         )
         yield target.throw(to_frame(junk))

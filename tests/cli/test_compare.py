@@ -9,6 +9,7 @@ from shell import Said, fedcoin
 from fedcoin_cli.application.books.equivocations import keep_evidence
 from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.base.names import BlockId, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate, vote_terms
 from ledger_store.file.chain_file import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME
 
@@ -32,7 +33,7 @@ def write(maker: ChainMaker, folder: Path, *, tip: bool = True) -> str:
 def sign(maker: ChainMaker, kind: str, voter: int, view: int, block: BlockId | None) -> Vote:
     terms = vote_terms(COMMON + 1, view, block)
     return Vote(
-        kind,
+        VoteKind(kind),
         MinerIndex(voter),
         COMMON + 1,
         view,
@@ -46,7 +47,7 @@ def certified(
 ) -> Certified:
     votes = [sign(maker, kind, voter, view, None if block is None else block.id) for voter in voters]
     certificate = Certificate(view, tuple((vote.voter, vote.signature) for vote in votes))
-    return Certified(kind, COMMON + 1, None if block is None else block.id, certificate, None)
+    return Certified(VoteKind(kind), COMMON + 1, None if block is None else block.id, certificate, None)
 
 
 def compare(tmp_path: Path, *arguments: str) -> Said:

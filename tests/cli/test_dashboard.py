@@ -13,11 +13,11 @@ from fedcoin_cli.application.crew.crew import News
 from fedcoin_cli.application.requester.standing import MinerState
 from fedcoin_cli.cli.views.dashboard import BLOCKS, Dashboard
 from fedcoin_cli.cli.views.live_screen import Screen
-from fedcoin_cli.protocol.message import Errors, Standing
+from fedcoin_cli.protocol.message import Errors, Phase, Standing
 from ledger_store.base.names import Address
 from ledger_store.transaction import Result
 
-IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
+IDLE = Standing(7, None, 0, Phase.IDLE, 0, 0, 0, 0, 3)
 
 
 def state(number: int, standing: Standing | None, **changes: Any) -> MinerState:
@@ -37,13 +37,13 @@ def test_miners_at_work() -> None:
     dashboard = Dashboard(3)
     walking = replace(
         IDLE,
-        phase="mining",
+        phase=Phase.MINING,
         rankings=1_200,
         evaluated=340,
         remaining_ms=4_400,
         errors=Errors(1, 310_000, 2, 9_000_000),
     )
-    exact = replace(IDLE, phase="mining", evaluated=300, total=1_023, remaining_ms=2_000)
+    exact = replace(IDLE, phase=Phase.MINING, evaluated=300, total=1_023, remaining_ms=2_000)
     dashboard.stand([state(1, walking), state(2, exact), state(3, None), state(4, None, denied=True)])
     head, _, *rows = drawn(dashboard)
     assert head == "2 of 4 miners up: whether blocks become final cannot be told: 1 refuse the key that asks"
@@ -56,7 +56,7 @@ def test_miners_at_work() -> None:
 @pytest.mark.parametrize("width", [120, 100, 80, 60, 40])
 def test_a_narrow_terminal_cuts_no_word(width: int) -> None:
     """What there is no room for is left out whole: the bar first, then peers, then what is counted."""
-    exact = replace(IDLE, height=12_345, phase="mining", rankings=1_000_000, remaining_ms=3_599_000)
+    exact = replace(IDLE, height=12_345, phase=Phase.MINING, rankings=1_000_000, remaining_ms=3_599_000)
     exact = replace(exact, evaluated=524_288, total=1_048_575, errors=Errors(1, 123_456_789, 2, 3))
     states = [state(number, exact) for number in range(1, 13)]
     dashboard = Dashboard(9)

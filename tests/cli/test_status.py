@@ -8,10 +8,10 @@ from places import place
 from shell import fedcoin
 
 from fedcoin_cli.application.requester.standing import MinerState, verdict
-from fedcoin_cli.protocol.message import Silence, Standing
+from fedcoin_cli.protocol.message import Phase, Silence, Standing
 from ledger_store.base.names import Address
 
-IDLE = Standing(7, None, 0, "idle", 0, 0, 0, 0, 3)
+IDLE = Standing(7, None, 0, Phase.IDLE, 0, 0, 0, 0, 3)
 
 
 def test_status_works_when_nobody_is_up(tmp_path: Path) -> None:

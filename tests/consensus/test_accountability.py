@@ -8,6 +8,7 @@ from traces import first_proposal, votes
 from fedcoin_cli.consensus.accountability import guilty, least_culprits
 from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.base.names import BlockId, MinerIndex
+from ledger_store.base.words import VoteKind
 
 X, Y = BlockId("a" * 64), BlockId("b" * 64)
 
@@ -59,8 +60,8 @@ def test_only_right_signatures_accuse(council: Assembly) -> None:
 
 def test_certificates_count_vote_by_vote(council: Assembly) -> None:
     """Two quorums that exclude each other accuse exactly those who stand in both."""
-    skipped = Certified("skip", 1, None, council.certificate("skip", 0, None, (0, 1, 2)), None)
-    final = Certified("final", 1, X, council.certificate("final", 0, X, (1, 2, 3)), None)
+    skipped = Certified(VoteKind.SKIP, 1, None, council.certificate("skip", 0, None, (0, 1, 2)), None)
+    final = Certified(VoteKind.FINAL, 1, X, council.certificate("final", 0, X, (1, 2, 3)), None)
     proofs = guilty(council.maker.genesis, [skipped, final])
     assert [proof.miner for proof in proofs] == [1, 2]
     assert len(proofs) == least_culprits(council.maker.genesis)
@@ -97,7 +98,9 @@ def test_a_miner_without_a_choice_keeps_to_what_it_made_final() -> None:
     three = council.members[3]
     proposal = first_proposal(council)
     block = proposal.block
-    proof = Certified("notar", 1, block.id, council.certificate("notar", 0, block.id, (0, 1, 2)), block)
+    proof = Certified(
+        VoteKind.NOTAR, 1, block.id, council.certificate("notar", 0, block.id, (0, 1, 2)), block
+    )
     three.hear(proof)
     assert votes(three, "final")
     three.hear(council.proposal(0, council.block(note=77)))
@@ -110,7 +113,7 @@ def test_second_votes_and_rival_notarisations_are_kept_as_evidence() -> None:
     member = council.members[0]
     one, other = council.block(note=1), council.block(note=2)
     first, second = (
-        Certified("notar", 1, block.id, council.certificate("notar", 0, block.id, (1, 2, 3)), block)
+        Certified(VoteKind.NOTAR, 1, block.id, council.certificate("notar", 0, block.id, (1, 2, 3)), block)
         for block in (one, other)
     )
     before = member.machine.disturbed

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from rule_traces import CLOSED_MS, Attempted
 
-from fedcoin_cli.consensus.posap import CheckEntry, CheckTable, Frozen, Persist, Send
+from fedcoin_cli.consensus.posap import CheckEntry, CheckTable, Frozen, Persist, Send, Stage
 from fedcoin_cli.protocol.message import RevealNote
+from ledger_store.base.words import TaskState
 from ledger_store.transaction import FraudMark, Result
 
 
@@ -21,7 +22,7 @@ def result(attempted: Attempted, *frauds: tuple[int, int], attempt: int = 1) -> 
     """With the reveals of miners 0 to 2; its outcome is not this machine's business."""
     reveals = sorted((attempted.reveal(miner) for miner in range(3)), key=lambda one: one.miner)
     marks = [FraudMark(attempted.roster[miner], entry) for miner, entry in frauds]
-    outcome = attempted.maker.failed(attempted.task, "OPEN")
+    outcome = attempted.maker.failed(attempted.task, TaskState.OPEN)
     return Result(attempted.task.id, attempt, tuple(reveals), tuple(marks), outcome)
 
 
@@ -185,4 +186,4 @@ def test_reveals_freeze_when_their_time_is_over() -> None:
     for now_ms in (CLOSED_MS, until_ms - 1):
         assert machine.tick(now_ms) == []
     frozen = machine.tick(until_ms)[-1]
-    assert frozen == Persist(Frozen(attempted.task.id, 1, "reveals", tuple(sorted(attempted.roster[:3]))))
+    assert frozen == Persist(Frozen(attempted.task.id, 1, Stage.REVEALS, tuple(sorted(attempted.roster[:3]))))

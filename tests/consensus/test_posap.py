@@ -23,6 +23,7 @@ from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
 from fedcoin_cli.replica.ports import RosterSigner
 from fedcoin_cli.replica.records import Record, from_bytes, to_bytes
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.transaction import Close, Commit, FraudMark, Result, Reveal
 
 OPENED_MS = 5_000
@@ -99,7 +100,7 @@ class Bench:
         """A result with these miners' reveals; its outcome is not this machine's business."""
         reveals = sorted((self.reveal(index) for index in indices), key=lambda reveal: reveal.miner)
         marks = sorted((self.addresses[index], entry) for index, entry in (frauds or {}).items())
-        outcome = self.maker.failed(self.task, "OPEN")
+        outcome = self.maker.failed(self.task, TaskState.OPEN)
         listed = tuple(FraudMark(*mark) for mark in marks)
         return Result(self.task.id, 1, tuple(reveals), listed, outcome)
 

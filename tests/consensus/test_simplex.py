@@ -8,6 +8,7 @@ from fedcoin_cli.consensus.council import TIMEOUT_MAX_MS, Council
 from fedcoin_cli.consensus.simplex import SKIPS_CARRIED
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 from ledger_store.base.names import MinerIndex
+from ledger_store.base.words import VoteKind
 
 T0_MS = 4 * DELTA_MS + 1_000
 
@@ -38,7 +39,7 @@ def test_the_good_case_takes_one_proposal_and_two_votes_each(miners: int) -> Non
     for member in council.members:
         assert member.final is not None
         block, certificate = member.final
-        certificate.check(council.maker.genesis, "final", 1, block.id)
+        certificate.check(council.maker.genesis, VoteKind.FINAL, 1, block.id)
 
 
 def test_nothing_is_said_twice_unasked() -> None:
@@ -92,7 +93,9 @@ def test_a_certificate_arms(kind: str) -> None:
     """A certificate holds honest votes: the height's clock starts [P-10.20]."""
     council = Assembly(4)
     block = None if kind == "skip" else council.block().id
-    council.members[0].hear(Certified(kind, 1, block, council.certificate(kind, 0, block, range(3)), None))
+    council.members[0].hear(
+        Certified(VoteKind(kind), 1, block, council.certificate(kind, 0, block, range(3)), None)
+    )
     assert council.members[0].machine.armed
 
 
@@ -148,7 +151,7 @@ def test_a_dead_leader_costs_one_view(miners: int, dead: list[int]) -> None:
     final = alive[0].final
     assert final is not None
     late = council.members[dead[0]]
-    late.hear(Certified("final", 1, final[0].id, final[1], final[0]))
+    late.hear(Certified(VoteKind.FINAL, 1, final[0].id, final[1], final[0]))
     assert late.final == final
 
 
@@ -223,7 +226,9 @@ def test_final_is_voted_for_past_views_too() -> None:
     first = council.block()
     member.hear(council.proposal(2, council.block(view=2, note=9), skips=council.skips(0, 1)))
     assert member.machine.view == 2
-    member.hear(Certified("notar", 1, first.id, council.certificate("notar", 0, first.id, (1, 2, 3)), first))
+    member.hear(
+        Certified(VoteKind.NOTAR, 1, first.id, council.certificate("notar", 0, first.id, (1, 2, 3)), first)
+    )
     assert ("final", 0) in member.kinds()
 
 
@@ -312,7 +317,7 @@ def test_a_proposal_of_a_long_height_leaves_out_what_standstills_brought() -> No
     council = Assembly(4)
     view = SKIPS_CARRIED + 5
     leader, other, late = council.leader(view), council.leader(view + 1), council.leader(view + 2)
-    proofs = [Certified("skip", 1, None, skip, None) for skip in council.skips(*range(view))]
+    proofs = [Certified(VoteKind.SKIP, 1, None, skip, None) for skip in council.skips(*range(view))]
     for member in (leader, other):
         member.hear(*proofs)
     late.hear(*proofs[2:4])
@@ -387,9 +392,9 @@ def test_a_certificate_is_exactly_q_miners_in_order(voters: tuple[int, ...]) -> 
     """Fewer, more, unordered or repeated signers certify nothing [P-10.2]."""
     council = Assembly(4)
     certificate = council.certificate("skip", 0, None, voters)
-    council.members[3].hear(Certified("skip", 1, None, certificate, None))
+    council.members[3].hear(Certified(VoteKind.SKIP, 1, None, certificate, None))
     assert council.members[3].machine.view == 0
-    council.members[3].hear(Certified("skip", 1, None, council.skips(0)[0], None))
+    council.members[3].hear(Certified(VoteKind.SKIP, 1, None, council.skips(0)[0], None))
     assert council.members[3].machine.view == 1
 
 
@@ -398,11 +403,15 @@ def test_it_decides_from_any_view_once_it_has_the_body() -> None:
     council = Assembly(4)
     member = council.members[0]
     block = council.block()
-    member.hear(*(Certified("skip", 1, None, certificate, None) for certificate in council.skips(*range(5))))
+    member.hear(
+        *(Certified(VoteKind.SKIP, 1, None, certificate, None) for certificate in council.skips(*range(5)))
+    )
     assert member.machine.view == 5
     member.hear(*(council.vote("final", voter, 0, block.id) for voter in (1, 2, 3)))
     assert not member.machine.decided
-    member.hear(Certified("notar", 1, block.id, council.certificate("notar", 0, block.id, (1, 2, 3)), block))
+    member.hear(
+        Certified(VoteKind.NOTAR, 1, block.id, council.certificate("notar", 0, block.id, (1, 2, 3)), block)
+    )
     assert member.final is not None
     assert member.final[0] == block
 
@@ -410,12 +419,14 @@ def test_it_decides_from_any_view_once_it_has_the_body() -> None:
 def test_a_notarisation_far_ahead_brings_a_straggler_along() -> None:
     """A machine in view 0 enters view 91 from the notarisation of view 90 alone, as standstills send nothing lower.
 
-    [P-10.18] [P-10.24]
+    [P-10.18]
     """
     council = Assembly(4)
     member = council.members[0]
     block = council.block(view=90)
-    member.hear(Certified("notar", 1, block.id, council.certificate("notar", 90, block.id, (1, 2, 3)), block))
+    member.hear(
+        Certified(VoteKind.NOTAR, 1, block.id, council.certificate("notar", 90, block.id, (1, 2, 3)), block)
+    )
     council.now_ms += 2 * DELTA_MS
     member.tick()
     assert member.machine.view == 91
@@ -427,8 +438,8 @@ def test_the_answer_to_a_recall_holds_votes_that_came_in_certificates() -> None:
     member = council.members[0]
     block = council.block()
     member.hear(
-        Certified("skip", 1, None, council.skips(0)[0], None),
-        Certified("notar", 1, block.id, council.certificate("notar", 3, block.id, (1, 2, 3)), block),
+        Certified(VoteKind.SKIP, 1, None, council.skips(0)[0], None),
+        Certified(VoteKind.NOTAR, 1, block.id, council.certificate("notar", 3, block.id, (1, 2, 3)), block),
         council.vote("skip", 1, 4, None),
     )
     shown = [(vote.kind, vote.view) for vote in member.machine.ballots.votes_of(MinerIndex(1))]
@@ -445,8 +456,10 @@ def test_evidence_holds_every_vote_and_certificate() -> None:
     council = Assembly(4)
     member = council.members[0]
     block = council.block()
-    notar = Certified("notar", 1, block.id, council.certificate("notar", 0, block.id, (1, 2, 3)), block)
-    skip = Certified("skip", 1, None, council.skips(0)[0], None)
+    notar = Certified(
+        VoteKind.NOTAR, 1, block.id, council.certificate("notar", 0, block.id, (1, 2, 3)), block
+    )
+    skip = Certified(VoteKind.SKIP, 1, None, council.skips(0)[0], None)
     vote, late = council.vote("final", 3, 0, block.id), council.vote("skip", 3, 9, None)
     member.hear(notar, skip, vote, late)
     evidence = member.machine.ballots.evidence()
@@ -547,3 +560,25 @@ def test_an_observer_learns_and_decides_but_says_nothing() -> None:
     assert observer.said == []
     assert len(decided(council)) == 1
     assert "none" not in decided(council)
+
+
+def test_a_standstill_says_what_others_may_lack() -> None:
+    """Before a notarisation the own SKIP and the skip certificate; after it that, with its block, and nothing below.
+
+    [P-10.24]
+    """
+    council = Assembly(4)
+    member = next(one for one in council.members if one.index not in {1, 2})
+    member.arm()
+    council.now_ms += T0_MS
+    member.tick()
+    member.hear(Certified(VoteKind.SKIP, 1, None, council.skips(0)[0], None))
+    assert [(one.kind, view_of(one)) for one in member.repeat()] == [("skip", 0), ("certified", 0)]
+    block = council.block(view=1)
+    proof = Certified(
+        VoteKind.NOTAR, 1, block.id, council.certificate("notar", 1, block.id, (0, 1, 2)), block
+    )
+    member.hear(proof)
+    said = member.repeat()
+    assert [one.kind for one in said] == ["final", "certified"]
+    assert said[-1] == proof

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from fedcoin_cli.contract.settlement import agreement_of, give_up, settle, validate
 from ledger_store.base.errors import InvalidTransaction
 from ledger_store.base.names import Address, TaskId
-from ledger_store.state import CLOSED, OPEN, REFUNDED, SETTLED, TaskRecord
+from ledger_store.base.words import TaskState
+from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task
 
 IMAGES = 100
@@ -36,7 +37,9 @@ def record(miners: int, clients: int = 2, attempt: int = 1, **changes: Any) -> T
     """A closed attempt of a task of 10 coins, 100 images, D = 1.5 percentage points."""
     verified = changes.pop("verified", ())
     terms = task(miners, clients, tuple(sorted(changes.items())))
-    return TaskRecord(terms, 1, CLOSED, attempt, seed=digest("seed"), opened_height=1, verified=verified)
+    return TaskRecord(
+        terms, 1, TaskState.CLOSED, attempt, seed=digest("seed"), opened_height=1, verified=verified
+    )
 
 
 def address(miners: int, index: int) -> Address:
@@ -70,7 +73,7 @@ def test_an_example_by_hand() -> None:
     [P-9.10]
     """
     outcome = two()
-    assert (outcome.state, outcome.winner) == (SETTLED, address(2, 1))
+    assert (outcome.state, outcome.winner) == (TaskState.SETTLED, address(2, 1))
     assert outcome.shapley is not None
     assert outcome.distance is not None
     assert [Fraction(value, outcome.denominator) for value in outcome.shapley] == [
@@ -89,7 +92,7 @@ def test_shared_sap_price_goes_by_rankings() -> None:
 
 @pytest.mark.parametrize(
     ("difficulty_micro", "state"),
-    [(353_554, SETTLED), (353_553, REFUNDED), (0, REFUNDED)],
+    [(353_554, TaskState.SETTLED), (353_553, TaskState.REFUNDED), (0, TaskState.REFUNDED)],
 )
 def test_the_limit_of_d_is_exact(difficulty_micro: int, state: str) -> None:
     """√0.125 = 0.3535533… images: one 10⁻⁶ of a point decides [P-9.4]."""
@@ -121,7 +124,7 @@ def slow_hash(task: TaskId, miner: Address) -> str:
 def test_one_miner_settles_alone() -> None:
     """R = 1: its own estimate is the average, at distance 0 even where D is 0 [P-9.8]."""
     outcome = settled(record(1, difficulty_micro=0), 1, reveal(1, 0, 10, (30, 10)))
-    assert (outcome.state, outcome.distance) == (SETTLED, (0, 10_000))
+    assert (outcome.state, outcome.distance) == (TaskState.SETTLED, (0, 10_000))
     assert outcome.pay == Pay((5_250_000, 1_750_000), COMPUTATION, ((address(1, 0), SHAPLEY),), 0)
 
 
@@ -146,14 +149,14 @@ def test_trainprice_returns_where_all_together_gained_nothing(sums: tuple[int, i
 def test_exact_values_that_sum_to_nothing_return_trainprice() -> None:
     """The same rule where values are exact."""
     exact = settled(record(1), 1, reveal(1, 0, 9_535, (-60, 60), exact=True))
-    assert (exact.state, exact.pay.requester) == (SETTLED, TRAIN)
+    assert (exact.state, exact.pay.requester) == (TaskState.SETTLED, TRAIN)
 
 
 def test_a_price_of_nothing_gives_values_without_pay() -> None:
     """The values are agreed on like any others."""
     free = {"price_micro": 0, "train_micro": 0, "computation_micro": 0, "shapley_micro": 0}
     outcome = two(**free)
-    assert outcome.state == SETTLED
+    assert outcome.state == TaskState.SETTLED
     assert outcome.shapley == two().shapley
     assert outcome.pay == Pay((0, 0), 0, ((address(2, 1), 0),), 0)
 
@@ -168,12 +171,12 @@ def test_attempts_that_fail() -> None:
     """
     nothing = Pay((0, 0), 0, (), 0)
     again = two(difficulty_micro=0, attempts=2)
-    assert (again.state, again.winner, again.pay) == (OPEN, None, nothing)
+    assert (again.state, again.winner, again.pay) == (TaskState.OPEN, None, nothing)
     assert again.distance is not None
     assert again.shapley is not None
     refund = two(difficulty_micro=0)
     shares = ((address(2, 0), 500_000), (address(2, 1), 1_500_000))
-    assert (refund.state, refund.pay) == (REFUNDED, Pay((0, 0), 0, shares, TRAIN + COMPUTATION))
+    assert (refund.state, refund.pay) == (TaskState.REFUNDED, Pay((0, 0), 0, shares, TRAIN + COMPUTATION))
 
 
 @pytest.mark.parametrize("how", ["empty close", "no reveal", "frauds only"])
@@ -186,7 +189,7 @@ def test_without_verified_work_all_returns(how: str) -> None:
         outcome = settled(one, 2)
     else:
         outcome = settled(one, 2, reveal(2, 0, *FIRST), reveal(2, 1, *SECOND), frauds=(0, 1))
-    nothing = Outcome(REFUNDED, None, None, None, 1, Pay((0, 0), 0, (), 10 * COIN))
+    nothing = Outcome(TaskState.REFUNDED, None, None, None, 1, Pay((0, 0), 0, (), 10 * COIN))
     assert outcome == nothing
 
 
@@ -207,7 +210,9 @@ def test_the_last_verified_attempt_is_paid_for(how: str) -> None:
 
 def test_an_empty_close_before_the_last_attempt_opens_the_next() -> None:
     """Nothing is paid and the work goes on."""
-    assert give_up(record(2, attempts=2)) == Outcome(OPEN, None, None, None, 1, Pay((0, 0), 0, (), 0))
+    assert give_up(record(2, attempts=2)) == Outcome(
+        TaskState.OPEN, None, None, None, 1, Pay((0, 0), 0, (), 0)
+    )
 
 
 # Who counts ---------------------------------------------------------------------------------------------------------
@@ -216,7 +221,7 @@ def test_an_empty_close_before_the_last_attempt_opens_the_next() -> None:
 def test_a_cheat_leaves_the_average() -> None:
     """With the second miner's table found false, the first settles alone and is paid alone [P-9.1]."""
     outcome = settled(record(2), 2, reveal(2, 0, *FIRST), reveal(2, 1, 30, (30_000, 0)), frauds=(1,))
-    assert (outcome.state, outcome.winner) == (SETTLED, address(2, 0))
+    assert (outcome.state, outcome.winner) == (TaskState.SETTLED, address(2, 0))
     assert outcome.pay.miners == ((address(2, 0), SHAPLEY),)
     assert outcome.shapley == (100, 50)
 
@@ -229,7 +234,7 @@ def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
     exact = [reveal(4, 0, 9_535, (20, 10), exact=True), reveal(4, 1, 9_535, (22, 8), exact=True)]
     sampled = [reveal(4, 2, 10, (900, 0)), reveal(4, 3, 10, (900, 0))]
     outcome = settled(record(4), 4, *exact, *sampled)
-    assert outcome.state == SETTLED
+    assert outcome.state == TaskState.SETTLED
     assert outcome.shapley is not None
     assert [Fraction(v, outcome.denominator) for v in outcome.shapley] == [Fraction(21, 2), Fraction(9, 2)]
     assert outcome.distance is not None
@@ -320,7 +325,7 @@ def slow(one: TaskRecord, roster: Sequence[Address], faults: int, reveals: list[
             tuple((r.miner, share) for r, share in zip(all_here, shares, strict=True)),
             one.task.train_micro + one.task.computation_micro,
         )
-        return REFUNDED, mean, None, pay
+        return TaskState.REFUNDED, mean, None, pay
     gains = [max(Fraction(0), value) * (sum(mean) > 0) for value in mean]
     paid = list(own) if one.task.sap_rule == "shared" else nearest
     counts = {r.miner: r.rankings for r in all_here}
@@ -332,7 +337,7 @@ def slow(one: TaskRecord, roster: Sequence[Address], faults: int, reveals: list[
         tuple(zip(paid, shares, strict=True)),
         0 if any(gains) else one.task.train_micro,
     )
-    return SETTLED, mean, min(nearest, key=lambda miner: slow_hash(one.task.id, miner)), pay
+    return TaskState.SETTLED, mean, min(nearest, key=lambda miner: slow_hash(one.task.id, miner)), pay
 
 
 @st.composite
@@ -399,7 +404,7 @@ def test_the_right_outcome_is_valid(closed: Closed) -> None:
     chain, work, reveals = closed
     result = right_result(chain, work, reveals)
     after = validate(chain.tip, chain.propose(result))
-    assert after.record(work.id).state == SETTLED
+    assert after.record(work.id).state == TaskState.SETTLED
     agreement = agreement_of(chain.records[work.id], chain.genesis, result)
     assert set(agreement.counted) == set(chain.genesis.roster)
     assert agreement.numerators == result.outcome.shapley
@@ -426,7 +431,7 @@ def tampered(result: Result) -> dict[str, Outcome]:
         "the same values over another denominator": replace(
             right, shapley=tuple(2 * v for v in right.shapley), denominator=2 * right.denominator
         ),
-        "another attempt instead": replace(right, state=OPEN, pay=nothing),
+        "another attempt instead": replace(right, state=TaskState.OPEN, pay=nothing),
         "a share for a loser": replace(right, pay=replace(pay, miners=((loser, work_price(pay)),))),
     }
 
@@ -484,7 +489,7 @@ def test_a_result_without_reveals_opens_the_next_attempt() -> None:
     chain.add(chain.close(work, chain.reveals(work)))
     outcome = settle(chain.records[work.id], chain.genesis, [], [])
     after = validate(chain.tip, chain.propose(chain.result(work, [], outcome))).tasks[work.id]
-    assert (after.state, after.attempt) == (OPEN, 2)
+    assert (after.state, after.attempt) == (TaskState.OPEN, 2)
     assert after.escrow_micro == work.price_micro + chain.genesis.bounds.task_deposit_micro
 
 
@@ -495,7 +500,7 @@ def test_a_close_without_commits_leads_to_what_follows() -> None:
     chain.add(work)
     right = give_up(chain.records[work.id])
     after = validate(chain.tip, chain.propose(Close(work.id, 1, (), right)))
-    assert (after.tasks[work.id].state, after.tasks[work.id].attempt) == (OPEN, 2)
+    assert (after.tasks[work.id].state, after.tasks[work.id].attempt) == (TaskState.OPEN, 2)
     wrong = replace(right, denominator=2)
     with pytest.raises(InvalidTransaction):
         validate(chain.tip, chain.propose(Close(work.id, 1, (), wrong)))

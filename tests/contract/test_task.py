@@ -8,6 +8,7 @@ from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.consensus.rankings import table_entries as table_weight
 from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes
 from ledger_store.base.errors import InvalidTransaction
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import Bounds
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Baseline
@@ -66,7 +67,7 @@ def test_an_unknown_metric_is_none_that_miners_could_fulfil() -> None:
 def test_an_attempt_fixes_what_the_chain_says() -> None:
     """Roster order, terms, Δ; frauds of this task and who withheld in the task before may not commit."""
     first, second, third, fourth = maker.genesis.roster
-    record = TaskRecord(task, 1, "OPEN", 2, frauds=frozenset({first}), refused=frozenset({third}))
+    record = TaskRecord(task, 1, TaskState.OPEN, 2, frauds=frozenset({first}), refused=frozenset({third}))
     attempt = attempt_of(record, maker.genesis)
     assert (attempt.task, attempt.number, attempt.clients) == (task.id, 2, 3)
     assert attempt.roster == maker.genesis.roster

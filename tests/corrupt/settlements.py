@@ -6,6 +6,7 @@ from pathlib import Path
 
 from chains import ChainMaker
 
+from ledger_store.base.words import TaskState
 from ledger_store.transaction import Close, Pay
 
 
@@ -33,7 +34,7 @@ def _idle_miner_paid() -> tuple[ChainMaker, int]:
     maker.add(task)
     back = task.price_micro - task.shapley_micro
     pay = Pay((0,) * task.clients, 0, ((maker.miners[0].address, task.shapley_micro),), back)
-    maker.add(Close(task.id, 1, (), replace(maker.failed(task, "REFUNDED"), pay=pay)))
+    maker.add(Close(task.id, 1, (), replace(maker.failed(task, TaskState.REFUNDED), pay=pay)))
     return maker, 2
 
 

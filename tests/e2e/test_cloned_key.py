@@ -16,7 +16,8 @@ from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.transport.admission import Admission
-from fedcoin_cli.network.transport.p2p import P2P, Door
+from fedcoin_cli.network.transport.base import Door
+from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Beside, Proposal, Status, Taken, Vote
 from fedcoin_cli.replica.twins import beside

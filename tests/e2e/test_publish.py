@@ -26,7 +26,7 @@ from fedcoin_cli.learning.model.tensorfile import TensorFile
 from fedcoin_cli.learning.model.weights import write_update
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import ConsensusFailure
-from ledger_store.state import CANCELLED, SETTLED
+from ledger_store.base.words import TaskState
 
 CLIENTS, MANY, IMAGES, PRICE = 3, 16, 60, 1000
 
@@ -176,9 +176,9 @@ def test_handing_over_and_cancelling(network: Workspace) -> None:
             requester.cancel(first)
         cancelled = say(network, "cancel", waiting[:12], "--key", "client-001", "--json")
         assert (cancelled.code, cancelled.json["task"]) == (0, waiting), cancelled.err
-        wait_until(lambda: final_tasks(requester).get(first) == SETTLED)
-        assert final_tasks(requester)[waiting] == CANCELLED
-    assert say(network, "show", waiting, "--json").json["state"] == CANCELLED
+        wait_until(lambda: final_tasks(requester).get(first) == TaskState.SETTLED)
+        assert final_tasks(requester)[waiting] == TaskState.CANCELLED
+    assert say(network, "show", waiting, "--json").json["state"] == TaskState.CANCELLED
 
 
 def asked(network: Workspace, **changes: str) -> Wanted:

@@ -140,7 +140,7 @@ def test_a_machine_that_boots(tmp_path: Path) -> None:
         pytest.skip(
             "units under a booting systemd: root, systemd, overlayfs and a name=systemd hierarchy are needed"
         )
-    with workspace_of(tmp_path / "net", 3, "--clients", "2") as net:
+    with workspace_of(tmp_path / "net", 2, "--clients", "2") as net:
         assert fedcoin("service", folder=net.root).code == 0
         with booted(net, room):
             assert fedcoin("status", "--wait", "120", folder=net.root).code == 0

@@ -25,7 +25,7 @@ from fedcoin_cli.application.rounds.files import SCHEMA, read_round
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
-from fedcoin_cli.consensus.posap import Frozen, Opening, Started
+from fedcoin_cli.consensus.posap import Frozen, Opening, Stage, Started
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.tensorfile import write_tensors
 from fedcoin_cli.learning.model.weights import TestSet, read_test, read_update, write_test
@@ -46,6 +46,7 @@ from ledger_store.base.errors import (
     SettingsError,
 )
 from ledger_store.base.names import Address, Digest
+from ledger_store.base.words import TaskState, VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.file.chain_file import CHAIN_NAME, ChainReader, TipRecord
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snapshot
@@ -119,8 +120,8 @@ def _records() -> Iterable[bytes]:
     maker = ChainMaker(4)
     task = maker.task()
     yield write_record(Opening(task.id, 1, maker.reveal(task, 1, maker.miners[0])))
-    yield write_record(Frozen(task.id, 1, "commits", (Address("ab" * 32),)))
-    yield write_record(Started(task.id, 1, "open", 1_700_000_000_000))
+    yield write_record(Frozen(task.id, 1, Stage.COMMITS, (Address("ab" * 32),)))
+    yield write_record(Started(task.id, 1, TaskState.OPEN, 1_700_000_000_000))
 
 
 def _tables() -> Iterable[Decoder]:
@@ -249,7 +250,7 @@ def _papers(folder: Path) -> Iterable[Decoder]:
     proof = prove(maker.genesis, block, certificate, 0, None).to_bytes()
     yield Decoder("inclusion", read_inclusion, (proof,), Malformed)
     rivals = [maker.propose(time_ms=maker.genesis.time_ms + later) for later in (10_000, 20_000)]
-    finals = [Certified("final", each.height, each.id, maker.certify(each), None) for each in rivals]
+    finals = [Certified(VoteKind.FINAL, each.height, each.id, maker.certify(each), None) for each in rivals]
     said = b"".join(to_frame(one) + b"\n" for one in finals)
     home = folder / "evidence"
     home.mkdir(exist_ok=True)

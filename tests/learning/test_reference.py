@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from chains import ChainMaker
 
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.game.game import Game, member_bits
@@ -12,6 +13,7 @@ from fedcoin_cli.learning.reference import admission, forward
 from fedcoin_cli.learning.reference import reference as intervals
 from fedcoin_cli.learning.reference.admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.task_game import refused_terms
 
 TASK = "5a" * 32
 DEEP = ModelSpec(
@@ -313,3 +315,18 @@ def test_a_lone_update_is_a_game(make_game: Make) -> None:
     """A named baseline is judged as the only coalition of its own game."""
     game = make_game(3)
     assert Reference(game.of_update(game.updates[2])).count(1) == Reference(game).count(4)
+
+
+@pytest.mark.parametrize(("beside", "refused"), [(-1, True), (0, False), (1, True)])
+def test_the_empty_coalition_is_what_its_baseline_counts(make_game: Make, beside: int, refused: bool) -> None:
+    """A task whose u(∅) lies outside of its baseline's interval is refused, one image below as well as above.
+
+    [P-6.3]
+    """
+    game = make_game(3)
+    baseline = game.updates[1]
+    lo, hi = Reference(game.of_update(baseline)).interval(1)
+    empty = lo - 1 if beside < 0 else hi + 1 if beside else lo
+    task = ChainMaker(1).task(images=game.images, empty=empty, baseline="ab" * 32)
+    said = refused_terms(task, Reference(replace(game, baseline=baseline, empty=empty)))
+    assert (said is not None) == refused

@@ -204,7 +204,7 @@ def test_without_keras() -> None:
 import sys
 sys.modules["keras"] = None  # what the import system holds for a package that is not there
 from ledger_store.base.errors import MissingPart
-for name in ("training", "build", "mining.engine"):
+for name in ("simulation.training", "model.build", "engines.engine"):
     try:
         __import__("fedcoin_cli.learning." + name)
     except MissingPart as error:
@@ -215,9 +215,13 @@ for name in ("training", "build", "mining.engine"):
 
 def test_checks_need_no_keras() -> None:
     """Round files, tables, exact values and the reference are NumPy: no Keras, no TensorFlow."""
-    names = ("weights", "model", "splits", "datasets")
-    mining = ("table", "exact", "reference", "admission", "checking", "sampling")
-    modules = [*names, *(f"mining.{name}" for name in mining)]
+    modules = (
+        *(f"model.{name}" for name in ("weights", "model")),
+        *(f"simulation.{name}" for name in ("splits", "datasets")),
+        *(f"reference.{name}" for name in ("reference", "admission")),
+        *(f"shapley.{name}" for name in ("table", "checking", "sampling")),
+        "coalitions.exact",
+    )
     imports = "; ".join(f"import fedcoin_cli.learning.{name}" for name in modules)
     heavy = "{'keras', 'tensorflow', 'sklearn', 'scipy'}"
     assert run(f"import sys; {imports}; print(sorted({heavy} & set(sys.modules)))") == "[]"

@@ -139,7 +139,7 @@ def test_wild_weights_are_refused(
 
 @pytest.mark.parametrize("kind", [np.float32, np.uint8])
 def test_test_set_round_trip(kind: type, tmp_path: Path, spec: ModelSpec) -> None:
-    """Test sets keep their kind of pixel and their labels."""
+    """Test sets keep their kind of pixel and their labels [P-12.3]."""
     images: Array = np.arange(45).reshape(5, 3, 3).astype(kind)
     write_test(tmp_path / "test", TestSet(images, np.array([0, 1, 2, 3, 0], np.int32)))
     read = read_test(tmp_path / "test", spec)

@@ -9,6 +9,7 @@ from ledger_store.base.canonical import decode, encode
 from ledger_store.base.errors import BadSignature, Malformed
 from ledger_store.base.merkle import climb, path
 from ledger_store.base.names import BlockId, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import VIEW_MAX, Block, Certificate, transaction_root
 from ledger_store.genesis import BLOCK_BYTES_MAX
 
@@ -94,7 +95,7 @@ CERTIFICATE = MAKER.certificates[3]
 
 
 def check(certificate: Certificate, kind: str = "final", height: int = 4, block: BlockId = BLOCK.id) -> None:
-    certificate.check(MAKER.genesis, kind, height, block)
+    certificate.check(MAKER.genesis, VoteKind(kind), height, block)
 
 
 def test_a_quorum_certifies() -> None:

@@ -1,3 +1,4 @@
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from ledger_store.base.canonical import DEPTH_LIMIT, decode, encode, tagged_hash
 from ledger_store.base.errors import Malformed
+from ledger_store.base.words import TaskState, VoteKind
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=12)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | ASCII
@@ -94,3 +96,11 @@ def test_the_integer_limit_is_exact() -> None:
 def test_tags_separate_domains() -> None:
     """The same bytes under two tags have two hashes [P-1.8]."""
     assert tagged_hash("block", b"x") != tagged_hash("transaction", b"x")
+
+
+def test_a_word_of_the_format_is_written_as_its_text() -> None:
+    """A state or a kind is a text like any other in the bytes; a word beyond ASCII is refused as a text is."""
+    assert encode({"state": TaskState.OPEN, "votes": [VoteKind.SKIP]}) == b'{"state":"OPEN","votes":["skip"]}'
+    beyond = StrEnum("beyond", {"WORD": "offen für alle"})
+    with pytest.raises(Malformed):
+        encode([next(iter(beyond))])

@@ -11,11 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ledger_store.base.amount import split
 from ledger_store.base.errors import InvalidTransaction
+from ledger_store.base.words import TaskState
 from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip
 from ledger_store.genesis import Bounds
 from ledger_store.identity.keys import KeyPair
-from ledger_store.state import CLOSED, OPEN, QUEUED, UNFINISHED, State, TaskRecord, apply
+from ledger_store.state import UNFINISHED, State, TaskRecord, apply
 from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Reveal, Task, Transaction
 
 SUPPLY_MICRO = 1_000_000
@@ -28,7 +29,7 @@ WEIGHTS = st.lists(st.integers(0, 5), min_size=CLIENTS + 4, max_size=CLIENTS + 4
 ERROR = st.sampled_from([0, 0, 0, 0, 1, -1])
 BOUNDS = Bounds(least_transfer_micro=1, unfinished=3, task_deposit_micro=7)
 FREE = {"price_micro": 0, "train_micro": 0, "computation_micro": 0, "shapley_micro": 0}
-OUTCOME = st.sampled_from(["OPEN", "SETTLED", "SETTLED", "REFUNDED"])
+OUTCOME = st.sampled_from([TaskState.OPEN, TaskState.SETTLED, TaskState.SETTLED, TaskState.REFUNDED])
 
 
 class Script(RuleBasedStateMachine):
@@ -98,7 +99,7 @@ class Script(RuleBasedStateMachine):
         task = self.maker.task(sender, CLIENTS, nonce=before.nonce, **FREE)
         used = any(
             (record.task.sender, record.task.nonce) == (task.sender, task.nonce)
-            and (record.opened_height or record.state == QUEUED)
+            and (record.opened_height or record.state == TaskState.QUEUED)
             for record in self.records.values()
         )
         waits = any(record.task.sender == task.sender for record in self.state.tasks.values())
@@ -125,10 +126,10 @@ class Script(RuleBasedStateMachine):
             record = list(self.state.tasks.values())[place]
             sender = next(one for one in ACCOUNTS if one.address == record.task.sender)
             cancel = self.maker.cancel(sender, record.task.id)
-            assert self.attempt(cancel) == (record.state == QUEUED)
+            assert self.attempt(cancel) == (record.state == TaskState.QUEUED)
 
     @rule(miners=st.integers(0, 2), weights=WEIGHTS, error=ERROR, outcome=OUTCOME)
-    def close(self, miners: int, weights: list[int], error: int, outcome: str) -> None:
+    def close(self, miners: int, weights: list[int], error: int, outcome: TaskState) -> None:
         record = self.state.current
         if record is None:
             return
@@ -142,18 +143,18 @@ class Script(RuleBasedStateMachine):
             self.reveals = reveals
 
     @rule(shown=st.integers(0, 2), fraud=st.booleans(), weights=WEIGHTS, error=ERROR, outcome=OUTCOME)
-    def result(self, shown: int, fraud: bool, weights: list[int], error: int, outcome: str) -> None:
+    def result(self, shown: int, fraud: bool, weights: list[int], error: int, outcome: TaskState) -> None:
         record = self.state.current
-        if record is not None and record.state == CLOSED:
+        if record is not None and record.state == TaskState.CLOSED:
             reveals = self.reveals[:shown]
             frauds = [FraudMark(reveals[0].miner, 1)] if fraud and reveals else []
             end = self.outcome(record, weights, error, outcome)
             self.attempt(self.maker.result(record.task, reveals, end, record.attempt, frauds))
 
-    def outcome(self, record: TaskRecord, weights: list[int], error: int, state: str) -> Outcome:
+    def outcome(self, record: TaskRecord, weights: list[int], error: int, state: TaskState) -> Outcome:
         """Some way to pay the price, sometimes a micro too much or too little."""
         task: Task = record.task
-        whole = max(0, (0 if state == "OPEN" else task.price_micro) + error)
+        whole = max(0, (0 if state == TaskState.OPEN else task.price_micro) + error)
         *clients, server, first, second, requester = split(whole, weights)
         roster = self.maker.genesis.roster
         pay = Pay(tuple(clients), server, ((roster[0], first), (roster[1], second)), requester)
@@ -172,8 +173,8 @@ class Script(RuleBasedStateMachine):
     def one_task_is_worked_on(self) -> None:
         """The head of the queue is OPEN or CLOSED, the rest QUEUED, and whatever the last block ended has left it."""
         states = [record.state for record in self.state.tasks.values()]
-        assert all(state in {OPEN, CLOSED} for state in states[:1])
-        assert all(state == QUEUED for state in states[1:])
+        assert all(state in {TaskState.OPEN, TaskState.CLOSED} for state in states[:1])
+        assert all(state == TaskState.QUEUED for state in states[1:])
         assert all(record.state not in UNFINISHED for record in self.state.ended)
 
     @invariant()

@@ -11,6 +11,7 @@ from ledger_store.base.amount import SUPPLY_MAX_MICRO
 from ledger_store.base.errors import BadSignature, InvalidTransaction, Malformed
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import VIEW_MAX, Block, Certificate, Header, make_block
 from ledger_store.genesis import BLOCK_BYTES_MAX, ROSTER_MAX, Bounds
 from ledger_store.identity.keys import SIGNATURE_LENGTH
@@ -212,7 +213,7 @@ def test_a_signature_of_the_miner_after_the_last_is_nobodys() -> None:
     whole = maker.certificates[0]
     beyond = replace(whole, signatures=(*whole.signatures[:-1], (MinerIndex(4), whole.signatures[0][1])))
     with pytest.raises(BadSignature):
-        beyond.check(maker.genesis, "final", 1, maker.blocks[0].id)
+        beyond.check(maker.genesis, VoteKind.FINAL, 1, maker.blocks[0].id)
 
 
 def test_a_certificate_is_checked_as_its_reader_wants() -> None:
@@ -224,8 +225,8 @@ def test_a_certificate_is_checked_as_its_reader_wants() -> None:
         signatures=tuple((MinerIndex(index), "0" * SIGNATURE_LENGTH) for index in range(3)),
     )
     with pytest.raises(BadSignature):
-        noise.check(maker.genesis, "final", 1, maker.blocks[0].id)
-    noise.check(maker.genesis, "final", 1, maker.blocks[0].id, lambda *_: True)
+        noise.check(maker.genesis, VoteKind.FINAL, 1, maker.blocks[0].id)
+    noise.check(maker.genesis, VoteKind.FINAL, 1, maker.blocks[0].id, lambda *_: True)
 
 
 def test_a_header_holds_the_first_moment_and_the_last_miner() -> None:

@@ -9,6 +9,7 @@ from chains import ChainMaker, digest
 
 from ledger_store.base.canonical import decode, encode
 from ledger_store.base.names import BlockId, Digest, GenesisId
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block, Certificate
 from ledger_store.file.chain_file import TipRecord
 from ledger_store.genesis import Genesis
@@ -40,7 +41,7 @@ def examples() -> dict[str, bytes]:
         "task": task,
         "cancel": cancel,
         "close": close,
-        "close-failed": type(close)(task.id, 2, (), maker.failed(task, "OPEN")),
+        "close-failed": type(close)(task.id, 2, (), maker.failed(task, TaskState.OPEN)),
         "result": result,
         "certificate": maker.certificates[0],
         "block-1": maker.blocks[0],

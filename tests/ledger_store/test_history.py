@@ -6,10 +6,10 @@ import pytest
 from chains import COIN, ChainMaker, history_of, key
 
 from ledger_store.base.names import TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.bookkeeping.history import History, ended_by
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot
-from ledger_store.state import CANCELLED, QUEUED, REFUNDED, SETTLED
 from ledger_store.transaction import Close, Outcome, Pay, Task
 
 # A nonce, the height of its opening, and what stands around them.
@@ -28,11 +28,11 @@ def eventful() -> tuple[ChainMaker, list[Task]]:
         maker.add(maker.close(settled, reveals, attempt))
         if attempt == 1:
             maker.add(maker.cancel(other, cancelled.id))
-        outcome = maker.failed(settled, "OPEN") if attempt == 1 else maker.settled(settled)
+        outcome = maker.failed(settled, TaskState.OPEN) if attempt == 1 else maker.settled(settled)
         maker.add(maker.result(settled, reveals, outcome, attempt))
     refunded = maker.task(attempts=1)
     maker.add(refunded)
-    nothing = Outcome(REFUNDED, None, None, None, 1, Pay((0, 0, 0), 0, (), refunded.price_micro))
+    nothing = Outcome(TaskState.REFUNDED, None, None, None, 1, Pay((0, 0, 0), 0, (), refunded.price_micro))
     maker.add(Close(refunded.id, 1, (), nothing))
     maker.add_transfers(2)
     last = maker.task()
@@ -48,7 +48,12 @@ def test_the_history_knows_what_the_state_forgets(tmp_path: Path) -> None:
         assert list(reader.tip.state.tasks) == [tasks[-1].id]
         known = history_of(reader)
     assert list(known) == [task.id for task in tasks]
-    assert [known[task.id].state for task in tasks] == [SETTLED, CANCELLED, REFUNDED, "OPEN"]
+    assert [known[task.id].state for task in tasks] == [
+        TaskState.SETTLED,
+        TaskState.CANCELLED,
+        TaskState.REFUNDED,
+        "OPEN",
+    ]
     assert dict(known) == maker.records
     assert (known.height, len(known)) == (len(maker.blocks), 4)
     assert known[tasks[0].id].task.files == tasks[0].files
@@ -82,8 +87,8 @@ def test_published_and_withdrawn_in_one_block() -> None:
     known = History(maker.genesis)
     for block in maker.blocks:
         known.follow(block)
-    assert known[waiting.id].state == CANCELLED
-    assert QUEUED not in [record.state for record in known.values()]
+    assert known[waiting.id].state == TaskState.CANCELLED
+    assert TaskState.QUEUED not in [record.state for record in known.values()]
 
 
 def test_an_ended_task_leaves_a_snapshot_its_call(tmp_path: Path) -> None:

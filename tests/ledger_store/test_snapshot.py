@@ -10,6 +10,7 @@ from chains import COIN, ChainMaker, build_chain, key
 from ledger_store.audit.audit import audit
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import LedgerInvalid
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block
 from ledger_store.chain import Tip, replay
 from ledger_store.file import chain_file
@@ -32,7 +33,7 @@ def maker() -> ChainMaker:
     """A chain that is long enough: rounds that pay and one that refunds, transfers, a task at work at the end."""
     maker = ChainMaker(4)
     first = maker.add_round()
-    maker.add_round(maker.failed(first, "REFUNDED"), attempts=1)
+    maker.add_round(maker.failed(first, TaskState.REFUNDED), attempts=1)
     maker.add_transfers(SNAPSHOT_BLOCKS - len(maker.blocks) - 2)
     last = maker.task()
     maker.add(last)

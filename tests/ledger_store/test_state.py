@@ -10,15 +10,10 @@ from chains import COIN, ChainMaker, digest, key
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import BadSignature, InvalidTransaction, PeerFault
 from ledger_store.base.names import Address, BlockId, GenesisId, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block
 from ledger_store.genesis import Bounds
 from ledger_store.state import (
-    CANCELLED,
-    CLOSED,
-    OPEN,
-    QUEUED,
-    REFUNDED,
-    SETTLED,
     State,
     Transition,
     apply,
@@ -182,7 +177,7 @@ def test_a_published_task_locks_its_price_and_opens() -> None:
     maker.add(task)
     record = maker.records[task.id]
     assert balance(maker.tip.state, maker.requester.address) == 4 * COIN
-    assert (record.state, record.escrow_micro, record.attempt) == (OPEN, 11 * COIN, 1)
+    assert (record.state, record.escrow_micro, record.attempt) == (TaskState.OPEN, 11 * COIN, 1)
     assert record.seed == opening_seed(task.id, parent)
     assert record.seed == tagged_hash("seed", bytes.fromhex(task.id) + bytes.fromhex(parent))
     assert (record.height, record.opened_height) == (1, 1)
@@ -282,7 +277,7 @@ def test_tasks_queue_one_an_account_and_a_few_in_all() -> None:
     maker.add(first)
     refused(maker, maker.task(key("a")), match="unfinished task")
     maker.add(second)
-    assert [maker.records[task].state for task in maker.tip.state.queue] == [OPEN, QUEUED]
+    assert [maker.records[task].state for task in maker.tip.state.queue] == [TaskState.OPEN, TaskState.QUEUED]
     refused(maker, maker.task(key("c")), match="too many unfinished tasks")
 
 
@@ -297,7 +292,11 @@ def test_only_a_queued_task_can_be_cancelled_by_its_requester() -> None:
     refused(maker, maker.cancel(maker.requester, TaskId(digest("nothing"))), match="no such task")
     maker.add(maker.cancel(key("b"), second.id))
     record = maker.records[second.id]
-    assert (record.state, record.escrow_micro, record.end_height) == (CANCELLED, 0, maker.tip.height)
+    assert (record.state, record.escrow_micro, record.end_height) == (
+        TaskState.CANCELLED,
+        0,
+        maker.tip.height,
+    )
     assert balance(maker.tip.state, key("b").address) == 100 * COIN
     refused(maker, maker.cancel(key("b"), second.id), match="no such task is unfinished")
 
@@ -319,12 +318,12 @@ def closed(**terms: Any) -> tuple[ChainMaker, Task, list[Reveal]]:
 def test_a_round_pays_everybody() -> None:
     """OPEN, CLOSED, SETTLED: the escrow becomes the payments of the outcome."""
     maker, task, reveals = closed()
-    assert maker.records[task.id].state == CLOSED
+    assert maker.records[task.id].state == TaskState.CLOSED
     assert len(maker.records[task.id].commits) == 4
     maker.add(maker.result(task, reveals, maker.settled(task)))
     state = maker.tip.state
     record = state.record(task.id)
-    assert (record.state, record.escrow_micro, record.end_height) == (SETTLED, 0, 3)
+    assert (record.state, record.escrow_micro, record.end_height) == (TaskState.SETTLED, 0, 3)
     assert record.verified == tuple((miner.address, 10) for miner in maker.miners)
     paid = [balance(state, update.client) for update in task.updates]
     assert paid == [2_333_334, 2_333_333, 2_333_333]
@@ -345,31 +344,35 @@ def test_the_next_task_opens_in_the_block_that_ends_the_last() -> None:
     maker.add(maker.result(first, reveals, maker.settled(first)))
     record = maker.tip.state.current
     assert record is not None
-    assert (record.task.id, record.state, record.opened_height) == (second.id, OPEN, maker.tip.height)
+    assert (record.task.id, record.state, record.opened_height) == (
+        second.id,
+        TaskState.OPEN,
+        maker.tip.height,
+    )
     assert record.seed == opening_seed(second.id, parent)
 
 
 def test_a_failed_attempt_is_followed_by_another_or_by_the_refund() -> None:
     """Empty close or failed result: attempts are used up one by one, then all comes back."""
     maker, task = at_work(attempts=2)
-    maker.add(Close(task.id, 1, (), maker.failed(task, "OPEN")))
+    maker.add(Close(task.id, 1, (), maker.failed(task, TaskState.OPEN)))
     record = maker.records[task.id]
-    assert (record.state, record.attempt, record.escrow_micro) == (OPEN, 2, 11 * COIN)
+    assert (record.state, record.attempt, record.escrow_micro) == (TaskState.OPEN, 2, 11 * COIN)
     reveals = maker.reveals(task, 2)
     maker.add(maker.close(task, reveals, 2))
-    maker.add(maker.result(task, reveals, maker.failed(task, "REFUNDED"), 2))
+    maker.add(maker.result(task, reveals, maker.failed(task, TaskState.REFUNDED), 2))
     record = maker.records[task.id]
-    assert (record.state, record.escrow_micro) == (REFUNDED, 0)
+    assert (record.state, record.escrow_micro) == (TaskState.REFUNDED, 0)
     assert balance(maker.tip.state, maker.requester.address) == maker.genesis.supply_micro
 
 
 def test_the_estimates_of_the_last_attempt_that_had_any_are_remembered() -> None:
     """An attempt without reveals does not wipe out what an earlier one verified."""
     maker, task, reveals = closed()
-    maker.add(maker.result(task, reveals, maker.failed(task, "OPEN")))
+    maker.add(maker.result(task, reveals, maker.failed(task, TaskState.OPEN)))
     silent = maker.reveals(task, 2)
     maker.add(maker.close(task, silent, 2))
-    maker.add(maker.result(task, [], maker.failed(task, "OPEN"), 2))
+    maker.add(maker.result(task, [], maker.failed(task, TaskState.OPEN), 2))
     assert len(maker.records[task.id].verified) == 4
 
 
@@ -378,7 +381,7 @@ def test_frauds_are_refused_in_later_attempts() -> None:
     maker, task, reveals = closed()
     cheat = reveals[1].miner
     marks = [FraudMark(cheat, 3)]
-    maker.add(maker.result(task, reveals, maker.failed(task, "OPEN"), frauds=marks))
+    maker.add(maker.result(task, reveals, maker.failed(task, TaskState.OPEN), frauds=marks))
     record = maker.records[task.id]
     assert record.frauds == {cheat}
     assert cheat not in dict(record.verified)
@@ -445,7 +448,7 @@ def test_withholding_in_an_attempt_that_failed_counts_at_the_tasks_end() -> None
     maker, task, reveals = closed()
     silent = reveals[2].miner
     shown = [reveal for reveal in reveals if reveal.miner != silent]
-    maker.add(maker.result(task, shown, maker.failed(task, "OPEN")))
+    maker.add(maker.result(task, shown, maker.failed(task, TaskState.OPEN)))
     again = maker.reveals(task, 2)
     maker.add(maker.close(task, again, 2))
     maker.add(maker.result(task, again, maker.settled(task), 2))
@@ -459,7 +462,7 @@ def test_failures_of_others_bar_nobody(shown: int) -> None:
     [P-8.35]
     """
     maker, task, reveals = closed()
-    outcome = maker.settled(task) if shown else maker.failed(task, "OPEN")
+    outcome = maker.settled(task) if shown else maker.failed(task, TaskState.OPEN)
     maker.add(maker.result(task, reveals[:shown], outcome))
     if not shown:
         again = maker.reveals(task, 2)
@@ -475,7 +478,7 @@ def test_a_fraud_shows_nobody_that_others_withheld() -> None:
     """A result whose only reveals are frauds bars nobody: who lies may also have kept the others' tables away."""
     maker, task, reveals = closed()
     marks = [FraudMark(reveal.miner, 3) for reveal in reveals[:3]]
-    maker.add(maker.result(task, reveals[:3], maker.failed(task, "OPEN"), frauds=marks))
+    maker.add(maker.result(task, reveals[:3], maker.failed(task, TaskState.OPEN), frauds=marks))
     assert maker.tip.state.withheld == frozenset()
 
 
@@ -487,7 +490,7 @@ def test_never_more_than_f_are_barred() -> None:
     maker, task, reveals = closed()
     for attempt, silent in ((1, 2), (2, 3)):
         shown = [reveal for index, reveal in enumerate(reveals) if index != silent]
-        outcome = maker.failed(task, "OPEN") if attempt == 1 else maker.settled(task)
+        outcome = maker.failed(task, TaskState.OPEN) if attempt == 1 else maker.settled(task)
         maker.add(maker.result(task, shown, outcome, attempt))
         if attempt == 1:
             reveals = maker.reveals(task, 2)
@@ -500,10 +503,10 @@ def test_frauds_are_remembered_through_all_attempts_and_after_the_end() -> None:
     """A fraud of attempt 1 is refused in attempt 3 as well, and stands in the record when the task has ended."""
     maker, task, reveals = closed()
     first, second = reveals[1].miner, reveals[3].miner
-    maker.add(maker.result(task, reveals, maker.failed(task, "OPEN"), frauds=[FraudMark(first, 3)]))
+    maker.add(maker.result(task, reveals, maker.failed(task, TaskState.OPEN), frauds=[FraudMark(first, 3)]))
     again = [reveal for reveal in maker.reveals(task, 2) if reveal.miner != first]
     maker.add(maker.close(task, again, 2))
-    maker.add(maker.result(task, again, maker.failed(task, "OPEN"), 2, frauds=[FraudMark(second, 5)]))
+    maker.add(maker.result(task, again, maker.failed(task, TaskState.OPEN), 2, frauds=[FraudMark(second, 5)]))
     third = maker.reveals(task, 3)
     refused(maker, maker.close(task, [one for one in third if one.miner != second], 3), match="refused here")
     refused(maker, maker.close(task, [one for one in third if one.miner != first], 3), match="refused here")
@@ -540,7 +543,7 @@ def test_a_close_has_good_commits_or_an_outcome() -> None:
     stale = maker.commit(task.id, 2, maker.miners[0], digest("x"))
     refused(maker, replace(close, commits=(stale,)), match="signature", error=BadSignature)
     refused(maker, replace(close, commits=()), match="commits or an outcome")
-    refused(maker, replace(close, outcome=maker.failed(task, "OPEN")), match="commits or an outcome")
+    refused(maker, replace(close, outcome=maker.failed(task, TaskState.OPEN)), match="commits or an outcome")
     refused(maker, Close(task.id, 1, (), maker.settled(task)), match="settles nothing")
 
 
@@ -592,7 +595,7 @@ def test_an_outcome_pays_exactly_the_escrow() -> None:
     maker, task, reveals = closed()
     outcome = maker.settled(task)
 
-    def result(pay: Pay, state: str = "SETTLED") -> Transaction:
+    def result(pay: Pay, state: TaskState = TaskState.SETTLED) -> Transaction:
         return maker.result(task, reveals, replace(outcome, pay=pay, state=state))
 
     pay = outcome.pay
@@ -601,22 +604,24 @@ def test_an_outcome_pays_exactly_the_escrow() -> None:
     refused(maker, result(replace(pay, clients=pay.clients[:2])), match="wrong length")
     stranger = ((key("stranger").address, pay.miners[0][1]),)
     refused(maker, result(replace(pay, miners=stranger)), match="nobody on the roster")
-    refused(maker, result(pay, "OPEN"), match="not the price")
-    refused(maker, result(pay, "REFUNDED"), match="an attempt is left")
+    refused(maker, result(pay, TaskState.OPEN), match="not the price")
+    refused(maker, result(pay, TaskState.REFUNDED), match="an attempt is left")
 
 
 def test_the_last_attempt_cannot_be_followed_by_another() -> None:
     """With no attempt left the outcome is SETTLED or REFUNDED [P-9.9]."""
     maker, task, reveals = closed(attempts=1)
-    refused(maker, maker.result(task, reveals, maker.failed(task, "OPEN")), match="no attempt is left")
-    maker.add(maker.result(task, reveals, maker.failed(task, "REFUNDED")))
+    refused(
+        maker, maker.result(task, reveals, maker.failed(task, TaskState.OPEN)), match="no attempt is left"
+    )
+    maker.add(maker.result(task, reveals, maker.failed(task, TaskState.REFUNDED)))
 
 
 def test_a_task_of_price_zero_runs() -> None:
     """Values can be asked for without pay."""
     maker, task, reveals = closed(price_micro=0, train_micro=0, computation_micro=0, shapley_micro=0)
     maker.add(maker.result(task, reveals, maker.settled(task)))
-    assert maker.records[task.id].state == SETTLED
+    assert maker.records[task.id].state == TaskState.SETTLED
 
 
 def test_a_refused_transaction_changes_nothing() -> None:

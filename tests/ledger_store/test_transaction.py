@@ -7,6 +7,7 @@ from chains import ChainMaker, digest, key
 from ledger_store.base.canonical import decode, encode, parse
 from ledger_store.base.errors import Malformed
 from ledger_store.base.names import BlockId, GenesisId, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.outcome import read_outcome
 from ledger_store.transaction import (
     FraudMark,
@@ -30,7 +31,7 @@ EXAMPLES: dict[str, Transaction] = {
     "close": MAKER.close(TASK, REVEALS),
     "result": MAKER.result(TASK, REVEALS, MAKER.settled(TASK), frauds=[FraudMark(REVEALS[0].miner, 5)]),
 }
-EXAMPLES["close without commits"] = replace(MAKER.close(TASK, []), outcome=MAKER.failed(TASK, "OPEN"))
+EXAMPLES["close without commits"] = replace(MAKER.close(TASK, []), outcome=MAKER.failed(TASK, TaskState.OPEN))
 
 
 def copy(kind: str) -> Any:

@@ -13,7 +13,8 @@ from peers import HOST, closing, connect, free_port, gather, village
 
 from fedcoin_cli.network.transport import p2p
 from fedcoin_cli.network.transport.admission import Admission
-from fedcoin_cli.network.transport.p2p import MESSAGES, P2P, Door
+from fedcoin_cli.network.transport.base import Door
+from fedcoin_cli.network.transport.p2p import MESSAGES, P2P
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
 from ledger_store.base.errors import ExitCode, NetworkFailure
 from ledger_store.base.names import Address
@@ -22,7 +23,8 @@ from ledger_store.identity.keys import KeyPair
 ECHO = """
 import sys
 from fedcoin_cli.network.transport.admission import Admission
-from fedcoin_cli.network.transport.p2p import P2P, Door
+from fedcoin_cli.network.transport.base import Door
+from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.identity.keys import KeyPair
 seed, port, friend, endpoint = sys.argv[1:]
 node = P2P(KeyPair(bytes.fromhex(seed)), {friend: endpoint}, Door("127.0.0.1", int(port), Admission([friend])))

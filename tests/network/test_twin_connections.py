@@ -5,7 +5,8 @@ import time
 from peers import HOST, closing
 
 from fedcoin_cli.network.transport.admission import Admission
-from fedcoin_cli.network.transport.p2p import P2P, Door
+from fedcoin_cli.network.transport.base import Door
+from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES, from_frame, to_frame
 from fedcoin_cli.protocol.message import (
     CHECKED_MOST,
-    VOTE_KINDS,
     Ask,
     Beside,
     Certified,
@@ -23,6 +22,7 @@ from fedcoin_cli.protocol.message import (
     FinalBlock,
     FraudNote,
     Message,
+    Phase,
     Proposal,
     Recall,
     Recalled,
@@ -40,6 +40,7 @@ from fedcoin_cli.protocol.message import (
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import Malformed
 from ledger_store.base.names import Address, BlockId, Digest, MinerIndex, TaskId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import VIEW_MAX, Certificate
 from ledger_store.transaction import Commit, Reveal
 
@@ -59,15 +60,15 @@ def examples() -> dict[str, Message]:
     skip = Certificate(
         2, ((MinerIndex(0), SIGNATURE), (MinerIndex(1), SIGNATURE), (MinerIndex(3), SIGNATURE))
     )
-    vote = Vote("notar", MinerIndex(3), 4, 2, BlockId(ID), SIGNATURE)
+    vote = Vote(VoteKind.NOTAR, MinerIndex(3), 4, 2, BlockId(ID), SIGNATURE)
     return {
         "proposal, fresh": Proposal(MinerIndex(1), 0, BLOCK, -1, None, (), SIGNATURE),
         "proposal, justified": Proposal(MinerIndex(3), 3, BLOCK, 0, PARENT, (skip, skip), SIGNATURE),
         "notar": vote,
-        "skip": replace(vote, kind="skip", block=None),
-        "final": replace(vote, kind="final"),
-        "certified skip": Certified("skip", 4, None, skip, None),
-        "certified notarisation": Certified("notar", 4, BLOCK.id, PARENT, BLOCK),
+        "skip": replace(vote, kind=VoteKind.SKIP, block=None),
+        "final": replace(vote, kind=VoteKind.FINAL),
+        "certified skip": Certified(VoteKind.SKIP, 4, None, skip, None),
+        "certified notarisation": Certified(VoteKind.NOTAR, 4, BLOCK.id, PARENT, BLOCK),
         "commit": CommitNote(task.id, 1, Commit(KEY, Digest(ID), SIGNATURE)),
         "reveal": RevealNote(task.id, 2, reveal),
         "reveal, exact": RevealNote(task.id, 1, exact),
@@ -80,23 +81,29 @@ def examples() -> dict[str, Message]:
         "fetch": Fetch(9),
         "block": FinalBlock(BLOCK, chain.certificates[3]),
         "recall": Recall(),
-        "recalled": Recalled(5, (vote, replace(vote, kind="skip", block=None))),
+        "recalled": Recalled(5, (vote, replace(vote, kind=VoteKind.SKIP, block=None))),
         "recalled, with a commit": Recalled(
             5, (), CommitNote(task.id, 2, Commit(KEY, Digest(ID), SIGNATURE))
         ),
         "remind": Remind("0f" * 16),
         "reminder": Reminder(
-            2, KEY, "0f" * 16, 5, (("skip", 0, None), ("notar", 1, BlockId(ID))), (vote,), SIGNATURE
+            2,
+            KEY,
+            "0f" * 16,
+            5,
+            ((VoteKind.SKIP, 0, None), (VoteKind.NOTAR, 1, BlockId(ID))),
+            (vote,),
+            SIGNATURE,
         ),
         "taken": Taken("0f" * 16),
         "beside": Beside("0f" * 16, SIGNATURE),
         "ask": Ask(),
-        "standing": Standing(4, TaskId(ID), 1, "mining", 20, 300, 1_023, 4_500, 3),
+        "standing": Standing(4, TaskId(ID), 1, Phase.MINING, 20, 300, 1_023, 4_500, 3),
         "standing, errors": Standing(
-            4, TaskId(ID), 1, "mining", 20, 0, 0, 4_500, 3, Errors(31_000, 310_000, 1_200_000, 4_100_000)
+            4, TaskId(ID), 1, Phase.MINING, 20, 0, 0, 4_500, 3, Errors(31_000, 310_000, 1_200_000, 4_100_000)
         ),
-        "standing, idle": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3),
-        "standing, silent": Standing(4, None, 0, "idle", 0, 0, 0, 0, 3, silence=Silence.VOTES_LOST),
+        "standing, idle": Standing(4, None, 0, Phase.IDLE, 0, 0, 0, 0, 3),
+        "standing, silent": Standing(4, None, 0, Phase.IDLE, 0, 0, 0, 0, 3, silence=Silence.VOTES_LOST),
     }
 
 
@@ -421,4 +428,4 @@ def test_what_voters_sign_names_everything() -> None:
     assert isinstance(fraud, FraudNote)
     assert proposal.terms() == {"block": BLOCK.id, "height": 4, "justified": 0, "view": 3}
     assert fraud.terms() == {"attempt": 1, "entry": 5, "miner": KEY, "task": fraud.task}
-    assert VOTE_KINDS == ("notar", "skip", "final")
+    assert tuple(VoteKind) == ("notar", "skip", "final")

@@ -28,8 +28,8 @@ from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.catchup import PEERS_REMEMBERED
 from fedcoin_cli.replica.replica import EARLY_A_PEER, EARLY_BODIES_A_PEER
 from ledger_store.base.names import Address, MinerIndex
+from ledger_store.base.words import TaskState, VoteKind
 from ledger_store.block import Certificate, make_block
-from ledger_store.state import CANCELLED
 from ledger_store.transaction import Cancel, Result, Task, Transaction, sign
 
 HOUR_MS = 3_600_000
@@ -310,12 +310,12 @@ def test_messages_of_the_next_height_are_few_a_peer() -> None:
     node, liar = world.nodes[0], world.nodes[1]
     until(world, lambda: node.replica is not None and node.replica.voting)
     block = make_block(world.genesis.id, 2, 0, MinerIndex(3), 0, (), None)
-    proof = Certified("notar", 2, block.id, Certificate(0, ((MinerIndex(0), "0" * 128),)), block)
+    proof = Certified(VoteKind.NOTAR, 2, block.id, Certificate(0, ((MinerIndex(0), "0" * 128),)), block)
     for view in range(100):
         node.deliver(liar.address, Proposal(MinerIndex(1), view, block, -1, None, (), "0" * 128))
         node.deliver(liar.address, proof)
-        node.deliver(liar.address, Vote("notar", MinerIndex(1), 2, view, block.id, "0" * 128))
-        node.deliver(liar.address, Vote("notar", MinerIndex(1), 3, view, block.id, "0" * 128))
+        node.deliver(liar.address, Vote(VoteKind.NOTAR, MinerIndex(1), 2, view, block.id, "0" * 128))
+        node.deliver(liar.address, Vote(VoteKind.NOTAR, MinerIndex(1), 3, view, block.id, "0" * 128))
     assert node.replica is not None
     early = node.replica._early[liar.address]
     assert len(early) == EARLY_A_PEER
@@ -353,7 +353,12 @@ def test_votes_of_strangers_do_not_count() -> None:
     replica = node.replica
     assert replica is not None
     vote = Vote(
-        "skip", MinerIndex(1), 1, 0, None, world.nodes[1].key.sign("skip", world.genesis.id, _skip_terms())
+        VoteKind.SKIP,
+        MinerIndex(1),
+        1,
+        0,
+        None,
+        world.nodes[1].key.sign("skip", world.genesis.id, _skip_terms()),
     )
     node.deliver(world.client_keys[0].address, vote)
     assert replica._simplex.ballots.votes_of(MinerIndex(1)) == ()
@@ -515,7 +520,7 @@ def test_a_withdrawn_task_is_forgotten_by_all() -> None:
     cancel = sign(Cancel(key.address, 2, "", second.id), key, world.genesis.id)
     world.clients.submit(cancel)  # type: ignore[arg-type]  # a client insists on it like on the others
     until(world, world.converged)
-    assert history_of(world.nodes[0].ledger)[second.id].state == CANCELLED
+    assert history_of(world.nodes[0].ledger)[second.id].state == TaskState.CANCELLED
     assert set(Counter(forgotten)) == {first.id, second.id}
     assert Counter(forgotten)[second.id] == len(world.nodes)
     for node in world.nodes:
@@ -557,7 +562,7 @@ def test_who_is_behind_gets_blocks_with_their_certificates_then_the_status() -> 
     for number, answer in enumerate(answers[:-1], 2):
         assert isinstance(answer, FinalBlock)
         assert answer.block.height == number
-        answer.certificate.check(world.genesis, "final", number, answer.block.id)
+        answer.certificate.check(world.genesis, VoteKind.FINAL, number, answer.block.id)
     messages.clear()
     node.deliver(world.client_keys[2].address, Fetch(height(world) + 1))
     assert [message for sender, message in messages if sender is node] == []

@@ -29,6 +29,7 @@ from fedcoin_cli.protocol.message import Certified, Message, Vote
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import LedgerInvalid
 from ledger_store.base.names import Address
+from ledger_store.base.words import VoteKind
 from ledger_store.file.chain_file import CHAIN_NAME, TIP_NAME, TipRecord
 
 MINERS = (4, 5, 6, 7)
@@ -180,8 +181,8 @@ def fork_of(world: Divided) -> Fork | None:
             if node.ledger.tip.height >= height:
                 certificate, block = node.ledger.certificate_of(height), node.ledger.block(height)
                 if certificate is not None:
-                    certificate.check(world.genesis, "final", height, block.id)
-                    finals[block.id] = Certified("final", height, block.id, certificate, None)
+                    certificate.check(world.genesis, VoteKind.FINAL, height, block.id)
+                    finals[block.id] = Certified(VoteKind.FINAL, height, block.id, certificate, None)
         if len(finals) > 1:
             one, other, *_ = finals.values()
             said = [s for (_, at), kept in world.evidence.items() if at == height for s in kept]

@@ -10,6 +10,7 @@ from fedcoin_cli.consensus.posap import Opening
 from fedcoin_cli.protocol.message import CommitNote, Proposal, Vote
 from fedcoin_cli.replica.records import Record, Remembered, from_bytes, place_of, to_bytes
 from ledger_store.base.names import TaskId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.chain import Tip, extend, replay, start
 from ledger_store.genesis import Genesis
@@ -35,7 +36,7 @@ class MemoryLedger:
         self._step()
 
     def certify(self, certificate: Certificate) -> None:
-        certificate.check(self.tip.genesis, "final", self.tip.height, self.tip.state.head)
+        certificate.check(self.tip.genesis, VoteKind.FINAL, self.tip.height, self.tip.state.head)
         self.tip = Tip(self.tip.state, certificate)
 
     def block(self, height: int) -> Block:

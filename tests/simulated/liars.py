@@ -14,6 +14,7 @@ from simulated.signatures import second_signature
 from fedcoin_cli.contract.settlement import give_up, settle
 from fedcoin_cli.protocol.message import Certified, CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.base.names import Address, BlockId, Digest, MinerIndex
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, make_block, vote_terms
 from ledger_store.transaction import Close, Commit, Result, Reveal, Transaction, commit_terms
 
@@ -36,7 +37,9 @@ def _sign(node: "Node", kind: str, terms: dict[str, object]) -> str:
 
 def _vote(node: "Node", kind: str, vote: Vote, block: BlockId | None) -> Vote:
     terms = vote_terms(vote.height, vote.view, block)
-    return Vote(kind, MinerIndex(node.index), vote.height, vote.view, block, _sign(node, kind, terms))
+    return Vote(
+        VoteKind(kind), MinerIndex(node.index), vote.height, vote.view, block, _sign(node, kind, terms)
+    )
 
 
 def _fresh(node: "Node", block: Block, view: int, later_ms: int) -> Proposal:

@@ -9,11 +9,11 @@ ledgers, money, stall: at the end, in `simulator`.
 
 from typing import TYPE_CHECKING, Any
 
-from fedcoin_cli.consensus.posap import ABANDONED, Posap
+from fedcoin_cli.consensus.posap import Posap, Stage
 from fedcoin_cli.protocol.message import CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.base.names import Address
+from ledger_store.base.words import TaskState
 from ledger_store.block import Block
-from ledger_store.state import CLOSED, SETTLED
 from ledger_store.transaction import Close, Result
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Witness:
         record = node.ledger.tip.state.tasks.get(note.task)
         digest = note.reveal.commitment(note.task, note.attempt)
         final = record is not None and any(commit.digest == digest for commit in record.commits)
-        if record is None or not final or record.state != CLOSED:
+        if record is None or not final or record.state != TaskState.CLOSED:
             self.problem(f"early: miner {node.index} revealed before its close was final")
 
     # What a node keeps
@@ -111,10 +111,10 @@ class Witness:
             case Close():
                 self._closed_at[transaction.task, transaction.attempt] = self._world.now
                 miners = {commit.miner for commit in transaction.commits}
-                self._complete(transaction, "commits", miners)
+                self._complete(transaction, Stage.COMMITS, miners)
             case Result():
                 cheats = {fraud.miner for fraud in transaction.frauds}
-                self._complete(transaction, "reveals", {reveal.miner for reveal in transaction.reveals})
+                self._complete(transaction, Stage.REVEALS, {reveal.miner for reveal in transaction.reveals})
                 self._judged(transaction, cheats)
 
     def _complete(self, transaction: Close | Result, stage: str, included: set[Address]) -> None:
@@ -133,19 +133,19 @@ class Witness:
         place = node.index, transaction.task, transaction.attempt, stage
         machine = node.replica.taskwork.machine if node.replica is not None else None
         overdue = self._world.now >= self._closed_at.get(place[1:3], self._world.now) + ABANDON_LEAST_MS
-        if overdue and ((*place[:3], ABANDONED) in self._frozen or _abandons(machine)):
+        if overdue and ((*place[:3], Stage.ABANDONED) in self._frozen or _abandons(machine)):
             return frozenset()
         if place in self._frozen or not _at_work(machine, transaction, stage):
             return self._frozen.get(place, frozenset())
         assert machine is not None
-        return frozenset(machine._commits if stage == "commits" else machine._held)
+        return frozenset(machine._commits if stage == Stage.COMMITS else machine._held)
 
     def _judged(self, result: Result, cheats: set[Address]) -> None:
         world = self._world
         for miner in cheats & world.honest:
             self.problem(f"accused: honest miner {world.genesis.roster.index(miner)}")
         paid = {miner for miner, micro in result.outcome.pay.miners if micro}
-        if result.outcome.state == SETTLED and cheats & paid:
+        if result.outcome.state == TaskState.SETTLED and cheats & paid:
             self.problem("paid: a fraud")
         for reveal in result.reveals:
             table = world.tables[reveal.table]
@@ -154,10 +154,10 @@ class Witness:
 
 
 def _abandons(machine: Posap | None) -> bool:
-    return machine is not None and ABANDONED in machine._frozen
+    return machine is not None and Stage.ABANDONED in machine._frozen
 
 
 def _at_work(machine: Posap | None, transaction: Close | Result, stage: str) -> bool:
-    if machine is None or (machine._closed is None) != (stage == "commits"):
+    if machine is None or (machine._closed is None) != (stage == Stage.COMMITS):
         return False
     return (machine.attempt.task, machine.attempt.number) == (transaction.task, transaction.attempt)

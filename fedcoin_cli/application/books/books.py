@@ -13,6 +13,7 @@ from typing import Self
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed, NotFound
 from ledger_store.base.names import GenesisId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.bookkeeping.history import History
 from ledger_store.chain import Tip, replay, start
@@ -150,7 +151,7 @@ class Books:
         before = self._reader.before or self._folded(tip.height - 1)
         if before.certificate is not None:
             try:
-                before.certificate.check(before.genesis, "final", before.height, before.state.head)
+                before.certificate.check(before.genesis, VoteKind.FINAL, before.height, before.state.head)
             except BadSignature as error:
                 hint = "fedcoin audit names what was altered"
                 raise LedgerInvalid(error.message, where=str(self._reader.path), hint=hint) from error

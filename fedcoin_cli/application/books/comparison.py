@@ -17,6 +17,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.protocol.message import Certified
 from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
 from ledger_store.base.names import BlockId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.file.chain_file import CHAIN_NAME, LINE_BYTES_MAX, TIP_NAME, read_chain, read_tip
 from ledger_store.genesis import Genesis
@@ -75,10 +76,10 @@ class Side:
         if certificate is None:
             return None
         try:
-            certificate.check(self.genesis, "final", height, self.ids[height])
+            certificate.check(self.genesis, VoteKind.FINAL, height, self.ids[height])
         except BadSignature as error:
             raise LedgerInvalid(error.message, where=str(self.path), hint=_REMEDY) from error
-        return Certified("final", height, self.ids[height], certificate, None)
+        return Certified(VoteKind.FINAL, height, self.ids[height], certificate, None)
 
     def evidence(self, height: int) -> list[Said]:
         """What the miners of this side kept of a height."""

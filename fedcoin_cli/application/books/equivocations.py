@@ -16,6 +16,7 @@ from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Certified, Vote
 from ledger_store.base.disk import put_in_place, refusals, stage
 from ledger_store.base.errors import LedgerInvalid, Malformed
+from ledger_store.base.words import VoteKind
 
 Said = Vote | Certified
 # Files of this many heights are kept. More than one goes at a time: which are the least telling takes a look at all.
@@ -54,7 +55,9 @@ def _worth(folder: Path, height: int) -> tuple[bool, int, int]:
         said = read_evidence(folder, height)
     except LedgerInvalid:
         return False, 0, height
-    views = any(isinstance(one, Certified) and (one.votes == "skip" or one.certificate.view) for one in said)
+    views = any(
+        isinstance(one, Certified) and (one.votes == VoteKind.SKIP or one.certificate.view) for one in said
+    )
     return views, len(contradictions(said)), height
 
 

@@ -14,6 +14,7 @@ from fedcoin_cli.protocol.message import Certified
 from ledger_store.base.canonical import encode
 from ledger_store.base.disk import put_in_place, stage
 from ledger_store.base.errors import BadSignature, FedCoinError, LedgerInvalid, Malformed
+from ledger_store.base.words import VoteKind
 from ledger_store.genesis import Genesis
 
 
@@ -73,12 +74,12 @@ def read_proof(data: bytes, where: str) -> tuple[Genesis, Fork]:
     except Malformed as error:
         raise LedgerInvalid(f"this is no proof: {error.message}", where=where, hint=_NO_PROOF) from error
     said = list(read_said(where, lines, 2))
-    finals = [one for one in said if isinstance(one, Certified) and one.votes == "final"]
+    finals = [one for one in said if isinstance(one, Certified) and one.votes == VoteKind.FINAL]
     if len(finals) != 2 or finals[0].height != finals[1].height or finals[0].block == finals[1].block:
         raise LedgerInvalid("two different final blocks are not in it", where=where, hint=_NO_PROOF)
     try:
         for final in finals:
-            final.certificate.check(genesis, "final", final.height, final.block)
+            final.certificate.check(genesis, VoteKind.FINAL, final.height, final.block)
     except BadSignature as error:
         raise LedgerInvalid(error.message, where=where, hint=_NO_PROOF) from error
     return genesis, judge(genesis, (finals[0], finals[1]), said)

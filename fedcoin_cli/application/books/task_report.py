@@ -15,8 +15,9 @@ from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import MICRO, format_micro
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import Genesis
-from ledger_store.state import SETTLED, UNFINISHED, TaskRecord
+from ledger_store.state import UNFINISHED, TaskRecord
 from ledger_store.transaction import Close, Outcome, Result, Task
 
 PLACES = 6
@@ -83,7 +84,7 @@ class TaskReport:
     """
 
     task: TaskId
-    state: str
+    state: TaskState
     height: int
     attempts: int
     price_micro: int
@@ -147,12 +148,12 @@ class TaskReport:
     def alike(self) -> int:
         """How many miners tie for the nearest and share the miners' part; 0 where one alone or another rule gets it."""
         paid = [one for one in self.miners if one.paid != "0.0"]
-        return len(paid) if self.state == SETTLED and self.rule == "winner" and len(paid) > 1 else 0
+        return len(paid) if self.state == TaskState.SETTLED and self.rule == "winner" and len(paid) > 1 else 0
 
     @property
     def in_vain(self) -> bool:
         """Whether the joint model is worth no more than the empty coalition: then the clients' part returned."""
-        return self.state == SETTLED and self.sum is not None and self.sum <= 0
+        return self.state == TaskState.SETTLED and self.sum is not None and self.sum <= 0
 
     @property
     def nobody_natural(self) -> str:

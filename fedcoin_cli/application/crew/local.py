@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fedcoin_cli.application.crew.crew import Crew, posts, share_of_cores
-from fedcoin_cli.application.crew.ways import Via, refuse_others
+from fedcoin_cli.application.crew.ways import refuse_others
 from fedcoin_cli.application.workspace.advice import start_hint
 from fedcoin_cli.application.workspace.keyring import sealed_keys
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.runtime.base import Via
 from fedcoin_cli.runtime.process import ProcessRuntime
 from ledger_store.base.errors import NotFound
 

@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry, Histogram, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from fedcoin_cli.protocol.message import Silence, Standing
+from fedcoin_cli.protocol.message import Phase, Silence, Standing
 from ledger_store.base.errors import NetworkFailure
 from ledger_store.base.names import Address, GenesisId
 
 _FINALITY_S = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
-_PHASES = ("starting", "idle", "files", "mining", "committed", "revealing")
+_PHASES = tuple(Phase)
 
 
 @dataclass(frozen=True, slots=True)

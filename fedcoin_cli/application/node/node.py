@@ -32,7 +32,8 @@ from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Arrived, Failed, Lied, Purse, Removed
 from fedcoin_cli.network.transport.admission import Admission
-from fedcoin_cli.network.transport.p2p import P2P, Door
+from fedcoin_cli.network.transport.base import Door, Transport
+from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import (
     Beside,
@@ -161,7 +162,7 @@ class Node:
         ]
         host = self._config.settings.network.bind
         # The message channel.
-        self._p2p = P2P(
+        self._p2p: Transport = P2P(
             self._key, {p.address: p.messages for p in others}, Door(host, own.port, self._admission)
         )
         self._stack.callback(self._p2p.close)

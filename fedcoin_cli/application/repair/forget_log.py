@@ -16,12 +16,14 @@ from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.consensus.amnesia import Forgotten, recollect
 from fedcoin_cli.network.transport.admission import Admission
-from fedcoin_cli.network.transport.p2p import P2P, Door
+from fedcoin_cli.network.transport.base import Door, Transport
+from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Remind, Reminder, Vote
 from fedcoin_cli.replica.replica import reconcile
 from ledger_store.base.errors import Malformed, NetworkFailure, NotFound, SettingsError
 from ledger_store.base.names import Address, BlockId, GenesisId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import vote_terms
 from ledger_store.file.chain_file import ChainFile
 from ledger_store.genesis import Genesis
@@ -84,7 +86,9 @@ def plan(
     return Forgotten(height, view), [_signed(genesis, key, height, *terms) for terms in anew]
 
 
-def _signed(genesis: Genesis, key: KeyPair, height: int, kind: str, view: int, block: BlockId | None) -> Vote:
+def _signed(
+    genesis: Genesis, key: KeyPair, height: int, kind: VoteKind, view: int, block: BlockId | None
+) -> Vote:
     signature = key.sign(kind, genesis.id, vote_terms(height, view, block))
     return Vote(kind, genesis.index_of(key.address), height, view, block, signature)
 
@@ -125,7 +129,7 @@ def _gather(workspace: Workspace, genesis: Genesis, key: KeyPair, host: str, wai
     return [reminders[address] for address in genesis.roster if address in reminders]
 
 
-def _ask(wire: P2P, genesis: Genesis, me: Address, wait_s: float) -> dict[str, Reminder]:
+def _ask(wire: Transport, genesis: Genesis, me: Address, wait_s: float) -> dict[str, Reminder]:
     """The reminders by address that came within `wait_s`; ends as soon as all have."""
     nonce, found = secrets.token_hex(16), dict[str, Reminder]()
     until_s = time.monotonic() + wait_s

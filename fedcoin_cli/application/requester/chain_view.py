@@ -10,6 +10,7 @@ from fedcoin_cli.contract.settlement import validate
 from fedcoin_cli.protocol.message import Fetch, FinalBlock, Message, Standing, Status
 from ledger_store.base.errors import BadSignature, LedgerInvalid, PeerFault
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate
 from ledger_store.bookkeeping.history import ended_by
 from ledger_store.chain import Tip
@@ -90,7 +91,7 @@ class ChainView:
         if block.height != self.tip.height + 1:
             return
         try:
-            certificate.check(self.tip.genesis, "final", block.height, block.id)
+            certificate.check(self.tip.genesis, VoteKind.FINAL, block.height, block.id)
         except BadSignature:
             return
         try:

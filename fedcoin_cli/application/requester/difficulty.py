@@ -17,8 +17,9 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.errors import NotFound
 from ledger_store.base.names import TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.genesis import Genesis
-from ledger_store.state import SETTLED, TaskRecord
+from ledger_store.state import TaskRecord
 from ledger_store.transaction import Result, Reveal
 
 # Percentage points in 10⁻⁶ are parts of the test set in 10⁻⁸.
@@ -42,7 +43,7 @@ def learn_difficulty(books: Books, clients: int, runtime_ms: int, metric: str = 
     genesis = books.state.genesis
     for height in range(books.height, 0, -1):
         for transaction in books.block(height).transactions:
-            if not isinstance(transaction, Result) or transaction.outcome.state != SETTLED:
+            if not isinstance(transaction, Result) or transaction.outcome.state != TaskState.SETTLED:
                 continue
             if len(transaction.outcome.pay.clients) != clients:
                 continue

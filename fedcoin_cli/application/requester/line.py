@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 
 from fedcoin_cli.application.workspace.peers import Peer
+from fedcoin_cli.network.transport.base import Transport
 from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Ask, Message, Standing
@@ -19,7 +20,7 @@ class Line:
     """Two-way connections from `key` to the miners in `peers`; asks how things stand, again and again."""
 
     def __init__(self, key: KeyPair, peers: Iterable[Peer]) -> None:
-        self._wire = P2P(key, {peer.address: peer.messages for peer in peers}, asking=True)
+        self._wire: Transport = P2P(key, {peer.address: peer.messages for peer in peers}, asking=True)
         self._heard_s: dict[Address, float] = {}
         self._ask_s = 0.0
         self._standings: dict[Address, Standing] = {}

@@ -15,10 +15,12 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.protocol.message import Phase
 from ledger_store.base.errors import ConsensusFailure, RoundFilesInvalid
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.identity.keys import KeyPair
-from ledger_store.state import SETTLED, UNFINISHED, State, TaskRecord
+from ledger_store.state import UNFINISHED, State, TaskRecord
 from ledger_store.transaction import Cancel, Close, Result, Task, Transfer
 
 _UNSIGNED = ""
@@ -45,7 +47,7 @@ class Published:
 
     def check(self) -> None:
         """Raise `ConsensusFailure` where the task has ended without values: it was refunded or cancelled."""
-        if self.report is None or self.report.state == SETTLED:
+        if self.report is None or self.report.state == TaskState.SETTLED:
             return
         message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
         hint = "no estimate came within D: a larger --difficulty or --runtime helps"
@@ -179,7 +181,7 @@ class Requester:
                 self._session.turn()
             now_s, standings = time.monotonic(), self._session.line.standings().values()
             self._watch(progress_of(record, standings))
-            if any((one.task, one.phase) == (task, "mining") for one in standings):
+            if any((one.task, one.phase) == (task, Phase.MINING) for one in standings):
                 mining_s += now_s - last_s
             last_s = now_s
         self.following = None

@@ -4,8 +4,9 @@ from fedcoin_cli.contract.task import check_task
 from ledger_store.base.amount import format_micro
 from ledger_store.base.errors import ConsensusFailure, InsufficientFunds, NotFound, PeerFault, SettingsError
 from ledger_store.base.names import MinerIndex
+from ledger_store.base.words import TaskState
 from ledger_store.block import make_block
-from ledger_store.state import QUEUED, State, Transition, served_by
+from ledger_store.state import State, Transition, served_by
 from ledger_store.transaction import Cancel, Task, Transfer
 
 
@@ -70,6 +71,6 @@ def _check_cancel(state: State, cancel: Cancel) -> None:
     if record.task.sender != cancel.sender:
         message = "only its requester can cancel a task"
         raise ConsensusFailure(message, where=f"task {cancel.task}", hint=f"sign as {record.task.sender}")
-    if record.state != QUEUED:
+    if record.state != TaskState.QUEUED:
         message = f"the task is {record.state}: only one that waits for others can be cancelled"
         raise ConsensusFailure(message, where=f"task {cancel.task}", hint=f"fedcoin show {cancel.task[:16]}")

@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fedcoin_cli.network.files.transfers import Progress as Sent
-from fedcoin_cli.protocol.message import Errors, Standing
-from ledger_store.state import CLOSED, QUEUED, TaskRecord
+from fedcoin_cli.protocol.message import Errors, Phase, Standing
+from ledger_store.base.words import TaskState
+from ledger_store.state import TaskRecord
 from ledger_store.transaction import Task
 
 
@@ -31,7 +32,7 @@ def sending(sent: Collection[Sent], standings: Iterable[Standing] = ()) -> Progr
     done, total = sum(one.done_bytes for one in sent), sum(one.total_bytes for one in sent)
     if done < total:
         return Progress("sending files", done, total, "B")
-    inspecting = [one for one in standings if one.phase == "files" and one.total]
+    inspecting = [one for one in standings if one.phase == Phase.FILES and one.total]
     if inspecting:
         slowest = min(inspecting, key=lambda one: one.evaluated / one.total)
         return Progress("the miners inspect the files", slowest.evaluated, slowest.total, "coalitions")
@@ -41,15 +42,15 @@ def sending(sent: Collection[Sent], standings: Iterable[Standing] = ()) -> Progr
 def progress_of(record: TaskRecord, standings: Iterable[Standing]) -> Progress:
     """How a final task stands, by the chain and by what the miners say."""
     task = record.task
-    if record.state == QUEUED:
+    if record.state == TaskState.QUEUED:
         return Progress("waiting for older tasks", 0, 1, "")
     attempt = f", attempt {record.attempt} of {task.attempts}" if record.attempt > 1 else ""
-    if record.state == CLOSED:
+    if record.state == TaskState.CLOSED:
         return Progress(f"checking the estimates{attempt}", 0, 1, "")
     here = [one for one in standings if (one.task, one.attempt) == (task.id, record.attempt)]
-    mining = [one for one in here if one.phase == "mining"]
+    mining = [one for one in here if one.phase == Phase.MINING]
     if not mining:
-        done = sum(one.phase == "committed" for one in here)
+        done = sum(one.phase == Phase.COMMITTED for one in here)
         return Progress(f"collecting estimates{attempt}", done, max(1, len(here)), "miners")
     return _mining(task, mining, attempt)
 

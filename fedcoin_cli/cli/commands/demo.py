@@ -18,6 +18,7 @@ import typer
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
 from fedcoin_cli.cli.program.interrupts import Interrupts
 from fedcoin_cli.cli.program.options import Call
+from ledger_store.base.words import TaskState
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.certainty import Certainty
@@ -221,5 +222,5 @@ def _answer(
         f"{seconds:.1f} s in all, {published.seconds:.1f} s from publish to the final block",
     ]
     call.output.answer(data, lines)
-    if report.state != "SETTLED":
+    if report.state != TaskState.SETTLED:
         raise ConsensusFailure(f"the task was {report.state.lower()}", where=f"task {report.task}")

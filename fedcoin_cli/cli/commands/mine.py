@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.crew.ways import Via
 from fedcoin_cli.cli.program.interrupts import Interrupts
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
+from fedcoin_cli.runtime.base import Via
 from ledger_store.base.errors import ConsensusFailure, ExitCode
+from ledger_store.base.words import TaskState
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.crew.crew import Crew
@@ -144,6 +145,6 @@ def _answer(call: Call, crew: "Crew") -> None:
 
 
 def _judge(watch: "Watch") -> None:
-    if watch.state == "REFUNDED":
+    if watch.state == TaskState.REFUNDED:
         hint = "fedcoin show tells how far apart the miners were"
         raise ConsensusFailure("the task was refunded", where=f"task {watch.task}", hint=hint)

@@ -13,6 +13,7 @@ from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.output import table
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.views.amounts import errors_text
+from fedcoin_cli.protocol.message import Phase
 from ledger_store.base.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -131,12 +132,12 @@ def _row(one: "MinerState") -> list[object]:
     if standing is None:
         state = "refuses this key" if one.denied else "down" if one.endpoint else "not in peers.toml"
         return [one.name, one.endpoint or "-", state, "-", ""]
-    doing = standing.phase
+    doing: str = standing.phase
     if standing.task is not None:
         doing += f" {standing.task[:16]}"
-    if standing.phase == "files" and standing.total:
+    if standing.phase == Phase.FILES and standing.total:
         doing = f"inspecting {standing.evaluated} of {standing.total} coalitions"
-    if standing.phase == "mining":
+    if standing.phase == Phase.MINING:
         done = (
             f"{standing.evaluated} of {standing.total}" if standing.total else f"{standing.rankings} rankings"
         )

@@ -19,7 +19,7 @@ from fedcoin_cli.application.crew.crew import News
 from fedcoin_cli.application.requester.standing import MinerState, verdict
 from fedcoin_cli.cli.views.bars import bars
 from fedcoin_cli.cli.views.ledger_lines import SHORT
-from fedcoin_cli.protocol.message import Standing
+from fedcoin_cli.protocol.message import Phase, Standing
 from ledger_store.base.amount import format_micro
 
 BLOCKS = 5
@@ -116,7 +116,7 @@ def _work(one: MinerState) -> list[str]:
     standing = one.standing
     if standing is None:
         return ["", "", "refuses this key" if one.denied else "down", "", "", "", "", ""]
-    mining = standing.phase == "mining"
+    mining = standing.phase == Phase.MINING
     return [
         str(standing.height),
         str(standing.peers),

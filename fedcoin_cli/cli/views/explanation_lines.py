@@ -11,6 +11,7 @@ from fedcoin_cli.cli.program.output import counted, table
 from fedcoin_cli.cli.views.bars import bars
 from fedcoin_cli.cli.views.task_lines import judged, loose, shared
 from ledger_store.base.amount import format_micro
+from ledger_store.base.words import TaskState
 
 
 def explanation_lines(one: Explanation, names: Names) -> list[str]:
@@ -71,7 +72,7 @@ def _judged(one: Explanation) -> list[str]:
 
 
 def _why_unpaid(one: Explanation) -> str:
-    if one.report.state != "SETTLED":
+    if one.report.state != TaskState.SETTLED:
         return "no estimate was within D"
     if one.report.in_vain:
         return f"together the clients gained nothing ({one.report.total} pp)"

@@ -23,6 +23,7 @@ from fedcoin_cli.cli.views.miner_lines import MinerLines
 from fedcoin_cli.cli.views.task_lines import task_lines
 from ledger_store.base.errors import FedCoinError
 from ledger_store.base.names import TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.bookkeeping.history import History
 
 REDRAW_S: Final = 0.25
@@ -59,7 +60,7 @@ class Screen:
         line = self._lines.line(news)
         if line and news.event in _TOLD:
             self._live.console.print(visible(line), markup=False)
-        if news.event == "task" and news.details["state"] in {"SETTLED", "REFUNDED"}:
+        if news.event == "task" and news.details["state"] in {TaskState.SETTLED, TaskState.REFUNDED}:
             self._end(news.details["task"])
 
     def draw(self) -> None:

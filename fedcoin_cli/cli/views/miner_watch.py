@@ -11,6 +11,7 @@ from fedcoin_cli.cli.program.output import Output
 from fedcoin_cli.cli.views.miner_lines import MinerLines
 from fedcoin_cli.protocol.message import Silence
 from ledger_store.base.errors import ConsensusFailure
+from ledger_store.base.words import TaskState
 
 if TYPE_CHECKING:
     from fedcoin_cli.cli.views.live_screen import Screen
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 # After a task's end: for requesters to fetch the last block, and for a slow miner to get it.
 _LINGER_S, _LINGER_MOST_S = 3.0, 15.0
-_ENDS = frozenset({"SETTLED", "REFUNDED"})
+_ENDS = frozenset({TaskState.SETTLED, TaskState.REFUNDED})
 
 
 class Watch:

@@ -7,7 +7,7 @@ from fedcoin_cli.cli.program.output import table
 from fedcoin_cli.cli.views.amounts import aligned
 from fedcoin_cli.cli.views.bars import as_decimal, bars
 from fedcoin_cli.cli.views.certainty_lines import both_errors, certainty_lines
-from ledger_store.state import SETTLED
+from ledger_store.base.words import TaskState
 from ledger_store.transaction import CHANCE, ZERO
 
 
@@ -90,7 +90,7 @@ def _estimates(report: TaskReport, names: Names) -> list[str]:
 
 def shared(report: TaskReport) -> list[str]:
     """Why more miners than the winner were paid, where they were."""
-    if report.state == SETTLED and report.rule == "shared":
+    if report.state == TaskState.SETTLED and report.rule == "shared":
         return [
             "the task shares the miners' part among all that count, by rankings; the winner is the nearest"
         ]

@@ -144,7 +144,7 @@ class Session:
     def extend(self, runtime_s: float) -> None:
         """Go on for another attempt of the same task: everything walked and enumerated is kept.
 
-        Payments known well enough do not end it again: the miners were too far apart, so more rankings are due.
+        Payments known well enough do not end it again: the miners were too far apart, so more rankings are due. [P-7.9]
         """
         self._deadline = self._clock() + runtime_s
         self._wanted_micro = None

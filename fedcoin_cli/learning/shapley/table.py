@@ -68,7 +68,7 @@ class TableTerms:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What identifies an estimate: its rankings follow from the task's seed, the miner's key and t [P-7.9]."""
+    """What identifies an estimate: its rankings follow from the task's seed, the miner's key and t."""
 
     seed: bytes
     key: bytes

@@ -18,8 +18,9 @@ from fedcoin_cli.network.files.pieces import PIECE_BYTES_MAX, Chunk, Have, Lack,
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Event, MayRead, Progress, Purse, Wish
 from fedcoin_cli.network.files.uploads import Uploads
+from fedcoin_cli.network.transport.base import Door, PeerState, Transport
 from fedcoin_cli.network.transport.limits import Limits
-from fedcoin_cli.network.transport.p2p import P2P, Door, PeerState
+from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.base.errors import Malformed, NetworkFailure
 from ledger_store.base.names import Address, Digest
 from ledger_store.identity.keys import KeyPair
@@ -50,7 +51,7 @@ class Blobs:
         may_read: MayRead = lambda _address, _digest: True,
     ) -> None:
         asking = door is None
-        self._wire = P2P(key, peers, door, PIECES, asking=asking)
+        self._wire: Transport = P2P(key, peers, door, PIECES, asking=asking)
         self.port = self._wire.port
         self._store, self._peers = store, tuple(peer for peer in peers if asking or peer != key.address)
         self._downloads = Downloads(store, key.address, self._wire, self._report)

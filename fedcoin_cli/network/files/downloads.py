@@ -11,7 +11,7 @@ from fedcoin_cli.network.files.download import NOBODY, Budget, Download, Grant, 
 from fedcoin_cli.network.files.pieces import Chunk, Have, Lack, Offer, Piece, to_bytes
 from fedcoin_cli.network.files.store import Partial, Store
 from fedcoin_cli.network.files.transfers import Arrived, Failed, Lied, Purse, Removed, Report, Wish
-from fedcoin_cli.network.transport.p2p import P2P
+from fedcoin_cli.network.transport.base import Transport
 from ledger_store.base.errors import NotFound, StorageFailure
 from ledger_store.base.names import Address, Digest
 
@@ -41,7 +41,7 @@ class _Entry:
 class Downloads:
     """The wanted files; at most one is asked of a peer at a time, since one fills its line."""
 
-    def __init__(self, store: Store, owner: Address, wire: P2P, report: Report) -> None:
+    def __init__(self, store: Store, owner: Address, wire: Transport, report: Report) -> None:
         self._store, self._owner, self._wire, self._report = store, owner, wire, report
         self._entries: dict[Digest, _Entry] = {}
         # A purse lives as long as a file on its way, or one that came, burdens it.

@@ -87,6 +87,7 @@ class Store:
         """The unfinished copy of a file that `owner` (one process at a time) is fetching."""
         return Partial(self.folder / digest, self.folder / f"{digest}.{owner}.part")
 
+    # Rule [P-1.9].
     def _put(self, pieces: Iterable[bytes]) -> Digest:
         with refusals(self.folder):
             handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)

@@ -11,7 +11,7 @@ from fedcoin_cli.network.files.download import WINDOW_CHUNKS
 from fedcoin_cli.network.files.pieces import CHUNK_BYTES, Chunk, Have, Lack, Offer, Want, to_bytes
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Delivered, MayRead, Progress, Report
-from fedcoin_cli.network.transport.p2p import P2P
+from fedcoin_cli.network.transport.base import Transport
 from ledger_store.base.errors import NotFound, StorageFailure
 from ledger_store.base.names import Address, Digest
 
@@ -24,7 +24,7 @@ BLOCKED_MS, IDLE_MS = 5, 1000
 class Uploads:
     """Offers by peer, and the wants that peers have sent."""
 
-    def __init__(self, store: Store, wire: P2P, report: Report, may_read: MayRead) -> None:
+    def __init__(self, store: Store, wire: Transport, report: Report, may_read: MayRead) -> None:
         self._store, self._wire, self._report, self._may_read = store, wire, report, may_read
         self._wants: dict[Address, deque[Want]] = {}
         self._offers: dict[Address, _Offers] = {}

@@ -14,18 +14,18 @@ import math
 import struct
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import zmq
 
 from fedcoin_cli.network.transport.admission import (
-    Admission,
     own_transport_public,
     transport_public,
     transport_secret,
 )
+from fedcoin_cli.network.transport.base import Door, PeerState, Transport
 from fedcoin_cli.network.transport.connections import Connections, asker, owner
 from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, Silence
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
@@ -68,25 +68,7 @@ _PAUSING = zmq.EVENT_CONNECT_RETRIED
 _names = count()
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Where a node listens (port 0: any free one) and whom it admits."""
-
-    host: str
-    port: int
-    admission: Admission
-
-
-@dataclass(frozen=True, slots=True)
-class PeerState:
-    """What `status` shows of a link: connected, refused by the other side, frames dropped as too many."""
-
-    connected: bool
-    denied: bool
-    dropped: int
-
-
-class P2P:
+class P2P(Transport):
     """The sockets of one channel of one node.
 
     `peers` maps addresses to endpoints (`tcp://host:port`). With `asking` it speaks for a person, and to the own miner
@@ -137,21 +119,15 @@ class P2P:
 
     @property
     def port(self) -> int | None:
-        """The TCP port that the door listens on; None without a door."""
         return None if self._gate is None else self._gate.port
 
     def peers(self) -> dict[Address, PeerState]:
-        """How each link stands."""
         return {
             address: PeerState(link.connected, link.denied, link.outbox.dropped)
             for address, link in self._links.items()
         }
 
     def send(self, address: Address, frame: bytes, rank: int = 0) -> bool:
-        """Queue a frame for a peer or for a client connected here; False when there is no way to it.
-
-        When much waits rank 0 leaves first, and the highest is dropped first.
-        """
         link = self._links.get(address)
         if link is not None:
             link.send(frame, rank)
@@ -159,27 +135,22 @@ class P2P:
         return self._gate is not None and self._gate.send(address, frame, rank)
 
     def answer_each(self, address: Address, frame: bytes) -> int:
-        """Say something once on every connection here that speaks for `address`; how many there are."""
         return 0 if self._gate is None else self._gate.answer_each(address, frame)
 
     def inbound(self, address: Address) -> int:
-        """How many connections here speak for `address`: a peer has one, its twin another."""
         return 0 if self._gate is None else self._gate.inbound(address)
 
     def broadcast(self, frame: bytes, rank: int = 0) -> None:
-        """Queue a frame for every peer."""
         for link in self._links.values():
             link.send(frame, rank)
 
     def is_connected(self, address: Address) -> bool:
-        """Whether there is a connection on which `address` can be reached now."""
         link = self._links.get(address)
         if link is not None:
             return link.connected
         return self._gate is not None and self._gate.is_connected(address)
 
     def has_room(self, address: Address) -> bool:
-        """Whether `address` is connected and nothing waits for it on this side."""
         link = self._links.get(address)
         if link is not None:
             return link.connected and not link.outbox
@@ -188,11 +159,6 @@ class P2P:
     def poll(
         self, timeout_ms: int, extra_fds: Sequence[int] = ()
     ) -> tuple[list[tuple[Address, bytes]], list[int]]:
-        """Wait for frames or for a readable descriptor of the caller's, at most `timeout_ms`.
-
-        Returns (sender's address, frame) in order of arrival and the readable descriptors. Frames beyond a
-        sender's allowance are dropped; an account that sends much more loses its connections, and comes in again later.
-        """
         until_s = time.monotonic() + timeout_ms / 1000
         while True:
             remaining_ms = max(0, math.ceil((until_s - time.monotonic()) * 1000))
