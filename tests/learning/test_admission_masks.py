@@ -50,7 +50,7 @@ def test_the_masks_are_what_the_text_says(clients: int) -> None:
     assert admission_masks(TASK, clients) == slow_masks(TASK, clients)
 
 
-def judged(widths: dict[int, int], images: int, magnitudes: list[float]) -> Any:
+def judged(widths: dict[int, int], whole: int, magnitudes: list[float], swing: int = 1) -> Any:
     """What is said of a game of as many clients whose coalitions have these intervals; 0 wide where none is given."""
 
     def steps(masks: list[int], _factor: int, totals: Any) -> Iterator[tuple[int, int]]:
@@ -59,7 +59,8 @@ def judged(widths: dict[int, int], images: int, magnitudes: list[float]) -> Any:
             yield place + 1, len(masks)
 
     reference = SimpleNamespace(
-        game=SimpleNamespace(clients=len(magnitudes), images=images),
+        game=SimpleNamespace(clients=len(magnitudes)),
+        scorer=SimpleNamespace(whole=whole, swing=swing),
         steps=steps,
         magnitude=magnitudes.__getitem__,
     )
@@ -72,6 +73,13 @@ def test_an_interval_may_be_two_images_wide_or_a_thousandth(images: int, allowed
     assert judged({0b11: allowed}, images, [1.0, 1.0, 1.0]) is None
     refusal = judged({0b11: allowed + 1}, images, [1.0, 1.0, 1.0])
     assert (refusal.mask, refusal.interval.width) == (0b11, allowed + 1)
+
+
+@pytest.mark.parametrize(("whole", "swing", "allowed"), [(1, 7, 14), (10_000, 5, 10), (20_000, 5, 20)])
+def test_by_other_metrics_it_is_what_two_images_may_move(whole: int, swing: int, allowed: int) -> None:
+    """Twice what one image can move u by, or a thousandth of the whole [P-6.9]."""
+    assert judged({0b11: allowed}, whole, [1.0, 1.0, 1.0], swing) is None
+    assert judged({0b11: allowed + 1}, whole, [1.0, 1.0, 1.0], swing) is not None
 
 
 def test_the_largest_member_is_to_blame_and_the_first_of_equals() -> None:
