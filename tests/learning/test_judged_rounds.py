@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 from mined import MinedRound
 
-from fedcoin_cli.application.auditing.audit import Plan, read_ledger
+from fedcoin_cli.application.auditing.audit import Plan as AuditPlan
+from fedcoin_cli.application.auditing.audit import read_ledger
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.task_report import report_of
 from fedcoin_cli.application.reasons.explanation import explain
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.views.explanation_lines import explanation_lines
 from fedcoin_cli.cli.views.task_lines import loose, task_lines
+from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.recomputation import Depth, recompute
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Checker
-from fedcoin_cli.learning.shapley.sampling import Estimator
+from fedcoin_cli.learning.shapley.sampling import Estimator, Plan, Session
 from fedcoin_cli.learning.shapley.table import Claim, all_counts, derive, entries_of
 from fedcoin_cli.learning.task_game import refused_terms
 
@@ -59,7 +61,7 @@ def test_an_honest_round_is_found_right(
     [P-13.21] [P-12.12]
     """
     one = made(tmp_path, metric, baseline, estimator)
-    _, cases = read_ledger(one.maker.write(tmp_path / "ledger"), Plan(4))
+    _, cases = read_ledger(one.maker.write(tmp_path / "ledger"), AuditPlan(4))
     found = recompute(cases, one.store.path, Depth(None, 1, inf))
     assert (found.findings, found.skipped, found.tables) == ([], [], 3)
     assert found.recomputed == found.claimed
@@ -69,6 +71,9 @@ def test_an_honest_round_is_found_right(
     assert outcome.shapley is not None
     assert Fraction(sum(outcome.shapley), outcome.denominator) == pytest.approx(gained, abs=1e-9)
     assert refused_terms(one.task, reference) is None
+    paid = sum(outcome.pay.clients) > 0
+    assert paid == (gained > 0)
+    assert outcome.pay.requester == (0 if paid else one.task.train_micro)
 
 
 @pytest.mark.parametrize(("metric", "baseline"), CASES)
@@ -125,6 +130,48 @@ def test_it_is_told_in_units_that_people_know(
     assert found.seen is not None
     assert found.seen.walked == found.value
     assert f"judged by {metric}" in "\n".join(explanation_lines(found, names))
+
+
+@pytest.mark.parametrize(
+    ("metric", "baseline"), [("neg_brier_score:2", "client-001.safetensors"), ("top_k_accuracy:2", "chance")]
+)
+def test_where_nothing_is_gained_no_client_is_paid(tmp_path: Path, metric: str, baseline: str) -> None:
+    """All together worth no more than nobody: TrainPrice returns, whatever single values say [P-9.10]."""
+    one = made(tmp_path, metric, baseline, "exact")
+    assert Reference(one.game).count(one.game.full) <= one.task.empty
+    outcome = one.result.outcome
+    assert outcome.shapley is not None
+    assert set(outcome.pay.clients) == {0}
+    assert outcome.pay.requester == one.task.train_micro
+
+
+def test_weights_of_labels_are_explained_where_the_test_set_is(tmp_path: Path) -> None:
+    """What a block is worth by balanced accuracy only the test set tells: without it tables say nothing."""
+    one = made(tmp_path, "balanced_accuracy", "chance")
+    client = one.task.updates[0].client
+    with Books.open(one.workspace) as books:
+        assert explain(books, one.workspace, client, None).seen is not None
+        one.store.path(one.task.test).unlink()
+        for path in one.workspace.rounds.glob("*/test.safetensors"):
+            path.unlink()
+        found = explain(books, one.workspace, client, None)
+    assert found.seen is None
+    assert found.missing == (one.task.test,)
+
+
+@pytest.mark.parametrize(("metric", "baseline"), [("balanced_accuracy", "chance"), ("roc_auc", "chance")])
+def test_a_restart_goes_on_from_wide_counts(tmp_path: Path, metric: str, baseline: str) -> None:
+    """What was walked and saved is taken up again, whatever an entry's width: the same table comes of it."""
+    one = made(tmp_path / "net", metric, baseline)
+    plan = Plan(one.seed, bytes.fromhex(one.maker.miners[0].address), 6, 6, 60.0, "balanced")
+    sessions = [Session(walker_for(one.game, one.blocks), None, one.terms, plan) for _ in range(2)]
+    walked, whole = tmp_path / "walked", tmp_path / "whole"
+    while not sessions[0].advance(60.0).finished:
+        pass
+    sessions[0].save(walked, whole)
+    sessions[1].restore(walked, whole)
+    assert sessions[1].progress().rankings == 6
+    assert sessions[1].estimate().table == sessions[0].estimate().table == one.tables[0]
 
 
 def test_a_d_that_proves_nothing_is_called_so(tmp_path: Path) -> None:
