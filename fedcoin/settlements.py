@@ -32,6 +32,9 @@ class Settlement:
         price: what the task was to cost.
         returned: what returned to who published it.
         attempts: how many attempts it took.
+        metric: what the models were judged by.
+        nobody: what the empty coalition is worth, in the metric's own unit, as "0.5000 AUROC".
+        together: what the model of all clients is worth, in the same; None while there are no values.
     """
 
     task: str
@@ -48,6 +51,9 @@ class Settlement:
     price: Decimal
     returned: Decimal
     attempts: int
+    metric: str
+    nobody: str
+    together: str | None
 
     @property
     def settled(self) -> bool:
@@ -82,6 +88,9 @@ def settlement_of(report: TaskReport, names: Names) -> Settlement:
         price=coins(report.price_micro),
         returned=coins(report.returned_micro),
         attempts=report.attempts,
+        metric=report.metric,
+        nobody=report.nobody_natural,
+        together=report.together_natural,
     )
 
 

@@ -23,7 +23,7 @@ from fedcoin_cli.cli.page.report_style import STYLE
 from fedcoin_cli.cli.program.output import counted
 from fedcoin_cli.cli.views.amounts import aligned
 from fedcoin_cli.cli.views.certainty_lines import certainty_lines
-from fedcoin_cli.cli.views.task_lines import shared
+from fedcoin_cli.cli.views.task_lines import judged, loose, shared
 from ledger_store.base.amount import MICRO, format_micro
 from ledger_store.bookkeeping.journal import ESCROW
 
@@ -113,6 +113,7 @@ def _facts(report: TaskReport, names: Names) -> str:
     facts += [" ".join(shared(report))] if shared(report) else []
     facts += [f"returned {report.returned}"] if report.returned_micro else []
     facts += ["together the clients gained nothing, so their part returned"] if report.in_vain else []
+    facts += [*judged(report), *loose(report)]
     return escape(" · ".join(facts))
 
 
