@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ledger_store.base.errors import InvalidTransaction
-from ledger_store.transaction import Task
+
+if TYPE_CHECKING:  # whoever reads settings needs no ledger
+    from ledger_store.transaction import Task
 
 STEPS: Final = 4_095
 """What an image without a loss counts: so many that blocks of 16 images need two bytes."""
@@ -117,7 +119,7 @@ def read_metric(text: str) -> Metric:
     return Metric(name, Fraction(given))
 
 
-def metric_of(task: Task) -> Metric:
+def metric_of(task: "Task") -> Metric:
     """The metric that a task is judged by; raises `InvalidTransaction` where there is none of that name."""
     try:
         return read_metric(task.metric)
@@ -125,12 +127,12 @@ def metric_of(task: Task) -> Metric:
         raise InvalidTransaction(str(error)) from error
 
 
-def blocks_of(task: Task) -> int:
+def blocks_of(task: "Task") -> int:
     """B: into how many blocks the test images are dealt, one where the metric is no sum over images [P-6.15]."""
     return -(-task.images // task.block_images) if metric_of(task).sums else 1
 
 
-def entry_bytes(task: Task) -> int:
+def entry_bytes(task: "Task") -> int:
     """How many bytes an entry of a sampled table has: what the most that a block can be worth needs [P-12.12]."""
     of_family: dict[Family, Callable[[], int]] = {
         Family.counts: lambda: task.block_images,
@@ -140,7 +142,7 @@ def entry_bytes(task: Task) -> int:
     return _bytes(min(task.whole, most))
 
 
-def exact_bytes(task: Task) -> int:
+def exact_bytes(task: "Task") -> int:
     """How many bytes an entry of an exact table has [P-12.12]."""
     return max(LEAST_EXACT_BYTES, _bytes(task.whole))
 

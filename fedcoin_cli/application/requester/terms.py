@@ -38,7 +38,7 @@ class Wanted:
 
         Raises:
             KeyFailure: a simulated client's key is not here.
-            SettingsError: there is no such metric or baseline.
+            SettingsError: there is no such baseline.
             RoundFilesInvalid: the metric or the baseline does not fit the round's files.
         """
         genesis = workspace.genesis().id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fedcoin_cli.application.books.task_report import as_points
 from fedcoin_cli.application.workspace.settings import TaskSettings
-from fedcoin_cli.contract.metric import ACCURACY, Metric, forms, read_metric
+from fedcoin_cli.contract.metric import ACCURACY, read_metric
 from ledger_store.base.amount import MICRO
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import RoundFilesInvalid, SettingsError
@@ -60,14 +60,6 @@ def foresee(task: Task, paths: Mapping[Digest, Path]) -> Foresight:
     return Foresight(Fraction(task.empty, task.whole), Fraction(together, task.whole), task.difficulty_micro)
 
 
-def metric_of(settings: TaskSettings) -> Metric:
-    """The metric that the settings name; raises `SettingsError`."""
-    try:
-        return read_metric(settings.metric)
-    except ValueError as error:
-        raise SettingsError(str(error), where="task.metric", hint=f"one of: {forms()}") from error
-
-
 def baseline_of(settings: TaskSettings) -> tuple[Baseline, Path | None]:
     """The baseline as a task has it, and its file; raises `SettingsError` where there is no such file."""
     for word in (ZERO, CHANCE):
@@ -86,10 +78,10 @@ def judged(settings: TaskSettings, model: Path, test: Path, images: int) -> Judg
     """What the settings make of a model's description and a test set.
 
     Raises:
-        SettingsError: there is no such metric or baseline.
+        SettingsError: there is no such baseline.
         RoundFilesInvalid: the metric does not fit the files, or the baseline is another model's.
     """
-    metric, (baseline, named) = metric_of(settings), baseline_of(settings)
+    metric, (baseline, named) = read_metric(settings.metric), baseline_of(settings)
     if metric == ACCURACY and baseline == ZERO:
         return Judged(settings.metric, baseline, images, 0)
     # Here, because NumPy takes longer to import than most commands take to run.

@@ -18,6 +18,7 @@ from platformdirs import user_config_path
 from fedcoin_cli.application.workspace.setting_rule import Value
 from fedcoin_cli.application.workspace.settings import RULES, SECTIONS, Settings
 from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.contract.metric import forms, read_metric
 from ledger_store.base.errors import ExitCode, SettingsError
 
 _PARTS = ("payment.train", "payment.computation", "payment.shapley")
@@ -81,6 +82,7 @@ def load(
     configuration = Configuration(Settings.of(values), given)
     _check_sum(configuration)
     _check_grid(configuration)
+    _check_metric(configuration)
     return configuration
 
 
@@ -174,6 +176,13 @@ def _check_grid(configuration: Configuration) -> None:
     if task.least_rankings > task.most_rankings:
         message = f"{_GRID[0]} {task.least_rankings} is above {_GRID[1]} {task.most_rankings}"
         _refuse(configuration, _GRID, message, "lower the first or raise the second")
+
+
+def _check_metric(configuration: Configuration) -> None:
+    try:
+        read_metric(configuration.settings.task.metric)
+    except ValueError as error:
+        _refuse(configuration, ("task.metric",), str(error), f"one of: {forms()}")
 
 
 def _refuse(configuration: Configuration, keys: tuple[str, ...], message: str, hint: str) -> None:
