@@ -119,6 +119,14 @@ def read_metric(text: str) -> Metric:
     return Metric(name, Fraction(given))
 
 
+def natural(text: str, share: Fraction) -> str:
+    """The same for whoever shows a ledger that nobody has checked: of an unknown metric the share alone."""
+    try:
+        return read_metric(text).natural(share)
+    except ValueError:
+        return f"{100 * float(share):.2f}%"
+
+
 def metric_of(task: "Task") -> Metric:
     """The metric that a task is judged by; raises `InvalidTransaction` where there is none of that name."""
     try:

@@ -13,6 +13,7 @@ from fedcoin_cli.contract.metric import (
     entry_bytes,
     exact_bytes,
     forms,
+    natural,
     read_metric,
 )
 
@@ -102,7 +103,7 @@ def test_all_forms_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "share", "natural"),
+    ("text", "share", "told"),
     [
         ("accuracy", Fraction(9, 10), "90.00% accuracy"),
         ("balanced_accuracy", Fraction(1, 2), "50.00% balanced accuracy"),
@@ -110,6 +111,7 @@ def test_all_forms_are_told() -> None:
         ("roc_auc", Fraction(7, 8), "0.8750 AUROC"),
     ],
 )
-def test_units_that_people_know(text: str, share: Fraction, natural: str) -> None:
-    """A share of the whole in the metric's own unit."""
-    assert read_metric(text).natural(share) == natural
+def test_units_that_people_know(text: str, share: Fraction, told: str) -> None:
+    """A share of the whole in the metric's own unit; of a metric that nobody knows the share alone."""
+    assert read_metric(text).natural(share) == told == natural(text, share)
+    assert natural("other", Fraction(1, 3)) == "33.33%"

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedcoin_cli.application.books.spread import value_variance
 from fedcoin_cli.consensus.estimate import Agreement, Distance
-from fedcoin_cli.contract.metric import read_metric
+from fedcoin_cli.contract.metric import natural
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import MICRO, format_micro
 from ledger_store.base.names import Address, TaskId
@@ -158,12 +158,12 @@ class TaskReport:
     @property
     def nobody_natural(self) -> str:
         """What nobody is worth, in the metric's own unit."""
-        return read_metric(self.metric).natural(self.nobody)
+        return natural(self.metric, self.nobody)
 
     @property
     def together_natural(self) -> str | None:
         """What the model of all clients is worth, in the metric's own unit; None without values."""
-        return None if self.sum is None else read_metric(self.metric).natural(self.nobody + self.sum / 100)
+        return None if self.sum is None else natural(self.metric, self.nobody + self.sum / 100)
 
     @property
     def loose(self) -> bool:
