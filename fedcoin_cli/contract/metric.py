@@ -82,11 +82,11 @@ class Metric:
         unit = KINDS[self.name].unit
         match self.family:
             case Family.counts | Family.weights:
-                return f"{100 * float(share):.2f}% {unit}"
+                return f"{_decimal(100 * share, 2)}% {unit}"
             case Family.steps:
-                return f"{float((1 - share) * self.parameter):.4f} {unit}"
+                return f"{_decimal((1 - share) * self.parameter, 4)} {unit}"
             case Family.pairs:
-                return f"{float(share):.4f} {unit}"
+                return f"{_decimal(share, 4)} {unit}"
 
 
 ACCURACY: Final = Metric("accuracy")
@@ -124,7 +124,7 @@ def natural(text: str, share: Fraction) -> str:
     try:
         return read_metric(text).natural(share)
     except ValueError:
-        return f"{100 * float(share):.2f}%"
+        return f"{_decimal(100 * share, 2)}%"
 
 
 def metric_of(task: "Task") -> Metric:
@@ -153,6 +153,12 @@ def entry_bytes(task: "Task") -> int:
 def exact_bytes(task: "Task") -> int:
     """How many bytes an entry of an exact table has [P-12.12]."""
     return max(LEAST_EXACT_BYTES, _bytes(task.whole))
+
+
+def _decimal(value: Fraction, places: int) -> str:
+    """So many decimals of any number: what an unchecked ledger holds no float may."""
+    whole, rest = divmod(round(abs(value) * 10**places), 10**places)
+    return f"{'-' if value < 0 else ''}{whole}.{rest:0{places}d}"
 
 
 def _bytes(number: int) -> int:

@@ -109,6 +109,8 @@ def test_all_forms_are_told() -> None:
         ("balanced_accuracy", Fraction(1, 2), "50.00% balanced accuracy"),
         ("neg_log_loss:2", Fraction(3, 4), "0.5000 nats of log loss"),
         ("roc_auc", Fraction(7, 8), "0.8750 AUROC"),
+        ("roc_auc", Fraction(-1, 3), "-0.3333 AUROC"),
+        ("accuracy", Fraction(10**400), f"{10**402}.00% accuracy"),
     ],
 )
 def test_units_that_people_know(text: str, share: Fraction, told: str) -> None:
