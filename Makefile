@@ -1,24 +1,33 @@
 # Two commands do everything on a machine with Python >= 3.11:
 #   make demo   a whole round on real data, in its own virtual environment
 #   make test   the gate: lint, types, import contracts, tests
+# While you work: make quick, the same with the unit tests alone.
 PYTHON ?= python3
 VENV   ?= .venv
 # Which TensorFlow: mine-cpu (half the download), mine, or gpu.
 MINE   ?= mine-cpu
 SEEDS  ?= 2000
 START  ?= 0
+# The newest Python that TensorFlow comes for.
+NEWEST ?= 3.13
 # How long mutants are run at a time; the next run goes on where the last one ended.
 SECONDS ?= 3600
+
+# The tests of the ledger and the protocol library, and what of them and of the layers above is done within a minute.
+LIBRARY := $(addprefix tests/,ledger_store protocol consensus incentive contract replica corrupt)
+QUICK := $(addprefix tests/,ledger_store protocol consensus incentive contract replica network application architecture) \
+  $(addprefix --ignore=tests/,ledger_store/test_bitflips.py consensus/test_planted.py consensus/test_simulation.py)
 
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-$(MINE)
 DEV := $(VENV)/.installed-dev
 MUTATION := $(VENV)/.installed-mutation
+RELEASE := $(VENV)/.installed-release
 LOUD := $(BIN)/python -m pip install --disable-pip-version-check
 PIP := $(LOUD) --quiet
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test check man lock simulate mutants release clean
+.PHONY: demo test check quick coverage versions man lock simulate mutants release clean
 
 demo: $(RUN)
 	$(BIN)/fedcoin demo
@@ -32,7 +41,23 @@ check: $(RUN) $(DEV)
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# Writes every generated file: man pages, settings.toml, docs/errors.md, the tables in README.md. Tests compare them.
+quick: $(RUN) $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest -n2 $(QUICK)
+
+# Branch coverage of the ledger and the protocol library by their own tests; fails below what pyproject.toml asks for.
+coverage: $(RUN) $(DEV) $(RELEASE)
+	$(BIN)/python -m coverage run -m pytest -n0 $(LIBRARY)
+	$(BIN)/python -m coverage report
+
+# The suite with the lowest and the newest dependencies, and on the newest Python.
+versions: $(RUN) $(DEV) $(RELEASE)
+	PATH="$(abspath $(BIN)):$$PATH" EXTRAS=$(MINE) tests/versions.sh $(NEWEST)
+
+# Writes every generated file: man pages, settings.toml, docs/errors.md, docs/api.md, the tables in README.md. Tests compare them.
 man: $(RUN) $(DEV)
 	$(BIN)/python tests/generated.py
 	$(BIN)/python tests/errors_page.py
@@ -51,7 +76,7 @@ simulate: $(RUN) $(DEV)
 mutants: $(RUN) $(MUTATION)
 	$(BIN)/python tests/mutants.py --seconds $(SECONDS)
 
-release: check
+release: check coverage versions
 	@git log -1 --format='commit %h'
 	$(MAKE) simulate SEEDS=100000 START=0
 	$(BIN)/python tests/mutation_gate.py
@@ -80,6 +105,10 @@ $(DEV): pyproject.toml | $(RUN)
 
 $(MUTATION): pyproject.toml | $(DEV)
 	$(PIP) --editable '.[mutation]'
+	touch $@
+
+$(RELEASE): pyproject.toml | $(DEV)
+	$(PIP) --editable '.[release]'
 	touch $@
 
 clean:

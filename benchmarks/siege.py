@@ -5,9 +5,9 @@ honest accounts pay at a steady rate, each payment over connections of its own: 
 throw all kinds at all miners, or those that are named. `--each` gives every kind a network of its own. A payment's time
 runs from when it was due until the payer holds the certified block with it, so whoever must wait for a turn is counted;
 it is lost when no such block comes within a minute. Memory and disk are the largest of any miner when the guests come,
-half-way and in the end. Agreement is the time from a block's own time of day to its being final at a quorum, by the
-miners' logs. Who attacks is `tests/attacking/guests.py`; it meets the miners that this program has started, and nobody
-else.
+half-way and in the end; processor time is a miner's mean share of one core, its child included. Agreement is the time
+from a block's own time of day to its being final at a quorum, by the miners' logs. Who attacks is
+`tests/attacking/guests.py`; it meets the miners that this program has started, and nobody else.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from typing import Any
 from benchmarks.machine import finish, machine
 from benchmarks.network import Miner, end_tidily, network, wait_until
 from benchmarks.payers import Payers, final_at
-from benchmarks.vitals import Vitals, vitals
+from benchmarks.vitals import Vitals, cpu_s, vitals
 from fedcoin_cli.application.requester.session import Patience, Session
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import SERVER, Workspace
@@ -145,10 +145,13 @@ def siege(
         honest = Honest(workspace, _funded(crew, PAYERS, 100))
         keys = _funded(crew, guests, 1)
         quiet, during, thrown = Waits(), Waits(), Counter[str]()
+        busy_s = [_busy_s(crew)]
         _live(honest, watch, quiet, quiet_s)
+        busy_s.append(_busy_s(crew))
         begun, height = len(watch.looks) - 1, crew[0].height
         with _guests(workspace, keys, kinds, siege_s) as enemies:
             _live(honest, watch, during, siege_s)
+            busy_s.append(_busy_s(crew))
             for enemy in enemies:
                 said, _ = enemy.communicate(timeout=120)
                 thrown.update(json.loads(said))
@@ -159,12 +162,18 @@ def siege(
             "thrown": dict(thrown),
             "quiet": quiet,
             "siege": during,
+            "CPU": [(busy_s[1] - busy_s[0]) / quiet_s, (busy_s[2] - busy_s[1]) / siege_s],
             "ended": watch.ended,
             "last words": dict(watch.words),
             "identical": _identical(crew),
             **watch.row(begun),
             "blocks": _blocks(crew, height),
         }
+
+
+def _busy_s(crew: Sequence[Miner]) -> float:
+    """The processor time of all miners so far, by miner."""
+    return sum(cpu_s(miner.pid) for miner in crew if miner.pid is not None) / len(crew)
 
 
 def _funded(crew: Sequence[Miner], accounts: int, coins: int) -> list[KeyPair]:
@@ -255,6 +264,7 @@ def shown(result: dict[str, Any]) -> dict[str, Any]:
         "ratio": f"{during.quantile(0.99) / quiet.quantile(0.99):.1f}",
         "lost": f"{during.lost.total()} of {len(during.seconds) + during.lost.total()}",
         "agreed s p99": " → ".join("-" if one is None else f"{one:.2f}" for one in agreed),
+        "CPU": " → ".join(f"{share:.0%}" for share in result["CPU"]),
         "RSS MiB": result["RSS MiB"],
         "disk MiB": result["disk MiB"],
         "ended": result["ended"],

@@ -33,6 +33,7 @@ def make_tiny_round(workspace: Workspace, clients: int, seed: int) -> Path:
         "images": IMAGES,
         "aggregation": "mean",
         "genesis": workspace.genesis().id,
+        "recipe": None,
         "updates": [],
     }
     for number in range(1, clients + 1):

@@ -23,16 +23,21 @@ VIEW_MAX = 10_000
 
 
 def vote_terms(height: int, view: int, block: BlockId | None) -> dict[str, Any]:
-    """What a miner signs as `notar`, `skip` (block None) or `final`."""
+    """What a miner signs as `notar`, `skip` (block None) or `final` [P-10.3]."""
     return {"block": block, "height": height, "view": view}
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in."""
+    """q signatures as (roster index, signature), sorted by index; `view` is the view that they voted in.
+
+    (docs/adr/0002)
+    """
 
     view: int
+    """The view in which the votes were cast, which need not be the block's own."""
     signatures: tuple[tuple[MinerIndex, str], ...]
+    """Exactly q pairs of roster index and signature, ascending by index: one form, so equal chains are equal bytes."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -49,7 +54,7 @@ class Certificate:
 
     @classmethod
     def from_json(cls, value: Any) -> "Certificate":
-        """Read and check the form; raises `Malformed`."""
+        """Read and check the form; raises `Malformed` [P-11.3]."""
         reader = Fields(value, ("signatures", "view"), "certificate")
         pairs = reader.signatures("signatures", ROSTER_MAX - 1, SIGNATURE_LENGTH, ROSTER_MAX, 1)
         return cls(view=reader.integer("view", 0, VIEW_MAX), signatures=pairs)
@@ -79,7 +84,7 @@ class Certificate:
         block: BlockId | None,
         verify: Verify = verify_bytes,
     ) -> None:
-        """Raise `BadSignature` unless exactly q distinct miners signed this vote."""
+        """Raise `BadSignature` unless exactly q distinct miners signed this vote [P-10.2]."""
         indices = [index for index, _ in self.signatures]
         if len(indices) != genesis.quorum or indices != sorted(set(indices)):
             message = f"a certificate of height {height} takes {genesis.quorum} miners in order"
@@ -95,12 +100,19 @@ class Header:
     """`proposer` (roster index) and `view` are those of the first proposal; they stay when it comes again."""
 
     height: int
+    """h: one more than the parent's."""
     parent: BlockId
+    """Id of the block on line h - 1, or of genesis: it links the chain."""
     time_ms: int
+    """When the block was first proposed, in milliseconds since 1970 (UTC), at least the interval after its parent."""
     proposer: MinerIndex
+    """Roster index of who proposed it first: (height + view) mod R."""
     view: int
+    """The view of its first proposal; it stays when the block is proposed again."""
     transactions: str
+    """Root of the RFC 6962 Merkle tree over the transactions' canonical bytes: one can be shown without the others."""
     certificate: str | None
+    """Hash, tag `certificate`, of the parent's certificate as it stands in this block; null in block 1."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -109,7 +121,7 @@ class Header:
 
     @cached_property
     def id(self) -> BlockId:
-        """The block id."""
+        """The block id [P-13.3]."""
         return BlockId(tagged_hash("block", self.encoded))
 
     def to_json(self) -> dict[str, Any]:
@@ -125,7 +137,7 @@ class Header:
 
     @classmethod
     def from_json(cls, value: Any) -> "Header":
-        """Read and check the form; raises `Malformed`."""
+        """Read and check the form; raises `Malformed` [P-1.12]."""
         keys = ("certificate", "height", "parent", "proposer", "time_ms", "transactions", "view")
         reader = Fields(value, keys, "header")
         return cls(
@@ -144,8 +156,11 @@ class Block:
     """A header, the transactions its root covers, and the parent's certificate (None in block 1)."""
 
     header: Header
+    """What the id is the hash of, and what votes are for."""
     transactions: tuple[Transaction, ...]
+    """What accounts signed, ascending by sender and sequence; then at most one close or result."""
     certificate: Certificate | None
+    """The parent's FINAL certificate as this block's proposer held it; null in block 1."""
 
     @property
     def id(self) -> BlockId:
@@ -202,7 +217,7 @@ class Block:
 
     @classmethod
     def read(cls, value: Any) -> "Block":
-        """Read the form of a block; whether the header covers the body is left open. Raises `Malformed`."""
+        """Read the form of a block; whether the header covers the body is left open. Raises `Malformed` [P-13.2]."""
         reader = Fields(value, ("certificate", "header", "transactions"), "block")
         certificate = reader.raw("certificate")
         return cls(
@@ -217,7 +232,7 @@ class Block:
         return None if self.certificate is None else self.certificate.digest
 
     def covered(self) -> "Block":
-        """The block itself, if its header covers its body; raises `Malformed`."""
+        """The block itself, if its header covers its body; raises `Malformed` [P-13.4]."""
         if self.header.transactions != transaction_root(self.transactions):
             raise Malformed(f"block {self.height}: the transactions are not the ones its header names")
         if self.header.certificate != self.certificate_digest:
@@ -226,7 +241,7 @@ class Block:
 
 
 def transaction_root(transactions: Sequence[Transaction]) -> Digest:
-    """The Merkle root over the canonical bytes of the transactions, as hex."""
+    """The Merkle root over the canonical bytes of the transactions, as hex [P-13.4]."""
     return Digest(merkle.root([transaction.encoded for transaction in transactions]).hex())
 
 

@@ -37,7 +37,7 @@ def start(genesis: Genesis) -> Tip:
 def candidate(tip: Tip, block: Block) -> State:
     """The state after `block`, whose inner certificate must certify the tip; raises `PeerFault`.
 
-    This is what a voter checks before it votes: `block` itself is not certified yet.
+    This is what a voter checks before it votes: `block` itself is not certified yet. [P-10.10] [P-13.8]
     """
     inner = block.certificate
     if inner is not None and inner != tip.certificate:

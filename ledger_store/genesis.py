@@ -34,26 +34,47 @@ class Bounds:
     """The limits that every transaction and block obeys; all integers, units in their names."""
 
     runtime_ms: int = 3_600_000
+    """The longest RUNTIME of a task, in milliseconds: other tasks wait for it."""
     attempts: int = 5
+    """The most attempts of a task."""
     clients: int = 1_000
+    """The most clients of a task; formats take 1,000."""
     images: int = 1_000_000
+    """The most test images of a task."""
     block_images: int = BLOCK_IMAGES_MAX
+    """The most images of a block: a block's count is one byte."""
     rankings: int = 1_000_000
+    """The most rankings that a task may ask for."""
     examples: int = 2**31 - 1
+    """The most examples of an update: weights of an average stay exact."""
     weight: int = WEIGHT_MAX
+    """The greatest magnitude of a weight; the same everywhere, for readers of weights know no network."""
     files_bytes: int = 2 * 2**30
+    """What a task's files may weigh together: miners fetch them before anybody has paid."""
     table_bytes: int = 256 * 2**20
+    """What a table may weigh: all others fetch it between close and result."""
     unfinished_an_account: int = 1
+    """How many tasks of one account may wait or be at work."""
     unfinished: int = 64
+    """How many tasks may wait or be at work in all: a state holds them."""
     least_difficulty_micro: int = 0
+    """The least D that a task may name, in millionths of a percentage point."""
     least_shapley_price_micro: int = 0
+    """The least SapPrice of a task whatever its RUNTIME, in micro-FedCoin."""
     least_shapley_price_micro_a_second: int = 0
+    """What SapPrice must be besides for each second of RUNTIME and attempt, in micro-FedCoin."""
     task_deposit_micro: int = 1_000_000
+    """What a task locks beside its price until it ends: who has no coin cannot make miners look."""
     least_transfer_micro: int = 10_000
+    """The least payment, and the least that may be left behind: accounts cost everybody."""
     transactions_an_account: int = 8
+    """How many transactions of one account a block may hold, so that nobody fills it."""
     transactions_a_block: int = 1_000
+    """How many transactions a block may hold."""
     block_bytes: int = BLOCK_BYTES_MAX
+    """The longest line of a block: a proposal must fit into a frame."""
     block_interval_ms: int = 200
+    """How many milliseconds a block's time must be after its parent's: no proposer floods."""
 
 
 _BOUND_NAMES = tuple(field.name for field in fields(Bounds))
@@ -76,16 +97,23 @@ class Genesis:
     """Line 0 of every chain. `supply` pairs addresses with micro-FedCoin; `roster` orders the miners."""
 
     network: str
+    """The network's name, for people: at most 64 printable characters."""
     time_ms: int
+    """When it was founded, in milliseconds since 1970 (UTC); no block is before it."""
     roster: tuple[Address, ...]
+    """The miners' addresses, 1 to 64, in the order in which they lead; a miner's index is its place."""
     supply: tuple[tuple[Address, int], ...]
+    """Pairs of address and micro-FedCoin, ascending by address: who holds all coins that there will be."""
     delta_ms: int
+    """The greatest message delay of a network that behaves, in milliseconds: all clocks follow from it."""
     bounds: Bounds = Bounds()
+    """The limits that transactions and blocks keep to, each named with its unit."""
     predecessor: BlockId | None = None
+    """Id of the block that this chain goes on from, or null: whose final balances it mints."""
 
     @cached_property
     def id(self) -> GenesisId:
-        """The genesis id: SHA-256 over a domain tag and the canonical fields."""
+        """The genesis id: SHA-256 over a domain tag and the canonical fields [P-3.2]."""
         return GenesisId(BlockId(tagged_hash("genesis", encode(self.to_json()))))
 
     def index_of(self, miner: Address) -> MinerIndex:
@@ -103,12 +131,12 @@ class Genesis:
 
     @property
     def quorum(self) -> int:
-        """q = ⌊2R/3⌋ + 1 votes make a certificate."""
+        """q = ⌊2R/3⌋ + 1 votes make a certificate [P-3.4]."""
         return 2 * len(self.roster) // 3 + 1
 
     @property
     def faults(self) -> int:
-        """f = ⌊(R−1)/3⌋ miners may lie."""
+        """f = ⌊(R−1)/3⌋ miners may lie [P-3.4]."""
         return (len(self.roster) - 1) // 3
 
     def to_json(self) -> dict[str, Any]:
@@ -126,14 +154,14 @@ class Genesis:
 
     @classmethod
     def from_line(cls, line: bytes) -> "Genesis":
-        """Read a chain file's first line without its newline; raises `Malformed`."""
+        """Read a chain file's first line without its newline; raises `Malformed` [P-3.3]."""
         if len(line) > GENESIS_BYTES_MAX:
             raise Malformed(f"more than the {GENESIS_BYTES_MAX} bytes that a genesis takes at most")
         return cls.from_json(decode(line, GENESIS_VALUES_MAX))
 
     @classmethod
     def from_json(cls, value: Any) -> "Genesis":
-        """Read and check; raises `Malformed`."""
+        """Read and check; raises `Malformed` [P-3.1]."""
         keys = ("bounds", "delta_ms", "format", "network", "predecessor", "roster", "supply", "time_ms")
         reader = Fields(value, keys, "genesis")
         reader.integer("format", FORMAT, FORMAT)
@@ -161,6 +189,7 @@ class Genesis:
         )
 
 
+# Rule [P-3.5].
 def _read_bound(bounds: Fields, name: str) -> int:
     if name in _BOUND_FIXED:
         return bounds.integer(name, _BOUND_FIXED[name], _BOUND_FIXED[name])

@@ -2,7 +2,7 @@
 
 So a block, or a trial of a pending transaction, copies what changed lately and not all accounts. When the top has
 grown, the next state gets a new base: one copy of everything in `TOP_MOST` changes. Keys come in a dict's order, that
-of their coming, whatever the layers are; who goes and comes back is last.
+of their coming, whatever the layers are; who goes and comes back is last. (docs/adr/0026)
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping

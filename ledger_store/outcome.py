@@ -20,9 +20,13 @@ class Pay:
     """Where a price goes, in micro-FedCoin: clients in order, FL server, miners by address, requester."""
 
     clients: tuple[int, ...]
+    """Micro-FedCoin for each client, in the task's order."""
     server: int
+    """Micro-FedCoin for the FL server."""
     miners: tuple[tuple[Address, int], ...]
+    """Pairs of address and micro-FedCoin, in the roster's order."""
     requester: int
+    """Micro-FedCoin that return to the requester."""
 
     @property
     def total(self) -> int:
@@ -48,11 +52,17 @@ class Outcome:
     """
 
     state: TaskState
+    """`OPEN` (another attempt follows), `SETTLED` or `REFUNDED`."""
     winner: Address | None
+    """Address of the nearest estimate within D, of those that tie the one with the least hash; null unless settled."""
     distance: tuple[int, int] | None
+    """The nearest estimate's squared distance to the average in images squared: numerator and denominator, or null."""
     shapley: tuple[int, ...] | None
+    """The agreed values in images, as numerators over `denominator`, one a client; null where no estimate counts."""
     denominator: int
+    """What the values are over: integers, for there is no float in a ledger."""
     pay: Pay
+    """Where the price goes: `clients`, `server`, `miners` and `requester`; all 0 while the task goes on."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -65,6 +75,7 @@ class Outcome:
         }
 
 
+# Rule [P-1.10].
 def _read_pay(value: Any) -> Pay:
     reader = Fields(value, ("clients", "miners", "requester", "server"), "pay")
     count = len(reader.array("clients", CLIENTS_MAX))
@@ -80,7 +91,7 @@ def _read_pay(value: Any) -> Pay:
 
 
 def read_outcome(value: Any) -> Outcome:
-    """Read an outcome; raises `Malformed`."""
+    """Read an outcome; raises `Malformed` [P-9.14]."""
     reader = Fields(value, ("denominator", "distance", "pay", "shapley", "state", "winner"), "outcome")
     shapley = None
     if reader.raw("shapley") is not None:

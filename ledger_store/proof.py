@@ -23,8 +23,11 @@ class Commit:
     """A miner's sealed estimate: the digest of what it will reveal, and its signature as `commit`."""
 
     miner: Address
+    """Address of the miner that sealed its estimate."""
     digest: Digest
+    """Hash, tag `commitment`, of what the miner will reveal: nobody can copy it or change it afterwards."""
     signature: str
+    """The miner's signature, kind `commit`, over task, attempt and digest."""
 
     def to_json(self) -> dict[str, Any]:
         return {"digest": self.digest, "miner": self.miner, "signature": self.signature}
@@ -40,12 +43,19 @@ class Reveal:
     """An opened estimate: t, whether exact, its sums (N_j over t rankings, or E_j = Λ·φ_j), table digest, salt."""
 
     miner: Address
+    """Address of the miner, whose rankings nobody else has."""
     rankings: int
+    """t, how many rankings it walked in every block: its weight in the average."""
     exact: bool
+    """Whether it counted all coalitions: then its values have no error of mining."""
     sums: tuple[int, ...]
+    """The clients' values in images as decimal strings: times t, or, where exact, times lcm(1 .. K)."""
     table: Digest
+    """Digest of the table of counts that the sums follow from: everybody can compute them again."""
     salt: str
+    """128 random bits as hex: without it the digest of a commit could be guessed."""
     signature: str
+    """The miner's signature, kind `reveal`, over task, attempt and these fields."""
 
     def opening(self) -> dict[str, Any]:
         """The fields without miner and signature."""
@@ -65,7 +75,7 @@ class Reveal:
         return {**self.opening(), "attempt": attempt, "task": task}
 
     def commitment(self, task: TaskId, attempt: int) -> Digest:
-        """The digest that its commit must carry."""
+        """The digest that its commit must carry [P-8.1]."""
         return tagged_hash("commitment", encode({**self.terms(task, attempt), "miner": self.miner}))
 
 
@@ -74,7 +84,9 @@ class FraudMark:
     """One entry of an included reveal's table whose count is wrong; the miner drops out."""
 
     miner: Address
+    """Address of the miner whose reveal stands in the result and drops out of the average."""
     entry: int
+    """The number, from 0, of a count of its table that no honest computation gives."""
 
     def to_json(self) -> dict[str, Any]:
         return {"entry": self.entry, "miner": self.miner}
@@ -86,9 +98,13 @@ class Close:
 
     kind: ClassVar[str] = "close"
     task: TaskId
+    """Id of the task at work."""
     attempt: int
+    """Which attempt of it this closes, from 1."""
     commits: tuple[Commit, ...]
+    """One a miner, ascending by address: `miner`, `digest` and `signature`; from now on none can be added."""
     outcome: Outcome | None
+    """Null with commits; without any what follows from an attempt that failed."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -111,10 +127,15 @@ class Result:
 
     kind: ClassVar[str] = "result"
     task: TaskId
+    """Id of the task at work."""
     attempt: int
+    """Which attempt of it this ends, from 1."""
     reveals: tuple[Reveal, ...]
+    """Those that could be verified, ascending by address, each of which opens a commit of the close."""
     frauds: tuple[FraudMark, ...]
+    """Of these the ones whose tables hold a false count: `miner` and `entry`, ascending by address."""
     outcome: Outcome
+    """What follows from the reveals without the frauds; everybody computes it again."""
 
     @cached_property
     def encoded(self) -> bytes:
@@ -168,7 +189,7 @@ def _read_fraud(value: Any) -> FraudMark:
 
 
 def read_close(value: Any) -> Close:
-    """Read a close; raises `Malformed`."""
+    """Read a close; raises `Malformed` [P-8.8]."""
     reader = Fields(value, ("attempt", "commits", "outcome", "task", "type"), "close")
     return Close(
         task=reader.task_id("task"),
@@ -179,7 +200,7 @@ def read_close(value: Any) -> Close:
 
 
 def read_result(value: Any) -> Result:
-    """Read a result; raises `Malformed`."""
+    """Read a result; raises `Malformed` [P-8.25]."""
     reader = Fields(value, ("attempt", "frauds", "outcome", "reveals", "task", "type"), "result")
     return Result(
         task=reader.task_id("task"),

@@ -27,8 +27,11 @@ class Signed:
 
     kind: ClassVar[str] = ""
     sender: Address
+    """Address of the account that signs and pays; nobody else can use its sequence numbers."""
     sequence: int
+    """The sender's next number (1, 2, 3, ...): each is used once, so nothing signed can be replayed."""
     signature: str
+    """The sender's signature over all other fields, of the kind that `type` names."""
 
     def terms(self) -> dict[str, Any]:
         """The fields that this kind adds."""
@@ -51,7 +54,7 @@ class Signed:
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 over a domain tag and the canonical fields without the signature."""
+        """SHA-256 over a domain tag and the canonical fields without the signature [P-4.4]."""
         return tagged_hash("transaction", self.signed_part)
 
     def to_json(self) -> dict[str, Any]:
@@ -72,12 +75,18 @@ def sign(transaction: T, key: KeyPair, genesis: GenesisId) -> T:
 
 @dataclass(frozen=True)
 class Transfer(Signed):
-    """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two."""
+    """Move `amount_micro` to another account; `nonce` is drawn anew for each, so that equal payments are two.
+
+    (docs/adr/0030) [P-4.8]
+    """
 
     kind: ClassVar[str] = "transfer"
     to: Address
+    """Address of the receiver; it need not have been heard of before."""
     amount_micro: int
+    """Coins in micro-FedCoin, at least the network's least transfer: dust would fill every later genesis."""
     nonce: str = "0" * NONCE_LENGTH
+    """32 hex digits, drawn anew by whoever signs: two equal payments are two transactions."""
 
     def terms(self) -> dict[str, Any]:
         return {"to": self.to, "amount_micro": self.amount_micro, "nonce": self.nonce}
@@ -89,6 +98,7 @@ class Cancel(Signed):
 
     kind: ClassVar[str] = "cancel"
     task: TaskId
+    """Id of the sender's own task, which is still queued: nobody has worked for it."""
 
     def terms(self) -> dict[str, Any]:
         return {"task": self.task}
@@ -99,9 +109,13 @@ class Update:
     """One client's weights by digest, its example count, and its signature as `update`."""
 
     digest: Digest
+    """SHA-256 of the client's weights file: who has the file can show that it is the signed one."""
     client: Address
+    """Address that is paid for this update; each client is in a task once."""
     examples: int
+    """How many examples it was trained on, at least 1: its weight in a `fedavg` aggregate."""
     signature: str
+    """The client's signature, kind `update`, over call, digest and examples: no term can change under it."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -113,7 +127,10 @@ class Update:
 
 
 def update_terms(call: Digest, update: Digest, examples: int) -> dict[str, Any]:
-    """What a client signs as `update`: the digest of its weights, for a call that fixes every term of the task."""
+    """What a client signs as `update`: the digest of its weights, for a call that fixes every term of the task.
+
+    [P-5.3]
+    """
     return {"call": call, "examples": examples, "update": update}
 
 
@@ -130,28 +147,51 @@ class Task(Signed):
 
     kind: ClassVar[str] = "task"
     server: Address
+    """Address of the FL server, which ComPrice goes to; it need not be the requester."""
     nonce: str
+    """32 hex digits that name the call among its requester's: a call serves once, unless its task was cancelled."""
     model: Digest
+    """Digest of the model's description: what all updates are weights of."""
     test: Digest
+    """Digest of the test set, fixed before any update is judged."""
     least_clients: int
+    """The fewest updates that the call asks for, at least 2: a client that drops out ends no round."""
     most_clients: int
+    """The most updates that the call asks for: a client knows among how many it will be."""
     baseline: Digest | None
+    """Digest of the update that the empty coalition stands for, or null: then u(empty) is 0 by declaration."""
     updates: tuple[Update, ...]
+    """One a client, in the order in which clients are numbered: `client`, `digest`, `examples` and `signature`."""
     images: int
+    """n, how many images the test set has: values are told in shares of it."""
     block_images: int
+    """1 to 255: the images are dealt into ceil(n / block_images) blocks, each of which walks rankings of its own."""
     empty: int
+    """u(empty) in images, which exact values begin with; at most n."""
     aggregation: str
+    """How a coalition's updates are averaged: `mean`, each alike, or `fedavg`, by examples."""
     price_micro: int
+    """The whole price in micro-FedCoin, the sum of its three parts; it is in escrow until the task ends."""
     train_micro: int
+    """TrainPrice in micro-FedCoin: the clients' part, by their positive values."""
     computation_micro: int
+    """ComPrice in micro-FedCoin: the server's part."""
     shapley_micro: int
+    """SapPrice in micro-FedCoin: the miners' part, at least what the network asks for their time."""
     runtime_ms: int
+    """RUNTIME in milliseconds: how long miners mine in an attempt before they commit."""
     difficulty_micro: int
+    """D in millionths of a percentage point: how far from the average an estimate may lie to agree."""
     least_rankings: int
+    """The fewest rankings of an estimate, on the grid: fewer would say too little."""
     most_rankings: int
+    """The most rankings of an estimate, on the grid; an exact one weighs as many."""
     payment_error_micro: int | None
+    """Micro-FedCoin within which all payments are to be known, or null: miners may stop earlier then."""
     attempts: int
+    """How many attempts there are before the price returns."""
     sap_rule: str
+    """Who shares SapPrice: `winner`, the nearest alone, or `shared`, all that count, by rankings."""
 
     @cached_property
     def id(self) -> TaskId:
@@ -187,7 +227,7 @@ class Task(Signed):
 
     @cached_property
     def call(self) -> Digest:
-        """The digest of the terms that every client signs."""
+        """The digest of the terms that every client signs (docs/adr/0024) [P-5.2]."""
         return tagged_hash("call", encode(self.called))
 
     def update_terms(self, update: Update) -> dict[str, Any]:
@@ -252,7 +292,7 @@ def _hand(reader: Fields) -> dict[str, Any]:
 
 
 def read_transfer(value: Any) -> Transfer:
-    """Read a transfer; raises `Malformed`."""
+    """Read a transfer; raises `Malformed` [P-4.7]."""
     reader = Fields(value, (*_SIGNED_KEYS, "to", "amount_micro", "nonce"), "transfer")
     to = reader.address("to")
     amount = reader.integer("amount_micro", 1, SUPPLY_MAX_MICRO)
@@ -267,7 +307,7 @@ def read_cancel(value: Any) -> Cancel:
 
 
 def read_task(value: Any) -> Task:
-    """Read a task; raises `Malformed`."""
+    """Read a task; raises `Malformed` [P-5.1]."""
     reader = Fields(value, (*_SIGNED_KEYS, *_TASK_NAMES), "task")
     return Task(
         **_called_fields(reader),

@@ -1,6 +1,6 @@
 """The fold: block after block → balances, sequences and the life of tasks.
 
-`apply(state, block)` is the whole state transition, a pure function that reads like the protocol's section 4.
+`apply(state, block)` is the whole state transition, a pure function that reads like sections 4 and 5 of SPEC.md.
 It admits what the ledger itself can judge: signatures, sequences, funds, bounds, the task's phase, and that
 an outcome pays out exactly the escrow. Whether it follows from the reveals is `contract.settlement`'s business.
 """
@@ -66,18 +66,29 @@ class State:
     coins and, if it was ever opened, its call in `served` (a call serves once) with the height that opened it. `ended`
     are the tasks that the block `head` itself ended, as they ended: `history` and other readers collect them.
     `withheld` are the miners that the next task's commits refuse: they are known to have withheld their reveals.
+    (docs/adr/0035)
     """
 
     genesis: Genesis
+    """The network: its bounds decide what the next block may hold."""
     height: int = 0
+    """The head's height."""
     head: BlockId = _NOWHERE
+    """The head's id, which the next block must name."""
     time_ms: int = 0
+    """The head's time, before which no later block may be."""
     balances: Mapping[Address, int] = field(default_factory=dict)
+    """Micro-FedCoin by address; an account without coins is not listed."""
     sequences: Mapping[Address, int] = field(default_factory=dict)
+    """The last sequence number that each account used: it never goes back, even of an empty account."""
     tasks: Mapping[TaskId, TaskRecord] = field(default_factory=dict)
+    """The unfinished tasks by id, the one at work first."""
     ended: tuple[TaskRecord, ...] = ()
+    """The tasks that the head itself ended, for whoever follows a chain."""
     withheld: frozenset[Address] = frozenset()
+    """Miners that the next task's commits refuse."""
     served: Mapping[str, int] = field(default_factory=dict)
+    """The calls that were used up, and the height at which each was."""
 
     @property
     def queue(self) -> tuple[TaskId, ...]:
@@ -100,7 +111,7 @@ class State:
 
 
 def initial(genesis: Genesis) -> State:
-    """The state that genesis mints."""
+    """The state that genesis mints [P-4.1] [P-14.3]."""
     return State(genesis, 0, genesis.id, genesis.time_ms, dict(genesis.supply))
 
 
@@ -113,7 +124,7 @@ def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify =
 
     Raises `BadSignature` when a signature in it is wrong; either carries its finding's code. `verify` looks at a
     signature, at once or later. `trusted` leaves the signatures out: for the node's own file, whose blocks were checked
-    before they were appended.
+    before they were appended. [P-4.14]
     """
     with found_as("E401"):
         check_header(state, block)
@@ -126,7 +137,10 @@ def apply(state: State, block: Block, *, trusted: bool = False, verify: Verify =
 
 
 def check_header(state: State, block: Block) -> None:
-    """Height, link, turn, time and size; raises `InvalidTransaction`."""
+    """Height, link, turn, time and size; raises `InvalidTransaction`.
+
+    (docs/adr/0005) [P-10.1] [P-13.5] [P-13.6] [P-13.7] [P-13.8]
+    """
     genesis, header = state.genesis, block.header
     refuse(header.height != state.height + 1, f"height {header.height} does not follow {state.height}")
     refuse(header.parent != state.head, f"block {header.height} does not link to its parent")
@@ -142,7 +156,10 @@ def check_header(state: State, block: Block) -> None:
 
 
 def check_order(state: State, transactions: Iterable[Transaction]) -> None:
-    """Signed transactions sorted by (sender, sequence), few an account; then at most one close or result."""
+    """Signed transactions sorted by (sender, sequence), few an account; then at most one close or result.
+
+    [P-4.12] [P-4.13]
+    """
     keys: list[tuple[str, int]] = []
     ended = False
     for transaction in transactions:
@@ -162,21 +179,33 @@ class Transition:
     """The editable view that one block works on; leaders also try pending transactions on one."""
 
     def __init__(self, state: State, block: Block, trusted: bool, verify: Verify = verify_bytes) -> None:
+        # What is applied; leaders try pending transactions on an empty one.
         self._block = block
+        # Whether signatures are left out: the node's own file was checked before it was written.
         self._trusted = trusted
+        # Looks at a signature, at once or in a batch later.
         self._verify = verify
+        # Whose bounds everything keeps to.
         self._genesis = state.genesis
+        # A layer over the parent's: who copies all accounts at every block takes too long.
         self._balances = editable(state.balances)
+        # What balances gained in all: with escrow that must be nothing.
         self._minted = 0
+        # Escrow before the block, to tell whether coins were made or lost.
         self._escrow_before_micro = _escrow_micro(state.tasks)
+        # A layer over the parent's.
         self._sequences = editable(state.sequences)
+        # The unfinished ones, the oldest first.
         self._tasks = dict(state.tasks)
+        # What this block ends, for whoever follows the chain.
         self._ended: list[TaskRecord] = []
+        # Who is refused by the next task that opens.
         self._withheld = state.withheld
+        # A layer over the parent's.
         self._served = editable(state.served)
 
     def execute(self, transaction: Transaction) -> None:
-        """Take one transaction; raises `InvalidTransaction` or `BadSignature`, having changed nothing."""
+        """Take one transaction; raises `InvalidTransaction` or `BadSignature`, having changed nothing [P-4.16]."""
         with found_as(CODES[transaction.kind]):
             self._take(transaction)
         if isinstance(transaction, Transfer | Task | Cancel):
@@ -199,7 +228,10 @@ class Transition:
                 self._result(transaction)
 
     def close_block(self) -> State:
-        """Open the oldest queued task, check that no coin was made or lost, and return the new state."""
+        """Open the oldest queued task, check that no coin was made or lost, and return the new state.
+
+        [P-4.2] [P-5.16]
+        """
         header, oldest = self._block.header, self._oldest
         if oldest is not None and oldest.state == TaskState.QUEUED:
             opened = replace(
@@ -232,18 +264,21 @@ class Transition:
     def _oldest(self) -> TaskRecord | None:
         return next(iter(self._tasks.values()), None)
 
+    # Rules [P-4.5] [P-4.6].
     def _authorise(self, transaction: Transfer | Task | Cancel) -> None:
         expected = self._sequences.get(transaction.sender, 0) + 1
         refuse(transaction.sequence != expected, f"sequence {transaction.sequence} where {expected} is next")
         message = framed(transaction.kind, self._genesis.id, transaction.signed_part)
         self._require(transaction.sender, transaction.kind, message, transaction.signature)
 
+    # Rule [P-4.9].
     def _transfer(self, transfer: Transfer) -> None:
         least = self._genesis.bounds.least_transfer_micro
         refuse(transfer.amount_micro < least, f"a transfer below {least} micro")
         self._debit(transfer.sender, transfer.amount_micro)
         self._credit(transfer.to, transfer.amount_micro)
 
+    # Rule [P-5.13].
     def _enqueue(self, task: Task) -> None:
         deposit_micro = self._genesis.bounds.task_deposit_micro
         check_terms(task, self._genesis)
@@ -256,7 +291,10 @@ class Transition:
         self._put(TaskRecord(task.lean(), self._block.height, deposit_micro=deposit_micro))
 
     def _check_queue(self, task: Task) -> None:
-        """Whether its call is fresh, and room for it; a task that is cancelled was never opened and frees its call."""
+        """Whether its call is fresh, and room for it; a task that is cancelled was never opened and frees its call.
+
+        (docs/adr/0024) [P-5.4] [P-5.15]
+        """
         bounds, queued = self._genesis.bounds, [record.task for record in self._tasks.values()]
         served = served_by(task) in self._served or served_by(task) in map(served_by, queued)
         refuse(served, "this call has served: a task of it was published")
@@ -264,6 +302,7 @@ class Transition:
         refuse(mine >= bounds.unfinished_an_account, "this account has an unfinished task")
         refuse(len(queued) >= bounds.unfinished, "too many unfinished tasks")
 
+    # Rule [P-4.15].
     def _cancel(self, cancel: Cancel) -> None:
         record = self._tasks.get(cancel.task)
         if record is None:
@@ -286,12 +325,14 @@ class Transition:
         refuse(close.outcome.state == TaskState.SETTLED, "a close without commits settles nothing")
         self._conclude(record, close.outcome)
 
+    # Rule [P-8.9].
     def _check_commit(self, record: TaskRecord, close: Close, commit: Commit) -> None:
         refuse(commit.miner not in self._genesis.roster, "a commit by nobody on the roster")
         refuse(commit.miner in eligible_refusals(record), "a commit by a miner that is refused here")
         terms = commit_terms(close.task, close.attempt, commit.digest)
         self._signed(commit.miner, "commit", terms, commit.signature)
 
+    # Rules [P-8.26] [P-8.27].
     def _result(self, result: Result) -> None:
         record = self._attempt(result.task, result.attempt, TaskState.CLOSED)
         clients = record.task.clients
@@ -318,12 +359,13 @@ class Transition:
         """Who committed and did not reveal, beside somebody whose reveal all could verify, is out of the next task.
 
         More than f who are silent are no liars but a network, disk or bound that failed: then nobody is known to have
-        withheld anything. So no sequence of results bars more than f.
+        withheld anything. So no sequence of results bars more than f. (docs/adr/0025) [P-8.35]
         """
         withheld = self._withheld | silent
         if len(withheld) <= self._genesis.faults:
             self._withheld = withheld
 
+    # Rules [P-8.8] [P-8.25].
     def _attempt(self, task: TaskId, attempt: int, state: TaskState) -> TaskRecord:
         current = self._oldest
         if current is None or current.task.id != task:
@@ -331,6 +373,7 @@ class Transition:
         refuse((current.attempt, current.state) != (attempt, state), f"attempt {attempt} is not {state}")
         return current
 
+    # Rules [P-9.9] [P-9.15].
     def _conclude(self, record: TaskRecord, outcome: Outcome) -> None:
         pay, task = outcome.pay, record.task
         refuse(len(pay.clients) != task.clients, "payments of a wrong length")
@@ -358,6 +401,7 @@ class Transition:
             self._credit(miner, micro)
         self._credit(task.sender, pay.requester)
 
+    # Rules [P-5.14] [P-5.18].
     def _end(self, record: TaskRecord, state: TaskState) -> None:
         self._credit(record.task.sender, record.deposit_micro)
         # What was sealed stands in the close.
@@ -379,6 +423,8 @@ class Transition:
         self._set(address, self._require_balance(address, micro) - micro)
         self._minted -= micro
 
+    # The reason is in docs/adr/0026.
+    # Rules [P-4.10] [P-4.11].
     def _require_balance(self, address: Address, micro: int) -> int:
         balance = self._balances.get(address, 0)
         refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")

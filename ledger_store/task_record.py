@@ -34,17 +34,29 @@ class TaskRecord:
     """
 
     task: Task
+    """What its requester signed."""
     height: int
+    """The height at which it was admitted, which is its place in the queue."""
     state: TaskState = TaskState.QUEUED
+    """Where it is in its life: QUEUED, OPEN, CLOSED, SETTLED, REFUNDED or CANCELLED."""
     attempt: int = 1
+    """The attempt at work, from 1."""
     seed: str | None = None
+    """What all rankings follow from; None until it opens, so that nobody walks earlier."""
     opened_height: int = 0
+    """The height that opened it, 0 before."""
     commits: tuple[Commit, ...] = ()
+    """The close's, which reveals must open; empty when no attempt is closed."""
     frauds: frozenset[Address] = frozenset()
+    """Miners that lied in this task: they may not commit again in it."""
     refused: frozenset[Address] = frozenset()
+    """Miners that withheld a reveal in an earlier task: they may not commit in this one."""
     verified: tuple[tuple[Address, int], ...] = ()
+    """Miners and their t, in roster order, of the last attempt that had any: a refund pays their work."""
     end_height: int | None = None
+    """The height that ended it, None before."""
     deposit_micro: int = 0
+    """What is locked beside the price, in micro-FedCoin, as genesis asked when it was admitted."""
 
     @property
     def seed_of_opened(self) -> str:
@@ -59,7 +71,10 @@ class TaskRecord:
 
 
 def opening_seed(task: TaskId, parent: BlockId) -> str:
-    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block."""
+    """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block.
+
+    (docs/adr/0018) [P-5.17]
+    """
     return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
 
 
@@ -69,12 +84,15 @@ def served_by(task: Task) -> str:
 
 
 def eligible_refusals(record: TaskRecord) -> frozenset[Address]:
-    """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before."""
+    """Whose commits this attempt refuses: this task's frauds, and who withheld in the task before [P-8.34]."""
     return record.frauds | record.refused
 
 
 def check_terms(task: Task, genesis: Genesis) -> None:
-    """What genesis bounds and what must hold in any task, signatures apart; raises `InvalidTransaction`."""
+    """What genesis bounds and what must hold in any task, signatures apart; raises `InvalidTransaction`.
+
+    [P-5.5] [P-5.6] [P-5.7] [P-5.8]
+    """
     bounds = genesis.bounds
     parts = task.train_micro + task.computation_micro + task.shapley_micro
     refuse(parts != task.price_micro, "parts are not the price")
@@ -104,7 +122,7 @@ def result_bytes(task: Task, genesis: Genesis) -> int:
     """What the block with this task's result takes at most, if all miners reveal sampled estimates.
 
     A task whose result fits into no block could never end. A sum is at most t·n in magnitude; the settlement
-    adds a numerator and a payment a client, each reveal and the certificate their fixed fields.
+    adds a numerator and a payment a client, each reveal and the certificate their fixed fields. [P-5.9]
     """
     number = len(str(task.most_rankings * task.images)) + 4
     miners = len(genesis.roster)

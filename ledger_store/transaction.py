@@ -88,7 +88,7 @@ _READERS: dict[str, Callable[[Any], Transaction]] = {
 
 
 def parse_transaction(value: Any) -> Transaction:
-    """Read any of the five; raises `Malformed`."""
+    """Read any of the five; raises `Malformed` [P-4.3]."""
     kind = value.get("type") if type(value) is dict else None
     reader = _READERS.get(kind) if type(kind) is str else None
     if reader is None:

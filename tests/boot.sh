@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A machine that boots: `unshare -m -p -f -C tests/boot.sh FOLDER TARGET ROOM [PYTHONPATH]`. systemd is process 1 over
-# this machine's files, which it cannot change; FOLDER alone is the real one. Its units come from FOLDER/systemd; of the
-# distribution's own only the journal is started. ROOM is an empty folder for what it is made of.
+# this machine's files, which it cannot change (those in /tmp, too: the program may lie there); FOLDER alone is the real
+# one. Its units come from FOLDER/systemd; of the distribution's own only the journal is started. ROOM is an empty folder
+# for what it is made of.
 set -euo pipefail
 folder=$1 target=$2 room=$3
 mount --make-rprivate /
@@ -11,7 +12,7 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$room/up,workdir=$room/work" "$
 root="$room/root"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-for place in run tmp sys; do mount -t tmpfs tmpfs "$root/$place"; done
+for place in run sys; do mount -t tmpfs tmpfs "$root/$place"; done
 mkdir -p "$root/sys/fs/cgroup"
 mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
 mkdir "$root/sys/fs/cgroup/systemd"

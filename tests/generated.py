@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
+from api_page import page as api_page
+
 from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.settings import RULES
-from fedcoin_cli.cli.manpage import exit_codes, pages
+from fedcoin_cli.cli.manpage import escaped, exit_codes, pages
 from fedcoin_cli.cli.program.verbs import verbs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,13 +25,16 @@ def generated() -> dict[Path, str]:
     found = {ROOT / "man" / name: text for name, text in pages().items()}
     found[ROOT / "settings.toml"] = render({}, defaults=True)
     found[ROOT / "README.md"] = _readme((ROOT / "README.md").read_text("utf-8"))
+    chain = ROOT / "man" / "fedcoin-chain.5"
+    found[chain] = _with_fields(chain.read_text("utf-8"))
+    found[ROOT / "docs" / "api.md"] = api_page()
     architecture = ROOT / "ARCHITECTURE.md"
     found[architecture] = _with_tables(architecture.read_text("utf-8"), {"rooms": _rooms()})
     return found
 
 
 def stale() -> list[Path]:
-    """Manual pages of commands that are gone; those of sections 5 and 7 are written by hand but for the settings'."""
+    """Manual pages of commands that are gone; those of sections 5 and 7 are written by hand, lists apart."""
     return [path for path in (ROOT / "man").glob("*.1") if path not in generated()]
 
 
@@ -48,7 +53,9 @@ def _readme(text: str) -> str:
 def _rooms() -> str:
     """One line a module: where it stands and the first sentence of what it says of itself."""
     paths = sorted(
-        path for package in ("ledger_store", "fedcoin_cli") for path in (ROOT / package).rglob("*.py")
+        path
+        for package in ("fedcoin", "ledger_store", "fedcoin_cli")
+        for path in (ROOT / package).rglob("*.py")
     )
     lines = ((f"`{path.relative_to(ROOT)}`", _first_sentence(path)) for path in paths if path.stem[0] != "_")
     return _table(("room", "duty"), lines)
@@ -58,6 +65,48 @@ def _first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
     paragraph = " ".join(text.split("\n\n")[0].split())
     return re.split(r"(?<=\.) |:$", paragraph)[0].rstrip(".")
+
+
+def fields_of(name: str) -> list[tuple[str, str]]:
+    """The fields of a class of the ledger, in its order, each with the docstring that stands under it."""
+    (node,) = (
+        one
+        for path in (ROOT / "ledger_store").rglob("*.py")
+        for one in ast.parse(path.read_text("utf-8")).body
+        if isinstance(one, ast.ClassDef) and one.name == name
+    )
+    return list(explained(node).items())
+
+
+def explained(node: ast.ClassDef) -> dict[str, str]:
+    """What stands under each field of a class; empty where nothing does."""
+    found = {}
+    for part, following in zip(node.body, [*node.body[1:], None], strict=True):
+        if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+            continue
+        if "ClassVar" in ast.unparse(part.annotation):
+            continue
+        said = following.value if isinstance(following, ast.Expr) else None
+        text = said.value if isinstance(said, ast.Constant) and isinstance(said.value, str) else ""
+        found[part.target.id] = " ".join(text.split())
+    return found
+
+
+def _with_fields(text: str) -> str:
+    """A page with a list of fields between each pair of its marks."""
+    return _MARKED.sub(lambda match: f"{match[1]}{_field_list(match[2])}{match[3]}", text)
+
+
+_MARKED = re.compile(r'(^\.\\" fields (\w+)\n).*?(^\.\\" end fields\n)', re.MULTILINE | re.DOTALL)
+
+
+def _field_list(name: str) -> str:
+    return "".join(f".TP\n\\fB{escaped(field)}\\fR\n{_bold(said)}\n" for field, said in fields_of(name))
+
+
+def _bold(text: str) -> str:
+    """Words in backticks are set in bold."""
+    return re.sub(r"`([^`]*)`", r"\\fB\1\\fR", escaped(text))
 
 
 def _with_tables(text: str, tables: Mapping[str, str]) -> str:

@@ -124,7 +124,7 @@ def _page(name: str, line: str, body: Iterable[str], section: int = 1) -> str:
         r".\" Generated from the program by `make man`; do not edit.",
         f'.TH "{name.upper()}" "{section}" "" "FedCoin" "FedCoin manual"',
         ".SH NAME",
-        rf"{_plain(name)} \- {_plain(line)}",
+        rf"{escaped(name)} \- {escaped(line)}",
     ]
     return "\n".join([*head, *body]) + "\n"
 
@@ -137,12 +137,12 @@ def _prose(text: str) -> Iterator[str]:
     for number, paragraph in enumerate(re.split(r"\n\s*\n", text.strip())):
         if number:
             yield ".PP"
-        yield _plain(" ".join(paragraph.split()))
+        yield escaped(" ".join(paragraph.split()))
 
 
 def _items(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
     for term, text in pairs:
-        yield from (".TP", rf"\fB{_plain(term)}\fR", _plain(text))
+        yield from (".TP", rf"\fB{escaped(term)}\fR", escaped(text))
 
 
 def _option(option: Any) -> tuple[str, str]:
@@ -154,7 +154,7 @@ def _option(option: Any) -> tuple[str, str]:
 
 
 def _place(argument: Any) -> str:
-    place = rf"\fI{_plain(_metavar(argument))}\fR"
+    place = rf"\fI{escaped(_metavar(argument))}\fR"
     return place if argument.required else f"[{place}]"
 
 
@@ -166,12 +166,12 @@ def _metavar(parameter: Any) -> str:
 def _see_also(names: Iterable[str]) -> list[str]:
     """Pages by name and section, as "fedcoin(1)"."""
     parts = (name.partition("(") for name in names)
-    return _section("SEE ALSO", [", ".join(rf"\fB{_plain(name)}\fR({number}" for name, _, number in parts)])
+    return _section("SEE ALSO", [", ".join(rf"\fB{escaped(name)}\fR({number}" for name, _, number in parts)])
 
 
-def _plain(text: str) -> str:
+def escaped(text: str) -> str:
     """Text without meaning to the formatter: backslashes, hyphens and leading dots stay what they are."""
-    escaped = text.replace("\\", r"\e").replace("-", r"\-")
+    plain = text.replace("\\", r"\e").replace("-", r"\-")
     # Formatters read ASCII; other letters go by their code points.
-    escaped = "".join(one if one.isascii() else rf"\[u{ord(one):04X}]" for one in escaped)
-    return rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped
+    plain = "".join(one if one.isascii() else rf"\[u{ord(one):04X}]" for one in plain)
+    return rf"\&{plain}" if plain.startswith((".", "'")) else plain

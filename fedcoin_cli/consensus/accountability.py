@@ -14,7 +14,7 @@ honest and held its justification: Y notarised in some view x < u, by the choice
 certificates of all views between. For x < v a skip certificate of v overlaps the FINAL quorum, for x = v the
 notarisation of Y does: again 2q − R miners each. So the evidence of all honest miners names that many; that of some
 may name fewer. What no rule forbids is never held against anybody: a FINAL in one view and a vote for another block
-in a later view may well be honest.
+in a later view may well be honest. (docs/adr/0015)
 """
 
 from collections.abc import Iterable, Iterator
@@ -50,7 +50,7 @@ class Guilt:
 
 
 def guilty(genesis: Genesis, said: Iterable[Vote | Certified]) -> tuple[Guilt, ...]:
-    """Who broke a rule, one proof each, by roster index; what is not rightly signed counts for nothing."""
+    """Who broke a rule, one proof each, by roster index; what is not rightly signed counts for nothing [P-10.33]."""
     found: dict[MinerIndex, Guilt] = {}
     for (voter, _, _), votes in _by_view(vote for vote in votes_in(said) if vote.voter < len(genesis.roster)):
         proof = None if voter in found else _contradiction(genesis, votes)
@@ -99,6 +99,7 @@ def _contradiction(genesis: Genesis, votes: list[Vote]) -> tuple[Vote, Vote] | N
     return None
 
 
+# Rule [P-10.33].
 def _exclude(one: Vote, other: Vote) -> bool:
     kinds = {one.kind, other.kind}
     if VoteKind.SKIP in kinds:

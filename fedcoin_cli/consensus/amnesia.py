@@ -33,10 +33,13 @@ class Forgotten:
     """A miner no longer knows what it said up to `view` of `height`: there it says what its log holds and no more.
 
     It is silent at all lower heights as well, and in view 0 of the next. In the last of these views it may say SKIP.
+    (docs/adr/0016)
     """
 
     height: int
+    """At which height the others worked when the log was completed."""
     view: int
+    """The last view of it in which this miner can have been."""
 
     def silent_to(self, height: int) -> int:
         """The last view of `height` in which nothing new is said, except SKIP; −1: none."""
@@ -53,6 +56,7 @@ def recollect(
     """The votes to give anew at a height, and the last view in which the miner can have been.
 
     `others` are the votes of every other miner at this height, `held` those of the forgetful one that they hold.
+    [P-10.31]
     """
     said, known = [set(votes) for votes in others], set(held)
     anew: list[VoteTerms] = []

@@ -43,14 +43,21 @@ class Ballots:
     """All votes of one height.
 
     `stirred` says that an honest miner acts: more than f gave the same vote, or a certificate is known.
+    (docs/adr/0007) [P-10.20]
     """
 
     def __init__(self, council: Council, height: int, signer: Signer) -> None:
+        # The height that is voted on.
         self.height = height
+        # Whether an honest miner acts here: one vote of a liar must not start a clock.
         self.stirred = False
+        # The votes of each view.
         self.views: dict[int, Ballot] = {}
+        # The block that q FINALs of one view are for, and their certificate.
         self.final: tuple[BlockId, Certificate] | None = None
+        # The quorum, and how many may lie.
         self._council = council
+        # Verifies what comes from elsewhere.
         self._signer = signer
 
     def at(self, view: int) -> Ballot:
@@ -68,7 +75,7 @@ class Ballots:
             self.count(vote)
 
     def count(self, vote: Vote) -> None:
-        """A vote that is known to be signed; q equal ones become a certificate."""
+        """A vote that is known to be signed; q equal ones become a certificate [P-10.4]."""
         ballot = self.at(vote.view)
         if vote.block is None:
             signatures = ballot.skip
@@ -111,7 +118,7 @@ class Ballots:
     # Questions --------------------------------------------------------------------------------------------------
 
     def proves(self, proof: Certified) -> bool:
-        """Exactly q distinct miners in order signed this vote; what is held already is not checked again."""
+        """Exactly q distinct miners in order signed this vote; what is held already is not checked again [P-10.2]."""
         certificate = proof.certificate
         ballot = self.views.get(certificate.view)
         if ballot is not None and _known(ballot, proof):
@@ -155,7 +162,7 @@ class Ballots:
 
         That is a certificate of another view or of a SKIP, the same from more than f miners, or two votes of one miner
         that exclude each other. What f miners say once proves nothing: a liar could have everything kept, and so
-        nothing for long.
+        nothing for long. (docs/adr/0015, docs/adr/0022) [P-10.32]
         """
         return any(self._tells(view, ballot) for view, ballot in self.views.items()) or bool(
             contradictions(self._said())

@@ -26,9 +26,13 @@ class Estimate:
     """
 
     miner: Address
+    """Whose it is."""
     rankings: int
+    """t: its weight in the average."""
     exact: bool
+    """Whether its sums are over all coalitions."""
     sums: tuple[int, ...]
+    """One integer a client, over `denominator`."""
 
     def __post_init__(self) -> None:
         if self.rankings < 1:
@@ -45,9 +49,13 @@ class Terms:
     """What a task and its network fix: K, n, D in 10⁻⁶ percentage points, and f, how many miners may lie."""
 
     clients: int
+    """K."""
     images: int
+    """n: D is a share of it."""
     difficulty_micro: int
+    """D in millionths of a percentage point."""
     faults: int
+    """f: more exact estimates than that push out the sampled ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +63,11 @@ class Distance:
     """The squared distance of a miner's estimate to the average: `numerator / denominator` images²."""
 
     miner: Address
+    """Whose estimate it is."""
     numerator: int
+    """In images squared, over the denominator; not reduced, so that all write the same."""
     denominator: int
+    """At least 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,7 @@ class Agreement:
         """Pay weights, one a client: a client whose value is not positive earns nothing.
 
         By efficiency the values sum to u(full) − u(∅): where that is not positive nothing was gained, and nobody earns.
+        [P-9.10]
         """
         gained = sum(self.numerators) > 0
         return tuple(max(0, numerator) if gained else 0 for numerator in self.numerators)
@@ -102,7 +114,7 @@ def agree(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
     With at least f + 1 exact estimates only these count, and those within D tie with each other. Otherwise all count,
     weighted by t. Without any estimate nobody counts and every value is 0.
-    Raises `Malformed` when there are not K values everywhere or a miner comes twice.
+    Raises `Malformed` when there are not K values everywhere or a miner comes twice. [P-9.2]
     """
     _check_shapes(estimates, terms.clients)
     exact = [estimate for estimate in estimates if estimate.exact]
@@ -114,7 +126,10 @@ def agree(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
 
 def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
-    """S̄_j = ΣE_j / (Λ·X) over X exact estimates. Honest ones differ by borderline images only: they tie."""
+    """S̄_j = ΣE_j / (Λ·X) over X exact estimates. Honest ones differ by borderline images only: they tie.
+
+    [P-9.3] [P-9.5]
+    """
     totals = _totals([estimate.sums for estimate in estimates])
     scale = exact_denominator(terms.clients)
     distances = tuple(
@@ -126,7 +141,7 @@ def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 
 
 def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
-    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t."""
+    """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t (docs/adr/0033) [P-9.3]."""
     # Values times t on one denominator: Λ where an exact estimate is among them, else 1.
     scale = exact_denominator(terms.clients) if any(estimate.exact for estimate in estimates) else 1
     factors = [estimate.rankings if estimate.exact else scale for estimate in estimates]
@@ -146,11 +161,12 @@ def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
 def _distance(
     miner: Address, vector: Sequence[int], count: int, totals: Sequence[int], total_count: int, scale: int
 ) -> Distance:
-    """Σ_j (vector_j/(scale·count) − totals_j/(scale·total_count))², on the common denominator."""
+    """Σ_j (vector_j/(scale·count) − totals_j/(scale·total_count))², on the common denominator [P-9.4]."""
     differences = (own * total_count - whole * count for own, whole in zip(vector, totals, strict=True))
     return Distance(miner, sum(step * step for step in differences), (scale * count * total_count) ** 2)
 
 
+# Rule [P-9.4].
 def _within(distances: Sequence[Distance], terms: Terms) -> tuple[Address, ...]:
     allowed = (terms.difficulty_micro * terms.images) ** 2
     units = _DIFFICULTY_UNITS**2
@@ -158,7 +174,7 @@ def _within(distances: Sequence[Distance], terms: Terms) -> tuple[Address, ...]:
 
 
 def _least(distances: Sequence[Distance]) -> tuple[Address, ...]:
-    """All miners to whom nobody is strictly nearer."""
+    """All miners to whom nobody is strictly nearer [P-9.5]."""
     return tuple(
         item.miner
         for item in distances

@@ -59,19 +59,30 @@ class Attempt:
     """What the chain fixes: task, a, who may commit (roster order), K, B, RUNTIME, Δ, whether values may be exact."""
 
     task: TaskId
+    """Id of the task."""
     number: int
+    """a, from 1."""
     roster: tuple[Address, ...]
+    """The miners' addresses in their order."""
     refused: frozenset[Address]
+    """Who may not commit: frauds of this task, and who withheld in an earlier one."""
     clients: int
+    """K."""
     blocks: int
+    """B, the blocks of images."""
     runtime_ms: int
+    """RUNTIME in milliseconds."""
     least_rankings: int
+    """The fewest rankings of an estimate."""
     most_rankings: int
+    """The most, by the task's words and by what a table may weigh."""
     delta_ms: int
+    """The network's message delay in milliseconds."""
     exact: bool = True
+    """Whether a table of all coalitions can be carried in time."""
 
     def admits(self, reveal: Reveal) -> bool:
-        """K sums, and t on the grid between least and most; an exact estimate claims the most."""
+        """K sums, and t on the grid between least and most; an exact estimate claims the most [P-7.10]."""
         if len(reveal.sums) != self.clients or not on_grid(reveal.rankings):
             return False
         if reveal.exact:
@@ -89,17 +100,17 @@ class Attempt:
 
     @property
     def freeze_ms(self) -> int:
-        """Commits freeze at RUNTIME + G; this costs nothing when all commit."""
+        """Commits freeze at RUNTIME + G; this costs nothing when all commit [P-8.5]."""
         return self.runtime_ms + max(FREEZE_LEAST_MS, 3 * self.delta_ms + self.runtime_ms // 50)
 
     @property
     def check_budget_ms(self) -> int:
-        """How long the checks of tables may take in all."""
+        """How long the checks of tables may take in all [P-8.5]."""
         return max(CHECK_LEAST_MS, self.runtime_ms // 10)
 
     @property
     def reveal_ms(self) -> int:
-        """Reveals freeze this long after CLOSED."""
+        """Reveals freeze this long after CLOSED [P-8.5]."""
         return max(REVEAL_LEAST_MS, 6 * self.delta_ms + 2 * self.check_budget_ms)
 
     @property
@@ -108,13 +119,14 @@ class Attempt:
 
         That is twice the reveal freeze, and twice as long as f liars that lead in a row can hold up a height: once
         where a result is due, and once more where view f is odd and something else was packed there.
+        (docs/adr/0025) [P-8.5]
         """
         faults = (len(self.roster) - 1) // 3
         return 2 * (self.reveal_ms + sum(timeout_ms(self.delta_ms, view) for view in range(faults + 1)))
 
     @property
     def give_up_ms(self) -> int:
-        """Then leaders propose that the attempt failed, whatever they hold."""
+        """Then leaders propose that the attempt failed, whatever they hold [P-8.5]."""
         return 2 * self.abandon_ms
 
 
@@ -123,8 +135,11 @@ class Opening:
     """Own estimate with its salt: persisted before the COMMIT."""
 
     task: TaskId
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     reveal: Reveal
+    """What the commit's digest stands for: lost, the commit could not be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +147,13 @@ class Frozen:
     """What was held when a clock ran out; `stage` is commits or reveals, abandoned or given up (then of nobody)."""
 
     task: TaskId
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     stage: Stage
+    """Which clock ran out: commits, reveals, abandoned or given up."""
     miners: tuple[Address, ...]
+    """Whose commits or reveals were held then, ascending by address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +161,26 @@ class Started:
     """When a stage (open or closed) began by this node's wall clock, for a restart in the middle."""
 
     task: TaskId
+    """Id of the task."""
     attempt: int
+    """Which attempt it is of."""
     stage: TaskState
+    """OPEN or CLOSED."""
     wall_ms: int
+    """When it began by this node's time of day: monotonic time does not outlive a process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Abstained:
-    """This miner may have committed in this attempt and does not know to what: it observes until the next."""
+    """This miner may have committed in this attempt and does not know to what: it observes until the next.
+
+    (docs/adr/0006, docs/adr/0016)
+    """
 
     task: TaskId
+    """Id of the task."""
     attempt: int
+    """In which attempt this miner says nothing."""
 
 
 Record = Opening | Frozen | Started | Abstained | CommitNote | RevealNote
@@ -194,25 +222,45 @@ class Posap:
     """The machine of one attempt. `me` is this miner's address; None observes only."""
 
     def __init__(self, attempt: Attempt, me: Address | None, signer: Signer, now_ms: int) -> None:
+        # What the chain fixes for all miners.
         self.attempt = attempt
+        # This miner's address; None: it observes, for its key or its memory is not here.
         self.me = me
+        # When the attempt opened here, monotonic: commits freeze by it.
         self.opened_ms = now_ms
+        # When the close was applied here; None before: reveals freeze by it.
         self.closed_ms: int | None = None
+        # Signs for this miner and verifies others.
         self._signer = signer
+        # The time of the last tick: the machine has no clock.
         self._now = now_ms
+        # What the own commit opens to; set once, for a second commit would be a lie.
         self._opening: Reveal | None = None
+        # The first commit of each miner.
         self._commits: dict[Address, Commit] = {}
+        # What was held when each clock ran out; it never changes, or a veto would move.
         self._frozen: dict[Stage, frozenset[Address]] = {}
+        # The close's digests by miner; None before the close.
         self._closed: dict[Address, Digest] | None = None
+        # Reveals that open a commit, whether checked or not.
         self._reveals: dict[Address, Reveal] = {}
+        # Reveals whose table is here, whose sums follow, and whose check has ended: these count.
         self._held: dict[Address, Reveal] = {}
+        # Miners whose sums do not follow from their table: never held.
         self._false: set[Address] = set()
+        # Own accusations by miner: a result that includes one unlisted gets no vote.
         self._raised: dict[Address, FraudNote] = {}
+        # Accepted false entries by miner; the note that told of each, or None where a result or I did.
         self._frauds: dict[Address, dict[int, FraudNote | None]] = {}
+        # Accusations that wait for the own recomputation, by miner and entry.
         self._asked: dict[tuple[Address, int], list[FraudNote]] = {}
+        # What the own recomputation said, so that nothing is recomputed twice.
         self._judged: dict[tuple[Address, int], bool] = {}
+        # Who accused falsely: not heard again in this attempt.
         self._muted: set[Address] = set()
+        # Reveals that overtook the close.
         self._early: list[RevealNote] = []
+        # Effects since the last answer, in order.
         self._out: list[Effect] = []
         # When this process first saw CLOSED, plus the time since then in which it saw fewer than q miners.
         self._watched_ms: int | None = None
@@ -239,7 +287,7 @@ class Posap:
     def estimated(self, reveal: Reveal) -> list[Effect]:
         """Own estimate with salt, unsigned; the first of an attempt counts. Persist opening and COMMIT, send it.
 
-        A commit of this miner that others showed, and its log lacks, is a first one too.
+        A commit of this miner that others showed, and its log lacks, is a first one too. [P-8.2] [P-8.3]
         """
         said = self._opening is not None or self.me in self._commits
         expected = self.me if self.me in self.attempt.expected else None
@@ -255,7 +303,7 @@ class Posap:
         return [Persist(Opening(task, number, self._opening)), Persist(note), Send(note)]
 
     def abstain(self) -> None:
-        """From now on observe only: this miner may have committed before it lost its log."""
+        """From now on observe only: this miner may have committed before it lost its log [P-8.3]."""
         self.me = None
 
     def receive(self, note: CommitNote | RevealNote | FraudNote) -> list[Effect]:
@@ -271,7 +319,7 @@ class Posap:
         return self._effects()
 
     def closed(self, commits: Iterable[Commit], now_ms: int) -> list[Effect]:
-        """The close is final in the own chain: reveal if the own digest is in it."""
+        """The close is final in the own chain: reveal if the own digest is in it [P-8.11]."""
         self.closed_ms = now_ms
         self._closed = {commit.miner: commit.digest for commit in commits}
         own = self._opening
@@ -283,7 +331,10 @@ class Posap:
         return self._effects()
 
     def checked(self, reveal: Reveal, follows: bool, wrong: Collection[int]) -> list[Effect]:
-        """The worker's answer: do the sums follow from the table, and which entries lie outside [lo, hi] of 2ε?"""
+        """The worker's answer: do the sums follow from the table, and which entries lie outside [lo, hi] of 2ε?
+
+        [P-8.13]
+        """
         if self._reveals.get(reveal.miner) != reveal:
             return []
         if not follows:
@@ -311,7 +362,7 @@ class Posap:
         return self._effects()
 
     def tick(self, now_ms: int, *, together: bool = True) -> list[Effect]:
-        """Time has passed: freeze what must be frozen. `together`: q miners are in sight."""
+        """Time has passed: freeze what must be frozen. `together`: q miners are in sight [P-8.33]."""
         passed_ms, self._now = now_ms - self._now, now_ms
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None and now_ms >= self.opened_ms + self.attempt.freeze_ms:
@@ -328,7 +379,7 @@ class Posap:
         return self._effects()
 
     def standstill(self) -> list[Effect]:
-        """Everything that others may lack: a veto holds only if what it protects can be had."""
+        """Everything that others may lack: a veto holds only if what it protects can be had [P-8.36]."""
         task, number = self.attempt.task, self.attempt.number
         if self._closed is None:
             return [Send(CommitNote(task, number, commit)) for commit in self._commits.values()]
@@ -363,7 +414,7 @@ class Posap:
         return min((at_ms for stage, at_ms in self._last_clocks() if stage not in self._frozen), default=None)
 
     def due_close(self) -> tuple[Commit, ...] | None:
-        """The commits to pack, sorted by miner, or None while a close is not due."""
+        """The commits to pack, sorted by miner, or None while a close is not due [P-8.7]."""
         if self._closed is not None:
             return None
         if self.attempt.expected <= self._commits.keys() or Stage.COMMITS in self._frozen:
@@ -371,7 +422,7 @@ class Posap:
         return None
 
     def due_result(self) -> tuple[tuple[Reveal, ...], tuple[FraudMark, ...]] | None:
-        """Reveals and frauds to pack, sorted by miner; or None while a result is not due."""
+        """Reveals and frauds to pack, sorted by miner; or None while a result is not due [P-8.24] [P-8.32]."""
         if self._closed is None:
             return None
         nobody = not self._held and self._frozen.get(Stage.REVEALS) == frozenset()
@@ -385,7 +436,7 @@ class Posap:
         return reveals, frauds
 
     def accepts_close(self, close: Close) -> bool:
-        """Local check of a fresh close: all are in, or my freeze passed and my frozen set is in."""
+        """Local check of a fresh close: all are in, or my freeze passed and my frozen set is in [P-8.10]."""
         if self._closed is not None or (close.task, close.attempt) != (
             self.attempt.task,
             self.attempt.number,
@@ -396,7 +447,7 @@ class Posap:
         return self.attempt.expected <= miners or (frozen is not None and frozen <= miners)
 
     def accepts_result(self, result: Result) -> bool:
-        """Local check of a fresh result; see the module's text and protocol section 6."""
+        """Local check of a fresh result; see the module's text [P-8.28] [P-8.29] [P-8.31]."""
         if self._closed is None or (result.task, result.attempt) != (self.attempt.task, self.attempt.number):
             return False
         frozen, abandoned = self._frozen.get(Stage.REVEALS), Stage.ABANDONED in self._frozen
@@ -415,6 +466,7 @@ class Posap:
 
     # Gossip -----------------------------------------------------------------------------------------------------
 
+    # Rule [P-8.4].
     def _on_commit(self, note: CommitNote) -> None:
         commit = note.commit
         if (
@@ -428,6 +480,7 @@ class Posap:
             self._commits[commit.miner] = commit
             self._out.append(Send(note))
 
+    # Rule [P-8.12].
     def _on_reveal(self, note: RevealNote) -> None:
         reveal = note.reveal
         if self._closed is None:
@@ -440,6 +493,7 @@ class Posap:
         if self._signed(note):
             self._take(note)
 
+    # Rule [P-8.12].
     def _signed(self, note: RevealNote) -> bool:
         reveal = note.reveal
         if reveal.miner not in self.attempt.expected or not self.attempt.admits(reveal):
@@ -448,7 +502,10 @@ class Posap:
         return self._verify(reveal.miner, "reveal", terms, reveal.signature)
 
     def _holds(self, reveal: Reveal) -> bool:
-        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways."""
+        """Whether it is held, whatever its signature: a liar can sign the same reveal in many ways.
+
+        (docs/adr/0007) [P-8.30]
+        """
         held = self._held.get(reveal.miner)
         return held is not None and replace(reveal, signature=held.signature) == held
 
@@ -457,7 +514,10 @@ class Posap:
         self._out += [Send(note), CheckTable(note.reveal)]
 
     def _on_fraud(self, note: FraudNote) -> None:
-        """The first per (by, miner) counts; it is relayed once accepted; a false one mutes its sender."""
+        """The first per (by, miner) counts; it is relayed once accepted; a false one mutes its sender.
+
+        [P-8.19] [P-8.20]
+        """
         if self._closed is None or note.by not in self.attempt.roster or note.by in self._muted:
             return
         asked = (
@@ -482,6 +542,7 @@ class Posap:
             if fresh and held is not None:
                 self._look_up(held, note.entry)
 
+    # Rule [P-8.21].
     def _settle_note(self, note: FraudNote, key: tuple[Address, int]) -> None:
         if self._judged[key]:
             self._accept(note, *key)
@@ -489,7 +550,7 @@ class Posap:
             self._muted.add(note.by)
 
     def _look_up(self, reveal: Reveal, entry: int) -> None:
-        """Have an entry of a held table judged; one that the table does not have is not wrong."""
+        """Have an entry of a held table judged; one that the table does not have is not wrong [P-8.22]."""
         if entry < self.attempt.entries(reveal):
             self._out.append(CheckEntry(reveal, entry))
         else:
@@ -502,6 +563,7 @@ class Posap:
         if wrong:
             self._frauds.setdefault(miner, {}).setdefault(entry, None)
 
+    # Rule [P-8.19].
     def _accept(self, note: FraudNote, miner: Address, entry: int) -> None:
         marks = self._frauds.setdefault(miner, {})
         if marks.get(entry) is None:
@@ -509,7 +571,7 @@ class Posap:
             self._out.append(Send(note))
 
     def _raise(self, miner: Address, entry: int) -> None:
-        """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept."""
+        """A claim outside [lo, hi] of 2ε is outside that of ε as well: what I raise, I accept [P-8.18]."""
         self._judged[miner, entry] = True
         if self.me is None:
             self._frauds.setdefault(miner, {})[entry] = None
@@ -522,7 +584,7 @@ class Posap:
     # The end of patience ----------------------------------------------------------------------------------------
 
     def _last_clocks(self) -> Iterable[tuple[Stage, int]]:
-        """When reveals freeze, after a restart not before they could be checked again; when patience ends."""
+        """When reveals freeze, after a restart not before they could be checked again; when patience ends [P-8.23]."""
         began, attempt = self._watched_ms, self.attempt
         if began is None or self.closed_ms is None:
             return ()
@@ -534,7 +596,10 @@ class Posap:
         )
 
     def _complete(self, closed: Mapping[Address, Digest]) -> bool:
-        """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt."""
+        """Whether what is held may be packed: all of it, the frozen set, or what there is of an abandoned attempt.
+
+        [P-8.24]
+        """
         frozen = self._frozen.get(Stage.REVEALS)
         if closed.keys() <= self._held.keys():
             return True
@@ -547,6 +612,8 @@ class Posap:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
+    # The reason is in docs/adr/0006.
+    # Rule [P-8.6].
     def _freeze(self, stage: Stage, held: Mapping[Address, CommitNote | RevealNote]) -> None:
         if stage not in self._frozen:
             self._frozen[stage] = frozenset(held)

@@ -33,14 +33,14 @@ class Square:
     base: tuple[int, ...]
 
     def beginning_with(self, client: int) -> tuple[int, ...]:
-        """The one ranking of the square that `client` begins: the clients in the order in which they join."""
+        """The one ranking of the square that `client` begins: the clients in the order in which they join [P-7.5]."""
         shift, clients = self.circle.index(client), len(self.circle)
         return tuple(self.circle[(step + shift) % clients] for step in self.base)
 
 
 @lru_cache(maxsize=64)
 def square(seed: bytes, key: bytes, block: int, number: int, clients: int) -> Square:
-    """Square `number` of a block: `seed` and `key` are 32 raw bytes each, `clients` is at most 65,536."""
+    """Square `number` of a block: `seed` and `key` are 32 raw bytes each, `clients` is at most 65,536 [P-7.2]."""
     draws = _draws(TAG + seed + key + block.to_bytes(8, "big") + number.to_bytes(8, "big"), 2 * clients)
     circle = _shuffled(range(clients), draws)
     return Square(circle, (0, *_shuffled(range(1, clients), draws)))
@@ -48,18 +48,24 @@ def square(seed: bytes, key: bytes, block: int, number: int, clients: int) -> Sq
 
 @lru_cache(maxsize=64)
 def deal(seed: bytes, key: bytes, number: int, clients: int) -> tuple[int, ...]:
-    """In which order the clients begin rankings in the blocks' squares `number`."""
+    """In which order the clients begin rankings in the blocks' squares `number` (docs/adr/0033) [P-7.3]."""
     return _shuffled(range(clients), _draws(DEAL_TAG + seed + key + number.to_bytes(8, "big"), clients))
 
 
 def place_of(index: int, clients: int) -> tuple[int, int]:
-    """Square and row of ranking number `index`: rankings 0, 2, 4, … are square 0's rows, 1, 3, 5, … square 1's."""
+    """Square and row of ranking number `index`: rankings 0, 2, 4, … are square 0's rows, 1, 3, 5, … square 1's.
+
+    [P-7.4]
+    """
     pair, within = divmod(index, 2 * clients)
     return 2 * pair + within % 2, within // 2
 
 
 def ranking(seed: bytes, key: bytes, block: int, index: int, clients: int) -> tuple[int, ...]:
-    """Ranking number `index` (from 0) of a key in a block: the clients 0..K−1 in the order in which they join."""
+    """Ranking number `index` (from 0) of a key in a block: the clients 0..K−1 in the order in which they join.
+
+    [P-7.5]
+    """
     number, row = place_of(index, clients)
     first = deal(seed, key, number, clients)[(row + block) % clients]
     return square(seed, key, block, number, clients).beginning_with(first)
@@ -91,7 +97,7 @@ def grid_up_to(limit: int) -> int:
 
 
 def on_grid(value: int) -> bool:
-    """Whether `value` is a number of rankings that the grid holds."""
+    """Whether `value` is a number of rankings that the grid holds [P-7.6]."""
     return value >= 1 and grid_up_to(value) == value
 
 
@@ -107,12 +113,13 @@ def grid_floor(value: int, least: int, most: int) -> int:
     return grid_up_to(min(value, most))
 
 
+# Rule [P-7.6].
 def _next_on_grid(value: int) -> int:
     return max(value + 1, 11 * value // 10)
 
 
 def _shuffled(items: Sequence[int], draws: Iterator[int]) -> tuple[int, ...]:
-    """Fisher-Yates from the last place down."""
+    """Fisher-Yates from the last place down [P-7.1]."""
     labels = list(items)
     for last in range(len(labels) - 1, 0, -1):
         chosen = _below(last + 1, draws)
@@ -121,13 +128,13 @@ def _shuffled(items: Sequence[int], draws: Iterator[int]) -> tuple[int, ...]:
 
 
 def _below(bound: int, draws: Iterator[int]) -> int:
-    """A number in 0..bound−1 without bias: a draw above the last whole multiple of `bound` is passed over."""
+    """A number in 0..bound−1 without bias: a draw above the last whole multiple of `bound` is passed over [P-7.1]."""
     accepted = _UINT16_VALUES - _UINT16_VALUES % bound
     return next(draw for draw in draws if draw < accepted) % bound
 
 
 def _draws(material: bytes, expected: int) -> Iterator[int]:
-    """Big-endian uint16 of SHAKE-256(material), without end: a longer digest only continues a shorter one."""
+    """Big-endian uint16 of SHAKE-256(material), without end: a longer digest only continues a shorter one [P-7.1]."""
     stream = shake_256(material)
     start, end = 0, 2 * expected
     while True:

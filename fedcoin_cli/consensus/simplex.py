@@ -42,7 +42,10 @@ SKIPS_CARRIED = 64
 
 
 class Judge(Protocol):
-    """What the machine asks of its node; each answer is a pure function of the node's state at that moment."""
+    """What the machine asks of its node; each answer is a pure function of the node's state at that moment.
+
+    (docs/adr/0004)
+    """
 
     def valid(self, block: Block) -> bool:
         """Deterministic: parent state and block bytes decide."""
@@ -88,6 +91,7 @@ class _View:
 
     proposal: Proposal | None = None
     own_proposal: Proposal | None = None
+    """Sent once, and the same bytes after a restart."""
     notar: Vote | None = None
     skip: Vote | None = None
     final: Vote | None = None
@@ -99,7 +103,10 @@ class _View:
         return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
 
     def agrees(self, block: BlockId) -> bool:
-        """Whether no own vote of this view is for another block: a fork's culprits are named by that."""
+        """Whether no own vote of this view is for another block: a fork's culprits are named by that.
+
+        (docs/adr/0015) [P-10.14]
+        """
         return all(vote is None or vote.block == block for vote in (self.notar, self.final))
 
 
@@ -111,28 +118,45 @@ class Simplex:
     """
 
     def __init__(self, council: Council, height: int, signer: Signer, judge: Judge, now_ms: int) -> None:
+        # Who decides, and how long views are.
         self.council = council
+        # The one height that this machine decides.
         self.height = height
+        # False while this miner's log is not trusted: it learns and decides, and says nothing.
         self.voting = True
+        # The view at work.
         self.view = 0
+        # Whether a block is final; then nothing is heard any more.
         self.decided = False
+        # All that was voted here, in valid signatures.
         self.ballots = Ballots(council, height, signer)
+        # Signs for this miner and verifies the roster.
         self._signer = signer
+        # Answers what only the node knows: valid, acceptable, what to pack.
         self._judge = judge
+        # The time of the last input: the machine has no clock.
         self._now = now_ms
+        # Whether something here is to be decided; an idle height burns no views.
         self._armed = False
+        # What this miner lived in each view.
         self._views: dict[int, _View] = {}
+        # Blocks by id: a vote and a certificate name only the id.
         self._bodies: dict[BlockId, Block] = {}
+        # Ids of blocks that are on the disk, so that none is written twice.
         self._kept_bodies: set[BlockId] = set()
+        # When the view's SKIP is due; None: its timer does not run.
         self._timeout_at: int | None = None
+        # When a notarised view is left without a decision; None: no notarisation.
         self._leave_at: int | None = None
+        # The last view in which a lost log may contradict: only SKIP is said in it.
         self._silent_to = -1
+        # Effects since the last answer, in order.
         self._out: list[Effect] = []
 
     # Inputs -----------------------------------------------------------------------------------------------------
 
     def restore(self, records: list[Proposal | Vote | Certified | Forgotten], now_ms: int) -> None:
-        """Take back own votes, own proposals and notarisations from the log, without sending anything."""
+        """Take back own votes, own proposals and notarisations from the log, without sending anything [P-10.23]."""
         self._now = now_ms
         for record in records:
             match record:
@@ -192,7 +216,10 @@ class Simplex:
         return self.tick(now_ms)
 
     def standstill(self) -> list[Effect]:
-        """What others may lack: own votes, the best notarisation, skip certificates above it, the own proposal."""
+        """What others may lack: own votes, the best notarisation, skip certificates above it, the own proposal.
+
+        [P-10.24]
+        """
         best = self.ballots.best_notarised()
         again: list[Proposal | Vote | Certified] = []
         for number in sorted(self._views.keys() | self.ballots.views.keys()):
@@ -221,7 +248,7 @@ class Simplex:
 
     @property
     def armed(self) -> bool:
-        """Whether the clock of this height runs."""
+        """Whether the clock of this height runs [P-10.20]."""
         return self._armed or self.ballots.stirred
 
     @property
@@ -243,6 +270,7 @@ class Simplex:
 
     # Messages ---------------------------------------------------------------------------------------------------
 
+    # Rule [P-10.18].
     def _on_proposal(self, proposal: Proposal) -> None:
         number = proposal.view
         if not self.is_led(proposal) or not self._justified(proposal):
@@ -256,7 +284,7 @@ class Simplex:
             self._enter(number)
 
     def _justified(self, proposal: Proposal) -> bool:
-        """The block repeats the named notarisation, or is fresh; every view between was skipped."""
+        """The block repeats the named notarisation, or is fresh; every view between was skipped [P-10.6] [P-10.7]."""
         best, number = proposal.justified, proposal.view
         first = number - len(proposal.skips)
         if not -1 <= best < number or first <= best:
@@ -302,6 +330,7 @@ class Simplex:
         out, self._out = self._out, []
         return out
 
+    # Rule [P-10.19].
     def _decide(self) -> bool:
         if self.ballots.final is None or self.ballots.final[0] not in self._bodies:
             return False
@@ -314,7 +343,7 @@ class Simplex:
         """Certificates must survive a crash of all: without them no later leader could justify its proposal.
 
         A notarisation also without its block: whoever leaves a view on it says neither SKIP nor NOTAR there later on,
-        and the others may need just this certificate.
+        and the others may need just this certificate. (docs/adr/0001, docs/adr/0022) [P-10.22]
         """
         for number, ballot in self.ballots.views.items():
             view = self._at(number)
@@ -334,6 +363,7 @@ class Simplex:
                     )
         return False
 
+    # Rule [P-10.15].
     def _finalise(self) -> bool:
         if not self.voting:
             return False
@@ -346,6 +376,7 @@ class Simplex:
                 return True
         return False
 
+    # Rule [P-10.18].
     def _leave(self) -> bool:
         best = self.ballots.best_notarised()
         if self.ballots.at(self.view).skipped is not None:
@@ -360,6 +391,7 @@ class Simplex:
         self._enter(best + 1)
         return True
 
+    # Rules [P-10.5] [P-10.8].
     def _propose(self) -> bool:
         view = self._at(self.view)
         leads = self.council.leader(self.height, self.view) == self.council.me
@@ -386,6 +418,7 @@ class Simplex:
         self._out += [Persist(proposal), Send(proposal)]
         return True
 
+    # Rules [P-10.9] [P-10.11].
     def _notarise(self) -> bool:
         view = self._at(self.view)
         proposal = view.proposal
@@ -405,7 +438,7 @@ class Simplex:
         return True
 
     def _skip(self) -> bool:
-        """The timer: it runs while the height is armed, and gives one SKIP a view."""
+        """The timer: it runs while the height is armed, and gives one SKIP a view [P-10.16]."""
         if self._timeout_at is None:
             if self.armed:
                 self._timeout_at = self._now + self.council.timeout_ms(self.view)
@@ -428,6 +461,7 @@ class Simplex:
 
     # Small parts ------------------------------------------------------------------------------------------------
 
+    # Rule [P-10.21].
     def _vote(self, kind: VoteKind, view: int, block: BlockId | None) -> None:
         signature = self._signer.sign(kind, vote_terms(self.height, view, block))
         vote = Vote(kind, self.council.me, self.height, view, block, signature)

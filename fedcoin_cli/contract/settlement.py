@@ -1,6 +1,6 @@
 """From reveals to outcome, recomputed by every voter; with it a block's full validity and audit level 3.
 
-The rules are protocol.md's section 5: someone within D settles the task; otherwise the attempt failed, and the next
+The rules are section 9 of SPEC.md: someone within D settles the task; otherwise the attempt failed, and the next
 begins or, when none is left, the task is refunded.
 """
 
@@ -27,7 +27,10 @@ def settle(
     reveals: Sequence[Reveal],
     frauds: Sequence[FraudMark],
 ) -> Outcome:
-    """What follows from an attempt's reveals; raises `InvalidTransaction` for reveals and frauds that cannot be."""
+    """What follows from an attempt's reveals; raises `InvalidTransaction` for reveals and frauds that cannot be.
+
+    [P-8.26] [P-8.27] [P-9.8] [P-9.14]
+    """
     attempt = attempt_of(record, genesis)
     refuse(not all(attempt.admits(reveal) for reveal in reveals), "a reveal with rankings off the grid")
     entries = {reveal.miner: attempt.entries(reveal) for reveal in reveals}
@@ -64,7 +67,7 @@ def agreement_of(record: TaskRecord, genesis: Genesis, result: Result) -> Agreem
 def validate(tip: Tip, block: Block) -> State:
     """The state after `block` on `tip`, with every outcome recomputed; raises `PeerFault`.
 
-    This is the deterministic check of a vote: a pure function of parent state and block bytes.
+    This is the deterministic check of a vote: a pure function of parent state and block bytes. [P-10.10]
     """
     after = candidate(tip, block)
     check_settlements(tip.state, block)
@@ -80,7 +83,7 @@ def check_settlements(before: State, block: Block) -> None:
 def check_settlement(before: State, transaction: Transaction) -> None:
     """Level 3: terms on the grid, and a close's or result's outcome follows from what it holds.
 
-    Raises `InvalidTransaction` with the code of its finding.
+    Raises `InvalidTransaction` with the code of its finding. [P-9.14]
     """
     match transaction:
         case Task():
@@ -110,7 +113,7 @@ def _check_result(before: State, result: Result) -> None:
 
 
 def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[Address]) -> list[Estimate]:
-    """The honest reveals in roster order."""
+    """The honest reveals in roster order [P-9.1]."""
     by_miner = {reveal.miner: reveal for reveal in reveals if reveal.miner not in cheats}
     return [
         Estimate(miner, reveal.rankings, reveal.exact, reveal.sums)
@@ -126,7 +129,7 @@ def _agree(task: Task, genesis: Genesis, estimates: Sequence[Estimate]) -> Agree
 def _failed(
     record: TaskRecord, verified: Sequence[tuple[Address, int]], agreement: Agreement | None
 ) -> Outcome:
-    """Another attempt while one is left; otherwise the refund, with SapPrice for verified work."""
+    """Another attempt while one is left; otherwise the refund, with SapPrice for verified work [P-9.9]."""
     counted = agreement is not None and bool(agreement.counted)
     again = record.attempt < record.task.attempts
     nothing = Pay((0,) * record.task.clients, 0, (), 0)
@@ -141,12 +144,12 @@ def _failed(
 
 
 def _winner(task: TaskId, agreement: Agreement) -> Address:
-    """Of those that tie for nearest, the key with the least hash with the task."""
+    """Of those that tie for nearest, the key with the least hash with the task [P-9.6]."""
     return min(agreement.nearest, key=lambda miner: tagged_hash("winner", bytes.fromhex(task + miner)))
 
 
 def _distance(agreement: Agreement) -> tuple[int, int]:
-    """The least of those that count as nearest: exact estimates tie whatever their distances are."""
+    """The least of those that count as nearest: exact estimates tie whatever their distances are [P-9.7]."""
     candidates = (item for item in agreement.distances if item.miner in agreement.nearest)
     least = min(candidates, key=lambda item: Fraction(item.numerator, item.denominator))
     return least.numerator, least.denominator

@@ -22,7 +22,7 @@ _EXACT_COUNT_BYTES = 4
 
 
 def check_task(task: Task, genesis: Genesis) -> None:
-    """Raise `InvalidTransaction` for terms that no miner could fulfil to the letter."""
+    """Raise `InvalidTransaction` for terms that no miner could fulfil to the letter [P-5.10] [P-5.11] [P-5.12]."""
     refuse(task.baseline is None and task.empty != 0, "without a baseline the empty coalition is worth 0")
     refuse(not on_grid(task.least_rankings), f"{task.least_rankings} least rankings are not on the grid")
     refuse(not on_grid(task.most_rankings), f"{task.most_rankings} most rankings are not on the grid")
@@ -48,6 +48,7 @@ def attempt_of(record: TaskRecord, genesis: Genesis) -> "Attempt":
     """What the record's present attempt fixes for every miner.
 
     Nobody may claim more rankings, or exact values, than make a table that all others can have before reveals freeze.
+    [P-7.12]
     """
     terms = _terms(record.task, genesis)
     carried_bytes = _carried_bytes(terms, genesis)
@@ -87,13 +88,16 @@ def _terms(task: Task, genesis: Genesis) -> "Attempt":
 
 
 def _carried_bytes(terms: "Attempt", genesis: Genesis) -> int:
-    """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks."""
+    """What each table may weigh: all the others' arrive in what REVEAL_T leaves beside the checks.
+
+    (docs/adr/0025) [P-7.11]
+    """
     carry_ms = terms.reveal_ms - terms.check_budget_ms
     others = max(1, len(terms.roster) - 1)
     return min(genesis.bounds.table_bytes, CARRIED_BYTES_A_SECOND * carry_ms // 1_000 // others)
 
 
 def _most_rankings(task: Task, carried_bytes: int) -> int:
-    """The greatest number on the grid, up to the task's most, whose table weighs no more than that."""
+    """The greatest number on the grid, up to the task's most, whose table weighs no more than that [P-7.11]."""
     fitting = (carried_bytes // task.blocks - 2) // (task.clients - 1)
     return max(task.least_rankings, grid_up_to(max(1, min(task.most_rankings, fitting))))

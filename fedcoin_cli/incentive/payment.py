@@ -19,8 +19,11 @@ class Price:
     """The three parts of a task's price: TrainPrice, ComPrice and SapPrice, each ≥ 0."""
 
     train_micro: int
+    """The clients' part in micro-FedCoin."""
     computation_micro: int
+    """The server's part in micro-FedCoin."""
     shapley_micro: int
+    """The miners' part in micro-FedCoin."""
 
     @property
     def total_micro(self) -> int:
@@ -40,7 +43,7 @@ def ranking_shares(estimates: Sequence[Estimate]) -> Shares:
 def shapley_shares(rule: str, agreement: Agreement, estimates: Sequence[Estimate]) -> Shares:
     """Who shares SapPrice of a settled task under its `sap-rule`; `agreement` was made from `estimates`.
 
-    "winner": the nearest alone, or equal shares of all that tie. "shared": all that count, by t.
+    "winner": the nearest alone, or equal shares of all that tie. "shared": all that count, by t. [P-9.12]
     """
     if rule == "shared":
         return ranking_shares([estimate for estimate in estimates if estimate.miner in agreement.counted])
@@ -53,7 +56,7 @@ def pay_settled(price: Price, weights: Sequence[int], shares: Shares) -> Pay:
     """Pay the clients by their weights, the FL server, and the miners by their shares.
 
     TrainPrice returns to the requester when no client has a weight: none is of value, or all together gained nothing.
-    Raises ValueError without shares.
+    Raises ValueError without shares. [P-9.10] [P-9.11]
     """
     valued = any(weights)
     return _conserved(
@@ -70,7 +73,7 @@ def pay_settled(price: Price, weights: Sequence[int], shares: Shares) -> Pay:
 def pay_refunded(price: Price, clients: int, shares: Shares) -> Pay:
     """Return TrainPrice and ComPrice of a failed task, and SapPrice too unless someone's work was verified.
 
-    `shares` are the verified estimates, by t, of the last attempt that has any; empty when no attempt has.
+    `shares` are the verified estimates, by t, of the last attempt that has any; empty when no attempt has. [P-9.13]
     """
     returned = price.train_micro + price.computation_micro + (0 if shares else price.shapley_micro)
     miners = _pay_miners(price.shapley_micro, shares) if shares else ()

@@ -61,7 +61,10 @@ class Depth:
 
 
 def granted_s(task: Task) -> float:
-    """What a task may take where nobody says otherwise: little where nothing was paid, as with miners' inspections."""
+    """What a task may take where nobody says otherwise: little where nothing was paid, as with miners' inspections.
+
+    (docs/adr/0029)
+    """
     return FREE_S if task.price_micro == 0 else max(PAID_S, task.runtime_ms / 10_000)
 
 
@@ -246,6 +249,7 @@ class _Recomputation:
 
     # Counts -----------------------------------------------------------------------------------------------------
 
+    # Rule [P-13.21].
     def _check_counts(self, tables: Sequence[_Held]) -> None:
         chosen = [self._chosen(held, tables) for held in tables]
         total, done = sum(map(len, chosen)), 0
@@ -321,6 +325,7 @@ class _Recomputation:
         message = f"{held.reveal.miner[:16]}: {said} for {what}, right is {bound.lo}..{bound.hi}{more}"
         self._accuse("E506", held.height, message, held.path)
 
+    # Rule [P-13.21].
     def _check_frauds(self, case: Case) -> None:
         reveals = {reveal.miner: reveal for reveal in case.result.reveals}
         for fraud in case.result.frauds:
@@ -360,6 +365,7 @@ class _Recomputation:
         place = f"task {self._task.id[:16]} at height {height}"
         self._skip(f"{place}: the rest after {self._clock.seconds:.0f} s and {counts}; {more}")
 
+    # Rule [P-13.19].
     def _skip(self, text: str) -> None:
         self._verdict.skipped.append(text)
 

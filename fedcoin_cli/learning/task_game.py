@@ -29,7 +29,7 @@ def load_game(task: Task, locate: Locate) -> Game:
 
 
 def refused_terms(task: Task, reference: Reference) -> str | None:
-    """Why the files are not what the task says, but for its updates."""
+    """Why the files are not what the task says, but for its updates [P-6.3]."""
     game = reference.game
     if game.images != task.images:
         return f"the test set has {game.images} images, the task says {task.images}"

@@ -87,7 +87,10 @@ class Problem:
 
 
 class Inspecting:
-    """An inspection on its way, its time so far, reading the files included, and what it may take."""
+    """An inspection on its way, its time so far, reading the files included, and what it may take.
+
+    (docs/adr/0029) [P-6.12]
+    """
 
     def __init__(self, problem: Problem, taken_s: float) -> None:
         self.problem = problem

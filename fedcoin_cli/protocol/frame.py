@@ -43,12 +43,12 @@ FRAME_MAX_BYTES = 2**20
 
 
 def to_frame(message: Message) -> bytes:
-    """The one frame of bytes that carries `message`."""
+    """The one frame of bytes that carries `message` [P-11.1]."""
     return encode({"fields": message.to_json(), "type": message.kind})
 
 
 def from_frame(frame: bytes) -> Message:
-    """Read a frame; raises `Malformed` for anything that `to_frame` would not have written."""
+    """Read a frame; raises `Malformed` for anything that `to_frame` would not have written [P-11.1]."""
     if len(frame) > FRAME_MAX_BYTES:
         raise Malformed("message: larger than a frame may be")
     outer = Fields(decode(frame), ("fields", "type"), "message")
@@ -66,6 +66,7 @@ def _block(value: Any) -> Block | None:
     return None if value is None else Block.from_json(value)
 
 
+# Rule [P-11.3].
 def _read_proposal(value: Any) -> Proposal:
     keys = ("block", "justified", "notarisation", "proposer", "signature", "skips", "view")
     reader = Fields(value, keys, "proposal")
@@ -255,6 +256,7 @@ def _read_standing(value: Any) -> Standing:
     )
 
 
+# Rule [P-11.2].
 _READERS: dict[str, Callable[[Any], Message]] = {
     "proposal": _read_proposal,
     VoteKind.NOTAR: _read_vote(VoteKind.NOTAR),

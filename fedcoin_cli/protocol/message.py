@@ -33,12 +33,19 @@ class Proposal:
 
     kind: ClassVar[str] = "proposal"
     proposer: MinerIndex
+    """Roster index of the leader of this view."""
     view: int
+    """Which view this is for; a block that comes again keeps its first one in its header."""
     block: Block
+    """The block itself: nobody votes for what it has not seen."""
     justified: int
+    """The highest lower view with a notarisation, whose block this must be; -1: none, it is fresh."""
     notarisation: Certificate | None
+    """The certificate of that view, None for a fresh block."""
     skips: tuple[Certificate, ...]
+    """Skip certificates of the views between, the last 64: a frame is bounded, standstills bring the rest."""
     signature: str
+    """The leader's, kind `proposal`, over block, height, justified and view."""
 
     @property
     def height(self) -> int:
@@ -66,11 +73,17 @@ class Vote:
     """NOTAR, SKIP (block None) or FINAL of one miner; signed as its kind over `vote_terms`."""
 
     kind: VoteKind
+    """`notar`, `skip` or `final`: also the kind of its signature."""
     voter: MinerIndex
+    """Roster index of who votes."""
     height: int
+    """The height that is to be decided."""
     view: int
+    """The view that the vote is for."""
     block: BlockId | None
+    """Id of the block voted for; None of a skip, which is for none."""
     signature: str
+    """The voter's, over block, height and view."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -88,10 +101,15 @@ class Certified:
 
     kind: ClassVar[str] = "certified"
     votes: VoteKind
+    """Of which kind the votes are."""
     height: int
+    """The height that they are for."""
     block: BlockId | None
+    """Id of the block that they are for; None of skips."""
     certificate: Certificate
+    """The votes' view and signatures."""
     body: Block | None
+    """The block, where the receiver may lack it: without it a certificate decides nothing."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -114,8 +132,11 @@ class CommitNote:
 
     kind: ClassVar[str] = "commit"
     task: TaskId
+    """Id of the task at work."""
     attempt: int
+    """The attempt at work."""
     commit: Commit
+    """The sealed estimate, with its miner's signature."""
 
     def to_json(self) -> dict[str, Any]:
         return {"attempt": self.attempt, "commit": self.commit.to_json(), "task": self.task}
@@ -127,8 +148,11 @@ class RevealNote:
 
     kind: ClassVar[str] = "reveal"
     task: TaskId
+    """Id of the task at work."""
     attempt: int
+    """The attempt at work."""
     reveal: Reveal
+    """The opened estimate, with its miner's signature."""
 
     def to_json(self) -> dict[str, Any]:
         return {"attempt": self.attempt, "reveal": self.reveal.to_json(), "task": self.task}
@@ -140,11 +164,17 @@ class FraudNote:
 
     kind: ClassVar[str] = "fraud"
     task: TaskId
+    """Id of the task at work."""
     attempt: int
+    """The attempt at work."""
     miner: Address
+    """Address of the miner that is accused."""
     entry: int
+    """The number of the count that is said to be false; everybody recomputes it before believing it."""
     by: Address
+    """Address of the accuser, who is not heard again in this attempt if that is not so."""
     signature: str
+    """The accuser's, kind `fraud`, over the fields but `by`."""
 
     def terms(self) -> dict[str, Any]:
         """What `by` signs as `fraud`."""
@@ -160,6 +190,7 @@ class TransactionNote:
 
     kind: ClassVar[str] = "transaction"
     transaction: Transaction
+    """What waits for a block."""
 
     def to_json(self) -> dict[str, Any]:
         return {"transaction": self.transaction.to_json()}
@@ -171,7 +202,9 @@ class Receipt:
 
     kind: ClassVar[str] = "receipt"
     transaction: str
+    """Id of what was taken or refused."""
     error: str | None
+    """Why it was refused, printable ASCII; None: it is pending here."""
 
     def to_json(self) -> dict[str, Any]:
         return {"error": self.error, "transaction": self.transaction}
@@ -186,8 +219,11 @@ class Status:
 
     kind: ClassVar[str] = "status"
     height: int
+    """The height of the sender's tip: who is behind asks for blocks."""
     nonce: str
+    """32 hex digits drawn when the process started: two processes of one key have two."""
     checked: tuple[TaskId, ...] = ()
+    """Ids of pending tasks whose files the sender has inspected: when all have, nobody waits."""
 
     def to_json(self) -> dict[str, Any]:
         return {"checked": list(self.checked), "height": self.height, "nonce": self.nonce}
@@ -199,6 +235,7 @@ class Fetch:
 
     kind: ClassVar[str] = "fetch"
     height: int
+    """From which height on final blocks are wanted."""
 
     def to_json(self) -> dict[str, Any]:
         return {"height": self.height}
@@ -210,7 +247,9 @@ class FinalBlock:
 
     kind: ClassVar[str] = "block"
     block: Block
+    """A decided block."""
     certificate: Certificate
+    """q FINAL votes for it: who brings it need not be believed."""
 
     def to_json(self) -> dict[str, Any]:
         return {"block": self.block.to_json(), "certificate": self.certificate.to_json()}
@@ -232,8 +271,11 @@ class Recalled:
 
     kind: ClassVar[str] = "recalled"
     height: int
+    """At which height the answering miner works."""
     votes: tuple[Vote, ...]
+    """The asker's votes that it holds there."""
     commit: CommitNote | None = None
+    """The asker's commit in the attempt at work, if it is held."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -249,6 +291,7 @@ class Remind:
 
     kind: ClassVar[str] = "remind"
     nonce: str
+    """Drawn for this question, so that an old answer is none."""
 
     def to_json(self) -> dict[str, Any]:
         return {"nonce": self.nonce}
@@ -260,12 +303,19 @@ class Reminder:
 
     kind: ClassVar[str] = "reminder"
     witness: int
+    """Roster index of who answers."""
     about: Address
+    """Address of the miner whose log was lost."""
     nonce: str
+    """That of the question."""
     height: int
+    """At which height the witness works."""
     own: tuple[tuple[VoteKind, int, BlockId | None], ...]
+    """The witness's own votes there as (kind, view, block): they bound where the other can have been."""
     held: tuple[Vote, ...]
+    """Votes of the other that the witness holds."""
     signature: str
+    """The witness's, kind `reminder`, over all fields but `witness`."""
 
     def terms(self) -> dict[str, Any]:
         """What the witness signs as `reminder`."""
@@ -287,6 +337,7 @@ class Taken:
 
     kind: ClassVar[str] = "taken"
     nonce: str
+    """That of the process that came second."""
 
     def to_json(self) -> dict[str, Any]:
         return {"nonce": self.nonce}
@@ -301,7 +352,9 @@ class Beside:
 
     kind: ClassVar[str] = "beside"
     nonce: str
+    """That of the other process of the key."""
     signature: str
+    """Of kind `beside` over the nonce: only a process of the key can have made it."""
 
     def to_json(self) -> dict[str, Any]:
         return {"nonce": self.nonce, "signature": self.signature}
@@ -345,9 +398,13 @@ class Errors:
     """
 
     values_pp_micro: int
+    """Mining's error of the values, in millionths of a percentage point."""
     payments_micro: int | None
+    """Mining's error of the payments in micro-FedCoin; None while no value is positive."""
     images_pp_micro: int
+    """The test set's error of the values, in millionths of a percentage point."""
     images_micro: int | None
+    """The test set's error of the payments in micro-FedCoin; None while no value is positive."""
 
     def to_json(self) -> dict[str, int | None]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -363,16 +420,27 @@ class Standing:
 
     kind: ClassVar[str] = "standing"
     height: int
+    """The height of the miner's tip."""
     task: TaskId | None
+    """Id of the task at work, None: there is none."""
     attempt: int
+    """The attempt at work, 0 without one."""
     phase: Phase
+    """What the miner does."""
     rankings: int
+    """How many rankings it has walked in every block."""
     evaluated: int
+    """How many coalitions it has counted or, while it inspects, looked at."""
     total: int
+    """Of how many; 0 where that is not known."""
     remaining_ms: int
+    """What is left of RUNTIME, in milliseconds."""
     peers: int
+    """How many other miners are connected."""
     errors: Errors | None = None
+    """How sure its own estimate is so far; None where nothing is known."""
     silence: Silence | None = None
+    """Why it does not vote; None: it votes."""
 
     def to_json(self) -> dict[str, Any]:
         names = (
@@ -415,7 +483,7 @@ Message = (
 
 
 def rank(message: Message) -> int:
-    """Which goes first when much waits for a peer: finality, a task's proofs, what is new, what is old."""
+    """Which goes first when much waits for a peer: finality, a task's proofs, what is new, what is old [P-11.13]."""
     match message:
         case TransactionNote() | Receipt() | Standing() | Ask():
             return 2

@@ -20,9 +20,13 @@ class CatchUp:
     """Fetching and serving final blocks, with a bound on how often the same is asked or answered."""
 
     def __init__(self, ledger: Ledger, ports: Ports) -> None:
+        # Whose blocks are served and fetched.
         self._ledger = ledger
+        # The clock, and the way to peers.
         self._ports = ports
+        # At which own height each peer was last asked, and when.
         self._asked: dict[Address, tuple[int, int]] = {}
+        # Which height each peer would ask for next, and when it was served: who jumps about waits.
         self._served: dict[Address, tuple[int, int]] = {}
 
     @property
@@ -36,7 +40,10 @@ class CatchUp:
             self._ports.send(sender, Fetch(self._ledger.tip.height + 1))
 
     def serve(self, sender: Address, height: int, status: Status) -> None:
-        """Final blocks from `height` on, then the own status, so that the other knows whether to ask again."""
+        """Final blocks from `height` on, then the own status, so that the other knows whether to ask again.
+
+        [P-11.21]
+        """
         if not 1 <= height <= self._ledger.tip.height or not self._may_serve(sender, height):
             return
         room = self._ledger.tip.genesis.bounds.block_bytes
@@ -83,6 +90,7 @@ class Recovery:
     (`lost`), is no base for voting: the miner observes until a height that it cannot have reached before. With its
     fault counted among the f, of any q − 1 that answer one works at least at the height before that where this miner
     was: it may vote two above what q − 1 of them told first. Whoever claims more keeps nobody back.
+    (docs/adr/0006, docs/adr/0021, docs/adr/0022) [P-10.29]
     """
 
     def __init__(
@@ -96,14 +104,23 @@ class Recovery:
         *,
         lost: bool,
     ) -> None:
+        # The network: quorum and roster.
         self._genesis = genesis
+        # This miner's roster index.
         self._me = me
+        # Verifies the votes that others show.
         self._signer = signer
+        # The height at work when this process began.
         self._began = height
+        # The last height that the log saw decided: at lower ones its votes are forgotten.
         self._decided = decided
+        # Until when all others are waited for: one alone may know of a vote.
         self._patient_until_ms = patient_until_ms
+        # Whether the log lacks something that this miner said.
         self.lost = lost
+        # The height that each told first: a moving chain must not be chased.
         self._first: dict[Address, int] = {}
+        # The greatest height that each told.
         self._answered: dict[Address, int] = {}
 
     def recalled(self, sender: Address, recalled: Recalled, height: int, own: Iterable[Vote]) -> None:
@@ -121,7 +138,10 @@ class Recovery:
             self.lost |= vote.height >= height and not remembered and self._mine(vote)
 
     def ended(self, height: int, now_ms: int) -> bool:
-        """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there."""
+        """Whether this miner may vote at `height`; who works at a lower one cannot know what was said there.
+
+        [P-10.27] [P-10.28] [P-10.30]
+        """
         answers = sum(told >= height for told in self._answered.values())
         if answers < self._genesis.quorum - 1 or height <= self._decided:
             return False

@@ -51,20 +51,35 @@ class Intake:
         orders: Orders,
         leader: Callable[[], Address],
     ) -> None:
+        # What waits for a block.
         self.mempool = Mempool(genesis.delta_ms)
+        # The network: roster and bounds.
         self._genesis = genesis
+        # This miner's.
         self._address = address
+        # Whose tip decides what is admissible.
         self._ledger = ledger
+        # Clocks, peers and files.
         self._ports = ports
+        # Inspections that the child has not answered.
         self._orders = orders
+        # Says who proposes next: transfers go there alone.
         self._leader = leader
+        # Tasks whose inspection was ordered: the child is told when it may forget them.
         self._given: dict[TaskId, Task] = {}
+        # Ids of tasks whose files are here and good: only these get a vote.
         self._checked: set[TaskId] = set()
+        # Which other miners say the same of a task: when all do, nobody waits 3Δ.
         self._elsewhere: dict[TaskId, set[Address]] = {}
+        # Why tasks are not taken again, the newest thousand.
         self._refused: dict[TaskId, _Refusal] = {}
+        # When a file of a task last came: what never comes is given up.
         self._moved: dict[TaskId, int] = {}
+        # Tasks whose clients' signatures are being looked at, one a peer.
         self._verifying: dict[Address, Signatures] = {}
+        # Accounts that have to wait since they signed for a false signature.
         self._waits = Waits()
+        # How many transactions were said again so far: the next standstill goes on there.
         self._reminded = 0
 
     @property
@@ -97,7 +112,7 @@ class Intake:
         return bool(self._verifying)
 
     def verify(self) -> None:
-        """Look at some signatures of the task whose turn it is; when it is done, admit or refuse it."""
+        """Look at some signatures of the task whose turn it is; when it is done, admit or refuse it [P-11.15]."""
         if not self._verifying:
             return
         sender = next(iter(self._verifying))
@@ -116,6 +131,7 @@ class Intake:
         """A proposal is gossip too: its tasks' files must be fetched and checked before the vote.
 
         An account that signs two things with one sequence number must not divide the miners: the proposed one counts.
+        (docs/adr/0007, docs/adr/0022) [P-11.19]
         """
         for transaction in block.transactions:
             if isinstance(transaction, Close | Result) or transaction.id in self.mempool:
@@ -198,7 +214,7 @@ class Intake:
     def _pass_on(self, sender: Address, transaction: Pendable) -> None:
         """A task to all, whose files take time; the rest to who proposes next: all hear at standstill what still waits.
 
-        Told to everybody by everybody, a transfer among R miners would be R² messages.
+        Told to everybody by everybody, a transfer among R miners would be R² messages. (docs/adr/0019) [P-11.17]
         """
         note, leader = TransactionNote(transaction), self._leader()
         if isinstance(transaction, Task):
@@ -207,7 +223,10 @@ class Intake:
             self._ports.send(leader, note)
 
     def _remind(self) -> None:
-        """Say again what is pending, in turn and within a budget, but no task to those who say that they have it."""
+        """Say again what is pending, in turn and within a budget, but no task to those who say that they have it.
+
+        (docs/adr/0032) [P-11.18]
+        """
         waiting = list(self.mempool)
         others = [miner for miner in self._genesis.roster if miner != self._address]
         room, first = REMINDED_BYTES, self._reminded % len(waiting) if waiting else 0

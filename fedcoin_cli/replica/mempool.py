@@ -34,9 +34,13 @@ class Mempool:
     """Pending transactions by sender and sequence."""
 
     def __init__(self, delta_ms: int) -> None:
+        # The network's message delay in milliseconds: a task waits three of them.
         self._delta_ms = delta_ms
+        # What waits, by account and sequence number.
         self._senders: dict[Address, dict[int, _Entry]] = {}
+        # The ids of all of it.
         self._ids: set[str] = set()
+        # How many wait of each kind, which has room of its own.
         self._kinds: Counter[str] = Counter()
 
     def __contains__(self, transaction: str) -> bool:
@@ -68,7 +72,7 @@ class Mempool:
         self._kinds[transaction.kind] += 1
 
     def examine(self, transaction: Pendable, state: State) -> None:
-        """All that keeps a transaction out but its clients' signatures, what costs least first."""
+        """All that keeps a transaction out but its clients' signatures, what costs least first [P-11.14] [P-11.15]."""
         entries = self._senders.get(transaction.sender, {})
         refuse(
             len(entries) >= PENDING_AN_ACCOUNT,
@@ -97,13 +101,13 @@ class Mempool:
         return [transaction for transaction in self if isinstance(transaction, Task)]
 
     def task_checked(self, task: Task, now_ms: int) -> None:
-        """The task's files are here and good: it may be packed 3Δ from now."""
+        """The task's files are here and good: it may be packed 3Δ from now [P-10.26]."""
         entry = self._senders.get(task.sender, {}).get(task.sequence)
         if entry is not None and entry.transaction.id == task.id and entry.ready_ms is None:
             entry.ready_ms = now_ms + 3 * self._delta_ms
 
     def task_ready(self, task: Task, now_ms: int) -> None:
-        """All miners have checked the task's files: it may be packed at once."""
+        """All miners have checked the task's files: it may be packed at once (docs/adr/0003) [P-10.26]."""
         entry = self._senders.get(task.sender, {}).get(task.sequence)
         if entry is not None and entry.transaction.id == task.id and entry.ready_ms is not None:
             entry.ready_ms = min(entry.ready_ms, now_ms)

@@ -104,9 +104,13 @@ class Orders:
     """Orders that the mining child has not answered yet; each is sent once every file that it names is here."""
 
     def __init__(self, ports: Ports) -> None:
+        # The way to the child, and what the store holds.
         self._ports = ports
+        # What was ordered and not answered, by what it is about.
         self._open: dict[tuple[str, ...], Order] = {}
+        # Of these what the child has; the rest waits for files.
         self._sent: set[tuple[str, ...]] = set()
+        # How many children died over each: a task may be made to kill them.
         self._deaths: Counter[tuple[str, ...]] = Counter()
 
     def __contains__(self, key: tuple[str, ...]) -> bool:

@@ -40,8 +40,11 @@ class Remembered:
     """
 
     records: tuple[Record, ...]
+    """What was said and may still matter, in its order."""
     decided: tuple[Block, Certificate] | None
+    """The last block that was seen decided, and its certificate: the ledger may lack it."""
     whole: bool = True
+    """Whether the log holds all that this miner said."""
 
 
 def place_of(record: Record) -> tuple[int, str]:

@@ -61,7 +61,10 @@ BLOCK_ROOM_BYTES = 16 * 1024
 
 
 def reconcile(ledger: Ledger, remembered: Remembered | None) -> None:
-    """After a crash between log and ledger: the log's decided block becomes the ledger's line and tip again."""
+    """After a crash between log and ledger: the log's decided block becomes the ledger's line and tip again.
+
+    [P-13.10]
+    """
     if remembered is None or remembered.decided is None:
         return
     block, certificate = remembered.decided
@@ -85,34 +88,54 @@ class Replica:
         ports: Ports,
         nonce: str,
     ) -> None:
+        # The network.
         self.genesis = genesis
+        # The certified chain, which only `_apply` grows.
         self.ledger = ledger
+        # The world: clocks, peers, child, files.
         self.ports = ports
+        # What counts coalitions here, in words; empty while the child starts.
         self.engine = ""
         # How far the last fresh block that was offered is ahead of this clock, when that is too far to vote for it.
         self.clock_behind_ms = 0
+        # How far the child is with a task's files, for people.
         self._inspecting: jobs.Inspecting | None = None
+        # Signs with this miner's key.
         self._signer = signer
+        # The vote log: what is said is in it before.
         self._log = log
+        # This process's own, told in every STATUS: a twin has another.
         self._nonce = nonce
         me = genesis.index_of(address)
+        # Who decides a height.
         self._council = Council(len(genesis.roster), me, genesis.delta_ms, genesis.quorum, genesis.faults)
+        # What the mining child has not answered yet.
         self._orders = Orders(ports)
+        # What comes to be packed.
         self._intake = Intake(genesis, address, ledger, ports, self._orders, self._leader)
+        # The attempt at work.
         self.taskwork = TaskWork(genesis, address, signer, ledger, log, ports, self._orders)
+        # Final blocks asked for and served.
         self._catchup = CatchUp(ledger, ports)
+        # What was wrong with each block judged on this tip, None: nothing; judging takes long.
         self._validated: dict[BlockId, str | None] = {}
+        # Messages of the next height by peer, few of each.
         self._early: dict[Address, list[Proposal | Vote | Certified]] = {}
+        # When the tip was applied: blocks keep an interval.
         self._applied_ms = ports.now_ms() - genesis.bounds.block_interval_ms
+        # When what others may lack is said again.
         self._standstill_at = ports.now_ms()
         # Kept for good: a ledger that was put back from a copy may be heights behind what this miner said.
         self._said, self._decided = list(remembered.records), remembered.decided
+        # Where this miner's memory has gaps: it says nothing there.
         self._forgotten = [record for record in remembered.records if isinstance(record, Forgotten)]
         decided = 0 if self._decided is None else self._decided[0].height
         height, patient_until_ms = ledger.tip.height + 1, ports.now_ms() + STANDSTILL_MOST_MS
+        # Why this miner does not vote yet after its start; None: it votes.
         self._recovery: Recovery | None = Recovery(
             genesis, me, signer, height, decided, patient_until_ms, lost=not remembered.whole
         )
+        # The machine of the height at work, a new one for each.
         self._simplex = self._next_height()
         self.taskwork.follow(self._said)
         self._end_recovery_if_due()
@@ -254,6 +277,7 @@ class Replica:
 
     # Messages ---------------------------------------------------------------------------------------------------
 
+    # Rule [P-11.7].
     def _from_miner(self, sender: Address, message: Message) -> None:
         match message:
             case Proposal() | Vote() | Certified():
@@ -285,6 +309,7 @@ class Replica:
             case _:
                 pass
 
+    # Rule [P-11.21].
     def _on_finality(self, sender: Address, message: Proposal | Vote | Certified) -> None:
         height = self._simplex.height
         if message.height < height:
@@ -302,13 +327,14 @@ class Replica:
             self._run(self._simplex.receive(message, self.ports.now_ms()))
 
     def _keep_early(self, sender: Address, message: Proposal | Vote | Certified) -> None:
-        """A message of the next height, for when this one is decided; few a peer, fewer that carry blocks."""
+        """A message of the next height, for when this one is decided; few a peer, fewer that carry blocks [P-11.23]."""
         waiting = self._early.setdefault(sender, [])
         bodies = sum(not isinstance(early, Vote) for early in waiting)
         room = isinstance(message, Vote) or bodies < EARLY_BODIES_A_PEER
         if room and len(waiting) < EARLY_A_PEER:
             waiting.append(message)
 
+    # Rule [P-11.22].
     def _on_final_block(self, final: FinalBlock) -> None:
         tip, block = self.ledger.tip, final.block
         following = block.height == tip.height + 1
@@ -366,7 +392,7 @@ class Replica:
         return self._validated[block.id] is None
 
     def acceptable(self, block: Block) -> bool:
-        """Local check of a fresh block: its time, its tasks' files, its close or result."""
+        """Local check of a fresh block: its time, its tasks' files, its close or result [P-10.12]."""
         ahead_ms = block.header.time_ms - self.ports.wall_ms()
         if ahead_ms > CLOCK_SKEW_MS:
             self.clock_behind_ms = ahead_ms
@@ -378,7 +404,7 @@ class Replica:
         """A fresh block: pending transactions, then the close or result that is due.
 
         In odd views tasks and results are left out if there is anything else, so that one that the others cannot
-        accept yet does not hold up the rest.
+        accept yet does not hold up the rest. [P-10.25]
         """
         now = self.ports.now_ms()
         if now < self._applied_ms + self.genesis.bounds.block_interval_ms or self._catchup.uncertified:
@@ -400,6 +426,7 @@ class Replica:
             return None
         return fresh_block(state, self.ledger.tip.certificate, view, packed, self.ports.wall_ms())
 
+    # Rule [P-10.13].
     def _accepts(self, transaction: Transaction) -> bool:
         match transaction:
             case Task():
@@ -429,7 +456,7 @@ class Replica:
             records.clear()
 
     def _apply(self, block: Block, certificate: Certificate) -> None:
-        """A final block: log, ledger, then everything that follows from it."""
+        """A final block: log, ledger, then everything that follows from it [P-13.10]."""
         if not self.valid(block):
             hint = "more than f miners lie; keep this ledger and compare it with the others'"
             raise LedgerInvalid(
@@ -486,7 +513,7 @@ class Replica:
             self._settle()
 
     def _standstill(self) -> None:
-        """Say again what others may lack: ZeroMQ is treated as lossy."""
+        """Say again what others may lack: ZeroMQ is treated as lossy [P-11.20]."""
         self._end_recovery_if_due()
         if self._recovery is not None:
             self.ports.broadcast(Recall())

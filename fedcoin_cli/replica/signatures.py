@@ -42,7 +42,10 @@ class _Wait:
 
 
 class Waits:
-    """Accounts whose task carried a false signature: each time they wait twice as long, wherever they come from."""
+    """Accounts whose task carried a false signature: each time they wait twice as long, wherever they come from.
+
+    (docs/adr/0032) [P-11.16]
+    """
 
     def __init__(self) -> None:
         self._waits: dict[Address, _Wait] = {}

@@ -54,18 +54,31 @@ class TaskWork:
         ports: Ports,
         orders: Orders,
     ) -> None:
+        # The attempt at work as this miner lives it; None: no task is unfinished.
         self.work: Work | None = None
+        # What the child last said of its mining, for people.
         self.progress: jobs.Mined | None = None
+        # The network: quorum, bounds, roster.
         self._genesis = genesis
+        # This miner's.
         self._address = address
+        # Signs commits, reveals and frauds.
         self._signer = signer
+        # Whose tip says which attempt is at work.
         self._ledger = ledger
+        # Openings, commits and frozen sets are in it before anything follows.
         self._log = log
+        # Clocks, peers and files.
         self._ports = ports
+        # What the child is to do, each once its files are here.
         self._orders = orders
+        # What those wait for: the task's files and revealed tables.
         self._lacking = Lacking(genesis, address, ports, orders)
+        # Whether the log is trusted: before, no commit.
         self._signing = False
+        # At attempts up to this height this miner may have committed and not know it.
         self._forgotten_to = -1
+        # An estimate that came before the log was trusted.
         self._unsigned: jobs.Estimated | None = None
 
     # The chain --------------------------------------------------------------------------------------------------
@@ -277,6 +290,7 @@ class TaskWork:
             self._log.append(list(records))
             records.clear()
 
+    # Rule [P-8.17].
     def _check_table(self, work: Work, reveal: Reveal) -> None:
         # All tables share what checks may take: the reveal freeze waits no longer for many than for one.
         budget_ms = work.machine.attempt.check_budget_ms // max(1, len(self._genesis.roster) - 1)

@@ -4,6 +4,7 @@ Every process has a nonce in its STATUS. A new nonce may be a restart: the old p
 is heard again within the lease, both live, and the newer one is told to end. It believes that of more than f others,
 and only with the older one's signature over the newer one's nonce: where f is 0 a single liar could end it otherwise,
 and a nonce that is drawn at every start can be signed by nobody but a process that lives beside it.
+(docs/adr/0017, docs/adr/0028)
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ def beside(key: KeyPair, genesis: GenesisId, nonce: str) -> Beside:
 
 
 def is_beside(address: Address, genesis: GenesisId, said: Beside) -> bool:
-    """Whether a process with the key of `address` said so."""
+    """Whether a process with the key of `address` said so [P-10.34]."""
     return verify(address, "beside", genesis, {"nonce": said.nonce}, said.signature)
 
 
@@ -62,12 +63,18 @@ class Twins:
         return None
 
     def contested(self, address: Address, now_ms: int) -> bool:
-        """Whether an older process may still live beside a newer one: until that is known neither is helped to vote."""
+        """Whether an older process may still live beside a newer one: until that is known neither is helped to vote.
+
+        [P-10.35]
+        """
         holder = self._holders.get(address)
         return holder is not None and holder.newer is not None and now_ms - holder.heard_ms <= LEASE_MS
 
     def accused(self, sender: Address, nonce: str) -> bool:
-        """A miner proves that the process with this nonce has another beside it; whether this one has to end now."""
+        """A miner proves that the process with this nonce has another beside it; whether this one has to end now.
+
+        [P-10.34]
+        """
         if nonce == self._own:
             self._accusers.add(sender)
         return len(self._accusers) > self._faults

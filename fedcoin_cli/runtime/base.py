@@ -7,10 +7,19 @@ and how many are needed is decided above.
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 _POLL_S = 0.05
+
+
+class Via(StrEnum):
+    """Ways to run miners."""
+
+    process = "process"
+    docker = "docker"
+    swarm = "swarm"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What one miner gets of its workspace where it does not share the workspace's file system.
 
 A berth is plain data: files to read, folders to write, where to be reached, how much of the machine to use.
-Containers and services are made of it; no engine is asked for here.
+Containers and services are made of it; no engine is asked for here. (docs/adr/0011)
 """
 
 import io

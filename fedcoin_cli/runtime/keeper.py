@@ -2,6 +2,7 @@
 
 A fall is an end by a signal that nobody meant as a request, or by a fault of the program, of a miner that was up. One
 that refuses to start, or ends with an error that a person must mend, stays down. Who ends the keeper ends the miner.
+(docs/adr/0032)
 """
 
 import ctypes

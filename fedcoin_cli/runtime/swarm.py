@@ -12,6 +12,7 @@ from typing import Any
 from docker.types import (
     ConfigReference,
     EndpointSpec,
+    Healthcheck,
     Mount,
     NetworkAttachmentConfig,
     Resources,
@@ -30,6 +31,9 @@ _LIVING = frozenset({"new", "pending", "assigned", "accepted", "preparing", "rea
 _BETWEEN_S = 5.0
 _SECOND_NS = 10**9
 _GRACE_S = 10
+# A swarm tells nobody a container's name before it was found healthy once, and first looks after this long. The image's
+# own half minute would keep miners apart for as long after every start.
+_LOOK_S = 5
 # Who cannot start at all shall not be started for ever.
 _RESTARTS, _WINDOW_S = 10, 120
 
@@ -190,6 +194,7 @@ class SwarmRuntime:
             configs=configs,
             read_only=True,
             cap_drop=["ALL"],
+            healthcheck=Healthcheck(interval=_LOOK_S * _SECOND_NS),
             stop_grace_period=_GRACE_S * _SECOND_NS,
             constraints=[self._constraint or f"node.id=={self._engine.info()['Swarm']['NodeID']}"],
             resources=Resources(

@@ -69,7 +69,7 @@ def audit(
 ) -> AuditReport:
     """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
 
-    `genesis`: the id of the network that this must be; None: any.
+    `genesis`: the id of the network that this must be; None: any. (docs/adr/0023) [P-13.18]
     """
     return _Audit(path, level, extra_checks, span or Span(), genesis).run(jobs)
 
@@ -85,25 +85,38 @@ class _Place:
 
 
 class _Audit:
-    """One pass: where it stands and what it found. Below level 2 the tip stays at genesis."""
+    """One pass: where it stands and what it found. Below level 2 the tip stays at genesis [P-13.17]."""
 
     def __init__(
         self, path: Path, level: int, extra_checks: Sequence[Check], span: Span, expected: GenesisId | None
     ) -> None:
+        # The chain file.
         self._path = path
+        # The genesis id that it must have; None: any.
         self._expected = expected
+        # How deep is looked.
         self._level = level
+        # Which heights are asked for.
         self._span = span
+        # The checks of the level, in order.
         self._checks = [check for check in (*CHECKS, *extra_checks) if check.level <= level]
+        # The first one ends the audit: what follows hangs on it.
         self._findings: list[Finding] = []
+        # What was not checked, in words.
         self._skipped: list[str] = []
+        # The last block that passed.
         self._height, self._head = 0, BlockId("")
+        # The height to which certificates were verified; None below level 2.
         self._certified_to = 0 if level >= _FOLD_LEVEL else None
         if level >= _FOLD_LEVEL and span.first > 1:
             self._skipped.append(f"signatures and outcomes before height {span.first}: not asked for")
+        # The chain so far; genesis alone below level 2.
         self._tip: Tip | None = None
+        # What the snapshot beside the ledger says wrongly, told last.
         self._lie: Finding | None = None
+        # What that snapshot claims, until its height is reached.
         self._snapshot: Snapshot | None = None
+        # Which block stands at the tip file's height.
         self._recorded_id: BlockId | None = None  # of the block at the tip file's height
 
     def run(self, jobs: int) -> AuditReport:
@@ -189,6 +202,7 @@ class _Audit:
     def _wants_more(self) -> bool:
         return self._span.last is None or self._height < self._span.last
 
+    # Rule [P-13.20].
     def _begin(self, line: bytes) -> None:
         try:
             genesis = Genesis.from_line(line.removesuffix(b"\n"))

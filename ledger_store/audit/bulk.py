@@ -2,6 +2,7 @@
 
 Nothing is concluded from a signature before its batch was checked; whoever collects marks where each batch began, and
 goes back there when one fails. A batch at a time is also quicker on one core: the curve's tables stay in its cache.
+(docs/adr/0012)
 """
 
 import threading

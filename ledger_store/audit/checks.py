@@ -92,13 +92,14 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One property of every block. `level` is the least audit level that looks at it."""
+    """One property of every block. `level` is the least audit level that looks at it [P-13.16]."""
 
     name: str
     level: int
     run: Callable[[Subject], Iterator[Finding]]
 
 
+# Rule [P-13.1].
 def _framing(subject: Subject) -> Iterator[Finding]:
     if not subject.raw.endswith(b"\n"):
         yield subject.finding("E101", f"the line has no end after {len(subject.raw)} bytes: a torn write")

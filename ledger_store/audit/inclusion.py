@@ -41,14 +41,20 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Inclusion:
-    """The parts of a proof; `task` is there exactly for a close and a result."""
+    """The parts of a proof; `task` is there exactly for a close and a result (docs/adr/0012)."""
 
     genesis: Genesis
+    """The network, whose roster the certificate is checked by; its reader says which id it must have."""
     header: Header
+    """The block's header, whose id was voted for."""
     certificate: Certificate
+    """q FINAL votes for that id."""
     path: tuple[merkle.Step, ...]
+    """The siblings from the transaction up to the header's root."""
     transaction: Transaction
+    """What is proven to stand in the block."""
     task: Task | None
+    """The task that a close or result is about, whose clients its payments go to; else None."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -71,7 +77,7 @@ class Inclusion:
         return self.transaction.outcome if isinstance(self.transaction, Close | Result) else None
 
     def check(self, genesis: GenesisId) -> None:
-        """Verify everything against the genesis id that the reader trusts; raises `PeerFault`."""
+        """Verify everything against the genesis id that the reader trusts; raises `PeerFault` [P-13.22]."""
         refuse(self.genesis.id != genesis, f"the proof is of another network, {self.genesis.id[:16]}")
         self.certificate.check(self.genesis, VoteKind.FINAL, self.header.height, self.header.id)
         found = merkle.climb(encode(self.transaction.to_json()), self.path).hex()

@@ -1,7 +1,7 @@
 """The seam between a chain and its successor: whose genesis names the old head and mints the old final balances.
 
 A task that was unfinished when the old chain ended has nobody left who could finish it: its price, which stood in
-escrow, is its requester's again. So a successor mints every coin of the old chain and no other.
+escrow, is its requester's again. So a successor mints every coin of the old chain and no other. (docs/adr/0009)
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,10 @@ SEAM_CODES = {
 
 
 def inherited(end: State) -> dict[Address, int]:
-    """Who holds how much (micro) when the chain ends here: balances, and what stands in escrow to who put it there."""
+    """Who holds how much (micro) when the chain ends here: balances, and what stands in escrow to who put it there.
+
+    [P-14.2]
+    """
     holders = dict(end.balances)
     for record in end.tasks.values():
         holders[record.task.sender] = holders.get(record.task.sender, 0) + record.escrow_micro
@@ -27,7 +30,10 @@ def inherited(end: State) -> dict[Address, int]:
 
 
 def check_seam(genesis: Genesis, end: State | None) -> Iterator[Finding]:
-    """What is wrong with a successor of the chain that ended with `end` (None: its predecessor was not found)."""
+    """What is wrong with a successor of the chain that ended with `end` (None: its predecessor was not found).
+
+    [P-14.1] [P-14.2]
+    """
     if end is None or genesis.predecessor != end.head:
         named = "no block" if genesis.predecessor is None else f"{genesis.predecessor}, which is not in it"
         yield Finding("E207", 0, 1, f"the genesis names {named}")

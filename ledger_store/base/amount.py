@@ -39,7 +39,7 @@ def format_micro(micro: int) -> str:
 def split(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     """Share `total` in proportion to non-negative integer `weights` by largest remainder, ties by index.
 
-    The parts sum to `total` exactly. Raises ValueError when no weight is positive or one is negative.
+    The parts sum to `total` exactly. Raises ValueError when no weight is positive or one is negative. [P-1.11]
     """
     whole = sum(weights)
     if whole <= 0 or min(weights) < 0 or total < 0:

@@ -20,7 +20,7 @@ DIGEST_LENGTH = 64
 
 
 def encode(value: Any) -> bytes:
-    """Return the canonical bytes of `value`; raises `Malformed` for a float or any other foreign type."""
+    """Return the canonical bytes of `value`; raises `Malformed` for a float or any other foreign type [P-1.1]."""
     _check(value)
     return write(value)
 
@@ -28,7 +28,7 @@ def encode(value: Any) -> bytes:
 def decode(data: bytes, most_values: int | None = None) -> Any:
     """Read canonical bytes; raises `Malformed` for anything that `encode` would not have written.
 
-    `most_values`: what may hold more values is refused before memory is taken for them.
+    `most_values`: what may hold more values is refused before memory is taken for them. [P-1.2]
     """
     # A value begins the text, or stands behind one of these.
     if most_values is not None and sum(map(data.count, (b",", b"[", b"{"))) >= most_values:
@@ -59,18 +59,18 @@ def write(value: Any) -> bytes:
 
 
 def require_same(written: bytes, data: bytes) -> None:
-    """Raise `Malformed` unless what was read is written with the same bytes."""
+    """Raise `Malformed` unless what was read is written with the same bytes [P-1.2]."""
     if written != data:
         raise Malformed("not canonical JSON: the bytes are not the ones this value is written with")
 
 
 def digest(data: bytes) -> Digest:
-    """SHA-256 of a file's bytes, as hex."""
+    """SHA-256 of a file's bytes, as hex [P-1.9]."""
     return Digest(hashlib.sha256(data).hexdigest())
 
 
 def tagged_hash(tag: str, data: bytes) -> Digest:
-    """SHA-256 over `fedcoin/v1/<tag>`, a zero byte and `data`, as hex."""
+    """SHA-256 over `fedcoin/v1/<tag>`, a zero byte and `data`, as hex [P-1.8]."""
     return Digest(hashlib.sha256(b"fedcoin/v1/" + tag.encode() + b"\0" + data).hexdigest())
 
 
@@ -85,7 +85,10 @@ _DECODER = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float)
 
 
 def _check(value: Any) -> None:
-    """Level by level: most of what is encoded is flat, and a call for each leaf is what this would cost."""
+    """Level by level: most of what is encoded is flat, and a call for each leaf is what this would cost.
+
+    [P-1.3] [P-1.4]
+    """
     level = [value]
     for _ in range(DEPTH_LIMIT + 1):
         deeper: list[Any] = []

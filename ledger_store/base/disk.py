@@ -9,7 +9,6 @@ import errno
 import fcntl
 import itertools
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ STAGED = ".new"
 def lock(path: Path) -> int:
     """Take the exclusive lock on `path`, made when missing; closing the returned descriptor gives it back.
 
-    Raises `Locked` when another process, or another object of this one, holds it.
+    Raises `Locked` when another process, or another object of this one, holds it. [P-13.12]
     """
     with refusals(path):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
@@ -58,7 +57,7 @@ def alone(path: Path) -> Iterator[None]:
 def append(handle: int, path: Path, data: bytes, length: int) -> None:
     """Append `data` to a file of `length` bytes (O_APPEND) in one write, and fsync it.
 
-    A refused or short write, or a failing fsync, takes the bytes back and raises `StorageFailure`.
+    A refused or short write, or a failing fsync, takes the bytes back and raises `StorageFailure`. [P-13.11]
     """
     if os.fstat(handle).st_size != length:
         hint = "another program writes this file; stop it, then open the ledger again"
@@ -93,7 +92,7 @@ def stage(path: Path, data: bytes) -> Path:
 
 def unguessable(path: Path, mode: int = 0o644) -> tuple[Path, int]:
     """A new empty file beside `path`, open for writing, under a name that nobody can have put a link at before."""
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}{STAGED}")
+    staged = path.with_name(f".{path.name}.{os.urandom(8).hex()}{STAGED}")
     return staged, os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
 
 
@@ -127,7 +126,7 @@ def put_in_place(staged: Path, path: Path) -> None:
 
 
 def move_tail(handle: int, path: Path, start: int) -> Path:
-    """Move the bytes of `path` from offset `start` on into the first unused `<name>.torn-<n>`."""
+    """Move the bytes of `path` from offset `start` on into the first unused `<name>.torn-<n>` [P-13.13]."""
     with refusals(path):
         aside, name = _unused(path)
         try:

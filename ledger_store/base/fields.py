@@ -27,7 +27,7 @@ def _amiss(found: AbstractSet[str], expected: AbstractSet[str]) -> str:
 
 
 class Fields:
-    """A JSON object whose keys are exactly `keys`; the readers below check one field each."""
+    """A JSON object whose keys are exactly `keys`; the readers below check one field each [P-1.5]."""
 
     def __init__(self, value: Any, keys: Iterable[str], what: str) -> None:
         expected = set(keys)
@@ -109,7 +109,7 @@ class Fields:
         return allowed[allowed.index(value)]
 
     def text(self, key: str, most: int) -> str:
-        """Printable ASCII text of at most `most` characters: it may meet a terminal."""
+        """Printable ASCII text of at most `most` characters: it may meet a terminal [P-1.13]."""
         value = self._value[key]
         if type(value) is not str or len(value) > most or not (value.isascii() and value.isprintable()):
             raise self._malformed(key, f"text of at most {most} printable characters")
@@ -180,11 +180,13 @@ class Fields:
             raise self._malformed(key, f"{count} integers from 0 to {most}")
         return tuple(items)
 
+    # Rule [P-1.7].
     def _hex(self, key: str, value: Any, length: int) -> str:
         if type(value) is not str or len(value) != length or not _HEX.fullmatch(value):
             raise self._malformed(key, f"{length} lower-case hexadecimal characters")
         return value
 
+    # Rule [P-1.6].
     def _big(self, key: str, value: Any) -> int:
         if type(value) is not str or len(value) > 1024 or not _DECIMAL.fullmatch(value) or value == "-0":
             raise self._malformed(key, "an integer as a decimal string")

@@ -12,7 +12,7 @@ Step = tuple[bool, bytes]
 
 
 def root(leaves: Sequence[bytes]) -> bytes:
-    """The tree head over `leaves` (RFC 6962, 2.1); the empty tree's is SHA-256 of nothing."""
+    """The tree head over `leaves` (RFC 6962, 2.1); the empty tree's is SHA-256 of nothing [P-1.14]."""
     if not leaves:
         return hashlib.sha256(b"").digest()
     if len(leaves) == 1:

@@ -1,6 +1,7 @@
 """What the state forgets and readers ask for: how every task of a chain ended.
 
 A fold beside the fold: it walks the blocks once more and collects what each of them ended. No block is judged by it.
+(docs/adr/0035)
 """
 
 from collections.abc import Iterator, Mapping

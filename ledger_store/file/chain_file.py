@@ -51,11 +51,14 @@ _REMEDY = "fedcoin audit names what was altered; fedcoin repair fetches it again
 
 @dataclass(frozen=True, slots=True)
 class TipRecord:
-    """The tip file: the last block's height, id and certificate."""
+    """The tip file: the last block's height, id and certificate [P-13.9]."""
 
     height: int
+    """The last block's height."""
     id: BlockId
+    """Its id, so that the certificate cannot be taken for another block's."""
     certificate: Certificate
+    """Its FINAL certificate, which no next block holds yet."""
 
     def to_json(self) -> dict[str, Any]:
         return {"certificate": self.certificate.to_json(), "height": self.height, "id": self.id}
@@ -74,7 +77,7 @@ def read_chain(path: Path, patience_s: float = 0.0) -> Iterator[tuple[int, bytes
     """The lines of a chain file with their numbers, newline included; only the last may lack it.
 
     A last line that lacks it gets `patience_s` to be finished by a live writer. Raises `NotFound` and
-    `StorageFailure`.
+    `StorageFailure`. [P-13.1]
     """
     try:
         with disk.open_file(path) as file:
@@ -94,7 +97,7 @@ def _lines(file: BinaryIO, patience_s: float) -> Iterator[bytes]:
 
 
 def read_tip(path: Path) -> TipRecord | None:
-    """The tip file, None when there is none; raises `Malformed`."""
+    """The tip file, None when there is none; raises `Malformed` [P-13.9]."""
     try:
         with disk.open_file(path) as file:
             return TipRecord.from_bytes(file.read(TIP_BYTES_MAX + 1))
@@ -109,25 +112,35 @@ class ChainReader:
 
     `ignored_snapshot`: one lies beside it that is not the seal's.
 
-    Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle.
+    Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle. [P-13.14]
     """
 
     _FLAGS: ClassVar[int] = os.O_RDONLY
 
     def __init__(self, place: Path, seal: Seal | None = None) -> None:
         """`seal` is that of whoever writes this ledger: its snapshots are believed, without it none are."""
+        # The chain file.
         self.path = place if place.is_file() else place / CHAIN_NAME
+        # What its keeper's snapshots are sealed with; None: none is believed.
         self._seal = seal
+        # Whether one lies there that is not its keeper's.
         self.ignored_snapshot = False
+        # The file of the last certificate.
         self._tip_path = self.path.with_name(TIP_NAME)
         record = self._read_tip()  # before the chain, which only grows
+        # Where each line begins: eight bytes a block.
         self._offsets = array("Q")
+        # Over every byte so far: a snapshot is bound to it.
         self._sha = hashlib.sha256()
+        # How far the newest snapshot reaches.
         self._snapshot_height = 0
+        # The chain before the last block, for who must fall back on it.
         self._before: Tip | None = None
+        # The chain as it stands.
         self._tip = self._load(snapshots=True)
         self._tip = Tip(self._tip.state, self._certificate(record))
         with disk.refusals(self.path):
+            # Open as long as this object: blocks are read when they are asked for.
             self._handle = os.open(self.path, self._FLAGS)
 
     @property

@@ -33,7 +33,10 @@ FORMAT = 5
 
 
 class Seal:
-    """What makes a snapshot its writer's own: a keyed hash, the key derived from a secret key and the network."""
+    """What makes a snapshot its writer's own: a keyed hash, the key derived from a secret key and the network.
+
+    (docs/adr/0030) [P-13.15]
+    """
 
     __slots__ = ("_key",)
 
@@ -47,7 +50,7 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A state, and the digest (hex) of the chain file's bytes up to the end of its block."""
+    """A state, and the digest (hex) of the chain file's bytes up to the end of its block (docs/adr/0008)."""
 
     chain: str
     state: State
@@ -70,7 +73,10 @@ class Snapshot:
 
 
 def read_snapshot(folder: Path, genesis: Genesis, seal: Seal) -> Snapshot | None:
-    """The snapshot beside a chain file of `genesis` as whoever sealed it wrote it; None where there is none."""
+    """The snapshot beside a chain file of `genesis` as whoever sealed it wrote it; None where there is none.
+
+    [P-13.15]
+    """
     found, body = _read(folder)
     return _parsed(body, genesis) if hmac.compare_digest(found, seal.of(body)) else None
 

@@ -5,11 +5,9 @@ is readable either way: names, lists and rosters need no secret. Files appear wh
 overwritten unless a caller means to.
 """
 
-import ctypes
 import os
 import resource
 import stat
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,7 +33,9 @@ class KeyRecord:
     """What a key file holds: the address, and the secret as a seed or sealed."""
 
     address: Address
+    """The public key: names and rosters need no secret."""
     secret: bytes | Sealed
+    """The 32 bytes of the seed, or what a passphrase opens."""
 
     @property
     def sealed(self) -> bool:
@@ -71,7 +71,10 @@ class KeyRecord:
         return record
 
     def open(self, ask: Ask | None, where: str) -> KeyPair:
-        """The key; raises `KeyFailure` without the right passphrase, `Malformed` for somebody else's address."""
+        """The key; raises `KeyFailure` without the right passphrase, `Malformed` for somebody else's address.
+
+        [P-2.6]
+        """
         key = KeyPair(self._seed(ask, where))
         if key.address != self.address:
             raise Malformed("key file: the address does not belong to the key")
@@ -91,7 +94,7 @@ class KeyRecord:
 
 
 def read_key(path: Path) -> KeyRecord:
-    """Read a key file; raises `KeyFailure`, also for one that other users can read."""
+    """Read a key file; raises `KeyFailure`, also for one that other users can read (docs/adr/0010) [P-2.6]."""
     try:
         with open_file(path) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -130,6 +133,8 @@ def keep_out_of_core_files() -> None:
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError, AttributeError):
+        import ctypes
+
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
@@ -165,6 +170,8 @@ def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
 
 
 def _staged(path: Path, data: bytes) -> Path:
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:

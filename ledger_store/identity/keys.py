@@ -24,17 +24,17 @@ _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
 
 
 def signed_bytes(kind: str, genesis: GenesisId, fields: Any) -> bytes:
-    """The bytes that a signature of `kind` in the network `genesis` (hex id) covers."""
+    """The bytes that a signature of `kind` in the network `genesis` (hex id) covers [P-2.4]."""
     return framed(kind, genesis, encode(fields))
 
 
 def framed(kind: str, genesis: GenesisId, encoded: bytes) -> bytes:
-    """The same for fields whose canonical bytes are known."""
+    """The same for fields whose canonical bytes are known [P-2.2]."""
     return b"fedcoin/v1/" + kind.encode() + b"\0" + bytes.fromhex(genesis) + encoded
 
 
 class KeyPair:
-    """A secret signing key and its address."""
+    """A secret signing key and its address [P-2.1]."""
 
     __slots__ = ("_key", "address")
 
@@ -63,7 +63,7 @@ def verify(address: Address, kind: str, genesis: GenesisId, fields: Any, signatu
 
 
 def verify_bytes(address: Address, message: bytes, signature: str) -> bool:
-    """Whether `signature` (hex) of `address` covers `message`, made by `signed_bytes`."""
+    """Whether `signature` (hex) of `address` covers `message`, made by `signed_bytes` [P-2.3]."""
     try:
         key, signed = bytes.fromhex(address), bytes.fromhex(signature)
         if len(key) != _KEY_BYTES or len(signed) != _SIGNATURE_BYTES:

@@ -28,7 +28,7 @@ def council() -> Assembly:
 
 
 def test_what_was_kept_is_read(tmp_path: Path, council: Assembly) -> None:
-    """A height's votes and certificates come back; a second life adds what it knows and repeats nothing."""
+    """A height's votes and certificates come back; a second life adds what it knows and repeats nothing [P-12.11]."""
     folder = tmp_path / "evidence"
     skip = Certified(VoteKind.SKIP, 1, None, council.skips(0)[0], None)
     one, other = council.vote("skip", 3, 0, None), council.vote("notar", 3, 1, BLOCK)
@@ -56,7 +56,10 @@ def test_old_heights_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_liar_cannot_push_out_a_forks_evidence(
     tmp_path: Path, council: Assembly, monkeypatch: pytest.MonkeyPatch, fork: str
 ) -> None:
-    """R = 4: what one miner says of itself at a thousand later heights leaves one of more than f, or of more views."""
+    """R = 4: what one miner says of itself at a thousand later heights leaves one of more than f, or of more views.
+
+    [P-12.11]
+    """
     monkeypatch.setattr(equivocations, "HEIGHTS_KEPT", 100)
     skip = Certified(VoteKind.SKIP, 5, None, council.skips(0)[0], None)
     both = [
@@ -81,7 +84,7 @@ def heard(*votes: Vote) -> Ballots:
 
 
 def test_what_nobody_signed_is_not_worth_keeping(council: Assembly) -> None:
-    """A vote with a false signature changes nothing, nor do true ones of f miners that prove nothing."""
+    """A vote with a false signature changes nothing, nor do true ones of f miners that prove nothing [P-10.32]."""
     assert not heard(Vote(VoteKind.NOTAR, MinerIndex(2), 7, 3, BLOCK, "00" * 64)).disturbed
     assert not heard(Vote(VoteKind.SKIP, MinerIndex(2), 7, 0, None, "00" * 64)).disturbed
     assert heard(Vote(VoteKind.NOTAR, MinerIndex(2), 7, 3, BLOCK, "00" * 64)).views == {}
@@ -101,7 +104,10 @@ def test_what_nobody_signed_is_not_worth_keeping(council: Assembly) -> None:
     "kinds", [("notar", "notar"), ("final", "final"), ("final", "skip"), ("notar", "final")]
 )
 def test_two_votes_that_exclude_each_other_are_kept(council: Assembly, kinds: tuple[str, str]) -> None:
-    """One miner's double NOTAR or FINAL, FINAL and SKIP, FINAL and NOTAR of different blocks: they prove its lie."""
+    """One miner's double NOTAR or FINAL, FINAL and SKIP, FINAL and NOTAR of different blocks: they prove its lie.
+
+    [P-10.32]
+    """
     one = said_at(council, kinds[0], 3, 7, BLOCK)
     other = said_at(council, kinds[1], 3, 7, None if kinds[1] == "skip" else BlockId("b" * 64))
     ballots = heard(one, other)

@@ -55,7 +55,10 @@ def test_where_nothing_was_said_only_view_0_is_uncertain() -> None:
 
 
 def test_no_two_votes_given_anew_exclude_each_other() -> None:
-    """Whatever two others and held votes say of two views: SKIP is never given beside a possible or known FINAL."""
+    """Whatever two others and held votes say of two views: SKIP is never given beside a possible or known FINAL.
+
+    [P-10.31]
+    """
     kinds = [(VoteKind.SKIP, None), (VoteKind.NOTAR, X), (VoteKind.NOTAR, Y), (VoteKind.FINAL, X)]
     for first, second, own in product([(), *((kind,) for kind in kinds), (kinds[0], kinds[1])], repeat=3):
         others = [[(kind, 0, block) for kind, block in votes] for votes in (first, second)]
@@ -164,7 +167,10 @@ def _silent(node: Node) -> bool:
 
 
 def test_a_reminded_miner_contradicts_nothing_and_the_chain_goes_on() -> None:
-    """R = 2, 3, 4, logs lost at any moment: no two signatures of anybody conflict, all becomes final, all agree."""
+    """R = 2, 3, 4, logs lost at any moment: no two signatures of anybody conflict, all becomes final, all agree.
+
+    [P-10.31]
+    """
     reminded: Counter[str] = Counter()
     for seed in range(SEEDS):
         with stub_signatures(True):

@@ -27,7 +27,10 @@ def with_balances(state: State, changes: dict[Address, int]) -> State:
 
 
 def test_block_by_block_the_same_as_all_at_once() -> None:
-    """Whatever 60 blocks do to 200 accounts, across a merge of the layers: exactly those with a coin are admitted."""
+    """Whatever 60 blocks do to 200 accounts, across a merge of the layers: exactly those with a coin are admitted.
+
+    [P-11.5]
+    """
     random, members = Random(5), [KeyPair.generate().address]
     accounts = [KeyPair.generate().address for _ in range(200)]
     state, admission = (
@@ -46,7 +49,7 @@ def test_block_by_block_the_same_as_all_at_once() -> None:
 
 
 def test_who_parts_is_admitted_a_little_longer() -> None:
-    """For a minute after its last coin went, and no more than 64 of them."""
+    """For a minute after its last coin went, and no more than 64 of them [P-11.5]."""
     last = KeyPair.generate().address
     state, admission = with_balances(EMPTY, {last: GUEST_LEAST_MICRO}), Admission([])
     guests = Guests(admission, state)

@@ -259,7 +259,7 @@ def test_keys_at_the_place_of_a_successor_are_not_mixed_in(tmp_path: Path, old: 
 
 
 def test_an_unfinished_task_holds_a_successor_up(tmp_path: Path) -> None:
-    """It is refused, with what stands in escrow, unless the price may go back to who published the task."""
+    """It is refused, with what stands in escrow, unless the price may go back to who published the task [P-14.4]."""
     maker = ChainMaker(2)
     maker.add(maker.task())
     old = place(tmp_path / "old", maker)
@@ -278,7 +278,7 @@ def test_running_miners_are_not_succeeded(tmp_path: Path, old: Workspace) -> Non
 
 
 def test_a_damaged_ledger_has_no_successor(tmp_path: Path, old: Workspace) -> None:
-    """The old ledger passes a whole audit first, signatures included."""
+    """The old ledger passes a whole audit first, signatures included [P-14.4]."""
     for miner in old.miners:
         data = bytearray(miner.chain.read_bytes())
         at = data.index(b'"signature":"') + 20
@@ -289,7 +289,10 @@ def test_a_damaged_ledger_has_no_successor(tmp_path: Path, old: Workspace) -> No
 
 
 def test_a_block_without_its_certificate_is_not_carried_over(tmp_path: Path, old: Workspace) -> None:
-    """A ledger file on its own is certified to the block before its last: that is where the successor begins."""
+    """A ledger file on its own is certified to the block before its last: that is where the successor begins.
+
+    [P-14.4]
+    """
     alone = tmp_path / "copy.jsonl"
     alone.write_bytes(old.miner(1).chain.read_bytes())
     assert end_of(alone, refund=False).height == 3
@@ -312,7 +315,7 @@ def test_the_seam_is_looked_at_from_both_sides(tmp_path: Path, old: Workspace) -
 
 
 def test_a_chain_without_blocks_has_a_successor(tmp_path: Path) -> None:
-    """The roster may be mended before the first block: the predecessor is the genesis itself."""
+    """The roster may be mended before the first block: the predecessor is the genesis itself [P-14.1]."""
     maker = ChainMaker(2)
     old = place(tmp_path / "old", maker)
     genesis = succeed(old, tmp_path / "new", network__miners="1")

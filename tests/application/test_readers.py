@@ -24,7 +24,10 @@ def readers_of(maker: ChainMaker, folder: Path) -> Readers:
 
 
 def test_members_and_parties(tmp_path: Path) -> None:
-    """A round's files and tables are its parties', everything is the miners' and named auditors', nothing others'."""
+    """A round's files and tables are its parties', everything is the miners' and named auditors', nothing others'.
+
+    [P-11.27]
+    """
     maker = ChainMaker()
     task = settled_round(maker)
     readers = readers_of(maker, tmp_path)
@@ -49,7 +52,7 @@ def test_who_calls_with_a_miners_key_is_known_by_its_address(tmp_path: Path) -> 
 def test_repeating_a_digest_gives_no_access(tmp_path: Path) -> None:
     """A stranger's later task names a file and a table of an earlier one: they stay its; what is new is the stranger's.
 
-    So it is for who sees it come, and for who starts afterwards; other tasks stand in the same blocks.
+    So it is for who sees it come, and for who starts afterwards; other tasks stand in the same blocks. [P-11.27]
     """
     maker, thief, other = ChainMaker(), key("thief"), key("other")
     maker.add(

@@ -91,7 +91,7 @@ def test_every_record_comes_back_in_order(path: Path, chain: ChainMaker) -> None
 
 @pytest.mark.parametrize(("key", "genesis"), [("00" * 32, GENESIS), (KEY, "00" * 32)])
 def test_a_log_is_bound_to_its_key_and_network(path: Path, key: str, genesis: GenesisId) -> None:
-    """Another miner's log, or another network's, is refused: its votes are not this one's."""
+    """Another miner's log, or another network's, is refused: its votes are not this one's [P-12.8]."""
     VoteLog.create(path, KEY, GENESIS).close()
     with pytest.raises(KeyFailure) as refusal:
         VoteLog(path, key, genesis)
@@ -102,7 +102,7 @@ def test_a_log_is_bound_to_its_key_and_network(path: Path, key: str, genesis: Ge
 
 
 def test_deciding_forgets_what_can_never_matter_again(path: Path, chain: ChainMaker) -> None:
-    """Votes up to the height and records of other tasks go; later heights and the task at work stay."""
+    """Votes up to the height and records of other tasks go; later heights and the task at work stay [P-12.9]."""
     kept: list[Record] = [vote(4), frozen(TASK)]
     with closing(VoteLog.create(path, KEY, GENESIS)) as log:
         log.append([vote(2), vote(3), *kept, frozen(OTHER)])
@@ -116,7 +116,7 @@ def test_deciding_forgets_what_can_never_matter_again(path: Path, chain: ChainMa
 
 
 def test_a_log_that_is_ahead_of_its_ledger_forgets_nothing(path: Path, chain: ChainMaker) -> None:
-    """While an older copy of the ledger catches up, what the log knows of later heights and tasks stays."""
+    """While an older copy of the ledger catches up, what the log knows of later heights and tasks stays [P-12.9]."""
     with closing(VoteLog.create(path, KEY, GENESIS)) as log:
         log.decide(chain.blocks[4], chain.certificates[4], TASK)
         log.append([vote(6), frozen(TASK)])
@@ -146,7 +146,10 @@ def test_the_log_stays_small(path: Path, chain: ChainMaker) -> None:
 
 
 def test_that_votes_were_lost_is_remembered(path: Path) -> None:
-    """A log made where one was missing says so until the miner may vote again, whatever restarts come between."""
+    """A log made where one was missing says so until the miner may vote again, whatever restarts come between.
+
+    [P-12.10]
+    """
     VoteLog.create(path, KEY, GENESIS, whole=False).close()
     with closing(VoteLog(path, KEY, GENESIS)) as log:
         assert not log.load().whole
@@ -222,7 +225,7 @@ for height in range(1, 100_000):
 
 
 def test_a_kill_loses_nothing_that_was_acknowledged(path: Path) -> None:
-    """SIGKILL anywhere between append and decide: batches are whole, and what returned before it is there."""
+    """SIGKILL anywhere between append and decide: batches are whole, and what returned before it is there [P-12.8]."""
     VoteLog.create(path, KEY, GENESIS).close()
     draw = random.Random(7)
     furthest = 0

@@ -12,7 +12,7 @@ from generated import ROOT
 from fedcoin_cli.cli.program.verbs import load, verbs
 
 SOURCES = sorted(
-    path for package in ("fedcoin_cli", "ledger_store") for path in (ROOT / package).rglob("*.py")
+    path for package in ("fedcoin", "fedcoin_cli", "ledger_store") for path in (ROOT / package).rglob("*.py")
 )
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "man").glob("*.[57]"))]
 # A command ends where the sentence goes on.

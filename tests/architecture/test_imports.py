@@ -22,7 +22,7 @@ def test_the_ledger_needs_only_pynacl() -> None:
     """Every module of ledger_store loads with the standard library and PyNaCl alone."""
     code = (
         "import pkgutil, importlib, ledger_store\n"
-        "for module in pkgutil.iter_modules(ledger_store.__path__, 'ledger_store.'):\n"
+        "for module in pkgutil.walk_packages(ledger_store.__path__, 'ledger_store.'):\n"
         "    importlib.import_module(module.name)"
     )
     foreign = loaded(code) - set(sys.stdlib_module_names) - loaded("")

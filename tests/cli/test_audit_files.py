@@ -57,7 +57,10 @@ def test_files_by_any_name(made: Evidenced, tmp_path: Path) -> None:
 
 
 def test_what_is_not_here_is_skipped_by_name(workspace: Workspace, made: Evidenced) -> None:
-    """A missing table, then a missing test set: nothing wrong is found, and the answer says what nobody looked at."""
+    """A missing table, then a missing test set: nothing wrong is found, and the answer says what nobody looked at.
+
+    [P-13.19]
+    """
     (workspace.store / made.liar.table).unlink()
     said = fedcoin("audit", "--all", "--json", folder=workspace.root)
     data = said.json

@@ -25,8 +25,8 @@ def state(number: int, standing: Standing | None, **changes: Any) -> MinerState:
     return replace(made, **changes)
 
 
-def drawn(dashboard: Dashboard) -> list[str]:
-    console = Console(file=io.StringIO(), width=120, color_system=None)
+def drawn(dashboard: Dashboard, width: int = 120) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(dashboard.drawing())
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
@@ -51,6 +51,34 @@ def test_miners_at_work() -> None:
     assert rows[1].split() == ["miner-2", "7", "3", "mining", "300", "of", "1,023", "2", "s", "████········"]
     assert rows[2].split() == ["miner-3", "down"]
     assert rows[3].split() == ["miner-4", "refuses", "this", "key"]
+
+
+@pytest.mark.parametrize("width", [120, 100, 80, 60, 40])
+def test_a_narrow_terminal_cuts_no_word(width: int) -> None:
+    """What there is no room for is left out whole: the bar first, then peers, then what is counted."""
+    exact = replace(IDLE, height=12_345, phase=Phase.MINING, rankings=1_000_000, remaining_ms=3_599_000)
+    exact = replace(exact, evaluated=524_288, total=1_048_575, errors=Errors(1, 123_456_789, 2, 3))
+    states = [state(number, exact) for number in range(1, 13)]
+    dashboard = Dashboard(9)
+    dashboard.stand(states)
+    head, *rows = drawn(dashboard, width)[-len(states) - 2 : -1]
+    assert not any("…" in line for line in (head, *rows))
+    assert max(map(len, rows)) <= width
+    for column, text in (
+        ("phase", "mining"),
+        ("rankings", "1,000,000"),
+        ("coalitions", "524,288 of 1,048,575"),
+    ):
+        assert all((column in head) == (text in row) for row in rows)
+    assert ("coalitions" in head) == (width >= 80)
+    assert any("█" in row for row in rows) == (width >= 100)
+
+
+def test_what_no_miner_has_to_say_has_no_column() -> None:
+    """Miners that wait show no column of mining."""
+    dashboard = Dashboard(1)
+    dashboard.stand([state(1, IDLE)])
+    assert drawn(dashboard, 80)[1:3] == ["miner    height  peers  phase", "miner-1       7      3  idle"]
 
 
 def test_trouble_is_printed_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.reasons.overview import Overview, overview
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.cli.page.report_page import page
+from fedcoin_cli.cli.page.report_style import STYLE
 from fedcoin_cli.cli.page.svg import Scale
 from fedcoin_cli.cli.views.certainty_lines import both_errors
 from fedcoin_cli.contract.settlement import settle
@@ -246,3 +247,26 @@ def test_a_report_tells_the_recipe(made: MinedRound, tmp_path: Path) -> None:
     assert (
         "fedcoin train &lt;b&gt;--seed 3&lt;/b&gt;</code> with keras 3" in (tmp_path / "e.html").read_text()
     )
+
+
+def _rules(style: str) -> list[tuple[str, str, str]]:
+    """What a style sheet sets, in its order: the medium, a selector, a property."""
+    plain = re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)
+    found, medium = [], ""
+    for media, close, selectors, body in re.findall(r"@media ([^{]+)\{|\n(\})|([^{}@]+)\{([^{}]*)\}", plain):
+        medium = media.strip() if media else "" if close else medium
+        for selector in filter(None, map(str.strip, selectors.split(","))):
+            found += [
+                (medium, selector, one.partition(":")[0].strip()) for one in body.split(";") if ":" in one
+            ]
+    return found
+
+
+def test_what_paper_and_phones_set_is_not_set_again() -> None:
+    """Of two rules that are equally particular the later one holds: those for a medium come after those for all."""
+    rules = _rules(STYLE)
+    seen = {medium for medium, _, _ in rules}
+    assert {"print", "(max-width: 40rem)", ""} <= seen
+    for at, (medium, *what) in enumerate(rules):
+        if medium and what[0] != ":root":
+            assert ["", *what] not in [list(rule) for rule in rules[at:]], what

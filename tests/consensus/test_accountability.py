@@ -29,7 +29,7 @@ def excluded(one: Vote, other: Vote) -> bool:
 
 
 def test_every_pair_of_votes_of_one_view(council: Assembly) -> None:
-    """Of all pairs of votes of one miner in one view exactly those that exclude each other accuse it."""
+    """Of all pairs of votes of one miner in one view exactly those that exclude each other accuse it [P-10.33]."""
     kinds: list[tuple[str, BlockId | None]] = [("skip", None), *product(("notar", "final"), (X, Y))]
     every = [council.vote(kind, 2, 3, block) for kind, block in kinds]
     for one, other in product(every, every):
@@ -46,7 +46,7 @@ def test_votes_of_different_views_or_miners_accuse_nobody(council: Assembly) -> 
 
 
 def test_only_right_signatures_accuse(council: Assembly) -> None:
-    """A vote that its miner did not sign accuses nobody, also where a right one stands beside it."""
+    """A vote that its miner did not sign accuses nobody, also where a right one stands beside it [P-10.33]."""
     genesis = council.maker.genesis
     skip, final = council.vote("skip", 1, 0, None), council.vote("final", 1, 0, X)
     forged = replace(final, signature=council.vote("final", 2, 0, X).signature)
@@ -68,7 +68,10 @@ def test_certificates_count_vote_by_vote(council: Assembly) -> None:
 
 
 def test_an_honest_miner_makes_nothing_final_beside_the_block_it_chose() -> None:
-    """R = 4: a leader proposes one block to 0 and 2 and another to 3, which then sees the first one notarised."""
+    """R = 4: a leader proposes one block to 0 and 2 and another to 3, which then sees the first one notarised.
+
+    [P-10.14]
+    """
     council = armed(4)
     zero, leader, two, three = council.members
     proposal = first_proposal(council)
@@ -87,7 +90,10 @@ def test_an_honest_miner_makes_nothing_final_beside_the_block_it_chose() -> None
 
 
 def test_a_miner_without_a_choice_keeps_to_what_it_made_final() -> None:
-    """R = 4: one that voted FINAL on others' votes gives no NOTAR to another block of that view that comes late."""
+    """R = 4: one that voted FINAL on others' votes gives no NOTAR to another block of that view that comes late.
+
+    [P-10.14]
+    """
     council = armed(4)
     three = council.members[3]
     proposal = first_proposal(council)
@@ -102,7 +108,7 @@ def test_a_miner_without_a_choice_keeps_to_what_it_made_final() -> None:
 
 
 def test_second_votes_and_rival_notarisations_are_kept_as_evidence() -> None:
-    """What contradicts what was held before changes no tally, and is there when culprits are sought."""
+    """What contradicts what was held before changes no tally, and is there when culprits are sought [P-10.4]."""
     council = Assembly(4)
     member = council.members[0]
     one, other = council.block(note=1), council.block(note=2)

@@ -52,7 +52,7 @@ def test_every_entry_can_be_named_and_no_other(clients: int, exact: bool, entrie
 
 
 def test_an_entry_behind_the_last_is_not_looked_at_when_the_table_comes() -> None:
-    """It was named before the table was here; the accuser is not heard again, and no result waits for it."""
+    """It was named before the table was here; the accuser is not heard again, and no result waits for it [P-8.22]."""
     attempted = Attempted().closed(0, 1, 2)
     attempted.held(0, 2)
     machine = attempted.machine
@@ -72,7 +72,7 @@ def test_a_result_that_names_an_entry_behind_the_last_gets_no_vote() -> None:
 
 
 def test_an_accepted_accusation_is_passed_on_and_said_again() -> None:
-    """Once when its count turned out wrong, and at every standstill after that."""
+    """Once when its count turned out wrong, and at every standstill after that [P-8.19]."""
     attempted = holding()
     note = attempted.accusation(by=3, against=1)
     attempted.machine.receive(note)
@@ -81,7 +81,10 @@ def test_an_accepted_accusation_is_passed_on_and_said_again() -> None:
 
 
 def test_one_accuser_counts_once_for_each_accused() -> None:
-    """Its second accusation of the same miner is not looked at, another's is, and so is its accusation of another."""
+    """Its second accusation of the same miner is not looked at, another's is, and so is its accusation of another.
+
+    [P-8.20]
+    """
     attempted = holding()
     machine = attempted.machine
     machine.receive(attempted.accusation(by=3, against=1))
@@ -158,7 +161,10 @@ def test_only_a_result_of_the_closed_attempt_gets_a_vote() -> None:
 
 
 def test_an_early_reveal_counts_only_with_its_signature() -> None:
-    """Reveals that come before the close are kept, the first of each miner; a forged one is not, nor in the way."""
+    """Reveals that come before the close are kept, the first of each miner; a forged one is not, nor in the way.
+
+    [P-8.12]
+    """
     attempted = Attempted()
     one, two, three = (RevealNote(attempted.task.id, 1, attempted.reveal(miner)) for miner in (1, 2, 3))
     forged = [
@@ -174,7 +180,7 @@ def test_an_early_reveal_counts_only_with_its_signature() -> None:
 
 
 def test_reveals_freeze_when_their_time_is_over() -> None:
-    """Not when the close is final, not a millisecond early."""
+    """Not when the close is final, not a millisecond early [P-8.23]."""
     attempted = holding()
     machine, until_ms = attempted.machine, CLOSED_MS + attempted.machine.attempt.reveal_ms
     for now_ms in (CLOSED_MS, until_ms - 1):

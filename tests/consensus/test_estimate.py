@@ -92,7 +92,7 @@ def rounds(draw: st.DrawFn) -> tuple[list[Estimate], Terms]:
 
 @given(rounds())
 def test_an_agreement_is_what_fractions_say(case: tuple[list[Estimate], Terms]) -> None:
-    """Who counts, the average, the distances, who is within D and nearest equal brute-force fractions."""
+    """Who counts, the average, the distances, who is within D and nearest equal brute-force fractions [P-9.3]."""
     check_against_fractions(*case)
 
 
@@ -110,7 +110,7 @@ def test_the_order_of_the_estimates_changes_only_the_order(
 
 
 def test_a_worked_round() -> None:
-    """Two miners of 10 and 30 rankings: average, distances and winner are those computed by hand."""
+    """Two miners of 10 and 30 rankings: average, distances and winner are those computed by hand [P-9.5]."""
     agreement = agree([sampled("a", 10, 40, -100), sampled("b", 30, 60, 20)], terms(2, images=100))
     # Values: a (4, −10), b (2, 2/3), together (100, −80)/40 = (2.5, −2): a is (1.5, −8) away, b (−0.5, 8/3).
     assert [Fraction(value, agreement.denominator) for value in agreement.numerators] == [Fraction(5, 2), -2]
@@ -122,7 +122,10 @@ def test_a_worked_round() -> None:
 
 
 def test_a_worked_round_with_an_exact_estimate() -> None:
-    """One exact estimate among f + 1 = 2: its values count beside the sampled ones, with the weight of its t."""
+    """One exact estimate among f + 1 = 2: its values count beside the sampled ones, with the weight of its t.
+
+    [P-9.3]
+    """
     # E = (9, 3) over Λ = 2 is (4.5, 1.5), thirty times; the sampled one says (2.5, −0.5) ten times.
     estimates = [sampled("a", 10, 25, -5), exact("b", 9, 3, rankings=30)]
     agreement = agree(estimates, terms(2, images=100, faults=1))
@@ -138,7 +141,7 @@ def test_a_worked_round_with_an_exact_estimate() -> None:
 
 @pytest.mark.parametrize(("difficulty_micro", "within"), [(3_000_000, ("a", "b")), (2_999_999, ())])
 def test_a_distance_of_exactly_d_is_within(difficulty_micro: int, within: tuple[Address, ...]) -> None:
-    """Six images of 200 are 3 percentage points: within D = 3, not within D = 3 − 10⁻⁶; both miners tie."""
+    """Six images of 200 are 3 percentage points: within D = 3, not within D = 3 − 10⁻⁶; both miners tie [P-9.4]."""
     agreement = agree([sampled("a", 1, 0, 12), sampled("b", 1, 12, 12)], terms(2, difficulty_micro))
     assert agreement.within == within
     assert agreement.nearest == ("a", "b")
@@ -156,7 +159,7 @@ def test_a_distance_of_exactly_d_is_within_for_exact_estimates(
 
 @pytest.mark.parametrize(("faults", "counted"), [(0, "bc"), (1, "bc"), (2, "abc")])
 def test_only_exact_estimates_count_from_f_plus_1_on(faults: int, counted: str) -> None:
-    """Two exact estimates outweigh the sampled one when f ≤ 1; with f = 2 all three count, by their t."""
+    """Two exact estimates outweigh the sampled one when f ≤ 1; with f = 2 all three count, by their t [P-9.2]."""
     estimates = [sampled("a", 4, 8, 8), exact("b", 10, 14, rankings=8), exact("c", 10, 14, rankings=8)]
     agreement = check_against_fractions(estimates, terms(2, faults=faults))
     assert agreement.counted == tuple(counted)
@@ -164,7 +167,7 @@ def test_only_exact_estimates_count_from_f_plus_1_on(faults: int, counted: str) 
 
 
 def test_exact_estimates_within_d_tie_and_one_beyond_does_not() -> None:
-    """Exact estimates within D share the win, though not equally near; one beyond D gains nothing."""
+    """Exact estimates within D share the win, though not equally near; one beyond D gains nothing [P-9.5]."""
     estimates = [exact("a", 200, 100), exact("b", 201, 101), exact("c", 199, 101), exact("far", 220, 100)]
     agreement = check_against_fractions(estimates, terms(2, 2_000_000))
     assert len({Fraction(d.numerator, d.denominator) for d in agreement.distances}) == 4

@@ -13,7 +13,7 @@ def test_the_history_passes_on_the_right_machines(way: Way) -> None:
 
 @pytest.mark.parametrize("bug", PLANTED)
 def test_the_planted_bug_is_caught(bug: str) -> None:
-    """With this rule broken its history breaks a property."""
+    """With this rule broken its history breaks a property [P-10.5] [P-10.21] [P-10.22]."""
     with planted(bug):
         caught = CAUGHT_BY[bug].run()
     assert caught.broke != ""

@@ -142,7 +142,7 @@ class Bench:
     ],
 )
 def test_clocks_follow_from_the_terms(runtime_ms: int, delta_ms: int, freeze_ms: int, reveal_ms: int) -> None:
-    """Freeze at RUNTIME + max(10 s, 3Δ + 2 %); reveals max(20 s, 6Δ + 2 × check budget) after the close."""
+    """Freeze at RUNTIME + max(10 s, 3Δ + 2 %); reveals max(20 s, 6Δ + 2 × check budget) after the close [P-8.5]."""
     attempt = replace(Bench().attempt, runtime_ms=runtime_ms, delta_ms=delta_ms)
     assert (attempt.freeze_ms, attempt.reveal_ms) == (freeze_ms, reveal_ms)
 
@@ -151,7 +151,7 @@ def test_clocks_follow_from_the_terms(runtime_ms: int, delta_ms: int, freeze_ms:
 
 
 def test_opening_then_commit_are_durable_before_the_commit_is_sent() -> None:
-    """Persist opening, persist COMMIT, send it, in this order; the commit seals the opening and is signed."""
+    """Persist opening, persist COMMIT, send it, in this order; the commit seals the opening and is signed [P-8.2]."""
     bench = Bench()
     opening, kept, sent = bench.machine.estimated(bench.estimate())
     assert opening == Persist(Opening(bench.task.id, 1, bench.reveal(0)))
@@ -161,7 +161,10 @@ def test_opening_then_commit_are_durable_before_the_commit_is_sent() -> None:
 
 @pytest.mark.parametrize("case", ["twice", "closed", "refused", "observer", "shown by others", "abstains"])
 def test_no_second_and_no_forbidden_commit(case: str) -> None:
-    """One commit an attempt, none after the close, none by whom the attempt refuses or who may have committed."""
+    """One commit an attempt, none after the close, none by whom the attempt refuses or who may have committed.
+
+    [P-8.3]
+    """
     bench = Bench(refused=[0] if case == "refused" else [], me=None if case == "observer" else 0)
     if case == "twice":
         bench.machine.estimated(bench.estimate())
@@ -175,7 +178,7 @@ def test_no_second_and_no_forbidden_commit(case: str) -> None:
 
 
 def test_the_first_valid_commit_of_each_miner_counts_and_is_passed_on_once() -> None:
-    """A second, forged, refused or foreign commit changes nothing and is not relayed."""
+    """A second, forged, refused or foreign commit changes nothing and is not relayed [P-8.4]."""
     bench = Bench(4, refused=[3])
     other = bench.commit_note(1, bench.reveal(1, salt="ab" * 16))
     good = bench.commit_note(1)
@@ -201,7 +204,7 @@ def test_the_first_valid_commit_of_each_miner_counts_and_is_passed_on_once() -> 
 
 
 def test_a_close_is_due_when_all_have_committed() -> None:
-    """With all R commits nobody waits for a clock; refused miners are not waited for."""
+    """With all R commits nobody waits for a clock; refused miners are not waited for [P-8.7]."""
     bench = Bench(4, refused=[3])
     bench.do(bench.machine.estimated(bench.estimate()))
     bench.machine.receive(bench.commit_note(1))
@@ -211,7 +214,7 @@ def test_a_close_is_due_when_all_have_committed() -> None:
 
 
 def test_who_abstains_gives_no_commit_and_still_closes_with_the_others() -> None:
-    """A log that says so after a restart: an estimate stays unsaid, the others' commits count."""
+    """A log that says so after a restart: an estimate stays unsaid, the others' commits count [P-8.3]."""
     bench = Bench()
     bench.disk.append(to_bytes(Abstained(bench.task.id, 1)))
     bench.restart()
@@ -224,7 +227,7 @@ def test_who_abstains_gives_no_commit_and_still_closes_with_the_others() -> None
 
 @pytest.mark.parametrize("held", [(), (1,), (1, 2)])
 def test_a_close_is_due_at_the_freeze_with_what_is_held(held: tuple[int, ...]) -> None:
-    """At RUNTIME + G, not a millisecond sooner; without any commit the close is empty."""
+    """At RUNTIME + G, not a millisecond sooner; without any commit the close is empty [P-8.7]."""
     bench = Bench(4)
     for index in held:
         bench.machine.receive(bench.commit_note(index))
@@ -261,7 +264,7 @@ def test_a_late_commit_still_gets_into_the_close() -> None:
 def test_which_fresh_close_gets_a_vote(
     held: tuple[int, ...], frozen: bool, proposed: tuple[int, ...], accepted: bool
 ) -> None:
-    """All R are in, or the freeze passed and nobody of the frozen set is missing."""
+    """All R are in, or the freeze passed and nobody of the frozen set is missing [P-8.10]."""
     bench = Bench(4)
     for index in held:
         bench.machine.receive(bench.commit_note(index))
@@ -271,7 +274,7 @@ def test_which_fresh_close_gets_a_vote(
 
 
 def test_a_close_of_another_attempt_gets_no_vote() -> None:
-    """Task and attempt must be those at work, and the attempt must not be closed already."""
+    """Task and attempt must be those at work, and the attempt must not be closed already [P-8.10]."""
     bench = Bench()
     whole = bench.close(0, 1, 2)
     assert not bench.machine.accepts_close(replace(whole, attempt=2))
@@ -284,7 +287,10 @@ def test_a_close_of_another_attempt_gets_no_vote() -> None:
 
 
 def test_a_frozen_set_is_durable_with_its_commits_and_never_changes() -> None:
-    """After a restart, hearing nobody, the machine insists on the same miners and can still pack their commits."""
+    """After a restart, hearing nobody, the machine insists on the same miners and can still pack their commits.
+
+    [P-8.6]
+    """
     bench = Bench(4)
     bench.do(bench.machine.estimated(bench.estimate()))
     bench.machine.receive(bench.commit_note(1))
@@ -298,7 +304,10 @@ def test_a_frozen_set_is_durable_with_its_commits_and_never_changes() -> None:
 
 
 def test_frozen_reveals_are_durable_and_checked_anew() -> None:
-    """After a restart a frozen reveal is there without its miner; until its table is checked no result is due."""
+    """After a restart a frozen reveal is there without its miner; until its table is checked no result is due.
+
+    [P-8.6] [P-8.23]
+    """
     bench = Bench(4).revealing(0, 1, 2)
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     bench.check(1)
@@ -321,7 +330,7 @@ def test_frozen_reveals_are_durable_and_checked_anew() -> None:
 
 
 def test_it_reveals_when_the_close_with_its_digest_is_final() -> None:
-    """Not before; then the REVEAL goes out, and the own table is checked like any other."""
+    """Not before; then the REVEAL goes out, and the own table is checked like any other [P-8.11]."""
     bench = Bench()
     said = bench.machine.estimated(bench.estimate())
     said += bench.machine.tick(OPENED_MS + FREEZE_MS)
@@ -334,7 +343,7 @@ def test_it_reveals_when_the_close_with_its_digest_is_final() -> None:
 
 @pytest.mark.parametrize("why", ["left out", "another digest"])
 def test_who_is_left_out_never_reveals(why: str) -> None:
-    """A close without this miner, or with a digest that it did not commit to, gets no reveal of it, ever."""
+    """A close without this miner, or with a digest that it did not commit to, gets no reveal of it, ever [P-8.11]."""
     bench = Bench()
     bench.do(bench.machine.estimated(bench.estimate()))
     commits = (
@@ -393,7 +402,7 @@ def bad_reveals(bench: Bench) -> dict[str, RevealNote]:
 
 @pytest.mark.parametrize("why", bad_reveals(Bench(4)))
 def test_reveals_that_do_not_open_their_commit_are_ignored(why: str) -> None:
-    """Neither kept, nor relayed, nor checked."""
+    """Neither kept, nor relayed, nor checked [P-8.12]."""
     bench = Bench(4).revealing(0, 1, 2)
     assert bench.machine.receive(bad_reveals(bench)[why]) == []
 
@@ -411,7 +420,7 @@ def test_reveals_that_do_not_open_their_commit_are_ignored(why: str) -> None:
     ],
 )
 def test_which_reveals_an_attempt_admits(change: dict[str, Any], admitted: bool) -> None:
-    """K sums; t on the grid from least to most; an exact estimate claims the most."""
+    """K sums; t on the grid from least to most; an exact estimate claims the most [P-7.10]."""
     bench = Bench()
     assert bench.attempt.admits(bench.reveal(1, **change)) is admitted
 
@@ -420,7 +429,7 @@ def test_which_reveals_an_attempt_admits(change: dict[str, Any], admitted: bool)
 
 
 def test_a_reveal_counts_only_after_its_table_was_checked() -> None:
-    """Until the worker has answered, and for ever if the sums do not follow, it is not held."""
+    """Until the worker has answered, and for ever if the sums do not follow, it is not held [P-8.13]."""
     bench = Bench().revealing(0, 1, 2)
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     for index in (1, 2):
@@ -448,7 +457,7 @@ def test_an_answer_about_a_reveal_that_nobody_asked_about_is_ignored() -> None:
 
 
 def test_results_are_due_when_all_are_held_or_at_the_reveal_freeze() -> None:
-    """Nobody waits for a clock when every committed reveal is checked."""
+    """Nobody waits for a clock when every committed reveal is checked [P-8.24]."""
     bench = Bench(4).revealing(0, 1)
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     assert bench.machine.deadline_ms == OPENED_MS + FREEZE_MS + REVEAL_MS
@@ -460,7 +469,7 @@ def test_results_are_due_when_all_are_held_or_at_the_reveal_freeze() -> None:
 
 
 def test_a_reveal_signed_twice_cannot_divide_the_voters() -> None:
-    """A liar signs one reveal in two ways and gives each half one: both halves accept a result with either."""
+    """A liar signs one reveal in two ways and gives each half one: both halves accept a result with either [P-8.30]."""
     bench = Bench().revealing(0, 1, 2)
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     bench.check(1, 2)
@@ -492,7 +501,10 @@ def test_a_reveal_signed_twice_cannot_divide_the_voters() -> None:
 def test_which_fresh_result_gets_a_vote(
     checked: tuple[int, ...], frozen: bool, proposed: tuple[int, ...], accepted: bool
 ) -> None:
-    """Everything in it is held, and all committed are in or the freeze passed and the frozen set is in."""
+    """Everything in it is held, and all committed are in or the freeze passed and the frozen set is in.
+
+    [P-8.28] [P-8.29]
+    """
     bench = Bench(4).revealing(0, 1, 2)
     if 0 in checked:
         bench.do(bench.machine.checked(bench.reveal(0), True, ()))
@@ -506,7 +518,7 @@ def test_which_fresh_result_gets_a_vote(
 
 
 def test_a_false_count_raises_one_fraud() -> None:
-    """The least wrong entry is told to all, signed; a second look at the table raises no second one."""
+    """The least wrong entry is told to all, signed; a second look at the table raises no second one [P-8.18]."""
     bench = Bench().revealing(0, 1, 2)
     note = bench.fraud(by=0, against=1, entry=3)
     assert bench.check(1, wrong=(6, 3))[-1] == Send(note)
@@ -515,7 +527,7 @@ def test_a_false_count_raises_one_fraud() -> None:
 
 
 def test_a_fraud_that_i_raised_must_be_listed() -> None:
-    """A result that includes the false table gets a vote only if its frauds name it."""
+    """A result that includes the false table gets a vote only if its frauds name it [P-8.28]."""
     bench = Bench().revealing(0, 1, 2)
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     bench.check(1, wrong=(3,))
@@ -528,7 +540,7 @@ def test_a_fraud_that_i_raised_must_be_listed() -> None:
 
 
 def test_anothers_fraud_is_recomputed_before_it_counts() -> None:
-    """It waits for the own answer; accepted, it is relayed and listed; a result waits for pending ones."""
+    """It waits for the own answer; accepted, it is relayed and listed; a result waits for pending ones [P-8.19]."""
     bench = Bench().revealing(0, 1, 2)
     bench.do(bench.machine.checked(bench.reveal(0), True, ()))
     bench.check(1, 2)
@@ -543,7 +555,7 @@ def test_anothers_fraud_is_recomputed_before_it_counts() -> None:
 
 
 def test_a_false_accusation_mutes_its_sender() -> None:
-    """It is not relayed, changes nothing, and its sender is not heard again in this attempt; others are."""
+    """It is not relayed, changes nothing, and its sender is not heard again in this attempt; others are [P-8.21]."""
     bench = Bench(4).revealing(0, 1, 2, 3)
     bench.check(1, 2)
     bench.machine.receive(bench.fraud(by=3, against=1))
@@ -605,7 +617,10 @@ def test_a_fraud_in_a_result_that_does_not_hold_gets_no_vote() -> None:
 
 
 def test_a_standstill_repeats_what_a_veto_protects() -> None:
-    """Before the close every commit held, after it every reveal held, with accepted frauds: whoever made them."""
+    """Before the close every commit held, after it every reveal held, with accepted frauds: whoever made them.
+
+    [P-8.36]
+    """
     bench = Bench()
     bench.do(bench.machine.estimated(bench.estimate()))
     bench.machine.receive(bench.commit_note(1))
@@ -663,7 +678,7 @@ def packed(bench: Bench) -> list[int] | None:
     ("miners", "abandon_ms"), [(1, 46_000), (3, 46_000), (4, 55_000), (7, 68_500), (20, 233_028)]
 )
 def test_the_last_clocks_leave_f_liars_their_turns(miners: int, abandon_ms: int) -> None:
-    """Twice the reveal freeze and twice f + 1 views; giving up takes as long again."""
+    """Twice the reveal freeze and twice f + 1 views; giving up takes as long again [P-8.5]."""
     attempt = Bench(miners).attempt
     views = [3_000 * 3**view // 2**view for view in range((miners - 1) // 3 + 1)]
     assert attempt.abandon_ms == 2 * (REVEAL_MS + sum(views)) == abandon_ms
@@ -671,7 +686,10 @@ def test_the_last_clocks_leave_f_liars_their_turns(miners: int, abandon_ms: int)
 
 
 def test_nobody_insists_for_ever_on_what_others_cannot_get() -> None:
-    """Until the clock has run out an omission or an empty result gets no vote, one millisecond later it does."""
+    """Until the clock has run out an omission or an empty result gets no vote, one millisecond later it does.
+
+    [P-8.29] [P-8.31]
+    """
     bench = stuck()
     bench.do(bench.machine.tick(CLOSED_MS + ABANDON_MS - 1))
     assert bench.machine.deadline_ms == CLOSED_MS + ABANDON_MS
@@ -694,7 +712,10 @@ def test_an_abandoned_attempt_pays_nobody_unseen() -> None:
 
 
 def test_a_leader_packs_what_it_holds_and_at_last_nothing() -> None:
-    """Its frozen set from the reveal freeze on; what it holds when it has abandoned; nothing when it has given up."""
+    """Its frozen set from the reveal freeze on; what it holds when it has abandoned; nothing when it has given up.
+
+    [P-8.32]
+    """
     bench = stuck()
     assert packed(bench) is None
     bench.do(bench.machine.tick(CLOSED_MS + REVEAL_MS))
@@ -708,7 +729,7 @@ def test_a_leader_packs_what_it_holds_and_at_last_nothing() -> None:
 
 
 def test_who_gave_up_needs_no_answers() -> None:
-    """A child that never judges an entry holds up a result with reveals, and no longer that of a failure."""
+    """A child that never judges an entry holds up a result with reveals, and no longer that of a failure [P-8.32]."""
     bench = stuck()
     bench.do(bench.machine.receive(bench.fraud(by=2, against=1)))
     bench.do(bench.machine.tick(CLOSED_MS + GIVE_UP_MS - 1))
@@ -736,7 +757,7 @@ def test_patience_that_ran_out_stays_so_and_a_restart_checks_again_first() -> No
 def test_a_night_off_costs_no_attempt() -> None:
     """Neither while the process is down nor while it sees fewer than q miners do the last two clocks run.
 
-    And nobody freezes an empty set before its tables had time to be checked again.
+    And nobody freezes an empty set before its tables had time to be checked again. [P-8.33]
     """
     bench = stuck()
     bench.restart()

@@ -82,7 +82,7 @@ def digest_of(labels: Iterable[int]) -> str:
 
 
 def test_the_published_vectors_hold() -> None:
-    """Squares, deals, places and rankings are the published ones, also where draws are rejected."""
+    """Squares, deals, places and rankings are the published ones, also where draws are rejected [P-7.2] [P-7.3]."""
     for item in VECTORS["squares"]:
         found = square(SEED, KEY, item["block"], item["square"], item["clients"])
         assert (list(found.circle), list(found.base)) == (item["circle"], item["base"])
@@ -98,7 +98,7 @@ def test_the_published_vectors_hold() -> None:
 
 
 def test_the_vectors_are_the_protocols() -> None:
-    """The published rankings follow from the protocol's text, read a second time."""
+    """The published rankings follow from the protocol's text, read a second time [P-7.5]."""
     for item in VECTORS["rankings"]:
         assert slow_ranking(SEED, KEY, item["block"], item["index"], item["clients"]) == item["ranking"]
     for item in VECTORS["ranking_digests"]:
@@ -112,14 +112,17 @@ def test_the_vectors_are_the_protocols() -> None:
 def test_a_ranking_is_what_the_protocol_says(
     seed: bytes, key: bytes, block: int, index: int, clients: int
 ) -> None:
-    """For any seed, key, block, number and K draws, squares, deal and row follow the text literally."""
+    """For any seed, key, block, number and K draws, squares, deal and row follow the text literally [P-7.1] [P-7.5]."""
     found = ranking(seed, key, block, index, clients)
     assert list(found) == slow_ranking(seed, key, block, index, clients)
     assert sorted(found) == list(range(clients))
 
 
 def test_a_square_is_anothers_for_every_part_of_its_name() -> None:
-    """Another seed, miner, block or number gives another square of twenty clients; a deal does not know the block."""
+    """Another seed, miner, block or number gives another square of twenty clients; a deal does not know the block.
+
+    [P-7.2]
+    """
     other = bytes(32)
     names = [(SEED, KEY, 0, 0), (other, KEY, 0, 0), (SEED, other, 0, 0), (SEED, KEY, 1, 0), (SEED, KEY, 0, 1)]
     assert len({square(*name, 20) for name in names}) == len(names)
@@ -149,7 +152,7 @@ def test_every_partial_square_is_unbiased(clients: int) -> None:
 
 @given(st.integers(2, 12), st.integers(0, 100), st.integers(0, 50))
 def test_two_whole_squares_are_walked_in_turn(clients: int, block: int, pair: int) -> None:
-    """2K rankings are all rows of two squares, one for the even numbers and one for the odd, each row once."""
+    """2K rankings are all rows of two squares, one for the even numbers and one for the odd, each row once [P-7.4]."""
     first = 2 * clients * pair
     for stream in (0, 1):
         walked = [
@@ -169,7 +172,7 @@ def test_a_square_is_balanced(clients: int) -> None:
 
 @given(st.integers(2, 15), st.integers(0, 300), st.integers(0, 300))
 def test_over_neighbouring_blocks_every_client_begins_once(clients: int, block: int, index: int) -> None:
-    """K blocks in a row, wherever they begin and at whatever ranking: each client begins one of them."""
+    """K blocks in a row, wherever they begin and at whatever ranking: each client begins one of them [P-7.3]."""
     beginners = [ranking(SEED, KEY, block + more, index, clients)[0] for more in range(clients)]
     assert sorted(beginners) == list(range(clients))
 
@@ -197,7 +200,7 @@ def test_prefixes_grow_by_one_client_at_a_time(order: list[int]) -> None:
 
 
 def test_the_grid_is_the_protocols() -> None:
-    """The grid starts as published, and its greatest values up to the default and the bound are these."""
+    """The grid starts as published, and its greatest values up to the default and the bound are these [P-7.6]."""
     assert list(islice((value for value in range(1, 200) if on_grid(value)), len(GRID_START))) == GRID_START
     assert (grid_up_to(10_000), grid_up_to(1_000_000)) == (9535, 924_563)
     assert not on_grid(0)
@@ -231,7 +234,7 @@ def test_the_grid_has_nothing_below_one() -> None:
 
 
 def test_draws_are_the_stream_two_bytes_at_a_time() -> None:
-    """However many are taken, of an odd number of clients as well: big-endian pairs of bytes without a gap."""
+    """However many are taken, of an odd number of clients as well: big-endian pairs of bytes without a gap [P-7.1]."""
     stream = hashlib.shake_256(b"material").digest(400)
     drawn = list(islice(_draws(b"material", 3), 200))
     assert drawn == [int.from_bytes(stream[place : place + 2], "big") for place in range(0, 400, 2)]

@@ -15,5 +15,8 @@ HISTORIES = [
 
 @pytest.mark.parametrize("history", HISTORIES, ids=lambda history: history.__name__)
 def test_the_rule_holds(history: Callable[[], None]) -> None:
-    """The history ends as the protocol promises; with the rule left out it does not, which `test_planted` shows."""
+    """The history ends as the protocol promises; with the rule left out it does not, which `test_planted` shows.
+
+    [P-8.24]
+    """
     history()

@@ -54,7 +54,7 @@ def test_nothing_is_said_twice_unasked() -> None:
 
 
 def test_an_idle_height_burns_no_views() -> None:
-    """A day without anything to decide: not one message, no deadline, nothing to repeat."""
+    """A day without anything to decide: not one message, no deadline, nothing to repeat [P-10.20]."""
     council = Assembly(4)
     for member in council.members:
         member.judge.packs = False
@@ -67,7 +67,10 @@ def test_an_idle_height_burns_no_views() -> None:
 
 
 def test_a_liar_alone_does_not_arm_an_idle_height() -> None:
-    """A proposal, a NOTAR, a FINAL and SKIPs of f miners start no clock; one honest miner's vote more does."""
+    """A proposal, a NOTAR, a FINAL and SKIPs of f miners start no clock; one honest miner's vote more does.
+
+    [P-10.20]
+    """
     council = Assembly(4)
     listener = council.members[0]
     listener.judge.packs = False
@@ -87,7 +90,7 @@ def test_a_liar_alone_does_not_arm_an_idle_height() -> None:
 
 @pytest.mark.parametrize("kind", ["notar", "skip", "final"])
 def test_a_certificate_arms(kind: str) -> None:
-    """A certificate holds honest votes: the height's clock starts."""
+    """A certificate holds honest votes: the height's clock starts [P-10.20]."""
     council = Assembly(4)
     block = None if kind == "skip" else council.block().id
     council.members[0].hear(
@@ -100,14 +103,14 @@ def test_a_certificate_arms(kind: str) -> None:
 
 
 def test_timeouts_grow_by_half_up_to_a_bound() -> None:
-    """T_v = min(100 s, T0 · 1.5^v) in whole milliseconds, T0 = 4Δ + a second for validation."""
+    """T_v = min(100 s, T0 · 1.5^v) in whole milliseconds, T0 = 4Δ + a second for validation [P-10.17]."""
     council = Council(4, MinerIndex(0), DELTA_MS, 3, 1)
     assert [council.timeout_ms(view) for view in range(4)] == [T0_MS, 4_500, 6_750, 10_125]
     assert [council.timeout_ms(view) for view in (8, 9, 39, 40, 10_000)] == [76_886, *[TIMEOUT_MAX_MS] * 4]
 
 
 def test_skip_comes_when_the_timer_fires_and_only_once() -> None:
-    """Not a millisecond before T0; never again in the same view."""
+    """Not a millisecond before T0; never again in the same view [P-10.16]."""
     council = armed(4)
     council.leader(0).said.clear()
     listener = council.members[0]
@@ -120,7 +123,7 @@ def test_skip_comes_when_the_timer_fires_and_only_once() -> None:
 
 
 def test_a_new_view_has_a_timer_of_its_own() -> None:
-    """After a skip certificate the clock of view 1 starts from then and is half as long again."""
+    """After a skip certificate the clock of view 1 starts from then and is half as long again [P-10.17]."""
     council = armed(4)
     listener = council.members[0]
     council.now_ms += T0_MS
@@ -178,7 +181,10 @@ def test_two_proposals_of_one_leader_never_both_get_certificates() -> None:
 
 
 def test_no_final_after_own_skip_and_the_block_comes_again() -> None:
-    """A notarisation that comes after the own SKIP gets no FINAL in its view; the next leader repeats the block."""
+    """A notarisation that comes after the own SKIP gets no FINAL in its view; the next leader repeats the block.
+
+    [P-10.15]
+    """
     council = armed(4)
     proposal = next(m for m in council.leader(0).said if isinstance(m, Proposal))
     votes = [council.vote("notar", voter, 0, proposal.block.id) for voter in (1, 2, 3)]
@@ -195,7 +201,7 @@ def test_no_final_after_own_skip_and_the_block_comes_again() -> None:
 
 
 def test_no_skip_after_a_notarisation_or_own_final() -> None:
-    """Who holds the notarisation of a view lets its timer pass in silence and leaves after T_final."""
+    """Who holds the notarisation of a view lets its timer pass in silence and leaves after T_final [P-10.16]."""
     council = armed(4)
     proposal = next(m for m in council.leader(0).said if isinstance(m, Proposal))
     member = council.members[0]
@@ -214,7 +220,7 @@ def test_no_skip_after_a_notarisation_or_own_final() -> None:
 
 
 def test_final_is_voted_for_past_views_too() -> None:
-    """A notarisation of a view that was left without SKIP gets its FINAL when it comes."""
+    """A notarisation of a view that was left without SKIP gets its FINAL when it comes [P-10.15]."""
     council = Assembly(4)
     member = council.members[0]
     first = council.block()
@@ -227,7 +233,7 @@ def test_final_is_voted_for_past_views_too() -> None:
 
 
 def test_notar_is_voted_once_a_view_and_in_the_current_view_only() -> None:
-    """A second proposal of the view, and a late one of a past view, get no vote."""
+    """A second proposal of the view, and a late one of a past view, get no vote [P-10.9]."""
     council = Assembly(4)
     member = council.members[0]
     later = council.proposal(2, council.block(view=2, note=9), skips=council.skips(0, 1))
@@ -238,7 +244,7 @@ def test_notar_is_voted_once_a_view_and_in_the_current_view_only() -> None:
 
 
 def test_what_is_not_acceptable_yet_is_voted_for_later_in_the_view() -> None:
-    """A fresh block waits for what is missing here; the next event of the view looks again."""
+    """A fresh block waits for what is missing here; the next event of the view looks again [P-10.11]."""
     council = Assembly(4)
     member = council.members[0]
     member.judge.refuses = True
@@ -248,7 +254,7 @@ def test_what_is_not_acceptable_yet_is_voted_for_later_in_the_view() -> None:
 
 
 def test_a_repeated_block_is_taken_on_its_certificate() -> None:
-    """The local check is for fresh blocks only; an invalid block is refused whatever its certificate."""
+    """The local check is for fresh blocks only; an invalid block is refused whatever its certificate [P-10.11]."""
     council = Assembly(4)
     block = council.block()
     again = council.proposal(1, block, 0, council.certificate("notar", 0, block.id, (1, 2, 3)))
@@ -295,7 +301,10 @@ def unjustified() -> list[tuple[str, Proposal]]:
 
 @pytest.mark.parametrize("why", [why for why, _ in unjustified()])
 def test_unjustified_proposals_are_ignored(why: str) -> None:
-    """Nobody enters the view, votes, or keeps the block; a good certificate in a bad proposal may be learned."""
+    """Nobody enters the view, votes, or keeps the block; a good certificate in a bad proposal may be learned.
+
+    [P-10.6] [P-10.7]
+    """
     member = Assembly(4).members[0]
     said = member.hear(dict(unjustified())[why])
     assert said == []
@@ -304,7 +313,7 @@ def test_unjustified_proposals_are_ignored(why: str) -> None:
 
 
 def test_a_proposal_of_a_long_height_leaves_out_what_standstills_brought() -> None:
-    """It carries the last skip certificates only, and counts with those who hold the ones before."""
+    """It carries the last skip certificates only, and counts with those who hold the ones before [P-10.8]."""
     council = Assembly(4)
     view = SKIPS_CARRIED + 5
     leader, other, late = council.leader(view), council.leader(view + 1), council.leader(view + 2)
@@ -322,7 +331,10 @@ def test_a_proposal_of_a_long_height_leaves_out_what_standstills_brought() -> No
 
 
 def test_a_justified_proposal_of_a_higher_view_is_jumped_to() -> None:
-    """Skip certificates, or a notarisation and skips above it, bring a machine into the view; it votes there."""
+    """Skip certificates, or a notarisation and skips above it, bring a machine into the view; it votes there.
+
+    [P-10.18]
+    """
     council = Assembly(4)
     fresh, old = council.block(view=3, note=2), council.block()
     notar = council.certificate("notar", 0, old.id, (1, 2, 3))
@@ -337,7 +349,10 @@ def test_a_justified_proposal_of_a_higher_view_is_jumped_to() -> None:
 
 
 def test_what_justifies_is_learned() -> None:
-    """Certificates inside a proposal count: a notarisation in it gets a FINAL, skips are repeated to others."""
+    """Certificates inside a proposal count: a notarisation in it gets a FINAL, skips are repeated to others.
+
+    [P-10.6]
+    """
     council = Assembly(4)
     member = council.members[2]
     old = council.block()
@@ -352,7 +367,10 @@ def test_what_justifies_is_learned() -> None:
 
 
 def test_a_miners_second_vote_of_a_view_does_not_count() -> None:
-    """Two NOTARs for two blocks by one miner are one vote; forged, foreign and own votes from outside are none."""
+    """Two NOTARs for two blocks by one miner are one vote; forged, foreign and own votes from outside are none.
+
+    [P-10.4]
+    """
     council = Assembly(4)
     member = council.members[0]
     first, second = council.block(note=1), council.block(note=2)
@@ -371,7 +389,7 @@ def test_a_miners_second_vote_of_a_view_does_not_count() -> None:
 
 @pytest.mark.parametrize("voters", [(0, 1), (0, 1, 2, 3), (0, 2, 1), (1, 1, 2), (1, 2, 2)])
 def test_a_certificate_is_exactly_q_miners_in_order(voters: tuple[int, ...]) -> None:
-    """Fewer, more, unordered or repeated signers certify nothing."""
+    """Fewer, more, unordered or repeated signers certify nothing [P-10.2]."""
     council = Assembly(4)
     certificate = council.certificate("skip", 0, None, voters)
     council.members[3].hear(Certified(VoteKind.SKIP, 1, None, certificate, None))
@@ -381,7 +399,7 @@ def test_a_certificate_is_exactly_q_miners_in_order(voters: tuple[int, ...]) -> 
 
 
 def test_it_decides_from_any_view_once_it_has_the_body() -> None:
-    """q FINALs of view 0 reach a machine in view 5; the block itself comes last."""
+    """q FINALs of view 0 reach a machine in view 5; the block itself comes last [P-10.19]."""
     council = Assembly(4)
     member = council.members[0]
     block = council.block()
@@ -399,7 +417,10 @@ def test_it_decides_from_any_view_once_it_has_the_body() -> None:
 
 
 def test_a_notarisation_far_ahead_brings_a_straggler_along() -> None:
-    """A machine in view 0 enters view 91 from the notarisation of view 90 alone, as standstills send nothing lower."""
+    """A machine in view 0 enters view 91 from the notarisation of view 90 alone, as standstills send nothing lower.
+
+    [P-10.18]
+    """
     council = Assembly(4)
     member = council.members[0]
     block = council.block(view=90)
@@ -450,7 +471,7 @@ def test_evidence_holds_every_vote_and_certificate() -> None:
 
 
 def test_a_restart_repeats_identical_bytes() -> None:
-    """Proposal and votes after a restart are those of before, signature for signature, and none is new."""
+    """Proposal and votes after a restart are those of before, signature for signature, and none is new [P-10.5]."""
     council = armed(4)
     leader = council.leader(0)
     proposal = next(m for m in leader.said if isinstance(m, Proposal))
@@ -464,7 +485,7 @@ def test_a_restart_repeats_identical_bytes() -> None:
 
 
 def test_a_restart_counts_its_own_votes_again() -> None:
-    """With one vote of a quorum of two lost from memory and restored from disk, the other one suffices."""
+    """With one vote of a quorum of two lost from memory and restored from disk, the other one suffices [P-10.23]."""
     council = armed(2)
     leader, other = council.leader(0), council.members[0]
     proposal = next(m for m in leader.said if isinstance(m, Proposal))
@@ -475,7 +496,10 @@ def test_a_restart_counts_its_own_votes_again() -> None:
 
 
 def test_a_restart_never_contradicts_what_was_said() -> None:
-    """After every prefix of what a miner persisted, a restarted machine that hears everything else stays consistent."""
+    """After every prefix of what a miner persisted, a restarted machine that hears everything else stays consistent.
+
+    [P-10.23]
+    """
     council = armed(4)
     member = council.members[2]
     proposal = next(m for m in council.leader(0).said if isinstance(m, Proposal))
@@ -509,7 +533,10 @@ def test_a_restart_never_contradicts_what_was_said() -> None:
 
 
 def test_notarisation_and_body_are_durable_before_the_final_vote() -> None:
-    """Whatever is sent rests on what is on the disk: a FINAL on its notarisation, with the block, and on itself."""
+    """Whatever is sent rests on what is on the disk: a FINAL on its notarisation, with the block, and on itself.
+
+    [P-10.15] [P-10.21]
+    """
     council = armed(4)
     member = council.members[0]
     proposal = next(m for m in council.leader(0).said if isinstance(m, Proposal))
@@ -533,3 +560,25 @@ def test_an_observer_learns_and_decides_but_says_nothing() -> None:
     assert observer.said == []
     assert len(decided(council)) == 1
     assert "none" not in decided(council)
+
+
+def test_a_standstill_says_what_others_may_lack() -> None:
+    """Before a notarisation the own SKIP and the skip certificate; after it that, with its block, and nothing below.
+
+    [P-10.24]
+    """
+    council = Assembly(4)
+    member = next(one for one in council.members if one.index not in {1, 2})
+    member.arm()
+    council.now_ms += T0_MS
+    member.tick()
+    member.hear(Certified(VoteKind.SKIP, 1, None, council.skips(0)[0], None))
+    assert [(one.kind, view_of(one)) for one in member.repeat()] == [("skip", 0), ("certified", 0)]
+    block = council.block(view=1)
+    proof = Certified(
+        VoteKind.NOTAR, 1, block.id, council.certificate("notar", 1, block.id, (0, 1, 2)), block
+    )
+    member.hear(proof)
+    said = member.repeat()
+    assert [one.kind for one in said] == ["final", "certified"]
+    assert said[-1] == proof

@@ -68,7 +68,10 @@ def two(**changes: Any) -> Outcome:
 
 
 def test_an_example_by_hand() -> None:
-    """The nearest wins; clients share TrainPrice as 10.75 to 4.25, the micro that is left over goes by remainder."""
+    """The nearest wins; clients share TrainPrice as 10.75 to 4.25, the micro that is left over goes by remainder.
+
+    [P-9.10]
+    """
     outcome = two()
     assert (outcome.state, outcome.winner) == (TaskState.SETTLED, address(2, 1))
     assert outcome.shapley is not None
@@ -82,7 +85,7 @@ def test_an_example_by_hand() -> None:
 
 
 def test_shared_sap_price_goes_by_rankings() -> None:
-    """`sap-rule` shared: 10 and 30 rankings earn a quarter and three quarters."""
+    """`sap-rule` shared: 10 and 30 rankings earn a quarter and three quarters [P-9.12]."""
     pay = two(sap_rule="shared").pay
     assert pay.miners == ((address(2, 0), 500_000), (address(2, 1), 1_500_000))
 
@@ -92,12 +95,15 @@ def test_shared_sap_price_goes_by_rankings() -> None:
     [(353_554, TaskState.SETTLED), (353_553, TaskState.REFUNDED), (0, TaskState.REFUNDED)],
 )
 def test_the_limit_of_d_is_exact(difficulty_micro: int, state: str) -> None:
-    """√0.125 = 0.3535533… images: one 10⁻⁶ of a point decides."""
+    """√0.125 = 0.3535533… images: one 10⁻⁶ of a point decides [P-9.4]."""
     assert two(difficulty_micro=difficulty_micro).state == state
 
 
 def test_a_tie_is_shared_and_named_by_hash() -> None:
-    """R = 2 with equal t: both are equally far; SapPrice is halved, an odd micro goes to the first of the roster."""
+    """R = 2 with equal t: both are equally far; SapPrice is halved, an odd micro goes to the first of the roster.
+
+    [P-9.12]
+    """
     odd = {"shapley_micro": SHAPLEY + 1, "train_micro": TRAIN - 1}
     outcome = settled(record(2, **odd), 2, reveal(2, 0, 10, (100, 50)), reveal(2, 1, 10, (110, 40)))
     assert outcome.pay.miners == ((address(2, 0), COIN + 1), (address(2, 1), COIN))
@@ -116,14 +122,17 @@ def slow_hash(task: TaskId, miner: Address) -> str:
 
 
 def test_one_miner_settles_alone() -> None:
-    """R = 1: its own estimate is the average, at distance 0 even where D is 0."""
+    """R = 1: its own estimate is the average, at distance 0 even where D is 0 [P-9.8]."""
     outcome = settled(record(1, difficulty_micro=0), 1, reveal(1, 0, 10, (30, 10)))
     assert (outcome.state, outcome.distance) == (TaskState.SETTLED, (0, 10_000))
     assert outcome.pay == Pay((5_250_000, 1_750_000), COMPUTATION, ((address(1, 0), SHAPLEY),), 0)
 
 
 def test_clients_without_positive_value_earn_nothing() -> None:
-    """A negative value earns 0; where none is positive TrainPrice returns, and the rest is paid all the same."""
+    """A negative value earns 0; where none is positive TrainPrice returns, and the rest is paid all the same.
+
+    [P-9.10]
+    """
     outcome = settled(record(1), 1, reveal(1, 0, 10, (-30, 40)))
     assert outcome.pay.clients == (0, TRAIN)
     outcome = settled(record(1), 1, reveal(1, 0, 10, (-30, 0)))
@@ -156,7 +165,10 @@ def test_a_price_of_nothing_gives_values_without_pay() -> None:
 
 
 def test_attempts_that_fail() -> None:
-    """Attempts left: OPEN and no pay. The last one: SapPrice by rankings for verified work, the rest returns."""
+    """Attempts left: OPEN and no pay. The last one: SapPrice by rankings for verified work, the rest returns.
+
+    [P-9.8]
+    """
     nothing = Pay((0, 0), 0, (), 0)
     again = two(difficulty_micro=0, attempts=2)
     assert (again.state, again.winner, again.pay) == (TaskState.OPEN, None, nothing)
@@ -169,7 +181,7 @@ def test_attempts_that_fail() -> None:
 
 @pytest.mark.parametrize("how", ["empty close", "no reveal", "frauds only"])
 def test_without_verified_work_all_returns(how: str) -> None:
-    """No commit, no reveal, or none that is true: the whole price goes back, no value is stated."""
+    """No commit, no reveal, or none that is true: the whole price goes back, no value is stated [P-9.13]."""
     one = record(2)
     if how == "empty close":
         outcome = give_up(one)
@@ -183,7 +195,7 @@ def test_without_verified_work_all_returns(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["empty close", "no reveal", "frauds only"])
 def test_the_last_verified_attempt_is_paid_for(how: str) -> None:
-    """Work of an earlier attempt keeps its share of SapPrice when later attempts bring nothing."""
+    """Work of an earlier attempt keeps its share of SapPrice when later attempts bring nothing [P-9.13]."""
     verified = ((address(2, 0), 1), (address(2, 1), 3))
     one = record(2, attempt=3, attempts=3, verified=verified)
     if how == "empty close":
@@ -207,7 +219,7 @@ def test_an_empty_close_before_the_last_attempt_opens_the_next() -> None:
 
 
 def test_a_cheat_leaves_the_average() -> None:
-    """With the second miner's table found false, the first settles alone and is paid alone."""
+    """With the second miner's table found false, the first settles alone and is paid alone [P-9.1]."""
     outcome = settled(record(2), 2, reveal(2, 0, *FIRST), reveal(2, 1, 30, (30_000, 0)), frauds=(1,))
     assert (outcome.state, outcome.winner) == (TaskState.SETTLED, address(2, 0))
     assert outcome.pay.miners == ((address(2, 0), SHAPLEY),)
@@ -215,7 +227,10 @@ def test_a_cheat_leaves_the_average() -> None:
 
 
 def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
-    """R = 4, f = 1: two exact miners tie and share; one alone counts beside the sampled, by its most rankings."""
+    """R = 4, f = 1: two exact miners tie and share; one alone counts beside the sampled, by its most rankings.
+
+    [P-9.2]
+    """
     exact = [reveal(4, 0, 9_535, (20, 10), exact=True), reveal(4, 1, 9_535, (22, 8), exact=True)]
     sampled = [reveal(4, 2, 10, (900, 0)), reveal(4, 3, 10, (900, 0))]
     outcome = settled(record(4), 4, *exact, *sampled)
@@ -231,7 +246,7 @@ def test_more_than_f_exact_estimates_push_out_the_sampled_ones() -> None:
 
 
 def test_the_distance_is_the_least_of_those_that_tie() -> None:
-    """Three exact miners within D tie, whatever their distances; the outcome states the least."""
+    """Three exact miners within D tie, whatever their distances; the outcome states the least [P-9.7]."""
     values = [(20, 10), (22, 8), (24, 6)]
     reveals = [reveal(3, index, 9_535, value, exact=True) for index, value in enumerate(values)]
     outcome = settled(record(3, difficulty_micro=3_000_000), 3, *reveals)
@@ -241,7 +256,10 @@ def test_the_distance_is_the_least_of_those_that_tie() -> None:
 
 
 def test_the_distance_of_sampled_ties_is_stated_as_the_first_has_it() -> None:
-    """Three miners √2 images away, one with twice the rankings: the numbers are those of the first of the roster."""
+    """Three miners √2 images away, one with twice the rankings: the numbers are those of the first of the roster.
+
+    [P-9.7]
+    """
     sums = [(20, (1_020, 980)), (10, (490, 510)), (10, (490, 510))]
     outcome = settled(record(3), 3, *(reveal(3, index, *each) for index, each in enumerate(sums)))
     assert outcome.distance == (2 * 800**2, (20 * 40) ** 2)
@@ -250,7 +268,7 @@ def test_the_distance_of_sampled_ties_is_stated_as_the_first_has_it() -> None:
 
 @pytest.mark.parametrize("more", range(8))
 def test_whoever_ties_is_named_by_the_tasks_hash(more: int) -> None:
-    """The same tie in eight tasks: the winner's name depends on the task, and is the least hash each time."""
+    """The same tie in eight tasks: the winner's name depends on the task, and is the least hash each time [P-9.6]."""
     one = record(2, difficulty_micro=1_500_000 + more)
     outcome = settled(one, 2, reveal(2, 0, 10, (100, 50)), reveal(2, 1, 10, (110, 40)))
     assert outcome.winner == min(maker(2).genesis.roster, key=lambda miner: slow_hash(one.task.id, miner))
@@ -258,7 +276,7 @@ def test_whoever_ties_is_named_by_the_tasks_hash(more: int) -> None:
 
 @pytest.mark.parametrize("bad", [(21, False), (9_535, True), (8_667, True)])
 def test_an_inadmissible_reveal_is_refused(bad: tuple[int, bool]) -> None:
-    """Off the grid, or exact without the most rankings: no outcome at all."""
+    """Off the grid, or exact without the most rankings: no outcome at all [P-7.10]."""
     rankings, exact = bad
     most = {"most_rankings": 10_488}
     good = reveal(2, 0, *FIRST)
@@ -344,7 +362,7 @@ def attempts(draw: st.DrawFn) -> tuple[int, TaskRecord, list[Reveal]]:
 
 @given(attempts())
 def test_outcomes_equal_slow_fractions(case: tuple[int, TaskRecord, list[Reveal]]) -> None:
-    """State, values, winner and every payment, for any reveals, exact or not, under both rules."""
+    """State, values, winner and every payment, for any reveals, exact or not, under both rules [P-9.14]."""
     miners, one, reveals = case
     genesis = maker(miners).genesis
     outcome = settle(one, genesis, reveals, [])
@@ -379,7 +397,10 @@ Closed = tuple[ChainMaker, Task, list[Reveal]]
 
 
 def test_the_right_outcome_is_valid(closed: Closed) -> None:
-    """What settles the task on every honest node passes every voter's check; the agreement can be shown again."""
+    """What settles the task on every honest node passes every voter's check; the agreement can be shown again.
+
+    [P-10.10]
+    """
     chain, work, reveals = closed
     result = right_result(chain, work, reveals)
     after = validate(chain.tip, chain.propose(result))
@@ -435,7 +456,7 @@ WAYS = (
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_tampered_outcome_is_refused(closed: Closed, way: str) -> None:
-    """Whatever does not follow from the reveals gets no vote, whoever proposes it."""
+    """Whatever does not follow from the reveals gets no vote, whoever proposes it [P-9.14]."""
     chain, work, reveals = closed
     result = right_result(chain, work, reveals)
     assert set(tampered(result)) == set(WAYS)
@@ -445,7 +466,7 @@ def test_a_tampered_outcome_is_refused(closed: Closed, way: str) -> None:
 
 @pytest.mark.parametrize(("exact", "entries"), [(False, 63 * 22), (True, 7)])
 def test_a_fraud_names_an_entry_that_its_table_has(exact: bool, entries: int) -> None:
-    """63 blocks, each of 2 + 10·2 counts, or seven coalitions: a mark behind the last throws nobody out."""
+    """63 blocks, each of 2 + 10·2 counts, or seven coalitions: a mark behind the last throws nobody out [P-8.27]."""
     chain = ChainMaker(4)
     work = chain.task(clients=3, attempts=2)
     chain.add(work)
@@ -473,7 +494,7 @@ def test_a_result_without_reveals_opens_the_next_attempt() -> None:
 
 
 def test_a_close_without_commits_leads_to_what_follows() -> None:
-    """The next attempt opens; a close that claims something else is refused."""
+    """The next attempt opens; a close that claims something else is refused [P-9.9]."""
     chain = ChainMaker(4)
     work = chain.task(attempts=2)
     chain.add(work)

@@ -25,7 +25,7 @@ task = maker.task(clients=3)
     ],
 )
 def test_terms_that_no_miner_could_fulfil_are_refused(change: dict[str, int], reason: str) -> None:
-    """u(∅) needs something that it stands for; numbers of rankings lie on the grid."""
+    """u(∅) needs something that it stands for; numbers of rankings lie on the grid [P-5.10] [P-5.11]."""
     with pytest.raises(InvalidTransaction, match=reason):
         check_task(replace(task, **change), maker.genesis)  # type: ignore[arg-type]  # one field at a time
 
@@ -91,7 +91,10 @@ def attempt(miners: int, clients: int, *, most: int = 8, **changes: int) -> Atte
 def test_exact_values_may_be_claimed_where_all_can_have_the_table(
     miners: int, clients: int, exact: bool
 ) -> None:
-    """2^K − 1 counts of 4 bytes: 4 MiB at K = 20 for any roster, 64 MiB at K = 24 for four, more for nobody."""
+    """2^K − 1 counts of 4 bytes: 4 MiB at K = 20 for any roster, 64 MiB at K = 24 for four, more for nobody.
+
+    [P-7.12]
+    """
     here = attempt(miners, clients)
     assert here.exact is exact
     reveal = maker.reveal(
@@ -113,7 +116,7 @@ def test_settings_that_were_good_stay_good() -> None:
 def test_rankings_end_where_tables_become_too_heavy(miners: int, runtime_ms: int, cap_bytes: int) -> None:
     """A thousand clients: 20 MiB a second for all R − 1 tables in 15 s and more, and never above genesis' bound.
 
-    The next number on the grid is too many, for whoever reveals as for whoever settles.
+    The next number on the grid is too many, for whoever reveals as for whoever settles. [P-7.11]
     """
     here = attempt(miners, 1_000, most=1_000_000, runtime_ms=runtime_ms)
     most = here.most_rankings
@@ -127,7 +130,7 @@ def test_rankings_end_where_tables_become_too_heavy(miners: int, runtime_ms: int
 @pytest.mark.parametrize("clients", [2, 3, 20])
 @pytest.mark.parametrize("rankings", [2, 20, 55])
 def test_a_table_may_weigh_just_as_much_as_it_may(clients: int, rankings: int) -> None:
-    """So many rankings fit into a bound that is their table's weight, and fewer where it is a byte less."""
+    """So many rankings fit into a bound that is their table's weight, and fewer where it is a byte less [P-7.11]."""
     for short, most in ((0, rankings), (1, grid_up_to(rankings - 1))):
         chain = ChainMaker(4, Bounds(table_bytes=table_weight(clients, 63, rankings) - short))
         one = chain.task(clients=clients, most_rankings=grid_up_to(1_000))
@@ -135,7 +138,10 @@ def test_a_table_may_weigh_just_as_much_as_it_may(clients: int, rankings: int) -
 
 
 def test_least_rankings_that_weigh_too_much_are_refused() -> None:
-    """A task whose least table nobody could hand on is none that miners could fulfil; one byte more and it is one."""
+    """A task whose least table nobody could hand on is none that miners could fulfil; one byte more and it is one.
+
+    [P-5.12]
+    """
     for table_bytes, admitted in ((251, False), (252, True)):
         chain = ChainMaker(4, Bounds(table_bytes=table_bytes))
         if admitted:

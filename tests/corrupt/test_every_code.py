@@ -17,7 +17,7 @@ from ledger_store.genesis import Genesis
 
 
 def test_every_code_has_a_ledger() -> None:
-    """No finding of any level lacks a ledger that triggers it, and none is described twice."""
+    """No finding of any level lacks a ledger that triggers it, and none is described twice [P-13.16]."""
     made = [*ledgers.codes(), *settlements.codes(), *rounds.codes()]
     assert made == [one.code for one in codes()]
     assert len(set(made)) == len(made)
@@ -44,7 +44,10 @@ def test_codes_of_level_3(tmp_path: Path, code: str) -> None:
 
 @pytest.mark.parametrize("code", rounds.codes())
 def test_codes_of_level_4(tmp_path: Path, code: str) -> None:
-    """Exactly this finding with height, line and file, at level 4 and not below; nothing of the round is skipped."""
+    """Exactly this finding with height, line and file, at level 4 and not below; nothing of the round is skipped.
+
+    [P-6.3] [P-13.21]
+    """
     made = rounds.corrupted(code, tmp_path)
     find = Evidence([made.store]).find
     report, _ = audit_ledger(made.chain, Plan(4, sample=None, jobs=2), find)
@@ -57,7 +60,7 @@ def test_codes_of_level_4(tmp_path: Path, code: str) -> None:
 
 @pytest.mark.parametrize("one", codes(), ids=lambda one: one.code)
 def test_codes_say_their_level(one: Code) -> None:
-    """The table of codes names for each the level that looks, and says what it means."""
+    """The table of codes names for each the level that looks, and says what it means [P-13.16]."""
     levels = {"E1": 0, "E2": 1, "E3": 2, "E5": 4}
     assert one.level == levels.get(one.code[:2], 3 if one.code > "E410" else 2)
     assert one.meaning

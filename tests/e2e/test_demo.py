@@ -16,6 +16,7 @@ def test_a_whole_round(tmp_path: Path) -> None:
     said = fedcoin("demo", "--json", folder=tmp_path, timeout_s=300, TMPDIR=str(temporary))
     assert said.code == 0, said.err
     answer = json.loads(said.out, parse_float=Decimal)
+    assert len(answer["certainty"]["test_set_error"]) == 8, "397 images cannot tell all clients apart"
     assert answer["state"] == "SETTLED"
     assert answer["audit"]["ok"]
     assert answer["audit"]["height"] == answer["height"]

@@ -9,7 +9,7 @@ from live import PATIENCE_S, events_of, wait_until, workspace_of
 from rounds import make_round
 from shell import PROGRAM, fedcoin
 
-TERMINAL = {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+TERMINAL = {"TERM": "xterm", "COLUMNS": "80", "LINES": "40"}
 
 
 def test_the_last_picture_stays(tmp_path: Path) -> None:
@@ -40,6 +40,7 @@ def test_the_last_picture_stays(tmp_path: Path) -> None:
             reader.join()
             os.close(ours)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert "…" not in text  # no word is cut, as narrow as it is
     assert f"task   {published.json['task']}" in text
     last = text[text.rindex("miners up") :]
     assert "2 of 2 miners up: blocks can become final" in text

@@ -14,6 +14,8 @@ import pytest
 from live import wait_until, workspace_of
 from shell import fedcoin
 
+from fedcoin_cli.application.crew import units
+from fedcoin_cli.application.crew.units import Service
 from fedcoin_cli.application.workspace.workspace import Workspace
 
 BOOT = Path(__file__).parents[1] / "boot.sh"
@@ -38,8 +40,8 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 def written(workspace: Workspace, *options: str) -> list[Path]:
     """The units of a workspace, the template as its first instance, since only instances can be verified."""
     # Where systemd-analyze looks for units, a colon would part two folders.
-    units = str(workspace.root.parent / "units")
-    said = fedcoin("service", "--json", "-o", units, *options, folder=workspace.root)
+    there = str(workspace.root.parent / "units")
+    said = fedcoin("service", "--json", "-o", there, *options, folder=workspace.root)
     assert said.code == 0, said.err
     folder = Path(said.json["folder"])
     template, target = (folder / file for file in said.json["files"])
@@ -52,13 +54,13 @@ def written(workspace: Workspace, *options: str) -> list[Path]:
 def test_systemd_takes_the_units(tmp_path: Path, options: tuple[str, ...]) -> None:
     """Whatever the folder is called: systemd has nothing to say of the units, and finds them hardened."""
     with workspace_of(tmp_path / "a 100% gr\u00fcn : shop", 2, "--clients", "2") as net:
-        units = written(net, *options)
-        assert units[1].name == "fedcoin-a-100-gr-n-shop.target"
+        files = written(net, *options)
+        assert files[1].name == "fedcoin-a-100-gr-n-shop.target"
         verified = analyze(
-            "verify", "--man=no", *(["--user"] if "--user" in options else []), *map(str, units)
+            "verify", "--man=no", *(["--user"] if "--user" in options else []), *map(str, files)
         )
         assert (verified.returncode, verified.stderr) == (0, "")
-        rated = analyze("security", "--offline=yes", "--threshold=35", str(units[0]))
+        rated = analyze("security", "--offline=yes", "--threshold=35", str(files[0]))
         assert rated.returncode == 0, rated.stdout
 
 
@@ -71,6 +73,20 @@ def test_a_passphrase_goes_through_systemd(tmp_path: Path) -> None:
         assert f"LoadCredential=passphrase:{words}\n" in unit
         assert "--passphrase-file %d/passphrase\n" in unit
         assert "horse" not in unit
+
+
+def test_nothing_that_a_miner_needs_is_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the workspace or the program lies in a temporary folder, its miners see the machine's, else their own."""
+    with workspace_of(tmp_path / "net", 1, "--clients", "2") as net:
+
+        def private(hidden: Path) -> bool:
+            monkeypatch.setattr(units, "_TEMPORARY", (str(hidden),))
+            template = Service(net, "fedcoin-net", (str(tmp_path / "venv" / "bin" / "python"),)).files()
+            return "PrivateTmp=yes\n" in template["fedcoin-net@.service"]
+
+        assert private(tmp_path / "elsewhere")
+        for needed in (net.root, tmp_path / "venv", Path(units.__file__).parents[2]):
+            assert not private(needed)
 
 
 def test_units_that_cannot_be(tmp_path: Path) -> None:
@@ -124,7 +140,7 @@ def test_a_machine_that_boots(tmp_path: Path) -> None:
         pytest.skip(
             "units under a booting systemd: root, systemd, overlayfs and a name=systemd hierarchy are needed"
         )
-    with workspace_of(tmp_path / "net", 3, "--clients", "2") as net:
+    with workspace_of(tmp_path / "net", 2, "--clients", "2") as net:
         assert fedcoin("service", folder=net.root).code == 0
         with booted(net, room):
             assert fedcoin("status", "--wait", "120", folder=net.root).code == 0

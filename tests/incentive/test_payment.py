@@ -32,7 +32,7 @@ def exact(miner: str, *values: int) -> Estimate:
 def test_a_settled_task_pays_its_price_to_the_micro(
     price: Price, weights: list[int], miners: list[tuple[Address, int]]
 ) -> None:
-    """Each part goes where it belongs, entirely: nothing is made and nothing is lost."""
+    """Each part goes where it belongs, entirely: nothing is made and nothing is lost [P-9.11]."""
     pay = pay_settled(price, weights, miners)
     assert pay.total == price.total_micro
     assert sum(pay.clients) + pay.requester == price.train_micro
@@ -128,14 +128,14 @@ def test_shared_pays_by_rankings_whoever_counts() -> None:
 
 
 def test_a_refund_shares_sapprice_by_rankings() -> None:
-    """The verified estimates of a failed task get SapPrice by t: 1 : 4 of 200 coins; 800 coins return."""
+    """The verified estimates of a failed task get SapPrice by t: 1 : 4 of 200 coins; 800 coins return [P-9.13]."""
     shares_by_t = ranking_shares([sampled(A, 10, 0, 9), sampled(B, 40, 9, 0)])
     pay = pay_refunded(SEED_PRICE, 2, shares_by_t)
     assert pay == Pay((0, 0), 0, ((A, 40_000_000), (B, 160_000_000)), 800_000_000)
 
 
 def test_every_rule_of_the_ledger_is_known_and_no_other() -> None:
-    """Each `sap-rule` that a task may name has its shares; another word is refused, not paid by chance."""
+    """Each `sap-rule` that a task may name has its shares; another word is refused, not paid by chance [P-9.12]."""
     estimates = [sampled(A, 1, 2, 3)]
     agreement = agree(estimates, Terms(2, 100, 1, 0))
     assert {rule: shapley_shares(rule, agreement, estimates) for rule in SAP_RULES} == dict.fromkeys(

@@ -43,7 +43,10 @@ def slow_masks(task: TaskId, clients: int) -> list[int]:
 
 @pytest.mark.parametrize("clients", [1, 2, 3, 7, 8, 16, 23, 24, 100])
 def test_the_masks_are_what_the_text_says(clients: int) -> None:
-    """Alone, all but one, everybody, pairs (all up to 23 clients, 256 drawn beyond), 64 drawn; each once, in order."""
+    """Alone, all but one, everybody, pairs (all up to 23 clients, 256 drawn beyond), 64 drawn; each once, in order.
+
+    [P-6.10]
+    """
     assert admission_masks(TASK, clients) == slow_masks(TASK, clients)
 
 
@@ -65,7 +68,7 @@ def judged(widths: dict[int, int], images: int, magnitudes: list[float]) -> Any:
 
 @pytest.mark.parametrize(("images", "allowed"), [(1, 2), (2_000, 2), (3_000, 3), (10_000, 10)])
 def test_an_interval_may_be_two_images_wide_or_a_thousandth(images: int, allowed: int) -> None:
-    """As wide as that is admitted, one image wider is not."""
+    """As wide as that is admitted, one image wider is not [P-6.9]."""
     assert judged({0b11: allowed}, images, [1.0, 1.0, 1.0]) is None
     refusal = judged({0b11: allowed + 1}, images, [1.0, 1.0, 1.0])
     assert (refusal.mask, refusal.interval.width) == (0b11, allowed + 1)

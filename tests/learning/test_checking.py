@@ -96,7 +96,7 @@ def near_game() -> BlockGame:
 def test_honest_tables_are_never_accused(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 miners whose counts lie anywhere within ε of what is right: no check and no judge accuses one of them.
 
-    Their checkers count otherwise, too, or have no engine at all.
+    Their checkers count otherwise, too, or have no engine at all. [P-6.7]
     """
     monkeypatch.setattr(checking, "DRAWN_RANKINGS", 100)  # more draws look at the same few entries again
     draw = np.random.default_rng(0)
@@ -120,14 +120,14 @@ def test_honest_tables_are_never_accused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_engine_that_errs_accuses_nobody(near_game: BlockGame) -> None:
-    """Counts of the own engine decide nothing: a broken one costs time, no honest miner its pay."""
+    """Counts of the own engine decide nothing: a broken one costs time, no honest miner its pay [P-8.16]."""
     broken = replace(near_game, counts=12 - near_game.counts)
     data = bytes(sampled(near_game, 20))
     assert checker(near_game, own=engines(broken)).wrong_entries(data, claim(20), 60) == ()
 
 
 def test_what_the_own_engine_counts_alike_is_not_judged(near_game: BlockGame) -> None:
-    """The reference is asked only where claim and own count differ: the rest costs no float64."""
+    """The reference is asked only where claim and own count differ: the rest costs no float64 [P-8.16]."""
     known, data = KnownReference(near_game, 5), sampled(near_game, 20)
     data[16 + 7] ^= 1
     one = checker(near_game, known, engines(near_game))
@@ -152,7 +152,7 @@ def faked(game: BlockGame, data: bytearray, entries: Counts) -> bytes:
 def test_few_false_counts_are_found(shape: str, blocks: int, rankings: int) -> None:
     """0.2% false entries, spread out or whole rankings of single blocks, are found in 99 of 100 trials of 200.
 
-    What is found is false, and any judge agrees.
+    What is found is false, and any judge agrees. [P-8.14]
     """
     game = random_game(6, [16] * blocks, seed=2)
     data, steps, number = sampled(game, rankings), 5, blocks * rankings
@@ -175,7 +175,10 @@ def test_few_false_counts_are_found(shape: str, blocks: int, rankings: int) -> N
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_false_end_is_always_found(own: bool) -> None:
-    """u(∅) or u(full) of any one block, by an image: looked at in every table, with an engine and without one."""
+    """u(∅) or u(full) of any one block, by an image: looked at in every table, with an engine and without one.
+
+    [P-8.14]
+    """
     game = random_game(5, [16] * 40, seed=3, baseline=True)
     known = KnownReference(game)
     known.game.baseline = ()
@@ -240,7 +243,10 @@ def test_an_accusation_of_no_entry_is_malformed(exact: bool, near_game: BlockGam
 def test_raised_beyond_two_epsilon_accepted_beyond_one(
     off: int, raised: bool, accepted: bool, exact: bool
 ) -> None:
-    """Who accuses is sure by twice the bound, who judges an accusation by once: no borderline count splits voters."""
+    """Who accuses is sure by twice the bound, who judges an accusation by once: no borderline count splits voters.
+
+    [P-6.7]
+    """
     game = random_game(4, [16], seed=5)
     game.counts[:, -1] = 8
     slack = np.zeros_like(game.counts)
@@ -346,7 +352,7 @@ def look(
 
 @pytest.mark.parametrize("mask", [2**14 - 1, 1 << 5, (2**14 - 1) ^ 1 << 2])
 def test_a_lie_where_it_pays_most_is_always_found(mask: int) -> None:
-    """A false count of the full coalition, a singleton or a co-singleton is looked at in every exact table."""
+    """A false count of the full coalition, a singleton or a co-singleton is looked at in every exact table [P-8.15]."""
     truth = [100 + 5 * each.bit_count() for each in MASKS]
     false = list(truth)
     false[mask - 1] += 1
@@ -396,7 +402,7 @@ def test_a_count_that_stands_out_among_its_size_is_looked_at(mask: int) -> None:
 
 
 def test_few_false_counts_of_an_exact_table_are_found() -> None:
-    """0.5% false counts that hide among others: found in 99 of 100 of 200 trials."""
+    """0.5% false counts that hide among others: found in 99 of 100 of 200 trials [P-8.15]."""
     draw = np.random.default_rng(1)
     truth = draw.integers(50, 150, len(MASKS))
     found = 0

@@ -82,7 +82,10 @@ def test_a_store_lies_wherever_a_person_wants_it(tmp_path: Path) -> None:
 
 
 def test_a_free_task_is_not_inspected_without_a_bound(child: Child, tmp_path: Path) -> None:
-    """Progress is told, another task is served between slices, and what would take too long is refused early."""
+    """Progress is told, another task is served between slices, and what would take too long is refused early.
+
+    [P-6.12]
+    """
     store, rng, side, clients = Store(tmp_path / "store"), np.random.default_rng(0), 16, 30
     document = convolutional(side)
     model = store.put_bytes(json.dumps(document).encode())

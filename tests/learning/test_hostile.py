@@ -21,7 +21,10 @@ Make = Callable[..., Game]
     ("kind", "rounds"), [("kernel", 8), ("keras", 8), ("cube", 8), ("walks", 16), ("keras walks", 8)]
 )
 def test_no_honest_count_is_outside(kind: Engine, rounds: int) -> None:
-    """In rounds made to break rounding no count leaves even the narrow interval, admitted or not; many are admitted."""
+    """In rounds made to break rounding no count leaves even the narrow interval, admitted or not; many are admitted.
+
+    [P-6.5]
+    """
     if "keras" not in kind and compiled.library() is None:
         pytest.skip("no C compiler here")
     verdicts = [found for seed in range(rounds) if (found := verdict(seed, kind)) is not None]
@@ -31,7 +34,7 @@ def test_no_honest_count_is_outside(kind: Engine, rounds: int) -> None:
 
 
 def test_the_truth_is_inside_too() -> None:
-    """What the averaged model labels right in extended precision lies within the interval of ε."""
+    """What the averaged model labels right in extended precision lies within the interval of ε [P-6.4]."""
     for seed in range(32):
         _, game = hostile_game(seed)
         if sum(layer.inputs * layer.units for layer in game.spec.layers) > 60_000:
@@ -42,7 +45,7 @@ def test_the_truth_is_inside_too() -> None:
 
 
 def test_sums_are_as_short_as_the_bound_takes_them_to_be() -> None:
-    """The constants of the derivation are those of the C kernel."""
+    """The constants of the derivation are those of the C kernel [P-6.5]."""
     source = "".join(path.read_text() for path in compiled.SOURCES)
     found = dict(re.findall(r"(BLOCK|CHAIN) = ([0-9]+)", source))
     assert found == {"BLOCK": str(BLOCK), "CHAIN": str(CHAIN)}

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,13 +190,20 @@ def test_what_cannot_be_made_is_missing(trouble: str, tmp_path: Path) -> None:
 
 
 @needs_compiler
-def test_two_processes_compile_at_once(tmp_path: Path) -> None:
-    """Two first users at the same moment both get a working library, and leave one file."""
+def test_two_processes_compile_once(tmp_path: Path) -> None:
+    """Two first users at the same moment both get a working library; one compiles, and one file is left."""
+    tools, made = tmp_path / "tools", tmp_path / "made"
+    tools.mkdir()
+    cc = tools / "cc"
+    cc.write_text(f'#!/bin/sh\n[ "$1" = --version ] || echo made >> {made}\nexec {shutil.which("cc")} "$@"\n')
+    cc.chmod(0o755)
     code = "from fedcoin_cli.learning.engines.compiled import library\nprint(library().fedcoin_tile())"
-    both = [ask(tmp_path, code), ask(tmp_path, code)]
+    path = f"{tools}:{os.environ['PATH']}"
+    both = [ask(tmp_path / "cache", code, path), ask(tmp_path / "cache", code, path)]
     tile = compiled.library().fedcoin_tile()
     assert [int(each.communicate()[0]) for each in both] == [tile, tile]
-    assert len(list(tmp_path.rglob("*.so"))) == 1
+    assert made.read_text() == "made\n"
+    assert [file.suffix for file in tmp_path.rglob("*kernel*")] == [".so"]
 
 
 @needs_compiler

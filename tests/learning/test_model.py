@@ -81,7 +81,7 @@ REFUSED: dict[str, Callable[[Layers], Any]] = {
 
 @pytest.mark.parametrize("edit", REFUSED.values(), ids=REFUSED.keys())
 def test_refused_layers(edit: Callable[[Layers], Any]) -> None:
-    """Whatever is not a bounded chain of allowed layers is refused, with the file's name and a hint."""
+    """Whatever is not a bounded chain of allowed layers is refused, with the file's name and a hint [P-12.1]."""
     with pytest.raises(RoundFilesInvalid) as caught:
         parse_model(edited(edit), where="store/abc")
     assert caught.value.where == "store/abc"

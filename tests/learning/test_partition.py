@@ -32,7 +32,7 @@ def as_lists(found: Partition) -> list[list[int]]:
 
 
 def test_the_published_vectors_hold() -> None:
-    """Blocks of these labels, sizes and tasks are the published ones, whole and as a digest."""
+    """Blocks of these labels, sizes and tasks are the published ones, whole and as a digest [P-6.8]."""
     for item in VECTORS["blocks"]:
         found = partition(np.array(item["labels"]), item["block_images"], bytes.fromhex(item["task"]))
         assert as_lists(found) == item["blocks"]
@@ -49,7 +49,7 @@ def test_the_published_vectors_hold() -> None:
     st.binary(min_size=32, max_size=32),
 )
 def test_blocks_are_what_the_rule_says(labels: list[int], size: int, task: bytes) -> None:
-    """For any labels, size and task: the images sorted by label and draw, dealt out in turn."""
+    """For any labels, size and task: the images sorted by label and draw, dealt out in turn [P-6.8]."""
     assert as_lists(partition(np.array(labels), size, task)) == slow_blocks(labels, size, task)
 
 

@@ -277,7 +277,10 @@ def test_the_bound_holds_at_all_looks() -> None:
 
 
 def test_payment_error_stops_and_holds() -> None:
-    """Mining ends before the most rankings, and in at least 95 of 100 runs all payments are within the error asked."""
+    """Mining ends before the most rankings, and in at least 95 of 100 runs all payments are within the error asked.
+
+    [P-7.13]
+    """
     truth, error_micro = payments(truth_of(game())), 12_000_000
     held, walked = [], []
     for number in range(100):

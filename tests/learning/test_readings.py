@@ -74,7 +74,10 @@ def test_a_setting_that_changes_outputs_is_refused(layer: Any, words: str) -> No
 
 
 def test_every_key_of_every_layer_is_understood_or_refused() -> None:
-    """A key that nobody knows, in the configuration of any layer, beside it or of the whole, is refused by name."""
+    """A key that nobody knows, in the configuration of any layer, beside it or of the whole, is refused by name.
+
+    [P-12.1]
+    """
     whole = described(
         L.Conv2D(3, 3), L.ReLU(), L.MaxPooling2D(), L.Flatten(), L.Dense(4), L.Activation("relu"), L.Dense(3)
     )

@@ -34,7 +34,10 @@ def test_what_cannot_be_the_table_costs_nothing(tmp_path: Path, clients: int, ex
 
 @pytest.mark.parametrize(("begins", "tables"), [(1, 0), (2, 2)])
 def test_what_is_not_done_in_time_is_not_called_recomputed(tmp_path: Path, begins: int, tables: int) -> None:
-    """The time is over while the inspection is repeated, or when counts begin: no result, the rest in words."""
+    """The time is over while the inspection is repeated, or when counts begin: no result, the rest in words.
+
+    [P-13.19]
+    """
     made = evidenced(tmp_path, 7)
     _, cases = read_ledger(made.maker.write(tmp_path), Plan(4))
     begun: list[int] = []

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from chains import ChainMaker
 
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.game.game import Game, member_bits
@@ -12,6 +13,7 @@ from fedcoin_cli.learning.reference import admission, forward
 from fedcoin_cli.learning.reference import reference as intervals
 from fedcoin_cli.learning.reference.admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.task_game import refused_terms
 
 TASK = "5a" * 32
 DEEP = ModelSpec(
@@ -60,7 +62,7 @@ def scaled(update: Weights, factor: float) -> Weights:
 
 
 def test_member_bits_beyond_a_word() -> None:
-    """Client j is bit j, also above 64 clients."""
+    """Client j is bit j, also above 64 clients [P-1.15]."""
     assert member_bits([1 << 69 | 2], 70)[0].nonzero()[0].tolist() == [1, 69]
 
 
@@ -69,7 +71,10 @@ def test_member_bits_beyond_a_word() -> None:
 def test_counts_are_those_of_the_averaged_model(
     model: str, weights: tuple[int, ...], make_game: Make, spec: ModelSpec
 ) -> None:
-    """For every coalition the reference counts what the model with averaged weights labels correctly."""
+    """For every coalition the reference counts what the model with averaged weights labels correctly.
+
+    [P-6.1] [P-6.2]
+    """
     game = make_game(4, weights=weights, model={"seed": spec, "deep": DEEP, "single": SINGLE}[model])
     bounds = Reference(game).intervals(range(1, 16))
     assert [bound.count for bound in bounds] == [plain_count(game, mask) for mask in range(1, 16)]
@@ -77,7 +82,7 @@ def test_counts_are_those_of_the_averaged_model(
 
 
 def test_uint8_pixels_mean_255ths(make_game: Make) -> None:
-    """A uint8 test set is judged as x/255."""
+    """A uint8 test set is judged as x/255 [P-12.3]."""
     game = make_game(3)
     pixels = np.random.default_rng(0).integers(0, 256, game.test.images.shape).astype(np.uint8)
     game = replace(game, test=TestSet(pixels, game.test.labels))
@@ -128,7 +133,10 @@ def test_the_ceiling_is_above_all_bounds(model: ModelSpec | None, factor: float,
 
 
 def test_exact_ties_go_to_the_lowest_class(make_game: Make) -> None:
-    """Where all logits are exactly zero the lowest class is chosen, by every engine: the interval is one number."""
+    """Where all logits are exactly zero the lowest class is chosen, by every engine: the interval is one number.
+
+    [P-6.2]
+    """
     game = make_game(2)
     zero = scaled(game.updates[0], 0)
     bound = Reference(with_update(game, 0, zero)).intervals([1])[0]
@@ -179,7 +187,10 @@ def test_some_images_of_any_labels_are_counted_one_by_one(make_game: Make) -> No
 
 
 def test_wider_factor_contains_narrower(make_game: Make) -> None:
-    """The interval of 2ε, outside of which a fraud is raised, contains that of ε, outside of which one is accepted."""
+    """The interval of 2ε, outside of which a fraud is raised, contains that of ε, outside of which one is accepted.
+
+    [P-6.4]
+    """
     reference = Reference(make_game(4, 2_000))
     masks = range(1, 16)
     for narrow, wide in zip(reference.intervals(masks, 1), reference.intervals(masks, 2), strict=True):
@@ -207,7 +218,7 @@ def test_honest_updates_are_admitted(make_game: Make) -> None:
 
 
 def test_cancelling_updates_are_refused_by_name(make_game: Make) -> None:
-    """Two huge updates that cancel leave a coalition to rounding: refused, and one of the two is named."""
+    """Two huge updates that cancel leave a coalition to rounding: refused, and one of the two is named [P-6.9]."""
     game = make_game(6, 500)
     huge = scaled(game.updates[2], 1e5)
     against = tuple((own - big).astype(np.float32) for own, big in zip(game.updates[4], huge, strict=True))
@@ -276,7 +287,10 @@ class Miscounting:
 
 
 def test_a_game_that_this_machine_miscounts_is_refused(make_game: Make) -> None:
-    """Inspection counts the same coalitions with the own engine: whoever is outside of [lo, hi] does not vote."""
+    """Inspection counts the same coalitions with the own engine: whoever is outside of [lo, hi] does not vote.
+
+    [P-6.11]
+    """
     reference = Reference(make_game(4, 200))
     assert refused_update(reference, TASK, lambda: Miscounting(reference, 0)) is None
     refusal = refused_update(reference, TASK, lambda: Miscounting(reference, 0b0110))
@@ -301,3 +315,18 @@ def test_a_lone_update_is_a_game(make_game: Make) -> None:
     """A named baseline is judged as the only coalition of its own game."""
     game = make_game(3)
     assert Reference(game.of_update(game.updates[2])).count(1) == Reference(game).count(4)
+
+
+@pytest.mark.parametrize(("beside", "refused"), [(-1, True), (0, False), (1, True)])
+def test_the_empty_coalition_is_what_its_baseline_counts(make_game: Make, beside: int, refused: bool) -> None:
+    """A task whose u(∅) lies outside of its baseline's interval is refused, one image below as well as above.
+
+    [P-6.3]
+    """
+    game = make_game(3)
+    baseline = game.updates[1]
+    lo, hi = Reference(game.of_update(baseline)).interval(1)
+    empty = lo - 1 if beside < 0 else hi + 1 if beside else lo
+    task = ChainMaker(1).task(images=game.images, empty=empty, baseline="ab" * 32)
+    said = refused_terms(task, Reference(replace(game, baseline=baseline, empty=empty)))
+    assert (said is not None) == refused

@@ -238,7 +238,10 @@ def test_slices_stop_soon_and_add_up() -> None:
 
 
 def test_attempts_go_on() -> None:
-    """The next attempt continues the rankings: nothing is walked again, the old table is the new one's beginning."""
+    """The next attempt continues the rankings: nothing is walked again, the old table is the new one's beginning.
+
+    [P-7.9]
+    """
     work = Work(12, runtime_s=2, exact_s=None)
     first = work.finish()
     work.clock.now += 60

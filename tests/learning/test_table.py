@@ -48,7 +48,10 @@ def table_of(game: BlockGame, rankings: int, key: bytes = KEY) -> Table:
 @pytest.mark.parametrize("clients", [1, 2, 3, 9])
 @pytest.mark.parametrize("rankings", [1, 6, 40])
 def test_a_sampled_table_comes_back(clients: int, rankings: int) -> None:
-    """Reading gives back all counts; its length is 2 bytes a block and K − 1 a ranking and block, to the byte."""
+    """Reading gives back all counts; its length is 2 bytes a block and K − 1 a ranking and block, to the byte.
+
+    [P-12.4]
+    """
     game = random_game(clients, SIZES, baseline=True)
     table = table_of(game, rankings)
     data = table.encode()
@@ -61,7 +64,10 @@ def test_a_sampled_table_comes_back(clients: int, rankings: int) -> None:
 
 
 def test_the_very_bytes() -> None:
-    """u(∅) of each block, u(full) of each, then block by block and ranking by ranking; exact counts big-endian."""
+    """u(∅) of each block, u(full) of each, then block by block and ranking by ranking; exact counts big-endian.
+
+    [P-12.4] [P-12.5]
+    """
     walked = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], np.uint8)
     data = Table(np.array([9, 10], np.uint8), np.array([11, 12], np.uint8), walked).encode()
     assert data == bytes([9, 10, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8])
@@ -79,7 +85,10 @@ def test_rows_that_lie_apart_in_memory_are_written_in_order() -> None:
 @pytest.mark.parametrize("clients", [1, 2, 5, 9])
 @pytest.mark.parametrize("baseline", [False, True])
 def test_sums_follow_from_the_table(clients: int, baseline: bool) -> None:
-    """N_j derived from bytes equals the walk over the derived rankings of all blocks, whatever is walked at once."""
+    """N_j derived from bytes equals the walk over the derived rankings of all blocks, whatever is walked at once.
+
+    [P-7.7]
+    """
     game = random_game(clients, [16, 16, 15, 15], baseline=baseline)
     for rankings in (1, 2 * clients + 1, 30):
         data = table_of(game, rankings).encode()
@@ -106,7 +115,7 @@ def test_sums_of_many_clients_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("rankings", [1, 7, 33])
 def test_nothing_gained_is_lost(rankings: int) -> None:
-    """Σ N_j = t · Σ (u(full) − u(∅)) over the blocks, for any counts between, false ones as well."""
+    """Σ N_j = t · Σ (u(full) − u(∅)) over the blocks, for any counts between, false ones as well [P-7.7]."""
     game = random_game(6, [16] * 9, baseline=True)
     data = bytearray(table_of(game, rankings).encode())
     gain = int(game.counts[:, -1].sum() - game.counts[:, 0].sum())
@@ -117,7 +126,10 @@ def test_nothing_gained_is_lost(rankings: int) -> None:
 
 @pytest.mark.parametrize("clients", [1, 2, 3, 6, 9])
 def test_exact_table(clients: int) -> None:
-    """An exact table gives Λ·φ_j as brute force does, with the u(∅) that the task names, whatever t it claims."""
+    """An exact table gives Λ·φ_j as brute force does, with the u(∅) that the task names, whatever t it claims.
+
+    [P-7.8]
+    """
     game = random_game(clients, [200, 100], seed=clients, baseline=True)
     data = encode_exact(np.array(game.whole[1:]))
     scale = common_denominator(clients)
@@ -129,7 +141,7 @@ def test_exact_table(clients: int) -> None:
 
 
 def test_exact_numerators_sum_to_the_whole_gain() -> None:
-    """Σ E_j = Λ·(u(full) − u(∅)), with large counts and 16 clients."""
+    """Σ E_j = Λ·(u(full) − u(∅)), with large counts and 16 clients [P-7.8]."""
     counts = np.random.default_rng(0).integers(0, 1_000_000, (1 << 16) - 1)
     values = exact_numerators(counts, 123, 16)
     assert sum(values) == common_denominator(16) * (int(counts[-1]) - 123)
@@ -171,7 +183,7 @@ def with_byte(data: bytes, entry: int, value: int) -> bytes:
 
 @pytest.mark.parametrize("length", [0, 1, 35, 37, 72])
 def test_another_length_is_refused(length: int) -> None:
-    """A byte less, a byte more, nothing, twice as much: no table, before any of it is believed."""
+    """A byte less, a byte more, nothing, twice as much: no table, before any of it is believed [P-12.6]."""
     data, terms = good()
     assert len(data) == 36
     with pytest.raises(Malformed, match="one count for each"):
@@ -205,7 +217,7 @@ def test_a_table_for_another_number_of_clients_is_refused() -> None:
     ("entry", "size"), [(3, 4), (5, 3), (6, 4), (15, 4), (16, 4), (25, 4), (26, 3), (35, 3)]
 )
 def test_a_count_above_its_block_is_refused(entry: int, size: int) -> None:
-    """Ends and first and last counts of each block: as many images as it has are read, one more is refused."""
+    """Ends and first and last counts of each block: as many images as it has are read, one more is refused [P-12.6]."""
     data, terms = good()
     derive(with_byte(data, entry, size), claim(5), terms)
     for above in (size + 1, 255):
@@ -214,7 +226,7 @@ def test_a_count_above_its_block_is_refused(entry: int, size: int) -> None:
 
 
 def test_nobody_counts_only_with_a_baseline() -> None:
-    """u(∅) above 0 is refused where it is 0 by declaration, and above the block's images in any case."""
+    """u(∅) above 0 is refused where it is 0 by declaration, and above the block's images in any case [P-12.6]."""
     data, terms = good()
     with pytest.raises(Malformed, match="no baseline"):
         derive(with_byte(data, 2, 1), claim(5), terms)
@@ -226,7 +238,10 @@ def test_nobody_counts_only_with_a_baseline() -> None:
 
 @pytest.mark.parametrize("counts", [[], [1, 2], [1, 2, 3, 4], [1, 2, 12], [2**31, 0, 0], [0, 2**32 - 1, 0]])
 def test_wrong_exact_tables_are_refused(counts: list[int]) -> None:
-    """An exact table of 2 clients has three counts, each at most the images of all blocks; a cut one is none."""
+    """An exact table of 2 clients has three counts, each at most the images of all blocks; a cut one is none.
+
+    [P-12.6]
+    """
     terms = TableTerms(2, np.array(SIZES), 0)
     derive(encode_exact(np.array([0, 3, 11])), claim(1, exact=True), terms)
     with pytest.raises(Malformed):
@@ -259,7 +274,7 @@ def test_a_copied_table_gives_its_copier_other_sums() -> None:
 
 
 def test_each_entry_names_what_it_counts() -> None:
-    """Entry by entry, an honest table's count is that of the coalition and block which the entry names."""
+    """Entry by entry, an honest table's count is that of the coalition and block which the entry names [P-12.7]."""
     game = random_game(5, SIZES, seed=4, baseline=True)
     data, made = table_of(game, 7).encode(), claim(7)
     for entry in range(len(data)):
@@ -275,7 +290,7 @@ def test_each_entry_names_what_it_counts() -> None:
 
 
 def test_entries_of_an_exact_table() -> None:
-    """Entry e counts mask e + 1 on all images."""
+    """Entry e counts mask e + 1 on all images [P-12.5]."""
     game = random_game(4, SIZES)
     data, made = encode_exact(np.array(game.whole[1:])), claim(50, exact=True)
     for entry in range(15):
@@ -285,7 +300,7 @@ def test_entries_of_an_exact_table() -> None:
 
 @pytest.mark.parametrize("exact", [False, True])
 def test_there_is_no_entry_beyond_the_table(exact: bool) -> None:
-    """An accusation may name any number: what is no entry is malformed, not another entry."""
+    """An accusation may name any number: what is no entry is malformed, not another entry [P-12.7]."""
     terms = random_game(4, SIZES).terms
     most = entries_of(claim(5, exact=exact), terms)
     for entry in (-1, most, 2**63):

@@ -138,7 +138,7 @@ def test_progress_is_reported(digits: Dataset) -> None:
 
 
 def test_round_files_make_a_game(round_files: RoundFiles, trained: Trained) -> None:
-    """A round's files load into the game they describe, with weights by examples where the task says so."""
+    """A round's files load into the game they describe, with weights by examples where the task says so [P-6.1]."""
     game = Game.load(round_files, [update.examples for update in trained.updates], empty=40)
     assert (game.clients, game.images, game.full, game.empty) == (4, 397, 15, 40)
     np.testing.assert_array_equal(game.updates[2][0], trained.updates[2].weights[0])
@@ -169,7 +169,7 @@ def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
 def test_games_beyond_a_miner_are_refused(
     limit: str, round_files: RoundFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A game that needs more memory or work than the bounds is refused before anything is computed."""
+    """A game that needs more memory or work than the bounds is refused before anything is computed [P-6.13]."""
     needs = {
         "MAX_ACTIVATION_BYTES": 4 * 4 * 397 * 128,
         "MAX_COALITION_FLOP": 2 * 397 * 128 * 10,
@@ -204,7 +204,7 @@ def test_without_keras() -> None:
 import sys
 sys.modules["keras"] = None  # what the import system holds for a package that is not there
 from ledger_store.base.errors import MissingPart
-for name in ("training", "build", "mining.engine"):
+for name in ("simulation.training", "model.build", "engines.engine"):
     try:
         __import__("fedcoin_cli.learning." + name)
     except MissingPart as error:
@@ -215,9 +215,13 @@ for name in ("training", "build", "mining.engine"):
 
 def test_checks_need_no_keras() -> None:
     """Round files, tables, exact values and the reference are NumPy: no Keras, no TensorFlow."""
-    names = ("weights", "model", "splits", "datasets")
-    mining = ("table", "exact", "reference", "admission", "checking", "sampling")
-    modules = [*names, *(f"mining.{name}" for name in mining)]
+    modules = (
+        *(f"model.{name}" for name in ("weights", "model")),
+        *(f"simulation.{name}" for name in ("splits", "datasets")),
+        *(f"reference.{name}" for name in ("reference", "admission")),
+        *(f"shapley.{name}" for name in ("table", "checking", "sampling")),
+        "coalitions.exact",
+    )
     imports = "; ".join(f"import fedcoin_cli.learning.{name}" for name in modules)
     heavy = "{'keras', 'tensorflow', 'sklearn', 'scipy'}"
     assert run(f"import sys; {imports}; print(sorted({heavy} & set(sys.modules)))") == "[]"

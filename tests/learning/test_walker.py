@@ -118,7 +118,10 @@ def test_other_chains(kind: Kind, clients: int, layers: tuple[Dense, ...], make_
 
 @both
 def test_deep_models_walk_in_double(kind: Kind, make_game: Make) -> None:
-    """31 products that a float32 sum of 32 would lose one by one decide for class 0, in the last of three layers."""
+    """31 products that a float32 sum of 32 would lose one by one decide for class 0, in the last of three layers.
+
+    [P-6.6]
+    """
     layers = (Dense(1, 8, "relu", True), Dense(8, 40, "relu", True), Dense(40, 2, "linear", True))
     last = np.zeros((40, 2))
     last[0], last[1:32, 0], last[0, 1] = 1, 2.0**-25, 1 + 2.0**-23
@@ -148,7 +151,7 @@ def test_threads_and_parts_change_nothing(make_game: Make) -> None:
 
 @both
 def test_the_empty_coalition_is_the_baseline(kind: Kind, make_game: Make) -> None:
-    """With a baseline u(∅) of each block is what that update labels correctly there; without one it is 0."""
+    """With a baseline u(∅) of each block is what that update labels correctly there; without one it is 0 [P-6.3]."""
     game = make_game(4, 150)
     baseline: Weights = tuple(-part for part in game.updates[2])
     parts = partition(game.test.labels, 16, SEED)

@@ -45,7 +45,7 @@ def test_update_round_trip(update: Path, weights: tuple[Array, ...], spec: Model
 
 
 def test_updates_of_the_library_are_read(tmp_path: Path, weights: tuple[Array, ...], spec: ModelSpec) -> None:
-    """A file that another program wrote with the safetensors library, metadata included, is accepted."""
+    """A file that another program wrote with the safetensors library, metadata included, is accepted [P-12.2]."""
     path = tmp_path / "foreign.safetensors"
     save_file({f"{index:03d}": weight for index, weight in enumerate(weights)}, path, {"format": "np"})
     np.testing.assert_array_equal(read_update(path, spec)[3], weights[3])
@@ -129,7 +129,7 @@ def test_missing_file(tmp_path: Path, spec: ModelSpec) -> None:
 def test_wild_weights_are_refused(
     value: float, tmp_path: Path, weights: tuple[Array, ...], spec: ModelSpec
 ) -> None:
-    """One weight that is not finite, or beyond the bound, refuses the update and names the tensor."""
+    """One weight that is not finite, or beyond the bound, refuses the update and names the tensor [P-12.2]."""
     weights[2][1, 1] = value
     path = tmp_path / "wild"
     write_update(path, weights)
@@ -139,7 +139,7 @@ def test_wild_weights_are_refused(
 
 @pytest.mark.parametrize("kind", [np.float32, np.uint8])
 def test_test_set_round_trip(kind: type, tmp_path: Path, spec: ModelSpec) -> None:
-    """Test sets keep their kind of pixel and their labels."""
+    """Test sets keep their kind of pixel and their labels [P-12.3]."""
     images: Array = np.arange(45).reshape(5, 3, 3).astype(kind)
     write_test(tmp_path / "test", TestSet(images, np.array([0, 1, 2, 3, 0], np.int32)))
     read = read_test(tmp_path / "test", spec)
@@ -163,7 +163,7 @@ TEST_SETS: dict[str, tuple[Array, Array]] = {
 
 @pytest.mark.parametrize(("images", "labels"), TEST_SETS.values(), ids=TEST_SETS.keys())
 def test_bad_test_sets_are_refused(images: Array, labels: Array, tmp_path: Path, spec: ModelSpec) -> None:
-    """A test set that the model cannot be judged on is refused."""
+    """A test set that the model cannot be judged on is refused [P-12.3]."""
     save_file({"x": images, "y": labels}, tmp_path / "test")
     with pytest.raises(RoundFilesInvalid):
         read_test(tmp_path / "test", spec)

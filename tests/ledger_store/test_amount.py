@@ -47,7 +47,7 @@ def test_amounts_are_written_short(micro: int, text: str) -> None:
 
 @given(st.integers(0, SUPPLY_MAX_MICRO), WEIGHTS)
 def test_a_split_loses_nothing_and_is_fair(total: int, weights: list[int]) -> None:
-    """Parts sum to the total, and each is less than one micro away from its exact share."""
+    """Parts sum to the total, and each is less than one micro away from its exact share [P-1.11]."""
     parts = split(total, weights)
     assert sum(parts) == total
     for part, weight in zip(parts, weights, strict=True):
@@ -61,7 +61,7 @@ def test_a_split_depends_on_proportions_only(total: int, weights: list[int], fac
 
 
 def test_remainders_go_to_the_largest_then_to_the_first() -> None:
-    """Largest remainder first; among equals the lower index."""
+    """Largest remainder first; among equals the lower index [P-1.11]."""
     assert split(10, [1, 1, 1]) == (4, 3, 3)
     assert split(100, [2, 3, 3]) == (25, 38, 37)
     assert split(3, [0, 5, 0]) == (0, 3, 0)

@@ -48,7 +48,10 @@ def test_every_code_has_a_ledger() -> None:
 
 @pytest.mark.parametrize("code", codes())
 def test_each_corruption_is_found(tmp_path: Path, code: str) -> None:
-    """Exactly this finding, at the height that was altered, with its line; what hangs on it is skipped."""
+    """Exactly this finding, at the height that was altered, with its line; what hangs on it is skipped.
+
+    [P-13.1] [P-13.17] [P-13.20]
+    """
     ledger = corrupted(code)
     report = audit(ledger.write(tmp_path), genesis=ledger.genesis)
     assert [finding.code for finding in report.findings] == [code]
@@ -65,7 +68,7 @@ def test_each_corruption_is_found(tmp_path: Path, code: str) -> None:
 
 @pytest.mark.parametrize("code", codes())
 def test_a_finding_belongs_to_a_level(tmp_path: Path, code: str) -> None:
-    """A lower level than the finding's does not see it: levels do what they say."""
+    """A lower level than the finding's does not see it: levels do what they say [P-13.16]."""
     level = {"E1": 0, "E2": 1, "E3": 2, "E4": 2}[code[:2]]
     ledger = corrupted(code)
     path = ledger.write(tmp_path)
@@ -95,7 +98,7 @@ def test_a_tip_file_larger_than_any_is_none(tmp_path: Path) -> None:
 
 
 def test_an_audit_writes_nothing(tmp_path: Path) -> None:
-    """Also beside a torn ledger and an unreadable tip file."""
+    """Also beside a torn ledger and an unreadable tip file [P-13.18]."""
     for code in ("E101", "E104", "E407"):
         folder = tmp_path / code
         folder.mkdir()
@@ -106,7 +109,7 @@ def test_an_audit_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_copy_elsewhere_is_audited_without_its_tip_file(tmp_path: Path) -> None:
-    """Any file name; without the tip file it is certified to the last block but one, and says so."""
+    """Any file name; without the tip file it is certified to the last block but one, and says so [P-13.9]."""
     maker = build_chain(4, 5)
     path = tmp_path / "copy of a ledger.txt"
     path.write_bytes(b"".join(maker.lines()))

@@ -23,7 +23,7 @@ def flips(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def test_every_bit_flip_of_the_ledger_is_found_at_its_height(ram: Path) -> None:
-    """All of them: genesis, headers, transactions, certificates, newlines."""
+    """All of them: genesis, headers, transactions, certificates, newlines [P-13.17]."""
     maker = ChainMaker(1)
     maker.add_transfers(2)
     path = maker.write(ram)
@@ -50,7 +50,7 @@ def test_every_bit_flip_of_the_tip_file_is_found(ram: Path) -> None:
 
 @pytest.mark.parametrize("height", range(1, 8))
 def test_an_edit_that_was_hashed_again_is_found_at_its_height(tmp_path: Path, height: int) -> None:
-    """Fitting roots, digests and links do not help: the signatures tell what was voted for."""
+    """Fitting roots, digests and links do not help: the signatures tell what was voted for [P-13.17]."""
     maker = build_chain(4, 7)
     (tmp_path / TIP_NAME).write_bytes(maker.tip_bytes())
     for edit in edits(maker.blocks[height - 1]):

@@ -22,7 +22,7 @@ def copy() -> Any:
 
 
 def test_a_block_reads_back() -> None:
-    """The line gives the block, the block gives the line, the id is the same."""
+    """The line gives the block, the block gives the line, the id is the same [P-13.2]."""
     for block in MAKER.blocks:
         again = Block.from_line(block.line)
         assert again == block
@@ -66,13 +66,13 @@ def test_a_header_that_does_not_cover_its_body_is_refused(field: str, value: Any
 
 @pytest.mark.parametrize("value", [None, [], {}, {"header": {}, "transactions": [], "certificate": None}])
 def test_what_is_no_block_is_refused(value: Any) -> None:
-    """Another shape is Malformed, not a crash."""
+    """Another shape is Malformed, not a crash [P-13.2]."""
     with pytest.raises(Malformed):
         Block.from_json(value)
 
 
 def test_the_body_cannot_be_exchanged() -> None:
-    """Fewer, other or reordered transactions and another certificate do not fit the header."""
+    """Fewer, other or reordered transactions and another certificate do not fit the header [P-13.4]."""
     for field, value in (
         ("transactions", []),
         ("transactions", copy()["transactions"] * 2),
@@ -83,7 +83,7 @@ def test_the_body_cannot_be_exchanged() -> None:
 
 
 def test_a_transaction_can_be_shown_to_be_in_a_block() -> None:
-    """The root is a Merkle root over the transactions' canonical bytes."""
+    """The root is a Merkle root over the transactions' canonical bytes [P-13.4]."""
     maker = ChainMaker(1)
     transfers = [maker.transfer(maker.requester, maker.server.address, 10_000 + n) for n in range(5)]
     leaves = [encode(transfer.to_json()) for transfer in transfers]
@@ -99,20 +99,20 @@ def check(certificate: Certificate, kind: str = "final", height: int = 4, block:
 
 
 def test_a_quorum_certifies() -> None:
-    """Exactly q distinct miners in order, any q of them, in any view."""
+    """Exactly q distinct miners in order, any q of them, in any view [P-10.2]."""
     check(CERTIFICATE)
     check(MAKER.certify(BLOCK, view=7, signers=[0, 2, 3]))
 
 
 @pytest.mark.parametrize("signers", [[0, 1], [0, 1, 2, 3], [0, 1, 1], [2, 1, 0]])
 def test_fewer_more_twice_or_unordered_is_no_quorum(signers: list[int]) -> None:
-    """There is one form: q, ascending, each once; anything else would make equal chains unequal files."""
+    """There is one form: q, ascending, each once; anything else would make equal chains unequal files [P-10.2]."""
     with pytest.raises(BadSignature):
         check(MAKER.certify(BLOCK, signers=signers))
 
 
 def test_a_certificate_is_for_one_vote() -> None:
-    """Another kind, height, view or block is not certified."""
+    """Another kind, height, view or block is not certified [P-10.3]."""
     with pytest.raises(BadSignature):
         check(CERTIFICATE, kind="notar")
     with pytest.raises(BadSignature):

@@ -27,7 +27,7 @@ def changed(task: Task, name: str) -> Any:
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Task) if field.name not in UNCALLED])
 def test_a_client_signs_every_term(name: str) -> None:
-    """Whatever single term of a task is changed, no client's signature covers it any longer."""
+    """Whatever single term of a task is changed, no client's signature covers it any longer [P-5.2]."""
     other = replace(TASK, **{name: changed(TASK, name)})
     for task, covered in ((TASK, True), (other, False)):
         for update in task.updates:
@@ -36,7 +36,7 @@ def test_a_client_signs_every_term(name: str) -> None:
 
 
 def test_what_a_client_does_not_sign() -> None:
-    """The other clients' updates and the requester's own hand, but nothing else."""
+    """The other clients' updates and the requester's own hand, but nothing else [P-5.2]."""
     other = replace(TASK, updates=TASK.updates[:2], sequence=9, signature="00" * 64)
     assert other.call == TASK.call
     assert {"updates", "sequence", "signature"} == UNCALLED
@@ -53,7 +53,7 @@ def test_what_a_client_does_not_sign() -> None:
     ],
 )
 def test_the_ledger_takes_no_terms_that_clients_did_not_sign(changes: dict[str, Any]) -> None:
-    """A requester that changes terms after its clients have signed has a task that no block may hold."""
+    """A requester that changes terms after its clients have signed has a task that no block may hold [P-5.3]."""
     maker = ChainMaker(4)
     task = maker.task()
     bent = sign(replace(task, **changes), maker.requester, maker.genesis.id)
@@ -82,7 +82,7 @@ def ended(maker: ChainMaker, **terms: Any) -> Task:
 
 
 def test_a_call_serves_once() -> None:
-    """The same requester and nonce again are refused: at once, while the first is queued, and after its end."""
+    """The same requester and nonce again are refused: at once, while the first is queued, and after its end [P-5.4]."""
     maker = ChainMaker(4)
     first = ended(maker)
     with pytest.raises(PeerFault, match="has served"):
@@ -95,7 +95,7 @@ def test_a_call_serves_once() -> None:
 
 
 def test_a_cancelled_task_frees_its_call() -> None:
-    """Nobody has worked and nobody was paid: the clients' signatures still serve."""
+    """Nobody has worked and nobody was paid: the clients' signatures still serve [P-5.4]."""
     maker, other = ChainMaker(4), key("other")
     maker.add(maker.transfer(maker.requester, other.address, 100 * COIN))
     maker.add(maker.task())
@@ -109,7 +109,10 @@ def test_a_cancelled_task_frees_its_call() -> None:
 
 
 def test_a_deposit_is_locked_and_returns() -> None:
-    """Beside the price a coin is in escrow until the task has ended, however it ends; no coin is made or lost."""
+    """Beside the price a coin is in escrow until the task has ended, however it ends; no coin is made or lost.
+
+    [P-5.14]
+    """
     maker = ChainMaker(4)
     before = maker.tip.state.balances[maker.requester.address]
     task = maker.task(price_micro=0, train_micro=0, computation_micro=0, shapley_micro=0)
@@ -139,7 +142,7 @@ def test_accounts_without_a_coin_ask_for_nothing() -> None:
 
 
 def test_a_flat_least_price() -> None:
-    """A network may ask a least SapPrice of every task, whatever its runtime."""
+    """A network may ask a least SapPrice of every task, whatever its runtime [P-5.8]."""
     maker = ChainMaker(4, Bounds(least_shapley_price_micro=3 * COIN))
     with pytest.raises(PeerFault, match="SapPrice"):
         maker.add(maker.task(runtime_ms=0))
@@ -148,7 +151,7 @@ def test_a_flat_least_price() -> None:
 
 
 def test_as_many_clients_as_were_called() -> None:
-    """K lies between what the call says, which lies between 2 and what genesis admits."""
+    """K lies between what the call says, which lies between 2 and what genesis admits [P-5.5]."""
     maker = ChainMaker(4, Bounds(clients=5))
     for least, most in ((4, 5), (2, 2), (1, 3), (3, 6)):
         with pytest.raises(PeerFault, match="clients"):

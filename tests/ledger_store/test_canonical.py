@@ -21,7 +21,7 @@ VALUES = st.recursive(
 
 @given(VALUES)
 def test_our_bytes_are_those_of_rfc_8785(value: Any) -> None:
-    """On the subset that the ledger uses, control characters and DEL included, the bytes are the RFC's."""
+    """On the subset that the ledger uses, control characters and DEL included, the bytes are the RFC's [P-1.1]."""
     assert encode(value) == rfc8785.dumps(value)
 
 
@@ -35,7 +35,7 @@ def test_reading_is_the_inverse_of_writing(value: Any) -> None:
 
 @given(VALUES, st.sampled_from([" %s", "%s ", "%s\n", "[%s,1.0]", "[%s,1e2]", "[%s,-0]", '[%s,"\\u0041"]']))
 def test_other_spellings_are_refused(value: Any, spelling: str) -> None:
-    """Spacing, floats, a negative zero and needless escapes are not canonical."""
+    """Spacing, floats, a negative zero and needless escapes are not canonical [P-1.2]."""
     with pytest.raises(Malformed):
         decode((spelling % encode(value).decode()).encode())
 
@@ -65,14 +65,14 @@ def test_other_spellings_are_refused(value: Any, spelling: str) -> None:
     ids=lambda data: repr(data[:24]),
 )
 def test_what_is_not_canonical_is_refused(data: bytes) -> None:
-    """Duplicate or unsorted keys, text beyond ASCII, special numbers, deep nesting: one refusal for all."""
+    """Duplicate or unsorted keys, text beyond ASCII, special numbers, deep nesting: one refusal for all [P-1.4]."""
     with pytest.raises(Malformed):
         decode(data)
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    """Reading never fails in another way, and what is read is written with the same bytes."""
+    """Reading never fails in another way, and what is read is written with the same bytes [P-1.2]."""
     try:
         value = decode(data)
     except Malformed:
@@ -82,19 +82,19 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("value", [1.5, {1: 2}, (1,), {"é": 1}, "é", 2**53, [{"a": [1.0]}], b"", {"a": {1}}])
 def test_foreign_values_cannot_be_written(value: Any) -> None:
-    """Floats, tuples, sets, bytes, foreign keys and large integers never reach the chain."""
+    """Floats, tuples, sets, bytes, foreign keys and large integers never reach the chain [P-1.3]."""
     with pytest.raises(Malformed):
         encode(value)
 
 
 def test_the_integer_limit_is_exact() -> None:
-    """2**53 - 1 is written, and read back as an int and not as a boolean or a float."""
+    """2**53 - 1 is written, and read back as an int and not as a boolean or a float [P-1.3]."""
     assert decode(encode([2**53 - 1, 1, True])) == [2**53 - 1, 1, True]
     assert [type(item) for item in decode(b"[1,true]")] == [int, bool]
 
 
 def test_tags_separate_domains() -> None:
-    """The same bytes under two tags have two hashes."""
+    """The same bytes under two tags have two hashes [P-1.8]."""
     assert tagged_hash("block", b"x") != tagged_hash("transaction", b"x")
 
 

@@ -16,7 +16,7 @@ def grown() -> ChainMaker:
 
 
 def test_a_chain_grows_block_by_block() -> None:
-    """Extending from genesis gives the state that the maker saw, with the tip's certificate."""
+    """Extending from genesis gives the state that the maker saw, with the tip's certificate [P-10.10]."""
     maker = build_chain(4, 6)
     tip = start(maker.genesis)
     for block, certificate in zip(maker.blocks, maker.certificates, strict=True):
@@ -46,7 +46,7 @@ def test_replay_still_checks_links_and_money() -> None:
 
 
 def test_another_quorum_for_the_parent_is_as_good() -> None:
-    """The proposer chooses which q signatures it packs; a voter may hold others."""
+    """The proposer chooses which q signatures it packs; a voter may hold others [P-13.8]."""
     maker = grown()
     other = maker.certify(maker.blocks[-1], signers=[1, 2, 3])
     transfer = maker.transfer(maker.requester, maker.server.address, COIN)
@@ -55,7 +55,7 @@ def test_another_quorum_for_the_parent_is_as_good() -> None:
 
 
 def test_a_false_certificate_for_the_parent_is_refused() -> None:
-    """A block whose inner certificate does not certify the tip is not admissible."""
+    """A block whose inner certificate does not certify the tip is not admissible [P-13.8]."""
     maker = grown()
     false = maker.certify(maker.blocks[0])
     transfer = maker.transfer(maker.requester, maker.server.address, COIN)

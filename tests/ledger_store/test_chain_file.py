@@ -47,7 +47,7 @@ def written(folder: Path, maker: ChainMaker) -> ChainFile:
 
 
 def test_appending_writes_the_lines_and_the_tip(tmp_path: Path) -> None:
-    """Line h is block h, byte for byte; the tip file holds the last certificate; the state is the fold's."""
+    """Line h is block h, byte for byte; the tip file holds the last certificate; the state is the fold's [P-13.1]."""
     maker = build_chain(4, 6)
     with written(tmp_path, maker) as file:
         assert file.tip == maker.tip
@@ -117,7 +117,7 @@ def test_a_block_that_does_not_fit_is_not_written(tmp_path: Path) -> None:
 
 
 def test_a_second_writer_is_locked_out(tmp_path: Path) -> None:
-    """In another process and in this one; the error names the lock file; closing lets the next one in."""
+    """In another process and in this one; the error names the lock file; closing lets the next one in [P-13.12]."""
     with written(tmp_path, build_chain(4, 1)):
         said = in_child(lambda: str(ChainFile.open_for_writing(tmp_path).height))
         assert said == "Locked: another process is writing this ledger"
@@ -149,7 +149,7 @@ def test_no_ledger_is_not_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tip", ["missing", "behind", "garbage", "another chain's", "forged"])
 def test_without_its_tip_file_a_ledger_opens_uncertified(tmp_path: Path, tip: str) -> None:
-    """The last certificate is then unknown, is given back by `certify`, and opening works again."""
+    """The last certificate is then unknown, is given back by `certify`, and opening works again [P-13.9]."""
     maker = build_chain(4, 5)
     written(tmp_path, maker).close()
     path = tmp_path / TIP_NAME
@@ -224,7 +224,7 @@ def spoil(folder: Path, height: int, line: bytes) -> None:
 @pytest.mark.parametrize("height", [0, 1, 3, 4])
 @pytest.mark.parametrize("line", [b"garbage\n", b"\n", b"\0" * 700 + b"\n", b"{}\n"])
 def test_a_bad_line_in_the_middle_is_refused(tmp_path: Path, height: int, line: bytes) -> None:
-    """Blocks behind it prove that it is no torn tail: height, remedy, and not one byte changed."""
+    """Blocks behind it prove that it is no torn tail: height, remedy, and not one byte changed [P-13.14]."""
     written(tmp_path, build_chain(4, 5)).close()
     spoil(tmp_path, height, line)
     before = (tmp_path / CHAIN_NAME).read_bytes()
@@ -312,7 +312,7 @@ with ChainFile.open_for_writing(Path(sys.argv[1])) as file:
 
 
 def test_a_killed_writer_loses_nothing_that_it_reported(tmp_path: Path) -> None:
-    """SIGKILL at some moment of appending: every reported height is there, and the next writer goes on."""
+    """SIGKILL at some moment of appending: every reported height is there, and the next writer goes on [P-13.11]."""
     maker = build_chain(1, 60)
     ChainFile.create(tmp_path, maker.genesis).close()
     root = Path(__file__).parent.parent

@@ -187,6 +187,9 @@ class Script(RuleBasedStateMachine):
 
 
 def test_random_scripts_conserve_money() -> None:
-    """Whatever is tried, in whatever order, no coin appears or vanishes, one task is at work, no call serves twice."""
+    """Whatever is tried, in whatever order, no coin appears or vanishes, one task is at work, no call serves twice.
+
+    [P-4.2] [P-5.16]
+    """
     limits = settings(max_examples=60, stateful_step_count=40)
     run_state_machine_as_test(Script, settings=limits)

@@ -25,7 +25,7 @@ SIZES = [(1, 2, 10, 5_286), (4, 3, 10, 8_522), (10, 12, 9_535, 16_580)]
 
 
 def test_each_view_has_the_next_miner_as_its_leader() -> None:
-    """The turn goes up with the view as with the height: the same block by the miner before is out of turn."""
+    """The turn goes up with the view as with the height: the same block by the miner before is out of turn [P-10.1]."""
     maker = ChainMaker()
     maker.add(maker.transfer(maker.requester, key("friend").address, COIN), view=1)
     block = maker.propose(maker.transfer(maker.requester, key("friend").address, COIN), view=1)
@@ -45,7 +45,7 @@ def test_each_view_has_the_next_miner_as_its_leader() -> None:
 
 
 def test_a_block_may_be_just_as_long_as_it_may_be() -> None:
-    """Genesis says how many transactions a block has at most: so many are admitted, one more is not."""
+    """Genesis says how many transactions a block has at most: so many are admitted, one more is not [P-13.7]."""
     maker = ChainMaker(bounds=Bounds(transactions_a_block=2))
     one, two, three = (
         maker.transfer(maker.requester, key("friend").address, COIN, number) for number in (1, 2, 3)
@@ -56,7 +56,7 @@ def test_a_block_may_be_just_as_long_as_it_may_be() -> None:
 
 
 def test_who_has_nothing_pays_nothing() -> None:
-    """An account that was never paid cannot even afford a task of one micro."""
+    """An account that was never paid cannot even afford a task of one micro [P-4.10]."""
     maker = ChainMaker()
     poor = key("poor")
     task = maker.task(poor, price_micro=1, train_micro=1, computation_micro=0, shapley_micro=0)
@@ -135,7 +135,7 @@ TERMS = {
     ids=str,
 )
 def test_terms_at_their_bounds_make_a_task(at: dict[str, Any], beyond: dict[str, Any]) -> None:
-    """As much as genesis allows is admitted, one more or less is not."""
+    """As much as genesis allows is admitted, one more or less is not [P-5.7]."""
     maker = ChainMaker(bounds=NARROW)
     check_terms(maker.task(**(TERMS | at)), maker.genesis)
     with pytest.raises(InvalidTransaction):
@@ -154,7 +154,7 @@ def test_a_result_may_just_fit_into_a_block() -> None:
 
 
 def test_an_update_may_be_of_as_many_examples_as_there_may_be() -> None:
-    """Just as many: admitted; one more: refused."""
+    """Just as many: admitted; one more: refused [P-5.6]."""
     task = ChainMaker().task()
     check_terms(task, ChainMaker(bounds=Bounds(examples=100)).genesis)
     with pytest.raises(InvalidTransaction, match="too many examples"):
@@ -163,7 +163,10 @@ def test_an_update_may_be_of_as_many_examples_as_there_may_be() -> None:
 
 @pytest.mark.parametrize(("miners", "clients", "most", "size"), SIZES)
 def test_all_miners_reckon_alike_with_the_result(miners: int, clients: int, most: int, size: int) -> None:
-    """How large a result may become decides which tasks are admitted: one byte of difference would be a fork."""
+    """How large a result may become decides which tasks are admitted: one byte of difference would be a fork.
+
+    [P-5.9]
+    """
     maker = ChainMaker(miners)
     assert result_bytes(maker.task(clients=clients, most_rankings=most), maker.genesis) == size
 
@@ -178,7 +181,10 @@ def _paying(part: str, micro: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("part", ["clients", "miners", "server", "requester"])
 def test_no_payment_is_more_than_all_coins_there_can_be(part: str) -> None:
-    """Each amount of an outcome is from nothing to the greatest supply; nobody is paid more, or less than nothing."""
+    """Each amount of an outcome is from nothing to the greatest supply; nobody is paid more, or less than nothing.
+
+    [P-1.10]
+    """
     for micro in (0, SUPPLY_MAX_MICRO):
         read_outcome(_paying(part, micro))
     for micro in (-1, SUPPLY_MAX_MICRO + 1):
@@ -192,7 +198,7 @@ def test_no_payment_is_more_than_all_coins_there_can_be(part: str) -> None:
 @pytest.mark.parametrize("view", [0, VIEW_MAX])
 @pytest.mark.parametrize("voter", [0, ROSTER_MAX - 1])
 def test_a_certificate_holds_any_view_and_any_miner(view: int, voter: int) -> None:
-    """One signature is enough for its form, of the first miner or of the last that a roster can have."""
+    """One signature is enough for its form, of the first miner or of the last that a roster can have [P-11.3]."""
     value = {"signatures": [[voter, "0" * SIGNATURE_LENGTH]], "view": view}
     assert Certificate.from_json(value).signatures == ((voter, "0" * SIGNATURE_LENGTH),)
     for spoilt in ({"view": VIEW_MAX + 1}, {"signatures": [[ROSTER_MAX, "0" * SIGNATURE_LENGTH]]}):
@@ -224,7 +230,7 @@ def test_a_certificate_is_checked_as_its_reader_wants() -> None:
 
 
 def test_a_header_holds_the_first_moment_and_the_last_miner() -> None:
-    """Time 0 and the greatest roster index are read, one more is not."""
+    """Time 0 and the greatest roster index are read, one more is not [P-1.12]."""
     maker = ChainMaker()
     maker.add_transfers(1)
     value = maker.blocks[0].header.to_json()
@@ -257,7 +263,7 @@ def test_numbered_texts_go_up_to_their_number() -> None:
 
 
 def test_numbers_of_any_size_have_a_thousand_digits_at_most() -> None:
-    """1,024 characters are read, one more is not."""
+    """1,024 characters are read, one more is not [P-1.6]."""
     assert Fields({"it": "9" * 1_024}, ["it"], "test").big("it") == 10**1_024 - 1
     with pytest.raises(Malformed, match="decimal"):
         Fields({"it": "9" * 1_025}, ["it"], "test").big("it")

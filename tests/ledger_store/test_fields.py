@@ -12,7 +12,7 @@ def reader(value: Any) -> Fields:
 
 @pytest.mark.parametrize("value", [None, [], "it", {}, {"it": 1, "more": 2}, {"other": 1}])
 def test_an_object_has_exactly_its_fields(value: Any) -> None:
-    """A missing field, one too many, or no object at all is refused and the fields are named."""
+    """A missing field, one too many, or no object at all is refused and the fields are named [P-1.5]."""
     with pytest.raises(Malformed, match=r"it|more|other"):
         Fields(value, ("it",), "thing")
 
@@ -26,7 +26,7 @@ def test_an_integer_is_no_boolean_and_in_bounds(value: Any) -> None:
 
 @pytest.mark.parametrize("value", ["AB", "abc", "ab\n", "g0", 12, None, "٠٠"])
 def test_hex_is_lower_case_and_of_its_length(value: Any) -> None:
-    """There is one spelling of an id."""
+    """There is one spelling of an id [P-1.7]."""
     with pytest.raises(Malformed, match="2 lower-case hexadecimal"):
         reader(value).hexadecimal("it", 2)
 
@@ -41,7 +41,7 @@ def test_optional_hex_is_hex_or_null() -> None:
 
 @pytest.mark.parametrize("value", ["", "-0", "00", "+1", "1.0", " 1", "1\n", "٣", 1, None, "9" * 1025])
 def test_a_big_integer_has_one_spelling(value: Any) -> None:
-    """Decimal strings: no signs but minus, no leading zeros, no foreign digits, bounded."""
+    """Decimal strings: no signs but minus, no leading zeros, no foreign digits, bounded [P-1.6]."""
     with pytest.raises(Malformed, match="decimal string"):
         reader(value).big("it")
 
@@ -54,7 +54,7 @@ def test_big_integers_of_any_size_are_read() -> None:
 
 @pytest.mark.parametrize("value", ["x" * 9, "a\x1b[2J", "a\nb", "é", 5])
 def test_text_cannot_reach_for_the_terminal(value: Any) -> None:
-    """Text is short, printable ASCII: names are shown to people."""
+    """Text is short, printable ASCII: names are shown to people [P-1.13]."""
     with pytest.raises(Malformed, match="printable"):
         reader(value).text("it", 8)
 

@@ -19,7 +19,7 @@ def good() -> dict[str, Any]:
 
 
 def test_a_genesis_reads_back() -> None:
-    """The same value and the same id."""
+    """The same value and the same id [P-3.1]."""
     genesis = ChainMaker(4).genesis
     again = Genesis.from_json(decode(encode(genesis.to_json())))
     assert again == genesis
@@ -27,7 +27,7 @@ def test_a_genesis_reads_back() -> None:
 
 
 def test_the_id_covers_everything() -> None:
-    """Another name, roster, supply, bound or predecessor is another network."""
+    """Another name, roster, supply, bound or predecessor is another network [P-3.2]."""
     genesis = ChainMaker(4).genesis
     others = [
         replace(genesis, network="other"),
@@ -46,7 +46,7 @@ def test_the_id_covers_everything() -> None:
     [(1, 1, 0), (2, 2, 0), (3, 3, 0), (4, 3, 1), (5, 4, 1), (6, 5, 1), (7, 5, 2), (10, 7, 3), (20, 14, 6)],
 )
 def test_quorum_and_faults(miners: int, quorum: int, faults: int) -> None:
-    """q and f for the sizes that the protocol tabulates."""
+    """q and f for the sizes that the protocol tabulates [P-3.4]."""
     genesis = ChainMaker(miners).genesis
     assert (genesis.quorum, genesis.faults) == (quorum, faults)
 
@@ -80,7 +80,7 @@ ADDRESS = key("x").address
     ],
 )
 def test_a_bad_field_is_refused(field: str, value: Any) -> None:
-    """Each field has its type and its bounds."""
+    """Each field has its type and its bounds [P-3.1]."""
     with pytest.raises(Malformed):
         Genesis.from_json(good() | {field: value})
 
@@ -99,7 +99,7 @@ def test_a_bad_field_is_refused(field: str, value: Any) -> None:
     ],
 )
 def test_a_network_cannot_exceed_the_format(bound: str, value: int) -> None:
-    """Bounds beyond what masks, blocks, frames and sums are made for are refused."""
+    """Bounds beyond what masks, blocks, frames and sums are made for are refused [P-3.5]."""
     changed = good()
     changed["bounds"][bound] = value
     with pytest.raises(Malformed):
@@ -108,7 +108,7 @@ def test_a_network_cannot_exceed_the_format(bound: str, value: int) -> None:
 
 @pytest.mark.parametrize("step", [-1, 1])
 def test_what_every_network_shares_cannot_be_chosen(step: int) -> None:
-    """A genesis does not promise another bound on weights than the one that miners apply."""
+    """A genesis does not promise another bound on weights than the one that miners apply [P-3.5]."""
     changed = good()
     changed["bounds"]["weight"] += step
     with pytest.raises(Malformed, match="weight"):
@@ -125,7 +125,7 @@ def test_a_genesis_of_the_format_before_blocks_is_refused_by_name() -> None:
 
 
 def test_the_largest_genesis_is_read() -> None:
-    """64 miners and 250,000 holders fit, however the coins are spread among them."""
+    """64 miners and 250,000 holders fit, however the coins are spread among them [P-3.3]."""
     micro = SUPPLY_MAX_MICRO // HOLDERS_MAX
     largest = Genesis(
         network="x" * 64,
@@ -142,7 +142,7 @@ def test_the_largest_genesis_is_read() -> None:
 
 @pytest.mark.parametrize("line", [b"[" + b"[]," * 10**6 + b"[]]", b'"' + b"x" * GENESIS_BYTES_MAX + b'"'])
 def test_what_no_genesis_is_as_large_as_costs_nothing(line: bytes) -> None:
-    """Too many bytes or too many values are refused before memory is taken for what they mean."""
+    """Too many bytes or too many values are refused before memory is taken for what they mean [P-3.3]."""
 
     def read() -> None:
         with pytest.raises(Malformed, match="more"):

@@ -58,7 +58,7 @@ def test_bytes_have_not_changed(name: str) -> None:
 
 
 def test_ids_have_not_changed() -> None:
-    """Ids and digests are hashes with domain tags over those bytes."""
+    """Ids and digests are hashes with domain tags over those bytes [P-1.8] [P-13.3]."""
     read = {name: decode(line) for name, line in examples().items()}
     ids = {
         "genesis": Genesis.from_json(read["genesis"]).id,
@@ -77,7 +77,7 @@ def _transaction_id(value: object) -> str:
 
 
 def test_what_a_signature_covers_has_not_changed() -> None:
-    """Tag, zero byte, genesis id, canonical fields: written out by hand."""
+    """Tag, zero byte, genesis id, canonical fields: written out by hand [P-2.2]."""
     terms = update_terms(Digest("aa" * 32), Digest("cc" * 32), 7)
     assert signed_bytes("update", GenesisId(BlockId("11" * 32)), terms) == (
         b"fedcoin/v1/update\0"

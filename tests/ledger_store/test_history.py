@@ -41,7 +41,7 @@ def eventful() -> tuple[ChainMaker, list[Task]]:
 
 
 def test_the_history_knows_what_the_state_forgets(tmp_path: Path) -> None:
-    """Of four tasks the state holds the one that goes on; the history all, in the order of their coming."""
+    """Of four tasks the state holds the one that goes on; the history all, in the order of their coming [P-5.18]."""
     maker, tasks = eventful()
     maker.write(tmp_path)
     with ChainReader(tmp_path) as reader:
@@ -92,7 +92,7 @@ def test_published_and_withdrawn_in_one_block() -> None:
 
 
 def test_an_ended_task_leaves_a_snapshot_its_call(tmp_path: Path) -> None:
-    """What a snapshot grows by with every task that ends is the nonce of its call, whatever the task held."""
+    """What a snapshot grows by with every task that ends is the nonce of its call, whatever the task held [P-5.18]."""
     maker = ChainMaker(4)
     sizes = []
     for _ in range(3):

@@ -67,7 +67,10 @@ def refused(data: bytes, genesis: GenesisId) -> bool:
 # A prime stride, so that every kind of field and every bit of a byte is met.
 @pytest.mark.parametrize(("make", "stride"), [(paid, 1), (settled, 11)])
 def test_every_flipped_bit_is_refused(make: Callable[[], tuple[ChainMaker, Inclusion]], stride: int) -> None:
-    """There is no bit of a proof that could be another: all of a transfer's, every eleventh of a settlement's."""
+    """There is no bit of a proof that could be another: all of a transfer's, every eleventh of a settlement's.
+
+    [P-13.22]
+    """
     maker, proof = make()
     data = proof.to_bytes()
     for bit in range(0, 8 * len(data), stride):
@@ -129,7 +132,10 @@ def test_what_no_proof_is_as_large_as_costs_little(item: bytes) -> None:
 
 
 def test_another_network_is_refused() -> None:
-    """A perfect proof of a network with the forger's own miners is worth nothing under the genesis that is pinned."""
+    """A perfect proof of a network with the forger's own miners is worth nothing under the genesis that is pinned.
+
+    [P-13.22]
+    """
     maker, _ = paid()
     forger = ChainMaker(1, supply_micro=10**9 * COIN)
     block = forger.add(forger.transfer(forger.requester, key("friend-1").address, 500 * COIN))
@@ -139,7 +145,10 @@ def test_another_network_is_refused() -> None:
 
 
 def test_parts_of_other_proofs_are_refused() -> None:
-    """Another task, another block's certificate, a neighbour's path, too few votes: each part belongs to the others."""
+    """Another task, another block's certificate, a neighbour's path, too few votes: each part belongs to the others.
+
+    [P-13.22]
+    """
     maker, proof = settled(4)
     maker.forget()
     stranger = maker.task(price_micro=20 * COIN, train_micro=17 * COIN)

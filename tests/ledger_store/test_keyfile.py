@@ -34,7 +34,7 @@ def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    """The hint is the command that mends it."""
+    """The hint is the command that mends it [P-2.6]."""
     path = tmp_path / "it.key"
     save_key(path, key("a"))
     path.chmod(0o640)
@@ -76,7 +76,7 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
 
 
 def test_a_sealed_key_opens_with_its_passphrase_only(tmp_path: Path) -> None:
-    """Its address is readable without one; the seed's bytes are nowhere in the file."""
+    """Its address is readable without one; the seed's bytes are nowhere in the file [P-2.6]."""
     path = tmp_path / "it.key"
     save_key(path, key("a"), WORDS)
     assert read_key(path).sealed

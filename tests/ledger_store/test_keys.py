@@ -41,14 +41,14 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 
 @pytest.mark.parametrize(("secret", "public", "message", "signature"), RFC_8032)
 def test_vectors_of_rfc_8032(secret: str, public: str, message: str, signature: str) -> None:
-    """The address is the RFC's public key, its signature verifies, and no other message does."""
+    """The address is the RFC's public key, its signature verifies, and no other message does [P-2.1]."""
     assert KeyPair(bytes.fromhex(secret)).address == public
     assert verify_bytes(Address(public), bytes.fromhex(message), signature)
     assert not verify_bytes(Address(public), bytes.fromhex(message) + b"!", signature)
 
 
 def test_a_signature_has_one_form() -> None:
-    """S + L is refused: nobody can make a second signature, and so a second file, from a first one."""
+    """S + L is refused: nobody can make a second signature, and so a second file, from a first one [P-2.3]."""
     _, public, message, signature = RFC_8032[1]
     scalar = int.from_bytes(bytes.fromhex(signature)[32:], "little") + ORDER
     forged = signature[:64] + scalar.to_bytes(32, "little").hex()
@@ -56,7 +56,7 @@ def test_a_signature_has_one_form() -> None:
 
 
 def test_a_signature_is_bound_to_kind_network_and_fields() -> None:
-    """What is signed as one kind, in one network, over some fields, is worth nothing elsewhere."""
+    """What is signed as one kind, in one network, over some fields, is worth nothing elsewhere [P-2.2]."""
     signer, fields = key("a"), {"height": 1}
     signature = signer.sign("notar", GENESIS, fields)
     assert verify(signer.address, "notar", GENESIS, fields, signature)
@@ -68,7 +68,7 @@ def test_a_signature_is_bound_to_kind_network_and_fields() -> None:
 
 @pytest.mark.parametrize("address", ["00" * 32, "01" + "00" * 31, "ff" * 32, "zz", "", "aa" * 31])
 def test_addresses_that_are_no_keys_sign_nothing(address: Address) -> None:
-    """Small-order points, points off the curve and text of a wrong length verify nothing and do not crash."""
+    """Small-order points, points off the curve and text of a wrong length verify nothing and do not crash [P-2.3]."""
     assert not verify(address, "final", GENESIS, {}, "00" * 64)
 
 

@@ -36,7 +36,7 @@ SOME_LEAVES = st.lists(st.binary(max_size=8), min_size=1, max_size=40)
 
 @pytest.mark.parametrize("size", range(9))
 def test_heads_are_those_of_rfc_6962(size: int) -> None:
-    """The tree heads over the first 0 to 8 reference leaves."""
+    """The tree heads over the first 0 to 8 reference leaves [P-1.14]."""
     assert root(LEAVES[:size]).hex() == HEADS[size]
 
 
@@ -93,7 +93,7 @@ def test_a_changed_path_shows_nothing(leaves: list[bytes], data: st.DataObject) 
 
 @given(st.lists(st.binary(max_size=4), min_size=1, max_size=20))
 def test_no_leaf_stands_twice(leaves: list[bytes]) -> None:
-    """An odd node is not duplicated, and a node is no leaf: neither forgery has the same root."""
+    """An odd node is not duplicated, and a node is no leaf: neither forgery has the same root [P-1.14]."""
     assert root([*leaves, leaves[-1]]) != root(leaves)
     if len(leaves) == 2:
         joined = b"".join(hashlib.sha256(b"\0" + leaf).digest() for leaf in leaves)

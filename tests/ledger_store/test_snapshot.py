@@ -104,7 +104,7 @@ def test_a_damaged_one_is_passed_over(ledger: Path, maker: ChainMaker) -> None:
 
 
 def test_a_foreign_one_is_passed_over(ledger: Path, maker: ChainMaker, folded: list[int]) -> None:
-    """A snapshot of another network, or of another chain of the same network, is not used."""
+    """A snapshot of another network, or of another chain of the same network, is not used [P-13.15]."""
     other = ChainMaker(4, supply_micro=10**5 * COIN)
     Snapshot("0" * 64, other.tip.state).save(ledger, seal_of(ledger))
     assert read_snapshot(ledger, maker.genesis, seal_of(ledger)) is None
@@ -174,7 +174,10 @@ def lie(ledger: Path, maker: ChainMaker, seal: Seal) -> None:
 
 
 def test_an_edited_one_moves_no_coin(ledger: Path, maker: ChainMaker, folded: list[int]) -> None:
-    """Whoever edits a snapshot cannot seal it: its miner folds every block and says that it passed one over."""
+    """Whoever edits a snapshot cannot seal it: its miner folds every block and says that it passed one over.
+
+    [P-13.15]
+    """
     for seal in (
         Seal(key("thief"), maker.genesis),
         Seal(OWNER, ChainMaker(4, supply_micro=COIN * 10**5).genesis),
@@ -188,7 +191,7 @@ def test_an_edited_one_moves_no_coin(ledger: Path, maker: ChainMaker, folded: li
 
 
 def test_who_has_no_seal_believes_none(ledger: Path, maker: ChainMaker, folded: list[int]) -> None:
-    """A reader of somebody else's ledger folds for itself, however well its snapshot is sealed."""
+    """A reader of somebody else's ledger folds for itself, however well its snapshot is sealed [P-13.15]."""
     lie(ledger, maker, seal_of(ledger))
     with ChainReader(ledger) as reader:
         assert not reader.ignored_snapshot
@@ -197,7 +200,10 @@ def test_who_has_no_seal_believes_none(ledger: Path, maker: ChainMaker, folded: 
 
 
 def test_the_audit_compares_it(ledger: Path, maker: ChainMaker) -> None:
-    """A snapshot that lies leaves what the audit says of the ledger as it is, and is told, whoever sealed it."""
+    """A snapshot that lies leaves what the audit says of the ledger as it is, and is told, whoever sealed it.
+
+    [P-13.18]
+    """
     true = audit(ledger / CHAIN_NAME, 2)
     assert true.ok
     lie(ledger, maker, seal_of(ledger))

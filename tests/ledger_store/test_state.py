@@ -39,7 +39,7 @@ def refused(
 
 
 def test_genesis_mints_to_the_holders() -> None:
-    """The supply is there before block 1, and nothing else."""
+    """The supply is there before block 1, and nothing else [P-4.1]."""
     maker = ChainMaker(2, supply_micro=5 * COIN)
     state = initial(maker.genesis)
     assert state.balances == {maker.requester.address: 5 * COIN}
@@ -57,7 +57,7 @@ def test_a_transfer_moves_coins() -> None:
 
 
 def test_an_emptied_account_is_forgotten_but_not_its_sequence() -> None:
-    """Zero balances leave the state; a sequence number is never reused."""
+    """Zero balances leave the state; a sequence number is never reused [P-4.5]."""
     maker = ChainMaker(2, supply_micro=COIN)
     maker.add(maker.transfer(maker.requester, FRIEND.address, COIN))
     assert maker.tip.state.balances == {FRIEND.address: COIN}
@@ -66,7 +66,7 @@ def test_an_emptied_account_is_forgotten_but_not_its_sequence() -> None:
 
 
 def test_coins_received_in_a_block_can_be_spent_in_it() -> None:
-    """Transactions take effect in their order."""
+    """Transactions take effect in their order [P-4.14]."""
     maker = ChainMaker(2)
     first, second = sorted([maker.requester, FRIEND], key=lambda one: one.address)
     assert first is maker.requester, "the test needs keys that sort this way"
@@ -92,7 +92,7 @@ def _header(block: Block, **changes: object) -> Block:
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_a_header_that_breaks_the_rules_is_refused(name: str) -> None:
-    """Height, link, turn, interval and the parent's certificate."""
+    """Height, link, turn, interval and the parent's certificate [P-10.1] [P-13.5] [P-13.6]."""
     maker = ChainMaker(4)
     maker.add_transfers(1)
     spoil, reason = HEADERS[name]
@@ -102,7 +102,7 @@ def test_a_header_that_breaks_the_rules_is_refused(name: str) -> None:
 
 
 def test_block_one_carries_no_certificate_and_is_not_before_genesis() -> None:
-    """The first block has no certified parent, and its time starts at genesis."""
+    """The first block has no certified parent, and its time starts at genesis [P-13.6] [P-13.8]."""
     maker = ChainMaker(4)
     transfer = maker.transfer(maker.requester, FRIEND.address, COIN)
     certified = replace(maker.propose(transfer), certificate=maker.certify(maker.propose(transfer)))
@@ -114,7 +114,7 @@ def test_block_one_carries_no_certificate_and_is_not_before_genesis() -> None:
 
 
 def test_a_block_is_neither_empty_nor_too_large() -> None:
-    """No block without a transaction; the network's bounds on their number and bytes hold to the byte."""
+    """No block without a transaction; the network's bounds on their number and bytes hold to the byte [P-13.7]."""
     maker = ChainMaker(4, Bounds(transactions_a_block=2))
     refused(maker, match="empty")
     transfers = [maker.transfer(maker.requester, FRIEND.address, COIN) for _ in range(3)]
@@ -131,7 +131,7 @@ def test_a_block_is_neither_empty_nor_too_large() -> None:
 
 
 def test_transactions_stand_in_order() -> None:
-    """Sorted by sender and sequence, a few an account; nothing behind a close or result."""
+    """Sorted by sender and sequence, a few an account; nothing behind a close or result [P-4.12] [P-4.13]."""
     maker = ChainMaker(4, Bounds(transactions_an_account=2))
     transfers = [maker.transfer(maker.requester, FRIEND.address, COIN) for _ in range(3)]
     refused(maker, *transfers[1::-1], match="not ordered")
@@ -142,7 +142,7 @@ def test_transactions_stand_in_order() -> None:
 
 
 def test_a_transaction_without_its_senders_signature_is_refused() -> None:
-    """A forged, foreign-network or altered transaction is a wrong signature."""
+    """A forged, foreign-network or altered transaction is a wrong signature [P-4.6]."""
     maker = ChainMaker(2)
     good = maker.transfer(maker.requester, FRIEND.address, COIN)
     elsewhere = sign(good, maker.requester, GenesisId(BlockId(digest("another network"))))
@@ -152,14 +152,14 @@ def test_a_transaction_without_its_senders_signature_is_refused() -> None:
 
 @pytest.mark.parametrize(("sequence", "next_one"), [(2, 1), (7, 1)])
 def test_sequences_have_no_gaps(sequence: int, next_one: int) -> None:
-    """A transaction ahead of its turn is refused."""
+    """A transaction ahead of its turn is refused [P-4.5]."""
     maker = ChainMaker(2)
     early = maker.transfer(maker.requester, FRIEND.address, COIN, sequence)
     refused(maker, early, match=f"sequence {sequence} where {next_one} is next")
 
 
 def test_nobody_overdraws_and_dust_is_refused() -> None:
-    """The balance bounds a transfer from above, the network from below."""
+    """The balance bounds a transfer from above, the network from below [P-4.9] [P-4.10]."""
     maker = ChainMaker(2, supply_micro=COIN)
     refused(maker, maker.transfer(maker.requester, FRIEND.address, COIN + 1, 1), match="does not cover")
     refused(maker, maker.transfer(FRIEND, maker.server.address, COIN, 1), match="does not cover")
@@ -167,7 +167,10 @@ def test_nobody_overdraws_and_dust_is_refused() -> None:
 
 
 def test_a_published_task_locks_its_price_and_opens() -> None:
-    """Price and deposit leave the balance for the escrow; with nothing before it the task opens with its seed."""
+    """Price and deposit leave the balance for the escrow; with nothing before it the task opens with its seed.
+
+    [P-5.13] [P-5.17]
+    """
     maker = ChainMaker(4, supply_micro=15 * COIN)
     parent = maker.head
     task = maker.task()
@@ -206,7 +209,7 @@ TERMS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", TERMS)
 def test_a_task_outside_the_bounds_is_refused(name: str) -> None:
-    """Each bound of genesis, and what holds in any task."""
+    """Each bound of genesis, and what holds in any task [P-5.7]."""
     bounds = Bounds(
         clients=4,
         images=2_000,
@@ -220,7 +223,7 @@ def test_a_task_outside_the_bounds_is_refused(name: str) -> None:
 
 
 def test_the_least_shapley_price_counts_every_started_second_of_every_attempt() -> None:
-    """At exactly the least price the task is admissible."""
+    """At exactly the least price the task is admissible [P-5.8]."""
     maker = ChainMaker(4, Bounds(least_shapley_price_micro_a_second=10_000))
     terms: dict[str, Any] = {"shapley_micro": 160_000, "price_micro": 8 * COIN + 160_000, "attempts": 3}
     refused(maker, maker.task(**terms, runtime_ms=5_334), match="SapPrice")
@@ -229,13 +232,13 @@ def test_the_least_shapley_price_counts_every_started_second_of_every_attempt() 
 
 
 def test_a_task_whose_result_would_fit_no_block_is_refused() -> None:
-    """Otherwise its escrow could never be paid out, and every later task would wait for ever."""
+    """Otherwise its escrow could never be paid out, and every later task would wait for ever [P-5.9]."""
     maker = ChainMaker(4, Bounds(block_bytes=10_000))
     refused(maker, maker.task(clients=20), match="would not fit")
 
 
 def test_clients_are_distinct_and_signed_their_updates() -> None:
-    """Two updates of one client, too many examples, or an update that its client did not sign."""
+    """Two updates of one client, too many examples, or an update that its client did not sign [P-5.3] [P-5.6]."""
     maker = ChainMaker(4)
     first, second = maker.task().updates[:2]
     maker.forget()
@@ -254,7 +257,7 @@ def test_clients_are_distinct_and_signed_their_updates() -> None:
 
 
 def test_the_price_must_be_covered() -> None:
-    """No work is asked for that cannot be paid."""
+    """No work is asked for that cannot be paid [P-5.13]."""
     maker = ChainMaker(4, supply_micro=11 * COIN - 1)
     refused(maker, maker.task(), match="does not cover")
 
@@ -268,7 +271,7 @@ def funded(*names: str, bounds: Bounds | None = None) -> ChainMaker:
 
 
 def test_tasks_queue_one_an_account_and_a_few_in_all() -> None:
-    """The oldest is OPEN, the next QUEUED, and the bounds on unfinished tasks hold."""
+    """The oldest is OPEN, the next QUEUED, and the bounds on unfinished tasks hold [P-5.15]."""
     maker = funded("a", "b", "c", bounds=Bounds(unfinished=2))
     first, second = maker.task(key("a")), maker.task(key("b"))
     maker.add(first)
@@ -279,7 +282,7 @@ def test_tasks_queue_one_an_account_and_a_few_in_all() -> None:
 
 
 def test_only_a_queued_task_can_be_cancelled_by_its_requester() -> None:
-    """A cancel returns the whole price; nobody else can, and not once the task is open."""
+    """A cancel returns the whole price; nobody else can, and not once the task is open [P-4.15]."""
     maker = funded("a", "b")
     first, second = maker.task(key("a")), maker.task(key("b"))
     maker.add(first)
@@ -330,7 +333,7 @@ def test_a_round_pays_everybody() -> None:
 
 
 def test_the_next_task_opens_in_the_block_that_ends_the_last() -> None:
-    """No height is lost between two tasks."""
+    """No height is lost between two tasks [P-5.16]."""
     maker = funded("a", "b")
     first, second = maker.task(key("a")), maker.task(key("b"))
     maker.add(first)
@@ -374,7 +377,7 @@ def test_the_estimates_of_the_last_attempt_that_had_any_are_remembered() -> None
 
 
 def test_frauds_are_refused_in_later_attempts() -> None:
-    """A miner marked as a fraud is not counted and cannot commit again in this task."""
+    """A miner marked as a fraud is not counted and cannot commit again in this task [P-8.34]."""
     maker, task, reveals = closed()
     cheat = reveals[1].miner
     marks = [FraudMark(cheat, 3)]
@@ -388,7 +391,7 @@ def test_frauds_are_refused_in_later_attempts() -> None:
 
 
 def test_who_withholds_a_reveal_is_refused_in_the_next_task_only() -> None:
-    """Committed and not revealed: out of the next task's commits, back in the one after."""
+    """Committed and not revealed: out of the next task's commits, back in the one after [P-8.35]."""
     maker, task, reveals = closed()
     silent = reveals[2].miner
     shown = [reveal for reveal in reveals if reveal.miner != silent]
@@ -410,7 +413,7 @@ def test_who_withholds_a_reveal_is_refused_in_the_next_task_only() -> None:
 def test_dust_costs_what_it_holds(left: int, admitted: bool) -> None:
     """Who pays leaves nothing or at least the least transfer: n accounts take n times that, not n micro.
 
-    So it is for a task's price; who has less than that already may still ask for values without pay.
+    So it is for a task's price; who has less than that already may still ask for values without pay. [P-4.11]
     """
     maker = funded("a")
     account = key("a")
@@ -454,7 +457,10 @@ def test_withholding_in_an_attempt_that_failed_counts_at_the_tasks_end() -> None
 
 @pytest.mark.parametrize("shown", [0, 1, 2])
 def test_failures_of_others_bar_nobody(shown: int) -> None:
-    """Where no reveal could be verified, or more than f are missing, nobody is known to have withheld: all commit."""
+    """Where no reveal could be verified, or more than f are missing, nobody is known to have withheld: all commit.
+
+    [P-8.35]
+    """
     maker, task, reveals = closed()
     outcome = maker.settled(task) if shown else maker.failed(task, TaskState.OPEN)
     maker.add(maker.result(task, reveals[:shown], outcome))
@@ -477,7 +483,10 @@ def test_a_fraud_shows_nobody_that_others_withheld() -> None:
 
 
 def test_never_more_than_f_are_barred() -> None:
-    """Another miner is silent in each attempt: the second name would be more than f, and one of two is honest."""
+    """Another miner is silent in each attempt: the second name would be more than f, and one of two is honest.
+
+    [P-8.35]
+    """
     maker, task, reveals = closed()
     for attempt, silent in ((1, 2), (2, 3)):
         shown = [reveal for index, reveal in enumerate(reveals) if index != silent]
@@ -509,7 +518,7 @@ def test_frauds_are_remembered_through_all_attempts_and_after_the_end() -> None:
 
 
 def test_a_close_out_of_place_is_refused() -> None:
-    """No task at work, another task, another attempt, or one that is closed already."""
+    """No task at work, another task, another attempt, or one that is closed already [P-8.8]."""
     maker = ChainMaker(4)
     refused(maker, Close(TaskId(digest("x")), 1, (), None), match="no such task at work")
     maker, task = at_work()
@@ -521,7 +530,7 @@ def test_a_close_out_of_place_is_refused() -> None:
 
 
 def test_a_close_has_good_commits_or_an_outcome() -> None:
-    """Sorted, one a miner, of the roster, signed; with none an outcome, which settles nothing."""
+    """Sorted, one a miner, of the roster, signed; with none an outcome, which settles nothing [P-8.9]."""
     maker, task = at_work()
     close = maker.close(task, maker.reveals(task))
     first, second = close.commits[:2]
@@ -539,7 +548,7 @@ def test_a_close_has_good_commits_or_an_outcome() -> None:
 
 
 def test_a_result_out_of_place_is_refused() -> None:
-    """Before the close, for another task or attempt."""
+    """Before the close, for another task or attempt [P-8.25]."""
     maker, task = at_work()
     reveals = maker.reveals(task)
     refused(maker, maker.result(task, reveals, maker.settled(task)), match="attempt 1 is not CLOSED")
@@ -550,7 +559,7 @@ def test_a_result_out_of_place_is_refused() -> None:
 
 
 def test_reveals_open_their_commits() -> None:
-    """Sorted, one a miner, opening the commit, signed; sums as long as the task."""
+    """Sorted, one a miner, opening the commit, signed; sums as long as the task [P-8.26]."""
     maker, task, reveals = closed()
     result = maker.result(task, reveals, maker.settled(task))
     refused(maker, replace(result, reveals=tuple(reveals[::-1])), match="not sorted")
@@ -562,7 +571,7 @@ def test_reveals_open_their_commits() -> None:
 
 
 def test_every_client_has_a_sum() -> None:
-    """A reveal of fewer sums than the task has clients is refused, though it opens its commit."""
+    """A reveal of fewer sums than the task has clients is refused, though it opens its commit [P-8.26]."""
     maker = ChainMaker(4)
     task = maker.task(clients=3)
     maker.add(task)
@@ -572,7 +581,7 @@ def test_every_client_has_a_sum() -> None:
 
 
 def test_frauds_name_included_reveals() -> None:
-    """Sorted, one a miner, and only of miners whose reveal is in the result."""
+    """Sorted, one a miner, and only of miners whose reveal is in the result [P-8.27]."""
     maker, task, reveals = closed()
     marks = [FraudMark(reveal.miner, 3) for reveal in reveals]
     result = maker.result(task, reveals[:2], maker.settled(task))
@@ -582,7 +591,7 @@ def test_frauds_name_included_reveals() -> None:
 
 
 def test_an_outcome_pays_exactly_the_escrow() -> None:
-    """Too much, too little, to a stranger, to too few clients, or anything while the task goes on."""
+    """Too much, too little, to a stranger, to too few clients, or anything while the task goes on [P-9.15]."""
     maker, task, reveals = closed()
     outcome = maker.settled(task)
 
@@ -600,7 +609,7 @@ def test_an_outcome_pays_exactly_the_escrow() -> None:
 
 
 def test_the_last_attempt_cannot_be_followed_by_another() -> None:
-    """With no attempt left the outcome is SETTLED or REFUNDED."""
+    """With no attempt left the outcome is SETTLED or REFUNDED [P-9.9]."""
     maker, task, reveals = closed(attempts=1)
     refused(
         maker, maker.result(task, reveals, maker.failed(task, TaskState.OPEN)), match="no attempt is left"
@@ -616,7 +625,7 @@ def test_a_task_of_price_zero_runs() -> None:
 
 
 def test_a_refused_transaction_changes_nothing() -> None:
-    """A leader that tries pending transactions on one transition can go on after a refusal."""
+    """A leader that tries pending transactions on one transition can go on after a refusal [P-4.16]."""
     maker = ChainMaker(4, supply_micro=15 * COIN)
     block = maker.propose(maker.transfer(maker.requester, FRIEND.address, COIN, 1))
     trial = Transition(maker.tip.state, block, trusted=True)

@@ -87,7 +87,7 @@ def test_a_torn_tail_that_cannot_be_moved_stays_where_it_is(small_disk: Path) ->
 
 @pytest.mark.parametrize("room", [0, 1, 1_000, 14_000])
 def test_a_short_write_is_taken_back(tmp_path: Path, room: int) -> None:
-    """A file size limit cuts the write short after `room` bytes; the ledger's bytes are as before."""
+    """A file size limit cuts the write short after `room` bytes; the ledger's bytes are as before [P-13.11]."""
     file = prepared(tmp_path)
     before = ledger_bytes(tmp_path)
     limit = len(before[CHAIN_NAME]) + room
@@ -106,7 +106,10 @@ def test_a_short_write_is_taken_back(tmp_path: Path, room: int) -> None:
 
 @pytest.mark.skipif(platform.machine() not in FSYNC_CALLS, reason="no system call numbers for this machine")
 def test_a_failing_fsync_stops_the_writer(tmp_path: Path) -> None:
-    """The kernel answers the chain's fsync with EIO: StorageFailure, no second try, and it opens afterwards."""
+    """The kernel answers the chain's fsync with EIO: StorageFailure, no second try, and it opens afterwards.
+
+    [P-13.11]
+    """
 
     def work() -> str:
         with prepared(tmp_path) as file:

@@ -7,7 +7,7 @@ from chains import COIN, ChainMaker, build_chain, key
 
 from ledger_store.audit.succession import SEAM_CODES, check_seam, inherited
 from ledger_store.genesis import Genesis
-from ledger_store.state import State
+from ledger_store.state import State, initial
 
 
 def successor(end: State, **changes: object) -> Genesis:
@@ -18,7 +18,7 @@ def successor(end: State, **changes: object) -> Genesis:
 
 
 def test_balances_are_inherited_to_the_coin() -> None:
-    """Every account's balance after a settled round and payments, and nothing else."""
+    """Every account's balance after a settled round and payments, and nothing else [P-14.2]."""
     end = build_chain(4, 6).tip.state
     assert inherited(end) == end.balances
     assert sum(inherited(end).values()) == end.genesis.supply_micro
@@ -27,7 +27,7 @@ def test_balances_are_inherited_to_the_coin() -> None:
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_escrow_goes_back_to_who_put_it_there(closed: bool) -> None:
-    """Price and deposit of a task that nobody can finish any more are its requester's; the supply is whole."""
+    """Price and deposit of a task that nobody can finish any more are its requester's; the supply is whole [P-14.2]."""
     maker = ChainMaker(4)
     maker.add(maker.transfer(maker.requester, key("rich").address, 50 * COIN))
     task = maker.task(key("rich"))
@@ -48,7 +48,10 @@ def test_an_emptied_account_is_not_minted() -> None:
 
 
 def test_every_code_has_a_seam() -> None:
-    """No predecessor, another one, a coin too many, too few, moved or made: each is found under its code."""
+    """No predecessor, another one, a coin too many, too few, moved or made: each is found under its code.
+
+    [P-14.1] [P-14.2]
+    """
     end = build_chain(4, 6).tip.state
     (first, amount), *rest = successor(end).supply
     cases = {
@@ -69,3 +72,17 @@ def test_every_code_has_a_seam() -> None:
     }
     assert found == {name: [code] for name, (_, _, code) in cases.items()}
     assert {code for codes in found.values() for code in codes} == set(SEAM_CODES)
+
+
+def test_an_old_transfer_is_worth_nothing_in_the_successor() -> None:
+    """Numbers begin with 1 again, and what was signed under the old genesis is not signed under the new one.
+
+    [P-14.3]
+    """
+    maker = ChainMaker(1)
+    payment = maker.transfer(maker.requester, key("heir").address, COIN)
+    maker.add(payment)
+    heir = successor(maker.tip.state)
+    assert initial(heir).sequences == {}
+    assert payment.verified(maker.genesis.id)
+    assert not payment.verified(heir.id)

@@ -23,7 +23,10 @@ def torn(data: bytes, start: int, offset: int, kind: str) -> bytes:
 
 @pytest.mark.parametrize("kind", ["short", "zeros", "hole"])
 def test_a_tail_torn_at_any_offset_comes_back(ram: Path, kind: str) -> None:
-    """Every offset of the last line: exactly one block is gone, its bytes are aside, and it can be appended."""
+    """Every offset of the last line: exactly one block is gone, its bytes are aside, and it can be appended.
+
+    [P-13.13]
+    """
     data, last = b"".join(MAKER.lines()), MAKER.lines()[-1]
     start = len(data) - len(last)
     for offset in range(len(last)):
@@ -56,7 +59,7 @@ def test_rubbish_behind_a_whole_line_costs_no_block(tmp_path: Path, tail: bytes)
 
 
 def test_torn_tails_never_overwrite_each_other(tmp_path: Path) -> None:
-    """Each accident gets its own number, also between files that are there already."""
+    """Each accident gets its own number, also between files that are there already [P-13.13]."""
     path = MAKER.write(tmp_path)
     (tmp_path / f"{CHAIN_NAME}.torn-2").write_bytes(b"an older accident")
     for tail in (b"first", b"second"):

@@ -40,7 +40,7 @@ def copy(kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_every_kind_reads_back(kind: str) -> None:
-    """Reading canonical bytes gives the same value, and writing it the same bytes."""
+    """Reading canonical bytes gives the same value, and writing it the same bytes [P-4.3] [P-5.1]."""
     transaction = EXAMPLES[kind]
     again = parse_transaction(copy(kind))
     assert again == transaction
@@ -117,14 +117,14 @@ def test_an_unknown_or_missing_field_is_refused(kind: str) -> None:
     ],
 )
 def test_a_bad_field_is_refused(kind: str, where: tuple[str | int, ...], value: Any) -> None:
-    """Every field has its type and its bounds, nested ones too."""
+    """Every field has its type and its bounds, nested ones too [P-4.7] [P-8.8] [P-8.25]."""
     with pytest.raises(Malformed):
         parse_transaction(_spoil(copy(kind), where, value))
 
 
 @pytest.mark.parametrize("value", [None, 1, [], "transfer", {}, {"type": None}, {"type": "Transfer"}])
 def test_what_is_no_transaction_is_refused(value: Any) -> None:
-    """Another shape is Malformed, not a crash."""
+    """Another shape is Malformed, not a crash [P-4.3]."""
     with pytest.raises(Malformed):
         parse_transaction(value)
 
@@ -141,7 +141,7 @@ def test_what_is_no_transaction_is_refused(value: Any) -> None:
     ],
 )
 def test_id_and_signature_cover_every_term(changed: Task) -> None:
-    """A changed term has another id and carries no signature."""
+    """A changed term has another id and carries no signature [P-4.4]."""
     assert changed.id != TASK.id
     assert TASK.verified(MAKER.genesis.id)
     assert not changed.verified(MAKER.genesis.id)
@@ -149,12 +149,12 @@ def test_id_and_signature_cover_every_term(changed: Task) -> None:
 
 
 def test_the_id_does_not_cover_the_signature() -> None:
-    """Nobody can give a transaction a second id."""
+    """Nobody can give a transaction a second id [P-4.4]."""
     assert replace(TASK, signature="00" * 64).id == TASK.id
 
 
 def test_a_commit_binds_everything_that_is_revealed() -> None:
-    """Another miner, task, attempt, count, sum, table or salt opens another commit."""
+    """Another miner, task, attempt, count, sum, table or salt opens another commit [P-8.1]."""
     reveal = REVEALS[0]
     changed = [
         replace(reveal, miner=REVEALS[1].miner),
@@ -182,7 +182,10 @@ def test_masks_are_fixed_width() -> None:
 
 
 def test_a_task_of_the_format_before_blocks_is_refused_by_name() -> None:
-    """The message names the fields that it lacks and those that a task no longer has; so for calls and bounds."""
+    """The message names the fields that it lacks and those that a task no longer has; so for calls and bounds.
+
+    [P-5.1]
+    """
     old = {name: value for name, value in copy("task").items() if name != "block_images"} | {"proxy": None}
     with pytest.raises(Malformed, match=r"^task: lacks block_images; knows no proxy$"):
         parse_transaction(old)
@@ -204,7 +207,7 @@ def test_how_many_blocks_there_are(images: int, block_images: int, blocks: int) 
 
 @pytest.mark.parametrize("part", ["clients", "server", "miners", "requester"])
 def test_no_payment_is_below_zero(part: str) -> None:
-    """An outcome in which somebody pays instead of being paid cannot be read, whoever it is; 0 can."""
+    """An outcome in which somebody pays instead of being paid cannot be read, whoever it is; 0 can [P-1.10]."""
     maker = ChainMaker()
     outcome = maker.settled(maker.task()).to_json()
     miner = maker.miners[0].address
@@ -225,3 +228,12 @@ def test_a_task_of_ones_own_ledger_is_read_on_trust() -> None:
     known = trusted_task(value)
     assert known == task == parse_transaction(value)
     assert (known.id, known.files) == (task.id, task.files)
+
+
+def test_equal_payments_are_told_apart_by_their_nonce() -> None:
+    """Same sender, number, receiver and amount: another nonce is another transaction under another id [P-4.8]."""
+    maker = ChainMaker(1)
+    payment = maker.transfer(maker.requester, key("receiver").address, 12_500_000)
+    again = replace(payment, nonce="1" * 32)
+    assert again.id != payment.id
+    assert not again.verified(maker.genesis.id)

@@ -7,11 +7,11 @@ from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
 
-def negative(address: Address) -> str:
+def negative(address: Address) -> Address:
     """The address of the negative point: the sign bit of the last byte flipped."""
     raw = bytearray.fromhex(address)
     raw[31] ^= 0x80
-    return raw.hex()
+    return Address(raw.hex())
 
 
 def table_key(address: Address) -> bytes:
@@ -21,7 +21,7 @@ def table_key(address: Address) -> bytes:
 
 
 def test_secret_and_public_transport_key_belong_together() -> None:
-    """The X25519 key from the seed has the public key that others compute from the address."""
+    """The X25519 key from the seed has the public key that others compute from the address [P-2.5]."""
     key = KeyPair.generate()
     assert PrivateKey(transport_secret(key)).public_key.encode() == transport_public(key.address)
 
@@ -75,3 +75,18 @@ def test_one_by_one() -> None:
     admission.gone(member)
     admission.come(Address("ff" * 32), signed=True)
     assert admission.address_of(table_key(member)) == member
+
+
+def test_a_guest_that_is_kept_out_and_a_member_that_is_not() -> None:
+    """New lists of guests do not let it in, nor does its negative; when its time is over the ledger decides again."""
+    member, guest = KeyPair.generate().address, KeyPair.generate().address
+    admission = Admission([member])
+    admission.admit([guest])
+    for one in (member, negative(member), guest):
+        admission.bar(one)
+    admission.admit([guest, negative(guest)])
+    assert [admission.admits(one) for one in (member, guest, negative(guest))] == [True, False, False]
+    assert admission.address_of(table_key(guest)) is None
+    admission.unbar(guest)
+    assert admission.admits(guest)
+    admission.bar(Address("no key"))

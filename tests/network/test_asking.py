@@ -11,7 +11,10 @@ from ledger_store.base.names import Address
 
 
 def test_who_asks_with_a_miners_key_is_answered_and_is_no_miner() -> None:
-    """While the miner runs: its words come under its address, the asker's not, and each answer goes to who asked."""
+    """While the miner runs: its words come under its address, the asker's not, and each answer goes to who asked.
+
+    [P-11.8]
+    """
     town = village(2)
     first, second = town.node(0), town.node(1)
     with closing(first, second, asking := town.guest(town.keys[0])):

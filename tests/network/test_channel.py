@@ -180,7 +180,7 @@ def test_a_requester_uploads_what_is_wanted_and_sees_it_delivered(tmp_path: Path
 
 
 def test_an_upload_that_nobody_wants_is_not_taken(tmp_path: Path) -> None:
-    """Offers and unasked chunks leave no file and no part; wanting it later takes it."""
+    """Offers and unasked chunks leave no file and no part; wanting it later takes it [P-11.25]."""
     town = village(1)
     miner = town.blobs(0, tmp_path / "miner")
     requester = guest(town, tmp_path / "guest")
@@ -214,7 +214,7 @@ def test_unasked_chunks_are_passed_over(tmp_path: Path) -> None:
 
 
 def test_too_large_uploads_are_not_taken(tmp_path: Path) -> None:
-    """The bound of each file and of all together: the third of three files of 1,000 bytes stays out."""
+    """The bound of each file and of all together: the third of three files of 1,000 bytes stays out [P-11.25]."""
     town = village(1)
     miner = town.blobs(0, tmp_path / "miner")
     requester = guest(town, tmp_path / "guest")

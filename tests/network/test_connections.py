@@ -15,7 +15,10 @@ def test_a_number_that_became_another_files() -> None:
 
 
 def test_no_account_takes_the_places_of_others() -> None:
-    """Beyond four an account loses its longest idle; beyond all places those with most lose first, then the idlest."""
+    """Beyond four an account loses its longest idle; beyond all places those with most lose first, then the idlest.
+
+    [P-11.10]
+    """
     greedy = [Connection(number, None, float(number), Address("greedy")) for number in range(9)]
     idle, fresh = Connection(20, None, 0.5, Address("idle")), Connection(21, None, 99.0, Address("fresh"))
     assert [gone.fd for gone in surplus([*reversed(greedy), idle, fresh], 64)] == [0, 1, 2, 3, 4]

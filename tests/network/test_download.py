@@ -79,7 +79,7 @@ def test_an_empty_file_is_a_file(store: Store) -> None:
 
 
 def test_credit_is_a_window(store: Store) -> None:
-    """The first want asks for the size; then eight chunks are asked for ahead of what came, and no more."""
+    """The first want asks for the size; then eight chunks are asked for ahead of what came, and no more [P-11.26]."""
     total = 100 * CHUNK_BYTES
     made = download(store, "a")
     made.begin(A_ADDRESS, 0.0)

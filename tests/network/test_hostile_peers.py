@@ -3,7 +3,9 @@
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -89,7 +91,7 @@ def most_memory(node: P2P, process: "subprocess.Popen[bytes]") -> tuple[int, int
 
 
 def test_a_client_without_encryption_gets_nothing_in(workshop: Workshop) -> None:
-    """A plain socket cannot even begin: the door speaks CURVE only."""
+    """A plain socket cannot even begin: the door speaks CURVE only [P-11.4]."""
     town = village(1)
     with closing(miner := town.node(0)):
         plain = workshop.plain()
@@ -99,7 +101,7 @@ def test_a_client_without_encryption_gets_nothing_in(workshop: Workshop) -> None
 
 
 def test_a_routing_identity_proves_nothing(workshop: Workshop) -> None:
-    """A guest that takes a member's address as its routing identity is still heard as itself."""
+    """A guest that takes a member's address as its routing identity is still heard as itself [P-11.6]."""
     town, key = village(2), KeyPair.generate()
     town.admission.admit([key.address])
     with closing(miner := town.node(0)):
@@ -157,7 +159,7 @@ def test_messages_of_many_frames_are_cut_off() -> None:
 
 
 def test_two_frames_in_one_message_end_the_connection(workshop: Workshop) -> None:
-    """Protocol messages are one frame; whoever sends two is not heard and has to connect again."""
+    """Protocol messages are one frame; whoever sends two is not heard and has to connect again [P-11.9]."""
     town = village(1)
     key = admitted_guest(town)
     with closing(miner := town.node(0)):
@@ -170,7 +172,7 @@ def test_two_frames_in_one_message_end_the_connection(workshop: Workshop) -> Non
 
 
 def test_a_guest_beyond_the_limit_takes_the_place_of_the_longest_idle(workshop: Workshop) -> None:
-    """After 70 guests came, 64 are connected: the newest ones."""
+    """After 70 guests came, 64 are connected: the newest ones [P-11.10]."""
     town = village(1)
     keys = [KeyPair.generate() for _ in range(GUESTS_MOST + 6)]
     town.admission.admit(key.address for key in keys)
@@ -220,3 +222,48 @@ def test_bytes_that_are_no_zeromq_do_no_harm(workshop: Workshop) -> None:
                 miner.poll(20)
         workshop.client(town, key).send(b"here")
         assert gather([miner], lambda received: bool(received[0]))[0] == [(key.address, b"here")]
+
+
+def test_who_goes_on_beyond_its_allowance_is_kept_out_for_a_while(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is received any more, on no connection; others are heard meanwhile, and later it is as well."""
+    monkeypatch.setattr("fedcoin_cli.network.transport.limits.BARRED_S", 2.0)
+    town, honest = village(1), KeyPair.generate()
+    hostile = admitted_guest(town)
+    town.admission.come(honest.address, signed=True)
+    with closing(miner := town.node(0)):
+        wire = workshop.client(town, hostile, sndtimeo=0)
+        until_s = time.monotonic() + 20
+        while town.admission.admits(hostile.address) and time.monotonic() < until_s:
+            with suppress(zmq.Again):
+                wire.send(bytes(2**19))
+            miner.poll(5)
+        assert not town.admission.admits(hostile.address)
+        gather([miner], lambda _: not miner.is_connected(hostile.address), within_s=1)
+        workshop.client(town, hostile, reconnect_ivl=-1).send(b"another way in")
+        workshop.client(town, honest).send(b"and I?")
+        assert gather([miner], lambda received: bool(received[0]))[0] == [(honest.address, b"and I?")]
+        gather([miner], lambda _: town.admission.admits(hostile.address))
+        workshop.client(town, hostile).send(b"sorry")
+        # Its first connection may bring what it had not sent yet; that is beyond its allowance still.
+        heard = gather([miner], lambda received: (hostile.address, b"sorry") in received[0])[0]
+        assert (hostile.address, b"sorry") in heard
+
+
+def test_a_member_is_never_kept_out(workshop: Workshop) -> None:
+    """Whatever a miner sends it stays connected: votes are worth more than its bytes."""
+    town = village(2)
+    with closing(miner := town.node(0)):
+        wire = workshop.client(town, town.keys[1], sndtimeo=0)
+        sent = 0
+        until_s = time.monotonic() + 20
+        while sent < 32 and time.monotonic() < until_s:
+            with suppress(zmq.Again):
+                wire.send(bytes(2**19))
+                sent += 1
+            miner.poll(5)
+        wire.send(b"a vote")
+        heard = gather([miner], lambda received: (town.address(1), b"a vote") in received[0])[0]
+        assert (town.address(1), b"a vote") in heard
+        assert town.admission.admits(town.address(1))

@@ -88,7 +88,7 @@ def test_a_requester_is_answered_on_its_own_connection() -> None:
 
 
 def test_an_unknown_key_gets_nothing_in() -> None:
-    """A stranger's handshake is refused: no frame arrives, and its own state says denied."""
+    """A stranger's handshake is refused: no frame arrives, and its own state says denied [P-11.4]."""
     town = village(1)
     miner, stranger = town.node(0), town.guest(KeyPair.generate())
     with closing(miner, stranger):
@@ -174,7 +174,7 @@ def test_waiting_frames_leave_as_soon_as_there_is_room() -> None:
 
 
 def test_guests_are_weighed_and_members_are_not() -> None:
-    """Of 20 MB at once a guest's first two are read, whatever their number; a miner's all."""
+    """Of 20 MB at once a guest's first two are read, whatever their number; a miner's all [P-11.12]."""
     town, guest = village(2), KeyPair.generate()
     town.admission.admit([guest.address])
     miner, other, requester = town.node(0), town.node(1), town.guest(guest)
@@ -315,7 +315,7 @@ def test_wrong_peers_are_said(address: Address, endpoint: str) -> None:
 
 
 def test_a_door_that_admits_anyone_does_not_open() -> None:
-    """The self-test knocks with a throw-away key; when that is let in, the node refuses to start."""
+    """The self-test knocks with a throw-away key; when that is let in, the node refuses to start [P-11.11]."""
 
     class Everyone(Admission):
         def address_of(self, transport_key: bytes) -> Address | None:

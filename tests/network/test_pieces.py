@@ -36,7 +36,7 @@ DIGEST = Digest("ab" * 32)
     ],
 )
 def test_every_piece_comes_back(piece: Piece) -> None:
-    """Writing and reading are inverse, and no frame exceeds the channel's bound."""
+    """Writing and reading are inverse, and no frame exceeds the channel's bound [P-11.24]."""
     frame = to_bytes(piece)
     assert from_bytes(frame) == piece
     assert len(frame) <= PIECE_BYTES_MAX
@@ -58,7 +58,7 @@ def test_every_piece_comes_back(piece: Piece) -> None:
     ],
 )
 def test_malformed_frames_are_refused(frame: bytes) -> None:
-    """Wrong lengths, kinds, sizes, and chunks that are not what was due are a peer's fault."""
+    """Wrong lengths, kinds, sizes, and chunks that are not what was due are a peer's fault [P-11.24]."""
     with pytest.raises(Malformed):
         from_bytes(frame)
 

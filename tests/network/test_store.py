@@ -41,7 +41,7 @@ def names(store: Store) -> list[str]:
 
 
 def test_bytes_and_files_are_found_by_their_digest(tmp_path: Path) -> None:
-    """The same content put twice, once from a file, is one read-only file under its SHA-256."""
+    """The same content put twice, once from a file, is one read-only file under its SHA-256 [P-1.9]."""
     store = Store(tmp_path / "store")
     (tmp_path / "original").write_bytes(DATA)
     assert store.put_bytes(DATA) == store.put_file(tmp_path / "original") == DIGEST
@@ -92,7 +92,7 @@ def test_a_partial_file_is_resumed_by_its_owner(tmp_path: Path) -> None:
 
 
 def test_wrong_bytes_never_get_the_name(tmp_path: Path) -> None:
-    """A file whose hash is wrong stays a part, and can be fetched again from the beginning."""
+    """A file whose hash is wrong stays a part, and can be fetched again from the beginning [P-11.25]."""
     store = Store(tmp_path)
     part = store.partial(DIGEST, A_ADDRESS)
     part.append(b"wrong")

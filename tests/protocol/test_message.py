@@ -112,7 +112,7 @@ def examples() -> dict[str, Message]:
 
 @pytest.mark.parametrize("name", examples())
 def test_frames_have_not_changed(name: str) -> None:
-    """Every kind of message is written as when the format was frozen, and read back as the same value."""
+    """Every kind of message is written as when the format was frozen, and read back as the same value [P-11.2]."""
     golden = json.loads(GOLDEN.read_bytes())
     assert golden.keys() == examples().keys()
     frame = to_frame(examples()[name])
@@ -121,7 +121,7 @@ def test_frames_have_not_changed(name: str) -> None:
 
 
 def test_every_kind_has_an_example() -> None:
-    """No message is left out of the frozen file."""
+    """No message is left out of the frozen file [P-11.2]."""
     kinds = {type(message) for message in examples().values()}
     assert kinds == set(Message.__args__)
 
@@ -279,7 +279,7 @@ def test_every_field_refuses_what_it_cannot_be(name: str, flaw: str) -> None:
 
 @pytest.mark.parametrize("name", examples())
 def test_fields_are_neither_missing_nor_added(name: str) -> None:
-    """Each object has exactly its keys, wherever it is nested."""
+    """Each object has exactly its keys, wherever it is nested [P-1.5]."""
     right = json.loads(to_frame(examples()[name]))
     for path in leaves(right):
         inner = right
@@ -359,7 +359,7 @@ SINGLE: list[tuple[str, Way, Any]] = [
 
 @pytest.mark.parametrize(("name", "path", "value"), SINGLE)
 def test_bounds_and_contradictions_are_refused(name: str, path: Way, value: Any) -> None:
-    """Values just outside their bounds, and fields that contradict each other."""
+    """Values just outside their bounds, and fields that contradict each other [P-11.3]."""
     right = json.loads(to_frame(examples()[name]))
     assert refused(changed(right, ("fields", *path), lambda _: value))
 
@@ -390,13 +390,13 @@ def test_bounds_and_contradictions_are_refused(name: str, path: Way, value: Any)
     ids=lambda frame: frame[:40].decode("latin-1"),
 )
 def test_what_is_no_message_is_malformed(frame: bytes) -> None:
-    """Not canonical, not an object, of no known type, nested like a tower: one class of error."""
+    """Not canonical, not an object, of no known type, nested like a tower: one class of error [P-11.1]."""
     with pytest.raises(Malformed):
         from_frame(frame)
 
 
 def test_a_frame_has_a_limit() -> None:
-    """A frame of the limit is read (and refused for what it says); one byte more is refused for its length."""
+    """A frame of the limit is read (and refused for what it says); one byte more is refused for its length [P-11.1]."""
     padding = b"x" * (FRAME_MAX_BYTES - len(b'{"fields":{},"type":""}'))
     with pytest.raises(Malformed, match="type"):
         from_frame(b'{"fields":{},"type":"' + padding + b'"}')

@@ -40,7 +40,7 @@ def test_a_task_whose_files_never_come_gives_its_sequence_free() -> None:
 
 
 def test_without_room_on_the_disk_no_task_is_voted_for() -> None:
-    """Two of four miners lack room: a transfer is final, a task is not until there is room again."""
+    """Two of four miners lack room: a transfer is final, a task is not until there is room again [P-10.13]."""
 
     def live(world: World) -> None:
         world.heal()
@@ -62,7 +62,7 @@ def test_without_room_on_the_disk_no_task_is_voted_for() -> None:
 
 
 def test_proposals_that_nobody_signed_move_nothing() -> None:
-    """A liar shows a block with an older task of the same number: the pending one stays, and is packed."""
+    """A liar shows a block with an older task of the same number: the pending one stays, and is packed [P-11.19]."""
 
     def live(world: World) -> None:
         world.heal()
@@ -132,7 +132,10 @@ def test_what_is_refused_is_forgotten() -> None:
 
 
 def test_a_long_task_is_verified_in_slices_and_becomes_final(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one signature a turn a task is no less final, and it is not pending before its last one was looked at."""
+    """With one signature a turn a task is no less final, and it is not pending before its last one was looked at.
+
+    [P-11.15]
+    """
     monkeypatch.setattr(intake, "SIGNATURES_A_TURN", 1)
 
     def live(world: World) -> None:
@@ -155,7 +158,10 @@ def test_a_long_task_is_verified_in_slices_and_becomes_final(monkeypatch: pytest
 def test_an_account_that_signs_for_a_false_signature_waits(
     monkeypatch: pytest.MonkeyPatch, slices: int
 ) -> None:
-    """Its good task is not looked at until its time is over; its payments, and others' tasks, are taken at once."""
+    """Its good task is not looked at until its time is over; its payments, and others' tasks, are taken at once.
+
+    [P-11.16]
+    """
     monkeypatch.setattr(intake, "SIGNATURES_A_TURN", slices)
 
     def live(world: World) -> None:
@@ -189,7 +195,7 @@ def test_an_account_that_signs_for_a_false_signature_waits(
 
 
 def test_one_task_a_peer_is_verified_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second that comes the same way is sent back; the same one again changes nothing."""
+    """The second that comes the same way is sent back; the same one again changes nothing [P-11.15]."""
     monkeypatch.setattr(intake, "SIGNATURES_A_TURN", 1)
 
     def live(world: World) -> None:
@@ -211,7 +217,10 @@ def test_one_task_a_peer_is_verified_at_a_time(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_reminders_keep_to_a_budget_and_reach_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One transaction a standstill when the budget is small, each in its turn; no task to who says that it has it."""
+    """One transaction a standstill when the budget is small, each in its turn; no task to who says that it has it.
+
+    [P-11.18]
+    """
     monkeypatch.setattr(intake, "REMINDED_BYTES", 1)
 
     def live(world: World) -> None:
@@ -253,3 +262,34 @@ def _checked(node: Node, task: Task) -> bool:
 def _unsigned(world: World, task: Task) -> Proposal:
     block = make_block(world.genesis.id, 1, 5, MinerIndex(3), 0, [task], None)
     return Proposal(MinerIndex(3), 0, block, -1, None, (), "00" * 64)
+
+
+def test_a_payment_goes_to_the_leader_and_a_task_to_all() -> None:
+    """What one miner takes from an account it tells the present leader only; a task it tells everybody at once.
+
+    [P-11.17]
+    """
+
+    def live(world: World) -> None:
+        world.heal()
+        world.run_until(world.now + 20_000, lambda: False)
+        leader = _replica(world.nodes[0])._leader()
+        node = next(node for node in world.nodes if node.address != leader)
+        told: list[tuple[str, str]] = []
+        right = world.transmit
+
+        def listen(sender: Node, to: Address, message: Message) -> None:
+            if sender is node and isinstance(message, TransactionNote):
+                told.append((message.transaction.kind, to))
+            right(sender, to, message)
+
+        world.transmit = listen  # type: ignore[method-assign]  # a tap on the wire
+        payment, task = world.clients.transfer(2, 1), world.clients.task(0, 1)
+        node.deliver(payment.sender, TransactionNote(payment))
+        assert told == [("transfer", leader)]
+        told.clear()
+        node.deliver(task.sender, TransactionNote(task))
+        assert {to for kind, to in told if kind == "task"} == set(world.genesis.roster) - {node.address}
+        world.run_until(world.now + 600_000, world.converged)
+
+    assert run(11, miners=4, faults=Faults(), real=False, live=live).problems == []

@@ -69,7 +69,7 @@ def test_bad_transactions_are_refused(chain: ChainMaker, pool: Mempool) -> None:
 
 
 def test_an_account_waits_behind_itself(chain: ChainMaker, pool: Mempool) -> None:
-    """What would be an overdraft after the account's pending ones is refused, and so is the seventeenth."""
+    """What would be an overdraft after the account's pending ones is refused, and so is the seventeenth [P-11.14]."""
     friend = [chain.transfer(key("friend"), chain.server.address, 60 * COIN, number) for number in (1, 2)]
     admit(pool, chain, friend[0])
     with pytest.raises(InvalidTransaction, match="balance"):
@@ -91,7 +91,7 @@ def test_a_block_takes_few_of_an_account_and_what_fits(chain: ChainMaker, pool: 
 
 
 def test_a_task_waits_for_its_files_and_three_deltas(chain: ChainMaker, pool: Mempool) -> None:
-    """Not before its files are checked here, then 3Δ later, or at once when all miners have checked them."""
+    """Not before its files are checked here, then 3Δ later, or at once when all miners have checked them [P-10.26]."""
     task = chain.task()
     admit(pool, chain, task)
     assert packed(pool, chain, 10**9) == []
@@ -132,7 +132,7 @@ def test_what_a_block_took_or_made_impossible_is_forgotten(chain: ChainMaker, po
 def test_a_kind_has_room_of_its_own(
     chain: ChainMaker, pool: Mempool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When transfers fill their room a task is still taken, and a transfer again when one has gone."""
+    """When transfers fill their room a task is still taken, and a transfer again when one has gone [P-11.14]."""
     monkeypatch.setitem(PENDING, "transfer", 1)
     first, second = gift(chain), chain.transfer(key("friend"), chain.server.address, COIN, 1)
     admit(pool, chain, first)
@@ -169,7 +169,10 @@ def test_what_a_block_did_not_touch_is_not_looked_at_again(
 def test_who_cannot_pay_has_no_signature_looked_at(
     chain: ChainMaker, pool: Mempool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task beyond its account's balance is refused before anything is verified; a false client is told apart."""
+    """A task beyond its account's balance is refused before anything is verified; a false client is told apart.
+
+    [P-11.15]
+    """
     task = chain.task()
     poor = replace(task, sender=key("nobody").address, sequence=1)
     with monkeypatch.context() as blind:

@@ -20,6 +20,7 @@ from fedcoin_cli.protocol.message import (
     FinalBlock,
     Message,
     Proposal,
+    Status,
     TransactionNote,
     Vote,
 )
@@ -101,7 +102,7 @@ def isolate(world: World, index: int) -> None:
 
 
 def test_an_idle_chain_burns_no_views_and_says_only_its_height() -> None:
-    """Hours without transactions: STATUS and nothing else, no view but the first, no block."""
+    """Hours without transactions: STATUS and nothing else, no view but the first, no block [P-11.20]."""
     world = quiet()
     until(world, lambda: all(node.replica is not None and node.replica.voting for node in world.nodes))
     wait(world, 10_000)
@@ -130,7 +131,7 @@ def test_a_task_without_files_burns_no_views() -> None:
 
 
 def test_no_vote_before_others_have_answered() -> None:
-    """A restarted miner that reaches nobody says nothing new; once q − 1 others have answered it votes."""
+    """A restarted miner that reaches nobody says nothing new; once q − 1 others have answered it votes [P-10.27]."""
     world = quiet()
     pay(world)
     until(world, world.converged)
@@ -149,7 +150,7 @@ def test_no_vote_before_others_have_answered() -> None:
 
 
 def test_a_lost_log_observes_until_a_height_nobody_can_have_reached() -> None:
-    """It follows without a vote, also across another restart, and votes again two heights later."""
+    """It follows without a vote, also across another restart, and votes again two heights later [P-10.29]."""
     world = quiet()
     pay(world, 1)
     until(world, world.converged)
@@ -256,7 +257,10 @@ def test_a_miner_that_was_away_gets_the_files_and_mines() -> None:
 
 
 def test_an_old_ledger_never_undoes_what_the_log_saw_final() -> None:
-    """One miner alone decides, falls, and gets an older chain file: the height keeps its block, on every node."""
+    """One miner alone decides, falls, and gets an older chain file: the height keeps its block, on every node.
+
+    [P-10.30] [P-13.10]
+    """
     world = quiet(3, seed=21)
     for sequence in (1, 2):
         pay(world, sequence)
@@ -301,7 +305,7 @@ def test_a_lost_tip_file_is_fetched_from_a_peer() -> None:
 
 
 def test_messages_of_the_next_height_are_few_a_peer() -> None:
-    """A peer that runs ahead, or lies, fills no memory: so many messages, and fewer that carry blocks."""
+    """A peer that runs ahead, or lies, fills no memory: so many messages, and fewer that carry blocks [P-11.23]."""
     world = quiet()
     node, liar = world.nodes[0], world.nodes[1]
     until(world, lambda: node.replica is not None and node.replica.voting)
@@ -319,7 +323,7 @@ def test_messages_of_the_next_height_are_few_a_peer() -> None:
 
 
 def test_a_final_block_is_believed_for_its_certificate_alone() -> None:
-    """Anybody may bring one; without q right signatures, or out of place, it changes nothing."""
+    """Anybody may bring one; without q right signatures, or out of place, it changes nothing [P-11.22]."""
     world = quiet(4, down=(3,))
     pay(world, 1)
     until(world, lambda: height(world) == 1)
@@ -342,7 +346,7 @@ def test_a_final_block_is_believed_for_its_certificate_alone() -> None:
 
 
 def test_votes_of_strangers_do_not_count() -> None:
-    """Only the roster takes part: an account's connection can ask and pay, not vote."""
+    """Only the roster takes part: an account's connection can ask and pay, not vote [P-11.7]."""
     world = quiet()
     node = world.nodes[0]
     until(world, lambda: node.replica is not None and node.replica.voting)
@@ -367,7 +371,10 @@ def _skip_terms() -> dict[str, Any]:
 
 
 def test_an_account_that_signs_two_tasks_does_not_divide_the_miners() -> None:
-    """Half of them get one task, half another with the same number: one of them becomes final within a few views."""
+    """Half of them get one task, half another with the same number: one of them becomes final within a few views.
+
+    [P-11.19]
+    """
     world = quiet(4, seed=31)
     first, second = world.clients.task(0, 1), world.clients.task(0, 1)
     assert first.id != second.id
@@ -381,7 +388,7 @@ def test_an_account_that_signs_two_tasks_does_not_divide_the_miners() -> None:
 
 
 def test_a_block_from_the_future_is_not_acceptable() -> None:
-    """A fresh block may be at most ten minutes ahead of the voter's clock."""
+    """A fresh block may be at most ten minutes ahead of the voter's clock [P-10.12]."""
     world = quiet()
     pay(world)
     until(world, world.converged)
@@ -426,7 +433,10 @@ def test_a_task_that_kills_those_who_look_at_it_is_let_go() -> None:
 
 
 def test_odd_views_leave_out_tasks_and_results_when_there_is_anything_else() -> None:
-    """So that one that others cannot accept yet does not hold up the rest; alone, it is packed in odd views too."""
+    """So that one that others cannot accept yet does not hold up the rest; alone, it is packed in odd views too.
+
+    [P-10.25]
+    """
     world = quiet(1, seed=41)
     node = world.nodes[0]
     until(world, lambda: node.replica is not None)
@@ -448,7 +458,7 @@ def test_odd_views_leave_out_tasks_and_results_when_there_is_anything_else() -> 
 
 
 def test_blocks_keep_their_pace() -> None:
-    """Not more than one block an interval, however much is pending."""
+    """Not more than one block an interval, however much is pending [P-10.25]."""
     world = quiet(1, seed=42)
     for client in range(4):
         for sequence in (1, 2, 3):
@@ -534,3 +544,51 @@ def test_accounts_that_ask_once_are_not_remembered() -> None:
             wait(world, 150)
         replica.receive(Address(f"{number:064x}"), Fetch(1))
     assert len(replica._catchup._served) <= PEERS_REMEMBERED + 100
+
+
+def test_who_is_behind_gets_blocks_with_their_certificates_then_the_status() -> None:
+    """From the height asked for on, each with its own certificate, no further than the tip; a height beyond: nothing.
+
+    [P-11.21]
+    """
+    world = quiet()
+    for sequence in range(1, 4):
+        pay(world, sequence)
+        until(world, world.converged)
+    node, messages = world.nodes[0], sent(world)
+    node.deliver(world.client_keys[2].address, Fetch(2))
+    answers = [message for sender, message in messages if sender is node]
+    assert [type(message) for message in answers] == [FinalBlock] * (height(world) - 1) + [Status]
+    for number, answer in enumerate(answers[:-1], 2):
+        assert isinstance(answer, FinalBlock)
+        assert answer.block.height == number
+        answer.certificate.check(world.genesis, VoteKind.FINAL, number, answer.block.id)
+    messages.clear()
+    node.deliver(world.client_keys[2].address, Fetch(height(world) + 1))
+    assert [message for sender, message in messages if sender is node] == []
+
+
+def test_all_tables_share_the_time_for_checks() -> None:
+    """Four miners reveal: what one miner may spend on the tables of an attempt is within CHECK, however many come.
+
+    [P-8.17]
+    """
+    world = quiet()
+    orders: list[jobs.VerifyTable] = []
+    right = world.compute
+
+    def listen(node: Node, order: jobs.Order) -> None:
+        if isinstance(order, jobs.VerifyTable) and node is world.nodes[0]:
+            orders.append(order)
+        right(node, order)
+
+    world.compute = listen  # type: ignore[method-assign]  # a tap on the pipe to the child
+    task = world.clients.task(0, 1)
+    world.clients.submit(task)
+    until(world, world.converged)
+    budget_ms = max(5_000, task.runtime_ms // 10)
+    others = [order for order in orders if order.reveal.miner != world.nodes[0].address]
+    first = [order for order in others if order.attempt == 1]
+    assert len(first) == 3
+    assert sum(order.budget_ms for order in first) <= budget_ms
+    assert all(order.budget_ms == budget_ms // 3 for order in orders)

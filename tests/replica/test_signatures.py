@@ -32,7 +32,7 @@ def test_a_false_one_is_found_wherever_it_stands() -> None:
 
 
 def test_waits_grow_and_end() -> None:
-    """Twice as long each time up to the most; who has been good for long begins anew."""
+    """Twice as long each time up to the most; who has been good for long begins anew [P-11.16]."""
     waits, now = Waits(), 0
     assert waits.left_ms(A, now) == 0
     for times in range(3):

@@ -40,7 +40,7 @@ def test_a_second_one_that_has_gone_is_forgotten() -> None:
 
 
 def test_neither_of_two_is_helped_to_vote() -> None:
-    """From a second nonce on until the first one's lease is over, or the second has become the only one."""
+    """From a second nonce on until the first one's lease is over, or the second has become the only one [P-10.35]."""
     twins = Twins(ME, 0)
     twins.heard(PEER, "old", 0)
     assert not twins.contested(PEER, 10)
@@ -52,7 +52,7 @@ def test_neither_of_two_is_helped_to_vote() -> None:
 
 
 def test_more_than_f_must_say_so() -> None:
-    """One liar, however often it says it, ends nobody; nor do words about another process."""
+    """One liar, however often it says it, ends nobody; nor do words about another process [P-10.34]."""
     twins = Twins(ME, 1)
     assert not any(twins.accused(Address("liar"), ME) for _ in range(3))
     assert not twins.accused(OTHER, "somebody")
@@ -60,7 +60,10 @@ def test_more_than_f_must_say_so() -> None:
 
 
 def test_nobody_but_the_key_says_that_it_lives_beside() -> None:
-    """Its word names one nonce of one network; a liar's signature, or an old one moved to this nonce, is none."""
+    """Its word names one nonce of one network; a liar's signature, or an old one moved to this nonce, is none.
+
+    [P-10.34]
+    """
     key, liar, genesis, nonce = KeyPair.generate(), KeyPair.generate(), "ab" * 32, "0f" * 16
     said = beside(key, GenesisId(BlockId(genesis)), nonce)
     assert is_beside(key.address, GenesisId(BlockId(genesis)), said)

@@ -23,7 +23,7 @@ from fedcoin_cli.protocol.message import Vote
 # A quiet round of R miners that settles soon, by seed.
 QUIET_SEED = 6
 PROCESSES = 2
-MINERS = 4
+MINERS, QUORUM = 4, 3
 SAMPLE_KILLS, RELEASE_KILLS = 20, 1_000
 REJOIN_P99_MS = 5_000
 PATIENCE_S = 60.0
@@ -64,7 +64,10 @@ def fall_at_each(miners: int, *, together: bool, every: int = 1) -> dict[tuple[i
     [(1, False, 1), (2, False, 1), (2, True, 1), (3, False, 1), (3, True, 3), (4, False, 9), (5, True, 17)],
 )
 def test_a_crash_at_every_boundary_of_a_round(miners: int, together: bool, every: int) -> None:
-    """kill −9 before and after each persist and before each send, of each miner in turn: nothing is said twice."""
+    """kill −9 before and after each persist and before each send, of each miner in turn: nothing is said twice.
+
+    [P-10.22] [P-13.10]
+    """
     found = fall_at_each(miners, together=together, every=every)
     assert {place: problems for place, problems in found.items() if problems} == {}
     assert len(found) >= 40 * miners // every
@@ -167,7 +170,8 @@ def test_killed_miners_contradict_nobody_and_lose_nothing(tmp_path: Path) -> Non
     assert report.lost == []
     assert report.kills == SAMPLE_KILLS
     assert report.height > SAMPLE_KILLS
-    assert report.statements > 20 * SAMPLE_KILLS
+    # How many blocks there are depends on the machine; each of them takes two rounds of a quorum's votes.
+    assert report.statements >= 2 * QUORUM * report.height
 
 
 # The table ----------------------------------------------------------------------------------------------------

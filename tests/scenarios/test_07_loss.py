@@ -40,7 +40,7 @@ def heights_under(faults: Faults, count: int, seed: int = 3) -> tuple[list[int],
 
 
 def test_every_height_is_reached_in_spite_of_loss() -> None:
-    """60 of 60 simulated heights; p99 at most 20 times the median without loss; every fault happened."""
+    """60 of 60 simulated heights; p99 at most 20 times the median without loss; every fault happened [P-10.24]."""
     quiet, _ = heights_under(QUIET, SAMPLE_HEIGHTS)
     lossy, world = heights_under(LOSSY, SAMPLE_HEIGHTS)
     assert len(lossy) == SAMPLE_HEIGHTS

@@ -96,7 +96,10 @@ def old_logs(trials: int) -> list[list[str]]:
 
 
 def test_an_old_log_makes_nobody_contradict_itself() -> None:
-    """Restored from any earlier height, a miner observes until it can no longer contradict what it said."""
+    """Restored from any earlier height, a miner observes until it can no longer contradict what it said.
+
+    [P-10.27] [P-10.28]
+    """
     assert [problems for problems in old_logs(SAMPLE_TRIALS) if problems] == []
 
 
@@ -237,7 +240,10 @@ def replayed_elsewhere(messages: list[Message]) -> list[str]:
 
 
 def test_what_is_replayed_is_not_accepted() -> None:
-    """Signatures held up elsewhere do not verify; messages said again, here or in another network, do nothing."""
+    """Signatures held up elsewhere do not verify; messages said again, here or in another network, do nothing.
+
+    [P-2.4]
+    """
     messages, statements, changed = listened()
     assert {signed.kind for signed in statements} >= set(KINDS) - {"skip", "fraud", "cancel"}
     assert changed == []

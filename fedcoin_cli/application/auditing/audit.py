@@ -69,6 +69,11 @@ class Watch:
     step: Callable[[int, int], None] = lambda _done, _total: None
 
 
+def reached(report: AuditReport, done: Recomputed) -> bool:
+    """Whether an audit did all that its level asks for."""
+    return report.level < RECOMPUTATION or done.results == done.of_results
+
+
 Find = Callable[[Digest], Path | None]
 
 

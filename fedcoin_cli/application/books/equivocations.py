@@ -5,7 +5,7 @@ it travels. Which of it proves anything is decided in `consensus.accountability`
 
 When there are too many files the least telling go: first those in which the fewest contradict themselves and which hold
 no certificate beyond view 0, for any one liar can make such a height at every height. A fork takes more than f
-culprits, so what f liars say of themselves never pushes out what is known of one.
+culprits, so what f liars say of themselves never pushes out what is known of one. (docs/adr/0015)
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ def evidence_file(folder: Path, height: int) -> Path:
 def keep_evidence(folder: Path, height: int, said: Iterable[Said]) -> None:
     """Add to a height's file; what an earlier life of the miner wrote stays, the least telling beyond the bound go.
 
-    Raises `StorageFailure`.
+    Raises `StorageFailure`. [P-12.11]
     """
     path = evidence_file(folder, height)
     with refusals(path):

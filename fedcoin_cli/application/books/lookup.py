@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fedcoin_cli.application.books.books import Books
-from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from ledger_store.base.errors import NotFound
 from ledger_store.base.names import Address, TaskId
 from ledger_store.block import Block
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Cancel, Close, Outcome, Pay, Result, Task, Transaction, Transfer
+
+if TYPE_CHECKING:
+    from fedcoin_cli.application.books.task_report import TaskReport
 
 PREFIX_LEAST = 4
 HEIGHT_DIGITS = 16
@@ -19,7 +22,7 @@ HEIGHT_DIGITS = 16
 class FoundTask:
     """A task and what came of it."""
 
-    report: TaskReport
+    report: "TaskReport"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,10 @@ def task_id(tasks: Iterable[TaskId], text: str, kind: str = "task") -> TaskId:
     raise NotFound(f"{reason} begins with {text!r}", where="the ledger", hint="fedcoin log lists the tasks")
 
 
-def report_on(books: Books, record: TaskRecord) -> TaskReport:
+def report_on(books: Books, record: TaskRecord) -> "TaskReport":
     """What came of a task, from the block that ended it."""
+    from fedcoin_cli.application.books.task_report import report_of
+
     return report_of(record, books.state.genesis, end_of(books, record))
 
 

@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fedcoin_cli.application.crew.ways import Via
 from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.settings import RULES, Settings
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.base import Stage
+from fedcoin_cli.runtime.base import Stage, Via
 from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits
 from ledger_store.base.disk import refusals
 from ledger_store.base.errors import SettingsError

@@ -100,8 +100,9 @@ class Service:
         secret = f"LoadCredential=passphrase:{_path(self.passphrase)}\n" if self.passphrase else ""
         cache = f"CacheDirectory={self.name}\nEnvironment=XDG_CACHE_HOME=%C/{self.name}\n"
         devices = "" if self.devices else "PrivateDevices=yes\n"
-        # A workspace that lies there would be hidden, too.
-        hidden = any(root.is_relative_to(folder) for folder in _TEMPORARY)
+        # A workspace or a program that lies there would be hidden, too.
+        needed = (root, Path(self.program[0]), Path(__file__))
+        hidden = any(path.is_relative_to(folder) for path in needed for folder in _TEMPORARY)
         tmp = f"Environment=TMPDIR=%C/{self.name}\n" if hidden else "PrivateTmp=yes\n"
         stays_down = " ".join(str(int(code)) for code in _STAYS_DOWN)
         return (

@@ -5,23 +5,13 @@ miner's ports, what belongs to it.
 """
 
 from collections.abc import Sequence
-from enum import StrEnum
 
 from fedcoin_cli.application.crew.crew import posts
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.base import Runtime
+from fedcoin_cli.runtime.base import Runtime, Via
 from fedcoin_cli.runtime.process import ProcessRuntime
 from ledger_store.base.errors import Locked, MissingPart
-
-
-class Via(StrEnum):
-    """Ways to run miners."""
-
-    process = "process"
-    docker = "docker"
-    swarm = "swarm"
-
 
 _AS = {Via.process: "as a process", Via.docker: "in a container", Via.swarm: "in a swarm"}
 

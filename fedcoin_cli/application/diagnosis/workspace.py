@@ -28,7 +28,7 @@ from ledger_store.file.chain_file import ChainReader
 from ledger_store.file.snapshot import SNAPSHOT_NAME, claimed, difference
 
 CLOCK_AHEAD_MS = 600_000
-"""How far a block's time may lie before a voter's clock (protocol.md, section 3)."""
+"""How far a block's time may lie before a voter's clock."""
 _SLOW_FSYNC_MS = 50.0
 _SYNCS = 5
 

@@ -36,6 +36,7 @@ def end_of(path: Path, *, refund: bool) -> State:
     """The state after a ledger's last certified block, every check of an audit passed.
 
     Raises `LedgerInvalid`, and `ConsensusFailure` for a task that is not finished unless its price may be refunded.
+    [P-14.4]
     """
     seen = _Ends()
     report = audit(path, _LEVEL, [*CHECKS, seen.check])

@@ -17,7 +17,7 @@ PARTING_MOST = 64
 
 
 class Guests:
-    """The guests of one door, as the ledger grows."""
+    """The guests of one door, as the ledger grows (docs/adr/0028, docs/adr/0030) [P-11.5]."""
 
     def __init__(self, admission: Admission, state: State) -> None:
         self._admission, self._state = admission, state

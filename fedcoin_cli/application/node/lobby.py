@@ -1,4 +1,7 @@
-"""Where guests' frames wait for a miner's time: each guest has a line of its own, and all lines are served in turn."""
+"""Where guests' frames wait for a miner's time: each guest has a line of its own, and all lines are served in turn.
+
+(docs/adr/0032)
+"""
 
 from collections import deque
 

@@ -93,19 +93,28 @@ class Node:
     """The ports of one replica, over real things. Use as a context manager around `run`."""
 
     def __init__(self, config: NodeConfig) -> None:
+        # Which miner of which workspace, with which settings.
         self._config = config
         workspace, folder = config.workspace, config.folder
+        # The network.
         self.genesis = workspace.genesis()
+        # This miner's secret key.
         self._key = workspace.key(folder.name)
         if self._key.address not in self.genesis.roster:
             hint = "restore the key that was there when this network was founded or joined"
             where = str(workspace.key_file(folder.name))
             raise KeyFailure("this key is not on the roster", where=where, hint=hint)
+        # What must be closed again, in reverse order.
         self._stack = ExitStack()
+        # Whether people were told that votes are lost: once is enough.
         self._told_lost = False
+        # The door for Prometheus; None: not wanted.
         self._metrics: Metrics | None = None
+        # When the last snapshot of the metrics was made.
         self._measured_ms = 0
+        # Since when something waits for a block; None: nothing does.
         self._waiting_ms: int | None = None
+        # What happened so far, by word, for the metrics.
         self._counts: Counter[str] = Counter()
         try:
             self._open()
@@ -115,9 +124,11 @@ class Node:
 
     def _open(self) -> None:
         workspace, folder = self._config.workspace, self._config.folder
+        # The log that people read.
         self.events = EventLog(folder.log, echo=self._config.echo)
         self._stack.callback(self.events.close)
         seal = Seal(self._key, self.genesis)
+        # The chain file, locked by this process.
         self._ledger = self._stack.enter_context(ChainFile.open_for_writing(folder.path, seal))
         if self._ledger.ignored_snapshot:
             hint = "it is not sealed by this miner's key; all blocks were folded instead, and it is made anew"
@@ -126,15 +137,23 @@ class Node:
             self.events.write("repaired", moved=str(self._ledger.torn))
         log, remembered = self._open_log()
         reconcile(self._ledger, remembered)
+        # Whether somebody asked for the end.
         self._stopping = False
+        # Guests' frames, which wait until the miners' were heard.
         self._lobby = Lobby()
+        # When malformed frames of each sender were last told: a liar must not fill the log.
         self._malformed_told: dict[str, int] = {}
+        # When people were last told that the disk is low.
         self._disk_low_told_ms = self.now_ms() - DISK_LOW_TOLD_MS
+        # When people were last told that the clock is behind.
         self._clock_told_ms = self.now_ms() - CLOCK_TOLD_MS
+        # A pipe that ends a poll from a signal handler.
         self._wake_read, self._wake_write = self._open_pipe()
         peers = read_peers(workspace.peers_file)
         own = self._own_entry(peers)
+        # Whom both doors let in.
         self._admission = Admission([*self.genesis.roster, *(peer.address for peer in peers)])
+        # Which accounts those are, as the ledger grows.
         self._guests = Guests(self._admission, self._ledger.tip.state)
         others = [
             peer
@@ -142,29 +161,42 @@ class Node:
             if peer.address != own.address
         ]
         host = self._config.settings.network.bind
+        # The message channel.
         self._p2p: Transport = P2P(
             self._key, {p.address: p.messages for p in others}, Door(host, own.port, self._admission)
         )
         self._stack.callback(self._p2p.close)
+        # Files by digest.
         self._store = Store(workspace.store)
         fetched = Fetched(folder.path, [miner.path for miner in workspace.miners])
         keep = self._config.settings.storage.keep_rounds
+        # Which of them stay.
         self._housekeeping = Housekeeping(self._ledger, self._store, keep, fetched)
+        # Whether tasks ended since the last tidying.
         self._untidy = False
+        # Digests whose removal is under way: they are asked for again only afterwards.
         self._dying: set[Digest] = set()
+        # When the fetched files were last gone through.
         self._settled_ms = self.now_ms()
         self._sweep_fetched()
+        # Who may read which file.
         self._readers = Readers(self._admission.members, self._ledger)
         files, door = {p.address: p.files for p in others}, Door(host, own.port + 1, self._admission)
+        # The file channel, on a thread of its own.
         self._blobs = Blobs(self._key, self._store, files, door, self._readers.may_read)
         self._stack.callback(self._blobs.close)
+        # The mining child; None: it fell and waits to be started again.
         self._child: Child | None = None
+        # When it is, monotonic.
         self._child_restart_at = 0
         self._start_child()
         self._stack.callback(self._end_child)
         self._open_metrics()
+        # Drawn for this process: two processes of one key have two.
         self._nonce = nonce = secrets.token_hex(16)
+        # What tells two processes of one key apart.
         self._twins = Twins(nonce, self.genesis.faults)
+        # The miner itself, pure.
         self._replica = Replica(
             self.genesis,
             self._key.address,

@@ -4,7 +4,7 @@ A task's own parties are who published it, its server and its clients. A file be
 on the ledger that names it: digests are public, and whoever repeats one in a task of its own learns nothing by that.
 
 Every digest that a task ever named counts, so they are kept small (`Named`); who the parties are is read from the
-ledger when somebody asks.
+ledger when somebody asks. (docs/adr/0034)
 """
 
 from array import array
@@ -61,7 +61,7 @@ class Named:
 
 
 class Readers:
-    """Asked by the file thread while the node's thread adds to it: nothing is ever taken away."""
+    """Asked by the file thread while the node's thread adds to it: nothing is ever taken away [P-11.27]."""
 
     def __init__(self, all_files: Collection[str], ledger: ChainReader) -> None:
         self._all_files, self._ledger, self._height = frozenset(all_files), ledger, 0

@@ -31,7 +31,7 @@ CREATE TABLE decided (height INTEGER PRIMARY KEY, frame BLOB NOT NULL);
 class VoteLog:
     """An open vote log. Every method returns only when what it wrote is on the disk.
 
-    Raises `StorageFailure` when the disk refuses, or when the file is no such log.
+    Raises `StorageFailure` when the disk refuses, or when the file is no such log. [P-12.8]
     """
 
     def __init__(self, path: Path, key: str, genesis: GenesisId) -> None:
@@ -86,7 +86,7 @@ class VoteLog:
     def decide(self, block: Block, certificate: Certificate, current_task: TaskId | None) -> None:
         """Store the decided block and its certificate; forget this height's votes and all other tasks' records.
 
-        A log that is ahead of its ledger stays as it is until the ledger has caught up.
+        A log that is ahead of its ledger stays as it is until the ledger has caught up. [P-12.9]
         """
         frame = to_frame(FinalBlock(block, certificate))
         with self._writing() as database:
@@ -103,7 +103,7 @@ class VoteLog:
             )
 
     def mark(self, *, whole: bool) -> None:
-        """Remember whether the log holds all that this miner said and may still contradict."""
+        """Remember whether the log holds all that this miner said and may still contradict [P-12.10]."""
         with self._writing() as database:
             database.execute("UPDATE bound SET whole = ?", (whole,))
 

@@ -2,6 +2,7 @@
 
 Asked over the network, twice: the second answers come after anything that the lost miner may still have had on its way.
 What may be said again is decided in `consensus.amnesia`; here reminders are gathered, checked and written down.
+(docs/adr/0016)
 """
 
 import secrets

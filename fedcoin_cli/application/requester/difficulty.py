@@ -6,12 +6,14 @@ rankings the miners walked in how much time. With D the root of that, about half
 one of several nearly always does. Pure but for reading blocks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isqrt
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.spread import counted_reveals, ranking_variance
+from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.errors import NotFound
 from ledger_store.base.names import TaskId
@@ -53,6 +55,13 @@ def learn_difficulty(books: Books, clients: int, runtime_ms: int) -> Learnt:
     message = f"no settled task of {clients} clients tells how far sampled estimates lie apart"
     hint = "give --difficulty a number this time; where values are exact, any D is met"
     raise NotFound(message, where=str(books.path), hint=hint)
+
+
+def with_learnt_difficulty(workspace: Workspace, terms: Terms, clients: int) -> tuple[Terms, Learnt]:
+    """Terms for a task of so many clients with the D that this workspace's ledger tells; raises `NotFound`."""
+    with Books.open(workspace) as books:
+        found = learn_difficulty(books, clients, terms.settings.task.runtime_ms)
+    return replace(terms, difficulty_micro=found.difficulty_micro), found
 
 
 def spread_micro(record: TaskRecord, reveals: list[Reveal], runtime_ms: int) -> int:

@@ -16,8 +16,9 @@ from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.files.transfers import Progress as Sent
 from fedcoin_cli.protocol.message import Phase
-from ledger_store.base.errors import RoundFilesInvalid
+from ledger_store.base.errors import ConsensusFailure, RoundFilesInvalid
 from ledger_store.base.names import Address, TaskId
+from ledger_store.base.words import TaskState
 from ledger_store.identity.keys import KeyPair
 from ledger_store.state import UNFINISHED, State, TaskRecord
 from ledger_store.transaction import Cancel, Close, Result, Task, Transfer
@@ -43,6 +44,14 @@ class Published:
     report: TaskReport
     seconds: float
     mining_seconds: float
+
+    def check(self) -> None:
+        """Raise `ConsensusFailure` where the task has ended without values: it was refunded or cancelled."""
+        if self.report is None or self.report.state == TaskState.SETTLED:
+            return
+        message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
+        hint = "no estimate came within D: a larger --difficulty or --runtime helps"
+        raise ConsensusFailure(message, where=f"task {self.task}", hint=hint)
 
 
 class Requester:

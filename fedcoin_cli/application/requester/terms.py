@@ -1,11 +1,14 @@
 """What a requester publishes: a round and its terms become a task, signed by its clients and still not by it."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
-from fedcoin_cli.application.rounds.files import Round
-from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
+from fedcoin_cli.application.rounds.files import Round, read_round
+from fedcoin_cli.application.rounds.terms import Asked, Terms, check_unchanged, fresh_nonce
+from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
+from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import SettingsError
 from ledger_store.base.names import Address, GenesisId
@@ -55,3 +58,23 @@ class Wanted:
             hint = "publish with the key that called for them: fedcoin publish --key NAME"
             raise SettingsError("the clients signed for another requester", where=call.sender, hint=hint)
         return replace(call, sequence=sequence, updates=updates)
+
+
+def wanted_of(
+    workspace: Workspace, folder: Path, configuration: Configuration, error_micro: int | None = None
+) -> Wanted:
+    """A round's folder and the settings in force as what is asked for; `error_micro`: the payments' wanted precision.
+
+    Raises `RoundFilesInvalid`, and `FlagError` where a flag asks for other terms than real clients have signed.
+    """
+    files = read_round(folder, workspace.genesis())
+    settings = configuration.settings
+    terms = Terms(settings, Names.of(workspace).address(settings.task.server), error_micro)
+    if (signed := files.call) is not None:
+        asked = Asked(files.model, files.test, files.images, settings.task.aggregation, 2, 2)
+        check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
+        if error_micro is not None and error_micro != signed.payment_error_micro:
+            message = "the clients signed for another precision of the payments"
+            hint = "leave it out, or ask them anew: fedcoin round call"
+            raise FlagError(message, where="--payment-error", hint=hint)
+    return Wanted.of(workspace, files, terms)

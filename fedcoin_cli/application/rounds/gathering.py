@@ -16,7 +16,7 @@ from fedcoin_cli.application.rounds.calling import (
     write_json,
 )
 from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME, Round, read_round
-from fedcoin_cli.application.rounds.making import update_name
+from fedcoin_cli.application.rounds.writing import update_name
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.weights import read_update
 from ledger_store.base.errors import NotFound, RoundFilesInvalid

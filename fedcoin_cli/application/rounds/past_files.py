@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.base.errors import NotFound
 from ledger_store.base.names import Digest
 
 
@@ -34,3 +36,11 @@ class Evidence:
                     with path.open("rb") as file:
                         found[hashlib.file_digest(file, "sha256").hexdigest()] = path
         return found
+
+
+def evidence(workspace: Workspace | None, folders: Sequence[Path]) -> Evidence:
+    """What a workspace's store and some folders hold; raises `NotFound` for a folder that is not there."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotFound("no such folder", where=str(folder))
+    return Evidence([] if workspace is None else [workspace.store], folders)

@@ -1,15 +1,35 @@
 """The terms of a task before anybody has signed: settings, and what is asked of the clients, become a call."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from fedcoin_cli.application.rounds.files import UNSIGNED
+from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.settings import Settings
 from ledger_store.base.amount import split
 from ledger_store.base.names import Address, Digest
 from ledger_store.transaction import NONCE_LENGTH, Task
 
 _UNNUMBERED = 0
+
+_FIXED: Final[Mapping[str, str]] = {
+    "task.price": "price_micro",
+    "task.runtime": "runtime_ms",
+    "task.attempts": "attempts",
+    "task.least-rankings": "least_rankings",
+    "task.most-rankings": "most_rankings",
+    "task.block-images": "block_images",
+    "task.aggregation": "aggregation",
+    "task.server": "server",
+    "consensus.difficulty": "difficulty_micro",
+    "payment.train": "train_micro",
+    "payment.computation": "computation_micro",
+    "payment.shapley": "shapley_micro",
+    "payment.rule": "sap_rule",
+}
+"""Which field of a call a setting becomes."""
 
 
 def fresh_nonce() -> str:
@@ -82,3 +102,13 @@ class Terms:
             attempts=settings.task.attempts,
             sap_rule=settings.payment.rule,
         )
+
+
+def check_unchanged(configuration: Configuration, asked: Task, signed: Task) -> None:
+    """Raise `FlagError` where a flag asks for anything else than what the clients have signed."""
+    for key, name in _FIXED.items():
+        given = configuration.origin(key)
+        if given.origin == "flag" and getattr(asked, name) != getattr(signed, name):
+            message = f"the clients signed for other terms than {key} = {given.value}"
+            hint = "leave it out, or ask them anew: fedcoin round call"
+            raise FlagError(message, where=given.where, hint=hint)

@@ -108,7 +108,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings. It is 13 when
     nothing is, but --level 4 lacked files or time and could not recompute every result: only level 3 is reached then.
     """
-    from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger
+    from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger, reached
     from ledger_store.base.errors import LedgerInvalid, NotFound, RoundFilesInvalid
 
     deep = everything or fetch or sample is not None or time_s is not None or bool(files)
@@ -147,7 +147,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         finding = report.findings[0]
         message = f"{counted(len(report.findings), 'finding')}, the first at height {finding.height}: {finding.code}"
         raise LedgerInvalid(message, where=str(path), hint=_remedy(call, path))
-    if not _reached(report, recomputed):
+    if not reached(report, recomputed):
         message = f"level 4 was asked for, and {_done(recomputed)} recomputed"
         hint = "--fetch asks the miners for the files that lack, --files DIR names more of them"
         if recomputed.late:
@@ -240,22 +240,18 @@ def _path(call: Call, file: Path | None) -> Path:
 
 def _find(call: Call, plan: "Plan", folders: list[Path]) -> "Find":
     """Where files are looked for."""
-    from fedcoin_cli.application.rounds.past_files import Evidence
-    from ledger_store.base.errors import NotFound, NoWorkspace
+    from fedcoin_cli.application.rounds.past_files import evidence
+    from ledger_store.base.errors import NoWorkspace
 
-    for folder in folders:
-        if not folder.is_dir():
-            raise NotFound("no such folder", where=str(folder))
     if plan.level < _RECOMPUTE:
         return lambda _: None
     # Threads share the work already; NumPy's own would only be in their way.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
-        stores = [call.workspace().store]
+        return evidence(call.workspace(), folders).find
     except NoWorkspace:
-        stores = []
-    return Evidence(stores, folders).find
+        return evidence(None, folders).find
 
 
 def _fetch(
@@ -314,6 +310,8 @@ class _Bars:
 
 
 def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: float) -> dict[str, object]:
+    from fedcoin_cli.application.auditing.audit import reached
+
     names = ("code", "height", "line", "message", "file")
     done = {name: getattr(recomputed, name) for name in recomputed.__slots__}
     return {
@@ -321,7 +319,7 @@ def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: 
         "network": None if report.genesis is None else report.genesis.network,
         "genesis": None if report.genesis is None else report.genesis.id,
         "ok": report.ok,
-        "level": report.level if _reached(report, recomputed) else _RECOMPUTE - 1,
+        "level": report.level if reached(report, recomputed) else _RECOMPUTE - 1,
         "asked_level": report.level,
         "height": report.height,
         "head": report.head,
@@ -358,16 +356,13 @@ def _lines(
     ]
     if not report.ok:
         return [*lines, *map(_finding_line, report.findings)]
+    from fedcoin_cli.application.auditing.audit import reached
+
     rate = f", {report.blocks / seconds:.0f} blocks a second" if report.blocks and report.level < 4 else ""
-    if not _reached(report, recomputed):
+    if not reached(report, recomputed):
         verdict = f"audit ok: {counted(report.blocks, 'block')}, to level 3 of the {report.level} asked for"
         return [*lines, f"{verdict}: {_done(recomputed)} recomputed"]
     return [*lines, f"audit ok: {counted(report.blocks, 'block')}, level {report.level}{rate}"]
-
-
-def _reached(report: "AuditReport", done: "Recomputed") -> bool:
-    """Whether the audit did all that its level asks for."""
-    return report.level < _RECOMPUTE or done.results == done.of_results
 
 
 def _done(done: "Recomputed") -> str:

@@ -21,6 +21,7 @@ from fedcoin_cli.cli.program.options import Call
 from ledger_store.base.words import TaskState
 
 if TYPE_CHECKING:
+    from fedcoin_cli.application.reasons.certainty import Certainty
     from fedcoin_cli.application.requester.requester import Published
     from ledger_store.audit.audit import AuditReport
 
@@ -51,9 +52,9 @@ def run(
     call = replace(call, assignments=(*own, *call.assignments))
     with _folder(directory) as root:
         workspace = _found(call, root)
-        published = _settle(call, workspace)
+        ended = _settle(call, workspace)
         report = _audit(workspace)
-        _answer(call, workspace, published, report, time.monotonic() - start_s)
+        _answer(call, workspace, ended, report, time.monotonic() - start_s)
     if directory is not None:
         call.output.note(f"the workspace stays in {root}")
 
@@ -89,7 +90,7 @@ def _found(call: Call, root: Path) -> Workspace:
     return Workspace(root)
 
 
-def _settle(call: Call, workspace: Workspace) -> "Published":
+def _settle(call: Call, workspace: Workspace) -> "tuple[Published, Certainty | None]":
     """Start the miners, train while they load, publish; the miners are stopped whatever happens."""
     from fedcoin_cli.cli.commands.mine import make_crew
     from fedcoin_cli.cli.views.miner_watch import Watch
@@ -105,13 +106,13 @@ def _settle(call: Call, workspace: Workspace) -> "Published":
             if interrupts.count:  # where an import had swallowed it
                 raise KeyboardInterrupt
             call.output.note(f"mine     {len(crew.alive)} miners are ready")
-            published = _publish(call, workspace, folder)
+            ended = _publish(call, workspace, folder)
             _await_equal_ledgers(workspace)
         finally:
             interrupts.wake = None
             heard = interrupts.count
             crew.stop(lambda: interrupts.count > heard)
-    return published
+    return ended
 
 
 def _interrupt() -> NoReturn:
@@ -133,7 +134,8 @@ def _train(call: Call, workspace: Workspace) -> Path:
     return folder
 
 
-def _publish(call: Call, workspace: Workspace, folder: Path) -> "Published":
+def _publish(call: Call, workspace: Workspace, folder: Path) -> "tuple[Published, Certainty | None]":
+    from fedcoin_cli.application.reasons.kept_tables import certainty_of
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.rounds.files import read_round
@@ -146,7 +148,8 @@ def _publish(call: Call, workspace: Workspace, folder: Path) -> "Published":
     wanted = Wanted.of(workspace, read_round(folder, workspace.genesis()), Terms(settings, server))
     call.output.note(f"publish  {settings.task.price} FedCoin for {wanted.round.images} test images")
     with Bars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
-        return requester.publish(wanted)
+        published = requester.publish(wanted)
+        return published, certainty_of(workspace, *requester.ended(published.task))
 
 
 def _await_equal_ledgers(workspace: Workspace) -> None:
@@ -181,7 +184,11 @@ def _aligned(balances: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _answer(
-    call: Call, workspace: Workspace, published: "Published", audited: "AuditReport", seconds: float
+    call: Call,
+    workspace: Workspace,
+    ended: "tuple[Published, Certainty | None]",
+    audited: "AuditReport",
+    seconds: float,
 ) -> None:
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.program.output import counted, table
@@ -190,13 +197,15 @@ def _answer(
     from ledger_store.base.amount import format_micro
     from ledger_store.base.errors import ConsensusFailure
 
-    report, names = published.report, Names.of(workspace)
+    (published, certainty), names = ended, Names.of(workspace)
+    report = published.report
     balances = {
         names.name(address): format_micro(micro) for address, micro in (audited.balances or {}).items()
     }
     identical = len(_ledgers(workspace)) == 1
     miners = len(workspace.miners)
     data = told(report.to_json(), names) | {
+        "certainty": None if certainty is None else certainty.to_json(),
         "balances": balances,
         "ledgers": {"miners": miners, "identical": identical},
         "audit": {"ok": True, "level": audited.level, "height": audited.height, "head": audited.head},
@@ -204,7 +213,7 @@ def _answer(
         "seconds_in_all": Decimal(f"{seconds:.3f}"),
     }
     lines = [
-        *task_lines(report, names),
+        *task_lines(report, names, certainty),
         "",
         *table(["account", "FedCoin"], _aligned(balances)),
         "",

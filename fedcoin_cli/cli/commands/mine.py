@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.crew.ways import Via, refuse_others
-from fedcoin_cli.application.workspace.advice import start_hint
 from fedcoin_cli.cli.program.interrupts import Interrupts
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
-from ledger_store.base.errors import ConsensusFailure, ExitCode, NotFound
+from fedcoin_cli.runtime.base import Via
+from ledger_store.base.errors import ConsensusFailure, ExitCode
 from ledger_store.base.words import TaskState
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.workspace import Workspace
     from fedcoin_cli.cli.views.live_screen import Screen
     from fedcoin_cli.cli.views.miner_watch import Watch
-    from fedcoin_cli.runtime.base import Runtime
 
 
 EXAMPLES = (
@@ -127,48 +125,13 @@ def make_crew(
     gpus: str = "",
 ) -> "Crew":
     """The first `replicas` of the local miners (None: all)."""
-    from fedcoin_cli.application.crew.crew import Crew, share_of_cores
+    from fedcoin_cli.application.crew.local import crew_of, local_numbers
 
-    numbers = [miner.number for miner in workspace.miners]
+    numbers = local_numbers(workspace)
     if replicas is not None and replicas > len(numbers):
         raise typer.BadParameter(f"--replicas {replicas}: this workspace has {len(numbers)} miners")
-    if not numbers:
-        raise NotFound("this workspace has no miners", where=str(workspace.root), hint=start_hint(workspace))
-    numbers = numbers[:replicas]
     settings = call.settings(workspace)
-    refuse_others(workspace, settings, numbers, via)
-    threads = settings.mining.threads or share_of_cores(len(numbers))
-    secret = _secret(workspace, numbers)
-    if via is Via.process:
-        return Crew(workspace, numbers, _processes(call, workspace, threads, secret))
-    from fedcoin_cli.application.crew.containers import Contained
-
-    contained = Contained(workspace, settings, threads, secret, gpus)
-    return Crew(workspace, numbers, contained.runtime(via))
-
-
-def _processes(call: Call, workspace: "Workspace", threads: int, secret: bytes) -> "Runtime":
-    from fedcoin_cli.application.crew.crew import posts
-    from fedcoin_cli.runtime.process import ProcessRuntime
-
-    arguments = [word for assignment in call.assignments for word in ("--set", assignment)]
-    arguments += ["--threads", str(threads)]
-    if secret:
-        arguments += ["--passphrase-file", "-"]
-    return ProcessRuntime(workspace.root, posts(workspace), arguments, secret, kept=True)
-
-
-def _secret(workspace: "Workspace", numbers: list[int]) -> bytes:
-    """The line that opens the miners' sealed keys, tried on each; empty when none is sealed."""
-    from fedcoin_cli.application.workspace.keyring import sealed_keys
-
-    sealed = sealed_keys(workspace, [workspace.miner(number).name for number in numbers])
-    if not sealed or workspace.ask is None:
-        return b""
-    passphrase = workspace.ask()
-    for name in sealed:
-        workspace.key(name)
-    return passphrase.words + b"\n"
+    return crew_of(workspace, settings, numbers[:replicas], via, call.assignments, gpus)
 
 
 def _answer(call: Call, crew: "Crew") -> None:

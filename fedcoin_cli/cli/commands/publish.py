@@ -23,16 +23,13 @@ from fedcoin_cli.cli.views.asked_terms import (
     Price,
     Runtime,
 )
-from ledger_store.base.words import TaskState
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.certainty import Certainty
     from fedcoin_cli.application.requester.requester import Published, Requester
     from fedcoin_cli.application.requester.terms import Wanted
-    from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
-    from ledger_store.base.names import Address
     from ledger_store.identity.keys import KeyPair
 
 
@@ -76,8 +73,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     otherwise are refused. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it ended. The exit
     code is 6 when the task was refunded.
     """
+    from fedcoin_cli.application.requester.terms import wanted_of
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
+    from fedcoin_cli.cli.views.amounts import amount_micro
 
     times = 1 if repeat is None else repeat
     if no_wait and times != 1:
@@ -92,10 +91,10 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
-    server = names.address(configuration.settings.task.server)
+    error_micro = None if payment_error is None else amount_micro(payment_error, "--payment-error")
 
     def wanted() -> "Wanted":
-        asked = _wanted(workspace, round_dir, configuration, server, payment_error)
+        asked = wanted_of(workspace, round_dir or workspace.latest_round(), configuration, error_micro)
         return _learnt(call, workspace, asked) if difficulty == AUTO else asked
 
     if times != 1 and wanted().called:
@@ -108,30 +107,6 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     else:
         rounds = (wanted() for _ in (count() if times == 0 else range(times)))
         _publish(call, workspace, payer, rounds, names, alone=times == 1)
-
-
-def _wanted(
-    workspace: "Workspace",
-    folder: Path | None,
-    configuration: "Configuration",
-    server: "Address",
-    error: str | None,
-) -> "Wanted":
-    from fedcoin_cli.application.requester.terms import Wanted
-    from fedcoin_cli.application.rounds.files import read_round
-    from fedcoin_cli.application.rounds.terms import Asked, fresh_nonce
-    from fedcoin_cli.cli.views.asked_terms import check_unchanged, terms_of
-
-    files = read_round(folder or workspace.latest_round(), workspace.genesis())
-    terms = terms_of(configuration, server, error)
-    if (signed := files.call) is not None:
-        aggregation = configuration.settings.task.aggregation
-        asked = Asked(files.model, files.test, files.images, aggregation, 2, 2)
-        check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
-        if error is not None and terms.payment_error_micro != signed.payment_error_micro:
-            message = "the clients signed for another precision of the payments"
-            raise typer.BadParameter(message, param_hint="--payment-error")
-    return Wanted.of(workspace, files, terms)
 
 
 def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
@@ -221,7 +196,7 @@ def _publish(
                 if alone or not call.output.as_json:
                     lines = [*_lines(published, names, certainty), *([] if alone else [""])]
                     call.output.answer(done[-1], lines, done=_done(published))
-                _judge(published)
+                published.check()
     finally:
         if call.output.as_json and not alone:
             call.output.answer({"tasks": done}, [])
@@ -257,13 +232,3 @@ def _lines(published: "Published", names: "Names", certainty: "Certainty | None"
         f"{published.seconds:.1f} s in all, {rest:.1f} s of it not mining",
         "anyone with a copy of the ledger can check this: fedcoin audit",
     ]
-
-
-def _judge(published: "Published") -> None:
-    from ledger_store.base.errors import ConsensusFailure
-
-    state = published.report.state
-    if state != TaskState.SETTLED:
-        message = f"the task was {state.lower()} after {published.report.attempts} attempts"
-        hint = "no estimate came within D: a larger --difficulty or --runtime helps"
-        raise ConsensusFailure(message, where=f"task {published.task}", hint=hint)

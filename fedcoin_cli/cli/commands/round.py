@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.output import counted
 from fedcoin_cli.cli.views.asked_terms import (
@@ -20,7 +21,6 @@ from fedcoin_cli.cli.views.asked_terms import (
     Price,
     Runtime,
 )
-from fedcoin_cli.cli.views.new_round import new_round
 
 
 class Action(StrEnum):

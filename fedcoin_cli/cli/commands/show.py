@@ -43,7 +43,6 @@ def run(
     from fedcoin_cli.application.books.lookup import FoundBlock, FoundTask, find
     from fedcoin_cli.cli.views.ledger_lines import block_lines, identified, summary
     from fedcoin_cli.cli.views.naming import legend, told
-    from fedcoin_cli.cli.views.task_lines import task_lines
 
     if proof or proof_file is not None:
         _prove(call, which, file, proof_file)
@@ -53,6 +52,8 @@ def run(
         found = find(books, which)
         match found:
             case FoundTask(report):
+                from fedcoin_cli.cli.views.task_lines import task_lines
+
                 data, lines = told(report.to_json(), names), task_lines(report, names)
             case FoundBlock(block, signers):
                 raw = {

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.program.progress import progress
-from fedcoin_cli.cli.views.new_round import new_round
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.rounds.recipe import Recipe

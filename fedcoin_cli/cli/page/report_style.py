@@ -13,26 +13,7 @@ STYLE = """\
     --limit: #e8835c; --good: #62b892; --bad: #ef8073;
   }
 }
-@media print {
-  :root {
-    --paper: #ffffff; --ink: #000000; --soft: #444444; --rule: #dddddd; --axis: #888888; --card: #ffffff;
-    --value: #2f6fb3; --paid: #3d8f6b; --loss: #c4572f; --miner: #8f99a6; --winner: #2f6fb3; --server: #9467bd;
-    --limit: #c4572f; --good: #2e7d54; --bad: #b3372a;
-  }
-  body { font-size: 10pt; max-width: none; padding: 0; }
-  figure, tr, header { break-inside: avoid; }
-  h2, .facts, .note, figcaption, summary { break-after: avoid; }
-  .wide { overflow: visible; background: none; }
-  .wide > svg { min-width: 0; max-height: 12cm; }
-  thead { display: table-header-group; }
-  details::details-content { content-visibility: visible; height: auto; }
-  rect, path { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-}
 * { box-sizing: border-box; }
-@media (max-width: 40rem) {
-  body { padding: 1rem .9rem 2rem !important; }
-  dl { grid-template-columns: 1fr !important; }
-}
 body {
   margin: 0 auto; max-width: 60rem; padding: 2rem 1.5rem 3rem; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "Liberation Sans", Arial, sans-serif;
@@ -99,4 +80,26 @@ th { color: var(--soft); font-weight: 500; text-align: left; }
 .n { text-align: right; font-variant-numeric: tabular-nums; }
 summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 footer { margin-top: 3rem; border-top: 1px solid var(--rule); font-size: .88rem; }
+/* Last, because of two rules that are equally particular the later one holds. */
+@media (max-width: 40rem) {
+  body { padding: 1rem .9rem 2rem; }
+  dl { grid-template-columns: 1fr; }
+}
+@media print {
+  :root {
+    --paper: #ffffff; --ink: #000000; --soft: #444444; --rule: #dddddd; --axis: #888888; --card: #ffffff;
+    --value: #2f6fb3; --paid: #3d8f6b; --loss: #c4572f; --miner: #8f99a6; --winner: #2f6fb3; --server: #9467bd;
+    --limit: #c4572f; --good: #2e7d54; --bad: #b3372a;
+  }
+  body { font-size: 10pt; line-height: 1.35; max-width: none; padding: 0; }
+  figure, tr, header { break-inside: avoid; }
+  h2, .facts, .note, figcaption, summary { break-after: avoid; }
+  .wide { overflow: visible; background: none; }
+  .wide > svg { min-width: 0; max-width: 100%; max-height: 12cm; }
+  h2 { margin-top: 1.4rem; padding-top: .6rem; }
+  p { orphans: 3; widows: 3; }
+  thead { display: table-header-group; }
+  details::details-content { content-visibility: visible; height: auto; }
+  rect, path { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+}
 """

@@ -140,7 +140,14 @@ def command(name: str, run: Callable[..., None]) -> Any:
     for option in getattr(whole, "params", ()):
         if option.name in annotated:
             quicken(option, *get_args(annotated[option.name])[:2])
+            _keep_help(option, *get_args(annotated[option.name])[1:2])
     return whole
+
+
+def _keep_help(option: Any, declared: Any = None) -> None:
+    """An argument's line of help: Click from 8.5 on has a help of its own, and wipes out what Typer 0.20 has set."""
+    if not getattr(option, "help", None) and getattr(declared, "help", None):
+        option.help = declared.help
 
 
 def _guard(run: Callable[..., None], call: Call, arguments: Mapping[str, Any]) -> None:

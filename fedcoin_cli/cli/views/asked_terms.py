@@ -1,7 +1,5 @@
-"""The terms that `publish` and `round call` take from options and settings, and which of them a signed call fixes."""
+"""The terms that `publish` and `round call` take from options and settings."""
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -14,7 +12,6 @@ from ledger_store.base.names import Address
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.workspace import Workspace
-    from ledger_store.transaction import Task
 
 AUTO: Final = "auto"
 
@@ -36,23 +33,6 @@ PaymentError = Annotated[
     typer.Option(metavar="FEDCOIN", help="Stop mining once every payment is known to this, at 95 percent."),
 ]
 
-_FIXED: Final[Mapping[str, str]] = {
-    "task.price": "price_micro",
-    "task.runtime": "runtime_ms",
-    "task.attempts": "attempts",
-    "task.least-rankings": "least_rankings",
-    "task.most-rankings": "most_rankings",
-    "task.block-images": "block_images",
-    "task.aggregation": "aggregation",
-    "task.server": "server",
-    "consensus.difficulty": "difficulty_micro",
-    "payment.train": "train_micro",
-    "payment.computation": "computation_micro",
-    "payment.shapley": "shapley_micro",
-    "payment.rule": "sap_rule",
-}
-"""Which field of a call a setting becomes."""
-
 
 def terms_of(configuration: "Configuration", server: Address, payment_error: str | None) -> Terms:
     """Settings and the wanted precision as terms."""
@@ -62,23 +42,9 @@ def terms_of(configuration: "Configuration", server: Address, payment_error: str
 
 def learnt(call: Call, workspace: "Workspace", terms: Terms, clients: int) -> Terms:
     """The same with the D that the ledger tells for so many clients."""
-    from fedcoin_cli.application.books.books import Books
-    from fedcoin_cli.application.requester.difficulty import learn_difficulty
+    from fedcoin_cli.application.requester.difficulty import with_learnt_difficulty
     from ledger_store.base.amount import format_micro
 
-    with Books.open(workspace) as books:
-        found = learn_difficulty(books, clients, terms.settings.task.runtime_ms)
+    changed, found = with_learnt_difficulty(workspace, terms, clients)
     call.output.note(f"D is {format_micro(found.difficulty_micro)} pp, learnt from task {found.task[:12]}")
-    return replace(terms, difficulty_micro=found.difficulty_micro)
-
-
-def check_unchanged(configuration: "Configuration", asked: "Task", signed: "Task") -> None:
-    """Raise `FlagError` where the command line asks for anything else than what the clients have signed."""
-    from fedcoin_cli.application.workspace.configuration import FlagError
-
-    for key, name in _FIXED.items():
-        given = configuration.origin(key)
-        if given.origin == "flag" and getattr(asked, name) != getattr(signed, name):
-            message = f"the clients signed for other terms than {key} = {given.value}"
-            hint = "leave it out, or ask them anew: fedcoin round call"
-            raise FlagError(message, where=given.where, hint=hint)
+    return changed

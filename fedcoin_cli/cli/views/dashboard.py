@@ -5,10 +5,12 @@ business.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +24,22 @@ from ledger_store.base.amount import format_micro
 
 BLOCKS = 5
 _BAR = 12
-_COLUMNS = ("height", "peers", "phase", "rankings", "coalitions", "± payment", "left", "", "distance")
+_COLUMNS = (
+    "miner",
+    "height",
+    "peers",
+    "phase",
+    "rankings",
+    "coalitions",
+    "± payment",
+    "left",
+    "",
+    "distance",
+)
+_LEFT, _ALWAYS = frozenset({"miner", "phase", ""}), frozenset({"miner", "height", "phase"})
+# What goes first where there is no room for all; the column without a name is the bar.
+_SPARED = ("", "peers", "coalitions", "rankings", "± payment", "height", "left")
+_ANY_WIDTH = 10_000
 
 
 class Dashboard:
@@ -56,18 +73,42 @@ class Dashboard:
         lines = [Text(f"block {height:>6}  {what}", style="dim") for height, what in self._blocks]
         return Group(head, self._miners(), Text(self._task), *lines)
 
-    def _miners(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        table.add_column("miner")
-        for name in _COLUMNS:
-            table.add_column(name, justify="left" if name in {"phase", ""} else "right")
+    def _miners(self) -> "_Miners":
         distances = {line.miner: line.distance for line in self.last.miners} if self.last else {}
         winner = self.last.winner if self.last else None
+        rows = []
         for one in self._states:
             distance = distances.get(one.address)
             shown = f"{distance} ✓" if distance and one.address == winner else distance or ""
-            style = "" if one.standing else "red"
-            table.add_row(one.name, *_work(one), shown, style=style)
+            cells = dict(zip(_COLUMNS, [one.name, *_work(one), shown], strict=True))
+            rows.append((cells, "" if one.standing else "red"))
+        return _Miners(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Miners:
+    """A row a miner, no word of it cut: empty columns are left out, and of the others what a narrow terminal can spare.
+
+    Each row has a cell for every column, and a style.
+    """
+
+    rows: Sequence[tuple[Mapping[str, str], str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        shown = [name for name in _COLUMNS if name in _ALWAYS or any(cells[name] for cells, _ in self.rows)]
+        wide = options.update(max_width=_ANY_WIDTH)
+        for spared in _SPARED:
+            if Measurement.get(console, wide, self._table(shown)).maximum <= options.max_width:
+                break
+            shown = [name for name in shown if name != spared]
+        yield self._table(shown)
+
+    def _table(self, columns: Sequence[str]) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in columns:
+            table.add_column(name, justify="left" if name in _LEFT else "right", no_wrap=True)
+        for cells, style in self.rows:
+            table.add_row(*(cells[name] for name in columns), style=style)
         return table
 
 

@@ -72,7 +72,7 @@ def shared(report: TaskReport) -> list[str]:
         return []
     why = "exact estimates are equally good" if report.exact else "they are equally near"
     return [
-        f"{report.alike} miners tie ({why}) and share the miners' part equally:",
+        f"{report.alike} miners tie ({why}) and share equally:",
         "which of them is called winner is drawn from the task's id",
     ]
 

@@ -22,7 +22,7 @@ def common_denominator(clients: int) -> int:
 def exact_numerators(counts: npt.NDArray[np.int64], empty: int, clients: int) -> list[int]:
     """E_j = Λ·φ_j(u) for each client, from the counts (2^K − 1,) of the masks 1, 2, … and u(∅).
 
-    Sums over coalitions of one size are taken with NumPy, their weighting in Python's integers.
+    Sums over coalitions of one size are taken with NumPy, their weighting in Python's integers. [P-7.8]
     """
     values = np.concatenate([[empty], counts]).astype(np.int64)
     sizes = coalition_sizes(clients)

@@ -49,7 +49,10 @@ def block_sizes(images: int, size: int) -> Indices:
 
 
 def partition(labels: npt.NDArray[np.integer], size: int, task: bytes) -> Partition:
-    """Deal images with these labels, (n,), into blocks of at most `size`, by the 32 raw bytes of a task's id."""
+    """Deal images with these labels, (n,), into blocks of at most `size`, by the 32 raw bytes of a task's id.
+
+    (docs/adr/0033) [P-6.8]
+    """
     number = len(labels)
     draws = np.frombuffer(shake_256(TAG + task).digest(8 * number), ">u8")
     dealt = np.lexsort((draws, labels))  # stable: equal draws stay in the images' order

@@ -25,6 +25,9 @@ from typing import Any, Final
 from cffi import FFI
 from platformdirs import user_cache_path
 
+from ledger_store.base.disk import alone
+from ledger_store.base.errors import StorageFailure
+
 SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "cube.c", "walks.c"))
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
 _DIGEST: Final = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
@@ -57,10 +60,10 @@ def _compiled(source: str, compiler: str) -> Path:
     """Where the library of this source for this CPU lies, made if it does not."""
     folder = user_cache_path("fedcoin")
     path = folder / f"kernel-{_key(source, compiler)}.so"
-    with suppress(OSError):  # a cache that cannot be made is one that cannot be used
+    with suppress(OSError, StorageFailure):  # a cache that cannot be made is one that cannot be used
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (loose := writable_by_others(folder)) is None and not path.is_file():
-            _compile(compiler, path)
+            _compile_once(compiler, path)
         if loose is None and (loose := writable_by_others(path)) is None:
             return path
         _log.warning("others can write %s: the kernel is compiled for this process alone", loose)
@@ -110,6 +113,13 @@ def _cpu() -> str:
         r"^(?:model name|flags|Features|CPU part)\s*:.*$", text.split("\n\n")[0], re.MULTILINE
     )
     return "\n".join(wanted)
+
+
+def _compile_once(compiler: str, path: Path) -> None:
+    """Compile where nobody has yet: a workspace's miners start together, and one of them does it for all."""
+    with alone(path.with_suffix(".lock")):
+        if not path.is_file():
+            _compile(compiler, path)
 
 
 def _compile(compiler: str, path: Path) -> None:

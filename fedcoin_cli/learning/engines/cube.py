@@ -18,7 +18,7 @@ The reference subtracts rounded logits, not weights: where two classes have all 
 likewise 2⁻⁵³ · (H + 3·K + 10) times the sum of all |z|·(|w| + |w'|), may exceed one u of M, so it is added. Values
 are scaled to below one by powers of two; what underflows then is covered by 2⁻¹⁰⁰, processor modes that flush it
 included. A lead within γ·M of zero decides nothing: the coalition is evaluated again in float64 as the reference does
-it. A class that ties in every product of every client ties with the true one in every coalition.
+it. A class that ties in every product of every client ties with the true one in every coalition. (docs/adr/0031)
 """
 
 import time

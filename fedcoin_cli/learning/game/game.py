@@ -99,14 +99,14 @@ class Game:
         return self.shares_of(member_bits(masks, self.clients))
 
     def shares_of(self, members: npt.NDArray[np.uint8]) -> Floats:
-        """The same of coalitions given as rows of zeros and ones, (masks, K)."""
+        """The same of coalitions given as rows of zeros and ones, (masks, K) [P-6.1]."""
         weighted = members * np.array(self.weights, np.float64)
         shares: Floats = weighted / weighted.sum(axis=1, keepdims=True)
         return shares
 
 
 def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
-    """Masks as rows of zeros and ones, (masks, K)."""
+    """Masks as rows of zeros and ones, (masks, K) [P-1.15]."""
     width = (clients + 7) // 8
     packed = b"".join(mask.to_bytes(width, "little") for mask in masks)
     rows = np.frombuffer(packed, np.uint8).reshape(len(masks), width)
@@ -114,7 +114,7 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
 
 
 def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> None:
-    """Files of modest size may describe a game that no miner could play."""
+    """Files of modest size may describe a game that no miner could play [P-6.13]."""
     first = 2 * spec.first.inputs * spec.first_values
     if 4 * clients * images * spec.widest > MAX_ACTIVATION_BYTES:
         message = (

@@ -124,7 +124,7 @@ def seed_spec(input_shape: tuple[int, ...], classes: int) -> ModelSpec:
 
 
 def parse_model(text: str | bytes, *, where: str = "model.json") -> ModelSpec:
-    """Read Keras' `model.to_json()` of an allowed Sequential model.
+    """Read Keras' `model.to_json()` of an allowed Sequential model [P-12.1].
 
     Args:
         text: the JSON, at most `MAX_MODEL_BYTES`.

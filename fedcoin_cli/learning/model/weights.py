@@ -56,7 +56,7 @@ def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:
 
 
 def read_update(path: Path, spec: ModelSpec, *, owner: str = "") -> Weights:
-    """One client's weights for the model `spec`.
+    """One client's weights for the model `spec` [P-12.2].
 
     Args:
         path: a safetensors file with tensors "000", "001", ….
@@ -78,7 +78,7 @@ def write_test(path: Path, test: TestSet) -> None:
 
 
 def read_test(path: Path, spec: ModelSpec) -> TestSet:
-    """The test set for the model `spec`.
+    """The test set for the model `spec` [P-12.3].
 
     Raises:
         RoundFilesInvalid: no images, more than 10⁶, of another shape than the model's input, not finite or beyond

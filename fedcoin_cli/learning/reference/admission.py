@@ -67,7 +67,7 @@ class Inspection:
 
     It ends with the first coalition that is too wide: the images that are left can only make it wider, and who is to
     blame is found out last. Where none is, the engine that would count here counts the same coalitions, and is to be
-    right in all.
+    right in all. (docs/adr/0027) [P-6.9]
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Inspection:
                 yield True
         self.refused = replace(self.refused, client=max(sizes, key=lambda client: (sizes[client], -client)))
 
+    # Rule [P-6.11].
     def _counts(self, engine: Utility) -> Iterator[bool]:
         ordered = sorted(zip(self._masks, self._totals.tolist(), strict=True))  # neighbours share members
         game = self._reference.game
@@ -128,6 +129,7 @@ def admission_masks(task_id: str, clients: int) -> list[int]:
     """Singletons, co-singletons, the full coalition, pairs and random masks, without repeats.
 
     All pairs where there are at most `PAIRS`; otherwise pairs, like the random masks, follow from the task's id.
+    [P-6.10]
     """
     full = (1 << clients) - 1
     singles = [1 << client for client in range(clients)]

@@ -48,7 +48,7 @@ class Interval:
 
 
 class Reference:
-    """Counts and intervals of one game; memory is bounded by `forward.MAX_CACHED_BYTES` and a few MiB."""
+    """Counts and intervals of one game; memory is bounded by `forward.MAX_CACHED_BYTES` and a few MiB [P-6.4]."""
 
     def __init__(self, game: Game, first: FirstLayer | None = None) -> None:
         self.game = game
@@ -320,7 +320,7 @@ def _near(logits: Floats, ceiling: Floats, labels: npt.NDArray[np.integer]) -> n
 
 
 def _right(true: Floats, others: Floats, labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
-    """Where the logit of its class in `true` is above lower classes in `others`, and below no higher one."""
+    """Where the logit of its class in `true` is above lower classes in `others`, and below no higher one [P-6.2]."""
     classes, places = np.arange(true.shape[1])[:, None], np.arange(len(labels))
     own = true[:, labels, places][:, None]
     ahead = np.where(classes < labels, own > others, (own >= others) | (classes == labels))

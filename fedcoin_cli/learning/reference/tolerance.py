@@ -59,12 +59,12 @@ class Tolerance:
 
 
 def wide(spec: ModelSpec) -> bool:
-    """Whether the layers above the first are counted in double."""
+    """Whether the layers above the first are counted in double [P-6.6]."""
     return len(_fan_ins(spec)) > 1
 
 
 def tolerance(spec: ModelSpec, clients: int) -> Tolerance:
-    """The constants for a model and a number of clients."""
+    """The constants for a model and a number of clients (docs/adr/0027) [P-6.5]."""
     unit = _DOUBLE if wide(spec) else _SINGLE
     averaged = unit * _members(clients) + _DOUBLE * _any_order(clients)
     above = (averaged + unit * _products(n) + _DOUBLE * _any_order(n) for n in _fan_ins(spec))

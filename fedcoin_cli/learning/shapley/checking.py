@@ -1,4 +1,4 @@
-"""Checking a table: recompute counts in float64 and compare claims with [lo, hi] (protocol.md 5).
+"""Checking a table: recompute counts in float64 and compare claims with [lo, hi].
 
 Of a sampled table the counts of every block's ∅ and full coalition come first, for they enter all of the block's
 rankings, then secret draws: whole rankings of single blocks, which the miner's own walker counts as fast as it mines.
@@ -61,6 +61,8 @@ class Checker:
         partition: the blocks.
         engines: count drawn coalitions quickly; without them the reference counts them.
         clock: monotonic seconds.
+
+    (docs/adr/0012, docs/adr/0033)
     """
 
     def __init__(
@@ -85,6 +87,8 @@ class Checker:
 
         Raises:
             Malformed: not the table of this claim.
+
+        [P-6.7]
         """
         until = self._clock() + budget_s
         if claim.exact:
@@ -101,7 +105,7 @@ class Checker:
         return self._first_wrong(self._drawn_of_own(data, claim), claim, until)
 
     def is_wrong(self, data: bytes, claim: Claim, entry: int) -> bool:
-        """Whether the count number `entry` lies outside [lo, hi] of ε: what makes a FRAUD accepted.
+        """Whether the count number `entry` lies outside [lo, hi] of ε: what makes a FRAUD accepted [P-6.7].
 
         Raises:
             Malformed: the table has no such entry.
@@ -138,7 +142,7 @@ class Checker:
     # Sampled tables ---------------------------------------------------------------------------------------------
 
     def _suspects(self, data: bytes, claim: Claim) -> Iterator[list[tuple[int, int]]]:
-        """Batches of entries that the own walker counts otherwise."""
+        """Batches of entries that the own walker counts otherwise [P-8.14]."""
         table = decode(data, claim, self._terms)
         if self._engines is None:
             yield from self._drawn_of_own(data, claim)
@@ -179,7 +183,7 @@ class Checker:
     # Exact tables -----------------------------------------------------------------------------------------------
 
     def _suspects_exact(self, counts: Counts, own: Counts | None) -> Iterator[list[tuple[int, int]]]:
-        """Batches of entries: where own counts differ, what is heavy, what the own engine counts otherwise."""
+        """Batches of entries: where own counts differ, what is heavy, what the own engine counts otherwise [P-8.15]."""
         clients = self._terms.clients
         sizes = coalition_sizes(clients)[1:]
         # A ranking visits one coalition of each size, whichever it is.
@@ -219,7 +223,7 @@ class Checker:
 
 
 class Judge:
-    """What is right at any place of a task's tables."""
+    """What is right at any place of a task's tables [P-8.16]."""
 
     def __init__(self, reference: Reference, partition: Partition) -> None:
         self._reference, self._partition = reference, partition
@@ -262,7 +266,7 @@ class Judge:
 def heavy_masks(clients: int) -> list[int]:
     """The full coalition, singletons and co-singletons.
 
-    One such mask moves a value by its error / K; a uniform draw would hardly ever see it.
+    One such mask moves a value by its error / K; a uniform draw would hardly ever see it. [P-8.15]
     """
     full = (1 << clients) - 1
     singles = [1 << client for client in range(clients)]

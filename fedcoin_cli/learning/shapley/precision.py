@@ -12,7 +12,7 @@ squares are whole, every block and square is an independent draw, and the blocks
 
 Payments are a function of the values: TrainPrice · max(0, φ_j) / Σ max(0, φ). Its errors follow from the values' by
 the delta method. At the kink, where φ is within two standard errors of 0, the derivative is 0 on one side only: there
-the steeper side counts, for a payment's own kink as for the other clients' in the sum.
+the steeper side counts, for a payment's own kink as for the other clients' in the sum. (docs/adr/0020)
 """
 
 from dataclasses import dataclass

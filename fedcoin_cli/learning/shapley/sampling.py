@@ -144,7 +144,7 @@ class Session:
     def extend(self, runtime_s: float) -> None:
         """Go on for another attempt of the same task: everything walked and enumerated is kept.
 
-        Payments known well enough do not end it again: the miners were too far apart, so more rankings are due.
+        Payments known well enough do not end it again: the miners were too far apart, so more rankings are due. [P-7.9]
         """
         self._deadline = self._clock() + runtime_s
         self._wanted_micro = None
@@ -343,7 +343,7 @@ class Session:
         return walked or self._precise() or self._clock() >= self._deadline
 
     def _precise(self) -> bool:
-        """Whether all payments are known as well as the task asks for."""
+        """Whether all payments are known as well as the task asks for [P-7.13]."""
         if self._wanted_micro is None or self._precision is None or self._enumerates:
             return False
         return self._precision.bound_micro <= self._wanted_micro

@@ -4,7 +4,7 @@ A sampled table is one byte a count: u(∅) of each block, u(full) of each block
 ranking the K−1 proper coalitions on the way. Which coalition a byte counts follows from the task's seed, the miner's
 key and its place: masks are not stored. An exact table is the counts of the masks 1..2^K−1 on all images, four bytes
 each, big-endian. A count has a number in either, its *entry*; a fraud names one. Whether a count is right is the
-reference's business; what follows from a table is derived here.
+reference's business; what follows from a table is derived here. (docs/adr/0033)
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Table:
     walked: npt.NDArray[np.uint8]
 
     def encode(self) -> bytes:
-        """Its bytes."""
+        """Its bytes [P-12.4]."""
         return self.empty.tobytes() + self.full.tobytes() + np.ascontiguousarray(self.walked).tobytes()
 
     @property
@@ -82,7 +82,7 @@ class Table:
 
 
 def encode_exact(counts: Counts) -> bytes:
-    """The table of all masks from their counts (2^K − 1,), mask 1 first."""
+    """The table of all masks from their counts (2^K − 1,), mask 1 first [P-12.5]."""
     return counts.astype(">u4").tobytes()
 
 
@@ -94,7 +94,7 @@ def table_bytes(clients: int, blocks: int, rankings: int, *, exact: bool) -> int
 
 
 def decode(data: bytes, claim: Claim, terms: TableTerms) -> Table:
-    """Read a sampled table strictly.
+    """Read a sampled table strictly [P-12.6].
 
     Raises:
         Malformed: a wrong length, a count above the block's images, or u(∅) above 0 where it is 0 by declaration.
@@ -114,7 +114,7 @@ def decode(data: bytes, claim: Claim, terms: TableTerms) -> Table:
 
 
 def decode_exact(data: bytes, terms: TableTerms) -> Counts:
-    """Read an exact table strictly: the counts of the masks 1, 2, …, 2^K − 1.
+    """Read an exact table strictly: the counts of the masks 1, 2, …, 2^K − 1 [P-12.6].
 
     Raises:
         Malformed: a wrong length, or a count above n.
@@ -140,7 +140,7 @@ def derive(data: bytes, claim: Claim, terms: TableTerms) -> tuple[int, ...]:
 
 
 def sums_of(table: Table, claim: Claim) -> tuple[int, ...]:
-    """N_j of each client over the table's blocks and rankings."""
+    """N_j of each client over the table's blocks and rankings [P-7.7]."""
     blocks, rankings, steps = table.walked.shape
     empty, full = table.ends
     at_once = max(1, _WALKED_AT_ONCE // (rankings * (steps + 1)))
@@ -154,7 +154,7 @@ def sums_of(table: Table, claim: Claim) -> tuple[int, ...]:
 
 
 def place_of(entry: int, claim: Claim, terms: TableTerms) -> Place:
-    """What the count number `entry` of a table of this claim counts.
+    """What the count number `entry` of a table of this claim counts [P-12.7].
 
     Raises:
         Malformed: the table has no such entry.

@@ -69,7 +69,7 @@ class Download:
     """A wanted file, taken once one of its `grants` allows its size; the caller sends its wants and tells what came.
 
     Several may want one file: whoever wants it for little must not keep it from the others.
-    `free_bytes` says what the disk has, less what other files have still to bring.
+    `free_bytes` says what the disk has, less what other files have still to bring. [P-11.25]
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Download:
         return Outcome.DONE if part.finish() else self._wrong()
 
     def wants(self) -> list[Want]:
-        """The credit that may be granted now, beyond what was."""
+        """The credit that may be granted now, beyond what was [P-11.26]."""
         most = min(self._total or 0, self._opened().size + WINDOW_CHUNKS * CHUNK_BYTES)
         offsets = range(self._asked, most, CHUNK_BYTES)
         self._asked += len(offsets) * CHUNK_BYTES

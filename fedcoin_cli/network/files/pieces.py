@@ -21,7 +21,9 @@ class Offer:
     """I can give you this file."""
 
     digest: Digest
+    """SHA-256 of the file."""
     size_bytes: int
+    """How long it is: what is too large is never asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,9 @@ class Want:
     """Send me up to `CHUNK_BYTES` from here on: the credit for one chunk."""
 
     digest: Digest
+    """SHA-256 of the file."""
     offset: int
+    """From which byte on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +41,13 @@ class Chunk:
     """Bytes at an offset of a file of `total_bytes`; empty only at its end."""
 
     digest: Digest
+    """SHA-256 of the whole file."""
     offset: int
+    """Where the bytes belong."""
     total_bytes: int
+    """How long the whole file is."""
     data: bytes
+    """Up to 65,536 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,7 @@ class Lack:
     """What you want is not here."""
 
     digest: Digest
+    """SHA-256 of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +63,14 @@ class Have:
     """I hold the whole file."""
 
     digest: Digest
+    """SHA-256 of the file."""
 
 
 Piece = Offer | Want | Chunk | Lack | Have
 
 
 def to_bytes(piece: Piece) -> bytes:
-    """The one frame that carries `piece`."""
+    """The one frame that carries `piece` [P-11.24]."""
     match piece:
         case Offer(digest, size):
             return _pack(_OFFER, digest, size, 0)
@@ -75,7 +85,7 @@ def to_bytes(piece: Piece) -> bytes:
 
 
 def from_bytes(frame: bytes) -> Piece:
-    """Read a frame; raises `Malformed` for anything that `to_bytes` would not have written."""
+    """Read a frame; raises `Malformed` for anything that `to_bytes` would not have written [P-11.24]."""
     if not _HEADER.size <= len(frame) <= PIECE_BYTES_MAX:
         raise Malformed("piece: no frame has this length")
     kind, raw, first, second = _HEADER.unpack_from(frame)

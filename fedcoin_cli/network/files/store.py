@@ -87,6 +87,7 @@ class Store:
         """The unfinished copy of a file that `owner` (one process at a time) is fetching."""
         return Partial(self.folder / digest, self.folder / f"{digest}.{owner}.part")
 
+    # Rule [P-1.9].
     def _put(self, pieces: Iterable[bytes]) -> Digest:
         with refusals(self.folder):
             handle, name = tempfile.mkstemp(suffix=".part", dir=self.folder)
@@ -147,7 +148,7 @@ class Partial:
         self.size = 0
 
     def finish(self) -> bool:
-        """Put the file into the store if its bytes have the digest; otherwise False, and nothing changes."""
+        """Put the file into the store if its bytes have the digest; otherwise False, and nothing changes [P-11.25]."""
         if self._sha.hexdigest() != self._target.name:
             return False
         with refusals(self._part):

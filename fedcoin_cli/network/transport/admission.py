@@ -15,7 +15,7 @@ from ledger_store.identity.keys import KeyPair
 
 
 def transport_secret(key: KeyPair) -> bytes:
-    """The 32 secret bytes of the X25519 key that belongs to an identity."""
+    """The 32 secret bytes of the X25519 key that belongs to an identity [P-2.5]."""
     return SigningKey(key.seed).to_curve25519_private_key().encode()
 
 
@@ -26,7 +26,7 @@ def own_transport_public(key: KeyPair) -> bytes:
 
 @lru_cache(maxsize=2**16)
 def transport_public(address: Address) -> bytes | None:
-    """The 32 public bytes of the X25519 key of `address`; None when the address is no point of the curve."""
+    """The 32 public bytes of the X25519 key of `address`; None when the address is no point of the curve [P-2.5]."""
     try:
         return VerifyKey(bytes.fromhex(address)).to_curve25519_public_key().encode()
     except (CryptoError, ValueError):
@@ -37,14 +37,16 @@ class Admission:
     """The admitted addresses by transport key: members for ever, guests (accounts) as the ledger says.
 
     Safe to share between threads: a table is built aside and swapped in whole, or changed by one entry at a time.
+    [P-11.4]
     """
 
-    __slots__ = ("_by_key", "_members", "_members_by_key")
+    __slots__ = ("_barred", "_by_key", "_members", "_members_by_key")
 
     def __init__(self, members: Iterable[Address]) -> None:
         self._members_by_key = _table(members)
         self._members = frozenset(self._members_by_key.values())
         self._by_key = dict(self._members_by_key)
+        self._barred: set[bytes] = set()
 
     def admit(self, guests: Iterable[Address]) -> None:
         """Replace the guests; an address that is no key is passed over, since coins can be sent to one.
@@ -66,14 +68,26 @@ class Admission:
         if key is not None and key not in self._members_by_key and self._by_key.get(key) == guest:
             del self._by_key[key]
 
+    def bar(self, guest: Address) -> None:
+        """Keep a guest out whatever the ledger says, until `unbar`; members are never kept out."""
+        key = transport_public(guest)
+        if key is not None and key not in self._members_by_key:
+            self._barred.add(key)
+
+    def unbar(self, guest: Address) -> None:
+        """Let a guest in again as the ledger says."""
+        key = transport_public(guest)
+        if key is not None:
+            self._barred.discard(key)
+
     def address_of(self, transport_key: bytes) -> Address | None:
         """The admitted address of a connecting key; None: refuse it."""
-        return self._by_key.get(transport_key)
+        return None if transport_key in self._barred else self._by_key.get(transport_key)
 
     def admits(self, address: Address) -> bool:
         """Whether the transport key of `address` is admitted now."""
         key = transport_public(address)
-        return key is not None and key in self._by_key
+        return key is not None and self.address_of(key) is not None
 
     def is_member(self, address: Address) -> bool:
         """Whether `address` belongs to the roster or the peers file."""

@@ -35,7 +35,10 @@ class Standing(Enum):
 
 
 def asker(address: Address, identity: bytes = b"") -> Address:
-    """The name of a person who asks with the key of a member, on one connection: never the member's own."""
+    """The name of a person who asks with the key of a member, on one connection: never the member's own.
+
+    (docs/adr/0028) [P-11.8]
+    """
     return Address(f"{address}/{identity.hex()}")
 
 
@@ -154,6 +157,7 @@ def surplus(group: Iterable[Connection], most: int) -> list[Connection]:
     """Which must go: of the account with most connections the longest idle, then the next, until there are few enough.
 
     None of an account's first four goes while another has more. Of those that said nothing the account is unknown.
+    (docs/adr/0028) [P-11.10]
     """
     groups: dict[Address, list[Connection]] = {}
     for connection in sorted(group, key=attrgetter("heard_s")):

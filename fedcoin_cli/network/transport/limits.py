@@ -31,7 +31,7 @@ class Limits:
 
 
 class Bucket:
-    """A token bucket: `burst` at once, `per_s` in the long run."""
+    """A token bucket: `burst` at once, `per_s` in the long run [P-11.12]."""
 
     __slots__ = ("_at_s", "_burst", "_per_s", "_tokens")
 
@@ -51,8 +51,54 @@ class Bucket:
         return True
 
 
+EXCESS_BYTES, FORGIVEN_BYTES_PER_S = 2**22, 2**16
+KNOWN_MOST = 2**12
+BARRED_S, BARRED_MOST_S = 10.0, 600.0
+
+
+class Bars:
+    """Who sent so much beyond its allowance that it is kept out: for ten seconds, then each time for twice as long.
+
+    What is beyond an allowance is dropped, but only after it was received and decrypted; an honest account may have a
+    little of that by mistake, nobody much.
+    """
+
+    __slots__ = ("_excess", "_out", "_terms")
+
+    def __init__(self) -> None:
+        self._excess: dict[Address, Bucket] = {}
+        self._terms: dict[Address, tuple[float, float]] = {}
+        self._out: set[Address] = set()
+
+    def over(self, name: Address, size: int, now_s: float) -> bool:
+        """So many bytes of `name` came beyond its allowance: whether it is to be kept out from now on."""
+        if name in self._out:
+            return False  # what was on its way already
+        if len(self._excess) >= KNOWN_MOST:
+            self._excess.clear()
+        excess = self._excess.setdefault(name, Bucket(FORGIVEN_BYTES_PER_S, EXCESS_BYTES, now_s))
+        if excess.take(now_s, size):
+            return False
+        self._terms = {
+            known: (until_s, term_s)
+            for known, (until_s, term_s) in self._terms.items()
+            if now_s - until_s < BARRED_MOST_S
+        }
+        _, last_s = self._terms.get(name, (0.0, 0.0))
+        term_s = min(2 * last_s, BARRED_MOST_S) if last_s else BARRED_S
+        self._terms[name] = now_s + term_s, term_s
+        self._out.add(name)
+        return True
+
+    def ended(self, now_s: float) -> list[Address]:
+        """Who may come again."""
+        free = [name for name in self._out if now_s >= self._terms[name][0]]
+        self._out.difference_update(free)
+        return free
+
+
 class Silence:
-    """Who is connected and was not heard for `most_s`, by the clock of who listens."""
+    """Who is connected and was not heard for `most_s`, by the clock of who listens (docs/adr/0032)."""
 
     def __init__(self, most_s: float) -> None:
         self._most_s = most_s
@@ -74,7 +120,10 @@ RANKS = 4
 
 
 class Outbox:
-    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go."""
+    """Frames that wait for one peer, by rank: 0 leaves first. Of too many, the oldest of the last rank go.
+
+    (docs/adr/0032) [P-11.13]
+    """
 
     __slots__ = ("_bytes", "_limits", "_ranks", "dropped")
 

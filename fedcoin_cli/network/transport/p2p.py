@@ -19,18 +19,15 @@ from itertools import count
 from typing import Any
 
 import zmq
-from zmq.auth import Authenticator
-from zmq.utils import z85
 
 from fedcoin_cli.network.transport.admission import (
-    Admission,
     own_transport_public,
     transport_public,
     transport_secret,
 )
 from fedcoin_cli.network.transport.base import Door, PeerState, Transport
 from fedcoin_cli.network.transport.connections import Connections, asker, owner
-from fedcoin_cli.network.transport.limits import Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, Silence
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
 from ledger_store.base.errors import NetworkFailure
 from ledger_store.base.names import Address
@@ -57,6 +54,8 @@ KEEPALIVE_S, GONE_MS = 2, 6_000
 # A miner says how it stands every few seconds; one that is connected and says nothing for so long is dialled anew.
 SILENT_S = 20.0
 SELF_TEST_S = 5.0
+# What taking in a frame costs at the least, however small, beside bytes.
+FRAME_COST_BYTES = 2**9
 # What encryption adds to a frame before ZeroMQ measures it.
 CURVE_BYTES = 64
 
@@ -86,12 +85,23 @@ class P2P(Transport):
         *,
         asking: bool = False,
     ) -> None:
+        # How much one peer may send, and how much waits for it.
         self._limits = limits
+        # ZeroMQ's own, with its threads.
         self._context: zmq.Context[Any] = zmq.Context()
+        # One outgoing connection a peer.
         self._links: dict[Address, _Link] = {}
+        # The door; None: nobody can connect to this node.
         self._gate: _Gate | None = None
+        # What each sender may still send: frames, and for guests bytes.
         self._buckets: dict[Address, tuple[Bucket, Bucket | None]] = {}
+        # Who may connect; None: nobody can.
+        self._admission = None if door is None else door.admission
+        # Who went on far beyond its bytes, and is kept out for a while.
+        self._bars = Bars()
+        # Who is not weighed.
         self._members = frozenset(peers) if door is None else door.admission.members
+        # Which links are dialled anew because nothing was heard.
         self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
@@ -169,6 +179,9 @@ class P2P(Transport):
     def _turn(self, ready: set[Any]) -> list[tuple[Address, bytes]]:
         """Serve every socket once; the frames that came and were allowed."""
         now_s = time.monotonic()
+        for guest in self._bars.ended(now_s):
+            assert self._admission is not None
+            self._admission.unbar(guest)
         frames = [] if self._gate is None else self._gate.turn(now_s)
         for sender in {sender for sender, _ in frames} & self._links.keys():
             self._links[sender].hurry()
@@ -178,6 +191,12 @@ class P2P(Transport):
         for address in self._silence.turn({sender for sender, _ in frames}, connected, now_s):
             self._links[address].renew()
         return [item for item in frames if self._allows(item[0], len(item[1]), now_s)]
+
+    def _bar(self, sender: Address, size: int, now_s: float) -> None:
+        """What is dropped has been received all the same: whoever goes on has no connection for a while."""
+        cost = max(size, FRAME_COST_BYTES)
+        if self._admission is not None and self._bars.over(owner(sender), cost, now_s):
+            self._admission.bar(owner(sender))
 
     def _wait(self, timeout_ms: int, extra_fds: Sequence[int]) -> set[Any]:
         poller = zmq.Poller()
@@ -194,14 +213,17 @@ class P2P(Transport):
             # All connections of an account have one allowance, apart from its miner's.
             sender = asker(owner(sender))
         if sender not in self._buckets:
-            if len(self._buckets) >= 4096:
+            if len(self._buckets) >= KNOWN_MOST:
                 self._buckets.clear()
             limits, by_bytes = self._limits, None
             if limits.guest_bytes_per_s and owner(sender) not in self._members:
                 by_bytes = Bucket(limits.guest_bytes_per_s, limits.guest_burst_bytes, now_s)
             self._buckets[sender] = Bucket(limits.frames_per_s, limits.burst_frames, now_s), by_bytes
         frames, by_bytes = self._buckets[sender]
-        return frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
+        allowed = frames.take(now_s) and (by_bytes is None or by_bytes.take(now_s, size))
+        if not allowed and by_bytes is not None:
+            self._bar(sender, size, now_s)
+        return allowed
 
 
 class _Link:
@@ -301,7 +323,10 @@ class _Gate:
 
     def __init__(self, context: "zmq.Context[Any]", key: KeyPair, door: Door, limits: Limits) -> None:
         self._context, self._admission, self._limits = context, door.admission, limits
-        self._authenticator = _Authenticator(context, door.admission)
+        # Who only asks has no door: what a door needs is loaded with it.
+        from fedcoin_cli.network.transport.zap import Zap
+
+        self._authenticator = Zap(context, door.admission, ZAP_DOMAIN)
         self._authenticator.start()
         self._connections = Connections(len(door.admission.members))
         self._outboxes: dict[Address, Outbox] = {}
@@ -317,7 +342,7 @@ class _Gate:
         self.port = int(self._endpoint.rsplit(":", 1)[1])
 
     def refuse_a_stranger(self, address: Address) -> None:
-        """Knock with a throw-away key; raises `NetworkFailure` unless it is refused."""
+        """Knock with a throw-away key; raises `NetworkFailure` unless it is refused [P-11.11]."""
         endpoint = self._endpoint.replace("//0.0.0.0:", "//127.0.0.1:")
         stranger = _Link(self._context, KeyPair.generate(), address, endpoint, self._limits)
         until_s = time.monotonic() + SELF_TEST_S
@@ -386,7 +411,10 @@ class _Gate:
         self._authenticator.stop()
 
     def _heard(self, parts: "list[zmq.Frame]", now_s: float) -> Address | None:
-        """Who sent this; None, and the end of the connection, for who may not or does not speak as agreed."""
+        """Who sent this; None, and the end of the connection, for who may not or does not speak as agreed.
+
+        [P-11.6] [P-11.9]
+        """
         # Deprecated in the C manual for want of a use; here it is the only name of a connection.
         fd = int(parts[-1].get(zmq.SRCFD))
         sender = Address(str(parts[-1].get("User-Id")))
@@ -439,33 +467,6 @@ class _Gate:
             hint = "choose another one: network.port" if in_use else "see network.bind and network.port"
             raise NetworkFailure(message, where=endpoint, hint=hint) from error
         return self._socket.get_string(zmq.LAST_ENDPOINT)
-
-
-class _Authenticator(Authenticator):
-    """Answers ZeroMQ's "may this key connect?" from the table, within the caller's own loop."""
-
-    def __init__(self, context: "zmq.Context[Any]", admission: Admission) -> None:
-        super().__init__(context)
-        self._admission = admission
-        self.configure_curve_callback(ZAP_DOMAIN, credentials_provider=self)
-
-    def callback(self, domain: str, key: bytes) -> bool:
-        """Called by the base class with the Z85 text of the key."""
-        return domain == ZAP_DOMAIN and self._admission.address_of(z85.decode(key)) is not None
-
-    def curve_user_id(self, client_public_key: bytes) -> str:
-        """What the frames of this connection will carry as User-Id."""
-        # The table may have changed since the question; no frame may be without a User-Id.
-        return self._admission.address_of(client_public_key) or "nobody"
-
-    def answer_all(self) -> None:
-        """Answer the questions that wait. The coroutine awaits nothing: one step runs it to its end."""
-        while self.zap_socket.poll(0):
-            coroutine = self.handle_zap_message(self.zap_socket.recv_multipart())
-            try:
-                coroutine.send(None)
-            except StopIteration:
-                continue
 
 
 class _Monitor:

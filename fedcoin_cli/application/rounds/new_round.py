@@ -1,4 +1,4 @@
-"""The folder of a round that a command is about to write: an empty one, gone again when no round comes of it."""
+"""The folder of a round that is about to be written: an empty one, gone again when no round comes of it."""
 
 import shutil
 from collections.abc import Iterator

@@ -1,0 +1,143 @@
+"""A round's arrays as a person has them in Python: checked as those from files are, with words for who made them.
+
+NumPy arrays, tensors of PyTorch and TensorFlow, nested lists: whatever NumPy makes an array of. Numbers become float32,
+as they do in a file. Nothing here needs Keras.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.model.weights import MAX_IMAGES, MAX_PIXEL, MAX_WEIGHT, TestSet, Weights
+from ledger_store.base.errors import RoundFilesInvalid
+from ledger_store.transaction import AGGREGATIONS
+
+Array = npt.ArrayLike
+"""What NumPy makes an array of."""
+Update = Sequence[npt.ArrayLike]
+"""One client's weights: an array a tensor, in the order of Keras' `model.get_weights()`."""
+
+_TENSOR_HINT: Final = "give NumPy arrays; of PyTorch: tensor.detach().cpu().numpy()"
+_TRANSPOSED_HINT: Final = (
+    "kernels are (inputs, units): PyTorch's Linear holds them the other way round, so give .T"
+)
+
+
+def updates_of(updates: Sequence[Update], spec: ModelSpec) -> tuple[Weights, ...]:
+    """Updates for a model, one a client.
+
+    Raises:
+        RoundFilesInvalid: fewer than two clients, or arrays that are not finite numbers of the model's shapes.
+    """
+    if len(updates) < 2:
+        hint = "a value compares a client with the others: give an update of each of two or more"
+        raise RoundFilesInvalid(f"{len(updates)} updates are too few", where="updates", hint=hint)
+    return tuple(_update(update, spec, number) for number, update in enumerate(updates))
+
+
+def examples_of(examples: Sequence[int] | None, clients: int) -> tuple[int, ...]:
+    """How many examples each client trained on; 1 each where nobody says. Raises `RoundFilesInvalid`."""
+    if examples is None:
+        return (1,) * clients
+    counts = tuple(int(count) for count in examples)
+    if len(counts) != clients or min(counts) < 1 or counts != tuple(examples):
+        message = f"examples must be {clients} whole numbers from 1 on, one a client"
+        raise RoundFilesInvalid(message, where="examples")
+    return counts
+
+
+def aggregation_of(aggregation: str | None, examples: Sequence[int] | None) -> str:
+    """How updates are averaged: "fedavg" where examples are told and nothing else is said, else "mean".
+
+    Raises `RoundFilesInvalid` for another word, and for FedAvg of nobody's examples.
+    """
+    if aggregation is None:
+        return "mean" if examples is None else "fedavg"
+    if aggregation not in AGGREGATIONS:
+        hint = f"one of: {', '.join(AGGREGATIONS)}"
+        raise RoundFilesInvalid(f"no aggregation {aggregation!r}", where="aggregation", hint=hint)
+    if aggregation == "fedavg" and examples is None:
+        hint = "examples= tells how many examples each client trained on"
+        raise RoundFilesInvalid("fedavg weights by examples", where="examples", hint=hint)
+    return aggregation
+
+
+def as_test_set(images: Array, labels: Array, spec: ModelSpec) -> TestSet:
+    """A test set for a model: uint8 stays and means x / 255, other numbers become float32.
+
+    Raises:
+        RoundFilesInvalid: shapes that do not fit each other or the model, numbers out of bounds, unknown labels.
+    """
+    pixels, numbers = _array(images, "test images"), _array(labels, "test labels")
+    _check_images(pixels, spec)
+    if numbers.ndim != 1 or len(numbers) != len(pixels) or numbers.dtype.kind not in "iu":
+        message = f"labels {numbers.shape} of {numbers.dtype} for {len(pixels)} images"
+        hint = "give one integer an image: 0, 1, 2, …; of one-hot rows labels.argmax(axis=1)"
+        raise RoundFilesInvalid(message, where="test labels", hint=hint)
+    if numbers.min() < 0 or numbers.max() >= spec.classes:
+        message = f"a label lies outside 0..{spec.classes - 1}"
+        hint = f"the model tells {spec.classes} classes apart: give its last layer one unit a label"
+        raise RoundFilesInvalid(message, where="test labels", hint=hint)
+    kept = pixels if pixels.dtype == np.uint8 else _bounded(pixels, MAX_PIXEL, "test images")
+    return TestSet(np.ascontiguousarray(kept), numbers.astype(np.int32))
+
+
+def _check_images(pixels: npt.NDArray[Any], spec: ModelSpec) -> None:
+    if pixels.ndim == 0 or not 1 <= len(pixels) <= MAX_IMAGES:
+        raise RoundFilesInvalid(f"a test set has 1 to {MAX_IMAGES} images", where="test images")
+    if pixels.shape[1:] != spec.input_shape:
+        message = f"images are {pixels.shape[1:]}, the model reads {spec.input_shape}"
+        hint = "reshape them; channels that come first are moved by numpy.moveaxis(x, 1, -1)"
+        raise RoundFilesInvalid(message, where="test images", hint=hint)
+
+
+def _update(update: Update, spec: ModelSpec, number: int) -> Weights:
+    if isinstance(update, dict):
+        hint = "give a list of arrays in the order of Keras' get_weights(): kernel, bias, kernel, bias, …"
+        raise RoundFilesInvalid("an update is no mapping", where=f"updates[{number}]", hint=hint)
+    shapes = spec.weight_shapes
+    if len(update) != len(shapes):
+        message = f"{len(update)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
+        raise RoundFilesInvalid(message, where=f"updates[{number}]")
+    return tuple(
+        _weight(values, shape, f"updates[{number}][{place}]")
+        for place, (values, shape) in enumerate(zip(update, shapes, strict=True))
+    )
+
+
+def _weight(values: Array, shape: tuple[int, ...], where: str) -> npt.NDArray[np.float32]:
+    array = _array(values, where)
+    if array.shape != shape:
+        transposed = array.ndim == 2 and array.shape[::-1] == shape
+        message = f"shape {array.shape}, the model needs {shape}"
+        raise RoundFilesInvalid(message, where=where, hint=_TRANSPOSED_HINT if transposed else "")
+    return _bounded(array, MAX_WEIGHT, where)
+
+
+def _array(values: Array, where: str) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    # Foreign tensors refuse in ways of their own: one that needs a gradient, one that is on a GPU.
+    except Exception as error:
+        message = (
+            f"no array can be made of it: {str(error).splitlines()[0][:120] if str(error) else type(error)}"
+        )
+        raise RoundFilesInvalid(message, where=where, hint=_TENSOR_HINT) from error
+    if array.dtype.kind not in "fiu":
+        raise RoundFilesInvalid(f"{array.dtype} are no real numbers", where=where, hint=_TENSOR_HINT)
+    return array
+
+
+def _bounded(values: npt.NDArray[Any], bound: float, where: str) -> npt.NDArray[np.float32]:
+    # NaN fails every comparison, so one test refuses it together with infinities and large values.
+    if not (values.min(initial=0) >= -bound and values.max(initial=0) <= bound):
+        message = f"a value is not finite or beyond ±{bound:g}"
+        raise RoundFilesInvalid(message, where=where, hint="a training that diverged leaves such values")
+    return values.astype(np.float32)
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(map(str, shapes))

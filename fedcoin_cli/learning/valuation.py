@@ -1,0 +1,145 @@
+"""Shapley values of updates without any ledger: the same counts and the same estimator as a miner's, in one call.
+
+Values are exact where counting all coalitions fits into the time, else sampled along the rankings that a miner would
+derive; then they come with standard errors. Nothing is written, nothing signed.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+from math import inf, nan
+from typing import Final
+
+from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, common_denominator
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.shapley.attribution import test_set_error
+from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.table import TableTerms
+from ledger_store.base.errors import SettingsError
+
+BLOCK_IMAGES: Final = 16
+"""Test images a block, as `task.block-images` has it."""
+LEAST_RANKINGS, MOST_RANKINGS = 2, grid_up_to(10_000)
+_SLICE_S: Final = 0.5
+_MICRO: Final = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class ShapleyValues:
+    """What each client's update adds to the joint model's accuracy, in percentage points, in the clients' order.
+
+    It unpacks as `values, errors = …`.
+
+    Attributes:
+        fractions: the values as exact fractions; they sum to the accuracy of the joint model of all.
+        errors: standard errors of counting only some coalitions, in percentage points; 0.0 where `exact`. More seconds
+            make them smaller.
+        test_errors: standard errors from the test set's size; only more test images make them smaller. NaN where one
+            image or block cannot tell.
+        exact: whether all coalitions were counted.
+        rankings: how many orders of the clients each block of test images walked; 0 where `exact`.
+        images: how many test images there are.
+    """
+
+    fractions: tuple[Fraction, ...]
+    errors: tuple[float, ...]
+    test_errors: tuple[float, ...]
+    exact: bool
+    rankings: int
+    images: int
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The values as floats."""
+        return tuple(map(float, self.fractions))
+
+    def __iter__(self) -> Iterator[tuple[float, ...]]:
+        """Values, then errors."""
+        yield self.values
+        yield self.errors
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to value: seconds at most, exactly (None: where that fits) or by so many rankings; cores, seed of draws."""
+
+    seconds: float = 15.0
+    exact: bool | None = None
+    rankings: int | None = None
+    seed: int = 0
+    threads: int = 0
+
+
+def value(game: Game, how: How) -> ShapleyValues:
+    """The values of a game's clients.
+
+    Raises:
+        SettingsError: what is asked for cannot be had.
+        MissingPart: Keras counts this model, and is not installed.
+    """
+    plan = _plan(game, how)
+    blocks = partition(game.test.labels, BLOCK_IMAGES, plan.seed)
+    terms = TableTerms(game.clients, blocks.sizes, game.empty, game.baseline is not None)
+    first = FirstLayer(game)
+    enumeration = None
+    if plan.estimator != "balanced":
+        enumeration = enumeration_for(game, lambda: engine_for(game, first, how.threads), first, how.threads)
+    session = Session(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
+    while not session.advance(_SLICE_S).finished:
+        pass
+    return _values(game, session.estimate())
+
+
+def _plan(game: Game, how: How) -> Plan:
+    if how.exact and game.clients > MAX_EXACT_CLIENTS:
+        message = f"exact values of {game.clients} clients: 2^{game.clients} coalitions are too many"
+        hint = f"leave exact out: values are sampled, with errors; exact ones go up to {MAX_EXACT_CLIENTS} clients"
+        raise SettingsError(message, where="exact", hint=hint)
+    if how.exact and how.rankings is not None:
+        raise SettingsError("exact values walk no rankings", where="rankings", hint="leave one of them out")
+    if how.rankings is not None and how.rankings < LEAST_RANKINGS:
+        message = f"{how.rankings} rankings tell no error"
+        raise SettingsError(message, where="rankings", hint=f"give {LEAST_RANKINGS} or more, or leave it out")
+    if not how.seconds >= 0:
+        raise SettingsError(f"{how.seconds} seconds", where="seconds", hint="give 0 or more")
+    estimator: Estimator = "auto"
+    if how.rankings is not None or how.exact is not None:
+        estimator = "exact" if how.exact else "balanced"
+    least, most = LEAST_RANKINGS, MOST_RANKINGS
+    if how.rankings is not None:
+        least = most = grid_up_to(how.rankings)
+    seconds = inf if how.exact else how.seconds
+    seed, key = (_drawn(how.seed, what) for what in ("seed", "key"))
+    return Plan(seed, key, least, most, seconds, estimator, Stakes(_MICRO))
+
+
+def _drawn(seed: int, what: str) -> bytes:
+    return sha256(f"fedcoin/v1/valuation/{what}/{seed}".encode()).digest()
+
+
+def _values(game: Game, mined: Mined) -> ShapleyValues:
+    whole = (common_denominator(game.clients) if mined.exact else mined.rankings) * game.images
+    nothing = (0.0,) * game.clients
+    errors, test_errors = nothing, _test_errors(game, mined) if mined.exact else nothing
+    if not mined.exact:
+        assert mined.precision is not None, "two rankings tell an error"
+        errors, test_errors = mined.precision.values_pp, mined.precision.images_pp
+    return ShapleyValues(
+        fractions=tuple(Fraction(100 * total, whole) for total in mined.sums),
+        errors=errors,
+        test_errors=test_errors,
+        exact=mined.exact,
+        rankings=0 if mined.exact else mined.rankings,
+        images=game.images,
+    )
+
+
+def _test_errors(game: Game, mined: Mined) -> tuple[float, ...]:
+    scale = common_denominator(game.clients)
+    found = test_set_error(game, [total / scale for total in mined.sums], _MICRO)
+    return (nan,) * game.clients if found is None else found.images_pp
