@@ -10,23 +10,19 @@ from fedcoin_cli.consensus import posap
 from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.contract.settlement import give_up, settle
-from fedcoin_cli.contract.task import attempt_of, most_table_bytes
+from fedcoin_cli.contract.task import attempt_of
 from fedcoin_cli.protocol.message import CommitNote, FraudNote, Phase, RevealNote
 from fedcoin_cli.replica import jobs
+from fedcoin_cli.replica.lacking import Lacking
 from fedcoin_cli.replica.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.replica.records import Record
 from ledger_store.base.names import Address, TaskId
 from ledger_store.base.words import TaskState
-from ledger_store.genesis import Bounds, Genesis
+from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Reveal, Task
 
 _KINDS = ("mine", "table", "entry")
-
-
-def table_bytes(task: Task, reveal: Reveal, bounds: Bounds) -> int:
-    """What is fetched for a table of this reveal at most: what it weighs."""
-    return min(most_table_bytes(task, reveal), bounds.table_bytes)
 
 
 @dataclass(slots=True)
@@ -76,6 +72,8 @@ class TaskWork:
         self._ports = ports
         # What the child is to do, each once its files are here.
         self._orders = orders
+        # What those wait for: the task's files and revealed tables.
+        self._lacking = Lacking(genesis, address, ports, orders)
         # Whether the log is trusted: before, no commit.
         self._signing = False
         # At attempts up to this height this miner may have committed and not know it.
@@ -158,7 +156,7 @@ class TaskWork:
         self._orders.send_complete()  # there may be room on the disk again
         if self.work:
             self._run(self.work, self.work.machine.standstill())
-            self._want_files(self.work)
+            self._lacking.want(self.work.task)
 
     @property
     def deadline_ms(self) -> int | None:
@@ -237,7 +235,7 @@ class TaskWork:
                 work.task, work.attempt, work.seed, deadline, attempt.most_rankings, attempt.exact
             )
             self._orders.give(("mine", work.task.id), order)
-        self._want_files(work)
+        self._lacking.want(work.task)
         return work
 
     def _abstain_if_due(self, work: Work) -> None:
@@ -298,29 +296,7 @@ class TaskWork:
         budget_ms = work.machine.attempt.check_budget_ms // max(1, len(self._genesis.roster) - 1)
         order = jobs.VerifyTable(work.task, work.attempt, work.seed, reveal, budget_ms)
         self._orders.give(("table", work.task.id, str(work.attempt), reveal.miner), order)
-        self._want_table(work.task, reveal)
-
-    def _want_table(self, task: Task, reveal: Reveal) -> None:
-        if not self._ports.has_file(reveal.table):
-            bound = table_bytes(task, reveal, self._genesis.bounds)
-            self._ports.want_files([reveal.table], self._holders(reveal.miner), bound)
-
-    def _want_files(self, work: Work) -> None:
-        """What waiting orders lack: tables, and the task's files if this miner was away when the task came."""
-        unsent = self._orders.unsent()
-        missing = [digest for digest in work.task.files if not self._ports.has_file(digest)]
-        if missing and unsent:
-            holders = self._holders(work.task.sender)
-            self._ports.want_files(missing, holders, self._genesis.bounds.files_bytes)
-        for order in unsent:
-            if isinstance(order, jobs.VerifyTable):
-                self._want_table(order.task, order.reveal)
-
-    def _holders(self, likely: Address) -> list[Address]:
-        """Whom to ask for a file, the likeliest first."""
-        others = dict.fromkeys([likely, *self._genesis.roster])
-        others.pop(self._address, None)
-        return list(others)
+        self._lacking.want_table(work.task, reveal)
 
     def _check_entry(self, work: Work, effect: posap.CheckEntry) -> None:
         key = ("entry", work.task.id, str(work.attempt), effect.reveal.miner, str(effect.entry))
