@@ -141,7 +141,7 @@ def audit(
     path, folders = ledger_of(Path(ledger)), [Path(folder) for folder in files]
     allowed = inf if sample is None and seconds is None else seconds
     network = None if genesis is None else GenesisId(BlockId(genesis))
-    plan = Plan(level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis=network, seconds=allowed)
+    plan = Plan(level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis_id=network, seconds=allowed)
     report, done = audit_ledger(path, plan, evidence(_workspace_around(path), folders).find)
     unseen = () if report.genesis is None else unseen_seam(report.genesis)
     return Audit(

@@ -68,7 +68,7 @@ def settlement_of(report: TaskReport, names: Names) -> Settlement:
     if report.variance is not None and not report.exact:
         error = sqrt(report.variance)
     return Settlement(
-        task=report.task,
+        task=report.task_id,
         state=report.state,
         height=report.height,
         clients=tuple(_name(names, line.client) for line in report.clients),

@@ -246,14 +246,14 @@ class Worker:
             self._forget(task.id)
         self._answer(jobs.Inspected(task.id, error))
 
-    def _forget(self, task: TaskId) -> None:
-        self._problems.pop(task, None)
-        self._inspections = deque(one for one in self._inspections if one.problem.task.id != task)
-        for kept in self._kept(task):
+    def _forget(self, task_id: TaskId) -> None:
+        self._problems.pop(task_id, None)
+        self._inspections = deque(one for one in self._inspections if one.problem.task.id != task_id)
+        for kept in self._kept(task_id):
             kept.unlink(missing_ok=True)
-        if self._mining and self._mining[0].task.id == task:
+        if self._mining and self._mining[0].task.id == task_id:
             self._mining = None
-        if self._warm is not None and self._warm.task.id == task:
+        if self._warm is not None and self._warm.task.id == task_id:
             self._warm = None
 
     # Mining -----------------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ class Worker:
             chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
             plan = Plan(
                 seed=bytes.fromhex(order.seed),
-                key=bytes.fromhex(self._config.address),
+                miner_key=bytes.fromhex(self._config.address),
                 least=order.task.least_rankings,
                 most=order.most_rankings,
                 runtime_s=left_s,
@@ -280,9 +280,9 @@ class Worker:
             problem.session.extend(left_s)
         self._mining, self._saved_s = (order, problem.session), time.monotonic()
 
-    def _kept(self, task: TaskId) -> tuple[Path, Path]:
+    def _kept(self, task_id: TaskId) -> tuple[Path, Path]:
         """Where this miner's counts survive it; named as what the store sweeps when it is a day old."""
-        name = f"counts-{self._config.address[:16]}-{task[:16]}"
+        name = f"counts-{self._config.address[:16]}-{task_id[:16]}"
         return self._store.folder / f"{name}-walked.part", self._store.folder / f"{name}-all.part"
 
     def _slice(self, order: jobs.Mine, session: Session) -> None:

@@ -65,13 +65,13 @@ def audit(
     extra_checks: Sequence[Check] = (),
     span: Span | None = None,
     jobs: int = 1,
-    genesis: GenesisId | None = None,
+    genesis_id: GenesisId | None = None,
 ) -> AuditReport:
     """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
 
-    `genesis`: the id of the network that this must be; None: any. (docs/adr/0023) [P-13.18]
+    `genesis_id` names the network that this must be; None: any. (docs/adr/0023) [P-13.18]
     """
-    return _Audit(path, level, extra_checks, span or Span(), genesis).run(jobs)
+    return _Audit(path, level, extra_checks, span or Span(), genesis_id).run(jobs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,9 +76,9 @@ class Inclusion:
         """What the miners concluded, where the transaction is theirs."""
         return self.transaction.outcome if isinstance(self.transaction, Close | Result) else None
 
-    def check(self, genesis: GenesisId) -> None:
+    def check(self, genesis_id: GenesisId) -> None:
         """Verify everything against the genesis id that the reader trusts; raises `PeerFault` [P-13.22]."""
-        refuse(self.genesis.id != genesis, f"the proof is of another network, {self.genesis.id[:16]}")
+        refuse(self.genesis.id != genesis_id, f"the proof is of another network, {self.genesis.id[:16]}")
         self.certificate.check(self.genesis, VoteKind.FINAL, self.header.height, self.header.id)
         found = merkle.climb(encode(self.transaction.to_json()), self.path).hex()
         refuse(found != self.header.transactions, "the transaction does not stand in this block")

@@ -143,7 +143,7 @@ def _true_tables(game: Game, blocks: Partition) -> Iterator[tuple[Claim, bytes]]
     yield Claim(bytes(32), bytes(32), 4, exact=True), encode_exact(counts)
     claim = Claim(bytes(32), bytes(32), 4, exact=False)
     every, walker = range(len(blocks)), walker_for(game, blocks)
-    walked = orders(claim.seed, claim.key, every, range(claim.rankings), game.clients)
+    walked = orders(claim.seed, claim.miner_key, every, range(claim.rankings), game.clients)
     empty, full = walker.ends()
     table = Table(empty.astype(np.uint8), full.astype(np.uint8), walker.walk(every, walked))
     yield claim, table.encode()

@@ -27,7 +27,7 @@ def test_every_code_has_a_ledger() -> None:
 def test_codes_of_levels_0_to_2(tmp_path: Path, code: str) -> None:
     """Exactly this finding with height and line; the rest of these ledgers follows from the fold alone."""
     made = ledgers.corrupted(code)
-    report, _ = audit_ledger(made.write(tmp_path), Plan(2, genesis=made.genesis))
+    report, _ = audit_ledger(made.write(tmp_path), Plan(2, genesis_id=made.genesis))
     line = None if code in {"E104", "E206", "E302", "E304"} else made.height + 1
     file = SNAPSHOT_NAME if code == "E304" else None
     assert [_place(one) for one in report.findings] == [(code, made.height, line, file)]

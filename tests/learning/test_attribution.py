@@ -76,7 +76,7 @@ def by_hand(game: BlockGame, tables: Tables, client: int) -> Seen:
             continue
         for block, counts in enumerate(game.counts.tolist()):
             for index in range(claim.rankings):
-                order = ranking(claim.seed, claim.key, block, index, game.clients)
+                order = ranking(claim.seed, claim.miner_key, block, index, game.clients)
                 mask = sum(1 << other for other in order[: order.index(client)])
                 gain = counts[mask | 1 << client] - counts[mask]
                 add(mask, Fraction(1, total), int(game.sizes[block]), gain)
@@ -214,7 +214,7 @@ def test_convergence_is_the_distance_of_the_mean_so_far() -> None:
         for block, counts in enumerate(game.counts.tolist()):
             for index in range(count):
                 mask = 0
-                for client in ranking(claim.seed, claim.key, block, index, 4):
+                for client in ranking(claim.seed, claim.miner_key, block, index, 4):
                     total[client] += counts[mask | 1 << client] - counts[mask]
                     mask |= 1 << client
         assert distance == pytest.approx(100 / 23 * np.linalg.norm(total / count - values))

@@ -27,8 +27,8 @@ class Plan:
     """What to audit: the level, and the heights `first` to `last` (None: the end).
 
     At level 4 `sample` counts are drawn from each table (None: all are recomputed). `jobs` cores do it, and no task
-    takes longer than `seconds` (None: by what it paid). `genesis` is the id of the network that the ledger must be of
-    (None: any).
+    takes longer than `seconds` (None: by what it paid). `genesis_id` names the network that the ledger must be
+    of (None: any).
     """
 
     level: int = 3
@@ -36,7 +36,7 @@ class Plan:
     last: int | None = None
     sample: int | None = SAMPLE
     jobs: int = 1
-    genesis: GenesisId | None = None
+    genesis_id: GenesisId | None = None
     seconds: float | None = None
 
     @property
@@ -102,7 +102,7 @@ def read_ledger(path: Path, plan: Plan) -> tuple[AuditReport, list[Case]]:
         yield from ()
 
     checks = (*CHECKS, Check("results", RECOMPUTATION, note))
-    report = audit(path, plan.level, checks, plan.span, plan.jobs, plan.genesis)
+    report = audit(path, plan.level, checks, plan.span, plan.jobs, plan.genesis_id)
     return report, [case for cases in results.values() for case in cases]
 
 

@@ -221,9 +221,9 @@ def _bind_address(host: str) -> str:
     return host
 
 
-def _empty_ledger(miner: MinerFolder, address: Address, genesis: Genesis) -> None:
-    miner.evidence.mkdir(parents=True)
-    for folder in (miner.path.parent, miner.path, miner.evidence):
-        folder.chmod(_PRIVATE)
-    ChainFile.create(miner.path, genesis).close()
-    VoteLog.create(miner.votes, address, genesis.id).close()
+def _empty_ledger(folder: MinerFolder, address: Address, genesis: Genesis) -> None:
+    folder.evidence.mkdir(parents=True)
+    for private in (folder.path.parent, folder.path, folder.evidence):
+        private.chmod(_PRIVATE)
+    ChainFile.create(folder.path, genesis).close()
+    VoteLog.create(folder.votes, address, genesis.id).close()

@@ -151,7 +151,7 @@ class Invited:
 class Joined:
     """A network that others founded: their genesis file, and a peers file that tells where its miners listen."""
 
-    genesis: Path
+    genesis_file: Path
     peers: Path
 
     @property
@@ -161,7 +161,7 @@ class Joined:
 
     def network(self, addresses: Mapping[str, Address]) -> Network:  # noqa: ARG002 -- as every plan
         """What the files say; raises `LedgerInvalid`, `NotFound` and `SettingsError`."""
-        genesis, peers = read_genesis(self.genesis), read_peers(self.peers)
+        genesis, peers = read_genesis(self.genesis_file), read_peers(self.peers)
         lacking = len(set(genesis.roster) - {peer.address for peer in peers if peer.host})
         if lacking > len(genesis.roster) - genesis.quorum:
             message = f"{lacking} of the {len(genesis.roster)} miners are not in the peers file"

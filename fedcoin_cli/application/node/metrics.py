@@ -43,7 +43,7 @@ class Facts:
 class Metrics:
     """An exporter that runs from now on until `close`; raises `NetworkFailure` where the port is taken."""
 
-    def __init__(self, host: str, port: int, miner: str, address: Address, genesis: GenesisId) -> None:
+    def __init__(self, host: str, port: int, miner: str, address: Address, genesis_id: GenesisId) -> None:
         registry = CollectorRegistry()
         self._finality = Histogram(
             "fedcoin_finality_seconds",
@@ -51,7 +51,7 @@ class Metrics:
             buckets=_FINALITY_S,
             registry=registry,
         )
-        labels = {"miner": miner, "address": address, "genesis": genesis, "version": version("fedcoin")}
+        labels = {"miner": miner, "address": address, "genesis": genesis_id, "version": version("fedcoin")}
         self._snapshots = _Snapshots(labels)
         registry.register(self._snapshots)
         try:

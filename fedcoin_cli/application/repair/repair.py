@@ -33,7 +33,7 @@ from ledger_store.file.chain_file import CHAIN_NAME, LOCK_NAME, ChainFile, Chain
 class Repaired:
     """One miner's ledger afterwards: what was done, and what remains wrong (`height` is then None)."""
 
-    miner: int
+    number: int
     path: Path
     height: int | None
     certified: bool
@@ -60,8 +60,8 @@ def repair(workspace: Workspace, donor: Path | None = None) -> list[Repaired]:
 class _Repair:
     """One miner's repair."""
 
-    def __init__(self, workspace: Workspace, miner: MinerFolder, others: list[Path]) -> None:
-        self._workspace, self._miner, self._others = workspace, miner, others
+    def __init__(self, workspace: Workspace, folder: MinerFolder, others: list[Path]) -> None:
+        self._workspace, self._miner, self._others = workspace, folder, others
         self._genesis = workspace.genesis()
         self._done: list[str] = []
 

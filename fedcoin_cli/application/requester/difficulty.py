@@ -31,7 +31,7 @@ class Learnt:
     """D in 10⁻⁶ percentage points, and the task that it follows from."""
 
     difficulty_micro: int
-    task: TaskId
+    task_id: TaskId
 
 
 def learn_difficulty(books: Books, clients: int, runtime_ms: int) -> Learnt:

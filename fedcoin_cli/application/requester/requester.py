@@ -40,7 +40,7 @@ class Final:
 class Published:
     """A published task that has ended. Seconds from the call on, and of those mining."""
 
-    task: TaskId
+    task_id: TaskId
     report: TaskReport
     seconds: float
     mining_seconds: float
@@ -51,7 +51,7 @@ class Published:
             return
         message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
         hint = "no estimate came within D: a larger --difficulty or --runtime helps"
-        raise ConsensusFailure(message, where=f"task {self.task}", hint=hint)
+        raise ConsensusFailure(message, where=f"task {self.task_id}", hint=hint)
 
 
 class Requester:
@@ -117,9 +117,9 @@ class Requester:
 
         return self._final(make)
 
-    def cancel(self, task: TaskId) -> Final:
+    def cancel(self, task_id: TaskId) -> Final:
         """Withdraw a queued task by its id and wait for the final block; raises as `pay`, and `NotFound`."""
-        return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task))
+        return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task_id))
 
     def publish(self, wanted: Wanted) -> Published:
         """Publish a task and follow it to its end.
@@ -173,23 +173,25 @@ class Requester:
         whole = [one for one in self._sent() if one.total_bytes and one.done_bytes == one.total_bytes]
         return len(whole) >= self._session.genesis.quorum
 
-    def _follow(self, task: TaskId) -> float:
+    def _follow(self, task_id: TaskId) -> float:
         """Until the task has ended; returns for how many seconds miners said that they were mining it."""
-        mining_s, last_s, self.following = 0.0, time.monotonic(), task
-        while (record := self.records[task]).state in UNFINISHED:
-            with adding(f"; the task is final at height {record.height}, and the miners go on with it", task):
+        mining_s, last_s, self.following = 0.0, time.monotonic(), task_id
+        while (record := self.records[task_id]).state in UNFINISHED:
+            with adding(
+                f"; the task is final at height {record.height}, and the miners go on with it", task_id
+            ):
                 self._session.turn()
             now_s, standings = time.monotonic(), self._session.line.standings().values()
             self._watch(progress_of(record, standings))
-            if any((one.task, one.phase) == (task, Phase.MINING) for one in standings):
+            if any((one.task, one.phase) == (task_id, Phase.MINING) for one in standings):
                 mining_s += now_s - last_s
             last_s = now_s
         self.following = None
         return mining_s
 
-    def _report(self, task: TaskId) -> TaskReport:
-        return report_of(self.records[task], self._session.genesis, self._session.view.ends.get(task))
+    def _report(self, task_id: TaskId) -> TaskReport:
+        return report_of(self.records[task_id], self._session.genesis, self._session.view.ends.get(task_id))
 
-    def ended(self, task: TaskId) -> tuple[TaskRecord, Close | Result | None]:
+    def ended(self, task_id: TaskId) -> tuple[TaskRecord, Close | Result | None]:
         """What the ledger holds of a task that was followed to its end."""
-        return self.records[task], self._session.view.ends.get(task)
+        return self.records[task_id], self._session.view.ends.get(task_id)

@@ -26,7 +26,7 @@ class Wanted:
 
     round: Round
     terms: Terms
-    genesis: GenesisId
+    genesis_id: GenesisId
     keys: dict[str, KeyPair]
     nonce: str = field(default_factory=fresh_nonce)
 
@@ -50,7 +50,7 @@ class Wanted:
             )
             call = self.terms.call(sender, asked, self.nonce)
             signed = [
-                sign_update(call, one.digest, one.examples, self.keys[one.client], self.genesis)
+                sign_update(call, one.digest, one.examples, self.keys[one.client], self.genesis_id)
                 for one in updates
             ]
             updates = tuple(signed)

@@ -221,7 +221,7 @@ def _genesis_here(call: Call) -> "GenesisId | None":
 def _open_question(call: Call, report: "AuditReport", plan: "Plan") -> list[str]:
     """Which network somebody means, only they know."""
     found = "" if report.genesis is None else report.genesis.id
-    if found in {plan.genesis, _genesis_here(call)}:
+    if found in {plan.genesis_id, _genesis_here(call)}:
         return []
     return [f"whether {found} is the network that you mean: --genesis ID tells"]
 
@@ -284,8 +284,8 @@ class _Bars:
         self._title = ""
         self._show: Callable[[int], None] = lambda _: None
 
-    def begin(self, task: str, number: int, of: int) -> None:
-        self._title = f"task {number} of {of} ({task[:12]})"
+    def begin(self, task_id: str, number: int, of: int) -> None:
+        self._title = f"task {number} of {of} ({task_id[:12]})"
         self._stack.close()
 
     def step(self, done: int, total: int) -> None:

@@ -149,7 +149,7 @@ def _publish(call: Call, workspace: Workspace, folder: Path) -> "tuple[Published
     call.output.note(f"publish  {settings.task.price} FedCoin for {wanted.round.images} test images")
     with Bars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
         published = requester.publish(wanted)
-        return published, certainty_of(workspace, *requester.ended(published.task))
+        return published, certainty_of(workspace, *requester.ended(published.task_id))
 
 
 def _await_equal_ledgers(workspace: Workspace) -> None:
@@ -223,4 +223,4 @@ def _answer(
     ]
     call.output.answer(data, lines)
     if report.state != TaskState.SETTLED:
-        raise ConsensusFailure(f"the task was {report.state.lower()}", where=f"task {report.task}")
+        raise ConsensusFailure(f"the task was {report.state.lower()}", where=f"task {report.task_id}")

@@ -170,19 +170,19 @@ def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, 
     return Beginning.after(end, now_ms, settings.genesis.delta_ms if "genesis.delta" in said else None)
 
 
-def _joined(genesis: Path, peers: Path | None, old: Path | None) -> "Plan":
+def _joined(genesis_file: Path, peers: Path | None, old: Path | None) -> "Plan":
     from fedcoin_cli.application.founding.plans import Joined, read_genesis
     from fedcoin_cli.application.founding.succession import ledger_of, look_across
     from ledger_store.base.errors import LedgerInvalid
 
     if old is not None:
         ledger = ledger_of(old)
-        findings = look_across(read_genesis(genesis), ledger).findings
+        findings = look_across(read_genesis(genesis_file), ledger).findings
         if findings:
             hint = "ask its founder; bring OLD up to date first, where its ledger ends before the seam"
             message = f"this network does not follow from {ledger}: {findings[0].message}"
-            raise LedgerInvalid(message, where=str(genesis), hint=hint)
-    return Joined(genesis, peers or genesis.with_name("peers.toml"))
+            raise LedgerInvalid(message, where=str(genesis_file), hint=hint)
+    return Joined(genesis_file, peers or genesis_file.with_name("peers.toml"))
 
 
 def _plan(call: Call, founding: "Founding") -> None:

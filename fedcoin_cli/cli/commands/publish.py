@@ -191,7 +191,7 @@ def _publish(
             for wanted in rounds:
                 published = _follow(call, requester, wanted)
                 bars.clear()
-                certainty = certainty_of(workspace, *requester.ended(published.task))
+                certainty = certainty_of(workspace, *requester.ended(published.task_id))
                 done.append(told(_data(published, certainty), names))
                 if alone or not call.output.as_json:
                     lines = [*_lines(published, names, certainty), *([] if alone else [""])]
@@ -213,7 +213,7 @@ def _follow(call: Call, requester: "Requester", wanted: "Wanted") -> "Published"
 
 
 def _done(published: "Published") -> str:
-    return f"task {published.task} was published and is {published.report.state.lower()}"
+    return f"task {published.task_id} was published and is {published.report.state.lower()}"
 
 
 def _data(published: "Published", certainty: "Certainty | None") -> dict[str, object]:

@@ -76,13 +76,13 @@ def _workspace(call: Call) -> "Workspace":
         raise NoWorkspace(message, where=error.where, hint=hint) from error
 
 
-def _verify_fork(call: Call, data: bytes, where: str, genesis: str, names: "Names") -> None:
+def _verify_fork(call: Call, data: bytes, where: str, genesis_id: str, names: "Names") -> None:
     from fedcoin_cli.application.books.forks import read_proof
     from fedcoin_cli.cli.views.fork_lines import fork_data, fork_lines
     from ledger_store.base.errors import LedgerInvalid
 
     network, fork = read_proof(data, where)
-    if network.id != genesis:
+    if network.id != genesis_id:
         hint = "name the network that you mean: --genesis ID"
         raise LedgerInvalid("the proof is of another network", where=where, hint=hint)
     lines = [f"the network {network.network} has forked at height {fork.height}: two final blocks"]

@@ -46,5 +46,5 @@ def learnt(call: Call, workspace: "Workspace", terms: Terms, clients: int) -> Te
     from ledger_store.base.amount import format_micro
 
     changed, found = with_learnt_difficulty(workspace, terms, clients)
-    call.output.note(f"D is {format_micro(found.difficulty_micro)} pp, learnt from task {found.task[:12]}")
+    call.output.note(f"D is {format_micro(found.difficulty_micro)} pp, learnt from task {found.task_id[:12]}")
     return changed

@@ -17,7 +17,7 @@ from ledger_store.base.words import TaskState
 def explanation_lines(one: Explanation, names: Names) -> list[str]:
     """Value, where it comes from, how it became coins, who agreed, how to check it."""
     report = one.report
-    who = f"{names.name(one.client)}, client {one.number} of {len(report.clients)} in task {report.task}"
+    who = f"{names.name(one.client)}, client {one.number} of {len(report.clients)} in task {report.task_id}"
     state = f"{report.state.lower()} at height {report.height}, attempt {report.attempts}"
     parts = [
         [who, state],

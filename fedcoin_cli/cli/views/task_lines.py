@@ -13,7 +13,7 @@ from ledger_store.base.words import TaskState
 def task_lines(report: TaskReport, names: Names, certainty: Certainty | None = None) -> list[str]:
     """A task and what came of it."""
     where = f"{report.state.lower()} at height {report.height}, attempt {report.attempts}"
-    head = [f"task   {report.task}", f"state  {where}"]
+    head = [f"task   {report.task_id}", f"state  {where}"]
     if not report.ended:
         return [*head, f"price  {report.price} FedCoin, in escrow"]
     return [*head, "", *_payments(report, names, certainty), "", *_estimates(report, names)]

@@ -202,7 +202,7 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
     terms = TableTerms(game.clients, part.sizes, game.empty, game.baseline is not None)
     claim = Claim(bytes(32), bytes(32), _TEST_SET_RANKINGS, exact=False)
     walker = walker_for(fewer, Partition(np.arange(len(images)), part.starts))
-    walked = orders(claim.seed, claim.key, range(some), range(claim.rankings), game.clients)
+    walked = orders(claim.seed, claim.miner_key, range(some), range(claim.rankings), game.clients)
     empty, full = walker.ends()
     table = Table(empty.astype(np.uint8), full.astype(np.uint8), walker.walk(range(some), walked))
     marginals = _marginals(claim, table, terms)
@@ -320,7 +320,7 @@ def _pieces(claim: Claim, terms: TableTerms) -> Iterator[tuple[range, range, Ord
         at_once = max(1, _WALKED_AT_ONCE // (len(rankings) * clients))
         for first in range(0, len(terms.sizes), at_once):
             blocks = range(first, min(first + at_once, len(terms.sizes)))
-            yield blocks, rankings, orders(claim.seed, claim.key, blocks, rankings, clients)
+            yield blocks, rankings, orders(claim.seed, claim.miner_key, blocks, rankings, clients)
 
 
 def _counts_of(table: Table, blocks: range, rankings: range) -> Integers:

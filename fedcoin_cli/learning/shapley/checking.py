@@ -157,7 +157,7 @@ class Checker:
             first = int(self._random.integers(max(1, blocks - _DRAWN_AT_ONCE + 1)))
             some = np.arange(first, min(first + _DRAWN_AT_ONCE, blocks))
             indices = self._random.integers(claim.rankings, size=(len(some), _DRAWN_AT_ONCE // len(some)))
-            walked = orders_at(claim.seed, claim.key, some, indices, self._terms.clients)
+            walked = orders_at(claim.seed, claim.miner_key, some, indices, self._terms.clients)
             own = walker.walk(range(first, first + len(some)), walked)
             claimed = table.walked[some[:, None], indices]
             rows, columns, step = np.nonzero(own != claimed)

@@ -51,7 +51,7 @@ class Plan:
     """
 
     seed: bytes
-    key: bytes
+    miner_key: bytes
     least: int
     most: int
     runtime_s: float
@@ -60,7 +60,7 @@ class Plan:
 
     def claim(self, rankings: int, *, exact: bool) -> Claim:
         """The estimate of so many rankings."""
-        return Claim(self.seed, self.key, rankings, exact)
+        return Claim(self.seed, self.miner_key, rankings, exact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,7 @@ class Session:
             self._take(part)
 
     def _orders(self, blocks: range, rankings: range) -> Orders:
-        return orders(self.plan.seed, self.plan.key, blocks, rankings, self.terms.clients)
+        return orders(self.plan.seed, self.plan.miner_key, blocks, rankings, self.terms.clients)
 
     def _fill(self, part: _Part, blocks: range, walked: Orders, counts: Bytes) -> None:
         """What some blocks counted on their way."""
