@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fedcoin.settlements import coins
-from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, Recomputed, audit_ledger, reached
+from fedcoin_cli.application.auditing.audit import SAMPLE, AuditPlan, Recomputed, audit_ledger, reached
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.proofs import proof_of
 from fedcoin_cli.application.founding.succession import ledger_of, unseen_seam
@@ -141,7 +141,9 @@ def audit(
     path, folders = ledger_of(Path(ledger)), [Path(folder) for folder in files]
     allowed = inf if sample is None and seconds is None else seconds
     network = None if genesis is None else GenesisId(BlockId(genesis))
-    plan = Plan(level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis_id=network, seconds=allowed)
+    plan = AuditPlan(
+        level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis_id=network, seconds=allowed
+    )
     report, done = audit_ledger(path, plan, evidence(_workspace_around(path), folders).find)
     unseen = () if report.genesis is None else unseen_seam(report.genesis)
     return Audit(

@@ -16,7 +16,7 @@ from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Judge
-from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session
+from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Place, TableTerms
 from fedcoin_cli.network.files.store import Store
 from ledger_store.identity.keys import KeyPair
@@ -93,11 +93,11 @@ class MinedRound:
         self.maker.add(task)
         return task
 
-    def _mine(self, miner: KeyPair, rankings: int, estimator: Estimator) -> Mined:
-        plan = Plan(self.seed, bytes.fromhex(miner.address), rankings, rankings, 60.0, estimator)
+    def _mine(self, miner: KeyPair, rankings: int, estimator: Estimator) -> MinedEstimate:
+        plan = MiningPlan(self.seed, bytes.fromhex(miner.address), rankings, rankings, 60.0, estimator)
         first = FirstLayer(self.game)
         enumeration = enumeration_for(self.game, lambda: engine_for(self.game, first, 1), first, 1)
-        session = Session(walker_for(self.game, self.blocks, first, 1), enumeration, self.terms, plan)
+        session = MiningSession(walker_for(self.game, self.blocks, first, 1), enumeration, self.terms, plan)
         while not session.advance(5.0).finished:
             pass
         mined = session.estimate()

@@ -69,7 +69,7 @@ def granted_s(task: Task) -> float:
 
 
 @dataclass(slots=True)
-class Verdict:
+class TaskVerdict:
     """What was found in one task; what was not looked at is in `skipped`.
 
     `results` had all their tables read and were gone through in time; `tables` of `of_tables` were read, and
@@ -118,7 +118,7 @@ def recompute(
     depth: Depth,
     step: Step = lambda _done, _total: None,
     now_s: Callable[[], float] = time.monotonic,
-) -> Verdict:
+) -> TaskVerdict:
     """Recompute the results of one task (one an attempt).
 
     `find` says where the file of a digest lies, None for one that is not here: what hangs on it is then skipped.
@@ -138,10 +138,10 @@ class _Recomputation:
         self._record = cases[0].record
         self._task: Task = self._record.task
         self._clock = _Clock(granted_s(self._task) if depth.seconds is None else depth.seconds, now_s)
-        self._verdict = Verdict(of_tables=sum(len(case.result.reveals) for case in cases))
+        self._verdict = TaskVerdict(of_tables=sum(len(case.result.reveals) for case in cases))
         self._unread: set[int] = set()  # heights of results of which a table was not read
 
-    def run(self) -> Verdict:
+    def run(self) -> TaskVerdict:
         if not self._files_are_good():
             return self._verdict
         try:

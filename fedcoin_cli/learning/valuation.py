@@ -18,7 +18,7 @@ from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, wal
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.shapley.attribution import test_set_error
-from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import TableTerms
 from ledger_store.base.errors import SettingsError
 
@@ -89,13 +89,13 @@ def value(game: Game, how: How) -> ShapleyValues:
     enumeration = None
     if plan.estimator != "balanced":
         enumeration = enumeration_for(game, lambda: engine_for(game, first, how.threads), first, how.threads)
-    session = Session(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
+    session = MiningSession(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
     while not session.advance(_SLICE_S).finished:
         pass
     return _values(game, session.estimate())
 
 
-def _plan(game: Game, how: How) -> Plan:
+def _plan(game: Game, how: How) -> MiningPlan:
     if how.exact and game.clients > MAX_EXACT_CLIENTS:
         message = f"exact values of {game.clients} clients: 2^{game.clients} coalitions are too many"
         hint = f"leave exact out: values are sampled, with errors; exact ones go up to {MAX_EXACT_CLIENTS} clients"
@@ -115,14 +115,14 @@ def _plan(game: Game, how: How) -> Plan:
         least = most = grid_up_to(how.rankings)
     seconds = inf if how.exact else how.seconds
     seed, key = (_drawn(how.seed, what) for what in ("seed", "key"))
-    return Plan(seed, key, least, most, seconds, estimator, Stakes(_MICRO))
+    return MiningPlan(seed, key, least, most, seconds, estimator, Stakes(_MICRO))
 
 
 def _drawn(seed: int, what: str) -> bytes:
     return sha256(f"fedcoin/v1/valuation/{what}/{seed}".encode()).digest()
 
 
-def _values(game: Game, mined: Mined) -> ShapleyValues:
+def _values(game: Game, mined: MinedEstimate) -> ShapleyValues:
     whole = (common_denominator(game.clients) if mined.exact else mined.rankings) * game.images
     nothing = (0.0,) * game.clients
     errors, test_errors = nothing, _test_errors(game, mined) if mined.exact else nothing
@@ -139,7 +139,7 @@ def _values(game: Game, mined: Mined) -> ShapleyValues:
     )
 
 
-def _test_errors(game: Game, mined: Mined) -> tuple[float, ...]:
+def _test_errors(game: Game, mined: MinedEstimate) -> tuple[float, ...]:
     scale = common_denominator(game.clients)
     found = test_set_error(game, [total / scale for total in mined.sums], _MICRO)
     return (nan,) * game.clients if found is None else found.images_pp

@@ -23,7 +23,7 @@ from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.precision import Precision
-from fedcoin_cli.learning.shapley.sampling import Estimator, Plan, Progress, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import Estimator, MiningPlan, MiningProgress, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive
 from fedcoin_cli.learning.task_game import load_game, refused_terms, told
 from fedcoin_cli.network.files.store import Store
@@ -63,7 +63,7 @@ class Problem:
         self.terms = TableTerms(task.clients, self.partition.sizes, task.empty, baseline)
         engines = Engines(lambda: self.walker, lambda: self.engine)
         self.checker = Checker(self.reference, self.terms, self.partition, engines)
-        self.session: Session | None = None
+        self.session: MiningSession | None = None
 
     @cached_property
     def engine(self) -> Utility:
@@ -139,7 +139,7 @@ class Worker:
         self._orders: deque[Order] = deque()
         self._ended = False
         self._problems: dict[str, Problem] = {}
-        self._mining: tuple[jobs.Mine, Session] | None = None
+        self._mining: tuple[jobs.Mine, MiningSession] | None = None
         self._told_s = 0.0
         self._saved_s = 0.0
         self._warm: Problem | None = None
@@ -265,7 +265,7 @@ class Worker:
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
             chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
-            plan = Plan(
+            plan = MiningPlan(
                 seed=bytes.fromhex(order.seed),
                 miner_key=bytes.fromhex(self._config.address),
                 least=order.task.least_rankings,
@@ -274,7 +274,7 @@ class Worker:
                 estimator=chosen if order.exact else "balanced",
                 stakes=problem.stakes,
             )
-            problem.session = Session(problem.walker, problem.enumeration, problem.terms, plan)
+            problem.session = MiningSession(problem.walker, problem.enumeration, problem.terms, plan)
             problem.session.restore(*self._kept(order.task.id))
         else:
             problem.session.extend(left_s)
@@ -285,7 +285,7 @@ class Worker:
         name = f"counts-{self._config.address[:16]}-{task_id[:16]}"
         return self._store.folder / f"{name}-walked.part", self._store.folder / f"{name}-all.part"
 
-    def _slice(self, order: jobs.Mine, session: Session) -> None:
+    def _slice(self, order: jobs.Mine, session: MiningSession) -> None:
         progress = session.advance(SLICE_S)
         now = time.monotonic()
         if progress.finished or now - self._told_s >= PROGRESS_S:
@@ -298,7 +298,7 @@ class Worker:
             self._mining = None
             self._finish(order, session)
 
-    def _finish(self, order: jobs.Mine, session: Session) -> None:
+    def _finish(self, order: jobs.Mine, session: MiningSession) -> None:
         mined = session.estimate()
         claim = session.plan.claim(mined.rankings, exact=mined.exact)
         wrong = self._problem(order.task).checker.own_errors(mined.table, claim, OWN_CHECK_S)
@@ -339,7 +339,7 @@ class Worker:
         return self._store.path(reveal.table).read_bytes(), claim
 
 
-def _mined(order: jobs.Mine, progress: Progress) -> jobs.Mined:
+def _mined(order: jobs.Mine, progress: MiningProgress) -> jobs.Mined:
     return jobs.Mined(
         order.task.id,
         order.attempt,

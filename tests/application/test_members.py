@@ -18,7 +18,7 @@ from fedcoin_cli.application.founding.plans import (
     Invited,
     Joined,
     Local,
-    Plan,
+    NetworkPlan,
 )
 from fedcoin_cli.application.founding.succession import Seam, end_of, ledger_of, look_across
 from fedcoin_cli.application.workspace.configuration import Given, load
@@ -45,7 +45,7 @@ ANY = "0.0.0.0"  # noqa: S104 -- compared only
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 
-def found(root: Path, plan: Plan, old: Workspace | None = None, **said: str) -> Genesis:
+def found(root: Path, plan: NetworkPlan, old: Workspace | None = None, **said: str) -> Genesis:
     """Make a workspace by a plan."""
     flags = {name.replace("__", "."): Given(value, "flag", name) for name, value in said.items()}
     return Founding(root, load(None, flags, {}), plan, old=old).make(force=False)

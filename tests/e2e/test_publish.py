@@ -18,7 +18,7 @@ from shell import Said, fedcoin
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.rounds.files import read_round
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, client_name
 from fedcoin_cli.consensus.rankings import grid_up_to
@@ -186,7 +186,7 @@ def asked(network: Workspace, **changes: str) -> Wanted:
     given = {f"task.{key}": value for key, value in changes.items()}
     given |= {"task.most-rankings": str(grid_up_to(10**6))}
     settings = load(None, {key: Given(value, "flag", key) for key, value in given.items()}, {}).settings
-    terms = Terms(settings, network.key("server").address)
+    terms = AskedTerms(settings, network.key("server").address)
     return Wanted.of(network, read_round(network.round(1), network.genesis()), terms)
 
 

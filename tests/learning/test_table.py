@@ -11,7 +11,7 @@ from fedcoin_cli.consensus.rankings import prefixes, ranking
 from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
 from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.shapley import table as tables
-from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     Place,
@@ -318,6 +318,6 @@ def test_places_in_words() -> None:
 def test_a_session_writes_what_others_read() -> None:
     """The table and the sums of a session are those of its claim."""
     game = random_game(4, SIZES, baseline=True)
-    mined = finish(Session(game, None, game.terms, Plan(SEED, KEY, 1, 20, 60.0))).estimate()
+    mined = finish(MiningSession(game, None, game.terms, MiningPlan(SEED, KEY, 1, 20, 60.0))).estimate()
     assert mined.table == table_of(game, 20).encode()
     assert mined.sums == derive(mined.table, claim(20), game.terms)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from fedcoin_cli.application.founding.plans import Beginning, Local, Network, Plan
+from fedcoin_cli.application.founding.plans import Beginning, Local, Network, NetworkPlan
 from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError, render
 from fedcoin_cli.application.workspace.keyring import restore_key
@@ -49,7 +49,7 @@ class Founding:
 
     root: Path
     configuration: Configuration
-    plan: Plan
+    plan: NetworkPlan
     passphrase: Passphrase | None = None
     old: Workspace | None = None
 

@@ -81,7 +81,7 @@ class Beginning:
         )
 
 
-class Plan(Protocol):
+class NetworkPlan(Protocol):
     """What a workspace is to be; `key_names` are the keys that it cannot do without."""
 
     @property

@@ -14,7 +14,7 @@ from fedcoin_cli.application.requester.watch import Progress, progress_of, sendi
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
-from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.network.files.transfers import TransferProgress as Sent
 from fedcoin_cli.protocol.message import Phase
 from ledger_store.base.errors import ConsensusFailure, RoundFilesInvalid
 from ledger_store.base.names import Address, TaskId

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Self
 
 from fedcoin_cli.application.rounds.files import Round, read_round
-from fedcoin_cli.application.rounds.terms import Asked, Terms, check_unchanged, fresh_nonce
+from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, check_unchanged, fresh_nonce
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
 from fedcoin_cli.application.workspace.names import Names
@@ -25,13 +25,13 @@ class Wanted:
     """
 
     round: Round
-    terms: Terms
+    terms: AskedTerms
     genesis_id: GenesisId
     keys: dict[str, KeyPair]
     nonce: str = field(default_factory=fresh_nonce)
 
     @classmethod
-    def of(cls, workspace: Workspace, files: Round, terms: Terms) -> Self:
+    def of(cls, workspace: Workspace, files: Round, terms: AskedTerms) -> Self:
         """The same with the keys of this workspace; raises `KeyFailure` where a simulated client's is not here."""
         clients = () if files.call is not None else (update.client for update in files.updates)
         return cls(files, terms, workspace.genesis().id, {one: key_of(workspace, one) for one in clients})
@@ -69,7 +69,7 @@ def wanted_of(
     """
     files = read_round(folder, workspace.genesis())
     settings = configuration.settings
-    terms = Terms(settings, Names.of(workspace).address(settings.task.server), error_micro)
+    terms = AskedTerms(settings, Names.of(workspace).address(settings.task.server), error_micro)
     if (signed := files.call) is not None:
         asked = Asked(files.model, files.test, files.images, settings.task.aggregation, 2, 2)
         check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)

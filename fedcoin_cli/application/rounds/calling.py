@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, SCHEMA, TEST_NAME
-from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
+from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, fresh_nonce
 from ledger_store.base import disk
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import Malformed, PeerFault, RoundFilesInvalid, SettingsError
@@ -38,7 +38,7 @@ def make_call(
     folder: Path,
     genesis: Genesis,
     files: tuple[Path, Path],
-    terms: Terms,
+    terms: AskedTerms,
     sender: Address,
     clients: tuple[int, int],
 ) -> Task:

@@ -93,11 +93,11 @@ def _found(call: Call, root: Path) -> Workspace:
 def _settle(call: Call, workspace: Workspace) -> "tuple[Published, Certainty | None]":
     """Start the miners, train while they load, publish; the miners are stopped whatever happens."""
     from fedcoin_cli.cli.commands.mine import make_crew
-    from fedcoin_cli.cli.views.miner_watch import Watch
+    from fedcoin_cli.cli.views.miner_watch import MinerWatch
 
     crew = make_crew(call, workspace)
     with Interrupts() as interrupts:
-        watch = Watch(replace(call.output, verbosity=-1), crew, interrupts, silent=True)
+        watch = MinerWatch(replace(call.output, verbosity=-1), crew, interrupts, silent=True)
         try:
             watch.start()
             interrupts.wake = _interrupt
@@ -139,13 +139,13 @@ def _publish(call: Call, workspace: Workspace, folder: Path) -> "tuple[Published
     from fedcoin_cli.application.requester.requester import Requester
     from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.rounds.files import read_round
-    from fedcoin_cli.application.rounds.terms import Terms
+    from fedcoin_cli.application.rounds.terms import AskedTerms
     from fedcoin_cli.application.workspace.names import Names
     from fedcoin_cli.cli.views.following import Bars
 
     settings = call.settings(workspace)
     server = Names.of(workspace).address(settings.task.server)
-    wanted = Wanted.of(workspace, read_round(folder, workspace.genesis()), Terms(settings, server))
+    wanted = Wanted.of(workspace, read_round(folder, workspace.genesis()), AskedTerms(settings, server))
     call.output.note(f"publish  {settings.task.price} FedCoin for {wanted.round.images} test images")
     with Bars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
         published = requester.publish(wanted)

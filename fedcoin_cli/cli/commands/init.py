@@ -20,7 +20,7 @@ from ledger_store.genesis import Genesis
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.founding.founding import Founding
-    from fedcoin_cli.application.founding.plans import Beginning, Plan
+    from fedcoin_cli.application.founding.plans import Beginning, NetworkPlan
     from fedcoin_cli.application.workspace.configuration import Configuration
 
 
@@ -147,7 +147,7 @@ def _workspace_of(old: Path | None) -> Workspace | None:
 
 def _founded(
     beginning: "Beginning", configuration: "Configuration", roster: Path | None, *, simulated: bool
-) -> "Plan":
+) -> "NetworkPlan":
     from fedcoin_cli.application.founding.plans import Invited, Local
 
     if roster is not None:
@@ -170,7 +170,7 @@ def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, 
     return Beginning.after(end, now_ms, settings.genesis.delta_ms if "genesis.delta" in said else None)
 
 
-def _joined(genesis_file: Path, peers: Path | None, old: Path | None) -> "Plan":
+def _joined(genesis_file: Path, peers: Path | None, old: Path | None) -> "NetworkPlan":
     from fedcoin_cli.application.founding.plans import Joined, read_genesis
     from fedcoin_cli.application.founding.succession import ledger_of, look_across
     from ledger_store.base.errors import LedgerInvalid

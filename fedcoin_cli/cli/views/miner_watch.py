@@ -22,7 +22,7 @@ _LINGER_S, _LINGER_MOST_S = 3.0, 15.0
 _ENDS = frozenset({TaskState.SETTLED, TaskState.REFUNDED})
 
 
-class Watch:
+class MinerWatch:
     """Shows a crew's news: all of it on stdout, or (`silent`) only who is ready, on stderr.
 
     With a `screen` that is drawn instead. `task` and `state` are those of the first task that ended while watching,

@@ -41,7 +41,7 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinedCoalition:
     """A coalition that the client joined, on `images` images in all: right before, the gain, and what one is worth.
 
     All three count images; `weight` is what an image gained adds to the value.
@@ -82,8 +82,8 @@ class Reasons:
 
     total: Fraction
     steps: tuple[Step, ...]
-    helped: tuple[Joined, ...]
-    hurt: tuple[Joined, ...]
+    helped: tuple[JoinedCoalition, ...]
+    hurt: tuple[JoinedCoalition, ...]
     coalitions: int
 
 
@@ -384,15 +384,15 @@ def _steps(seen: _Seen, terms: TableTerms) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _largest(seen: _Seen, most: int, *, sign: int) -> tuple[Joined, ...]:
+def _largest(seen: _Seen, most: int, *, sign: int) -> tuple[JoinedCoalition, ...]:
     """Those that add (`sign` 1) or take (−1) most, the largest first; a stable order for equal ones."""
     adds = sign * seen.weights.astype(np.float64) * seen.gains
     order = [index for index in np.argsort(-adds, kind="stable")[:most].tolist() if adds[index] > 0]
     return tuple(_joined(seen, index) for index in order)
 
 
-def _joined(seen: _Seen, index: int) -> Joined:
-    return Joined(
+def _joined(seen: _Seen, index: int) -> JoinedCoalition:
+    return JoinedCoalition(
         mask=int.from_bytes(seen.keys[index].tobytes(), "little"),
         images=int(seen.images[index]),
         before=int(seen.before[index]),

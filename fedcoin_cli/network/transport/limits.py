@@ -97,7 +97,7 @@ class Bars:
         return free
 
 
-class Silence:
+class SilenceLimit:
     """Who is connected and was not heard for `most_s`, by the clock of who listens (docs/adr/0032)."""
 
     def __init__(self, most_s: float) -> None:

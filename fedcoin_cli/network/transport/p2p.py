@@ -27,7 +27,7 @@ from fedcoin_cli.network.transport.admission import (
 )
 from fedcoin_cli.network.transport.base import Door, PeerState, Transport
 from fedcoin_cli.network.transport.connections import Connections, asker, owner
-from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, SilenceLimit
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
 from ledger_store.base.errors import NetworkFailure
 from ledger_store.base.names import Address
@@ -102,7 +102,7 @@ class P2P(Transport):
         # Who is not weighed.
         self._members = frozenset(peers) if door is None else door.admission.members
         # Which links are dialled anew because nothing was heard.
-        self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
+        self._silence = SilenceLimit(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
                 self._gate = _Gate(self._context, key, door, limits)
