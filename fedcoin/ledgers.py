@@ -31,7 +31,7 @@ class Audit:
 
     Attributes:
         ledger: the file that was read.
-        genesis: the network's id, on which all of it rests; None where the first line is no genesis.
+        genesis: the network's id, on which all of it rests; None where the first line is not a genesis.
         level: how deep the audit got: 3 where files or time were missing for the 4 that was asked for.
         height: the last block that passed, and `head` its id.
         head: compare both with somebody else's: a ledger cut between two blocks looks like a shorter one.

@@ -225,7 +225,7 @@ class _Recomputation:
             return None
         size, most = path.stat().st_size, most_table_bytes(self._task, reveal)
         if size != most:
-            message = f"{reveal.miner[:16]}: a file of {size} bytes is no table of what was revealed"
+            message = f"{reveal.miner[:16]}: a file of {size} bytes is not a table of what was revealed"
             self._accuse("E504", case.height, message, path)
             return None
         if not _is_whole(path, reveal.table):

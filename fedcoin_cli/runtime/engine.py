@@ -61,7 +61,7 @@ def refusals(doing: str) -> Iterator[None]:
 
 @contextmanager
 def unless_gone() -> Iterator[None]:
-    """What is no longer there, or has just ended by itself, is no failure of who wants to end it."""
+    """What is no longer there, or has just ended by itself, is not a failure of who wants to end it."""
     try:
         yield
     except APIError as error:

@@ -21,11 +21,11 @@ from ledger_store.state import State, apply
 from ledger_store.transaction import Close, Result
 
 CODES = {
-    "E100": "line 1 is no genesis",
+    "E100": "line 1 is not a genesis",
     "E101": "a line has no end",
     "E102": "a line is not canonical JSON",
-    "E103": "a line is no block",
-    "E104": "the tip file is no tip file",
+    "E103": "a line is not a block",
+    "E104": "the tip file is not a tip file",
     "E105": "the genesis is not that of the network that it must be",
     "E201": "a block has a wrong height",
     "E202": "a block's transactions are not the ones its header names",
@@ -114,7 +114,7 @@ def _form(subject: Subject) -> Iterator[Finding]:
 
 
 def _malformed(subject: Subject, line: bytes, error: Malformed) -> Finding:
-    """What is no block may not even be canonical; of what is too long for a block nobody asks."""
+    """What is not a block may not even be canonical; of what is too long for a block nobody asks."""
     try:
         if len(line) <= BLOCK_BYTES_MAX:
             decode(line)

@@ -6,7 +6,7 @@ hashed, and folded from its newest snapshot on only.
 
 Theory of operation. An append stages the new tip file, appends the line, then puts the tip file in its place:
 a full disk is met before the ledger changes, and after a power cut the tip file is never ahead. A torn tail
-(bytes that are no block, with no block after them) is moved aside when a writer opens the file; readers pass
+(bytes that are not a block, with no block after them) is moved aside when a writer opens the file; readers pass
 over it.
 """
 
@@ -40,7 +40,7 @@ from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snaps
 from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
 
 CHAIN_NAME, TIP_NAME, LOCK_NAME = "chain.jsonl", "tip.json", "chain.lock"
-# The largest genesis and its newline fit; what is longer is no line of ours and is read in pieces.
+# The largest genesis and its newline fit; what is longer is not a line of ours and is read in pieces.
 LINE_BYTES_MAX = GENESIS_BYTES_MAX + 2**20
 # 64 signatures of 136 bytes, and 200 bytes beside them, are 8,904.
 TIP_BYTES_MAX = 16 * 1024

@@ -156,7 +156,7 @@ def test_wrong_rosters(tmp_path: Path) -> None:
     good = Peer("a", key("a").address, "10.0.0.1", 7460)
     wrong = {
         "have one key": (good, Peer("b", good.address, "10.0.0.2", 7460)),
-        "is no key": (good, Peer("b", Address("ff" * 32), "10.0.0.2", 7460)),
+        "is not a key": (good, Peer("b", Address("ff" * 32), "10.0.0.2", 7460)),
         "no miner": (Peer("a", good.address, "", 0),),
     }
     for words, peers in wrong.items():

@@ -425,7 +425,7 @@ FOREIGN: dict[str, Edit] = {
     "a few bytes": lambda data: data[:79],
     "counts above a block": lambda data: data[:33] + b"\x11" + data[34:],
     "counts above the last block": lambda data: data[:77] + b"\x10" + data[78:],
-    "text": lambda _: b"This is no file of counts. " * 99,
+    "text": lambda _: b"This is not a file of counts. " * 99,
 }
 
 

@@ -151,7 +151,7 @@ def test_exact_numerators_sum_to_the_whole_gain() -> None:
 def test_every_number_of_rankings_is_unbiased(rankings: int) -> None:
     """Over 800 keys the mean of partial and whole squares is the Shapley value, up to its own random error.
 
-    Seven blocks are no multiple of five clients: some begin more often, but who does is drawn.
+    Seven blocks are not a multiple of five clients: some begin more often, but who does is drawn.
     """
     game = picture_game(5, 54)
     truth = np.array([float(value) for value in shapley(game.whole)])
@@ -167,7 +167,7 @@ def test_every_number_of_rankings_is_unbiased(rankings: int) -> None:
     assert np.abs(z).max() < np.sqrt(2 * np.log(5e5)), z
 
 
-# What is no table ----------------------------------------------------------------------------------------------------
+# What is not a table --------------------------------------------------------------------------------------------------
 
 
 def good(baseline: bool = False) -> tuple[bytes, TableTerms]:

@@ -45,7 +45,7 @@ class Side:
     def at(cls, place: Path) -> "Side":
         """The ledger at `place`: the longest of a workspace, a miner's folder, or a chain file itself.
 
-        Raises `NotFound`, and `LedgerInvalid` for what is no ledger.
+        Raises `NotFound`, and `LedgerInvalid` for what is not a ledger.
         """
         if (place / "genesis.json").is_file():
             workspace = Workspace.find(place)

@@ -72,7 +72,7 @@ def read_proof(data: bytes, where: str) -> tuple[Genesis, Fork]:
     try:
         genesis = Genesis.from_line(first)
     except Malformed as error:
-        raise LedgerInvalid(f"this is no proof: {error.message}", where=where, hint=_NO_PROOF) from error
+        raise LedgerInvalid(f"this is not a proof: {error.message}", where=where, hint=_NO_PROOF) from error
     said = list(read_said(where, lines, 2))
     finals = [one for one in said if isinstance(one, Certified) and one.votes == VoteKind.FINAL]
     if len(finals) != 2 or finals[0].height != finals[1].height or finals[0].block == finals[1].block:

@@ -2,7 +2,7 @@
 
 Everything is made in a folder of its own and put in place at the end, the genesis file last: an interrupted `init`
 leaves no half workspace. An old workspace is moved aside, never deleted: its keys may hold money. Keys that stand in
-a folder which is no workspace yet are its keys from then on. Which network it is decides a plan (`plans`).
+a folder which is not a workspace yet are its keys from then on. Which network it is decides a plan (`plans`).
 """
 
 import itertools
@@ -55,7 +55,7 @@ class Founding:
 
     @property
     def taken(self) -> tuple[Path, ...]:
-        """What stands at the places of the new workspace; keys alone are no workspace, they are welcome."""
+        """What stands at the places of the new workspace; keys alone are not a workspace, they are welcome."""
         standing = tuple(self.root / name for name in _ENTRIES if (self.root / name).exists())
         welcome = self.old is None and [path.name for path in standing] == ["keys"]
         return () if welcome else standing
@@ -189,7 +189,7 @@ class Founding:
             folders = (self.root / f"previous-{number}" for number in itertools.count(1))
             previous = next(folder for folder in folders if not folder.exists())
             previous.mkdir(mode=0o700)
-            # Genesis first: what remains of an interrupted move is no workspace.
+            # Genesis first: what remains of an interrupted move is not a workspace.
             for path in reversed(taken):
                 shutil.move(path, previous / path.name)
 

@@ -177,7 +177,7 @@ def read_roster(path: Path) -> tuple[Peer, ...]:
         key = transport_public(peer.address)
         if key is None:
             hint = f"ask {peer.name} for what fedcoin key show prints"
-            raise KeyFailure(f"the address of {peer.name!r} is no key", where=str(path), hint=hint)
+            raise KeyFailure(f"the address of {peer.name!r} is not a key", where=str(path), hint=hint)
         if (other := seen.setdefault(key, peer.name)) != peer.name:
             hint = "every miner has a key of its own"
             raise KeyFailure(f"{other!r} and {peer.name!r} have one key", where=str(path), hint=hint)
@@ -199,4 +199,4 @@ def read_genesis(path: Path) -> Genesis:
     except OSError as error:
         raise NotFound(f"cannot read the genesis: {error.strerror}", where=str(path), hint=hint) from error
     except Malformed as error:
-        raise LedgerInvalid(f"this is no genesis: {error.message}", where=str(path), hint=hint) from error
+        raise LedgerInvalid(f"this is not a genesis: {error.message}", where=str(path), hint=hint) from error

@@ -120,7 +120,7 @@ def _gauges(numbers: dict[str, tuple[str, float]]) -> Iterable[Metric]:
 
 def _counters(facts: Facts) -> Iterable[Metric]:
     yield CounterMetricFamily("fedcoin_refused", "Transactions refused, with a reason given.", facts.refused)
-    yield CounterMetricFamily("fedcoin_malformed", "Frames that are no messages.", facts.malformed)
+    yield CounterMetricFamily("fedcoin_malformed", "Frames that are not messages.", facts.malformed)
     yield CounterMetricFamily("fedcoin_child_deaths", "Ends of the mining process.", facts.child_deaths)
     yield CounterMetricFamily("fedcoin_falls", "Restarts of the miner's process by its keeper.", facts.falls)
 

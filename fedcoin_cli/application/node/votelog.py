@@ -135,7 +135,7 @@ class VoteLog:
 def is_whole(path: Path) -> bool:
     """Whether a log is there and not known to lack anything; its miner may run, and nothing is written.
 
-    Raises `StorageFailure` for what is no log.
+    Raises `StorageFailure` for what is not a log.
     """
     if not path.exists():
         return False

@@ -103,8 +103,8 @@ class Explanation:
 def explain(books: Books, workspace: Workspace, client: Address, beginning: str | None) -> Explanation:
     """Explain a client's part in the task whose id has this beginning, else in the newest of its tasks that has ended.
 
-    Raises `NotFound` for an account that was no client of the task, or of any, and `LedgerInvalid` for a payment that
-    does not follow from what was revealed.
+    Raises `NotFound` for an account that was not a client of the task, or of any, and `LedgerInvalid` for a payment
+    that does not follow from what was revealed.
     """
     record = _record(books.history, client, beginning)
     end = end_of(books, record)
@@ -142,7 +142,7 @@ def _record(tasks: History, client: Address, beginning: str | None) -> TaskRecor
     if beginning is not None:
         record = tasks[task_id(tasks, beginning)]
         if client not in _clients(record):
-            raise NotFound("this account is no client of the task", where=f"task {record.task.id}", hint=hint)
+            raise NotFound("this account is not a client of the task", where=f"task {record.task.id}", hint=hint)
         return record
     records = [record for record in tasks.values() if client in _clients(record)]
     if not records:

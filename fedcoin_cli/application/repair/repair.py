@@ -124,7 +124,7 @@ class _Repair:
                         return
 
     def _remembered(self) -> Remembered | None:
-        """What the vote log holds; one that is no database is moved aside, as good as missing."""
+        """What the vote log holds; one that is not a database is moved aside, as good as missing."""
         path = self._miner.votes
         if not path.exists():
             return None

@@ -13,7 +13,7 @@ from ledger_store.base.errors import RoundFilesInvalid
 def new_round(workspace: Workspace, output: Path | None) -> Iterator[Path]:
     """The next folder under rounds/, or `output`; raises `RoundFilesInvalid` where files stand.
 
-    Nothing stays behind a round that was refused or interrupted; what a killed process leaves is no round either, as
+    Nothing stays behind a round that was refused or interrupted; what a killed process leaves is not a round either, as
     `Workspace.latest_round` sees it.
     """
     folder = workspace.new_round() if output is None else _empty(output)

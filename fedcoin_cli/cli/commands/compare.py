@@ -54,7 +54,7 @@ def run(
 
 
 def _refuse(found: "Comparison") -> None:
-    """A fork, and blocks that differ without being final, are no success."""
+    """A fork, and blocks that differ without being final, are not success."""
     where = " and ".join(str(side.path) for side in found.sides)
     if found.relation == "fork":
         hint = "keep both ledgers and the evidence; more than f miners have lied, so no rule can heal this"

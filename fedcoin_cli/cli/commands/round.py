@@ -135,7 +135,7 @@ def _asked_clients(text: str | None, most: int) -> tuple[int, int]:
     """N, or N-M, or nothing at all."""
     least, dash, last = (text or f"2-{most}").partition("-")
     if not least.isdecimal() or (dash and not last.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is no number of clients: N, or N-M", param_hint="--clients")
+        raise typer.BadParameter(f"{text!r} is not a number of clients: N, or N-M", param_hint="--clients")
     low, high = int(least), int(last if dash else least)
     if not 2 <= low <= high <= most:
         raise typer.BadParameter(f"a round has 2 to {most} clients", param_hint="--clients")

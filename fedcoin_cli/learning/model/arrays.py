@@ -97,7 +97,7 @@ def _check_images(pixels: npt.NDArray[Any], spec: ModelSpec) -> None:
 def _update(update: Update, spec: ModelSpec, number: int) -> Weights:
     if isinstance(update, dict):
         hint = "give a list of arrays in the order of Keras' get_weights(): kernel, bias, kernel, bias, …"
-        raise RoundFilesInvalid("an update is no mapping", where=f"updates[{number}]", hint=hint)
+        raise RoundFilesInvalid("an update is not a mapping", where=f"updates[{number}]", hint=hint)
     shapes = spec.weight_shapes
     if len(update) != len(shapes):
         message = f"{len(update)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
@@ -127,7 +127,7 @@ def _array(values: Array, where: str) -> npt.NDArray[Any]:
         )
         raise RoundFilesInvalid(message, where=where, hint=_TENSOR_HINT) from error
     if array.dtype.kind not in "fiu":
-        raise RoundFilesInvalid(f"{array.dtype} are no real numbers", where=where, hint=_TENSOR_HINT)
+        raise RoundFilesInvalid(f"{array.dtype} are not real numbers", where=where, hint=_TENSOR_HINT)
     return array
 
 

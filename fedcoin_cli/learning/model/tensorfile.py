@@ -98,7 +98,7 @@ class TensorFile:
 
     def _entries(self, header: Any, start: int, size: int) -> dict[str, Entry]:
         if not isinstance(header, dict):
-            self.refuse("the header is no JSON object")
+            self.refuse("the header is not JSON object")
         described = [
             (name, self._described(value)) for name, value in header.items() if name != "__metadata__"
         ]
@@ -118,7 +118,7 @@ class TensorFile:
         except (KeyError, TypeError, ValueError) as error:
             self.refuse("a tensor is not described as float32, uint8 or int32 with shape and offsets", error)
         if not isinstance(shape, list) or len(shape) > MAX_AXES:
-            self.refuse(f"a tensor's shape is no list of at most {MAX_AXES} axes")
+            self.refuse(f"a tensor's shape is not a list of at most {MAX_AXES} axes")
         if any(
             type(number) is not int or not 0 <= number <= MAX_FILE_BYTES for number in (*shape, first, last)
         ):

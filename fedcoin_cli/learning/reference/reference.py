@@ -313,7 +313,7 @@ def _near(logits: Floats, ceiling: Floats, labels: npt.NDArray[np.integer]) -> n
     own, places = np.arange(logits.shape[1])[:, None] == labels, np.arange(len(labels))
     gaps = logits[:, labels, places][:, None] - logits
     reach = ceiling[labels, places] + ceiling
-    # What is no number is near: both comparisons fail.
+    # What is not a number is near: both comparisons fail.
     ahead, behind = (gaps > reach) | own, (gaps < -reach) & ~own
     near: npt.NDArray[np.bool_] = ~(ahead.all(axis=1) | behind.any(axis=1))
     return near

@@ -174,7 +174,7 @@ def surplus(group: Iterable[Connection], most: int) -> list[Connection]:
 
 
 def _look(fd: int, use: Callable[[socket.socket], Any]) -> Any:
-    """Use a copy of ZeroMQ's descriptor for a moment; None when it is no open connection (any more)."""
+    """Use a copy of ZeroMQ's descriptor for a moment; None when it is not an open connection (any more)."""
     try:
         copy = os.dup(fd)
     except OSError:

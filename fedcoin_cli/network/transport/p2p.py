@@ -299,7 +299,7 @@ class _Link:
     def _open(self) -> None:
         server = transport_public(self._address)
         if server is None:
-            raise NetworkFailure("a peer's address is no key", where=self._address, hint="correct peers.toml")
+            raise NetworkFailure("a peer's address is not a key", where=self._address, hint="correct peers.toml")
         self._socket = _socket(self._context, zmq.DEALER, self._key, self._limits)
         self._socket.curve_serverkey = server
         self.monitor = _Monitor(self._context, self._socket, _READY | _DENIED | _CLOSED | _TRYING | _PAUSING)
@@ -506,7 +506,7 @@ def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits
         zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
         zmq.CONNECT_TIMEOUT: 5000,
         # No heartbeats of ZeroMQ's: libzmq 4.3.5 may end the whole process when one is due on a connection that broke
-        # while its owner was busy. The kernel finds out who is gone, `Silence` who is there and says nothing.
+        # while its owner was busy. The kernel finds out who is gone, `SilenceLimit` who is there and says nothing.
         zmq.TCP_KEEPALIVE: 1,
         zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_S,
         zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_S,
