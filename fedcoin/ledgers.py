@@ -87,7 +87,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a proof shows: a transaction that stands in a block which a quorum of the genesis' miners certified.
+    """What a proof shows: a transaction in a block which a quorum of the genesis' miners certified.
 
     Attributes:
         genesis: the network's id.
@@ -96,7 +96,7 @@ class Proven:
         time_ms: the block's time, in milliseconds since 1970.
         certified_by: addresses of the miners that signed.
         payments: who got how much by it.
-        transaction: the transaction as it stands in the block.
+        transaction: the transaction as it is in the block.
     """
 
     genesis: str
@@ -203,7 +203,7 @@ def verify(proof: bytes | str | Path, genesis: str) -> Proven:
 
 
 def _workspace_around(path: Path) -> Workspace | None:
-    """The workspace that a ledger stands in, whose store may hold the rounds' files."""
+    """The workspace that a ledger is in, whose store may hold the rounds' files."""
     for folder in path.resolve().parents:
         try:
             return Workspace.find(folder)

@@ -1,7 +1,7 @@
 """Blocks and certificates: header, body, ids, and the JSON line.
 
 A certificate is q votes of one kind by distinct miners for one (height, view, block). The certificate of
-height h−1 stands in block h as its proposer chose it, so equal chains are equal bytes.
+height h−1 is in block h as its proposer chose it, so equal chains are equal bytes.
 """
 
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ class Header:
     transactions: str
     """Root of the RFC 6962 Merkle tree over the transactions' canonical bytes: one can be shown without the others."""
     certificate: str | None
-    """Hash, tag `certificate`, of the parent's certificate as it stands in this block; null in block 1."""
+    """Hash, tag `certificate`, of the parent's certificate as it is in this block; null in block 1."""
 
     @cached_property
     def encoded(self) -> bytes:

@@ -84,7 +84,7 @@ class FraudMark:
     """One entry of an included reveal's table whose count is wrong; the miner drops out."""
 
     miner: Address
-    """Address of the miner whose reveal stands in the result and drops out of the average."""
+    """Address of the miner whose reveal is in the result and drops out of the average."""
     entry: int
     """The number, from 0, of a count of its table that no honest computation gives."""
 

@@ -317,7 +317,7 @@ def read_task(value: Any) -> Task:
 
 
 def trusted_task(value: dict[str, Any]) -> Task:
-    """A task as it stands in a ledger of one's own: its form was checked before it was written, and is not again."""
+    """A task as it is in a ledger of one's own: its form was checked before it was written, and is not again."""
     named = {name: part for name, part in value.items() if name not in {"type", "updates"}}
     return Task(**named, updates=tuple(Update(**one) for one in value["updates"]))
 

@@ -15,7 +15,7 @@ from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, wal
 from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Judge
+from fedcoin_cli.learning.shapley.checking import CountJudge
 from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Place, TableTerms
 from fedcoin_cli.network.files.store import Store
@@ -62,7 +62,7 @@ class MinedRound:
 
     def counts_of(self, block: int) -> list[int]:
         """u of every mask on one block, in float64."""
-        clients, judge = self.game.clients, Judge(Reference(self.game), self.blocks)
+        clients, judge = self.game.clients, CountJudge(Reference(self.game), self.blocks)
         places = [Place(block, mask) for mask in range(1 << clients)]
         return [bound.count for bound in judge.intervals(places, 1)]
 

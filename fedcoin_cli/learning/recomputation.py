@@ -1,7 +1,7 @@
 """Audit level 4: a task's tables, sums and frauds, recomputed from its files in float64.
 
 Each task gets a time; what is not done when it is over is told as skipped, and counts as not recomputed. NumPy alone,
-so that an auditor installs no Keras. Where files lie and who fetches them is for the application to say; what follows
+so that an auditor installs no Keras. Where files are and who fetches them is for the application to say; what follows
 from the sums is level 3 (`contract.outcome_check`). Signatures of clients and miners are level 2.
 """
 
@@ -20,7 +20,7 @@ from fedcoin_cli.contract.task import most_table_bytes
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.reference.admission import Inspection
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
-from fedcoin_cli.learning.shapley.checking import Judge, heavy_masks
+from fedcoin_cli.learning.shapley.checking import CountJudge, heavy_masks
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, entries_of, entry_count, place_of
 from fedcoin_cli.learning.task_game import load_game, refused_terms, told
 from ledger_store.audit.checks import Finding
@@ -121,7 +121,7 @@ def recompute(
 ) -> TaskVerdict:
     """Recompute the results of one task (one an attempt).
 
-    `find` says where the file of a digest lies, None for one that is not here: what hangs on it is then skipped.
+    `find` says where the file of a digest is, None for one that is not here: what hangs on it is then skipped.
     `step` is told how many coalitions are done: of those that miners inspect before they vote, then of the chosen.
     """
     return _Recomputation(cases, find, depth, step, now_s).run()
@@ -157,7 +157,7 @@ class _Recomputation:
         self._terms = TableTerms(
             self._task.clients, blocks.sizes, self._task.empty, game.baseline is not None
         )
-        self._judge, self._reference = Judge(reference, blocks), reference
+        self._judge, self._reference = CountJudge(reference, blocks), reference
         self._check_counts([held for held in self._held() if self._sums_follow(held)])
         for case in self._cases:
             self._check_frauds(case)

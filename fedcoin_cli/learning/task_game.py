@@ -1,6 +1,6 @@
 """From a task on the ledger and its files to a game, and whether miners may admit it.
 
-Where the files lie is the caller's business; what is mined or checked with the game lives elsewhere.
+Where the files are is the caller's business; what is mined or checked with the game lives elsewhere.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ledger_store.base.names import Digest
 from ledger_store.transaction import Task
 
 Locate = Callable[[Digest], Path]
-"""Where the file of a digest lies."""
+"""Where the file of a digest is."""
 
 
 def load_game(task: Task, locate: Locate) -> Game:

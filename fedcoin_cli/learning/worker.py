@@ -86,7 +86,7 @@ class Problem:
         return Stakes(self.task.train_micro, self.task.payment_error_micro)
 
 
-class Inspecting:
+class RunningInspection:
     """An inspection on its way, its time so far, reading the files included, and what it may take.
 
     (docs/adr/0029) [P-6.12]
@@ -143,7 +143,7 @@ class Worker:
         self._told_s = 0.0
         self._saved_s = 0.0
         self._warm: Problem | None = None
-        self._inspections: deque[Inspecting] = deque()
+        self._inspections: deque[RunningInspection] = deque()
 
     def run(self) -> None:
         """Serve until the input closes."""
@@ -217,7 +217,7 @@ class Worker:
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
-            self._inspections.append(one := Inspecting(problem, time.monotonic() - began_s))
+            self._inspections.append(one := RunningInspection(problem, time.monotonic() - began_s))
             self._answer(jobs.Inspecting(task.id, 0, one.work.total))
         else:
             self._inspected(task, error)

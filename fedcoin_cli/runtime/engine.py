@@ -19,7 +19,7 @@ from requests.exceptions import RequestException
 
 from ledger_store.base.errors import FedCoinError, MissingPart, NetworkFailure, StorageFailure
 
-__all__ = ["NotFound", "Place", "connect", "refusals"]
+__all__ = ["EngineWorkspace", "NotFound", "connect", "refusals"]
 
 # Removing a large image takes minutes on a busy disk.
 _PATIENCE_S = 300
@@ -83,7 +83,7 @@ def _known(doing: str, reason: str) -> FedCoinError:
 
 
 @dataclass(frozen=True)
-class Place:
+class EngineWorkspace:
     """A workspace as an engine knows it."""
 
     root: Path

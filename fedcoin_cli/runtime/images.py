@@ -1,6 +1,6 @@
 """This project's images: of which code they must be, how they are built, which of them nobody needs any more.
 
-What stands in them is written in `docker/Dockerfile`.
+What is in them is written in `docker/Dockerfile`.
 """
 
 import hashlib

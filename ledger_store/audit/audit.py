@@ -38,9 +38,10 @@ class AuditReport:
     """What an audit saw.
 
     `height` and `head` are those of the last block that passed; `blocks` says how many were asked for and did.
-    `genesis` is what all of it rests on: whether that is the network that somebody means is theirs to know. None: the
-    first line is not a genesis. Below level 2 no certificate is verified and nothing folded: `certified_to` and
-    `balances` (address → micro) are None, the balances also after a finding. `skipped` says in words what was not checked.
+    `genesis` is what all of it rests on: whether that is the network that somebody means is theirs to know. None:
+    the first line is not a genesis. Below level 2 no certificate is verified and nothing folded: `certified_to` and
+    `balances` (address → micro) are None, the balances also after a finding. `skipped` says in words what was not
+    checked.
     """
 
     level: int

@@ -38,7 +38,7 @@ CODES = {
     "E303": "a signature in a transaction is wrong",
     "E304": "the snapshot beside the ledger holds another state than its blocks come to",
     "E401": "a block breaks the rules of its header: turn, time, size",
-    "E402": "a block's transactions stand in a wrong order, or too many of one account",
+    "E402": "a block's transactions are in a wrong order, or too many of one account",
     "E403": "a transfer is not admissible",
     "E404": "a task is not admissible",
     "E405": "a cancel is not admissible",
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Subject:
-    """One line under audit: block `height` as it stands in the file, newline included.
+    """One line under audit: block `height` as it is in the file, newline included.
 
     `head` is the id of the block before it. `before` is the chain before it from level 2 on, genesis below.
     `block` and `after` are there once the checks of levels 0 and 2 have passed. `trusted`: nobody asks for its

@@ -98,7 +98,7 @@ def balances(journal: Iterable[Entry]) -> dict[str, int]:
 def excerpt(
     journal: Iterable[Entry], party: str | None, first_ms: int | None, last_ms: int | None
 ) -> tuple[Entry, ...]:
-    """The entries of one party, or all, from `first_ms` to before `last_ms`; what was before stands in an opening one.
+    """The entries of one party, or all, from `first_ms` to before `last_ms`; what was before is in an opening one.
 
     Income and expenses before the period have become equity.
     """

@@ -252,7 +252,7 @@ def test_keys_at_the_place_of_a_successor_are_not_mixed_in(tmp_path: Path, old: 
     """A folder with keys of its own is no place for the old workspace's keys: it is refused, or moved aside."""
     new = Workspace(tmp_path / "new")
     address = make_key(new, "requester")
-    with pytest.raises(SettingsError, match="stands here already"):
+    with pytest.raises(SettingsError, match=r"is a \w+ here already"):
         succeed(old, new.root)
     assert new.address("requester") == address
     assert not new.genesis_file.exists()
@@ -263,7 +263,7 @@ def test_an_unfinished_task_holds_a_successor_up(tmp_path: Path) -> None:
     maker = ChainMaker(2)
     maker.add(maker.task())
     old = place(tmp_path / "old", maker)
-    with pytest.raises(ConsensusFailure, match=r"11\.0* FedCoin stand in escrow"):
+    with pytest.raises(ConsensusFailure, match=r"11\.0* FedCoin are in escrow"):
         succeed(old, tmp_path / "new", network__miners="2")
     genesis = succeed(old, tmp_path / "new", refund=True, network__miners="2")
     assert dict(genesis.supply) == inherited(maker.tip.state) == {maker.requester.address: 10**6 * COIN}

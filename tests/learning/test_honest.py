@@ -13,7 +13,7 @@ from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet, Weights
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Checker, Engines, Judge
+from fedcoin_cli.learning.shapley.checking import Checker, CountJudge, Engines
 from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, encode_exact, place_of
 
@@ -58,7 +58,7 @@ def test_honest_sampled_tables_are_never_accused(reference: Reference, kind: Kin
     mined = finish(MiningSession(walker, None, terms, plan)).estimate()
     claim = plan.claim(mined.rankings, exact=False)
     assert walker.ends()[1].sum() > IMAGES // 2
-    judge = Judge(reference, blocks)
+    judge = CountJudge(reference, blocks)
     places = [place_of(entry, claim, terms) for entry in range(len(mined.table))]
     bounds = judge.intervals(places, 1)
     assert all(one.lo <= count <= one.hi for one, count in zip(bounds, mined.table, strict=True))

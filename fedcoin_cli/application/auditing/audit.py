@@ -82,7 +82,7 @@ def audit_ledger(
 ) -> tuple[AuditReport, Recomputed]:
     """Audit a ledger file; raises `NotFound` and `StorageFailure` only.
 
-    `find` says where the file of a digest lies, None for one that is not here.
+    `find` says where the file of a digest is, None for one that is not here.
     """
     report, results = read_ledger(path, plan)
     if plan.level < RECOMPUTATION:

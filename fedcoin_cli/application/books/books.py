@@ -86,7 +86,7 @@ class Books:
 
     @property
     def ignored_snapshot(self) -> bool:
-        """Whether a snapshot lies there that its miner has not sealed."""
+        """Whether there is a snapshot that its miner has not sealed."""
         return self._reader.ignored_snapshot
 
     @property

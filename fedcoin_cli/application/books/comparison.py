@@ -28,7 +28,7 @@ _ENDLESS = "the line has no end"
 
 
 class Side:
-    """One of two ledgers: its blocks' ids, and the folders in which evidence may lie.
+    """One of two ledgers: its blocks' ids, and the folders in which evidence may be.
 
     `trailing_bytes` stand behind the last block without an end: a live writer's append, or what a fall has left of one.
     """

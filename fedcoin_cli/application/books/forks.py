@@ -67,7 +67,7 @@ def looks_like_a_fork(data: bytes) -> bool:
 
 
 def read_proof(data: bytes, where: str) -> tuple[Genesis, Fork]:
-    """Read a proof that stands at `where` and judge it anew; raises `LedgerInvalid` when it proves no fork."""
+    """Read a proof found at `where` and judge it anew; raises `LedgerInvalid` when it proves no fork."""
     first, *lines = data.splitlines() or [b""]
     try:
         genesis = Genesis.from_line(first)

@@ -12,7 +12,7 @@ from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.application.workspace.advice import start_command
 from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.base import Post, Runtime, stop
+from fedcoin_cli.runtime.base import MinerFiles, Runtime, stop
 from ledger_store.base.errors import ConsensusFailure, FedCoinError, MissingPart
 
 
@@ -25,9 +25,9 @@ class News:
     details: Mapping[str, Any]
 
 
-def posts(workspace: Workspace) -> tuple[Post, ...]:
+def posts(workspace: Workspace) -> tuple[MinerFiles, ...]:
     """The places of all local miners."""
-    return tuple(Post(miner.number, miner.log, miner.process) for miner in workspace.miners)
+    return tuple(MinerFiles(miner.number, miner.log, miner.process) for miner in workspace.miners)
 
 
 def share_of_cores(miners: int) -> int:

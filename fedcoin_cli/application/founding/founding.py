@@ -1,7 +1,7 @@
 """Founding: a new workspace with its keys, genesis, settings and the local miners' empty ledgers.
 
 Everything is made in a folder of its own and put in place at the end, the genesis file last: an interrupted `init`
-leaves no half workspace. An old workspace is moved aside, never deleted: its keys may hold money. Keys that stand in
+leaves no half workspace. An old workspace is moved aside, never deleted: its keys may hold money. Keys that are in
 a folder which is not a workspace yet are its keys from then on. Which network it is decides a plan (`plans`).
 """
 
@@ -55,14 +55,14 @@ class Founding:
 
     @property
     def taken(self) -> tuple[Path, ...]:
-        """What stands at the places of the new workspace; keys alone are not a workspace, they are welcome."""
+        """What is at the places of the new workspace; keys alone are not a workspace, they are welcome."""
         standing = tuple(self.root / name for name in _ENTRIES if (self.root / name).exists())
         welcome = self.old is None and [path.name for path in standing] == ["keys"]
         return () if welcome else standing
 
     @property
     def kept(self) -> Workspace:
-        """The folder whose keys the new workspace goes on using: the old one's, else those that stand here."""
+        """The folder whose keys the new workspace goes on using: the old one's, else those that are here."""
         nobody = Workspace(self.root / "nobody")
         return self.old or (nobody if self.taken else Workspace(self.root))
 
@@ -78,7 +78,7 @@ class Founding:
         """
         if self.taken and not force:
             hint = "--force moves it into a folder previous-1; or name another folder"
-            raise FlagError("a workspace stands here already", where=str(self.root), hint=hint)
+            raise FlagError("there is a workspace here already", where=str(self.root), hint=hint)
         for workspace in {self.root, self.old.root if self.old else self.root}:
             for miner in Workspace(workspace).miners:
                 os.close(disk.lock(miner.path / LOCK_NAME))

@@ -125,7 +125,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """The miners are those that listen in a roster file; who else stands in it may connect to this host's."""
+    """The miners are those that listen in a roster file; who else is in it may connect to this host's."""
 
     beginning: Beginning
     roster: Path

@@ -1,4 +1,4 @@
-"""Which accounts a miner admits: those of at least one coin, those whose coins stand in escrow, and those that part.
+"""Which accounts a miner admits: those of at least one coin, those whose coins are in escrow, and those that part.
 
 A block changes few accounts of many, so only what it changed is looked at again.
 """

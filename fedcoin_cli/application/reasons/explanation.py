@@ -142,7 +142,9 @@ def _record(tasks: History, client: Address, beginning: str | None) -> TaskRecor
     if beginning is not None:
         record = tasks[task_id(tasks, beginning)]
         if client not in _clients(record):
-            raise NotFound("this account is not a client of the task", where=f"task {record.task.id}", hint=hint)
+            raise NotFound(
+                "this account is not a client of the task", where=f"task {record.task.id}", hint=hint
+            )
         return record
     records = [record for record in tasks.values() if client in _clients(record)]
     if not records:

@@ -9,7 +9,7 @@ from typing import Self
 
 from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from fedcoin_cli.application.requester.session import Make, Patience, Session, adding
-from fedcoin_cli.application.requester.terms import Wanted
+from fedcoin_cli.application.requester.terms import Publication
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.files.channel import Blobs
@@ -121,28 +121,28 @@ class Requester:
         """Withdraw a queued task by its id and wait for the final block; raises as `pay`, and `NotFound`."""
         return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task_id))
 
-    def publish(self, wanted: Wanted) -> Published:
+    def publish(self, publication: Publication) -> Published:
         """Publish a task and follow it to its end.
 
         Raises as `pay`, and `RoundFilesInvalid` when the miners refuse the files. A refunded or cancelled task is no
         error here: the report says so.
         """
         start_s = time.monotonic()
-        task = self._submit(wanted, lambda: False)
+        task = self._submit(publication, lambda: False)
         mining_s = self._follow(task)
         return Published(task, self._report(task), time.monotonic() - start_s, mining_s)
 
-    def hand_over(self, wanted: Wanted) -> TaskId:
+    def hand_over(self, publication: Publication) -> TaskId:
         """Publish a task and wait until a quorum has it and its files; the task's id. Raises as `publish`."""
-        return self._submit(wanted, self._files_are_with_a_quorum)
+        return self._submit(publication, self._files_are_with_a_quorum)
 
-    def _submit(self, wanted: Wanted, enough: Callable[[], bool]) -> TaskId:
+    def _submit(self, publication: Publication, enough: Callable[[], bool]) -> TaskId:
         def make(number: int) -> Task:
-            return wanted.task(self._key.address, number)
+            return publication.task(self._key.address, number)
 
         with self._session.alone():
             self._session.ready(make)
-            self._provide(wanted)
+            self._provide(publication)
 
         def watch() -> None:
             self._watch(sending(self._sent(), self._session.line.standings().values()))
@@ -155,16 +155,16 @@ class Requester:
             transaction = self._session.submit(make)
         return Final(transaction, self._session.view.placed[transaction])
 
-    def _provide(self, wanted: Wanted) -> None:
+    def _provide(self, publication: Publication) -> None:
         """Copy the round's files into the store and offer them to the miners."""
         store = Store(self._workspace.store)
-        for digest, path in wanted.round.paths.items():
+        for digest, path in publication.round.paths.items():
             if store.put_file(path) != digest:
                 raise RoundFilesInvalid("the file changed while it was published", where=str(path))
         if self._blobs is None:
             self._blobs = Blobs(self._key, store, {peer.address: peer.files for peer in self._session.peers})
             self._stack.callback(self._blobs.close)
-        self._blobs.offer(wanted.round.paths)
+        self._blobs.offer(publication.round.paths)
 
     def _sent(self) -> list[Sent]:
         return [] if self._blobs is None else list(self._blobs.progress().values())

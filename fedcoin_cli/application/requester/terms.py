@@ -17,7 +17,7 @@ from ledger_store.transaction import Task, sign_update
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Publication:
     """A round and what is asked for it, once.
 
     Real clients have signed a call: its terms hold, whatever `terms` say. Simulated ones have signed nothing: `keys`
@@ -62,8 +62,8 @@ class Wanted:
 
 def wanted_of(
     workspace: Workspace, folder: Path, configuration: Configuration, error_micro: int | None = None
-) -> Wanted:
-    """A round's folder and the settings in force as what is asked for; `error_micro`: the payments' wanted precision.
+) -> Publication:
+    """A round's folder and the settings in force as what is asked for; `error_micro`: the precision asked of payments.
 
     Raises `RoundFilesInvalid`, and `FlagError` where a flag asks for other terms than real clients have signed.
     """
@@ -77,4 +77,4 @@ def wanted_of(
             message = "the clients signed for another precision of the payments"
             hint = "leave it out, or ask them anew: fedcoin round call"
             raise FlagError(message, where="--payment-error", hint=hint)
-    return Wanted.of(workspace, files, terms)
+    return Publication.of(workspace, files, terms)

@@ -4,7 +4,7 @@
     miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.out, node.pid}
     copy/{chain.jsonl, tip.json}    store/DIGEST    rounds/N/
 
-Only places are decided here: what stands in the files belongs to the modules that read and write them.
+Only places are decided here: what is in the files belongs to the modules that read and write them.
 """
 
 import contextlib

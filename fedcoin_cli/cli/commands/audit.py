@@ -100,7 +100,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     --seconds is left, and not called recomputed.
 
     With --previous the ledger before a successor's is audited as well: the genesis must name a certified block of
-    it and mint exactly the balances there, what stood in escrow going back to who had put it there.
+    it and mint exactly the balances there, what was in escrow going back to who had put it there.
 
     What was not checked is listed as skipped. No ledger is written, and without --fetch no miner is asked. All
     rests on the genesis: anybody can make a perfect ledger of another network, so know the id of the one that you

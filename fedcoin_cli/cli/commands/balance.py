@@ -12,7 +12,7 @@ from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.views.opened_books import File, Opened, open_books
 
 EXAMPLES = (
-    ("fedcoin balance", "all accounts, and what stands in escrow"),
+    ("fedcoin balance", "all accounts, and what is in escrow"),
     ("fedcoin balance client-001 --at 1", "one account as it was at height 1"),
 )
 

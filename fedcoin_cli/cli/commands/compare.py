@@ -49,7 +49,7 @@ def run(
             call.output.warn(f"{error.message} ({error.where}); judged without it")
         if output is not None:
             write_proof(output, found.sides[0].genesis, found.fork)
-            call.output.note(f"the proof stands in {output}")
+            call.output.note(f"the proof is in {output}")
     _refuse(found)
 
 

@@ -67,7 +67,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ] = False,
     passphrase_file: PassphraseFile = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Move a workspace that stands there into a folder previous-N.")
+        bool, typer.Option("--force", help="Move a workspace that is there already into a folder previous-N.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only tell what would be made.")] = False,
 ) -> None:
@@ -75,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     Alone it founds a network of R local miners: the keys are requester (who holds the supply), server (the FL
     server that is paid), one a miner and one a client. The genesis fixes the miners and the supply for ever;
-    settings.toml may be changed at any time. Keys that stand in DIR/keys already are used.
+    settings.toml may be changed at any time. Keys that are in DIR/keys already are used.
 
     With --roster the miners are other people's: a section each with address, host and port, as fedcoin key show
     NAME --at HOST:PORT prints it. With --join they are those of a network that exists: a miner whose key is on

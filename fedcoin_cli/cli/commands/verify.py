@@ -112,7 +112,7 @@ def _proven(inclusion: "Inclusion") -> str:
     signers, roster = len(inclusion.certificate.signatures), len(inclusion.genesis.roster)
     return (
         f"{signers} of the {roster} miners that this genesis names signed that block {inclusion.header.height}"
-        " is final, and this transaction stands in it"
+        " is final, and this transaction is in it"
     )
 
 

@@ -23,7 +23,7 @@ def told(data: Mapping[str, object], names: Names) -> dict[str, object]:
 
 
 def legend(data: object, names: Names) -> dict[str, str]:
-    """The names of all addresses in what stands on the ledger, which is shown as it is."""
+    """The names of all addresses in what is on the ledger, which is shown as it is."""
     return {address: name for address in sorted(set(_addresses(data))) if (name := names.known(address))}
 
 

@@ -72,7 +72,7 @@ def open_books(call: Call, file: Path | None = None) -> Opened:
 def _place_of(call: Call, file: Path, genesis_id: str) -> Workspace:
     """The workspace of the ledger's network: the one in force, else the one around the file, else the file's folder.
 
-    A folder that is not a workspace serves as well: whatever lies there is used, and nothing has to.
+    A folder that is not a workspace serves as well: whatever is there is used, and nothing has to.
     """
     folder = (file if file.is_dir() else file.parent).resolve()
     here = Path(call.folder or "").resolve()

@@ -73,7 +73,7 @@ class Checker:
         engines: Engines | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._judge = Judge(reference, partition)
+        self._judge = CountJudge(reference, partition)
         self._terms, self._partition, self._engines, self._clock = terms, partition, engines, clock
         # Fresh from the system: nobody can know what will be looked at.
         self._random = np.random.default_rng()
@@ -222,7 +222,7 @@ class Checker:
         return places
 
 
-class Judge:
+class CountJudge:
     """What is right at any place of a task's tables [P-8.16]."""
 
     def __init__(self, reference: Reference, partition: Partition) -> None:

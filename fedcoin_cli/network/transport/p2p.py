@@ -299,7 +299,9 @@ class _Link:
     def _open(self) -> None:
         server = transport_public(self._address)
         if server is None:
-            raise NetworkFailure("a peer's address is not a key", where=self._address, hint="correct peers.toml")
+            raise NetworkFailure(
+                "a peer's address is not a key", where=self._address, hint="correct peers.toml"
+            )
         self._socket = _socket(self._context, zmq.DEALER, self._key, self._limits)
         self._socket.curve_serverkey = server
         self.monitor = _Monitor(self._context, self._socket, _READY | _DENIED | _CLOSED | _TRYING | _PAUSING)
