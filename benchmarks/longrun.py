@@ -28,9 +28,9 @@ from benchmarks.network import Miner, end_tidily, network, wait_until
 from benchmarks.payers import Payers
 from benchmarks.tiny import make_tiny_round
 from benchmarks.vitals import Vitals, as_row, vitals
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.session import Patience
-from fedcoin_cli.application.requester.terms import Publication
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import load

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from fedcoin.settlements import coins
-from fedcoin_cli.application.auditing.audit import SAMPLE, AuditPlan, Recomputed, audit_ledger, reached
+from fedcoin_cli.application.auditing.full_audit import SAMPLE, AuditPlan, Recomputed, audit_ledger, reached
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.proofs import proof_of
-from fedcoin_cli.application.founding.succession import ledger_of, unseen_seam
+from fedcoin_cli.application.founding.old_chain import ledger_of, unseen_seam
 from fedcoin_cli.application.rounds.past_files import evidence
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.audit.checks import Finding

@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import sqrt
 
 from fedcoin_cli.application.books.task_report import TaskReport
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from ledger_store.base.amount import format_micro
 
 __all__ = ["Settlement"]

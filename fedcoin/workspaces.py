@@ -15,11 +15,11 @@ from fedcoin_cli.application.books.lookup import report_on, task_id
 from fedcoin_cli.application.crew.local import crew_of, local_numbers, mining
 from fedcoin_cli.application.founding.founding import local_founding
 from fedcoin_cli.application.requester.difficulty import with_learnt_difficulty
+from fedcoin_cli.application.requester.publication import Publication, wanted_of
 from fedcoin_cli.application.requester.requester import Requester
-from fedcoin_cli.application.requester.terms import Publication, wanted_of
 from fedcoin_cli.application.requester.watch import Progress
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, Given, load
-from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.application.workspace.workspace import Workspace as Folder
 from ledger_store.base.amount import parse_micro

@@ -14,7 +14,7 @@ from live import workspace_of
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime import images
-from fedcoin_cli.runtime.engine import PART, EngineWorkspace, connect
+from fedcoin_cli.runtime.docker_engine import PART, EngineWorkspace, connect
 from ledger_store.base.errors import FedCoinError
 
 LEFT_OUT = (

@@ -18,8 +18,8 @@ import numpy as np
 from fedcoin_cli.contract.outcome_check import Case
 from fedcoin_cli.contract.task import most_table_bytes
 from fedcoin_cli.learning.coalitions.partition import partition
-from fedcoin_cli.learning.reference.admission import Inspection
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
+from fedcoin_cli.learning.reference.update_admission import Inspection
 from fedcoin_cli.learning.shapley.checking import CountJudge, heavy_masks
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, entries_of, entry_count, place_of
 from fedcoin_cli.learning.task_game import load_game, refused_terms, told

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedcoin_cli.learning.game.game import Game, RoundFiles
-from fedcoin_cli.learning.reference.admission import Refusal
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import Refusal
 from ledger_store.base.names import Digest
 from ledger_store.transaction import Task
 

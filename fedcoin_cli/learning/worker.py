@@ -18,9 +18,9 @@ from typing import NoReturn
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
-from fedcoin_cli.learning.reference.admission import Inspection
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import Inspection
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.precision import Precision
 from fedcoin_cli.learning.shapley.sampling import Estimator, MiningPlan, MiningProgress, MiningSession, Stakes

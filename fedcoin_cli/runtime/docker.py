@@ -20,7 +20,7 @@ from fedcoin_cli.runtime.container_spec import (
     packed,
     user_of,
 )
-from fedcoin_cli.runtime.engine import MINER, EngineWorkspace, NotFound, connect, refusals, unless_gone
+from fedcoin_cli.runtime.docker_engine import MINER, EngineWorkspace, NotFound, connect, refusals, unless_gone
 from fedcoin_cli.runtime.images import checked
 
 _FRESH_S = 0.2

@@ -16,7 +16,7 @@ from docker.errors import DockerException, ImageNotFound
 
 import fedcoin_cli
 import ledger_store
-from fedcoin_cli.runtime.engine import CODE, PART, connect, refusals
+from fedcoin_cli.runtime.docker_engine import CODE, PART, connect, refusals
 from ledger_store.base.errors import MissingPart, NotFound
 
 TARGETS: Final = ("fedcoin_lw", "fedcoin")

@@ -21,7 +21,7 @@ from docker.types import (
 )
 
 from fedcoin_cli.runtime.container_spec import HOME, PORT, ContainerSpec, MachineLimits, hand_over, user_of
-from fedcoin_cli.runtime.engine import MINER, EngineWorkspace, NotFound, connect, refusals, unless_gone
+from fedcoin_cli.runtime.docker_engine import MINER, EngineWorkspace, NotFound, connect, refusals, unless_gone
 from fedcoin_cli.runtime.images import checked
 from ledger_store.base.errors import MissingPart
 

@@ -9,8 +9,9 @@ from chains import COIN, ChainMaker, key
 from live import free_ports
 from places import place, settled_round
 
-from fedcoin_cli.application.diagnosis.workspace import ports
+from fedcoin_cli.application.diagnosis.workspace_checks import ports
 from fedcoin_cli.application.founding.founding import Founding
+from fedcoin_cli.application.founding.old_chain import Seam, end_of, ledger_of, look_across
 from fedcoin_cli.application.founding.plans import (
     LEAST_SHAPLEY_MICRO,
     LEAST_SHAPLEY_MICRO_A_SECOND,
@@ -20,7 +21,6 @@ from fedcoin_cli.application.founding.plans import (
     Local,
     NetworkPlan,
 )
-from fedcoin_cli.application.founding.succession import Seam, end_of, ledger_of, look_across
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers, render_peers

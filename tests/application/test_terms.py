@@ -6,7 +6,7 @@ from chains import ChainMaker
 from places import place
 from rounds import make_round
 
-from fedcoin_cli.application.requester.terms import Publication
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import Given, load

@@ -19,8 +19,8 @@ from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.reference.admission import refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import refused_update
 from fedcoin_cli.learning.shapley.checking import Checker
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, encode_exact
 from fedcoin_cli.network.files.store import Store

@@ -13,7 +13,7 @@ from shell import fedcoin
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.reasons.overview import Overview, overview
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.page.report_page import page
 from fedcoin_cli.cli.page.report_style import STYLE
 from fedcoin_cli.cli.page.svg import Scale

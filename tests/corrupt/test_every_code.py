@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from corrupt import ledgers, rounds, settlements
 
-from fedcoin_cli.application.auditing.audit import AuditPlan, audit_ledger
 from fedcoin_cli.application.auditing.codes import Code, codes
+from fedcoin_cli.application.auditing.full_audit import AuditPlan, audit_ledger
 from fedcoin_cli.application.rounds.past_files import Evidence
 from fedcoin_cli.contract.settlement import check_settlements
 from ledger_store.audit.checks import Finding

@@ -19,7 +19,7 @@ from small_disks import fill, small_disk
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.container_spec import user_of
-from fedcoin_cli.runtime.engine import CODE, EngineWorkspace
+from fedcoin_cli.runtime.docker_engine import CODE, EngineWorkspace
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--clients", "3", "--set", "task.runtime=1")

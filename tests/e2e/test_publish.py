@@ -15,8 +15,8 @@ from live import program, runtime_of, wait_until, workspace_of
 from rounds import SHAPES, SIDE, make_round, write_round
 from shell import Said, fedcoin
 
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.requester import Requester
-from fedcoin_cli.application.requester.terms import Publication
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import Given, load

@@ -13,7 +13,7 @@ from rounds import make_round
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.engine import MINER, EngineWorkspace
+from fedcoin_cli.runtime.docker_engine import MINER, EngineWorkspace
 
 METRICS = 29_464
 START = ("mine", "--via", "swarm", "--detach", "--json")

@@ -7,7 +7,7 @@ from evidenced import evidenced
 from memory import peak_bytes
 from mined import MinedRound
 
-from fedcoin_cli.application.auditing.audit import AuditPlan, read_ledger
+from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
 from fedcoin_cli.learning.recomputation import FREE_S, PAID_S, Depth, TaskVerdict, granted_s, recompute
 from fedcoin_cli.learning.shapley.sampling import Estimator
 from ledger_store.base.names import Digest

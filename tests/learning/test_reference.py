@@ -11,8 +11,8 @@ from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet, Weights
 from fedcoin_cli.learning.reference import admission, forward
 from fedcoin_cli.learning.reference import reference as intervals
-from fedcoin_cli.learning.reference.admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.task_game import refused_terms
 
 TASK = "5a" * 32

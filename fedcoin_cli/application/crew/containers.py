@@ -49,7 +49,7 @@ class Contained:
     def seen(self, via: Via) -> PrunableRuntime:
         """The same to look at and to end; nothing is remembered."""
         from fedcoin_cli.runtime.docker import DockerRuntime
-        from fedcoin_cli.runtime.engine import EngineWorkspace
+        from fedcoin_cli.runtime.docker_engine import EngineWorkspace
         from fedcoin_cli.runtime.swarm import SwarmRuntime
 
         place, wanted = EngineWorkspace(self.workspace.root), self.settings.containers

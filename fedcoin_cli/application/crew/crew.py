@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcoin_cli.application.node.events import read_events
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.advice import start_command
-from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.base import MinerFiles, Runtime, stop
 from ledger_store.base.errors import ConsensusFailure, FedCoinError, MissingPart

@@ -111,7 +111,7 @@ def _engine() -> str:
     if "DOCKER_HOST" not in os.environ and not os.path.exists(_ENGINE):  # noqa: PTH110 -- a socket's place
         hint = "install Docker and start it, or run the miners as processes: fedcoin mine --via process"
         raise MissingPart("no Docker engine answers here", where=f"unix://{_ENGINE}", hint=hint)
-    from fedcoin_cli.runtime.engine import connect
+    from fedcoin_cli.runtime.docker_engine import connect
 
     engine = connect()
     try:

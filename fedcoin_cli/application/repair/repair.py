@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.node.votelog import VoteLog
-from fedcoin_cli.application.repair.completion import complete, first_altered, holds, unused
+from fedcoin_cli.application.repair.gaps import complete, first_altered, holds, unused
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.replica.records import Remembered
 from fedcoin_cli.replica.replica import reconcile

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedcoin_cli.application.books.task_report import TaskReport, report_of
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.session import Make, Patience, Session, adding
-from fedcoin_cli.application.requester.terms import Publication
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.files.channel import Blobs

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedcoin_cli.application.requester.line import Line
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.peers import Peer, listening
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.protocol.message import Silence, Standing

@@ -23,7 +23,7 @@ from fedcoin_cli.cli.views.genesis_id import checked_genesis
 from ledger_store.base.amount import format_micro
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.auditing.audit import AuditPlan, AuditWatch, Find, Recomputed
+    from fedcoin_cli.application.auditing.full_audit import AuditPlan, AuditWatch, Find, Recomputed
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.audit.audit import AuditReport
     from ledger_store.audit.checks import Finding
@@ -108,7 +108,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings. It is 13 when
     nothing is, but --level 4 lacked files or time and could not recompute every result: only level 3 is reached then.
     """
-    from fedcoin_cli.application.auditing.audit import SAMPLE, AuditPlan, audit_ledger, reached
+    from fedcoin_cli.application.auditing.full_audit import SAMPLE, AuditPlan, audit_ledger, reached
     from ledger_store.base.errors import LedgerInvalid, NotFound, RoundFilesInvalid
 
     deep = everything or fetch or sample is not None or time_s is not None or bool(files)
@@ -184,7 +184,7 @@ def _across_the_seam(
     report: "AuditReport", genesis: "Genesis", previous: Path | None
 ) -> "tuple[AuditReport, dict[str, object] | None]":
     """The report with what a look at the ledger before it finds, and what that was; or that nobody looked."""
-    from fedcoin_cli.application.founding.succession import ledger_of, look_across, unseen_seam
+    from fedcoin_cli.application.founding.old_chain import ledger_of, look_across, unseen_seam
 
     if previous is None:
         return replace(report, skipped=(*report.skipped, *unseen_seam(genesis))), None
@@ -258,7 +258,7 @@ def _fetch(
     call: Call, workspace: "Workspace", path: Path, plan: "AuditPlan", key: str | None, find: "Find"
 ) -> None:
     """Bring files that are not here into the store."""
-    from fedcoin_cli.application.auditing.audit import read_ledger
+    from fedcoin_cli.application.auditing.full_audit import read_ledger
     from fedcoin_cli.application.auditing.missing_files import parcels
     from fedcoin_cli.application.requester.fetching import fetch
     from fedcoin_cli.application.workspace.workspace import REQUESTER
@@ -298,7 +298,7 @@ class _Bars:
         self._show(done)
 
     def __enter__(self) -> "AuditWatch":
-        from fedcoin_cli.application.auditing.audit import AuditWatch
+        from fedcoin_cli.application.auditing.full_audit import AuditWatch
 
         return AuditWatch(self.begin, self.step)
 
@@ -310,7 +310,7 @@ class _Bars:
 
 
 def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: float) -> dict[str, object]:
-    from fedcoin_cli.application.auditing.audit import reached
+    from fedcoin_cli.application.auditing.full_audit import reached
 
     names = ("code", "height", "line", "message", "file")
     done = {name: getattr(recomputed, name) for name in recomputed.__slots__}
@@ -356,7 +356,7 @@ def _lines(
     ]
     if not report.ok:
         return [*lines, *map(_finding_line, report.findings)]
-    from fedcoin_cli.application.auditing.audit import reached
+    from fedcoin_cli.application.auditing.full_audit import reached
 
     rate = f", {report.blocks / seconds:.0f} blocks a second" if report.blocks and report.level < 4 else ""
     if not reached(report, recomputed):

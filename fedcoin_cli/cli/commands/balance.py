@@ -68,7 +68,7 @@ def _opened(call: Call, who: str | None, file: Path | None) -> Opened:
 
 
 def _is_known(call: Call, who: str) -> bool:
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from ledger_store.base.errors import NotFound, NoWorkspace
 
     try:

@@ -136,11 +136,11 @@ def _train(call: Call, workspace: Workspace) -> Path:
 
 def _publish(call: Call, workspace: Workspace, folder: Path) -> "tuple[Published, Certainty | None]":
     from fedcoin_cli.application.reasons.kept_tables import certainty_of
+    from fedcoin_cli.application.requester.publication import Publication
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.application.requester.terms import Publication
     from fedcoin_cli.application.rounds.files import read_round
     from fedcoin_cli.application.rounds.terms import AskedTerms
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.cli.views.following import ProgressBars
 
     settings = call.settings(workspace)
@@ -190,7 +190,7 @@ def _answer(
     audited: "AuditReport",
     seconds: float,
 ) -> None:
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.cli.program.output import counted, table
     from fedcoin_cli.cli.views.naming import told
     from fedcoin_cli.cli.views.task_lines import task_lines

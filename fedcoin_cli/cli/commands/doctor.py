@@ -42,8 +42,7 @@ def run(call: Call) -> None:
 
 
 def _findings(call: Call) -> "list[CheckFinding]":
-    from fedcoin_cli.application.diagnosis import machine
-    from fedcoin_cli.application.diagnosis import workspace as house
+    from fedcoin_cli.application.diagnosis import machine, workspace_checks
     from fedcoin_cli.application.diagnosis.finding import NOTE, CheckFinding
 
     found = [check() for check in machine.CHECKS]
@@ -56,7 +55,7 @@ def _findings(call: Call) -> "list[CheckFinding]":
             *found,
             CheckFinding("workspace", NOTE, "none here: only the machine was checked", error.hint),
         ]
-    return [*found, *(check(workspace) for check in house.CHECKS)]
+    return [*found, *(check(workspace) for check in workspace_checks.CHECKS)]
 
 
 def _lines(one: "CheckFinding") -> list[str]:

@@ -157,8 +157,8 @@ def _founded(
 
 
 def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, refund: bool) -> "Beginning":
+    from fedcoin_cli.application.founding.old_chain import end_of, ledger_of
     from fedcoin_cli.application.founding.plans import Beginning
-    from fedcoin_cli.application.founding.succession import end_of, ledger_of
 
     now_ms, settings = time.time_ns() // 10**6, configuration.settings
     if old is None:
@@ -171,8 +171,8 @@ def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, 
 
 
 def _joined(genesis_file: Path, peers: Path | None, old: Path | None) -> "NetworkPlan":
+    from fedcoin_cli.application.founding.old_chain import ledger_of, look_across
     from fedcoin_cli.application.founding.plans import Joined, read_genesis
-    from fedcoin_cli.application.founding.succession import ledger_of, look_across
     from ledger_store.base.errors import LedgerInvalid
 
     if old is not None:

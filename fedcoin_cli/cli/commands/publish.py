@@ -26,9 +26,9 @@ from fedcoin_cli.cli.views.asked_terms import (
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.certainty import Certainty
+    from fedcoin_cli.application.requester.publication import Publication
     from fedcoin_cli.application.requester.requester import Published, Requester
-    from fedcoin_cli.application.requester.terms import Publication
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.identity.keys import KeyPair
 
@@ -73,8 +73,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     otherwise are refused. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it ended. The exit
     code is 6 when the task was refunded.
     """
-    from fedcoin_cli.application.requester.terms import wanted_of
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.requester.publication import wanted_of
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.amounts import amount_micro
 

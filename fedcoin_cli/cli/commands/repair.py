@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.output import counted
 from fedcoin_cli.cli.program.passphrases import PassphraseFile

@@ -15,7 +15,7 @@ from fedcoin_cli.cli.views.opened_books import File, open_books
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.overview import Overview
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
 
 _NEWEST = 5
 

@@ -102,7 +102,7 @@ def _call(
     rest: tuple[str | None, str | None, str | None, str | None],
 ) -> None:
     from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.asked_terms import learnt, terms_of
     from fedcoin_cli.cli.views.call_lines import call_data, call_lines

@@ -56,7 +56,7 @@ def run(
     numbers in the right shape.
     """
     from fedcoin_cli.application.rounds.calling import CALL_NAME, sign_weights
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.cli.views.call_lines import call_data, call_lines
 
     workspace = call.workspace(passphrase_file)

@@ -13,7 +13,7 @@ from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.views.genesis_id import checked_genesis
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.audit.inclusion import Inclusion
 
@@ -46,7 +46,7 @@ def run(
     proof that does not hold.
     """
     from fedcoin_cli.application.books.forks import looks_like_a_fork
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from ledger_store.audit.inclusion import read_inclusion
 
     names, genesis = Names({}), checked_genesis(genesis)

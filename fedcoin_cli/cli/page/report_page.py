@@ -11,7 +11,7 @@ from typing import Any
 
 from fedcoin_cli.application.books.task_report import TaskReport
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.page.figures import (
     balances_figure,
     convergence_figure,

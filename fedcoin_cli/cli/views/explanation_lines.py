@@ -6,7 +6,7 @@ from decimal import Decimal
 from fedcoin_cli.application.books.coins import Share
 from fedcoin_cli.application.reasons.explanation import Explanation, View
 from fedcoin_cli.application.reasons.kept_tables import Coalition, Seen
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.output import counted, table
 from fedcoin_cli.cli.views.bars import bars
 from fedcoin_cli.cli.views.task_lines import shared

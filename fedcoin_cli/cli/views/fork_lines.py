@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.output import counted
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from fedcoin_cli.application.books.lookup import report_on
 from fedcoin_cli.application.crew.crew import News
 from fedcoin_cli.application.requester.asking import asking_key
 from fedcoin_cli.application.requester.standing import Standings
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.output import visible
 from fedcoin_cli.cli.views.dashboard import Dashboard

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedcoin_cli.application.crew.crew import News
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.silence import said
 from fedcoin_cli.cli.views.amounts import errors_text
 from fedcoin_cli.protocol.message import Errors, Silence

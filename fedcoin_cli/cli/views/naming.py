@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from ledger_store.base.names import ADDRESS_LENGTH
 
 _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]{1,5}")

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 import typer
 
 from fedcoin_cli.application.books.books import Books
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.options import Call
 from ledger_store.base.errors import FedCoinError, NoWorkspace

@@ -2,7 +2,7 @@
 
 from fedcoin_cli.application.books.task_report import MinerLine, TaskReport
 from fedcoin_cli.application.reasons.certainty import Certainty
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.output import table
 from fedcoin_cli.cli.views.amounts import aligned
 from fedcoin_cli.cli.views.bars import as_decimal, bars

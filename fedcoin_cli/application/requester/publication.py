@@ -6,9 +6,9 @@ from typing import Self
 
 from fedcoin_cli.application.rounds.files import Round, read_round
 from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, check_unchanged, fresh_nonce
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
-from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import SettingsError
 from ledger_store.base.names import Address, GenesisId
