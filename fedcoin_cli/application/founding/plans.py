@@ -1,7 +1,7 @@
 """Which network a new workspace belongs to: one of local miners, one of invited people's, or one that exists.
 
 A plan turns the addresses of the workspace's keys into a genesis and a peers file. Keys, folders and files are
-`founding`'s business, where another chain ended `succession`'s.
+`founding`'s business, where another chain ended `old_chain`'s.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Repairing local ledgers without losing a byte: what is damaged is moved or copied aside, never deleted.
 
 A torn tail is moved aside by opening the ledger; a block or certificate that the vote log still holds is put back.
-What is damaged in the middle is `completion`'s business.
+What is damaged in the middle is `gaps`' business.
 """
 
 import os
