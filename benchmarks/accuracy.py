@@ -42,7 +42,7 @@ from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.coalitions.walks import Counts
 from fedcoin_cli.learning.engines.choice import engine_for
-from fedcoin_cli.learning.shapley.sampling import Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import MinedEstimate, MiningPlan, MiningSession, Stakes
 
 TRAIN_MICRO: Final = 700_000_000
 OURS, PAPER, BEFORE = "ours", "the paper's sampling", "the build before"
@@ -89,10 +89,10 @@ class Bench:
         counts = engine_for(game).counts
         return cls(case, Blocks.of(game), counts, true_values(case, LONG_RANKINGS))
 
-    def mined(self, seed: int, rankings: int) -> Mined:
+    def mined(self, seed: int, rankings: int) -> MinedEstimate:
         """A miner's estimate after so many rankings."""
-        plan = Plan(SEED, key(seed), 1, rankings, 1e9, "balanced", Stakes(TRAIN_MICRO))
-        session = Session(self.blocks.walker, None, self.blocks.terms, plan)
+        plan = MiningPlan(SEED, key(seed), 1, rankings, 1e9, "balanced", Stakes(TRAIN_MICRO))
+        session = MiningSession(self.blocks.walker, None, self.blocks.terms, plan)
         while not session.advance(1e9).finished:
             pass
         return session.estimate()
@@ -136,7 +136,7 @@ class Rivals:
     before: Path | None = None
 
 
-def values_of(mined: Mined) -> Floats:
+def values_of(mined: MinedEstimate) -> Floats:
     """What a sampled estimate says the values are, in images."""
     return np.array(mined.sums) / mined.rankings
 

@@ -4,7 +4,7 @@
 
 For R = 5 and 20 miners a chain is made: of every ten blocks three are a settled task of ten clients, seven hold a
 transfer. `bare` is libsodium verifying each signature of the chain once and SHA-256 over each thing that has an id or
-stands in a Merkle tree, on bytes made ready beforehand. Times are processor time of this process and its children;
+is in a Merkle tree, on bytes made ready beforehand. Times are processor time of this process and its children;
 the least of three runs each, taken in turn; `wall` is an audit on all cores. Memory is what an audit adds at its peak,
 for the chain and for its first tenth.
 """

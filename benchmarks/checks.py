@@ -25,7 +25,7 @@ from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
-from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms
 
 BUDGET_S: Final = CHECK_LEAST_MS / 1000 / 4
@@ -68,7 +68,7 @@ class Honest:
         self._clients, self._blocks = game.clients, len(partition)
         self._sizes = partition.sizes
         terms = TableTerms(game.clients, partition.sizes, 0)
-        session = Session(walker, None, terms, Plan(SEED, key(0), 1, RANKINGS, 1e9, "balanced"))
+        session = MiningSession(walker, None, terms, MiningPlan(SEED, key(0), 1, RANKINGS, 1e9, "balanced"))
         while not session.advance(1e9).finished:
             pass
         mined = session.estimate()

@@ -28,11 +28,11 @@ from benchmarks.network import Miner, end_tidily, network, wait_until
 from benchmarks.payers import Payers
 from benchmarks.tiny import make_tiny_round
 from benchmarks.vitals import Vitals, as_row, vitals
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.session import Patience
-from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.rounds.files import read_round
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import SERVER
 from ledger_store.file.chain_file import ChainReader
@@ -75,7 +75,7 @@ class Publishers:
                 folder = make_tiny_round(workspace, CLIENTS, number)
                 try:
                     files = read_round(folder, workspace.genesis())
-                    wanted = Wanted.of(workspace, files, Terms(settings, server))
+                    wanted = Publication.of(workspace, files, AskedTerms(settings, server))
                     published = requester.publish(wanted)
                     self.ends[published.report.state] += 1
                     self.seconds.append(published.seconds)

@@ -33,7 +33,7 @@ from fedcoin_cli.learning.engines.choice import engine_for, walker_for
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
-from fedcoin_cli.learning.shapley.sampling import Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import TableTerms
 
 EPOCHS: Final = {300: 1, 1_000: 1}
@@ -135,8 +135,12 @@ def mined(case: Case, miner: int, seconds: float) -> dict[str, Any]:
     marks.append(spent())
     walker.walk = spent.shared(walker.walk)  # type: ignore[method-assign]
     most = grid_up_to(1_000_000)
-    session = Session(
-        walker, None, terms, Plan(SEED, key(miner), 1, most, seconds, "balanced", Stakes(TRAIN_MICRO)), spent
+    session = MiningSession(
+        walker,
+        None,
+        terms,
+        MiningPlan(SEED, key(miner), 1, most, seconds, "balanced", Stakes(TRAIN_MICRO)),
+        spent,
     )
     while not session.advance(0.15).finished:
         pass

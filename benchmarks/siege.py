@@ -222,7 +222,7 @@ def _guests(
 
 
 def _last_words(miner: Miner) -> str:
-    """The last line of its log that is no event."""
+    """The last line of its log that is not an event."""
     lines = miner.folder.log.read_text("utf-8", "replace").splitlines()
     return next((line for line in reversed(lines) if line and not line.startswith("{")), "nothing")
 

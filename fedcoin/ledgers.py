@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from fedcoin.settlements import coins
-from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, Recomputed, audit_ledger, reached
+from fedcoin_cli.application.auditing.full_audit import SAMPLE, AuditPlan, Recomputed, audit_ledger, reached
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.proofs import proof_of
-from fedcoin_cli.application.founding.succession import ledger_of, unseen_seam
+from fedcoin_cli.application.founding.old_chain import ledger_of, unseen_seam
 from fedcoin_cli.application.rounds.past_files import evidence
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.audit.checks import Finding
@@ -31,7 +31,7 @@ class Audit:
 
     Attributes:
         ledger: the file that was read.
-        genesis: the network's id, on which all of it rests; None where the first line is no genesis.
+        genesis: the network's id, on which all of it rests; None where the first line is not a genesis.
         level: how deep the audit got: 3 where files or time were missing for the 4 that was asked for.
         height: the last block that passed, and `head` its id.
         head: compare both with somebody else's: a ledger cut between two blocks looks like a shorter one.
@@ -87,7 +87,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a proof shows: a transaction that stands in a block which a quorum of the genesis' miners certified.
+    """What a proof shows: a transaction in a block which a quorum of the genesis' miners certified.
 
     Attributes:
         genesis: the network's id.
@@ -96,7 +96,7 @@ class Proven:
         time_ms: the block's time, in milliseconds since 1970.
         certified_by: addresses of the miners that signed.
         payments: who got how much by it.
-        transaction: the transaction as it stands in the block.
+        transaction: the transaction as it is in the block.
     """
 
     genesis: str
@@ -141,7 +141,9 @@ def audit(
     path, folders = ledger_of(Path(ledger)), [Path(folder) for folder in files]
     allowed = inf if sample is None and seconds is None else seconds
     network = None if genesis is None else GenesisId(BlockId(genesis))
-    plan = Plan(level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis=network, seconds=allowed)
+    plan = AuditPlan(
+        level, sample=sample, jobs=jobs or os.cpu_count() or 1, genesis_id=network, seconds=allowed
+    )
     report, done = audit_ledger(path, plan, evidence(_workspace_around(path), folders).find)
     unseen = () if report.genesis is None else unseen_seam(report.genesis)
     return Audit(
@@ -201,7 +203,7 @@ def verify(proof: bytes | str | Path, genesis: str) -> Proven:
 
 
 def _workspace_around(path: Path) -> Workspace | None:
-    """The workspace that a ledger stands in, whose store may hold the rounds' files."""
+    """The workspace that a ledger is in, whose store may hold the rounds' files."""
     for folder in path.resolve().parents:
         try:
             return Workspace.find(folder)

@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import sqrt
 
 from fedcoin_cli.application.books.task_report import TaskReport
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from ledger_store.base.amount import format_micro
 
 __all__ = ["Settlement"]
@@ -74,7 +74,7 @@ def settlement_of(report: TaskReport, names: Names) -> Settlement:
     if report.variance is not None and not report.exact:
         error = sqrt(report.variance)
     return Settlement(
-        task=report.task,
+        task=report.task_id,
         state=report.state,
         height=report.height,
         clients=tuple(_name(names, line.client) for line in report.clients),

@@ -15,11 +15,11 @@ from fedcoin_cli.application.books.lookup import report_on, task_id
 from fedcoin_cli.application.crew.local import crew_of, local_numbers, mining
 from fedcoin_cli.application.founding.founding import local_founding
 from fedcoin_cli.application.requester.difficulty import with_learnt_difficulty
+from fedcoin_cli.application.requester.publication import Publication, wanted_of
 from fedcoin_cli.application.requester.requester import Requester
-from fedcoin_cli.application.requester.terms import Wanted, wanted_of
 from fedcoin_cli.application.requester.watch import Progress
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, Given, load
-from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.application.workspace.workspace import Workspace as Folder
 from ledger_store.base.amount import parse_micro
@@ -81,7 +81,7 @@ class Workspace:
             settings: kept in the workspace's settings.toml, as {"network.port": 7600}.
 
         Raises:
-            SettingsError: a setting is unknown or out of range, or a workspace stands there.
+            SettingsError: a setting is unknown or out of range, or there is a workspace already.
         """
         configuration = _configured(None, settings, {"network.miners": miners, "task.clients": clients})
         local_founding(Path(path).resolve(), configuration, time.time_ns() // 10**6).make(force=False)
@@ -235,7 +235,7 @@ class Workspace:
         error: Number | None,
         settings: Settings | None,
         terms: Mapping[str, Number | Path | None],
-    ) -> Wanted:
+    ) -> Publication:
         learning = terms["consensus.difficulty"] == "auto"
         configuration = self._configuration(
             settings, {**terms, "consensus.difficulty": None} if learning else terms

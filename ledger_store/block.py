@@ -1,7 +1,7 @@
 """Blocks and certificates: header, body, ids, and the JSON line.
 
 A certificate is q votes of one kind by distinct miners for one (height, view, block). The certificate of
-height h−1 stands in block h as its proposer chose it, so equal chains are equal bytes.
+height h−1 is in block h as its proposer chose it, so equal chains are equal bytes.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from ledger_store.transaction import Transaction, parse_transaction
 VIEW_MAX = 10_000
 
 
-def vote_terms(height: int, view: int, block: BlockId | None) -> dict[str, Any]:
+def vote_terms(height: int, view: int, block_id: BlockId | None) -> dict[str, Any]:
     """What a miner signs as `notar`, `skip` (block None) or `final` [P-10.3]."""
-    return {"block": block, "height": height, "view": view}
+    return {"block": block_id, "height": height, "view": view}
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,11 @@ class Certificate:
         genesis: Genesis,
         kind: VoteKind,
         height: int,
-        block: BlockId | None,
+        block_id: BlockId | None,
         verify: Verify = verify_bytes,
     ) -> tuple[int, ...]:
         """The roster indices whose signature covers this vote."""
-        message = framed(kind, genesis.id, write(vote_terms(height, self.view, block)))
+        message = framed(kind, genesis.id, write(vote_terms(height, self.view, block_id)))
         roster = genesis.roster
         return tuple(
             index
@@ -81,7 +81,7 @@ class Certificate:
         genesis: Genesis,
         kind: VoteKind,
         height: int,
-        block: BlockId | None,
+        block_id: BlockId | None,
         verify: Verify = verify_bytes,
     ) -> None:
         """Raise `BadSignature` unless exactly q distinct miners signed this vote [P-10.2]."""
@@ -89,7 +89,7 @@ class Certificate:
         if len(indices) != genesis.quorum or indices != sorted(set(indices)):
             message = f"a certificate of height {height} takes {genesis.quorum} miners in order"
             raise BadSignature(message, code="E301")
-        wrong = set(indices) - set(self.signers(genesis, kind, height, block, verify))
+        wrong = set(indices) - set(self.signers(genesis, kind, height, block_id, verify))
         if wrong:
             message = f"the certificate of height {height}: miner {min(wrong) + 1} did not sign it"
             raise BadSignature(message, code="E301")
@@ -112,7 +112,7 @@ class Header:
     transactions: str
     """Root of the RFC 6962 Merkle tree over the transactions' canonical bytes: one can be shown without the others."""
     certificate: str | None
-    """Hash, tag `certificate`, of the parent's certificate as it stands in this block; null in block 1."""
+    """Hash, tag `certificate`, of the parent's certificate as it is in this block; null in block 1."""
 
     @cached_property
     def encoded(self) -> bytes:

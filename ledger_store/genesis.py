@@ -117,7 +117,7 @@ class Genesis:
         return GenesisId(BlockId(tagged_hash("genesis", encode(self.to_json()))))
 
     def index_of(self, miner: Address) -> MinerIndex:
-        """Where a miner stands in the roster."""
+        """Where a miner is in the roster."""
         return MinerIndex(self.roster.index(miner))
 
     def leader(self, height: int, view: int) -> MinerIndex:

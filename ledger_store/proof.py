@@ -33,9 +33,9 @@ class Commit:
         return {"digest": self.digest, "miner": self.miner, "signature": self.signature}
 
 
-def commit_terms(task: TaskId, attempt: int, digest: Digest) -> dict[str, Any]:
+def commit_terms(task_id: TaskId, attempt: int, digest: Digest) -> dict[str, Any]:
     """What a miner signs as `commit`."""
-    return {"attempt": attempt, "digest": digest, "task": task}
+    return {"attempt": attempt, "digest": digest, "task": task_id}
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Reveal:
     def to_json(self) -> dict[str, Any]:
         return {**self.opening(), "miner": self.miner, "signature": self.signature}
 
-    def terms(self, task: TaskId, attempt: int) -> dict[str, Any]:
+    def terms(self, task_id: TaskId, attempt: int) -> dict[str, Any]:
         """What the miner signs as `reveal`."""
-        return {**self.opening(), "attempt": attempt, "task": task}
+        return {**self.opening(), "attempt": attempt, "task": task_id}
 
-    def commitment(self, task: TaskId, attempt: int) -> Digest:
+    def commitment(self, task_id: TaskId, attempt: int) -> Digest:
         """The digest that its commit must carry [P-8.1]."""
-        return tagged_hash("commitment", encode({**self.terms(task, attempt), "miner": self.miner}))
+        return tagged_hash("commitment", encode({**self.terms(task_id, attempt), "miner": self.miner}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class FraudMark:
     """One entry of an included reveal's table whose count is wrong; the miner drops out."""
 
     miner: Address
-    """Address of the miner whose reveal stands in the result and drops out of the average."""
+    """Address of the miner whose reveal is in the result and drops out of the average."""
     entry: int
     """The number, from 0, of a count of its table that no honest computation gives."""
 

@@ -66,16 +66,16 @@ class Signed:
         """The canonical fields with the signature."""
         return {**self.body, "signature": self.signature}
 
-    def verified(self, genesis: GenesisId) -> bool:
+    def verified(self, genesis_id: GenesisId) -> bool:
         """Whether the sender signed exactly these fields for this network."""
-        message = framed(self.kind, genesis, self.signed_part)
+        message = framed(self.kind, genesis_id, self.signed_part)
         return verify_bytes(self.sender, message, self.signature)
 
 
-def sign(transaction: T, key: KeyPair, genesis: GenesisId) -> T:
+def sign(transaction: T, key: KeyPair, genesis_id: GenesisId) -> T:
     """The same transaction with `key`'s signature; the sender must be the key's address."""
     assert transaction.sender == key.address
-    return replace(transaction, signature=key.sign(transaction.kind, genesis, transaction.body))
+    return replace(transaction, signature=key.sign(transaction.kind, genesis_id, transaction.body))
 
 
 @dataclass(frozen=True)
@@ -248,9 +248,9 @@ class Task(Signed):
         return {**plain, "updates": [update.to_json() for update in self.updates]}
 
 
-def sign_update(call: Task, weights: Digest, examples: int, key: KeyPair, genesis: GenesisId) -> Update:
+def sign_update(call: Task, weights: Digest, examples: int, key: KeyPair, genesis_id: GenesisId) -> Update:
     """A client's answer to a call: its weights by digest and its example count, under its signature."""
-    signature = key.sign("update", genesis, update_terms(call.call, weights, examples))
+    signature = key.sign("update", genesis_id, update_terms(call.call, weights, examples))
     return Update(weights, key.address, examples, signature)
 
 
@@ -327,7 +327,7 @@ def read_task(value: Any) -> Task:
 
 
 def trusted_task(value: dict[str, Any]) -> Task:
-    """A task as it stands in a ledger of one's own: its form was checked before it was written, and is not again."""
+    """A task as it is in a ledger of one's own: its form was checked before it was written, and is not again."""
     named = {name: part for name, part in value.items() if name not in {"type", "updates"}}
     return Task(**named, updates=tuple(Update(**one) for one in value["updates"]))
 

@@ -70,12 +70,12 @@ class TaskRecord:
         return self.task.price_micro + self.deposit_micro if self.state in UNFINISHED else 0
 
 
-def opening_seed(task: TaskId, parent: BlockId) -> str:
+def opening_seed(task_id: TaskId, parent: BlockId) -> str:
     """The public seed of a task's rankings: SHA-256 over task id and the parent id of the opening block.
 
     (docs/adr/0018) [P-5.17]
     """
-    return tagged_hash("seed", bytes.fromhex(task) + bytes.fromhex(parent))
+    return tagged_hash("seed", bytes.fromhex(task_id) + bytes.fromhex(parent))
 
 
 def served_by(task: Task) -> str:

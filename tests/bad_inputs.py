@@ -220,7 +220,7 @@ CASES = [
     Bad("parts by flag", _nothing, ("publish", "--set", "payment.train=0.8"), 2, "must sum to 1"),
     Bad("an unknown key", _settings("[task]\nprize = 5\n"), PUBLISH, 3, "task.price"),
     Bad("an unknown key by flag", _nothing, ("publish", "--set", "task.prize=5"), 2, "task.price"),
-    Bad("settings that are no TOML", _settings("[task\n"), PUBLISH, 3, "not a settings file"),
+    Bad("settings that are not TOML", _settings("[task\n"), PUBLISH, 3, "not a settings file"),
     Bad("a missing file", _update(lambda _: None), PUBLISH, 13, UPDATE),
     Bad("a truncated file", _update(lambda content: content[:-5]), PUBLISH, 13, UPDATE),
     Bad("an oversized file", _update(_promise), PUBLISH, 13, UPDATE),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.reference.reference import Interval
-from fedcoin_cli.learning.shapley.sampling import Session
+from fedcoin_cli.learning.shapley.sampling import MiningSession
 from fedcoin_cli.learning.shapley.table import TableTerms
 
 Counts = npt.NDArray[np.int64]
@@ -113,7 +113,7 @@ class KnownReference:
         return np.stack([count - off, count, count + off], axis=1)
 
 
-def finish(session: Session) -> Session:
+def finish(session: MiningSession) -> MiningSession:
     """Advance it until it says that it is done."""
     while not session.advance(60.0).finished:
         pass

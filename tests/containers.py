@@ -14,7 +14,7 @@ from live import workspace_of
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime import images
-from fedcoin_cli.runtime.engine import PART, Place, connect
+from fedcoin_cli.runtime.docker_engine import PART, EngineWorkspace, connect
 from ledger_store.base.errors import FedCoinError
 
 LEFT_OUT = (
@@ -71,7 +71,7 @@ def contained(root: Path, miners: int, *arguments: str) -> Iterator[Workspace]:
 
 def forget(workspace: Workspace) -> None:
     """Remove by force what the engine has of a workspace."""
-    engine, filters = connect(), Place(workspace.root).filters
+    engine, filters = connect(), EngineWorkspace(workspace.root).filters
     if engine.info()["Swarm"].get("ControlAvailable"):
         for service in engine.services.list(filters=filters):
             service.remove()
@@ -87,7 +87,7 @@ def forget(workspace: Workspace) -> None:
 
 def container_of(workspace: Workspace, number: int) -> Any:
     """A miner's container."""
-    return connect().containers.get(Place(workspace.root).name(number))
+    return connect().containers.get(EngineWorkspace(workspace.root).name(number))
 
 
 def runs(workspace: Workspace, number: int) -> bool:

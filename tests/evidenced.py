@@ -21,8 +21,8 @@ from fedcoin_cli.learning.coalitions.walks import Counts, Orders
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Judge
-from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.checking import CountJudge
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, Place, TableTerms, derive
 from fedcoin_cli.learning.task_game import load_game
 from fedcoin_cli.network.files.store import Store
@@ -53,7 +53,7 @@ class _Right:
     """The float64 reference as a miner's walker."""
 
     def __init__(self, game: Game, blocks: Partition) -> None:
-        self._judge, self._blocks = Judge(Reference(game), blocks), blocks
+        self._judge, self._blocks = CountJudge(Reference(game), blocks), blocks
         self._full = game.full
 
     def _count(self, block: int, masks: Sequence[int]) -> list[int]:
@@ -137,10 +137,10 @@ def _files(folder: Path, store: Store, clients: int) -> dict[str, Any]:
 def _reveal(maker: ChainMaker, store: Store, task: Task, game: Game, number: int, bent: Bent) -> Reveal:
     record, miner = maker.records[task.id], maker.miners[number]
     seed, name = bytes.fromhex(record.seed or ""), bytes.fromhex(miner.address)
-    plan = Plan(seed, name, task.least_rankings, task.most_rankings, 60.0, "balanced")
+    plan = MiningPlan(seed, name, task.least_rankings, task.most_rankings, 60.0, "balanced")
     blocks = partition(game.test.labels, task.block_images, bytes.fromhex(task.id))
     terms = TableTerms(task.clients, blocks.sizes, task.empty)
-    session = Session(_Right(game, blocks), None, terms, plan)
+    session = MiningSession(_Right(game, blocks), None, terms, plan)
     while not session.advance(60.0).finished:
         pass
     mined = session.estimate()

@@ -1,4 +1,4 @@
-"""Every file of this repository that is generated: where it stands and what it must say.
+"""Every file of this repository that is generated: where it is and what it must say.
 
 `python tests/generated.py` (or `make man`) writes them; `tests/cli/test_generated.py` compares them.
 """
@@ -29,7 +29,7 @@ def generated() -> dict[Path, str]:
     found[chain] = _with_fields(chain.read_text("utf-8"))
     found[ROOT / "docs" / "api.md"] = api_page()
     architecture = ROOT / "ARCHITECTURE.md"
-    found[architecture] = _with_tables(architecture.read_text("utf-8"), {"rooms": _rooms()})
+    found[architecture] = _with_tables(architecture.read_text("utf-8"), {"modules": _modules()})
     return found
 
 
@@ -50,15 +50,15 @@ def _readme(text: str) -> str:
     return _with_tables(text, tables)
 
 
-def _rooms() -> str:
-    """One line a module: where it stands and the first sentence of what it says of itself."""
+def _modules() -> str:
+    """One line a module: where it is and the first sentence of what it says of itself."""
     paths = sorted(
         path
         for package in ("fedcoin", "ledger_store", "fedcoin_cli")
         for path in (ROOT / package).rglob("*.py")
     )
     lines = ((f"`{path.relative_to(ROOT)}`", _first_sentence(path)) for path in paths if path.stem[0] != "_")
-    return _table(("room", "duty"), lines)
+    return _table(("module", "duty"), lines)
 
 
 def _first_sentence(path: Path) -> str:

@@ -17,8 +17,8 @@ from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Judge
-from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session
+from fedcoin_cli.learning.shapley.checking import CountJudge
+from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Place, TableTerms
 from fedcoin_cli.learning.task_game import blocks_of, load_game, table_terms, worth
 from fedcoin_cli.network.files.store import Store
@@ -70,7 +70,7 @@ class MinedRound:
 
     def counts_of(self, block: int) -> list[int]:
         """u of every mask on one block, in float64."""
-        clients, judge = self.game.clients, Judge(Reference(self.game), self.blocks)
+        clients, judge = self.game.clients, CountJudge(Reference(self.game), self.blocks)
         places = [Place(block, mask) for mask in range(1 << clients)]
         return [bound.count for bound in judge.intervals(places, 1)]
 
@@ -101,11 +101,11 @@ class MinedRound:
         self.maker.add(task)
         return task
 
-    def _mine(self, miner: KeyPair, rankings: int, estimator: Estimator) -> Mined:
-        plan = Plan(self.seed, bytes.fromhex(miner.address), rankings, rankings, 60.0, estimator)
+    def _mine(self, miner: KeyPair, rankings: int, estimator: Estimator) -> MinedEstimate:
+        plan = MiningPlan(self.seed, bytes.fromhex(miner.address), rankings, rankings, 60.0, estimator)
         first = FirstLayer(self.game)
         enumeration = enumeration_for(self.game, lambda: engine_for(self.game, first, 1), first, 1)
-        session = Session(walker_for(self.game, self.blocks, first, 1), enumeration, self.terms, plan)
+        session = MiningSession(walker_for(self.game, self.blocks, first, 1), enumeration, self.terms, plan)
         while not session.advance(5.0).finished:
             pass
         mined = session.estimate()

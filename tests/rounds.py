@@ -8,7 +8,7 @@ import numpy as np
 from chains import ChainMaker
 
 from fedcoin_cli.application.rounds.files import SCHEMA
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
@@ -41,9 +41,9 @@ def make_round(
     return folder
 
 
-def default_terms(maker: ChainMaker) -> Terms:
+def default_terms(maker: ChainMaker) -> AskedTerms:
     """What the default settings ask for."""
-    return Terms(load(None, {}, {}).settings, maker.server.address)
+    return AskedTerms(load(None, {}, {}).settings, maker.server.address)
 
 
 def write_round(

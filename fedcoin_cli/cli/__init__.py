@@ -1,1 +1,1 @@
-"""Command line: the only room with Typer and Rich."""
+"""Command line: the only package with Typer and Rich."""

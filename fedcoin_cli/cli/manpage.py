@@ -80,7 +80,7 @@ def _verb(name: str, line: str) -> str:
     arguments = [one for one in own if one.param_type_name == "argument"]
     options = [one for one in own if one.param_type_name == "option"]
     places = " ".join(map(_place, arguments))
-    # The first line of the help stands in NAME already.
+    # The first line of the help is in NAME already.
     text = (whole.help or "").partition("\n")[2]
     lines = _section("SYNOPSIS", [f".B {PROGRAM} {name}", rf"[\fIOPTION\fR ...] {places}".rstrip()])
     if text.strip():

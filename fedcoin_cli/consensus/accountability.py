@@ -31,9 +31,9 @@ from ledger_store.identity.keys import verify
 
 @dataclass(frozen=True, slots=True)
 class Guilt:
-    """Two signed votes of roster[`miner`] that no honest miner gives both of."""
+    """Two signed votes of roster[`index`] that no honest miner gives both of."""
 
-    miner: MinerIndex
+    index: MinerIndex
     votes: tuple[Vote, Vote]
 
     @property

@@ -136,9 +136,9 @@ class Ballots:
             verify(index, proof.votes, terms, signature) for index, signature in certificate.signatures
         )
 
-    def certifies(self, block: BlockId) -> bool:
+    def certifies(self, block_id: BlockId) -> bool:
         """Whether a certificate names this block."""
-        return any(named is not None and named[0] == block for named in (self.final, *self._notarised()))
+        return any(named is not None and named[0] == block_id for named in (self.final, *self._notarised()))
 
     def has_skipped(self, view: int) -> bool:
         """Whether the skip certificate of a view is held."""
@@ -168,12 +168,12 @@ class Ballots:
             contradictions(self._said())
         )
 
-    def votes_of(self, miner: MinerIndex) -> tuple[Vote, ...]:
-        """The newest votes of `miner`, alone or in certificates: the answer to its recall."""
+    def votes_of(self, index: MinerIndex) -> tuple[Vote, ...]:
+        """The newest votes of roster[`index`], alone or in certificates: the answer to its recall."""
         votes = {
             (vote.view, vote.kind, vote.block): vote
             for vote in [*self._in_certificates(), *self.all()]
-            if vote.voter == miner
+            if vote.voter == index
         }
         return tuple(sorted(votes.values(), key=lambda vote: vote.view)[-RECALLED_MOST:])
 

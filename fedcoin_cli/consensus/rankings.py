@@ -39,17 +39,17 @@ class Square:
 
 
 @lru_cache(maxsize=64)
-def square(seed: bytes, key: bytes, block: int, number: int, clients: int) -> Square:
-    """Square `number` of a block: `seed` and `key` are 32 raw bytes each, `clients` is at most 65,536 [P-7.2]."""
-    draws = _draws(TAG + seed + key + block.to_bytes(8, "big") + number.to_bytes(8, "big"), 2 * clients)
+def square(seed: bytes, miner_key: bytes, block: int, number: int, clients: int) -> Square:
+    """Square `number` of a block: `seed` and `miner_key` are 32 raw bytes each, `clients` is at most 65,536 [P-7.2]."""
+    draws = _draws(TAG + seed + miner_key + block.to_bytes(8, "big") + number.to_bytes(8, "big"), 2 * clients)
     circle = _shuffled(range(clients), draws)
     return Square(circle, (0, *_shuffled(range(1, clients), draws)))
 
 
 @lru_cache(maxsize=64)
-def deal(seed: bytes, key: bytes, number: int, clients: int) -> tuple[int, ...]:
+def deal(seed: bytes, miner_key: bytes, number: int, clients: int) -> tuple[int, ...]:
     """In which order the clients begin rankings in the blocks' squares `number` (docs/adr/0033) [P-7.3]."""
-    return _shuffled(range(clients), _draws(DEAL_TAG + seed + key + number.to_bytes(8, "big"), clients))
+    return _shuffled(range(clients), _draws(DEAL_TAG + seed + miner_key + number.to_bytes(8, "big"), clients))
 
 
 def place_of(index: int, clients: int) -> tuple[int, int]:
@@ -61,14 +61,14 @@ def place_of(index: int, clients: int) -> tuple[int, int]:
     return 2 * pair + within % 2, within // 2
 
 
-def ranking(seed: bytes, key: bytes, block: int, index: int, clients: int) -> tuple[int, ...]:
+def ranking(seed: bytes, miner_key: bytes, block: int, index: int, clients: int) -> tuple[int, ...]:
     """Ranking number `index` (from 0) of a key in a block: the clients 0..K−1 in the order in which they join.
 
     [P-7.5]
     """
     number, row = place_of(index, clients)
-    first = deal(seed, key, number, clients)[(row + block) % clients]
-    return square(seed, key, block, number, clients).beginning_with(first)
+    first = deal(seed, miner_key, number, clients)[(row + block) % clients]
+    return square(seed, miner_key, block, number, clients).beginning_with(first)
 
 
 def prefixes(order: Sequence[int]) -> list[int]:

@@ -143,9 +143,9 @@ def _failed(
     )
 
 
-def _winner(task: TaskId, agreement: Agreement) -> Address:
+def _winner(task_id: TaskId, agreement: Agreement) -> Address:
     """Of those that tie for nearest, the key with the least hash with the task [P-9.6]."""
-    return min(agreement.nearest, key=lambda miner: tagged_hash("winner", bytes.fromhex(task + miner)))
+    return min(agreement.nearest, key=lambda miner: tagged_hash("winner", bytes.fromhex(task_id + miner)))
 
 
 def _distance(agreement: Agreement) -> tuple[int, int]:

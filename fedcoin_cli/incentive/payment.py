@@ -27,7 +27,7 @@ class Price:
 
     @property
     def total_micro(self) -> int:
-        """The whole price, which stands in escrow."""
+        """The whole price, which is in escrow."""
         return self.train_micro + self.computation_micro + self.shapley_micro
 
 

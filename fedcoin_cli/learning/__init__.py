@@ -1,1 +1,1 @@
-"""Learning: data, models, training and weights; the only room with Keras and TensorFlow."""
+"""Learning: data, models, training and weights; the only package with Keras and TensorFlow."""

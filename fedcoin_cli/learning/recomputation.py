@@ -1,7 +1,7 @@
 """Audit level 4: a task's tables, sums and frauds, recomputed from its files in float64.
 
 Each task gets a time; what is not done when it is over is told as skipped, and counts as not recomputed. NumPy alone,
-so that an auditor installs no Keras. Where files lie and who fetches them is for the application to say; what follows
+so that an auditor installs no Keras. Where files are and who fetches them is for the application to say; what follows
 from the sums is level 3 (`contract.outcome_check`). Signatures of clients and miners are level 2.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 
 from fedcoin_cli.contract.outcome_check import Case
 from fedcoin_cli.contract.task import most_table_bytes
-from fedcoin_cli.learning.reference.admission import Inspection
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
-from fedcoin_cli.learning.shapley.checking import Judge, heavy_masks
+from fedcoin_cli.learning.reference.update_admission import Inspection
+from fedcoin_cli.learning.shapley.checking import CountJudge, heavy_masks
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     TableTerms,
@@ -76,7 +76,7 @@ def granted_s(task: Task) -> float:
 
 
 @dataclass(slots=True)
-class Verdict:
+class TaskVerdict:
     """What was found in one task; what was not looked at is in `skipped`.
 
     `results` had all their tables read and were gone through in time; `tables` of `of_tables` were read, and
@@ -125,10 +125,10 @@ def recompute(
     depth: Depth,
     step: Step = lambda _done, _total: None,
     now_s: Callable[[], float] = time.monotonic,
-) -> Verdict:
+) -> TaskVerdict:
     """Recompute the results of one task (one an attempt).
 
-    `find` says where the file of a digest lies, None for one that is not here: what hangs on it is then skipped.
+    `find` says where the file of a digest is, None for one that is not here: what hangs on it is then skipped.
     `step` is told how many coalitions are done: of those that miners inspect before they vote, then of the chosen.
     """
     return _Recomputation(cases, find, depth, step, now_s).run()
@@ -145,10 +145,10 @@ class _Recomputation:
         self._record = cases[0].record
         self._task: Task = self._record.task
         self._clock = _Clock(granted_s(self._task) if depth.seconds is None else depth.seconds, now_s)
-        self._verdict = Verdict(of_tables=sum(len(case.result.reveals) for case in cases))
+        self._verdict = TaskVerdict(of_tables=sum(len(case.result.reveals) for case in cases))
         self._unread: set[int] = set()  # heights of results of which a table was not read
 
-    def run(self) -> Verdict:
+    def run(self) -> TaskVerdict:
         if not self._files_are_good():
             return self._verdict
         try:
@@ -162,7 +162,7 @@ class _Recomputation:
             self._accuse("E502", self._record.height, reason, None)
         blocks = blocks_of(self._task, game)
         self._terms = table_terms(self._task, reference.scorer, blocks)
-        self._judge, self._reference = Judge(reference, blocks), reference
+        self._judge, self._reference = CountJudge(reference, blocks), reference
         self._check_counts([held for held in self._held() if self._sums_follow(held)])
         for case in self._cases:
             self._check_frauds(case)
@@ -230,7 +230,7 @@ class _Recomputation:
             return None
         size, most = path.stat().st_size, most_table_bytes(self._task, reveal)
         if size != most:
-            message = f"{reveal.miner[:16]}: a file of {size} bytes is no table of what was revealed"
+            message = f"{reveal.miner[:16]}: a file of {size} bytes is not a table of what was revealed"
             self._accuse("E504", case.height, message, path)
             return None
         if not _is_whole(path, reveal.table):

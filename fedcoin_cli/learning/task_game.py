@@ -1,6 +1,6 @@
 """From a task on the ledger and its files to a game, and whether miners may admit it.
 
-Where the files lie is the caller's business; what is mined or checked with the game lives elsewhere.
+Where the files are is the caller's business; what is mined or checked with the game lives elsewhere.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from fedcoin_cli.learning.metrics.choice import scorer, scorer_of
 from fedcoin_cli.learning.metrics.nobody import bounds_of
 from fedcoin_cli.learning.metrics.scorer import Scorer
 from fedcoin_cli.learning.model.weights import read_labels
-from fedcoin_cli.learning.reference.admission import Refusal
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import Refusal
 from fedcoin_cli.learning.shapley.table import TableTerms
 from ledger_store.base.names import Digest
 from ledger_store.transaction import CHANCE, Task
 
 Locate = Callable[[Digest], Path]
-"""Where the file of a digest lies."""
+"""Where the file of a digest is."""
 
 
 def load_game(task: Task, locate: Locate) -> Game:

@@ -21,7 +21,7 @@ from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.model.weights import Weights
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.shapley.attribution import test_set_error
-from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import TableTerms
 from fedcoin_cli.learning.task_game import nobody_is_worth
 from ledger_store.base.errors import SettingsError
@@ -107,13 +107,13 @@ def value(game: Game, how: How) -> ShapleyValues:
     enumeration = None
     if plan.estimator != "balanced":
         enumeration = enumeration_for(game, lambda: engine_for(game, first, how.threads), first, how.threads)
-    session = Session(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
+    session = MiningSession(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
     while not session.advance(_SLICE_S).finished:
         pass
     return _values(game, session.estimate(), scorer.whole)
 
 
-def _plan(game: Game, how: How) -> Plan:
+def _plan(game: Game, how: How) -> MiningPlan:
     if how.exact and game.clients > MAX_EXACT_CLIENTS:
         message = f"exact values of {game.clients} clients: 2^{game.clients} coalitions are too many"
         hint = f"leave exact out: values are sampled, with errors; exact ones go up to {MAX_EXACT_CLIENTS} clients"
@@ -133,7 +133,7 @@ def _plan(game: Game, how: How) -> Plan:
         least = most = grid_up_to(how.rankings)
     seconds = inf if how.exact else how.seconds
     seed, key = (_drawn(how.seed, what) for what in ("seed", "key"))
-    return Plan(seed, key, least, most, seconds, estimator, Stakes(_MICRO))
+    return MiningPlan(seed, key, least, most, seconds, estimator, Stakes(_MICRO))
 
 
 def _drawn(seed: int, what: str) -> bytes:
@@ -159,7 +159,7 @@ def judged(game: Game, metric: str, baseline: str | Weights) -> Game:
     return replace(found, empty=nobody_is_worth(found)[1])
 
 
-def _values(game: Game, mined: Mined, most: int) -> ShapleyValues:
+def _values(game: Game, mined: MinedEstimate, most: int) -> ShapleyValues:
     whole = (common_denominator(game.clients) if mined.exact else mined.rankings) * most
     nothing = (0.0,) * game.clients
     errors, test_errors = nothing, _test_errors(game, mined) if mined.exact else nothing
@@ -178,7 +178,7 @@ def _values(game: Game, mined: Mined, most: int) -> ShapleyValues:
     )
 
 
-def _test_errors(game: Game, mined: Mined) -> tuple[float, ...]:
+def _test_errors(game: Game, mined: MinedEstimate) -> tuple[float, ...]:
     scale = common_denominator(game.clients)
     found = test_set_error(game, [total / scale for total in mined.sums], _MICRO)
     return (nan,) * game.clients if found is None else found.images_pp

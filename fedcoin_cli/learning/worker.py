@@ -17,12 +17,12 @@ from typing import NoReturn
 
 from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
-from fedcoin_cli.learning.reference.admission import Inspection
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import Inspection
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.precision import Precision
-from fedcoin_cli.learning.shapley.sampling import Estimator, Plan, Progress, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import Estimator, MiningPlan, MiningProgress, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, derive
 from fedcoin_cli.learning.task_game import blocks_of, load_game, refused_terms, table_terms, told
 from fedcoin_cli.network.files.store import Store
@@ -61,7 +61,7 @@ class Problem:
         self.terms = table_terms(task, self.reference.scorer, self.partition)
         engines = Engines(lambda: self.walker, lambda: self.engine)
         self.checker = Checker(self.reference, self.terms, self.partition, engines)
-        self.session: Session | None = None
+        self.session: MiningSession | None = None
 
     @cached_property
     def engine(self) -> Utility:
@@ -84,7 +84,7 @@ class Problem:
         return Stakes(self.task.train_micro, self.task.payment_error_micro)
 
 
-class Inspecting:
+class RunningInspection:
     """An inspection on its way, its time so far, reading the files included, and what it may take.
 
     (docs/adr/0029) [P-6.12]
@@ -137,11 +137,11 @@ class Worker:
         self._orders: deque[Order] = deque()
         self._ended = False
         self._problems: dict[str, Problem] = {}
-        self._mining: tuple[jobs.Mine, Session] | None = None
+        self._mining: tuple[jobs.Mine, MiningSession] | None = None
         self._told_s = 0.0
         self._saved_s = 0.0
         self._warm: Problem | None = None
-        self._inspections: deque[Inspecting] = deque()
+        self._inspections: deque[RunningInspection] = deque()
 
     def run(self) -> None:
         """Serve until the input closes."""
@@ -215,7 +215,7 @@ class Worker:
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:
-            self._inspections.append(one := Inspecting(problem, time.monotonic() - began_s))
+            self._inspections.append(one := RunningInspection(problem, time.monotonic() - began_s))
             self._answer(jobs.Inspecting(task.id, 0, one.work.total))
         else:
             self._inspected(task, error)
@@ -244,14 +244,14 @@ class Worker:
             self._forget(task.id)
         self._answer(jobs.Inspected(task.id, error))
 
-    def _forget(self, task: TaskId) -> None:
-        self._problems.pop(task, None)
-        self._inspections = deque(one for one in self._inspections if one.problem.task.id != task)
-        for kept in self._kept(task):
+    def _forget(self, task_id: TaskId) -> None:
+        self._problems.pop(task_id, None)
+        self._inspections = deque(one for one in self._inspections if one.problem.task.id != task_id)
+        for kept in self._kept(task_id):
             kept.unlink(missing_ok=True)
-        if self._mining and self._mining[0].task.id == task:
+        if self._mining and self._mining[0].task.id == task_id:
             self._mining = None
-        if self._warm is not None and self._warm.task.id == task:
+        if self._warm is not None and self._warm.task.id == task_id:
             self._warm = None
 
     # Mining -----------------------------------------------------------------------------------------------------
@@ -263,27 +263,27 @@ class Worker:
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
         if problem.session is None:
             chosen: Estimator = self._config.estimator  # type: ignore[assignment]  # the schema admits no other word
-            plan = Plan(
+            plan = MiningPlan(
                 seed=bytes.fromhex(order.seed),
-                key=bytes.fromhex(self._config.address),
+                miner_key=bytes.fromhex(self._config.address),
                 least=order.task.least_rankings,
                 most=order.most_rankings,
                 runtime_s=left_s,
                 estimator=chosen if order.exact else "balanced",
                 stakes=problem.stakes,
             )
-            problem.session = Session(problem.walker, problem.enumeration, problem.terms, plan)
+            problem.session = MiningSession(problem.walker, problem.enumeration, problem.terms, plan)
             problem.session.restore(*self._kept(order.task.id))
         else:
             problem.session.extend(left_s)
         self._mining, self._saved_s = (order, problem.session), time.monotonic()
 
-    def _kept(self, task: TaskId) -> tuple[Path, Path]:
+    def _kept(self, task_id: TaskId) -> tuple[Path, Path]:
         """Where this miner's counts survive it; named as what the store sweeps when it is a day old."""
-        name = f"counts-{self._config.address[:16]}-{task[:16]}"
+        name = f"counts-{self._config.address[:16]}-{task_id[:16]}"
         return self._store.folder / f"{name}-walked.part", self._store.folder / f"{name}-all.part"
 
-    def _slice(self, order: jobs.Mine, session: Session) -> None:
+    def _slice(self, order: jobs.Mine, session: MiningSession) -> None:
         progress = session.advance(SLICE_S)
         now = time.monotonic()
         if progress.finished or now - self._told_s >= PROGRESS_S:
@@ -296,7 +296,7 @@ class Worker:
             self._mining = None
             self._finish(order, session)
 
-    def _finish(self, order: jobs.Mine, session: Session) -> None:
+    def _finish(self, order: jobs.Mine, session: MiningSession) -> None:
         mined = session.estimate()
         claim = session.plan.claim(mined.rankings, exact=mined.exact)
         wrong = self._problem(order.task).checker.own_errors(mined.table, claim, OWN_CHECK_S)
@@ -337,7 +337,7 @@ class Worker:
         return self._store.path(reveal.table).read_bytes(), claim
 
 
-def _mined(order: jobs.Mine, progress: Progress) -> jobs.Mined:
+def _mined(order: jobs.Mine, progress: MiningProgress) -> jobs.Mined:
     return jobs.Mined(
         order.task.id,
         order.attempt,

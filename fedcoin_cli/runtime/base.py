@@ -23,7 +23,7 @@ class Via(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class MinerFiles:
     """One miner's place: its number, its log of events, the file that names its process."""
 
     number: int
@@ -61,7 +61,7 @@ class Runtime(Protocol):
         ...
 
     def last_words(self, number: int) -> str:
-        """Where its program's own output stands: a file, or the command that shows it."""
+        """Where its program's own output is: a file, or the command that shows it."""
         ...
 
     def terminate(self, number: int) -> None:
@@ -73,7 +73,7 @@ class Runtime(Protocol):
         ...
 
 
-class Stage(Runtime, Protocol):
+class PrunableRuntime(Runtime, Protocol):
     """A runtime that leaves something behind when its miners have ended."""
 
     def prune(self) -> list[str]:

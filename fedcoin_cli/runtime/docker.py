@@ -11,8 +11,16 @@ from typing import Any
 
 from docker.types import DeviceRequest, EndpointConfig, Mount
 
-from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits, hand_over, packed, user_of
-from fedcoin_cli.runtime.engine import MINER, NotFound, Place, connect, refusals, unless_gone
+from fedcoin_cli.runtime.container_spec import (
+    HOME,
+    PORT,
+    ContainerSpec,
+    MachineLimits,
+    hand_over,
+    packed,
+    user_of,
+)
+from fedcoin_cli.runtime.docker_engine import MINER, EngineWorkspace, NotFound, connect, refusals, unless_gone
 from fedcoin_cli.runtime.images import checked
 
 _FRESH_S = 0.2
@@ -26,8 +34,10 @@ class DockerRuntime:
 
     patience_s = 10.0
 
-    def __init__(self, place: Place, berth: Callable[[int], Berth], image: str, limits: Limits) -> None:
-        self._place, self._berth, self._image, self._limits = place, berth, image, limits
+    def __init__(
+        self, place: EngineWorkspace, spec: Callable[[int], ContainerSpec], image: str, limits: MachineLimits
+    ) -> None:
+        self._place, self._spec_of, self._image, self._limits = place, spec, image, limits
         self._engine = connect()
         self._checked = False
         self._seen_s = 0.0
@@ -41,7 +51,7 @@ class DockerRuntime:
                 self._checked = True
             network = self._network()
             self._remove(number)
-            container = self._make(number, self._berth(number), network)
+            container = self._make(number, self._spec_of(number), network)
             try:
                 container.start()
             except BaseException:
@@ -139,26 +149,26 @@ class DockerRuntime:
         with suppress(NotFound):
             self._engine.volumes.get(name).remove()
 
-    def _make(self, number: int, berth: Berth, network: str) -> Any:
+    def _make(self, number: int, spec: ContainerSpec, network: str) -> Any:
         user = user_of(self._place.root)
-        for folder in berth.folders.values():
+        for folder in spec.folders.values():
             hand_over(folder, user)
         name, labels = self._place.name(number), self._place.labels | {MINER: str(number)}
         self._engine.volumes.create(name, labels=self._place.labels)
-        self._fill(name, packed(berth, user))
+        self._fill(name, packed(spec, user))
         mounts = [Mount(HOME, name, type="volume", read_only=True, no_copy=True)]
-        mounts += [Mount(f"{HOME}/{at}", str(folder), type="bind") for at, folder in berth.folders.items()]
+        mounts += [Mount(f"{HOME}/{at}", str(folder), type="bind") for at, folder in spec.folders.items()]
         endpoint = EndpointConfig(self._engine.api._version, aliases=[f"miner-{number}"])  # noqa: SLF001 - as the SDK's own helper does
         return self._engine.containers.create(
             self._image,
-            list(berth.command),
+            list(spec.command),
             name=name,
             hostname=f"miner-{number}",
             labels=labels,
             user=f"{user[0]}:{user[1]}",
             network=network,
             networking_config={network: endpoint},
-            ports=_published(berth),
+            ports=_published(spec),
             mounts=mounts,
             read_only=True,
             tmpfs={"/tmp": "size=256m"},  # noqa: S108 - the container's own
@@ -188,11 +198,11 @@ class DockerRuntime:
             porter.remove()
 
 
-def _published(berth: Berth) -> dict[str, tuple[str, int]]:
+def _published(spec: ContainerSpec) -> dict[str, tuple[str, int]]:
     """Where this machine answers for the container's ports."""
-    ports = {f"{PORT + n}/tcp": (berth.host, berth.port + n) for n in (0, 1)}
-    if berth.metrics is not None:
-        ports[f"{berth.metrics[1]}/tcp"] = berth.metrics
+    ports = {f"{PORT + n}/tcp": (spec.host, spec.port + n) for n in (0, 1)}
+    if spec.metrics is not None:
+        ports[f"{spec.metrics[1]}/tcp"] = spec.metrics
     return ports
 
 

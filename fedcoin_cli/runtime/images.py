@@ -1,6 +1,6 @@
 """This project's images: of which code they must be, how they are built, which of them nobody needs any more.
 
-What stands in them is written in `docker/Dockerfile`.
+What is in them is written in `docker/Dockerfile`.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from docker.errors import DockerException, ImageNotFound
 
 import fedcoin_cli
 import ledger_store
-from fedcoin_cli.runtime.engine import CODE, PART, connect, refusals
+from fedcoin_cli.runtime.docker_engine import CODE, PART, connect, refusals
 from ledger_store.base.errors import MissingPart, NotFound
 
 TARGETS: Final = ("fedcoin_lw", "fedcoin")

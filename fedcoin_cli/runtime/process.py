@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fedcoin_cli.runtime.base import Post
+from fedcoin_cli.runtime.base import MinerFiles
 from fedcoin_cli.runtime.pipes import opened
 from ledger_store.base.errors import Locked
 
@@ -35,7 +35,7 @@ class ProcessRuntime:
     def __init__(
         self,
         workspace: Path,
-        posts: Iterable[Post],
+        posts: Iterable[MinerFiles],
         arguments: Sequence[str] = (),
         secret: bytes = b"",
         *,

@@ -20,8 +20,8 @@ from docker.types import (
     SecretReference,
 )
 
-from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits, hand_over, user_of
-from fedcoin_cli.runtime.engine import MINER, NotFound, Place, connect, refusals, unless_gone
+from fedcoin_cli.runtime.container_spec import HOME, PORT, ContainerSpec, MachineLimits, hand_over, user_of
+from fedcoin_cli.runtime.docker_engine import MINER, EngineWorkspace, NotFound, connect, refusals, unless_gone
 from fedcoin_cli.runtime.images import checked
 from ledger_store.base.errors import MissingPart
 
@@ -54,9 +54,14 @@ class SwarmRuntime:
     patience_s = 20.0
 
     def __init__(
-        self, place: Place, berth: Callable[[int], Berth], image: str, limits: Limits, constraint: str = ""
+        self,
+        place: EngineWorkspace,
+        spec: Callable[[int], ContainerSpec],
+        image: str,
+        limits: MachineLimits,
+        constraint: str = "",
     ) -> None:
-        self._place, self._berth, self._image, self._limits = place, berth, image, limits
+        self._place, self._spec_of, self._image, self._limits = place, spec, image, limits
         self._engine = connect()
         if not is_manager(self._engine):
             hint = "docker swarm init makes a swarm of this machine alone"
@@ -76,7 +81,7 @@ class SwarmRuntime:
         with refusals(f"miner {number}"):
             network = self._network()
             self._remove(number)
-            self._make(number, self._berth(number), network)
+            self._make(number, self._spec_of(number), network)
         self._seen_s, self._alive_s[number] = 0.0, time.monotonic()
 
     def retain(self, number: int) -> None:
@@ -168,20 +173,20 @@ class SwarmRuntime:
             for one in kind.list(filters=mine):
                 one.remove()
 
-    def _make(self, number: int, berth: Berth, network: str) -> None:
+    def _make(self, number: int, spec: ContainerSpec, network: str) -> None:
         user = user_of(self._place.root)
-        for folder in berth.folders.values():
+        for folder in spec.folders.values():
             hand_over(folder, user)
-        mounts = [Mount(f"{HOME}/{at}", str(folder), type="bind") for at, folder in berth.folders.items()]
+        mounts = [Mount(f"{HOME}/{at}", str(folder), type="bind") for at, folder in spec.folders.items()]
         mounts.append(Mount("/tmp", None, type="tmpfs", tmpfs_size=2**28))  # noqa: S108 - the container's own
-        secrets, configs = self._files(number, berth, user)
+        secrets, configs = self._files(number, spec, user)
         labels = self._place.labels | {MINER: str(number)}
         ports = [
-            {"TargetPort": PORT + n, "PublishedPort": berth.port + n, "PublishMode": "host"} for n in (0, 1)
+            {"TargetPort": PORT + n, "PublishedPort": spec.port + n, "PublishMode": "host"} for n in (0, 1)
         ]
         self._engine.services.create(
             self._image,
-            args=list(berth.command),
+            args=list(spec.command),
             name=self._place.name(number),
             hostname=f"miner-{number}",
             labels=labels,
@@ -204,14 +209,14 @@ class SwarmRuntime:
         )
 
     def _files(
-        self, number: int, berth: Berth, user: tuple[int, int]
+        self, number: int, spec: ContainerSpec, user: tuple[int, int]
     ) -> tuple[list[SecretReference], list[ConfigReference]]:
         secrets, configs = [], []
         labels = self._place.labels | {MINER: str(number)}
-        for index, (at, data) in enumerate(berth.files.items()):
+        for index, (at, data) in enumerate(spec.files.items()):
             name = f"{self._place.name(number)}-{index}"
             target = {"filename": f"{HOME}/{at}", "uid": str(user[0]), "gid": str(user[1])}
-            if at in berth.secrets:
+            if at in spec.secrets:
                 made = self._engine.secrets.create(name=name, data=data, labels=labels)
                 secrets.append(SecretReference(made.id, name, **target, mode=0o400))
             else:

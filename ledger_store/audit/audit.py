@@ -38,9 +38,10 @@ class AuditReport:
     """What an audit saw.
 
     `height` and `head` are those of the last block that passed; `blocks` says how many were asked for and did.
-    `genesis` is what all of it rests on: whether that is the network that somebody means is theirs to know. None: the
-    first line is no genesis. Below level 2 no certificate is verified and nothing folded: `certified_to` and `balances`
-    (address → micro) are None, the balances also after a finding. `skipped` says in words what was not checked.
+    `genesis` is what all of it rests on: whether that is the network that somebody means is theirs to know. None:
+    the first line is not a genesis. Below level 2 no certificate is verified and nothing folded: `certified_to` and
+    `balances` (address → micro) are None, the balances also after a finding. `skipped` says in words what was not
+    checked.
     """
 
     level: int
@@ -65,13 +66,13 @@ def audit(
     extra_checks: Sequence[Check] = (),
     span: Span | None = None,
     jobs: int = 1,
-    genesis: GenesisId | None = None,
+    genesis_id: GenesisId | None = None,
 ) -> AuditReport:
     """Check a chain file up to the first finding, on `jobs` cores; raises `NotFound` and `StorageFailure` only.
 
-    `genesis`: the id of the network that this must be; None: any. (docs/adr/0023) [P-13.18]
+    `genesis_id` names the network that this must be; None: any. (docs/adr/0023) [P-13.18]
     """
-    return _Audit(path, level, extra_checks, span or Span(), genesis).run(jobs)
+    return _Audit(path, level, extra_checks, span or Span(), genesis_id).run(jobs)
 
 
 @dataclass(frozen=True, slots=True)

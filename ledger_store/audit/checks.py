@@ -21,11 +21,11 @@ from ledger_store.state import State, apply
 from ledger_store.transaction import Close, Result
 
 CODES = {
-    "E100": "line 1 is no genesis",
+    "E100": "line 1 is not a genesis",
     "E101": "a line has no end",
     "E102": "a line is not canonical JSON",
-    "E103": "a line is no block",
-    "E104": "the tip file is no tip file",
+    "E103": "a line is not a block",
+    "E104": "the tip file is not a tip file",
     "E105": "the genesis is not that of the network that it must be",
     "E201": "a block has a wrong height",
     "E202": "a block's transactions are not the ones its header names",
@@ -38,7 +38,7 @@ CODES = {
     "E303": "a signature in a transaction is wrong",
     "E304": "the snapshot beside the ledger holds another state than its blocks come to",
     "E401": "a block breaks the rules of its header: turn, time, size",
-    "E402": "a block's transactions stand in a wrong order, or too many of one account",
+    "E402": "a block's transactions are in a wrong order, or too many of one account",
     "E403": "a transfer is not admissible",
     "E404": "a task is not admissible",
     "E405": "a cancel is not admissible",
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Subject:
-    """One line under audit: block `height` as it stands in the file, newline included.
+    """One line under audit: block `height` as it is in the file, newline included.
 
     `head` is the id of the block before it. `before` is the chain before it from level 2 on, genesis below.
     `block` and `after` are there once the checks of levels 0 and 2 have passed. `trusted`: nobody asks for its
@@ -114,7 +114,7 @@ def _form(subject: Subject) -> Iterator[Finding]:
 
 
 def _malformed(subject: Subject, line: bytes, error: Malformed) -> Finding:
-    """What is no block may not even be canonical; of what is too long for a block nobody asks."""
+    """What is not a block may not even be canonical; of what is too long for a block nobody asks."""
     try:
         if len(line) <= BLOCK_BYTES_MAX:
             decode(line)

@@ -1,4 +1,4 @@
-"""Proof that one transaction stands in a certified block, for somebody who holds no ledger.
+"""Proof that one transaction is in a certified block, for somebody who holds no ledger.
 
 A proof carries genesis, the block's header, its certificate, the Merkle path and the transaction; for a settlement
 also the task, whose clients the payments go to (a result names the task by its id, which is its hash). Whether an
@@ -52,7 +52,7 @@ class Inclusion:
     path: tuple[merkle.Step, ...]
     """The siblings from the transaction up to the header's root."""
     transaction: Transaction
-    """What is proven to stand in the block."""
+    """What is proven to be in the block."""
     task: Task | None
     """The task that a close or result is about, whose clients its payments go to; else None."""
 
@@ -76,12 +76,12 @@ class Inclusion:
         """What the miners concluded, where the transaction is theirs."""
         return self.transaction.outcome if isinstance(self.transaction, Close | Result) else None
 
-    def check(self, genesis: GenesisId) -> None:
+    def check(self, genesis_id: GenesisId) -> None:
         """Verify everything against the genesis id that the reader trusts; raises `PeerFault` [P-13.22]."""
-        refuse(self.genesis.id != genesis, f"the proof is of another network, {self.genesis.id[:16]}")
+        refuse(self.genesis.id != genesis_id, f"the proof is of another network, {self.genesis.id[:16]}")
         self.certificate.check(self.genesis, VoteKind.FINAL, self.header.height, self.header.id)
         found = merkle.climb(encode(self.transaction.to_json()), self.path).hex()
-        refuse(found != self.header.transactions, "the transaction does not stand in this block")
+        refuse(found != self.header.transactions, "the transaction is not in this block")
         self._check_task()
         for signed in (self.transaction, self.task):
             if isinstance(signed, Signed) and not signed.verified(self.genesis.id):

@@ -1,6 +1,6 @@
 """The seam between a chain and its successor: whose genesis names the old head and mints the old final balances.
 
-A task that was unfinished when the old chain ended has nobody left who could finish it: its price, which stood in
+A task that was unfinished when the old chain ended has nobody left who could finish it: its price, which was in
 escrow, is its requester's again. So a successor mints every coin of the old chain and no other. (docs/adr/0009)
 """
 
@@ -19,7 +19,7 @@ SEAM_CODES = {
 
 
 def inherited(end: State) -> dict[Address, int]:
-    """Who holds how much (micro) when the chain ends here: balances, and what stands in escrow to who put it there.
+    """Who holds how much (micro) when the chain ends here: balances, and what is in escrow to who put it there.
 
     [P-14.2]
     """

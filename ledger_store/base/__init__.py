@@ -1,1 +1,1 @@
-"""What every other room stands on: amounts, canonical JSON, fields, trees of hashes, errors, files that are durable."""
+"""What every other package builds on: amounts, canonical JSON, fields, trees of hashes, errors, durable files."""

@@ -42,7 +42,7 @@ def decode(data: bytes, most_values: int | None = None) -> Any:
 def parse(data: bytes) -> Any:
     """The value alone, for a reader that checks every type and bound itself and compares what it writes.
 
-    Raises `Malformed` for what is no JSON; text beyond ASCII is refused by `write`.
+    Raises `Malformed` for what is not JSON; text beyond ASCII is refused by `write`.
     """
     try:
         return _DECODER.decode(data.decode("ascii"))

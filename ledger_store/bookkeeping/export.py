@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from ledger_store.base.amount import MICRO
-from ledger_store.bookkeeping.journal import COINS, Entry, Line
+from ledger_store.bookkeeping.journal import COINS, Entry, JournalLine
 
 SCHEMA = 2
 COMMODITY = "FEDCOIN"
@@ -135,7 +135,7 @@ def _entry_json(entry: Entry, name: Name) -> dict[str, Any]:
     return fields | {"transaction": own or None, "task": task or None, "lines": lines}
 
 
-def _line_json(line: Line, name: Name) -> dict[str, Any]:
+def _line_json(line: JournalLine, name: Name) -> dict[str, Any]:
     who = {"address": line.party, "name": name(line.party)}
     return who | {"account": line.account, "amount": _decimal(line.micro)}
 

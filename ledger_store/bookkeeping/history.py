@@ -34,8 +34,8 @@ class History(Mapping[TaskId, TaskRecord]):
         self._records.update(state.tasks)
         self._records.update((record.task.id, record) for record in state.ended)
 
-    def __getitem__(self, task: TaskId) -> TaskRecord:
-        return self._records[task]
+    def __getitem__(self, task_id: TaskId) -> TaskRecord:
+        return self._records[task_id]
 
     def __iter__(self) -> Iterator[TaskId]:
         return iter(self._records)

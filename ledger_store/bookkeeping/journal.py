@@ -25,7 +25,7 @@ TRAINING, SERVING, MINING = "Income:Training", "Income:Server", "Income:Mining"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalLine:
     """A change of one account in the book of one party, an address."""
 
     party: str
@@ -55,7 +55,7 @@ class Entry:
     about: str
     id: str | None
     ends: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[JournalLine, ...]
 
     @property
     def postings(self) -> tuple[Posting, ...]:
@@ -67,8 +67,8 @@ class Entry:
 
 def entries(genesis: Genesis, blocks: Iterable[Block]) -> Iterator[Entry]:
     """Everything that moved coins, from genesis to the last of these blocks."""
-    minted = [Line(holder, COINS, micro) for holder, micro in genesis.supply]
-    minted += [Line(holder, MINTED, -micro) for holder, micro in genesis.supply]
+    minted = [JournalLine(holder, COINS, micro) for holder, micro in genesis.supply]
+    minted += [JournalLine(holder, MINTED, -micro) for holder, micro in genesis.supply]
     yield Entry(0, genesis.time_ms, "genesis", genesis.id, None, (), tuple(minted))
     tasks: dict[TaskId, Task] = {}
     for block in blocks:
@@ -98,7 +98,7 @@ def balances(journal: Iterable[Entry]) -> dict[str, int]:
 def excerpt(
     journal: Iterable[Entry], party: str | None, first_ms: int | None, last_ms: int | None
 ) -> tuple[Entry, ...]:
-    """The entries of one party, or all, from `first_ms` to before `last_ms`; what was before stands in an opening one.
+    """The entries of one party, or all, from `first_ms` to before `last_ms`; what was before is in an opening one.
 
     Income and expenses before the period have become equity.
     """
@@ -114,7 +114,7 @@ def excerpt(
         for line in lines:
             account = line.account if line.account in {COINS, LOCKED} else OPENING
             held[line.party, account] = held.get((line.party, account), 0) + line.micro
-    opening = tuple(Line(*place, micro) for place, micro in held.items() if micro)
+    opening = tuple(JournalLine(*place, micro) for place, micro in held.items() if micro)
     begun = [Entry(0, first_ms, "opening balances", "", None, (), opening)] if first_ms and opening else []
     return (*begun, *within)
 
@@ -124,13 +124,13 @@ class _Moved:
     kind: str
     about: str
     ends: tuple[str, ...]
-    lines: list[Line]
+    lines: list[JournalLine]
 
 
 def _moved(transaction: Transaction, tasks: Mapping[TaskId, Task], deposit_micro: int) -> _Moved | None:
     match transaction:
         case Transfer(sender=sender, to=to, amount_micro=micro):
-            sent = [Line(sender, COINS, -micro), Line(sender, SENT, micro)]
+            sent = [JournalLine(sender, COINS, -micro), JournalLine(sender, SENT, micro)]
             return _Moved("transfer", transaction.id, (sender, to), [*sent, *_earned(to, RECEIVED, micro)])
         case Task(sender=sender, price_micro=price):
             return _Moved("task", transaction.id, (sender,), _locked(sender, price + deposit_micro))
@@ -145,24 +145,24 @@ def _moved(transaction: Transaction, tasks: Mapping[TaskId, Task], deposit_micro
     return None
 
 
-def _locked(requester: Address, micro: int) -> list[Line]:
-    return [Line(requester, COINS, -micro), Line(requester, LOCKED, micro)]
+def _locked(requester: Address, micro: int) -> list[JournalLine]:
+    return [JournalLine(requester, COINS, -micro), JournalLine(requester, LOCKED, micro)]
 
 
-def _earned(party: str, account: str, micro: int) -> list[Line]:
-    return [Line(party, COINS, micro), Line(party, account, -micro)]
+def _earned(party: str, account: str, micro: int) -> list[JournalLine]:
+    return [JournalLine(party, COINS, micro), JournalLine(party, account, -micro)]
 
 
-def _paid(task: Task, outcome: Outcome, deposit_micro: int) -> list[Line]:
+def _paid(task: Task, outcome: Outcome, deposit_micro: int) -> list[JournalLine]:
     pay, locked = outcome.pay, task.price_micro + deposit_micro
     back = pay.requester + deposit_micro
-    lines = [Line(task.sender, LOCKED, -locked)]
+    lines = [JournalLine(task.sender, LOCKED, -locked)]
     for update, micro in zip(task.updates, pay.clients, strict=True):
         lines += _earned(update.client, TRAINING, micro)
     lines += _earned(task.server, SERVING, pay.server)
     for miner, micro in pay.miners:
         lines += _earned(miner, MINING, micro)
-    return [*lines, Line(task.sender, COINS, back), Line(task.sender, TASKS, locked - back)]
+    return [*lines, JournalLine(task.sender, COINS, back), JournalLine(task.sender, TASKS, locked - back)]
 
 
 def _postings(changes: Iterable[tuple[str, int]]) -> tuple[Posting, ...]:

@@ -6,7 +6,7 @@ hashed, and folded from its newest snapshot on only.
 
 Theory of operation. An append stages the new tip file, appends the line, then puts the tip file in its place:
 a full disk is met before the ledger changes, and after a power cut the tip file is never ahead. A torn tail
-(bytes that are no block, with no block after them) is moved aside when a writer opens the file; readers pass
+(bytes that are not a block, with no block after them) is moved aside when a writer opens the file; readers pass
 over it.
 """
 
@@ -40,7 +40,7 @@ from ledger_store.file.snapshot import SNAPSHOT_NAME, Seal, Snapshot, read_snaps
 from ledger_store.genesis import GENESIS_BYTES_MAX, Genesis
 
 CHAIN_NAME, TIP_NAME, LOCK_NAME = "chain.jsonl", "tip.json", "chain.lock"
-# The largest genesis and its newline fit; what is longer is no line of ours and is read in pieces.
+# The largest genesis and its newline fit; what is longer is not a line of ours and is read in pieces.
 LINE_BYTES_MAX = GENESIS_BYTES_MAX + 2**20
 # 64 signatures of 136 bytes, and 200 bytes beside them, are 8,904.
 TIP_BYTES_MAX = 16 * 1024
@@ -110,7 +110,7 @@ def read_tip(path: Path) -> TipRecord | None:
 class ChainReader:
     """A chain file, or the one in a folder, as it stands when it is opened; a live writer does not disturb it.
 
-    `ignored_snapshot`: one lies beside it that is not the seal's.
+    `ignored_snapshot`: there is one beside it that is not the seal's.
 
     Raises `NotFound` without a file, `LedgerInvalid` with height and remedy for a bad line in the middle. [P-13.14]
     """
@@ -169,7 +169,7 @@ class ChainReader:
             raise self._invalid(height, error) from error
 
     def transactions(self, height: int, *kinds: str) -> list[dict[str, Any]]:
-        """Those of block `height` that are of these kinds, as they stand there; raises as `block`.
+        """Those of block `height` that are of these kinds, as they are there; raises as `block`.
 
         For looks at all of a long chain: a block without any is not even parsed, and no type is checked again of what
         was checked before it was written.
@@ -183,7 +183,7 @@ class ChainReader:
             raise self._invalid(height, error) from error
 
     def certificate_of(self, height: int) -> Certificate | None:
-        """The certificate of block `height`: it stands in the next block; the tip's may be unknown (None)."""
+        """The certificate of block `height`: it is in the next block; the tip's may be unknown (None)."""
         if height == self.height:
             return self._tip.certificate
         return self.block(height + 1).certificate
@@ -303,11 +303,11 @@ class ChainFile(ChainReader):
 
     @classmethod
     def create(cls, folder: Path, genesis: Genesis, seal: Seal | None = None) -> "ChainFile":
-        """A new ledger in an existing folder; refuses where one stands."""
+        """A new ledger in an existing folder; refuses where there is one."""
         path = folder / CHAIN_NAME
         if path.exists():
             raise StorageFailure(
-                "a ledger stands here already", where=str(path), hint="choose another folder"
+                "there is a ledger here already", where=str(path), hint="choose another folder"
             )
         disk.put_in_place(disk.stage(path, encode(genesis.to_json()) + b"\n"), path)
         return cls(folder, seal)

@@ -26,7 +26,7 @@ from ledger_store.transaction import Commit
 
 SNAPSHOT_NAME = "snapshot.json"
 _SNAPSHOT = b"fedcoin/v1/snapshot\0"
-# What a state holds stands in the chain, longer: a file beyond this is no snapshot and is not read.
+# What a state holds is in the chain, longer: a file beyond this is not a snapshot and is not read.
 _TIMES_CHAIN, _BESIDE_BYTES = 2, 2**20
 # One more than the last whenever the fold, or what a state holds, changes its meaning.
 FORMAT = 5

@@ -46,7 +46,7 @@ def dearmored(text: str) -> tuple[str, KeyRecord]:
     try:
         line = base64.b64decode("".join(body[:-1]), validate=True)
     except ValueError as error:  # not base64, or not even ASCII
-        raise Malformed("the block is no base64: was it cut or retyped?") from error
+        raise Malformed("the block is not base64: was it cut or retyped?") from error
     if body[-1][1:] != _checksum(names[0], line):
         raise Malformed("the checksum does not match: was the block cut or retyped?")
     record = KeyRecord.from_bytes(line)

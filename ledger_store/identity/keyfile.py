@@ -124,7 +124,7 @@ def load_key(path: Path, ask: Ask | None = None) -> KeyPair:
 
 
 def keep_out_of_core_files() -> None:
-    """From now on a crash of this process leaves no image of its memory: a secret key would stand in it.
+    """From now on a crash of this process leaves no image of its memory: a secret key would be in it.
 
     Both ways are needed: the limit is for files and goes on to child processes; but the kernel hands the image to a
     program that collects crashes whatever the limit, unless the process is marked. A mark costs nothing but that only
@@ -151,7 +151,7 @@ def save_record(path: Path, record: KeyRecord, *, replace: bool = False) -> None
 def write_private(path: Path, data: bytes, *, replace: bool = False) -> None:
     """Write a file with mode 0600, durably and at once; an existing one only when it is to be replaced.
 
-    Raises `KeyFailure` where one stands, `StorageFailure` when the disk refuses; no half of it stays.
+    Raises `KeyFailure` where there is one, `StorageFailure` when the disk refuses; no half of it stays.
     """
     with refusals(path):
         staged = _staged(path, data)

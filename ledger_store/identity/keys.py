@@ -23,14 +23,14 @@ Verify = Callable[[Address, bytes, str], bool]
 _KEY_BYTES, _SIGNATURE_BYTES = 32, 64
 
 
-def signed_bytes(kind: str, genesis: GenesisId, fields: Any) -> bytes:
-    """The bytes that a signature of `kind` in the network `genesis` (hex id) covers [P-2.4]."""
-    return framed(kind, genesis, encode(fields))
+def signed_bytes(kind: str, genesis_id: GenesisId, fields: Any) -> bytes:
+    """The bytes that a signature of `kind` in the network of this genesis covers [P-2.4]."""
+    return framed(kind, genesis_id, encode(fields))
 
 
-def framed(kind: str, genesis: GenesisId, encoded: bytes) -> bytes:
+def framed(kind: str, genesis_id: GenesisId, encoded: bytes) -> bytes:
     """The same for fields whose canonical bytes are known [P-2.2]."""
-    return b"fedcoin/v1/" + kind.encode() + b"\0" + bytes.fromhex(genesis) + encoded
+    return b"fedcoin/v1/" + kind.encode() + b"\0" + bytes.fromhex(genesis_id) + encoded
 
 
 class KeyPair:
@@ -52,14 +52,14 @@ class KeyPair:
         """The 32 secret bytes; only key files and the transport need them."""
         return self._key.encode()
 
-    def sign(self, kind: str, genesis: GenesisId, fields: Any) -> str:
-        """Sign canonical `fields` as `kind` in the network `genesis`; 128 hex characters."""
-        return self._key.sign(signed_bytes(kind, genesis, fields)).signature.hex()
+    def sign(self, kind: str, genesis_id: GenesisId, fields: Any) -> str:
+        """Sign canonical `fields` as `kind` in the network of this genesis; 128 hex characters."""
+        return self._key.sign(signed_bytes(kind, genesis_id, fields)).signature.hex()
 
 
-def verify(address: Address, kind: str, genesis: GenesisId, fields: Any, signature: str) -> bool:
+def verify(address: Address, kind: str, genesis_id: GenesisId, fields: Any, signature: str) -> bool:
     """Whether `signature` (hex) of `address` covers exactly these fields, kind and network."""
-    return verify_bytes(address, signed_bytes(kind, genesis, fields), signature)
+    return verify_bytes(address, signed_bytes(kind, genesis_id, fields), signature)
 
 
 def verify_bytes(address: Address, message: bytes, signature: str) -> bool:

@@ -1,6 +1,6 @@
 """Passphrases: how one seals a secret. Argon2id makes the key, SecretBox (XSalsa20-Poly1305) the box.
 
-Where a passphrase comes from (a prompt, a file, a pipe) is decided above; it never stands in an argument, in the
+Where a passphrase comes from (a prompt, a file, a pipe) is decided above; it never is in an argument, in the
 environment or in a message of an error. (docs/adr/0010)
 """
 

@@ -26,25 +26,25 @@ def workspace(tmp_path: Path) -> Workspace:
         return workspace
 
 
-def test_a_berth(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_container_spec(workspace: Workspace, tmp_path: Path) -> None:
     """A miner gets its own key alone, companions by name, others as they are, and the settings in force here."""
     flags = {
         "mining.estimator": Given("exact", "flag", "--set"),
         "network.bind": Given("127.0.0.9", "flag", "--set"),
     }
     settings = load(workspace.settings_file, flags).settings
-    berth = Contained(workspace, settings, threads=3, secret=b"words\n").berth(2)
-    assert set(berth.files) == {
+    spec = Contained(workspace, settings, threads=3, secret=b"words\n").spec(2)
+    assert set(spec.files) == {
         "genesis.json", "settings.toml", "peers.toml", "keys/miner-2.key", "passphrase",
     }  # fmt: skip
-    assert berth.secrets == {"keys/miner-2.key", "passphrase"}
-    assert berth.folders == {"miners/2": workspace.miner(2).path, "store": workspace.store}
-    (tmp_path / "peers.toml").write_bytes(berth.files["peers.toml"])
+    assert spec.secrets == {"keys/miner-2.key", "passphrase"}
+    assert spec.folders == {"miners/2": workspace.miner(2).path, "store": workspace.store}
+    (tmp_path / "peers.toml").write_bytes(spec.files["peers.toml"])
     places = [(peer.name, peer.host, peer.port) for peer in read_peers(tmp_path / "peers.toml")]
     assert places == [("miner-1", "miner-1", 7460), ("miner-2", "miner-2", 7460), ("far", "192.0.2.7", 9000)]
-    inside = tomllib.loads(berth.files["settings.toml"].decode())
+    inside = tomllib.loads(spec.files["settings.toml"].decode())
     assert (inside["mining"], inside["network"]["bind"]) == ({"estimator": "exact", "threads": 3}, "0.0.0.0")  # noqa: S104 - its own
-    assert (berth.host, berth.port) == ("127.0.0.9", read_peers(workspace.peers_file)[1].port)
+    assert (spec.host, spec.port) == ("127.0.0.9", read_peers(workspace.peers_file)[1].port)
 
 
 def test_a_miner_without_a_place(workspace: Workspace) -> None:
@@ -52,7 +52,7 @@ def test_a_miner_without_a_place(workspace: Workspace) -> None:
     first, second, _ = read_peers(workspace.peers_file)
     workspace.peers_file.write_text(render_peers([first, replace(second, host="", port=0)]))
     with pytest.raises(SettingsError) as caught:
-        Contained(workspace, Settings(), threads=1).berth(2)
+        Contained(workspace, Settings(), threads=1).spec(2)
     assert caught.value.where == str(workspace.peers_file)
 
 

@@ -52,7 +52,7 @@ def test_by_hand(settled: Workspace) -> None:
         assert learnt.difficulty_micro == int(22.5**0.5 / 10 * 10**6) + 1
         # Four times as long: four times the rankings, half the distance.
         assert learn_difficulty(books, 3, 20_000).difficulty_micro == int(22.5**0.5 / 20 * 10**6) + 1
-        assert learnt.task in books.history
+        assert learnt.task_id in books.history
 
 
 def test_nothing_to_learn_from(settled: Workspace, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_two_votes_that_exclude_each_other_are_kept(council: Assembly, kinds: tu
     ballots = heard(one, other)
     assert ballots.disturbed
     assert set(ballots.evidence()) == {one, other}
-    assert [guilt.miner for guilt in guilty(council.maker.genesis, ballots.evidence())] == [3]
+    assert [guilt.index for guilt in guilty(council.maker.genesis, ballots.evidence())] == [3]
 
 
 @pytest.mark.parametrize(

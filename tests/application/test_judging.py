@@ -9,12 +9,12 @@ from chains import ChainMaker, key
 from places import place
 from rounds import SHAPES, make_round
 
-from fedcoin_cli.application.requester.terms import Wanted, wanted_of
+from fedcoin_cli.application.requester.publication import Publication, wanted_of
 from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call, read_call_file, sign_weights
 from fedcoin_cli.application.rounds.files import BASELINE_NAME, read_round
 from fedcoin_cli.application.rounds.gathering import gather
 from fedcoin_cli.application.rounds.judging import judged
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError, Given, load
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.learning.game.game import Game, RoundFiles
@@ -58,7 +58,7 @@ def test_a_named_baseline_is_judged_and_travels(workspace: Workspace, began: Pat
     """Its digest stands in the task, its worth is u(∅), and the file is among those that miners get."""
     files = read_round(workspace.round(1), MAKER.genesis)
     settings = asked(baseline=str(began), metric="neg_log_loss:2").settings
-    wanted = Wanted.of(workspace, files, Terms(settings, MAKER.server.address))
+    wanted = Publication.of(workspace, files, AskedTerms(settings, MAKER.server.address))
     task = wanted.task(MAKER.requester.address, 1)
     named = digest(began.read_bytes())
     assert (task.metric, task.baseline, task.named) == ("neg_log_loss:2", named, named)
@@ -67,8 +67,8 @@ def test_a_named_baseline_is_judged_and_travels(workspace: Workspace, began: Pat
     alone = Game.load(RoundFiles(files.folder / "model.json", files.folder / "test.safetensors", (began,)))
     assert task.whole == 4_095 * files.images
     assert task.empty > 0
-    by_accuracy = Wanted.of(
-        workspace, files, Terms(asked(baseline=str(began)).settings, MAKER.server.address)
+    by_accuracy = Publication.of(
+        workspace, files, AskedTerms(asked(baseline=str(began)).settings, MAKER.server.address)
     )
     assert by_accuracy.task(MAKER.requester.address, 1).empty == Reference(alone).count(1)
 
@@ -77,7 +77,7 @@ def test_clients_sign_for_metric_and_baseline(tmp_path: Path, workspace: Workspa
     """A call holds them and the baseline's file; the gathered round is published under them, and under nothing else."""
     genesis, first, folder = MAKER.genesis, workspace.round(1), workspace.new_round()
     settings = asked(metric="balanced_accuracy", baseline=str(began)).settings
-    terms = Terms(settings, MAKER.server.address)
+    terms = AskedTerms(settings, MAKER.server.address)
     files = (first / "model.json", first / "test.safetensors")
     call = make_call(folder, genesis, files, terms, MAKER.requester.address, (2, 3))
     assert (call.metric, call.named) == ("balanced_accuracy", digest(began.read_bytes()))

@@ -9,8 +9,9 @@ from chains import COIN, ChainMaker, key
 from live import free_ports
 from places import place, settled_round
 
-from fedcoin_cli.application.diagnosis.workspace import ports
+from fedcoin_cli.application.diagnosis.workspace_checks import ports
 from fedcoin_cli.application.founding.founding import Founding
+from fedcoin_cli.application.founding.old_chain import Seam, end_of, ledger_of, look_across
 from fedcoin_cli.application.founding.plans import (
     LEAST_SHAPLEY_MICRO,
     LEAST_SHAPLEY_MICRO_A_SECOND,
@@ -18,9 +19,8 @@ from fedcoin_cli.application.founding.plans import (
     Invited,
     Joined,
     Local,
-    Plan,
+    NetworkPlan,
 )
-from fedcoin_cli.application.founding.succession import Seam, end_of, ledger_of, look_across
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.peers import Peer, listening, read_peers, render_peers
@@ -45,7 +45,7 @@ ANY = "0.0.0.0"  # noqa: S104 -- compared only
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
 
-def found(root: Path, plan: Plan, old: Workspace | None = None, **said: str) -> Genesis:
+def found(root: Path, plan: NetworkPlan, old: Workspace | None = None, **said: str) -> Genesis:
     """Make a workspace by a plan."""
     flags = {name.replace("__", "."): Given(value, "flag", name) for name, value in said.items()}
     return Founding(root, load(None, flags, {}), plan, old=old).make(force=False)
@@ -156,7 +156,7 @@ def test_wrong_rosters(tmp_path: Path) -> None:
     good = Peer("a", key("a").address, "10.0.0.1", 7460)
     wrong = {
         "have one key": (good, Peer("b", good.address, "10.0.0.2", 7460)),
-        "is no key": (good, Peer("b", Address("ff" * 32), "10.0.0.2", 7460)),
+        "is not a key": (good, Peer("b", Address("ff" * 32), "10.0.0.2", 7460)),
         "no miner": (Peer("a", good.address, "", 0),),
     }
     for words, peers in wrong.items():
@@ -252,7 +252,7 @@ def test_keys_at_the_place_of_a_successor_are_not_mixed_in(tmp_path: Path, old: 
     """A folder with keys of its own is no place for the old workspace's keys: it is refused, or moved aside."""
     new = Workspace(tmp_path / "new")
     address = make_key(new, "requester")
-    with pytest.raises(SettingsError, match="stands here already"):
+    with pytest.raises(SettingsError, match=r"is a \w+ here already"):
         succeed(old, new.root)
     assert new.address("requester") == address
     assert not new.genesis_file.exists()
@@ -263,7 +263,7 @@ def test_an_unfinished_task_holds_a_successor_up(tmp_path: Path) -> None:
     maker = ChainMaker(2)
     maker.add(maker.task())
     old = place(tmp_path / "old", maker)
-    with pytest.raises(ConsensusFailure, match=r"11\.0* FedCoin stand in escrow"):
+    with pytest.raises(ConsensusFailure, match=r"11\.0* FedCoin are in escrow"):
         succeed(old, tmp_path / "new", network__miners="2")
     genesis = succeed(old, tmp_path / "new", refund=True, network__miners="2")
     assert dict(genesis.supply) == inherited(maker.tip.state) == {maker.requester.address: 10**6 * COIN}

@@ -5,7 +5,7 @@ import pytest
 from chains import ChainMaker, key
 from places import place
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import KeyFailure, NotFound, SettingsError

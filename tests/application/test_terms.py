@@ -6,9 +6,9 @@ from chains import ChainMaker
 from places import place
 from rounds import make_round
 
-from fedcoin_cli.application.requester.terms import Wanted
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.rounds.files import read_round
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import Given, load
 from ledger_store.identity.keys import verify
 
@@ -26,8 +26,8 @@ def test_terms_come_from_settings_and_round(tmp_path: Path, price: str) -> None:
         "task.runtime": "2.5",
     }
     settings = load(None, {key: Given(value, "flag", key) for key, value in said.items()}, {}).settings
-    terms = Terms(settings, maker.server.address, 500_000)
-    task = Wanted.of(workspace, files, terms).task(maker.requester.address, 7)
+    terms = AskedTerms(settings, maker.server.address, 500_000)
+    task = Publication.of(workspace, files, terms).task(maker.requester.address, 7)
     assert (task.sender, task.sequence, task.server) == (maker.requester.address, 7, maker.server.address)
     assert task.train_micro + task.computation_micro + task.shapley_micro == task.price_micro
     assert task.price_micro == int(Decimal(price) * 10**6)

@@ -5,7 +5,7 @@ import pytest
 from chains import ChainMaker
 
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
-from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.network.files.transfers import TransferProgress as Sent
 from fedcoin_cli.protocol.message import Errors, Phase, Standing
 from ledger_store.base.names import TaskId
 from ledger_store.base.words import TaskState

@@ -19,7 +19,7 @@ PACKAGES = [
     ),
 ]
 INDICES = ("voter", "proposer", "me")
-# What a field or parameter of this name is, wherever it is no value of its own.
+# What a field or parameter of this name is, wherever it is not a value of its own.
 NAMED = {
     **dict.fromkeys(("address", "sender", "client", "winner", "guest"), "Address"),
     **dict.fromkeys(("digest", "table", "model", "test", "baseline", "weights"), "Digest"),

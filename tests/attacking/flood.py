@@ -1,6 +1,6 @@
 """A member of the roster that floods the others with everything that it can make of messages, signed where it may.
 
-The replicas are the product's own, on a real game; inputs are counted one by one, those that are no message included.
+The replicas are the product's own, on a real game; inputs are counted one by one, messages or not.
 """
 
 from dataclasses import dataclass, replace

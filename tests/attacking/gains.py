@@ -23,8 +23,8 @@ from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_nume
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.coalitions.walks import Orders, orders
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
-from fedcoin_cli.learning.reference.admission import refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import refused_update
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, derive
 from ledger_store.base.amount import split
@@ -69,7 +69,7 @@ class Bench:
     def walk(self, claim: Claim) -> tuple[Orders, Counts]:
         """The rankings of a claim, and the counts of all coalitions on their way, (blocks, rankings, K) each."""
         every = range(len(self.blocks))
-        walked = orders(claim.seed, claim.key, every, range(claim.rankings), self.played.clients)
+        walked = orders(claim.seed, claim.miner_key, every, range(claim.rankings), self.played.clients)
         masks = np.bitwise_or.accumulate(1 << walked.astype(np.int64), axis=2)
         return walked, self.by_block[np.array(every)[:, None, None], masks]
 
@@ -197,7 +197,9 @@ def false_tables(bench: Bench, miners: int, rankings: int, counts: int, trials: 
     for trial in range(trials):
         seed = _bytes("tables", trial)
         owns = [Claim(seed, _bytes("key", trial, miner), rankings, False) for miner in range(miners)]
-        claims = [_estimate(m, rankings, bench.sums(seed, own.key, rankings)) for m, own in enumerate(owns)]
+        claims = [
+            _estimate(m, rankings, bench.sums(seed, own.miner_key, rankings)) for m, own in enumerate(owns)
+        ]
         table = _forged(bench, owns[0], counts, step, rng)
         if any(checker.wrong_entries(table, owns[0], 600.0) for _ in owns[2:]):
             gained -= SHAPLEY // miners

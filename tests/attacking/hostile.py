@@ -19,8 +19,8 @@ from fedcoin_cli.learning.engines.cube import Cube, suits
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet
-from fedcoin_cli.learning.reference.admission import admission_masks, refused_update
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Reference
+from fedcoin_cli.learning.reference.update_admission import admission_masks, refused_update
 
 TASK = "ab" * 32
 MOST_MASKS = 48

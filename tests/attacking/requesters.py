@@ -19,8 +19,8 @@ from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.reference.admission import refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import refused_update
 from fedcoin_cli.learning.shapley.checking import Checker
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, encode_exact
 from fedcoin_cli.network.files.store import Store
@@ -143,7 +143,7 @@ def _true_tables(game: Game, blocks: Partition) -> Iterator[tuple[Claim, bytes]]
     yield Claim(bytes(32), bytes(32), 4, exact=True), encode_exact(counts)
     claim = Claim(bytes(32), bytes(32), 4, exact=False)
     every, walker = range(len(blocks)), walker_for(game, blocks)
-    walked = orders(claim.seed, claim.key, every, range(claim.rankings), game.clients)
+    walked = orders(claim.seed, claim.miner_key, every, range(claim.rankings), game.clients)
     empty, full = walker.ends()
     table = Table(empty.astype(np.uint8), full.astype(np.uint8), walker.walk(every, walked))
     yield claim, table.encode()

@@ -133,7 +133,7 @@ def walk(arena: Arena, node: Node, claim: Claim) -> tuple[tuple[int, ...], bytes
     """Sums and table of some rankings, with true counts."""
     problem = arena.child(node)._problem(arena.task)
     blocks = range(len(problem.partition))
-    walked = orders(claim.seed, claim.key, blocks, range(claim.rankings), problem.terms.clients)
+    walked = orders(claim.seed, claim.miner_key, blocks, range(claim.rankings), problem.terms.clients)
     empty, full = problem.walker.ends()
     table = Table(empty.astype(np.uint8), full.astype(np.uint8), problem.walker.walk(blocks, walked))
     return sums_of(table, claim), table.encode()

@@ -222,7 +222,7 @@ def _tensor(header: dict[str, Any], data: bytes, sparse_bytes: int = 0) -> Calla
 def refuse_all(folder: Path) -> dict[str, Any]:
     """Refuse every one of them, here and now."""
     attacks = hostile()
-    refuse(attacks[0], folder / "file")  # what is loaded once is no attack's
+    refuse(attacks[0], folder / "file")  # what is loaded once is not an attack's
     before, taken, slowest = _peak_mib(), [], (0.0, "")
     for attack in attacks:
         started = time.process_time()

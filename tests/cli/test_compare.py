@@ -86,7 +86,7 @@ def test_a_line_that_is_being_written_is_told(tmp_path: Path) -> None:
         file.write(b'{"payment":"forged"}')
     said = compare(tmp_path, one, other)
     assert said.code == 0, said.err
-    assert f"{other}/{CHAIN_NAME}: 20 bytes behind height 5 are no block" in said.out
+    assert f"{other}/{CHAIN_NAME}: 20 bytes behind height 5 are not a block" in said.out
     assert f"{one}/{CHAIN_NAME}: " not in said.out
     ledgers = compare(tmp_path, one, other, "--json").json["ledgers"]
     assert [ledger["trailing_bytes"] for ledger in ledgers] == [0, 20]
@@ -174,7 +174,7 @@ def test_damaged_evidence_is_told_and_left_out(tmp_path: Path) -> None:
     (tmp_path / "one" / "evidence" / "4.jsonl").write_bytes(b"nonsense\n")
     said = compare(tmp_path, one, other)
     assert "lied: it signed two FINALs" in said.out
-    assert "warning: this is no evidence" in said.err
+    assert "warning: this is not evidence" in said.err
 
 
 def test_a_forged_certificate_is_no_fork(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from live import free_ports
 from places import place, settled_round
 from shell import Said, fedcoin
 
-from fedcoin_cli.application.diagnosis import workspace
+from fedcoin_cli.application.diagnosis import workspace_checks
 from fedcoin_cli.application.node.events import EventLog
 from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.workspace import Workspace
@@ -74,71 +74,71 @@ def test_ports_of_a_miner_that_others_call_otherwise(healthy: Workspace) -> None
     with socket.socket() as other:
         other.bind(("127.0.0.5", port + 1))
         other.listen()
-        found = workspace.ports(healthy)
+        found = workspace_checks.ports(healthy)
     assert (found.state, found.said) == ("bad", f"somebody else listens on {port + 1} (miner-2)")
-    assert workspace.ports(healthy).said.startswith("4 free, 0 used")
+    assert workspace_checks.ports(healthy).said.startswith("4 free, 0 used")
 
 
 def test_an_address_that_is_not_this_machines(healthy: Workspace) -> None:
     """A miner that could not listen at all, or that the peers file does not name, is found before it starts."""
     healthy.settings_file.write_text('[network]\nbind = "203.0.113.7"\n')
-    assert workspace.ports(healthy).said.startswith("nothing can listen on 203.0.113.7")
+    assert workspace_checks.ports(healthy).said.startswith("nothing can listen on 203.0.113.7")
     first, _, _ = healthy.peers_file.read_text().rpartition("[miner-2]")
     healthy.peers_file.write_text(first)
-    assert workspace.ports(healthy).said == "no entry in peers.toml: miner-2"
+    assert workspace_checks.ports(healthy).said == "no entry in peers.toml: miner-2"
 
 
 def test_a_clock_that_is_behind(healthy: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock more than ten minutes behind the newest block is bad; up to there it is not."""
     newest_ms = 1_700_000_003_000
     monkeypatch.setattr("time.time_ns", lambda: (newest_ms - 599_000) * 10**6)
-    assert workspace.clock(healthy).state == "ok"
+    assert workspace_checks.clock(healthy).state == "ok"
     monkeypatch.setattr("time.time_ns", lambda: (newest_ms - 601_000) * 10**6)
-    assert workspace.clock(healthy).state == "bad"
+    assert workspace_checks.clock(healthy).state == "bad"
 
 
 def test_a_miner_whose_clock_is_behind_what_others_offer(healthy: Workspace) -> None:
     """Nothing becomes final, so no ledger shows it: its log does, until it is started again or a block is final."""
     log = EventLog(healthy.miners[0].log)
     log.write("clock behind", minutes=60, hint="blocks are 60 minutes ahead of this clock")
-    found = workspace.clock(healthy)
+    found = workspace_checks.clock(healthy)
     assert found.state == "bad"
     assert "60 minutes" in found.said
     log.write("block", height=9)
     log.close()
-    assert workspace.clock(healthy).state == "ok"
+    assert workspace_checks.clock(healthy).state == "ok"
 
 
 def test_a_lost_vote_log(healthy: Workspace) -> None:
     """A vote log that is gone, or known to lack something, is bad where all miners are needed; both have a remedy."""
-    assert workspace.votes(healthy).state == "ok"
+    assert workspace_checks.votes(healthy).state == "ok"
     first = healthy.miners[0]
     first.votes.unlink()
-    found = workspace.votes(healthy)
+    found = workspace_checks.votes(healthy)
     assert (found.state, found.code) == ("bad", 6)
     assert "miner-1: vote log lost" in found.said
     assert "repair --forget-log" in found.hint
     assert not first.votes.exists()
     VoteLog.create(first.votes, healthy.address("miner-1"), healthy.genesis().id, whole=False).close()
-    assert workspace.votes(healthy).said == found.said
+    assert workspace_checks.votes(healthy).said == found.said
     first.votes.write_bytes(b"no log" * 200)
-    assert workspace.votes(healthy).code == 12
+    assert workspace_checks.votes(healthy).code == 12
 
 
 def test_a_lost_vote_log_that_others_can_do_without(tmp_path: Path) -> None:
     """One of four is a note: it votes again when the others have moved on."""
     four = place(tmp_path, ChainMaker(4))
     four.miners[0].votes.unlink()
-    assert workspace.votes(four).state == "note"
+    assert workspace_checks.votes(four).state == "note"
     four.miners[1].votes.unlink()
-    assert workspace.votes(four).state == "bad"
+    assert workspace_checks.votes(four).state == "bad"
 
 
 def test_a_damaged_ledger(healthy: Workspace) -> None:
     """When no ledger can be read, that is said, with what repairs it."""
     for miner in healthy.miners:
         miner.chain.write_bytes(b"{}\n")
-    found = workspace.ledger(healthy)
+    found = workspace_checks.ledger(healthy)
     assert (found.state, found.hint) == ("bad", "fedcoin repair")
 
 
@@ -146,5 +146,5 @@ def test_a_damaged_ledger(healthy: Workspace) -> None:
 def test_a_disk_that_refuses(healthy: Workspace) -> None:
     """A folder that cannot be written is found, and nothing is left behind."""
     healthy.root.chmod(0o500)
-    assert workspace.disk(healthy).state == "bad"
+    assert workspace_checks.disk(healthy).state == "bad"
     healthy.root.chmod(0o700)

@@ -77,7 +77,7 @@ def test_of_several_at_once_one_makes_it(tmp_path: Path) -> None:
         runs = [pool.submit(fedcoin, "init", "new", "--clients", "2", folder=tmp_path) for _ in range(3)]
         said = [run.result() for run in runs]
     assert sorted(one.code for one in said) == [0, 2, 2]
-    assert all("a workspace stands here already" in one.err for one in said if one.code)
+    assert all("there is a workspace here already" in one.err for one in said if one.code)
     made = next(one for one in said if not one.code)
     workspace = Workspace(tmp_path / "new")
     assert workspace.genesis().id in made.out

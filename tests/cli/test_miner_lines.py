@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from fedcoin_cli.application.crew.crew import News
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.views.miner_lines import MinerLines
 from fedcoin_cli.protocol.message import Errors
 

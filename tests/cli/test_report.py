@@ -13,7 +13,7 @@ from shell import fedcoin
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.reasons.overview import Overview, overview
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.page.report_page import page
 from fedcoin_cli.cli.page.report_style import STYLE
 from fedcoin_cli.cli.page.svg import Scale
@@ -88,7 +88,7 @@ def test_the_page_stands_alone(view: Overview) -> None:
 def test_bars_say_what_the_ledger_says(view: Overview, made: MinedRound) -> None:
     """Bars are as long as values and payments are large, and whiskers two standard errors to each side."""
     root, pay = tree(page(view, Names({}))), made.result.outcome.pay
-    picture = next(one for one in view.pictures if one.report.task == made.task.id)
+    picture = next(one for one in view.pictures if one.report.task_id == made.task.id)
     paid = [float(one.get("width", "")) for one in marks(root, "rect", "paid")]
     assert len(paid) == 5
     widest = max(range(5), key=paid.__getitem__)
@@ -118,7 +118,7 @@ def test_lines_end_where_the_ledger_does(view: Overview, made: MinedRound) -> No
     assert {account: micro for account, micro in held.items() if micro} == {
         account: micro for account, micro in made.maker.tip.state.balances.items() if micro
     }
-    picture = next(one for one in view.pictures if one.report.task == made.task.id)
+    picture = next(one for one in view.pictures if one.report.task_id == made.task.id)
     assert set(picture.walks) == set(made.maker.genesis.roster)
     for line in picture.report.miners:
         rankings, distance = picture.walks[line.miner][-1]

@@ -33,7 +33,7 @@ def test_every_pair_of_votes_of_one_view(council: Assembly) -> None:
     kinds: list[tuple[str, BlockId | None]] = [("skip", None), *product(("notar", "final"), (X, Y))]
     every = [council.vote(kind, 2, 3, block) for kind, block in kinds]
     for one, other in product(every, every):
-        named = [guilt.miner for guilt in guilty(council.maker.genesis, [one, other])]
+        named = [guilt.index for guilt in guilty(council.maker.genesis, [one, other])]
         assert named == ([2] if excluded(one, other) else []), (one.kind, other.kind)
 
 
@@ -63,7 +63,7 @@ def test_certificates_count_vote_by_vote(council: Assembly) -> None:
     skipped = Certified(VoteKind.SKIP, 1, None, council.certificate("skip", 0, None, (0, 1, 2)), None)
     final = Certified(VoteKind.FINAL, 1, X, council.certificate("final", 0, X, (1, 2, 3)), None)
     proofs = guilty(council.maker.genesis, [skipped, final])
-    assert [proof.miner for proof in proofs] == [1, 2]
+    assert [proof.index for proof in proofs] == [1, 2]
     assert len(proofs) == least_culprits(council.maker.genesis)
 
 
@@ -124,4 +124,4 @@ def test_second_votes_and_rival_notarisations_are_kept_as_evidence() -> None:
     evidence = member.machine.ballots.evidence()
     assert {replace(first, body=None), replace(second, body=None), *twice} <= set(evidence)
     assert sum(isinstance(said, Vote) and said.voter == 1 for said in evidence) == 2
-    assert [guilt.miner for guilt in guilty(council.maker.genesis, evidence)] == [1, 2, 3]
+    assert [guilt.index for guilt in guilty(council.maker.genesis, evidence)] == [1, 2, 3]

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from corrupt import ledgers, rounds, settlements
 
-from fedcoin_cli.application.auditing.audit import Plan, audit_ledger
 from fedcoin_cli.application.auditing.codes import Code, codes
+from fedcoin_cli.application.auditing.full_audit import AuditPlan, audit_ledger
 from fedcoin_cli.application.rounds.past_files import Evidence
 from fedcoin_cli.contract.settlement import check_settlements
 from ledger_store.audit.checks import Finding
@@ -27,7 +27,7 @@ def test_every_code_has_a_ledger() -> None:
 def test_codes_of_levels_0_to_2(tmp_path: Path, code: str) -> None:
     """Exactly this finding with height and line; the rest of these ledgers follows from the fold alone."""
     made = ledgers.corrupted(code)
-    report, _ = audit_ledger(made.write(tmp_path), Plan(2, genesis=made.genesis))
+    report, _ = audit_ledger(made.write(tmp_path), AuditPlan(2, genesis_id=made.genesis))
     line = None if code in {"E104", "E206", "E302", "E304"} else made.height + 1
     file = SNAPSHOT_NAME if code == "E304" else None
     assert [_place(one) for one in report.findings] == [(code, made.height, line, file)]
@@ -37,9 +37,9 @@ def test_codes_of_levels_0_to_2(tmp_path: Path, code: str) -> None:
 def test_codes_of_level_3(tmp_path: Path, code: str) -> None:
     """Exactly this finding with height and line, at level 3 and not below."""
     path, height = settlements.corrupted(code, tmp_path)
-    report, _ = audit_ledger(path, Plan(3))
+    report, _ = audit_ledger(path, AuditPlan(3))
     assert [(one.code, one.height, one.line) for one in report.findings] == [(code, height, height + 1)]
-    assert audit_ledger(path, Plan(2))[0].ok
+    assert audit_ledger(path, AuditPlan(2))[0].ok
 
 
 @pytest.mark.parametrize("code", rounds.codes())
@@ -50,12 +50,12 @@ def test_codes_of_level_4(tmp_path: Path, code: str) -> None:
     """
     made = rounds.corrupted(code, tmp_path)
     find = Evidence([made.store]).find
-    report, _ = audit_ledger(made.chain, Plan(4, sample=None, jobs=2), find)
+    report, _ = audit_ledger(made.chain, AuditPlan(4, sample=None, jobs=2), find)
     file = None if made.file is None else str(made.file)
     assert [_place(one) for one in report.findings] == [(code, made.height, made.height + 1, file)]
     assert report.findings[0].message
     assert report.skipped == ()
-    assert audit_ledger(made.chain, Plan(3))[0].ok
+    assert audit_ledger(made.chain, AuditPlan(3))[0].ok
 
 
 @pytest.mark.parametrize("one", codes(), ids=lambda one: one.code)

@@ -46,4 +46,4 @@ def test_an_interrupted_demo(tmp_path: Path) -> None:
     assert len(Workspace.find(folder).miners) == 4
     again = fedcoin("demo", str(folder), folder=tmp_path)
     assert again.code == 2
-    assert "a workspace stands here already" in again.err
+    assert "there is a workspace here already" in again.err

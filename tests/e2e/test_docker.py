@@ -18,8 +18,8 @@ from shell import Said, fedcoin
 from small_disks import fill, small_disk
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.berth import user_of
-from fedcoin_cli.runtime.engine import CODE, Place
+from fedcoin_cli.runtime.container_spec import user_of
+from fedcoin_cli.runtime.docker_engine import CODE, EngineWorkspace
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = ("--clients", "3", "--set", "task.runtime=1")
@@ -77,7 +77,7 @@ def test_a_round_with_faults(tmp_path: Path, engine: Any) -> None:
         assert (
             policy["Name"] == "unless-stopped"
         )  # else a restart of the engine or the machine ends the network
-        network = engine.networks.get(Place(workspace.root).stem)
+        network = engine.networks.get(EngineWorkspace(workspace.root).stem)
         with program("publish", "--json", folder=workspace.root) as publish:
             wait_until(lambda: len(events_of(workspace, 3, "mined")) > 0)
             container_of(workspace, 4).kill()
@@ -222,7 +222,7 @@ def test_prune(tmp_path: Path, engine: Any) -> None:
             said = fedcoin("stop", "--prune", "--json", folder=workspace.root)
             assert said.code == 0, said.err
             assert said.json["stopped"] == [1, 2]
-            stem = Place(workspace.root).stem
+            stem = EngineWorkspace(workspace.root).stem
             everything = (*engine.containers.list(all=True), *engine.networks.list(), *engine.volumes.list())
             assert not [one.name for one in everything if one.name.startswith(stem)]
             with pytest.raises(ImageNotFound):
@@ -265,7 +265,7 @@ def test_two_hosts(tmp_path: Path, engine: Any) -> None:
         networks = {
             name for owner in owners for name in container_of(owner, 1).attrs["NetworkSettings"]["Networks"]
         }
-        assert networks == {Place(owner.root).stem for owner in owners}
+        assert networks == {EngineWorkspace(owner.root).stem for owner in owners}
         for name in ("client-001", "client-002"):
             assert fedcoin("key", "new", name, folder=ann.root).code == 0
         make_round(ann, 2)

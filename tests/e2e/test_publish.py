@@ -15,10 +15,10 @@ from live import program, runtime_of, wait_until, workspace_of
 from rounds import SHAPES, SIDE, make_round, write_round
 from shell import Said, fedcoin
 
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.requester import Requester
-from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.rounds.files import read_round
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, client_name
 from fedcoin_cli.consensus.rankings import grid_up_to
@@ -181,13 +181,13 @@ def test_handing_over_and_cancelling(network: Workspace) -> None:
     assert say(network, "show", waiting, "--json").json["state"] == TaskState.CANCELLED
 
 
-def asked(network: Workspace, **changes: str) -> Wanted:
+def asked(network: Workspace, **changes: str) -> Publication:
     """The round of many clients, to be sampled without end."""
     given = {f"task.{key}": value for key, value in changes.items()}
     given |= {"task.most-rankings": str(grid_up_to(10**6))}
     settings = load(None, {key: Given(value, "flag", key) for key, value in given.items()}, {}).settings
-    terms = Terms(settings, network.key("server").address)
-    return Wanted.of(network, read_round(network.round(1), network.genesis()), terms)
+    terms = AskedTerms(settings, network.key("server").address)
+    return Publication.of(network, read_round(network.round(1), network.genesis()), terms)
 
 
 def final_tasks(requester: Requester) -> dict[str, str]:

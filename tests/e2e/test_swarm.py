@@ -13,7 +13,7 @@ from rounds import make_round
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.engine import MINER, Place
+from fedcoin_cli.runtime.docker_engine import MINER, EngineWorkspace
 
 METRICS = 29_464
 START = ("mine", "--via", "swarm", "--detach", "--json")
@@ -35,7 +35,7 @@ def swarm() -> Iterator[Any]:
 
 def container_of(engine: Any, workspace: Workspace, number: int) -> Any:
     """The container in which Swarm runs a miner now."""
-    labels = [*Place(workspace.root).filters["label"], f"{MINER}={number}"]
+    labels = [*EngineWorkspace(workspace.root).filters["label"], f"{MINER}={number}"]
     (found,) = engine.containers.list(filters={"label": labels})
     return found
 
@@ -54,7 +54,7 @@ sys.exit("nobody answers there")
 
 def scraped(engine: Any, workspace: Workspace, number: int) -> str:
     """What a scraper in the miners' network is told of one of them."""
-    network, port = f"{Place(workspace.root).stem}-swarm", METRICS + number - 1
+    network, port = f"{EngineWorkspace(workspace.root).stem}-swarm", METRICS + number - 1
     with socket.socket() as outside:
         assert outside.connect_ex(("127.0.0.1", port))
     command = ["-c", SCRAPER, f"http://miner-{number}:{port}/metrics"]
@@ -89,7 +89,7 @@ def test_a_round_with_a_restart(tmp_path: Path, swarm: Any) -> None:
         make_round(workspace)
         said = fedcoin(*START, *metrics, folder=workspace.root)
         assert said.code == 0, said.err
-        assert len(swarm.secrets.list(filters=Place(workspace.root).filters)) == 2
+        assert len(swarm.secrets.list(filters=EngineWorkspace(workspace.root).filters)) == 2
         assert [scraped(swarm, workspace, number) for number in (1, 2)] == ["fedcoin_height 0.0"] * 2
         with program("publish", "--json", folder=workspace.root) as publish:
             wait_until(lambda: len(events_of(workspace, 2, "mined")) > 0)
@@ -113,6 +113,6 @@ def test_a_round_with_a_restart(tmp_path: Path, swarm: Any) -> None:
         with layers_kept(swarm):
             pruned = fedcoin("stop", "--prune", "--json", folder=workspace.root)
         assert pruned.code == 0, pruned.err
-        filters = Place(workspace.root).filters
+        filters = EngineWorkspace(workspace.root).filters
         for kind in (swarm.services, swarm.secrets, swarm.configs, swarm.networks):
             assert kind.list(filters=filters) == []

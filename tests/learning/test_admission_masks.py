@@ -8,8 +8,13 @@ from typing import Any, cast
 
 import pytest
 
-from fedcoin_cli.learning.reference.admission import PAIRS, RANDOM_MASKS, admission_masks, refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import (
+    PAIRS,
+    RANDOM_MASKS,
+    admission_masks,
+    refused_update,
+)
 from ledger_store.base.names import TaskId
 
 TASK = TaskId("5a" * 32)

@@ -17,7 +17,7 @@ from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley import attribution as room
 from fedcoin_cli.learning.shapley.attribution import agreed, convergence, reasons, test_set_error
 from fedcoin_cli.learning.shapley.precision import payment_errors
-from fedcoin_cli.learning.shapley.sampling import Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, encode_exact
 
 test_set_error.__test__ = False  # type: ignore[attr-defined]  # a function of the room, no test
@@ -30,8 +30,8 @@ def walked(game: BlockGame, *rankings: int) -> Tables:
     """A table of so many rankings by each of several miners."""
     found: Tables = []
     for number, count in enumerate(rankings):
-        plan = Plan(SEED, number.to_bytes(32, "big"), 1, count, 1e9, "balanced", Stakes(MICRO))
-        mined = finish(Session(game, None, game.terms, plan)).estimate()
+        plan = MiningPlan(SEED, number.to_bytes(32, "big"), 1, count, 1e9, "balanced", Stakes(MICRO))
+        mined = finish(MiningSession(game, None, game.terms, plan)).estimate()
         found.append((plan.claim(count, exact=False), mined.table))
     return found
 
@@ -76,7 +76,7 @@ def by_hand(game: BlockGame, tables: Tables, client: int) -> Seen:
             continue
         for block, counts in enumerate(game.counts.tolist()):
             for index in range(claim.rankings):
-                order = ranking(claim.seed, claim.key, block, index, game.clients)
+                order = ranking(claim.seed, claim.miner_key, block, index, game.clients)
                 mask = sum(1 << other for other in order[: order.index(client)])
                 gain = counts[mask | 1 << client] - counts[mask]
                 add(mask, Fraction(1, total), int(game.sizes[block]), gain)
@@ -150,8 +150,8 @@ def test_one_miners_errors_are_what_its_session_says() -> None:
     """Read from its table alone, both errors of a lone miner are those that it reported while mining."""
     game = picture_game(5, 200)
     for rankings in (9, 20):
-        plan = Plan(SEED, bytes(32), 1, rankings, 1e9, "balanced", Stakes(MICRO))
-        session = finish(Session(game, None, game.terms, plan))
+        plan = MiningPlan(SEED, bytes(32), 1, rankings, 1e9, "balanced", Stakes(MICRO))
+        session = finish(MiningSession(game, None, game.terms, plan))
         mined = session.estimate()
         precision = mined.precision
         assert precision is not None
@@ -173,8 +173,8 @@ def test_agreed_errors_are_calibrated() -> None:
     for number in range(80):
         tables: Tables = []
         for miner, count in enumerate((4, 10, 20)):
-            plan = Plan(SEED, bytes([number, miner]) * 16, 1, count, 1e9, "balanced", None)
-            mined = finish(Session(game, None, game.terms, plan)).estimate()
+            plan = MiningPlan(SEED, bytes([number, miner]) * 16, 1, count, 1e9, "balanced", None)
+            mined = finish(MiningSession(game, None, game.terms, plan)).estimate()
             tables.append((plan.claim(count, exact=False), mined.table))
         values = [float(value) for value in values_of(game, tables)]
         found = agreed(tables, game.terms, values, MICRO)
@@ -214,7 +214,7 @@ def test_convergence_is_the_distance_of_the_mean_so_far() -> None:
         for block, counts in enumerate(game.counts.tolist()):
             for index in range(count):
                 mask = 0
-                for client in ranking(claim.seed, claim.key, block, index, 4):
+                for client in ranking(claim.seed, claim.miner_key, block, index, 4):
                     total[client] += counts[mask | 1 << client] - counts[mask]
                     mask |= 1 << client
         assert distance == pytest.approx(100 / 23 * np.linalg.norm(total / count - values))

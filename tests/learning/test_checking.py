@@ -20,8 +20,8 @@ from fedcoin_cli.learning.shapley.checking import (
     DRAWN_MASKS,
     MOST_DISAGREEMENTS,
     Checker,
+    CountJudge,
     Engines,
-    Judge,
     heavy_masks,
 )
 from fedcoin_cli.learning.shapley.table import (
@@ -285,7 +285,7 @@ def test_places_of_a_real_game_are_judged_one_by_one(make_game: Make) -> None:
     for baseline in (None, game.updates[2]):
         reference = Reference(replace(game, baseline=baseline))
         blocks = partition(game.test.labels, 16, bytes(32))
-        judge = Judge(reference, blocks)
+        judge = CountJudge(reference, blocks)
         draw = np.random.default_rng(0)
         places = [Place(int(draw.integers(5)), int(draw.integers(32))) for _ in range(60)]
         places += [Place(None, 9), Place(0, 0), Place(None, 31), Place(0, 0), Place(0, 31)]

@@ -21,7 +21,7 @@ from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Interval, Reference
-from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import TableTerms
 
 Make = Callable[..., Game]
@@ -270,10 +270,10 @@ def test_a_session_takes_the_whole_where_it_fits(
     monkeypatch.setattr(cube, "STEP_S", 0.0)
     game, clock = make_game(9, 40), [0.0]
     whole = Paced(Cube(game), clock)  # 40 steps: 4 s
-    plan = Plan(SEED, KEY, 1, 60, runtime_s, estimator)  # type: ignore[arg-type]
+    plan = MiningPlan(SEED, KEY, 1, 60, runtime_s, estimator)  # type: ignore[arg-type]
     blocks = partition(game.test.labels, 16, bytes(32))
     walker = Ticking(game, blocks, clock)
-    session = Session(walker, whole, TableTerms(9, blocks.sizes, 3), plan, lambda: clock[0])
+    session = MiningSession(walker, whole, TableTerms(9, blocks.sizes, 3), plan, lambda: clock[0])
     seen = []
     while not (progress := session.advance(0.05)).finished:
         seen.append(progress)

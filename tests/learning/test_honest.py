@@ -13,8 +13,8 @@ from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet, Weights
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Checker, Engines, Judge
-from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.checking import Checker, CountJudge, Engines
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, encode_exact, place_of
 
 CLIENTS, IMAGES, EXAMPLES, UNITS = 6, 1_500, 400, 64
@@ -54,11 +54,11 @@ def test_honest_sampled_tables_are_never_accused(reference: Reference, kind: Kin
     game = reference.game
     blocks = partition(game.test.labels, 16, bytes(32))
     terms, walker = TableTerms(CLIENTS, blocks.sizes, 0), walker_for(game, blocks, kind=kind)
-    plan = Plan(bytes(32), bytes(32), 1, 4, 1e9, "balanced")
-    mined = finish(Session(walker, None, terms, plan)).estimate()
+    plan = MiningPlan(bytes(32), bytes(32), 1, 4, 1e9, "balanced")
+    mined = finish(MiningSession(walker, None, terms, plan)).estimate()
     claim = plan.claim(mined.rankings, exact=False)
     assert walker.ends()[1].sum() > IMAGES // 2
-    judge = Judge(reference, blocks)
+    judge = CountJudge(reference, blocks)
     places = [place_of(entry, claim, terms) for entry in range(len(mined.table))]
     bounds = judge.intervals(places, 1)
     assert all(one.lo <= count <= one.hi for one, count in zip(bounds, mined.table, strict=True))

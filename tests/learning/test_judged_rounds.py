@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from mined import MinedRound
 
-from fedcoin_cli.application.auditing.audit import Plan as AuditPlan
-from fedcoin_cli.application.auditing.audit import read_ledger
+from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.task_report import report_of
 from fedcoin_cli.application.reasons.explanation import explain
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.views.explanation_lines import explanation_lines
 from fedcoin_cli.cli.views.task_lines import loose, task_lines
 from fedcoin_cli.learning.engines.choice import walker_for
@@ -22,7 +21,7 @@ from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.recomputation import Depth, recompute
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.checking import Checker
-from fedcoin_cli.learning.shapley.sampling import Estimator, Plan, Session
+from fedcoin_cli.learning.shapley.sampling import Estimator, MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, all_counts, derive, entries_of
 from fedcoin_cli.learning.task_game import refused_terms
 
@@ -163,8 +162,8 @@ def test_weights_of_labels_are_explained_where_the_test_set_is(tmp_path: Path) -
 def test_a_restart_goes_on_from_wide_counts(tmp_path: Path, metric: str, baseline: str) -> None:
     """What was walked and saved is taken up again, whatever an entry's width: the same table comes of it."""
     one = made(tmp_path / "net", metric, baseline)
-    plan = Plan(one.seed, bytes.fromhex(one.maker.miners[0].address), 6, 6, 60.0, "balanced")
-    sessions = [Session(walker_for(one.game, one.blocks), None, one.terms, plan) for _ in range(2)]
+    plan = MiningPlan(one.seed, bytes.fromhex(one.maker.miners[0].address), 6, 6, 60.0, "balanced")
+    sessions = [MiningSession(walker_for(one.game, one.blocks), None, one.terms, plan) for _ in range(2)]
     walked, whole = tmp_path / "walked", tmp_path / "whole"
     while not sessions[0].advance(60.0).finished:
         pass

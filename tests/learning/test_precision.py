@@ -20,7 +20,7 @@ from fedcoin_cli.learning.shapley.precision import (
     student_quantile,
     widening,
 )
-from fedcoin_cli.learning.shapley.sampling import Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import MinedEstimate, MiningPlan, MiningSession, Stakes
 
 TRAIN_MICRO = 700_000_000
 IMAGES = 400
@@ -38,14 +38,14 @@ def truth_of(some: BlockGame) -> Floats:
     return np.array([float(value) for value in shapley(some.whole)])
 
 
-def session_of(some: BlockGame, number: int, most: int, error_micro: int | None = None) -> Session:
-    plan = Plan(
+def session_of(some: BlockGame, number: int, most: int, error_micro: int | None = None) -> MiningSession:
+    plan = MiningPlan(
         bytes(32), number.to_bytes(32, "big"), 1, most, 1e9, "balanced", Stakes(TRAIN_MICRO, error_micro)
     )
-    return Session(some, None, some.terms, plan)
+    return MiningSession(some, None, some.terms, plan)
 
 
-def mined(some: BlockGame, number: int, most: int) -> tuple[Mined, Precision]:
+def mined(some: BlockGame, number: int, most: int) -> tuple[MinedEstimate, Precision]:
     found = finish(session_of(some, number, most)).estimate()
     assert found.precision is not None
     return found, found.precision

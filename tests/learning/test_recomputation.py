@@ -7,8 +7,8 @@ from evidenced import evidenced
 from memory import peak_bytes
 from mined import MinedRound
 
-from fedcoin_cli.application.auditing.audit import Plan, read_ledger
-from fedcoin_cli.learning.recomputation import FREE_S, PAID_S, Depth, Verdict, granted_s, recompute
+from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
+from fedcoin_cli.learning.recomputation import FREE_S, PAID_S, Depth, TaskVerdict, granted_s, recompute
 from fedcoin_cli.learning.shapley.sampling import Estimator
 from ledger_store.base.names import Digest
 
@@ -17,7 +17,7 @@ from ledger_store.base.names import Digest
 def test_what_cannot_be_the_table_costs_nothing(tmp_path: Path, clients: int, exact: bool) -> None:
     """A file larger than any table of what was revealed, or none of exact values, is accused without being read."""
     made = evidenced(tmp_path, clients)
-    _, (case,) = read_ledger(made.maker.write(tmp_path), Plan(4))
+    _, (case,) = read_ledger(made.maker.write(tmp_path), AuditPlan(4))
     liar = replace(made.liar, exact=exact)
     case = replace(case, result=replace(case.result, reveals=(liar,)))
     large = tmp_path / "large"
@@ -27,7 +27,7 @@ def test_what_cannot_be_the_table_costs_nothing(tmp_path: Path, clients: int, ex
     def find(digest: Digest) -> Path:
         return large if digest == liar.table else made.store.path(digest)
 
-    verdicts: list[Verdict] = []
+    verdicts: list[TaskVerdict] = []
     assert peak_bytes(lambda: verdicts.append(recompute([case], find, Depth(0, 1)))) < 64 * 2**20
     assert [(one.code, one.height, one.file) for one in verdicts[0].findings] == [("E504", 3, str(large))]
 
@@ -39,7 +39,7 @@ def test_what_is_not_done_in_time_is_not_called_recomputed(tmp_path: Path, begin
     [P-13.19]
     """
     made = evidenced(tmp_path, 7)
-    _, cases = read_ledger(made.maker.write(tmp_path), Plan(4))
+    _, cases = read_ledger(made.maker.write(tmp_path), AuditPlan(4))
     begun: list[int] = []
     now_s = [0.0]
 
@@ -67,7 +67,7 @@ def test_what_a_task_may_take(tmp_path: Path) -> None:
 def test_whole_tables_of_both_kinds_are_recomputed(tmp_path: Path, estimator: Estimator) -> None:
     """Every count of honest tables is found right; of a sample of none, what moves values most is looked at."""
     made = MinedRound(tmp_path, estimator=estimator, rankings=6)
-    _, cases = read_ledger(made.maker.write(tmp_path / "ledger"), Plan(4))
+    _, cases = read_ledger(made.maker.write(tmp_path / "ledger"), AuditPlan(4))
     whole = recompute(cases, made.store.path, Depth(None, 2, inf))
     assert (whole.findings, whole.skipped, whole.tables) == ([], [], 3)
     # Three tables of four clients and 60 images in four blocks.

@@ -9,10 +9,10 @@ from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.game.game import Game, member_bits
 from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet, Weights
-from fedcoin_cli.learning.reference import admission, forward
+from fedcoin_cli.learning.reference import forward, update_admission
 from fedcoin_cli.learning.reference import reference as intervals
-from fedcoin_cli.learning.reference.admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.update_admission import Inspection, admission_masks, refused_update
 from fedcoin_cli.learning.task_game import refused_terms
 
 TASK = "5a" * 32
@@ -306,7 +306,7 @@ def test_costly_coalitions_are_counted_a_few_at_a_time(
     reference = Reference(make_game(4, 200))
     engine = Miscounting(reference, 0)
     flop = 3 * 200 * reference.game.spec.flop_above
-    monkeypatch.setattr(admission, "_COUNTED_FLOP", flop)
+    monkeypatch.setattr(update_admission, "_COUNTED_FLOP", flop)
     assert refused_update(reference, TASK, lambda: engine) is None
     assert engine.asked == [3] * 5
 

@@ -13,7 +13,7 @@ from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import grid_up_to, on_grid
 from fedcoin_cli.learning.coalitions.exact import common_denominator
-from fedcoin_cli.learning.shapley.sampling import Estimator, Mined, Plan, Session, Stakes
+from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
@@ -99,12 +99,12 @@ class Work:
         self.game = random_game(clients, [16] * 13 + [15] * 7, seed=clients)
         self.walker = Walking(self.game, self.clock, cost_s)
         self.enumeration = None if exact_s is None else Enumerating(self.game, self.clock, exact_s)
-        plan = Plan(SEED, KEY, least, most, runtime_s, estimator, stakes)
+        plan = MiningPlan(SEED, KEY, least, most, runtime_s, estimator, stakes)
         # The task's u(∅) need not be the sum of the blocks'.
         self.terms = replace(self.game.terms, empty=3)
-        self.session = Session(self.walker, self.enumeration, self.terms, plan, self.clock)
+        self.session = MiningSession(self.walker, self.enumeration, self.terms, plan, self.clock)
 
-    def finish(self) -> Mined:
+    def finish(self) -> MinedEstimate:
         while not self.session.advance(0.05).finished:
             pass
         return self.session.estimate()
@@ -194,11 +194,11 @@ def test_too_many_clients_are_never_enumerated() -> None:
             return np.full((len(blocks), walked.shape[1], walked.shape[2] - 1), 5, np.uint8)
 
     clock, game = Clock(), random_game(3, [8, 8])
-    session = Session(
+    session = MiningSession(
         Many(game, clock),
         Enumerating(game, clock, 1.0),
         TableTerms(25, game.sizes, 0),
-        Plan(SEED, KEY, 1, 39, 1.0, "exact"),
+        MiningPlan(SEED, KEY, 1, 39, 1.0, "exact"),
         clock,
     )
     assert not finish(session).estimate().exact
@@ -296,11 +296,13 @@ def session_of(
     most: int = 9_535,
     error_micro: int | None = None,
     estimator: Estimator = "balanced",
-) -> Session:
+) -> MiningSession:
     """A session over a game by look-up, on a clock that its enumeration alone moves."""
     clock = Clock()
-    plan = Plan(SEED, number.to_bytes(32, "big"), 1, most, 1e9, estimator, Stakes(700_000_000, error_micro))
-    return Session(Walking(game, clock, 1e-5), Enumerating(game, clock, 1.0), game.terms, plan, clock)
+    plan = MiningPlan(
+        SEED, number.to_bytes(32, "big"), 1, most, 1e9, estimator, Stakes(700_000_000, error_micro)
+    )
+    return MiningSession(Walking(game, clock, 1e-5), Enumerating(game, clock, 1.0), game.terms, plan, clock)
 
 
 def test_payment_error_only_shortens() -> None:
@@ -423,7 +425,7 @@ FOREIGN: dict[str, Edit] = {
     "a few bytes": lambda data: data[:79],
     "counts above a block": lambda data: data[:33] + b"\x11" + data[34:],
     "counts above the last block": lambda data: data[:77] + b"\x10" + data[78:],
-    "text": lambda _: b"This is no file of counts. " * 99,
+    "text": lambda _: b"This is not a file of counts. " * 99,
 }
 
 
@@ -489,8 +491,8 @@ def test_many_clients_are_restored_in_little_memory(tmp_path: Path) -> None:
     terms = TableTerms(clients, np.full(blocks, 16), 0)
     path, game = tmp_path / "kept", random_game(1, [16] * blocks)
     path.write_bytes(bytes(blocks * (clients - 1) * most))
-    plan = Plan(SEED, KEY, 1, most, 60.0, "balanced", STAKES)
-    session = Session(Walking(game, Clock()), None, terms, plan)
+    plan = MiningPlan(SEED, KEY, 1, most, 60.0, "balanced", STAKES)
+    session = MiningSession(Walking(game, Clock()), None, terms, plan)
     assert peak_bytes(lambda: session.restore(path, tmp_path / "all")) < 12 * path.stat().st_size
     assert session.progress().rankings == most
 

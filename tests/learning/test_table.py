@@ -11,7 +11,7 @@ from fedcoin_cli.consensus.rankings import prefixes, ranking
 from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
 from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.shapley import table as tables
-from fedcoin_cli.learning.shapley.sampling import Plan, Session
+from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     Place,
@@ -149,7 +149,7 @@ def test_exact_numerators_sum_to_the_whole_gain() -> None:
 def test_every_number_of_rankings_is_unbiased(rankings: int) -> None:
     """Over 800 keys the mean of partial and whole squares is the Shapley value, up to its own random error.
 
-    Seven blocks are no multiple of five clients: some begin more often, but who does is drawn.
+    Seven blocks are not a multiple of five clients: some begin more often, but who does is drawn.
     """
     game = picture_game(5, 54)
     truth = np.array([float(value) for value in shapley(game.whole)])
@@ -165,7 +165,7 @@ def test_every_number_of_rankings_is_unbiased(rankings: int) -> None:
     assert np.abs(z).max() < np.sqrt(2 * np.log(5e5)), z
 
 
-# What is no table ----------------------------------------------------------------------------------------------------
+# What is not a table --------------------------------------------------------------------------------------------------
 
 
 def good(baseline: bool = False) -> tuple[bytes, TableTerms]:
@@ -316,6 +316,6 @@ def test_places_in_words() -> None:
 def test_a_session_writes_what_others_read() -> None:
     """The table and the sums of a session are those of its claim."""
     game = random_game(4, SIZES, baseline=True)
-    mined = finish(Session(game, None, game.terms, Plan(SEED, KEY, 1, 20, 60.0))).estimate()
+    mined = finish(MiningSession(game, None, game.terms, MiningPlan(SEED, KEY, 1, 20, 60.0))).estimate()
     assert mined.table == table_of(game, 20).encode()
     assert mined.sums == derive(mined.table, claim(20), game.terms)

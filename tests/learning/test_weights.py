@@ -87,7 +87,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a byte too many": lambda data: data + b"\0",
     "a header length beyond the file": lambda data: (1 << 40).to_bytes(8, "little") + data[8:],
     "a header above 1 MiB": lambda data: (2 << 20).to_bytes(8, "little") + b" " * (2 << 20) + data,
-    "a header that is no JSON": lambda data: data[:8] + b"!" + data[9:],
+    "a header that is not JSON": lambda data: data[:8] + b"!" + data[9:],
     "a deep header": lambda _: (60_000).to_bytes(8, "little") + b"[" * 60_000,
     "a header that is a list": lambda _: (2).to_bytes(8, "little") + b"[]",
     "a pickle": lambda _: pickle.dumps(np.zeros(1000)),
@@ -101,7 +101,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
         data, lambda header: header["000"].update(shape=[1 << 30])
     ),
     "a negative size": lambda data: with_header(data, lambda header: header["000"].update(shape=[-9, -6])),
-    "a size that is no integer": lambda data: with_header(
+    "a size that is not an integer": lambda data: with_header(
         data, lambda header: header["000"].update(shape=[9.0, 6])
     ),
     "overlapping tensors": lambda data: with_header(data, overlapping),

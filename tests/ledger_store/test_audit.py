@@ -53,7 +53,7 @@ def test_each_corruption_is_found(tmp_path: Path, code: str) -> None:
     [P-13.1] [P-13.17] [P-13.20]
     """
     ledger = corrupted(code)
-    report = audit(ledger.write(tmp_path), genesis=ledger.genesis)
+    report = audit(ledger.write(tmp_path), genesis_id=ledger.genesis)
     assert [finding.code for finding in report.findings] == [code]
     finding = report.findings[0]
     assert finding.height == ledger.height
@@ -72,7 +72,7 @@ def test_a_finding_belongs_to_a_level(tmp_path: Path, code: str) -> None:
     level = {"E1": 0, "E2": 1, "E3": 2, "E4": 2}[code[:2]]
     ledger = corrupted(code)
     path = ledger.write(tmp_path)
-    assert not audit(path, level, genesis=ledger.genesis).ok
+    assert not audit(path, level, genesis_id=ledger.genesis).ok
     if level:
         assert audit(path, level - 1).ok
 

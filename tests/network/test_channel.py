@@ -16,7 +16,7 @@ from fedcoin_cli.network.files.channel import PIECES, Blobs
 from fedcoin_cli.network.files.download import TURN_S
 from fedcoin_cli.network.files.pieces import CHUNK_BYTES, Chunk, Have, Offer, Want, from_bytes, to_bytes
 from fedcoin_cli.network.files.store import Store
-from fedcoin_cli.network.files.transfers import Arrived, Delivered, Failed, Lied, Progress
+from fedcoin_cli.network.files.transfers import Arrived, Delivered, Failed, Lied, TransferProgress
 from fedcoin_cli.network.transport.p2p import P2P
 from ledger_store.base.errors import NetworkFailure, NotFound
 from ledger_store.base.names import Digest
@@ -175,7 +175,7 @@ def test_a_requester_uploads_what_is_wanted_and_sees_it_delivered(tmp_path: Path
             Delivered(town.address(index), digest) for index in range(2) for digest in digests
         }
         assert requester.progress() == {
-            town.address(index): Progress(2_000_000, 2_000_000) for index in range(2)
+            town.address(index): TransferProgress(2_000_000, 2_000_000) for index in range(2)
         }
 
 
@@ -241,7 +241,7 @@ def test_a_file_that_is_here_already_arrives_at_once(tmp_path: Path) -> None:
         assert events_until(requester, bool) == [Delivered(town.address(1), digest)]
         nodes[1].offer([digest])
         assert events_until(nodes[1], bool) == [Delivered(town.address(0), digest)]
-        assert nodes[1].progress() == {town.address(0): Progress(4, 4)}
+        assert nodes[1].progress() == {town.address(0): TransferProgress(4, 4)}
 
 
 def test_a_file_that_another_process_brings_arrives(tmp_path: Path) -> None:

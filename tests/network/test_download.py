@@ -12,8 +12,8 @@ from fedcoin_cli.network.files.download import (
     WINDOW_CHUNKS,
     Budget,
     Download,
+    DownloadOutcome,
     Grant,
-    Outcome,
 )
 from fedcoin_cli.network.files.pieces import CHUNK_BYTES, Chunk, Want
 from fedcoin_cli.network.files.store import Store
@@ -50,21 +50,21 @@ def chunk(want: Want, data: bytes = DATA) -> Chunk:
 
 def pull(
     made: Download, source: Address, data: bytes = DATA, chunks: int = 1000, now_s: float = 0.0
-) -> Outcome:
+) -> DownloadOutcome:
     """Let a source serve up to `chunks` of its wants."""
     wants = [made.begin(source, now_s)]
-    outcome = Outcome.MORE
-    while wants and outcome is Outcome.MORE and chunks:
+    outcome = DownloadOutcome.MORE
+    while wants and outcome is DownloadOutcome.MORE and chunks:
         outcome = made.take(chunk(wants.pop(0), data), now_s)
         chunks -= 1
-        if outcome is Outcome.MORE:
+        if outcome is DownloadOutcome.MORE:
             wants += made.wants()
     return outcome
 
 
 def test_a_whole_file_from_one_source(store: Store) -> None:
     """Five chunks, the last one short, end in the store under their digest."""
-    assert pull(download(store, "a"), A_ADDRESS) is Outcome.DONE
+    assert pull(download(store, "a"), A_ADDRESS) is DownloadOutcome.DONE
     assert store.path(DIGEST).read_bytes() == DATA
 
 
@@ -74,7 +74,7 @@ def test_an_empty_file_is_a_file(store: Store) -> None:
     made = Download(Digest(empty), Grant(LARGE, Budget(LARGE)), lambda: store.partial(Digest(empty), ME))
     made.add([A_ADDRESS])
     made.begin(A_ADDRESS, 0.0)
-    assert made.take(Chunk(Digest(empty), 0, 0, b""), 0.0) is Outcome.DONE
+    assert made.take(Chunk(Digest(empty), 0, 0, b""), 0.0) is DownloadOutcome.DONE
     assert store.size(Digest(empty)) == 0
 
 
@@ -98,7 +98,7 @@ def test_another_source_goes_on_where_the_first_stopped(store: Store) -> None:
     assert made.is_overdue(TURN_S + 0.1)
     made.leave()
     assert made.begin(B, 10.0).offset == 2 * CHUNK_BYTES
-    assert made.take(chunk(Want(DIGEST, 2 * CHUNK_BYTES)), 10.0) is Outcome.MORE
+    assert made.take(chunk(Want(DIGEST, 2 * CHUNK_BYTES)), 10.0) is DownloadOutcome.MORE
 
 
 def test_the_only_source_is_left_when_silent_not_when_slow(store: Store) -> None:
@@ -126,11 +126,11 @@ def test_a_source_that_gave_something_has_another_turn(store: Store) -> None:
 def test_a_single_giver_of_wrong_bytes_is_the_liar(store: Store) -> None:
     """It is not asked again, and what it gave is gone."""
     made = download(store, "a")
-    assert pull(made, A_ADDRESS, DATA[:-1] + b"!") is Outcome.LIE
+    assert pull(made, A_ADDRESS, DATA[:-1] + b"!") is DownloadOutcome.LIE
     assert made.blame() == "a"
     made.add([A_ADDRESS, B])
     assert list(made.waiting) == ["b"]
-    assert pull(made, B) is Outcome.DONE
+    assert pull(made, B) is DownloadOutcome.DONE
 
 
 def test_of_several_givers_each_is_asked_alone(store: Store) -> None:
@@ -139,12 +139,12 @@ def test_of_several_givers_each_is_asked_alone(store: Store) -> None:
     made = download(store, "liar", "honest")
     pull(made, LIAR, wrong, chunks=1)
     made.leave()
-    assert pull(made, HONEST) is Outcome.MIXED
+    assert pull(made, HONEST) is DownloadOutcome.MIXED
     made.start_over()
     assert sorted(made.waiting) == ["honest", "liar"]
-    assert pull(made, LIAR, wrong) is Outcome.LIE
+    assert pull(made, LIAR, wrong) is DownloadOutcome.LIE
     made.blame()
-    assert pull(made, HONEST) is Outcome.DONE
+    assert pull(made, HONEST) is DownloadOutcome.DONE
     assert store.path(DIGEST).read_bytes() == DATA
 
 
@@ -170,9 +170,9 @@ def test_bytes_of_an_earlier_process_blame_nobody(store: Store) -> None:
     part.append(b"!" * CHUNK_BYTES)
     part.close()
     made = download(store, "a")
-    assert pull(made, A_ADDRESS) is Outcome.MIXED
+    assert pull(made, A_ADDRESS) is DownloadOutcome.MIXED
     made.start_over()
-    assert pull(made, A_ADDRESS) is Outcome.DONE
+    assert pull(made, A_ADDRESS) is DownloadOutcome.DONE
 
 
 def test_a_part_that_is_too_long_does_not_stay_in_the_way(store: Store) -> None:
@@ -180,9 +180,9 @@ def test_a_part_that_is_too_long_does_not_stay_in_the_way(store: Store) -> None:
     made = download(store, "liar", "honest")
     pull(made, LIAR, DATA * 2, chunks=6)
     made.leave()
-    assert pull(made, HONEST) is Outcome.MIXED
+    assert pull(made, HONEST) is DownloadOutcome.MIXED
     made.start_over()
-    assert pull(made, HONEST) is Outcome.DONE
+    assert pull(made, HONEST) is DownloadOutcome.DONE
 
 
 def test_a_size_that_changes_is_a_lie(store: Store) -> None:
@@ -190,7 +190,7 @@ def test_a_size_that_changes_is_a_lie(store: Store) -> None:
     made = download(store, "a")
     want = made.begin(A_ADDRESS, 0.0)
     made.take(chunk(want), 0.0)
-    assert made.take(chunk(made.wants()[0], DATA + b"more"), 0.0) is Outcome.LIE
+    assert made.take(chunk(made.wants()[0], DATA + b"more"), 0.0) is DownloadOutcome.LIE
 
 
 def test_chunks_out_of_order_change_nothing(store: Store) -> None:
@@ -199,22 +199,22 @@ def test_chunks_out_of_order_change_nothing(store: Store) -> None:
     want = made.begin(A_ADDRESS, 0.0)
     made.take(chunk(want), 0.0)
     wants = made.wants()
-    assert made.take(chunk(wants[1]), 0.0) is Outcome.MORE
-    assert made.take(chunk(want), 0.0) is Outcome.MORE
-    assert made.take(chunk(wants[0]), 0.0) is Outcome.MORE
+    assert made.take(chunk(wants[1]), 0.0) is DownloadOutcome.MORE
+    assert made.take(chunk(want), 0.0) is DownloadOutcome.MORE
+    assert made.take(chunk(wants[0]), 0.0) is DownloadOutcome.MORE
     assert made.wants()[-1:] == []
-    assert pull_rest(made, wants[1:]) is Outcome.DONE
+    assert pull_rest(made, wants[1:]) is DownloadOutcome.DONE
 
 
-def pull_rest(made: Download, wants: list[Want]) -> Outcome:
+def pull_rest(made: Download, wants: list[Want]) -> DownloadOutcome:
     outcomes = [made.take(chunk(want), 0.0) for want in wants]
     return outcomes[-1]
 
 
 def test_too_large_a_file_is_refused_before_its_bytes(store: Store) -> None:
     """The bound of a file and the bound of a group hold by the size that the source claims."""
-    assert pull(download(store, "a", most_bytes=len(DATA) - 1), A_ADDRESS) is Outcome.REFUSED
-    assert pull(download(store, "a", budget=Budget(len(DATA) - 1)), A_ADDRESS) is Outcome.REFUSED
+    assert pull(download(store, "a", most_bytes=len(DATA) - 1), A_ADDRESS) is DownloadOutcome.REFUSED
+    assert pull(download(store, "a", budget=Budget(len(DATA) - 1)), A_ADDRESS) is DownloadOutcome.REFUSED
     assert not store.has(DIGEST)
     assert store.partial(DIGEST, ME).size == 0
 
@@ -227,7 +227,7 @@ def test_a_budget_is_spent_by_files_not_by_claims(store: Store) -> None:
     assert budget.left_bytes == 0
     made.blame()
     assert budget.left_bytes == len(DATA) + 10
-    assert pull(made, HONEST) is Outcome.DONE
+    assert pull(made, HONEST) is DownloadOutcome.DONE
     assert budget.left_bytes == 10
 
 

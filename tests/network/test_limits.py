@@ -8,7 +8,7 @@ from fedcoin_cli.network.transport.limits import (
     Bucket,
     Limits,
     Outbox,
-    Silence,
+    SilenceLimit,
 )
 from ledger_store.base.names import Address
 
@@ -60,7 +60,7 @@ def test_outbox_keeps_what_is_not_taken() -> None:
 
 def test_who_is_connected_and_silent_is_told_once_a_span() -> None:
     """Only after the span, not when it was heard or is not connected, and not by one who did not listen itself."""
-    silence = Silence(10.0)
+    silence = SilenceLimit(10.0)
     assert silence.turn([], [A, B], 0.0) == []
     assert silence.turn([B], [A, B], 4.0) == []
     assert silence.turn([], [A, B], 8.0) == []

@@ -13,7 +13,7 @@ import pytest
 from live import wait_until
 
 from fedcoin_cli.application.node.events import read_events
-from fedcoin_cli.runtime.base import Post, stop
+from fedcoin_cli.runtime.base import MinerFiles, stop
 from fedcoin_cli.runtime.keeper import falls_of
 from fedcoin_cli.runtime.process import ProcessRuntime, keeper_of, named_process
 
@@ -54,7 +54,7 @@ def lives(folder: Path) -> list[str]:
 
 
 def runtime(folder: Path) -> ProcessRuntime:
-    return ProcessRuntime(folder, [Post(1, folder / "node.log", folder / "node.pid")])
+    return ProcessRuntime(folder, [MinerFiles(1, folder / "node.log", folder / "node.pid")])
 
 
 def up(folder: Path) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from live import wait_until
 
-from fedcoin_cli.runtime.base import Post, stop
+from fedcoin_cli.runtime.base import MinerFiles, stop
 from fedcoin_cli.runtime.process import ProcessRuntime, named_process, naming_itself
 
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -17,7 +17,7 @@ DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 
 def runtime(folder: Path) -> ProcessRuntime:
     """One miner's place; what runs there the test decides."""
-    return ProcessRuntime(folder, [Post(1, folder / "node.log", folder / "node.pid")])
+    return ProcessRuntime(folder, [MinerFiles(1, folder / "node.log", folder / "node.pid")])
 
 
 @contextmanager

@@ -158,13 +158,13 @@ def judge_history(seed: int, miners: int) -> Judged:
         world = divided(seed, miners)
         found = Judged(histories=1)
         everything = [said for kept in world.evidence.values() for said in kept]
-        named = {guilt.miner for guilt in guilty(world.genesis, everything)}
+        named = {guilt.index for guilt in guilty(world.genesis, everything)}
         fork = fork_of(world)
         if fork is not None:
             found.forks = 1
             found.later = int(fork.finals[0].certificate.view != fork.finals[1].certificate.view)
             found.culprits[len(fork.culprits)] += 1
-            named |= {guilt.miner for guilt in fork.culprits}
+            named |= {guilt.index for guilt in fork.culprits}
             if not fork.complete:
                 found.incomplete.append(f"seed {seed}, R = {miners}: {len(fork.culprits)} of {fork.least}")
         honest = {node.index for node in world.honest_nodes} & named
@@ -250,7 +250,7 @@ def test_a_fork_from_files_with_real_signatures(tmp_path: Path, miners: int) -> 
     assert found.common == fork.height - 1
     assert found.fork is not None
     assert found.fork.complete
-    assert {guilt.miner for guilt in found.fork.culprits} == {guilt.miner for guilt in fork.culprits}
+    assert {guilt.index for guilt in found.fork.culprits} == {guilt.index for guilt in fork.culprits}
     write_proof(tmp_path / "proof", world.genesis, found.fork)
     genesis, again = read_proof((tmp_path / "proof").read_bytes(), "proof")
     assert genesis == world.genesis
@@ -301,7 +301,7 @@ def accused_in(seed: int) -> tuple[list[str], int]:
 
     named: list[Guilt] = []
     simulator.run(seed, live=live)
-    return [f"seed {seed}: {guilt.charge}" for guilt in named if guilt.miner in honest], len(said)
+    return [f"seed {seed}: {guilt.charge}" for guilt in named if guilt.index in honest], len(said)
 
 
 def accused_in_many(seeds: int, start: int = 0) -> tuple[list[str], int]:

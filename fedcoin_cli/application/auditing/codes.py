@@ -1,6 +1,6 @@
 """Every code that an audit may end with, in one table: for the manual page and for tests.
 
-Each room describes its own codes beside its checks; here they only stand together, with the level that looks.
+Each package describes its own codes beside its checks; here they are only listed together, with the level that looks.
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fedcoin_cli.application.auditing.audit import Find
+from fedcoin_cli.application.auditing.full_audit import Find
 from fedcoin_cli.application.requester.fetching import Parcel
 from fedcoin_cli.contract.outcome_check import Case
 from fedcoin_cli.replica.lacking import table_bytes

@@ -86,7 +86,7 @@ class Books:
 
     @property
     def ignored_snapshot(self) -> bool:
-        """Whether a snapshot lies there that its miner has not sealed."""
+        """Whether there is a snapshot that its miner has not sealed."""
         return self._reader.ignored_snapshot
 
     @property
@@ -169,11 +169,11 @@ class Books:
         return Tip(tip.state, self._reader.certificate_of(height) if height else None)
 
 
-def _reader_of(folder: Path, genesis: GenesisId, seal: Seal | None) -> ChainReader:
+def _reader_of(folder: Path, genesis_id: GenesisId, seal: Seal | None) -> ChainReader:
     """A ledger's reader; raises `LedgerInvalid` for one of another network than this genesis names."""
     reader = ChainReader(folder, seal)
     found = reader.tip.genesis
-    if found.id != genesis:
+    if found.id != genesis_id:
         reader.close()
         hint = "move it away; fedcoin audit FILE reads a ledger of any network"
         raise LedgerInvalid(

@@ -28,7 +28,7 @@ _ENDLESS = "the line has no end"
 
 
 class Side:
-    """One of two ledgers: its blocks' ids, and the folders in which evidence may lie.
+    """One of two ledgers: its blocks' ids, and the folders in which evidence may be.
 
     `trailing_bytes` stand behind the last block without an end: a live writer's append, or what a fall has left of one.
     """
@@ -45,7 +45,7 @@ class Side:
     def at(cls, place: Path) -> "Side":
         """The ledger at `place`: the longest of a workspace, a miner's folder, or a chain file itself.
 
-        Raises `NotFound`, and `LedgerInvalid` for what is no ledger.
+        Raises `NotFound`, and `LedgerInvalid` for what is not a ledger.
         """
         if (place / "genesis.json").is_file():
             workspace = Workspace.find(place)

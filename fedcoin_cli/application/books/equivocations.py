@@ -67,7 +67,7 @@ def heights_kept(folder: Path) -> list[int]:
 
 
 def read_evidence(folder: Path, height: int) -> list[Said]:
-    """What was said at `height`, nothing where no file is; raises `LedgerInvalid` for what is no evidence."""
+    """What was said at `height`, nothing where no file is; raises `LedgerInvalid` for what is not evidence."""
     path = evidence_file(folder, height)
     with refusals(path):
         if not path.exists():
@@ -90,7 +90,7 @@ def read_said(file: str, lines: Iterable[bytes], first: int) -> Iterator[Said]:
             reason = error.message
         if not isinstance(message, Vote | Certified):
             where = f"{file}, line {number}"
-            raise LedgerInvalid(f"this is no evidence: {reason}", where=where, hint=_REMEDY)
+            raise LedgerInvalid(f"this is not evidence: {reason}", where=where, hint=_REMEDY)
         yield message
 
 

@@ -67,12 +67,12 @@ def looks_like_a_fork(data: bytes) -> bool:
 
 
 def read_proof(data: bytes, where: str) -> tuple[Genesis, Fork]:
-    """Read a proof that stands at `where` and judge it anew; raises `LedgerInvalid` when it proves no fork."""
+    """Read a proof found at `where` and judge it anew; raises `LedgerInvalid` when it proves no fork."""
     first, *lines = data.splitlines() or [b""]
     try:
         genesis = Genesis.from_line(first)
     except Malformed as error:
-        raise LedgerInvalid(f"this is no proof: {error.message}", where=where, hint=_NO_PROOF) from error
+        raise LedgerInvalid(f"this is not a proof: {error.message}", where=where, hint=_NO_PROOF) from error
     said = list(read_said(where, lines, 2))
     finals = [one for one in said if isinstance(one, Certified) and one.votes == VoteKind.FINAL]
     if len(finals) != 2 or finals[0].height != finals[1].height or finals[0].block == finals[1].block:

@@ -14,7 +14,7 @@ def proof_of(books: Books, text: str) -> Inclusion:
         hint = "fedcoin show lists a block's transactions; name one of them, or a task"
         raise NotFound("a proof is of a transaction or a task, not of a block", where=text, hint=hint)
     if isinstance(found, FoundTask):
-        return _proof(books, found.report.task, found.report.height)
+        return _proof(books, found.report.task_id, found.report.height)
     return _proof(books, found.transaction.id, found.height)
 
 

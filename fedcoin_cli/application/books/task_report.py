@@ -83,7 +83,7 @@ class TaskReport:
     `nobody` is the part of a perfect model's worth that the empty coalition has.
     """
 
-    task: TaskId
+    task_id: TaskId
     state: TaskState
     height: int
     attempts: int
@@ -175,7 +175,7 @@ class TaskReport:
     def to_json(self) -> dict[str, Any]:
         """Clients stand in their order; decimals are texts, so that no reader rounds them."""
         return {
-            "task": self.task,
+            "task": self.task_id,
             "state": self.state,
             "metric": self.metric,
             "baseline": self.baseline,
@@ -203,7 +203,7 @@ def report_of(record: TaskRecord, genesis: Genesis, end: Close | Result | None) 
     task, outcome = record.task, None if end is None else end.outcome
     agreement = agreement_of(record, genesis, end) if isinstance(end, Result) else None
     return TaskReport(
-        task=task.id,
+        task_id=task.id,
         state=record.state,
         height=record.end_height or record.height,
         attempts=record.attempt,

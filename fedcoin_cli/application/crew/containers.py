@@ -13,8 +13,8 @@ from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.settings import RULES, Settings
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.base import Stage, Via
-from fedcoin_cli.runtime.berth import HOME, PORT, Berth, Limits
+from fedcoin_cli.runtime.base import PrunableRuntime, Via
+from fedcoin_cli.runtime.container_spec import HOME, PORT, ContainerSpec, MachineLimits
 from ledger_store.base.disk import refusals
 from ledger_store.base.errors import SettingsError
 from ledger_store.base.names import Address
@@ -36,7 +36,7 @@ class Contained:
     secret: bytes = b""
     gpus: str = ""
 
-    def runtime(self, via: Via) -> Stage:
+    def runtime(self, via: Via) -> PrunableRuntime:
         """Miners in containers of that engine; the workspace remembers which it had last.
 
         Raises `MissingPart` where there is no engine.
@@ -46,18 +46,18 @@ class Contained:
             self.workspace.contained.write_text(f"{via}\n", "ascii")
         return runtime
 
-    def seen(self, via: Via) -> Stage:
+    def seen(self, via: Via) -> PrunableRuntime:
         """The same to look at and to end; nothing is remembered."""
         from fedcoin_cli.runtime.docker import DockerRuntime
-        from fedcoin_cli.runtime.engine import Place
+        from fedcoin_cli.runtime.docker_engine import EngineWorkspace
         from fedcoin_cli.runtime.swarm import SwarmRuntime
 
-        place, wanted = Place(self.workspace.root), self.settings.containers
+        place, wanted = EngineWorkspace(self.workspace.root), self.settings.containers
         if via is Via.swarm:
-            return SwarmRuntime(place, self.berth, wanted.image, self._limits, wanted.constraint)
-        return DockerRuntime(place, self.berth, wanted.image, self._limits)
+            return SwarmRuntime(place, self.spec, wanted.image, self._limits, wanted.constraint)
+        return DockerRuntime(place, self.spec, wanted.image, self._limits)
 
-    def berth(self, number: int) -> Berth:
+    def spec(self, number: int) -> ContainerSpec:
         """What miner `number` gets; raises `SettingsError` when the peers file does not know it."""
         workspace, folder = self.workspace, self.workspace.miner(number)
         own = self._peer(workspace.address(folder.name))
@@ -74,7 +74,7 @@ class Contained:
             command += ["--passphrase-file", f"{HOME}/{_PASSPHRASE}"]
         metrics = self.settings.metrics
         places = (folder.path, workspace.store)
-        return Berth(
+        return ContainerSpec(
             command=command,
             files=files,
             secrets=frozenset({f"{workspace.keys.name}/{key.name}", _PASSPHRASE}),
@@ -108,17 +108,17 @@ class Contained:
         )
 
     @property
-    def _limits(self) -> Limits:
+    def _limits(self) -> MachineLimits:
         wanted = self.settings.containers
         cores = len(os.sched_getaffinity(0))
-        return Limits(
+        return MachineLimits(
             cpus=min(cores, float(wanted.cpus) or self.threads + 1.0),
             memory_bytes=wanted.memory * 2**20,
             gpus=self.gpus,
         )
 
 
-def stages(workspace: Workspace, settings: Settings) -> dict[Via, Stage]:
+def stages(workspace: Workspace, settings: Settings) -> dict[Via, PrunableRuntime]:
     """Where containers of this workspace may be, the swarm first; nowhere when it never had any."""
     if not workspace.contained.exists():
         return {}
@@ -129,7 +129,7 @@ def stages(workspace: Workspace, settings: Settings) -> dict[Via, Stage]:
     return {kind: contained.seen(kind) for kind in kinds}
 
 
-def prune(workspace: Workspace, stages: Iterable[Stage]) -> list[str]:
+def prune(workspace: Workspace, stages: Iterable[PrunableRuntime]) -> list[str]:
     """Remove what a workspace's containers have left, and this project's images without a name; what it was.
 
     The miners must have ended.

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcoin_cli.application.node.events import read_events
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.advice import start_command
-from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.runtime.base import Post, Runtime, stop
+from fedcoin_cli.runtime.base import MinerFiles, Runtime, stop
 from ledger_store.base.errors import ConsensusFailure, FedCoinError, MissingPart
 
 
@@ -20,14 +20,14 @@ from ledger_store.base.errors import ConsensusFailure, FedCoinError, MissingPart
 class News:
     """What one miner's log says, or `ended` when its process has: details `code` (None: unknown) and `clean`."""
 
-    miner: int
+    number: int
     event: str
     details: Mapping[str, Any]
 
 
-def posts(workspace: Workspace) -> tuple[Post, ...]:
+def posts(workspace: Workspace) -> tuple[MinerFiles, ...]:
     """The places of all local miners."""
-    return tuple(Post(miner.number, miner.log, miner.process) for miner in workspace.miners)
+    return tuple(MinerFiles(miner.number, miner.log, miner.process) for miner in workspace.miners)
 
 
 def share_of_cores(miners: int) -> int:
@@ -125,17 +125,17 @@ class Crew:
 
     def why_it_cannot_start(self, news: News) -> FedCoinError | None:
         """The error to report when this is what a starting miner says; None for good news."""
-        where = self._runtime.last_words(news.miner)
+        where = self._runtime.last_words(news.number)
         if news.event == "worker died":
-            message = f"miner {news.miner}: its mining process does not start"
+            message = f"miner {news.number}: its mining process does not start"
             return MissingPart(message, where=where, hint="its last lines tell why")
         if news.event != "ended":
             return None
-        failure = self._failures.pop(news.miner, None)
+        failure = self._failures.pop(news.number, None)
         if failure is None:
-            message = f"miner {news.miner} has ended while starting{_by_signal(news)}"
+            message = f"miner {news.number} has ended while starting{_by_signal(news)}"
             return ConsensusFailure(message, where=where, hint="its last lines tell why")
-        message = f"miner {news.miner}: {failure['message']}"
+        message = f"miner {news.number}: {failure['message']}"
         return _class_of(failure["code"])(message, where=failure["where"], hint=failure["hint"])
 
 

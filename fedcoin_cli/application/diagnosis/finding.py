@@ -9,7 +9,7 @@ GOOD, NOTE, BAD = "ok", "note", "bad"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckFinding:
     """One check's answer; `code` is what a bad one ends the command with."""
 
     name: str

@@ -1,4 +1,4 @@
-"""The machine: versions, what counts coalitions, Docker. Each check is a function that returns one `Finding`."""
+"""The machine: versions, what counts coalitions, Docker. Each check is a function that returns one `CheckFinding`."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
+from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, CheckFinding
 from ledger_store.base.errors import ExitCode, MissingPart
 
 _BASE = ("numpy", "pyzmq", "pynacl", "safetensors", "rich", "typer")
@@ -19,28 +19,28 @@ _LEAST_PYTHON = (3, 11)
 _ENGINE, _PATIENCE_S, _MOST_BYTES = "/var/run/docker.sock", 5.0, 1 << 20
 
 
-def python() -> Finding:
+def python() -> CheckFinding:
     """The interpreter, and FedCoin's own version."""
     said = (
         f"fedcoin {version('fedcoin')}, Python {platform.python_version()} on {platform.platform(terse=True)}"
     )
     if sys.version_info < _LEAST_PYTHON:
         hint = "FedCoin needs Python 3.11 or newer"
-        return Finding("python", BAD, said, hint, ExitCode.MISSING)
-    return Finding("python", GOOD, said)
+        return CheckFinding("python", BAD, said, hint, ExitCode.MISSING)
+    return CheckFinding("python", GOOD, said)
 
 
-def packages() -> Finding:
+def packages() -> CheckFinding:
     """The libraries of the base installation."""
     found = {name: _version(name) for name in _BASE}
     missing = [name for name, number in found.items() if number is None]
     if missing:
         hint = f"pip install {' '.join(missing)}"
-        return Finding("packages", BAD, f"missing: {', '.join(missing)}", hint, ExitCode.MISSING)
-    return Finding("packages", GOOD, ", ".join(f"{name} {number}" for name, number in found.items()))
+        return CheckFinding("packages", BAD, f"missing: {', '.join(missing)}", hint, ExitCode.MISSING)
+    return CheckFinding("packages", GOOD, ", ".join(f"{name} {number}" for name, number in found.items()))
 
 
-def backend() -> Finding:
+def backend() -> CheckFinding:
     """Keras and its TensorFlow: `train` needs them, mining only for models that the C kernel cannot count.
 
     Neither is imported: that takes seconds.
@@ -48,45 +48,49 @@ def backend() -> Finding:
     asked = os.environ.get("KERAS_BACKEND")
     if asked and (asked not in {"tensorflow", "jax", "torch"} or find_spec(asked) is None):
         message = f"KERAS_BACKEND asks for {asked[:40]!r}, which is not installed: nothing can be trained"
-        return Finding(
+        return CheckFinding(
             "backend", BAD, message, "unset KERAS_BACKEND, or install what it names", ExitCode.MISSING
         )
     number = next((known for name in _TENSORFLOW if (known := _version(name)) is not None), None)
     if number is None or find_spec("keras") is None:
         hint = "pip install 'fedcoin[mine]' where somebody trains, or for models with convolutions"
-        return Finding("backend", NOTE, "no TensorFlow: values can be mined, models not be trained", hint)
-    return Finding("backend", GOOD, f"TensorFlow {number}, Keras {_version('keras')}")
+        return CheckFinding(
+            "backend", NOTE, "no TensorFlow: values can be mined, models not be trained", hint
+        )
+    return CheckFinding("backend", GOOD, f"TensorFlow {number}, Keras {_version('keras')}")
 
 
-def graphics() -> Finding:
+def graphics() -> CheckFinding:
     """Whether the system shows a GPU; what Keras makes of it is told by a miner when it is ready."""
     from fedcoin_cli.learning.model.graphics import gpu_devices
 
     devices = gpu_devices()
-    return Finding("gpu", GOOD, ", ".join(devices) if devices else "none; the C kernel counts on the CPU")
+    return CheckFinding(
+        "gpu", GOOD, ", ".join(devices) if devices else "none; the C kernel counts on the CPU"
+    )
 
 
-def kernel() -> Finding:
+def kernel() -> CheckFinding:
     """The C kernel, compiled now if it never was."""
     from fedcoin_cli.learning.engines.compiled import exposed, library
 
     if library() is not None and (place := exposed()) is not None:
         said = f"others can write {place}: every process compiles the C kernel for itself"
-        return Finding("kernel", NOTE, said, f"chmod go-w {place}")
+        return CheckFinding("kernel", NOTE, said, f"chmod go-w {place}")
     if library() is not None:
-        return Finding("kernel", GOOD, "the C kernel is compiled for this CPU")
+        return CheckFinding("kernel", GOOD, "the C kernel is compiled for this CPU")
     hint = "apt-get install gcc" if shutil.which("cc") is None else "cc does not compile it: try cc --version"
     said = "no C kernel: Keras counts coalitions, several times slower"
-    return Finding("kernel", NOTE, said, hint)
+    return CheckFinding("kernel", NOTE, said, hint)
 
 
-def containers() -> Finding:
+def containers() -> CheckFinding:
     """The Docker engine, which only `mine --via docker` and `--via swarm` need."""
     try:
         said = _local_engine() or _engine()
     except MissingPart as missing:
-        return Finding("docker", NOTE, f"{missing.message} ({missing.where})", missing.hint)
-    return Finding("docker", GOOD, f"engine {said} answers")
+        return CheckFinding("docker", NOTE, f"{missing.message} ({missing.where})", missing.hint)
+    return CheckFinding("docker", GOOD, f"engine {said} answers")
 
 
 def _local_engine() -> str | None:
@@ -107,7 +111,7 @@ def _engine() -> str:
     if "DOCKER_HOST" not in os.environ and not os.path.exists(_ENGINE):  # noqa: PTH110 -- a socket's place
         hint = "install Docker and start it, or run the miners as processes: fedcoin mine --via process"
         raise MissingPart("no Docker engine answers here", where=f"unix://{_ENGINE}", hint=hint)
-    from fedcoin_cli.runtime.engine import connect
+    from fedcoin_cli.runtime.docker_engine import connect
 
     engine = connect()
     try:

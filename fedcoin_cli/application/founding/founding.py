@@ -1,8 +1,8 @@
 """Founding: a new workspace with its keys, genesis, settings and the local miners' empty ledgers.
 
 Everything is made in a folder of its own and put in place at the end, the genesis file last: an interrupted `init`
-leaves no half workspace. An old workspace is moved aside, never deleted: its keys may hold money. Keys that stand in
-a folder which is no workspace yet are its keys from then on. Which network it is decides a plan (`plans`).
+leaves no half workspace. An old workspace is moved aside, never deleted: its keys may hold money. Keys that are in
+a folder which is not a workspace yet are its keys from then on. Which network it is decides a plan (`plans`).
 """
 
 import itertools
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from fedcoin_cli.application.founding.plans import Beginning, Local, Network, Plan
+from fedcoin_cli.application.founding.plans import Beginning, Local, Network, NetworkPlan
 from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError, render
 from fedcoin_cli.application.workspace.keyring import restore_key
@@ -49,20 +49,20 @@ class Founding:
 
     root: Path
     configuration: Configuration
-    plan: Plan
+    plan: NetworkPlan
     passphrase: Passphrase | None = None
     old: Workspace | None = None
 
     @property
     def taken(self) -> tuple[Path, ...]:
-        """What stands at the places of the new workspace; keys alone are no workspace, they are welcome."""
+        """What is at the places of the new workspace; keys alone are not a workspace, they are welcome."""
         standing = tuple(self.root / name for name in _ENTRIES if (self.root / name).exists())
         welcome = self.old is None and [path.name for path in standing] == ["keys"]
         return () if welcome else standing
 
     @property
     def kept(self) -> Workspace:
-        """The folder whose keys the new workspace goes on using: the old one's, else those that stand here."""
+        """The folder whose keys the new workspace goes on using: the old one's, else those that are here."""
         nobody = Workspace(self.root / "nobody")
         return self.old or (nobody if self.taken else Workspace(self.root))
 
@@ -78,7 +78,7 @@ class Founding:
         """
         if self.taken and not force:
             hint = "--force moves it into a folder previous-1; or name another folder"
-            raise FlagError("a workspace stands here already", where=str(self.root), hint=hint)
+            raise FlagError("there is a workspace here already", where=str(self.root), hint=hint)
         for workspace in {self.root, self.old.root if self.old else self.root}:
             for miner in Workspace(workspace).miners:
                 os.close(disk.lock(miner.path / LOCK_NAME))
@@ -189,7 +189,7 @@ class Founding:
             folders = (self.root / f"previous-{number}" for number in itertools.count(1))
             previous = next(folder for folder in folders if not folder.exists())
             previous.mkdir(mode=0o700)
-            # Genesis first: what remains of an interrupted move is no workspace.
+            # Genesis first: what remains of an interrupted move is not a workspace.
             for path in reversed(taken):
                 shutil.move(path, previous / path.name)
 
@@ -221,9 +221,9 @@ def _bind_address(host: str) -> str:
     return host
 
 
-def _empty_ledger(miner: MinerFolder, address: Address, genesis: Genesis) -> None:
-    miner.evidence.mkdir(parents=True)
-    for folder in (miner.path.parent, miner.path, miner.evidence):
-        folder.chmod(_PRIVATE)
-    ChainFile.create(miner.path, genesis).close()
-    VoteLog.create(miner.votes, address, genesis.id).close()
+def _empty_ledger(folder: MinerFolder, address: Address, genesis: Genesis) -> None:
+    folder.evidence.mkdir(parents=True)
+    for private in (folder.path.parent, folder.path, folder.evidence):
+        private.chmod(_PRIVATE)
+    ChainFile.create(folder.path, genesis).close()
+    VoteLog.create(folder.votes, address, genesis.id).close()

@@ -1,7 +1,7 @@
 """Which network a new workspace belongs to: one of local miners, one of invited people's, or one that exists.
 
 A plan turns the addresses of the workspace's keys into a genesis and a peers file. Keys, folders and files are
-`founding`'s business, where another chain ended `succession`'s.
+`founding`'s business, where another chain ended `old_chain`'s.
 """
 
 from collections.abc import Mapping
@@ -81,7 +81,7 @@ class Beginning:
         )
 
 
-class Plan(Protocol):
+class NetworkPlan(Protocol):
     """What a workspace is to be; `key_names` are the keys that it cannot do without."""
 
     @property
@@ -125,7 +125,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """The miners are those that listen in a roster file; who else stands in it may connect to this host's."""
+    """The miners are those that listen in a roster file; who else is in it may connect to this host's."""
 
     beginning: Beginning
     roster: Path
@@ -151,7 +151,7 @@ class Invited:
 class Joined:
     """A network that others founded: their genesis file, and a peers file that tells where its miners listen."""
 
-    genesis: Path
+    genesis_file: Path
     peers: Path
 
     @property
@@ -161,7 +161,7 @@ class Joined:
 
     def network(self, addresses: Mapping[str, Address]) -> Network:  # noqa: ARG002 -- as every plan
         """What the files say; raises `LedgerInvalid`, `NotFound` and `SettingsError`."""
-        genesis, peers = read_genesis(self.genesis), read_peers(self.peers)
+        genesis, peers = read_genesis(self.genesis_file), read_peers(self.peers)
         lacking = len(set(genesis.roster) - {peer.address for peer in peers if peer.host})
         if lacking > len(genesis.roster) - genesis.quorum:
             message = f"{lacking} of the {len(genesis.roster)} miners are not in the peers file"
@@ -177,7 +177,7 @@ def read_roster(path: Path) -> tuple[Peer, ...]:
         key = transport_public(peer.address)
         if key is None:
             hint = f"ask {peer.name} for what fedcoin key show prints"
-            raise KeyFailure(f"the address of {peer.name!r} is no key", where=str(path), hint=hint)
+            raise KeyFailure(f"the address of {peer.name!r} is not a key", where=str(path), hint=hint)
         if (other := seen.setdefault(key, peer.name)) != peer.name:
             hint = "every miner has a key of its own"
             raise KeyFailure(f"{other!r} and {peer.name!r} have one key", where=str(path), hint=hint)
@@ -199,4 +199,4 @@ def read_genesis(path: Path) -> Genesis:
     except OSError as error:
         raise NotFound(f"cannot read the genesis: {error.strerror}", where=str(path), hint=hint) from error
     except Malformed as error:
-        raise LedgerInvalid(f"this is no genesis: {error.message}", where=str(path), hint=hint) from error
+        raise LedgerInvalid(f"this is not a genesis: {error.message}", where=str(path), hint=hint) from error

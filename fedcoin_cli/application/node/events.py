@@ -1,7 +1,7 @@
 """What a miner tells people: one JSON object a line in its log file, read by `mine`, `status` and the curious.
 
 The file is of bounded size: when it is full it is copied to `node.log.1`, in the place of the one before, and begins
-anew. It stays the same file, since the keeper appends to it, too. Nothing but such lines stands in it.
+anew. It stays the same file, since the keeper appends to it, too. It holds nothing but such lines.
 """
 
 import json
@@ -104,7 +104,7 @@ def _rest(path: Path, offset: int) -> bytes:
 
 
 def _read(line: bytes) -> dict[str, Any] | None:
-    """One event; None for what else stands in a log: an earlier version's, or one torn by a power cut."""
+    """One event; None for whatever else is in a log: an earlier version's, or one torn by a power cut."""
     if not line.startswith(b'{"time"'):
         return None
     try:

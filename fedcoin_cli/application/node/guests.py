@@ -1,4 +1,4 @@
-"""Which accounts a miner admits: those of at least one coin, those whose coins stand in escrow, and those that part.
+"""Which accounts a miner admits: those of at least one coin, those whose coins are in escrow, and those that part.
 
 A block changes few accounts of many, so only what it changed is looked at again.
 """
@@ -11,7 +11,7 @@ from ledger_store.layered import differences
 from ledger_store.state import State
 
 GUEST_LEAST_MICRO = 10**6
-# Whoever spends its last coin is no guest any more, and must still hear that this became final.
+# Whoever spends its last coin is not a guest any more, and must still hear that this became final.
 PARTING_MS = 60_000
 PARTING_MOST = 64
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterable
 
 from fedcoin_cli.application.node.fetched import Fetched
-from fedcoin_cli.application.node.past_rounds import Round, Rounds
+from fedcoin_cli.application.node.past_rounds import PastRound, Rounds
 from fedcoin_cli.network.files.store import Store
 from ledger_store.base.names import Digest, TaskId
 from ledger_store.file.chain_file import ChainReader
@@ -83,7 +83,7 @@ class Housekeeping:
         return max(0, len(self._rounds.ended) - self._keep)
 
     def _needed(self, pending: Iterable[Task]) -> set[Digest]:
-        kept: list[Round] = [*self._rounds.ended[self._first_young :], *self._rounds.unfinished.values()]
+        kept: list[PastRound] = [*self._rounds.ended[self._first_young :], *self._rounds.unfinished.values()]
         tasks = [*pending, *(one.task for one in kept)]
         tables = {table for one in kept for table in one.tables}
         return self._at_work[1] | tables | {digest for task in tasks for digest in task.files}

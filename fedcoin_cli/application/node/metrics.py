@@ -43,7 +43,7 @@ class Facts:
 class Metrics:
     """An exporter that runs from now on until `close`; raises `NetworkFailure` where the port is taken."""
 
-    def __init__(self, host: str, port: int, miner: str, address: Address, genesis: GenesisId) -> None:
+    def __init__(self, host: str, port: int, miner: str, address: Address, genesis_id: GenesisId) -> None:
         registry = CollectorRegistry()
         self._finality = Histogram(
             "fedcoin_finality_seconds",
@@ -51,7 +51,7 @@ class Metrics:
             buckets=_FINALITY_S,
             registry=registry,
         )
-        labels = {"miner": miner, "address": address, "genesis": genesis, "version": version("fedcoin")}
+        labels = {"miner": miner, "address": address, "genesis": genesis_id, "version": version("fedcoin")}
         self._snapshots = _Snapshots(labels)
         registry.register(self._snapshots)
         try:
@@ -120,7 +120,7 @@ def _gauges(numbers: dict[str, tuple[str, float]]) -> Iterable[Metric]:
 
 def _counters(facts: Facts) -> Iterable[Metric]:
     yield CounterMetricFamily("fedcoin_refused", "Transactions refused, with a reason given.", facts.refused)
-    yield CounterMetricFamily("fedcoin_malformed", "Frames that are no messages.", facts.malformed)
+    yield CounterMetricFamily("fedcoin_malformed", "Frames that are not messages.", facts.malformed)
     yield CounterMetricFamily("fedcoin_child_deaths", "Ends of the mining process.", facts.child_deaths)
     yield CounterMetricFamily("fedcoin_falls", "Restarts of the miner's process by its keeper.", facts.falls)
 

@@ -14,7 +14,7 @@ _KINDS = ("task", "cancel", "close", "result")
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class PastRound:
     """A task, and the tables that its results name, those of failed attempts too."""
 
     task: Task
@@ -26,8 +26,8 @@ class Rounds:
 
     def __init__(self, ledger: ChainReader, most_ended: int) -> None:
         self._ledger, self._height = ledger, ledger.height
-        self.ended: list[Round] = []
-        self.unfinished: dict[str, Round] = {}
+        self.ended: list[PastRound] = []
+        self.unfinished: dict[str, PastRound] = {}
         self._look_back(most_ended)
 
     def follow(self) -> None:
@@ -39,7 +39,7 @@ class Rounds:
 
     def _take(self, transaction: Transaction) -> None:
         if isinstance(transaction, Task):
-            self.unfinished[transaction.id] = Round(transaction.lean())
+            self.unfinished[transaction.id] = PastRound(transaction.lean())
         elif isinstance(transaction, Result):
             known = self.unfinished[transaction.task]
             tables = (*known.tables, *_tables(transaction))
@@ -54,7 +54,7 @@ class Rounds:
     def _look_back(self, most_ended: int) -> None:
         unfinished, ended = self._ledger.tip.state.queue, list[TaskId]()
         tables: dict[TaskId, tuple[Digest, ...]] = dict.fromkeys(unfinished, ())
-        found: dict[str, Round] = {}
+        found: dict[str, PastRound] = {}
         height = self._height
         while height and (len(ended) < most_ended or len(found) < len(tables)):
             for transaction in reversed(self._at(height)):
@@ -65,7 +65,7 @@ class Rounds:
                 if isinstance(transaction, Result) and transaction.task in tables:
                     tables[transaction.task] = (*_tables(transaction), *tables[transaction.task])
                 elif isinstance(transaction, Task) and transaction.id in tables:
-                    found[transaction.id] = Round(transaction.lean(), tables[transaction.id])
+                    found[transaction.id] = PastRound(transaction.lean(), tables[transaction.id])
             height -= 1
         self.ended = [found[name] for name in reversed(ended)]
         self.unfinished = {name: found[name] for name in unfinished}

@@ -91,13 +91,13 @@ class Readers:
                 self._add(task.files, number)
                 number += 1
 
-    def _number_of(self, task: TaskId) -> int:
+    def _number_of(self, task_id: TaskId) -> int:
         """That of a task with a result, which was the oldest that had not ended: those before it have."""
         for older in list(self._numbers):
-            if older == task:
+            if older == task_id:
                 break
             del self._numbers[older]
-        return self._numbers[task]
+        return self._numbers[task_id]
 
     def _add(self, digests: Iterable[Digest], number: int) -> None:
         for digest in digests:

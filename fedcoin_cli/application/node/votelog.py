@@ -34,7 +34,7 @@ class VoteLog:
     Raises `StorageFailure` when the disk refuses, or when the file is no such log. [P-12.8]
     """
 
-    def __init__(self, path: Path, key: str, genesis: GenesisId) -> None:
+    def __init__(self, path: Path, key: str, genesis_id: GenesisId) -> None:
         """Open an existing log; raises `KeyFailure` for another key's or network's."""
         self._path = path
         with _told(path, "cannot be opened"):
@@ -45,14 +45,14 @@ class VoteLog:
                     path.with_name(name).chmod(_PRIVATE)
             try:
                 row = self._database.execute("SELECT key, genesis FROM bound").fetchone()
-                if row != (key, genesis):
+                if row != (key, genesis_id):
                     raise KeyFailure("this vote log belongs to another key or network", where=str(path))
             except BaseException:
                 self._database.close()
                 raise
 
     @classmethod
-    def create(cls, path: Path, key: str, genesis: GenesisId, *, whole: bool = True) -> "VoteLog":
+    def create(cls, path: Path, key: str, genesis_id: GenesisId, *, whole: bool = True) -> "VoteLog":
         """Make an empty log, which is there completely or not at all.
 
         `init` does this once. Where a log is missing later on, votes were lost: the new one is not `whole`.
@@ -68,9 +68,9 @@ class VoteLog:
         with _told(path, "cannot be made"), closing(_open(staged, "DELETE")) as database:
             database.executescript(_SCHEMA)
             with database:
-                database.execute("INSERT INTO bound VALUES (?, ?, ?)", (key, genesis, whole))
+                database.execute("INSERT INTO bound VALUES (?, ?, ?)", (key, genesis_id, whole))
         put_in_place(staged, path)
-        return cls(path, key, genesis)
+        return cls(path, key, genesis_id)
 
     def append(self, records: list[Record]) -> None:
         """Make records durable, all or none."""
@@ -135,7 +135,7 @@ class VoteLog:
 def is_whole(path: Path) -> bool:
     """Whether a log is there and not known to lack anything; its miner may run, and nothing is written.
 
-    Raises `StorageFailure` for what is no log.
+    Raises `StorageFailure` for what is not a log.
     """
     if not path.exists():
         return False

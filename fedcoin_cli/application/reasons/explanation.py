@@ -79,7 +79,7 @@ class Explanation:
         """Decimals are texts, so that no reader rounds them."""
         return {
             "ledger": self.ledger,
-            "task": self.report.task,
+            "task": self.report.task_id,
             "state": self.report.state,
             "height": self.report.height,
             "client": self.client,
@@ -100,13 +100,13 @@ class Explanation:
         }
 
 
-def explain(books: Books, workspace: Workspace, client: Address, task: str | None) -> Explanation:
-    """Explain a client's part in `task` (the beginning of its id), else in the newest of its tasks that has ended.
+def explain(books: Books, workspace: Workspace, client: Address, beginning: str | None) -> Explanation:
+    """Explain a client's part in the task whose id has this beginning, else in the newest of its tasks that has ended.
 
-    Raises `NotFound` for an account that was no client of the task, or of any, and `LedgerInvalid` for a payment that
-    does not follow from what was revealed.
+    Raises `NotFound` for an account that was not a client of the task, or of any, and `LedgerInvalid` for a payment
+    that does not follow from what was revealed.
     """
-    record = _record(books.history, client, task)
+    record = _record(books.history, client, beginning)
     end = end_of(books, record)
     index = [update.client for update in record.task.updates].index(client)
     report = report_of(record, books.state.genesis, end)
@@ -137,12 +137,14 @@ def explain(books: Books, workspace: Workspace, client: Address, task: str | Non
     )
 
 
-def _record(tasks: History, client: Address, task: str | None) -> TaskRecord:
+def _record(tasks: History, client: Address, beginning: str | None) -> TaskRecord:
     hint = "fedcoin log --account WHO lists the tasks in which an account was paid"
-    if task is not None:
-        record = tasks[task_id(tasks, task)]
+    if beginning is not None:
+        record = tasks[task_id(tasks, beginning)]
         if client not in _clients(record):
-            raise NotFound("this account is no client of the task", where=f"task {record.task.id}", hint=hint)
+            raise NotFound(
+                "this account is not a client of the task", where=f"task {record.task.id}", hint=hint
+            )
         return record
     records = [record for record in tasks.values() if client in _clients(record)]
     if not records:

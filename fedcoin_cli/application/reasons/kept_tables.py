@@ -27,7 +27,7 @@ from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Task
 
 if TYPE_CHECKING:
-    from fedcoin_cli.learning.shapley.attribution import Agreed, Joined, Reasons
+    from fedcoin_cli.learning.shapley.attribution import Agreed, JoinedCoalition, Reasons
     from fedcoin_cli.learning.shapley.table import Claim, TableTerms
 
 MOST = 5
@@ -200,7 +200,7 @@ def _seen(found: "Reasons", task: Task, tables: int) -> Seen:
     def pp(images: Fraction) -> str:
         return points(images.numerator, images.denominator, task.whole)
 
-    def coalition(one: "Joined") -> Coalition:
+    def coalition(one: "JoinedCoalition") -> Coalition:
         members = tuple(number + 1 for number in range(task.clients) if one.mask >> number & 1)
         before, gain = (points(count, 1, one.images) for count in (one.before, one.gain))
         weight = one.weight * one.images / task.whole

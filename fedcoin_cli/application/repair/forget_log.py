@@ -37,7 +37,7 @@ ROUNDS = 2
 class Reminded:
     """A vote log that may be relied on again: silent at `height` up to `view` but for what `votes` says."""
 
-    miner: int
+    number: int
     height: int
     view: int
     votes: tuple[Vote, ...]
@@ -53,13 +53,13 @@ def lost_logs(workspace: Workspace) -> list[MinerFolder]:
     return found
 
 
-def forget_log(workspace: Workspace, miner: MinerFolder, host: str, wait_s: float) -> Reminded:
-    """Ask all other miners and complete the log of `miner`, which must not run; `host` is where it listens.
+def forget_log(workspace: Workspace, folder: MinerFolder, host: str, wait_s: float) -> Reminded:
+    """Ask all other miners and complete the log of this folder's miner, which must not run and listens at `host`.
 
     Raises `NetworkFailure` naming those that gave no reminder, `Locked` while the miner runs.
     """
-    genesis, key = workspace.genesis(), workspace.key(miner.name)
-    with ChainFile.open_for_writing(miner.path) as ledger, _log(miner, key.address, genesis.id) as log:
+    genesis, key = workspace.genesis(), workspace.key(folder.name)
+    with ChainFile.open_for_writing(folder.path) as ledger, _log(folder, key.address, genesis.id) as log:
         remembered = log.load()
         reconcile(ledger, remembered)
         reminders = _gather(workspace, genesis, key, host, wait_s)
@@ -69,7 +69,7 @@ def forget_log(workspace: Workspace, miner: MinerFolder, host: str, wait_s: floa
         forgotten, votes = plan(genesis, key, ledger.height, reminders, known)
         log.remind([forgotten, *(vote for vote in known if vote not in own), *votes])
         witnesses = tuple(genesis.roster[reminder.witness] for reminder in reminders)
-        return Reminded(miner.number, forgotten.height, forgotten.view, tuple(votes), witnesses)
+        return Reminded(folder.number, forgotten.height, forgotten.view, tuple(votes), witnesses)
 
 
 def plan(
@@ -87,18 +87,18 @@ def plan(
 
 
 def _signed(
-    genesis: Genesis, key: KeyPair, height: int, kind: VoteKind, view: int, block: BlockId | None
+    genesis: Genesis, key: KeyPair, height: int, kind: VoteKind, view: int, block_id: BlockId | None
 ) -> Vote:
-    signature = key.sign(kind, genesis.id, vote_terms(height, view, block))
-    return Vote(kind, genesis.index_of(key.address), height, view, block, signature)
+    signature = key.sign(kind, genesis.id, vote_terms(height, view, block_id))
+    return Vote(kind, genesis.index_of(key.address), height, view, block_id, signature)
 
 
 @contextmanager
-def _log(miner: MinerFolder, address: Address, genesis: GenesisId) -> Iterator[VoteLog]:
+def _log(folder: MinerFolder, address: Address, genesis_id: GenesisId) -> Iterator[VoteLog]:
     """The log as it is; a missing one is made, not yet whole."""
-    if not miner.votes.exists():
-        VoteLog.create(miner.votes, address, genesis, whole=False).close()
-    with closing(VoteLog(miner.votes, address, genesis)) as log:
+    if not folder.votes.exists():
+        VoteLog.create(folder.votes, address, genesis_id, whole=False).close()
+    with closing(VoteLog(folder.votes, address, genesis_id)) as log:
         yield log
 
 

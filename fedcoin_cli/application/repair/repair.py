@@ -1,7 +1,7 @@
 """Repairing local ledgers without losing a byte: what is damaged is moved or copied aside, never deleted.
 
 A torn tail is moved aside by opening the ledger; a block or certificate that the vote log still holds is put back.
-What is damaged in the middle is `completion`'s business.
+What is damaged in the middle is `gaps`' business.
 """
 
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.node.votelog import VoteLog
-from fedcoin_cli.application.repair.completion import complete, first_altered, holds, unused
+from fedcoin_cli.application.repair.gaps import complete, first_altered, holds, unused
 from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.replica.records import Remembered
 from fedcoin_cli.replica.replica import reconcile
@@ -33,7 +33,7 @@ from ledger_store.file.chain_file import CHAIN_NAME, LOCK_NAME, ChainFile, Chain
 class Repaired:
     """One miner's ledger afterwards: what was done, and what remains wrong (`height` is then None)."""
 
-    miner: int
+    number: int
     path: Path
     height: int | None
     certified: bool
@@ -60,8 +60,8 @@ def repair(workspace: Workspace, donor: Path | None = None) -> list[Repaired]:
 class _Repair:
     """One miner's repair."""
 
-    def __init__(self, workspace: Workspace, miner: MinerFolder, others: list[Path]) -> None:
-        self._workspace, self._miner, self._others = workspace, miner, others
+    def __init__(self, workspace: Workspace, folder: MinerFolder, others: list[Path]) -> None:
+        self._workspace, self._miner, self._others = workspace, folder, others
         self._genesis = workspace.genesis()
         self._done: list[str] = []
 
@@ -124,7 +124,7 @@ class _Repair:
                         return
 
     def _remembered(self) -> Remembered | None:
-        """What the vote log holds; one that is no database is moved aside, as good as missing."""
+        """What the vote log holds; one that is not a database is moved aside, as good as missing."""
         path = self._miner.votes
         if not path.exists():
             return None

@@ -12,7 +12,7 @@ from math import isqrt
 
 from fedcoin_cli.application.books.books import Books
 from fedcoin_cli.application.books.spread import counted_reveals, ranking_variance
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.errors import NotFound
@@ -31,7 +31,7 @@ class Learnt:
     """D in 10⁻⁶ percentage points, and the task that it follows from."""
 
     difficulty_micro: int
-    task: TaskId
+    task_id: TaskId
 
 
 def learn_difficulty(books: Books, clients: int, runtime_ms: int, metric: str = "accuracy") -> Learnt:
@@ -59,7 +59,9 @@ def learn_difficulty(books: Books, clients: int, runtime_ms: int, metric: str = 
     raise NotFound(message, where=str(books.path), hint=hint)
 
 
-def with_learnt_difficulty(workspace: Workspace, terms: Terms, clients: int) -> tuple[Terms, Learnt]:
+def with_learnt_difficulty(
+    workspace: Workspace, terms: AskedTerms, clients: int
+) -> tuple[AskedTerms, Learnt]:
     """Terms for a task of so many clients with the D that this workspace's ledger tells; raises `NotFound`."""
     with Books.open(workspace) as books:
         found = learn_difficulty(books, clients, terms.settings.task.runtime_ms, terms.settings.task.metric)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedcoin_cli.application.books.task_report import TaskReport, report_of
+from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.session import Make, Patience, Session, adding
-from fedcoin_cli.application.requester.terms import Wanted
 from fedcoin_cli.application.requester.watch import Progress, progress_of, sending
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
-from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.network.files.transfers import TransferProgress as Sent
 from fedcoin_cli.protocol.message import Phase
 from ledger_store.base.errors import ConsensusFailure, RoundFilesInvalid
 from ledger_store.base.names import Address, TaskId
@@ -40,7 +40,7 @@ class Final:
 class Published:
     """A published task that has ended. Seconds from the call on, and of those mining."""
 
-    task: TaskId
+    task_id: TaskId
     report: TaskReport
     seconds: float
     mining_seconds: float
@@ -51,7 +51,7 @@ class Published:
             return
         message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
         hint = "no estimate came within D: a larger --difficulty or --runtime helps"
-        raise ConsensusFailure(message, where=f"task {self.task}", hint=hint)
+        raise ConsensusFailure(message, where=f"task {self.task_id}", hint=hint)
 
 
 class Requester:
@@ -117,32 +117,32 @@ class Requester:
 
         return self._final(make)
 
-    def cancel(self, task: TaskId) -> Final:
+    def cancel(self, task_id: TaskId) -> Final:
         """Withdraw a queued task by its id and wait for the final block; raises as `pay`, and `NotFound`."""
-        return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task))
+        return self._final(lambda n: Cancel(self._key.address, n, _UNSIGNED, task_id))
 
-    def publish(self, wanted: Wanted) -> Published:
+    def publish(self, publication: Publication) -> Published:
         """Publish a task and follow it to its end.
 
         Raises as `pay`, and `RoundFilesInvalid` when the miners refuse the files. A refunded or cancelled task is no
         error here: the report says so.
         """
         start_s = time.monotonic()
-        task = self._submit(wanted, lambda: False)
+        task = self._submit(publication, lambda: False)
         mining_s = self._follow(task)
         return Published(task, self._report(task), time.monotonic() - start_s, mining_s)
 
-    def hand_over(self, wanted: Wanted) -> TaskId:
+    def hand_over(self, publication: Publication) -> TaskId:
         """Publish a task and wait until a quorum has it and its files; the task's id. Raises as `publish`."""
-        return self._submit(wanted, self._files_are_with_a_quorum)
+        return self._submit(publication, self._files_are_with_a_quorum)
 
-    def _submit(self, wanted: Wanted, enough: Callable[[], bool]) -> TaskId:
+    def _submit(self, publication: Publication, enough: Callable[[], bool]) -> TaskId:
         def make(number: int) -> Task:
-            return wanted.task(self._key.address, number)
+            return publication.task(self._key.address, number)
 
         with self._session.alone():
             self._session.ready(make)
-            self._provide(wanted)
+            self._provide(publication)
 
         def watch() -> None:
             self._watch(sending(self._sent(), self._session.line.standings().values()))
@@ -155,16 +155,16 @@ class Requester:
             transaction = self._session.submit(make)
         return Final(transaction, self._session.view.placed[transaction])
 
-    def _provide(self, wanted: Wanted) -> None:
+    def _provide(self, publication: Publication) -> None:
         """Copy the round's files into the store and offer them to the miners."""
         store = Store(self._workspace.store)
-        for digest, path in wanted.round.paths.items():
+        for digest, path in publication.round.paths.items():
             if store.put_file(path) != digest:
                 raise RoundFilesInvalid("the file changed while it was published", where=str(path))
         if self._blobs is None:
             self._blobs = Blobs(self._key, store, {peer.address: peer.files for peer in self._session.peers})
             self._stack.callback(self._blobs.close)
-        self._blobs.offer(wanted.round.paths)
+        self._blobs.offer(publication.round.paths)
 
     def _sent(self) -> list[Sent]:
         return [] if self._blobs is None else list(self._blobs.progress().values())
@@ -173,23 +173,25 @@ class Requester:
         whole = [one for one in self._sent() if one.total_bytes and one.done_bytes == one.total_bytes]
         return len(whole) >= self._session.genesis.quorum
 
-    def _follow(self, task: TaskId) -> float:
+    def _follow(self, task_id: TaskId) -> float:
         """Until the task has ended; returns for how many seconds miners said that they were mining it."""
-        mining_s, last_s, self.following = 0.0, time.monotonic(), task
-        while (record := self.records[task]).state in UNFINISHED:
-            with adding(f"; the task is final at height {record.height}, and the miners go on with it", task):
+        mining_s, last_s, self.following = 0.0, time.monotonic(), task_id
+        while (record := self.records[task_id]).state in UNFINISHED:
+            with adding(
+                f"; the task is final at height {record.height}, and the miners go on with it", task_id
+            ):
                 self._session.turn()
             now_s, standings = time.monotonic(), self._session.line.standings().values()
             self._watch(progress_of(record, standings))
-            if any((one.task, one.phase) == (task, Phase.MINING) for one in standings):
+            if any((one.task, one.phase) == (task_id, Phase.MINING) for one in standings):
                 mining_s += now_s - last_s
             last_s = now_s
         self.following = None
         return mining_s
 
-    def _report(self, task: TaskId) -> TaskReport:
-        return report_of(self.records[task], self._session.genesis, self._session.view.ends.get(task))
+    def _report(self, task_id: TaskId) -> TaskReport:
+        return report_of(self.records[task_id], self._session.genesis, self._session.view.ends.get(task_id))
 
-    def ended(self, task: TaskId) -> tuple[TaskRecord, Close | Result | None]:
+    def ended(self, task_id: TaskId) -> tuple[TaskRecord, Close | Result | None]:
         """What the ledger holds of a task that was followed to its end."""
-        return self.records[task], self._session.view.ends.get(task)
+        return self.records[task_id], self._session.view.ends.get(task_id)

@@ -16,8 +16,8 @@ from fedcoin_cli.application.requester.keeping import Copy
 from fedcoin_cli.application.requester.line import Line
 from fedcoin_cli.application.requester.submission import Submission
 from fedcoin_cli.application.requester.trial import check_admissible
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.advice import start_hint
-from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.peers import listening
 from fedcoin_cli.application.workspace.silence import LASTING, remedy, said
 from fedcoin_cli.application.workspace.workspace import Workspace

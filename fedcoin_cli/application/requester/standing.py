@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from fedcoin_cli.application.requester.line import Line
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.peers import Peer, listening
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.protocol.message import Silence, Standing
@@ -38,7 +38,7 @@ class MinerState:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class QuorumVerdict:
     """Whether blocks can become final, by what `total` miners say of which `quorum` must vote.
 
     `hidden` are up and tell nothing: they refuse the key that asks.
@@ -67,10 +67,10 @@ class Verdict:
         return f"nothing becomes final: {self.voting} of them vote, at least {self.quorum} must"
 
 
-def verdict(miners: Collection[MinerState], quorum: int) -> Verdict:
+def verdict(miners: Collection[MinerState], quorum: int) -> QuorumVerdict:
     """What the miners' states come to."""
     up, voting = sum(one.standing is not None for one in miners), sum(one.votes for one in miners)
-    return Verdict(
+    return QuorumVerdict(
         len(miners), quorum, up, voting, sum(one.denied and one.standing is None for one in miners)
     )
 

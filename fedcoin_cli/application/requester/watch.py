@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.network.files.transfers import Progress as Sent
+from fedcoin_cli.network.files.transfers import TransferProgress as Sent
 from fedcoin_cli.protocol.message import Errors, Phase, Standing
 from ledger_store.base.words import TaskState
 from ledger_store.state import TaskRecord

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from fedcoin_cli.application.rounds.files import BASELINE_NAME, MODEL_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.rounds.judging import judged
-from fedcoin_cli.application.rounds.terms import Asked, Terms, fresh_nonce
+from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, fresh_nonce
 from ledger_store.base import disk
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import Malformed, PeerFault, RoundFilesInvalid, SettingsError
@@ -40,7 +40,7 @@ def make_call(
     folder: Path,
     genesis: Genesis,
     files: tuple[Path, Path],
-    terms: Terms,
+    terms: AskedTerms,
     sender: Address,
     clients: tuple[int, int],
 ) -> Task:
@@ -98,7 +98,7 @@ def sign_weights(
 ) -> tuple[Path, Task]:
     """Sign for a weights file; returns the signed update beside it, and the call. Raises `RoundFilesInvalid`.
 
-    Where the call's model lies beside it, the weights are checked against that first.
+    Where the call's model is beside it, the weights are checked against that first.
     """
     call = read_call_file(call_file, genesis)
     if not weights.is_file():
@@ -141,7 +141,7 @@ def read_signed(path: Path, call: Task, genesis: Genesis) -> tuple[Path, Update]
         _refuse(error.message, path, hint)
     weights = path.parent / name
     if name != Path(name).name or not weights.is_file():
-        _refuse(f"the weights {name!r} do not lie beside it", path, "the two files travel together")
+        _refuse(f"the weights {name!r} are not beside it", path, "the two files travel together")
     if not verify(update.client, "update", genesis.id, call.update_terms(update), update.signature):
         _refuse("the signature does not cover this update", path, hint)
     if digest(weights.read_bytes()) != update.digest:

@@ -25,7 +25,7 @@ from ledger_store.transaction import Task, Update
 
 
 def updates_in(places: Iterable[Path]) -> list[Path]:
-    """The signed updates that are named, or lie in the folders that are; sorted by name. Raises `NotFound`."""
+    """The signed updates that are named, or are in the folders that are; sorted by name. Raises `NotFound`."""
     found: set[Path] = set()
     for place in places:
         inside = set(place.glob(f"*{UPDATE_SUFFIX}")) if place.is_dir() else {place}

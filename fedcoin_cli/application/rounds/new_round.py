@@ -11,9 +11,9 @@ from ledger_store.base.errors import RoundFilesInvalid
 
 @contextmanager
 def new_round(workspace: Workspace, output: Path | None) -> Iterator[Path]:
-    """The next folder under rounds/, or `output`; raises `RoundFilesInvalid` where files stand.
+    """The next folder under rounds/, or `output`; raises `RoundFilesInvalid` where there are files.
 
-    Nothing stays behind a round that was refused or interrupted; what a killed process leaves is no round either, as
+    Nothing stays behind a round that was refused or interrupted; what a killed process leaves is not a round either, as
     `Workspace.latest_round` sees it.
     """
     folder = workspace.new_round() if output is None else _empty(output)
@@ -25,7 +25,7 @@ def new_round(workspace: Workspace, output: Path | None) -> Iterator[Path]:
 
 
 def _empty(folder: Path) -> Path:
-    """An empty folder, made when missing; files that stand there are nobody's to overwrite."""
+    """An empty folder, made when missing; files that are there already are nobody's to overwrite."""
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         hint = "name another folder, or leave -o out"

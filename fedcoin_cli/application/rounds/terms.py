@@ -54,7 +54,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class AskedTerms:
     """The settings in force, the FL server's address, and the payments' wanted precision if any.
 
     `difficulty_micro` replaces the settings' D (10⁻⁶ percentage points).

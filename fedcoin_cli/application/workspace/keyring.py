@@ -1,6 +1,6 @@
 """The keys of a folder: made, restored, sealed anew. The folder need not be a workspace yet: keys come first.
 
-What stands in a key file is `ledger_store.identity.keyfile`'s business, which keys a network needs `founding`'s.
+What is in a key file is `ledger_store.identity.keyfile`'s business, which keys a network needs `founding`'s.
 """
 
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from ledger_store.identity.passphrase import Passphrase
 
 
 def make_key(folder: Workspace, name: str, passphrase: Passphrase | None = None) -> str:
-    """A new key; returns its address. Raises `KeyFailure` where one stands."""
+    """A new key; returns its address. Raises `KeyFailure` where there is one."""
     return restore_key(folder, name, KeyRecord.of(KeyPair.generate(), passphrase))
 
 
 def restore_key(folder: Workspace, name: str, record: KeyRecord) -> str:
-    """Keep a key under this name; returns its address. Raises `KeyFailure` where one stands."""
+    """Keep a key under this name; returns its address. Raises `KeyFailure` where there is one."""
     path = folder.key_file(name)
     with refusals(folder.keys):
         if not folder.keys.is_dir():

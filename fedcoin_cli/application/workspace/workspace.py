@@ -4,7 +4,7 @@
     miners/I/{chain.jsonl, tip.json, votes.sqlite, evidence/, node.log, node.out, node.pid}
     copy/{chain.jsonl, tip.json}    store/DIGEST    rounds/N/
 
-Only places are decided here: what stands in the files belongs to the modules that read and write them.
+Only places are decided here: what is in the files belongs to the modules that read and write them.
 """
 
 import contextlib
@@ -178,7 +178,7 @@ class Workspace:
             return None
 
     def key_file(self, name: str) -> Path:
-        """Where the key of that name is kept; raises `KeyFailure` for what is no name."""
+        """Where the key of that name is kept; raises `KeyFailure` for what is not a name."""
         if not is_name(name):
             raise KeyFailure(f"{name!r} is not a key's name", where=str(self.keys), hint=NAMES)
         return self.keys / f"{name}.key"

@@ -23,7 +23,7 @@ from fedcoin_cli.cli.views.genesis_id import checked_genesis
 from ledger_store.base.amount import format_micro
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.auditing.audit import Find, Plan, Recomputed, Watch
+    from fedcoin_cli.application.auditing.full_audit import AuditPlan, AuditWatch, Find, Recomputed
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.audit.audit import AuditReport
     from ledger_store.audit.checks import Finding
@@ -100,7 +100,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     --seconds is left, and not called recomputed.
 
     With --previous the ledger before a successor's is audited as well: the genesis must name a certified block of
-    it and mint exactly the balances there, what stood in escrow going back to who had put it there.
+    it and mint exactly the balances there, what was in escrow going back to who had put it there.
 
     What was not checked is listed as skipped. No ledger is written, and without --fetch no miner is asked. All
     rests on the genesis: anybody can make a perfect ledger of another network, so know the id of the one that you
@@ -108,7 +108,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     else's. The exit code is 5 when something is wrong; the manual page lists the codes of findings. It is 13 when
     nothing is, but --level 4 lacked files or time and could not recompute every result: only level 3 is reached then.
     """
-    from fedcoin_cli.application.auditing.audit import SAMPLE, Plan, audit_ledger, reached
+    from fedcoin_cli.application.auditing.full_audit import SAMPLE, AuditPlan, audit_ledger, reached
     from ledger_store.base.errors import LedgerInvalid, NotFound, RoundFilesInvalid
 
     deep = everything or fetch or sample is not None or time_s is not None or bool(files)
@@ -122,7 +122,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     drawn = None if everything else SAMPLE if sample is None else sample
     meant = checked_genesis(genesis) or (_genesis_here(call) if file is None else None)
     allowed_s = inf if everything and time_s is None else time_s
-    plan = Plan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant, allowed_s)
+    plan = AuditPlan(level, first or 1, last, drawn, jobs or os.cpu_count() or 1, meant, allowed_s)
     path = _path(call, file)
     start_s = time.perf_counter()
     find = _find(call, plan, files or [])
@@ -184,7 +184,7 @@ def _across_the_seam(
     report: "AuditReport", genesis: "Genesis", previous: Path | None
 ) -> "tuple[AuditReport, dict[str, object] | None]":
     """The report with what a look at the ledger before it finds, and what that was; or that nobody looked."""
-    from fedcoin_cli.application.founding.succession import ledger_of, look_across, unseen_seam
+    from fedcoin_cli.application.founding.old_chain import ledger_of, look_across, unseen_seam
 
     if previous is None:
         return replace(report, skipped=(*report.skipped, *unseen_seam(genesis))), None
@@ -218,10 +218,10 @@ def _genesis_here(call: Call) -> "GenesisId | None":
         return None
 
 
-def _open_question(call: Call, report: "AuditReport", plan: "Plan") -> list[str]:
+def _open_question(call: Call, report: "AuditReport", plan: "AuditPlan") -> list[str]:
     """Which network somebody means, only they know."""
     found = "" if report.genesis is None else report.genesis.id
-    if found in {plan.genesis, _genesis_here(call)}:
+    if found in {plan.genesis_id, _genesis_here(call)}:
         return []
     return [f"whether {found} is the network that you mean: --genesis ID tells"]
 
@@ -238,7 +238,7 @@ def _path(call: Call, file: Path | None) -> Path:
 # Level 4 --------------------------------------------------------------------------------------------------------
 
 
-def _find(call: Call, plan: "Plan", folders: list[Path]) -> "Find":
+def _find(call: Call, plan: "AuditPlan", folders: list[Path]) -> "Find":
     """Where files are looked for."""
     from fedcoin_cli.application.rounds.past_files import evidence
     from ledger_store.base.errors import NoWorkspace
@@ -255,10 +255,10 @@ def _find(call: Call, plan: "Plan", folders: list[Path]) -> "Find":
 
 
 def _fetch(
-    call: Call, workspace: "Workspace", path: Path, plan: "Plan", key: str | None, find: "Find"
+    call: Call, workspace: "Workspace", path: Path, plan: "AuditPlan", key: str | None, find: "Find"
 ) -> None:
     """Bring files that are not here into the store."""
-    from fedcoin_cli.application.auditing.audit import read_ledger
+    from fedcoin_cli.application.auditing.full_audit import read_ledger
     from fedcoin_cli.application.auditing.missing_files import parcels
     from fedcoin_cli.application.requester.fetching import fetch
     from fedcoin_cli.application.workspace.workspace import REQUESTER
@@ -284,8 +284,8 @@ class _Bars:
         self._title = ""
         self._show: Callable[[int], None] = lambda _: None
 
-    def begin(self, task: str, number: int, of: int) -> None:
-        self._title = f"task {number} of {of} ({task[:12]})"
+    def begin(self, task_id: str, number: int, of: int) -> None:
+        self._title = f"task {number} of {of} ({task_id[:12]})"
         self._stack.close()
 
     def step(self, done: int, total: int) -> None:
@@ -297,10 +297,10 @@ class _Bars:
             self._show = self._stack.enter_context(bar)
         self._show(done)
 
-    def __enter__(self) -> "Watch":
-        from fedcoin_cli.application.auditing.audit import Watch
+    def __enter__(self) -> "AuditWatch":
+        from fedcoin_cli.application.auditing.full_audit import AuditWatch
 
-        return Watch(self.begin, self.step)
+        return AuditWatch(self.begin, self.step)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -310,7 +310,7 @@ class _Bars:
 
 
 def _data(path: Path, report: "AuditReport", recomputed: "Recomputed", seconds: float) -> dict[str, object]:
-    from fedcoin_cli.application.auditing.audit import reached
+    from fedcoin_cli.application.auditing.full_audit import reached
 
     names = ("code", "height", "line", "message", "file")
     done = {name: getattr(recomputed, name) for name in recomputed.__slots__}
@@ -356,7 +356,7 @@ def _lines(
     ]
     if not report.ok:
         return [*lines, *map(_finding_line, report.findings)]
-    from fedcoin_cli.application.auditing.audit import reached
+    from fedcoin_cli.application.auditing.full_audit import reached
 
     rate = f", {report.blocks / seconds:.0f} blocks a second" if report.blocks and report.level < 4 else ""
     if not reached(report, recomputed):

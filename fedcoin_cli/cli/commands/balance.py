@@ -12,7 +12,7 @@ from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.views.opened_books import File, Opened, open_books
 
 EXAMPLES = (
-    ("fedcoin balance", "all accounts, and what stands in escrow"),
+    ("fedcoin balance", "all accounts, and what is in escrow"),
     ("fedcoin balance client-001 --at 1", "one account as it was at height 1"),
 )
 
@@ -68,7 +68,7 @@ def _opened(call: Call, who: str | None, file: Path | None) -> Opened:
 
 
 def _is_known(call: Call, who: str) -> bool:
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from ledger_store.base.errors import NotFound, NoWorkspace
 
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.output import counted
@@ -49,12 +49,12 @@ def run(
             call.output.warn(f"{error.message} ({error.where}); judged without it")
         if output is not None:
             write_proof(output, found.sides[0].genesis, found.fork)
-            call.output.note(f"the proof stands in {output}")
+            call.output.note(f"the proof is in {output}")
     _refuse(found)
 
 
 def _refuse(found: "Comparison") -> None:
-    """A fork, and blocks that differ without being final, are no success."""
+    """A fork, and blocks that differ without being final, are not success."""
     where = " and ".join(str(side.path) for side in found.sides)
     if found.relation == "fork":
         hint = "keep both ledgers and the evidence; more than f miners have lied, so no rule can heal this"

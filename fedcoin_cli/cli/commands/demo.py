@@ -93,11 +93,11 @@ def _found(call: Call, root: Path) -> Workspace:
 def _settle(call: Call, workspace: Workspace) -> "tuple[Published, Certainty | None]":
     """Start the miners, train while they load, publish; the miners are stopped whatever happens."""
     from fedcoin_cli.cli.commands.mine import make_crew
-    from fedcoin_cli.cli.views.miner_watch import Watch
+    from fedcoin_cli.cli.views.miner_watch import MinerWatch
 
     crew = make_crew(call, workspace)
     with Interrupts() as interrupts:
-        watch = Watch(replace(call.output, verbosity=-1), crew, interrupts, silent=True)
+        watch = MinerWatch(replace(call.output, verbosity=-1), crew, interrupts, silent=True)
         try:
             watch.start()
             interrupts.wake = _interrupt
@@ -136,20 +136,20 @@ def _train(call: Call, workspace: Workspace) -> Path:
 
 def _publish(call: Call, workspace: Workspace, folder: Path) -> "tuple[Published, Certainty | None]":
     from fedcoin_cli.application.reasons.kept_tables import certainty_of
+    from fedcoin_cli.application.requester.publication import Publication
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.rounds.files import read_round
-    from fedcoin_cli.application.rounds.terms import Terms
-    from fedcoin_cli.application.workspace.names import Names
-    from fedcoin_cli.cli.views.following import Bars
+    from fedcoin_cli.application.rounds.terms import AskedTerms
+    from fedcoin_cli.application.workspace.address_names import Names
+    from fedcoin_cli.cli.views.following import ProgressBars
 
     settings = call.settings(workspace)
     server = Names.of(workspace).address(settings.task.server)
-    wanted = Wanted.of(workspace, read_round(folder, workspace.genesis()), Terms(settings, server))
+    wanted = Publication.of(workspace, read_round(folder, workspace.genesis()), AskedTerms(settings, server))
     call.output.note(f"publish  {settings.task.price} FedCoin for {wanted.round.images} test images")
-    with Bars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
+    with ProgressBars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
         published = requester.publish(wanted)
-        return published, certainty_of(workspace, *requester.ended(published.task))
+        return published, certainty_of(workspace, *requester.ended(published.task_id))
 
 
 def _await_equal_ledgers(workspace: Workspace) -> None:
@@ -190,7 +190,7 @@ def _answer(
     audited: "AuditReport",
     seconds: float,
 ) -> None:
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.cli.program.output import counted, table
     from fedcoin_cli.cli.views.naming import told
     from fedcoin_cli.cli.views.task_lines import task_lines
@@ -223,4 +223,4 @@ def _answer(
     ]
     call.output.answer(data, lines)
     if report.state != TaskState.SETTLED:
-        raise ConsensusFailure(f"the task was {report.state.lower()}", where=f"task {report.task}")
+        raise ConsensusFailure(f"the task was {report.state.lower()}", where=f"task {report.task_id}")

@@ -12,7 +12,7 @@ from fedcoin_cli.cli.program.output import counted
 from ledger_store.base.errors import NoWorkspace
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.diagnosis.finding import Finding
+    from fedcoin_cli.application.diagnosis.finding import CheckFinding
 
 _MARKS = {"ok": "✓", "note": "–", "bad": "✗"}
 
@@ -41,10 +41,9 @@ def run(call: Call) -> None:
         raise typer.Exit(bad[0].code)
 
 
-def _findings(call: Call) -> "list[Finding]":
-    from fedcoin_cli.application.diagnosis import machine
-    from fedcoin_cli.application.diagnosis import workspace as house
-    from fedcoin_cli.application.diagnosis.finding import NOTE, Finding
+def _findings(call: Call) -> "list[CheckFinding]":
+    from fedcoin_cli.application.diagnosis import machine, workspace_checks
+    from fedcoin_cli.application.diagnosis.finding import NOTE, CheckFinding
 
     found = [check() for check in machine.CHECKS]
     try:
@@ -52,10 +51,13 @@ def _findings(call: Call) -> "list[Finding]":
     except NoWorkspace as error:
         if call.folder is not None:
             raise
-        return [*found, Finding("workspace", NOTE, "none here: only the machine was checked", error.hint)]
-    return [*found, *(check(workspace) for check in house.CHECKS)]
+        return [
+            *found,
+            CheckFinding("workspace", NOTE, "none here: only the machine was checked", error.hint),
+        ]
+    return [*found, *(check(workspace) for check in workspace_checks.CHECKS)]
 
 
-def _lines(one: "Finding") -> list[str]:
+def _lines(one: "CheckFinding") -> list[str]:
     lines = [f"{_MARKS[one.state]} {one.name:9} {one.said}"]
     return [*lines, f"  {'':9} hint: {one.hint}"] if one.hint else lines

@@ -54,7 +54,7 @@ def run(
 
     Every transaction that moved coins is an entry that sums to zero for each party: coins and prices in escrow are
     assets, what training, mining, serving and transfers brought is income, tasks and transfers are expenses. With
-    --account it is one party's book alone; with --from what was before stands in an opening entry. CSV has a row a
+    --account it is one party's book alone; with --from what was before is in an opening entry. CSV has a row a
     change, for a spreadsheet to filter. The two journals assert every balance at the end: `bean-check FILE` and
     `hledger check --strict -f FILE` verify them, `hledger is`, `bs` and `reg` read them. Equal ledgers and names give
     equal bytes.

@@ -20,7 +20,7 @@ from ledger_store.genesis import Genesis
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.founding.founding import Founding
-    from fedcoin_cli.application.founding.plans import Beginning, Plan
+    from fedcoin_cli.application.founding.plans import Beginning, NetworkPlan
     from fedcoin_cli.application.workspace.configuration import Configuration
 
 
@@ -67,7 +67,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ] = False,
     passphrase_file: PassphraseFile = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Move a workspace that stands there into a folder previous-N.")
+        bool, typer.Option("--force", help="Move a workspace that is there already into a folder previous-N.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only tell what would be made.")] = False,
 ) -> None:
@@ -75,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     Alone it founds a network of R local miners: the keys are requester (who holds the supply), server (the FL
     server that is paid), one a miner and one a client. The genesis fixes the miners and the supply for ever;
-    settings.toml may be changed at any time. Keys that stand in DIR/keys already are used.
+    settings.toml may be changed at any time. Keys that are in DIR/keys already are used.
 
     With --roster the miners are other people's: a section each with address, host and port, as fedcoin key show
     NAME --at HOST:PORT prints it. With --join they are those of a network that exists: a miner whose key is on
@@ -147,7 +147,7 @@ def _workspace_of(old: Path | None) -> Workspace | None:
 
 def _founded(
     beginning: "Beginning", configuration: "Configuration", roster: Path | None, *, simulated: bool
-) -> "Plan":
+) -> "NetworkPlan":
     from fedcoin_cli.application.founding.plans import Invited, Local
 
     if roster is not None:
@@ -157,8 +157,8 @@ def _founded(
 
 
 def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, refund: bool) -> "Beginning":
+    from fedcoin_cli.application.founding.old_chain import end_of, ledger_of
     from fedcoin_cli.application.founding.plans import Beginning
-    from fedcoin_cli.application.founding.succession import end_of, ledger_of
 
     now_ms, settings = time.time_ns() // 10**6, configuration.settings
     if old is None:
@@ -170,19 +170,19 @@ def _beginning(root: Path, configuration: "Configuration", old: Path | None, *, 
     return Beginning.after(end, now_ms, settings.genesis.delta_ms if "genesis.delta" in said else None)
 
 
-def _joined(genesis: Path, peers: Path | None, old: Path | None) -> "Plan":
+def _joined(genesis_file: Path, peers: Path | None, old: Path | None) -> "NetworkPlan":
+    from fedcoin_cli.application.founding.old_chain import ledger_of, look_across
     from fedcoin_cli.application.founding.plans import Joined, read_genesis
-    from fedcoin_cli.application.founding.succession import ledger_of, look_across
     from ledger_store.base.errors import LedgerInvalid
 
     if old is not None:
         ledger = ledger_of(old)
-        findings = look_across(read_genesis(genesis), ledger).findings
+        findings = look_across(read_genesis(genesis_file), ledger).findings
         if findings:
             hint = "ask its founder; bring OLD up to date first, where its ledger ends before the seam"
             message = f"this network does not follow from {ledger}: {findings[0].message}"
-            raise LedgerInvalid(message, where=str(genesis), hint=hint)
-    return Joined(genesis, peers or genesis.with_name("peers.toml"))
+            raise LedgerInvalid(message, where=str(genesis_file), hint=hint)
+    return Joined(genesis_file, peers or genesis_file.with_name("peers.toml"))
 
 
 def _plan(call: Call, founding: "Founding") -> None:

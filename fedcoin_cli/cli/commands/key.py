@@ -1,6 +1,6 @@
 """Make, list, show, seal, export and restore keys.
 
-What stands in a key file is decided in `identity.keyfile`, how several are handled in `workspace.keyring`.
+What is in a key file is decided in `identity.keyfile`, how several are handled in `workspace.keyring`.
 """
 
 import sys
@@ -52,7 +52,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     passphrase_file: PassphraseFile = None,
     new_file: Annotated[
         Path | None,
-        typer.Option("--new-passphrase-file", metavar="FILE|-", help="passwd: where the new one stands."),
+        typer.Option("--new-passphrase-file", metavar="FILE|-", help="passwd: where the new one is."),
     ] = None,
     remove: Annotated[
         bool, typer.Option("--remove", help="passwd: keep the keys without a passphrase.")

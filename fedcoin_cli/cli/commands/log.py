@@ -12,7 +12,7 @@ from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.views.opened_books import File, open_books
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from ledger_store.block import Block
     from ledger_store.transaction import Transaction
 

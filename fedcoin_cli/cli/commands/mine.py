@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.crew.crew import Crew
     from fedcoin_cli.application.workspace.workspace import Workspace
     from fedcoin_cli.cli.views.live_screen import Screen
-    from fedcoin_cli.cli.views.miner_watch import Watch
+    from fedcoin_cli.cli.views.miner_watch import MinerWatch
 
 
 EXAMPLES = (
@@ -59,7 +59,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     miners get it through a pipe. Containers are watched and stopped like processes. With --json every event is a line.
     With --once the exit code is 6 when the task was refunded.
     """
-    from fedcoin_cli.cli.views.miner_watch import Watch
+    from fedcoin_cli.cli.views.miner_watch import MinerWatch
 
     if live and (detach or call.output.as_json):
         raise typer.BadParameter("--live draws on a terminal: leave out --detach and --json")
@@ -71,7 +71,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         build_images(call)
     crew = make_crew(call, workspace, replicas, via, gpus)
     with Interrupts() as interrupts, _screen(call, workspace, live) as screen:
-        watch = Watch(call.output, crew, interrupts, silent=detach, screen=screen)
+        watch = MinerWatch(call.output, crew, interrupts, silent=detach, screen=screen)
         try:
             watch.start()
             watch.wait()
@@ -144,7 +144,7 @@ def _answer(call: Call, crew: "Crew") -> None:
     call.output.answer(data, [line])
 
 
-def _judge(watch: "Watch") -> None:
+def _judge(watch: "MinerWatch") -> None:
     if watch.state == TaskState.REFUNDED:
         hint = "fedcoin show tells how far apart the miners were"
         raise ConsensusFailure("the task was refunded", where=f"task {watch.task}", hint=hint)

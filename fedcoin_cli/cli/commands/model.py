@@ -79,5 +79,5 @@ def run(
 def _numbers(text: str | None) -> list[int]:
     words = [] if text is None else text.split(",")
     if not all(word.strip().isdecimal() for word in words):
-        raise typer.BadParameter(f"{text!r} are no numbers of clients: 1,2,5", param_hint="--clients")
+        raise typer.BadParameter(f"{text!r} are not numbers of clients: 1,2,5", param_hint="--clients")
     return [int(word) for word in words]

@@ -33,7 +33,7 @@ def run(
 ) -> None:
     """Run one miner in the foreground.
 
-    It votes, mines and checks until Ctrl-C or SIGTERM. What it does stands in miners/N/node.log, one JSON
+    It votes, mines and checks until Ctrl-C or SIGTERM. What it does is written to miners/N/node.log, one JSON
     object a line; with --json these lines go to stdout as well, for a journal or a container's log. `fedcoin mine`
     starts all local miners, `fedcoin service` writes units for systemd.
     """

@@ -29,7 +29,7 @@ def run(
 
     Whoever earned coins can pay with them: --key names the key that signs.
     """
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.amounts import amount_micro
     from ledger_store.base.amount import format_micro

@@ -28,10 +28,10 @@ from fedcoin_cli.cli.views.asked_terms import (
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.certainty import Certainty
+    from fedcoin_cli.application.requester.publication import Publication
     from fedcoin_cli.application.requester.requester import Published, Requester
-    from fedcoin_cli.application.requester.terms import Wanted
     from fedcoin_cli.application.rounds.judging import Foresight
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.identity.keys import KeyPair
     from ledger_store.transaction import Task
@@ -74,13 +74,13 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     """Publish a round, follow its mining and show values and payments.
 
     The price is locked before any miner works; it ends as payments or comes back, a deposit of 1 FedCoin always
-    does. What is shown stands in a certified block that was verified here. A round of real clients is published
+    does. What is shown is in a certified block that was verified here. A round of real clients is published
     once, under the terms that they have signed: `fedcoin round call` sets them, and options here that say
     otherwise are refused. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it ended. The exit
     code is 6 when the task was refunded.
     """
-    from fedcoin_cli.application.requester.terms import wanted_of
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.requester.publication import wanted_of
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.amounts import amount_micro
 
@@ -101,7 +101,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
     error_micro = None if payment_error is None else amount_micro(payment_error, "--payment-error")
 
-    def wanted() -> "Wanted":
+    def wanted() -> "Publication":
         asked = wanted_of(workspace, round_dir or workspace.latest_round(), configuration, error_micro)
         return _learnt(call, workspace, asked) if difficulty == AUTO else asked
 
@@ -117,7 +117,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         _publish(call, workspace, payer, rounds, names, alone=times == 1)
 
 
-def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
+def _learnt(call: Call, workspace: "Workspace", wanted: "Publication") -> "Publication":
     """The same with the D that the ledger tells."""
     from fedcoin_cli.cli.views.asked_terms import learnt
 
@@ -127,7 +127,7 @@ def _learnt(call: Call, workspace: "Workspace", wanted: "Wanted") -> "Wanted":
     return replace(wanted, terms=learnt(call, workspace, wanted.terms, len(wanted.round.updates)))
 
 
-def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
+def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Publication") -> None:
     from fedcoin_cli.application.books.books import certified_tip
     from fedcoin_cli.application.requester.trial import check_admissible
     from fedcoin_cli.application.rounds.judging import foresee
@@ -187,12 +187,12 @@ def _warned(ahead: "Foresight", task: "Task") -> list[str]:
     return []
 
 
-def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Wanted") -> None:
+def _hand_over(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Publication") -> None:
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.cli.views.following import Bars
+    from fedcoin_cli.cli.views.following import ProgressBars
 
     with (
-        Bars(call.output) as bars,
+        ProgressBars(call.output) as bars,
         Requester(workspace, payer, bars) as requester,
         call.output.tells_what_is_on_its_way(requester),
     ):
@@ -209,7 +209,7 @@ def _publish(
     call: Call,
     workspace: "Workspace",
     payer: "KeyPair",
-    rounds: "Iterator[Wanted]",
+    rounds: "Iterator[Publication]",
     names: "Names",
     *,
     alone: bool,
@@ -217,16 +217,16 @@ def _publish(
     """Publish one round after the other; with --json and several there is one answer at the end."""
     from fedcoin_cli.application.reasons.kept_tables import certainty_of
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.cli.views.following import Bars
+    from fedcoin_cli.cli.views.following import ProgressBars
     from fedcoin_cli.cli.views.naming import told
 
     done: list[dict[str, object]] = []
     try:
-        with Bars(call.output) as bars, Requester(workspace, payer, bars) as requester:
+        with ProgressBars(call.output) as bars, Requester(workspace, payer, bars) as requester:
             for wanted in rounds:
                 published = _follow(call, requester, wanted)
                 bars.clear()
-                certainty = certainty_of(workspace, *requester.ended(published.task))
+                certainty = certainty_of(workspace, *requester.ended(published.task_id))
                 done.append(told(_data(published, certainty), names))
                 if alone or not call.output.as_json:
                     lines = [*_lines(published, names, certainty), *([] if alone else [""])]
@@ -237,7 +237,7 @@ def _publish(
             call.output.answer({"tasks": done}, [])
 
 
-def _follow(call: Call, requester: "Requester", wanted: "Wanted") -> "Published":
+def _follow(call: Call, requester: "Requester", wanted: "Publication") -> "Published":
     try:
         with call.output.tells_what_is_on_its_way(requester):
             return requester.publish(wanted)
@@ -248,7 +248,7 @@ def _follow(call: Call, requester: "Requester", wanted: "Wanted") -> "Published"
 
 
 def _done(published: "Published") -> str:
-    return f"task {published.task} was published and is {published.report.state.lower()}"
+    return f"task {published.task_id} was published and is {published.report.state.lower()}"
 
 
 def _data(published: "Published", certainty: "Certainty | None") -> dict[str, object]:

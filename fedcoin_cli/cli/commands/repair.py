@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.output import counted
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
@@ -63,7 +63,7 @@ def run(
 
 def _data(one: "Repaired") -> dict[str, object]:
     return {
-        "miner": one.miner,
+        "miner": one.number,
         "ledger": str(one.path),
         "height": one.height,
         "certified": one.certified,
@@ -78,7 +78,7 @@ def _lines(one: "Repaired") -> list[str]:
     else:
         certified = "" if one.certified else ", its certificate missing: the miner asks the others for it"
         state = f"height {one.height}{certified}" + ("" if one.done else ", nothing to repair")
-    return [f"miner {one.miner}  {state}", *(f"{'':9}{text}" for text in one.done)]
+    return [f"miner {one.number}  {state}", *(f"{'':9}{text}" for text in one.done)]
 
 
 def _forget_logs(call: Call, passphrase_file: Path | None) -> None:
@@ -93,7 +93,7 @@ def _forget_logs(call: Call, passphrase_file: Path | None) -> None:
 
 def _reminded_data(one: "Reminded") -> dict[str, object]:
     return {
-        "miner": one.miner,
+        "miner": one.number,
         "height": one.height,
         "silent_to_view": one.view,
         "votes": [[vote.kind, vote.to_json()] for vote in one.votes],
@@ -103,7 +103,7 @@ def _reminded_data(one: "Reminded") -> dict[str, object]:
 
 def _reminded_lines(one: "Reminded", names: Names) -> list[str]:
     who = ", ".join(map(names.name, one.witnesses)) or "nobody: there is no other miner"
-    lines = [f"miner {one.miner}  its vote log may be relied on again, by the word of {who}"]
+    lines = [f"miner {one.number}  its vote log may be relied on again, by the word of {who}"]
     if one.witnesses:
         votes = counted(len(one.votes), "vote")
         lines.append(

@@ -15,7 +15,7 @@ from fedcoin_cli.cli.views.opened_books import File, open_books
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.reasons.overview import Overview
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
 
 _NEWEST = 5
 
@@ -59,7 +59,7 @@ def run(
     for path, data in files.items():
         with refusals(path):
             put_in_place(stage(path, data), path)
-    shown = [picture.report.task for picture in view.pictures]
+    shown = [picture.report.task_id for picture in view.pictures]
     told = {"file": str(target), "height": view.height, "tasks": shown, "audit_ok": view.audit.ok}
     verdict = "audit ok" if view.audit.ok else "the audit has findings"
     line = f"{target}: {counted(len(shown), 'task')} in full, {len(text) / 1e3:.0f} kB, {verdict}"
@@ -79,4 +79,4 @@ def _convergence(view: "Overview", names: "Names") -> Iterator[str]:
         for miner, walk in picture.walks.items():
             name = names.known(miner) or miner
             for rankings, distance in walk:
-                yield f"{picture.report.task},{name},{rankings},{distance:.9f}"
+                yield f"{picture.report.task_id},{name},{rankings},{distance:.9f}"

@@ -107,7 +107,7 @@ def _call(
     rest: tuple[str | None, str | None, str | None, str | None],
 ) -> None:
     from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.asked_terms import learnt, terms_of
     from fedcoin_cli.cli.views.call_lines import call_data, call_lines
@@ -140,7 +140,7 @@ def _asked_clients(text: str | None, most: int) -> tuple[int, int]:
     """N, or N-M, or nothing at all."""
     least, dash, last = (text or f"2-{most}").partition("-")
     if not least.isdecimal() or (dash and not last.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is no number of clients: N, or N-M", param_hint="--clients")
+        raise typer.BadParameter(f"{text!r} is not a number of clients: N, or N-M", param_hint="--clients")
     low, high = int(least), int(last if dash else least)
     if not 2 <= low <= high <= most:
         raise typer.BadParameter(f"a round has 2 to {most} clients", param_hint="--clients")

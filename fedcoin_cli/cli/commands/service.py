@@ -1,6 +1,6 @@
 """Write systemd units that run the miners from boot on.
 
-What stands in a unit is decided in `application.crew.units`.
+What is in a unit is decided in `application.crew.units`.
 """
 
 import grp

@@ -17,7 +17,7 @@ from fedcoin_cli.protocol.message import Phase
 from ledger_store.base.errors import ExitCode
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.requester.standing import MinerState, Verdict
+    from fedcoin_cli.application.requester.standing import MinerState, QuorumVerdict
     from fedcoin_cli.application.workspace.workspace import Workspace
     from fedcoin_cli.runtime.keeper import Falls
 
@@ -99,7 +99,7 @@ def _silences(miners: "Sequence[MinerState]") -> Iterator[str]:
                 yield f"  hint: {hint}"
 
 
-def _refusals(name: str, outlook: "Verdict") -> Iterator[str]:
+def _refusals(name: str, outlook: "QuorumVerdict") -> Iterator[str]:
     if outlook.hidden:
         yield f"{outlook.hidden} of them tell {name} nothing: they answer miners, accounts of at least 1 FedCoin, and"
         yield "whoever their peers.toml names; --key NAME asks as somebody else"

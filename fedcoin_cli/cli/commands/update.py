@@ -48,7 +48,7 @@ def run(
     A client trains on its own host and its data never leave it. It has joined the network before: fedcoin init
     --join. Two files go back to the publisher: the weights, and NAME.update.json beside them, which names call,
     weights and example count under the client's signature. What it covers is shown: who pays how much, how many
-    clients there may be, every term of mining; nobody can change any of it afterwards. Where model.json lies
+    clients there may be, every term of mining; nobody can change any of it afterwards. Where model.json is
     beside the call, the weights are checked against it.
 
     FILE holds the weights after training, not their change. fedcoin convert writes it; who writes it with
@@ -56,7 +56,7 @@ def run(
     numbers in the right shape.
     """
     from fedcoin_cli.application.rounds.calling import CALL_NAME, sign_weights
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.cli.views.call_lines import call_data, call_lines
 
     workspace = call.workspace(passphrase_file)

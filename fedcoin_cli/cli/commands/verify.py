@@ -13,7 +13,7 @@ from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.views.genesis_id import checked_genesis
 
 if TYPE_CHECKING:
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.audit.inclusion import Inclusion
 
@@ -46,7 +46,7 @@ def run(
     proof that does not hold.
     """
     from fedcoin_cli.application.books.forks import looks_like_a_fork
-    from fedcoin_cli.application.workspace.names import Names
+    from fedcoin_cli.application.workspace.address_names import Names
     from ledger_store.audit.inclusion import read_inclusion
 
     names, genesis = Names({}), checked_genesis(genesis)
@@ -76,13 +76,13 @@ def _workspace(call: Call) -> "Workspace":
         raise NoWorkspace(message, where=error.where, hint=hint) from error
 
 
-def _verify_fork(call: Call, data: bytes, where: str, genesis: str, names: "Names") -> None:
+def _verify_fork(call: Call, data: bytes, where: str, genesis_id: str, names: "Names") -> None:
     from fedcoin_cli.application.books.forks import read_proof
     from fedcoin_cli.cli.views.fork_lines import fork_data, fork_lines
     from ledger_store.base.errors import LedgerInvalid
 
     network, fork = read_proof(data, where)
-    if network.id != genesis:
+    if network.id != genesis_id:
         hint = "name the network that you mean: --genesis ID"
         raise LedgerInvalid("the proof is of another network", where=where, hint=hint)
     lines = [f"the network {network.network} has forked at height {fork.height}: two final blocks"]
@@ -112,7 +112,7 @@ def _proven(inclusion: "Inclusion") -> str:
     signers, roster = len(inclusion.certificate.signatures), len(inclusion.genesis.roster)
     return (
         f"{signers} of the {roster} miners that this genesis names signed that block {inclusion.header.height}"
-        " is final, and this transaction stands in it"
+        " is final, and this transaction is in it"
     )
 
 

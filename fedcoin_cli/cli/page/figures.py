@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture, Walk
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.page import svg
 from fedcoin_cli.cli.views.bars import Number, as_decimal
 from fedcoin_cli.cli.views.certainty_lines import both_errors

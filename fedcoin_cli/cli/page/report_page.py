@@ -11,7 +11,7 @@ from typing import Any
 
 from fedcoin_cli.application.books.task_report import TaskReport
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.page.figures import (
     balances_figure,
     convergence_figure,
@@ -25,6 +25,7 @@ from fedcoin_cli.cli.views.amounts import aligned
 from fedcoin_cli.cli.views.certainty_lines import certainty_lines
 from fedcoin_cli.cli.views.task_lines import judged, loose, shared
 from ledger_store.base.amount import MICRO, format_micro
+from ledger_store.base.names import TaskId
 from ledger_store.bookkeeping.journal import ESCROW
 
 _SHORT = 12
@@ -73,10 +74,10 @@ def _verdict(view: Overview) -> str:
 def _tasks(view: Overview) -> str:
     if not view.records:
         return "<section><h2>Tasks</h2><p>None yet.</p></section>"
-    shown = {picture.report.task for picture in view.pictures}
+    shown = {picture.report.task_id for picture in view.pictures}
     rows = [
         [
-            f'<a href="#task-{one.task}">{one.task[:_SHORT]}</a>' if one.task in shown else one.task[:_SHORT],
+            _linked(one.task_id) if one.task_id in shown else one.task_id[:_SHORT],
             one.state.lower(),
             str(one.height),
             str(len(one.clients)),
@@ -90,9 +91,15 @@ def _tasks(view: Overview) -> str:
     return f"<section><h2>Tasks</h2>{_table(header, rows, words=2)}</section>"
 
 
+def _linked(task_id: TaskId) -> str:
+    return f'<a href="#task-{task_id}">{task_id[:_SHORT]}</a>'
+
+
 def _task(picture: TaskPicture, names: Names) -> str:
     report = picture.report
-    parts = [f'<h2>Task <code>{report.task[:_SHORT]}</code></h2><p class="facts">{_facts(report, names)}</p>']
+    parts = [
+        f'<h2>Task <code>{report.task_id[:_SHORT]}</code></h2><p class="facts">{_facts(report, names)}</p>'
+    ]
     parts += [_recipe(picture.recipe)] if picture.recipe else []
     if any(one.shapley is not None for one in report.clients):
         parts += [_figure("What each client is worth, and what it was paid", values_figure(picture, names))]
@@ -102,7 +109,7 @@ def _task(picture: TaskPicture, names: Names) -> str:
     if picture.walks:
         title = "How the miners came near the agreed values"
         parts += [_figure(title, convergence_figure(picture, names))]
-    return f'<section id="task-{report.task}">{"".join(parts)}</section>'
+    return f'<section id="task-{report.task_id}">{"".join(parts)}</section>'
 
 
 def _facts(report: TaskReport, names: Names) -> str:

@@ -20,7 +20,7 @@ PassphraseFile = Annotated[
     typer.Option(
         "--passphrase-file",
         metavar="FILE|-",
-        help="Where the passphrase of sealed keys stands; -: standard input. Default: a prompt.",
+        help="Where the passphrase of sealed keys is; -: standard input. Default: a prompt.",
     ),
 ]
 """The option of every command that uses a key."""

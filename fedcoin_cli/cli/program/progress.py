@@ -10,7 +10,7 @@ from typing import Protocol
 from fedcoin_cli.cli.program.output import Output
 
 
-class Step(Protocol):
+class ShowStep(Protocol):
     """Tells how much is done, counted from the start: a step may be repeated or skipped. `note` stands beside it."""
 
     def __call__(self, done: int, note: str = "") -> None: ...
@@ -20,7 +20,7 @@ _LINES = 10
 
 
 @contextmanager
-def progress(output: Output, title: str, total: int, unit: str = "") -> Iterator[Step]:
+def progress(output: Output, title: str, total: int, unit: str = "") -> Iterator[ShowStep]:
     """Show work of `total` units while the block runs.
 
     With the unit "B" amounts are shown as sizes, with any other as counts.
@@ -35,7 +35,7 @@ def progress(output: Output, title: str, total: int, unit: str = "") -> Iterator
 
 
 @contextmanager
-def _bar(output: Output, title: str, total: int, unit: str) -> Iterator[Step]:
+def _bar(output: Output, title: str, total: int, unit: str) -> Iterator[ShowStep]:
     # Here, because Rich takes longer to import than most commands take to run.
     from rich.console import Console
     from rich.progress import (
@@ -60,7 +60,7 @@ def _bar(output: Output, title: str, total: int, unit: str) -> Iterator[Step]:
         yield step
 
 
-def _lines(output: Output, title: str, total: int, unit: str) -> Step:
+def _lines(output: Output, title: str, total: int, unit: str) -> ShowStep:
     """At most ten lines, one whenever another tenth is done."""
     shown = -1
 
@@ -82,7 +82,7 @@ def silent(done: int, note: str = "") -> None:
 def works(output: Output) -> Iterator[Callable[[str, int, int], None]]:
     """Show works that follow each other while the block runs: each has a name and so many steps."""
     with ExitStack() as stack:
-        names: dict[str, Step] = {}
+        names: dict[str, ShowStep] = {}
 
         def told(name: str, step: int, steps: int) -> None:
             if name not in names:

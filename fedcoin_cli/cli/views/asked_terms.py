@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from fedcoin_cli.application.rounds.terms import Terms
+from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.views.amounts import amount_micro
 from ledger_store.base.names import Address
@@ -48,17 +48,17 @@ PaymentError = Annotated[
 ]
 
 
-def terms_of(configuration: "Configuration", server: Address, payment_error: str | None) -> Terms:
+def terms_of(configuration: "Configuration", server: Address, payment_error: str | None) -> AskedTerms:
     """Settings and the wanted precision as terms."""
     error_micro = None if payment_error is None else amount_micro(payment_error, "--payment-error")
-    return Terms(configuration.settings, server, error_micro)
+    return AskedTerms(configuration.settings, server, error_micro)
 
 
-def learnt(call: Call, workspace: "Workspace", terms: Terms, clients: int) -> Terms:
+def learnt(call: Call, workspace: "Workspace", terms: AskedTerms, clients: int) -> AskedTerms:
     """The same with the D that the ledger tells for so many clients."""
     from fedcoin_cli.application.requester.difficulty import with_learnt_difficulty
     from ledger_store.base.amount import format_micro
 
     changed, found = with_learnt_difficulty(workspace, terms, clients)
-    call.output.note(f"D is {format_micro(found.difficulty_micro)} pp, learnt from task {found.task[:12]}")
+    call.output.note(f"D is {format_micro(found.difficulty_micro)} pp, learnt from task {found.task_id[:12]}")
     return changed

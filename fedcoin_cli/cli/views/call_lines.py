@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.output import counted
 from ledger_store.base.amount import format_micro
 from ledger_store.transaction import Task

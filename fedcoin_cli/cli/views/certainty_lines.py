@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from fedcoin_cli.application.books.task_report import TaskReport
 from fedcoin_cli.application.reasons.certainty import Certainty
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.views.bars import as_decimal
 
 _PAIRS = 5

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fedcoin_cli.application.books.coins import Share
 from fedcoin_cli.application.reasons.explanation import Explanation, View
 from fedcoin_cli.application.reasons.kept_tables import Coalition, Seen
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.output import counted, table
 from fedcoin_cli.cli.views.bars import bars
 from fedcoin_cli.cli.views.task_lines import judged, loose, shared
@@ -17,7 +17,7 @@ from ledger_store.base.words import TaskState
 def explanation_lines(one: Explanation, names: Names) -> list[str]:
     """Value, where it comes from, how it became coins, who agreed, how to check it."""
     report = one.report
-    who = f"{names.name(one.client)}, client {one.number} of {len(report.clients)} in task {report.task}"
+    who = f"{names.name(one.client)}, client {one.number} of {len(report.clients)} in task {report.task_id}"
     state = f"{report.state.lower()} at height {report.height}, attempt {report.attempts}"
     parts = [
         [who, state],

@@ -9,7 +9,7 @@ from fedcoin_cli.cli.program.progress import progress, silent
 from fedcoin_cli.cli.views.amounts import errors_text
 
 
-class Bars:
+class ProgressBars:
     """Shows what it is called with; a context manager that leaves no bar behind."""
 
     def __init__(self, output: Output) -> None:

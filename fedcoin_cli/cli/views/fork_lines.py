@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.output import counted
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def fork_data(fork: "Fork", genesis: "Genesis", names: Names) -> dict[str, objec
         "complete": fork.complete,
         "culprits": [
             {
-                "miner": genesis.roster[guilt.miner],
-                "name": names.known(genesis.roster[guilt.miner]),
+                "miner": genesis.roster[guilt.index],
+                "name": names.known(genesis.roster[guilt.index]),
                 "charge": guilt.charge,
                 "votes": [[vote.kind, vote.to_json()] for vote in guilt.votes],
             }
@@ -42,7 +42,7 @@ def fork_lines(fork: "Fork", genesis: "Genesis", names: Names) -> Iterator[str]:
         yield f"block {final.block} is final by view {final.certificate.view}, signed by {signers}"
     yield ""
     for guilt in fork.culprits:
-        yield f"{names.name(genesis.roster[guilt.miner])} lied: it signed {guilt.charge}"
+        yield f"{names.name(genesis.roster[guilt.index])} lied: it signed {guilt.charge}"
     missing = fork.least - len(fork.culprits)
     if missing > 0:
         proven = "" if not fork.culprits else f"{counted(missing, 'culprit')} of at least {fork.least} "

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from ledger_store.base.amount import format_micro
 from ledger_store.block import Block
 from ledger_store.transaction import Cancel, Close, Result, Signed, Task, Transaction, Transfer

@@ -15,7 +15,7 @@ from fedcoin_cli.application.books.lookup import report_on
 from fedcoin_cli.application.crew.crew import News
 from fedcoin_cli.application.requester.asking import asking_key
 from fedcoin_cli.application.requester.standing import Standings
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.output import visible
 from fedcoin_cli.cli.views.dashboard import Dashboard
@@ -71,20 +71,20 @@ class Screen:
             self._dashboard.stand(self._standings.states())
             self._live.update(self._dashboard.drawing(), refresh=True)
 
-    def _end(self, task: TaskId) -> None:
+    def _end(self, task_id: TaskId) -> None:
         """Print what came of a task, once, as soon as a ledger here says it."""
-        if task in self._ended:
+        if task_id in self._ended:
             return
         try:
             with Books.open(self._workspace) as books:
                 for height in range(self._history.height + 1, books.height + 1):
                     self._history.follow(books.block(height))
-                record = self._history.get(task)
+                record = self._history.get(task_id)
                 if record is None or record.end_height is None:
                     return  # its certificate is not here yet: another miner's news will come
                 report = report_on(books, record)
         except FedCoinError:
             return
-        self._ended.append(task)
+        self._ended.append(task_id)
         self._dashboard.last = report
         self._live.console.print(*task_lines(report, self._names), "", sep="\n", markup=False)

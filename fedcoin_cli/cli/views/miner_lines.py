@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedcoin_cli.application.crew.crew import News
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.silence import said
 from fedcoin_cli.cli.views.amounts import errors_text
 from fedcoin_cli.protocol.message import Errors, Silence
@@ -24,21 +24,21 @@ class MinerLines:
     def line(self, news: News) -> str | None:
         """The line for one piece of news; None when it need not be said."""
         at_s = float(news.details.get("time", time.time()))
-        if news.event in {"mined", "inspecting"} and not self._is_due(news.miner, at_s):
+        if news.event in {"mined", "inspecting"} and not self._is_due(news.number, at_s):
             return None
         text = self._shared(news)
         if text in self._said:
             return None
         if text is None:
-            text = f"miner {news.miner}  {self._own(news)}"
+            text = f"miner {news.number}  {self._own(news)}"
         else:
             self._said.add(text)
         return f"{time.strftime('%H:%M:%S', time.localtime(at_s))}  {text}"
 
-    def _is_due(self, miner: int, at_s: float) -> bool:
-        if at_s - self._progress_s.get(miner, 0.0) < PROGRESS_S:
+    def _is_due(self, number: int, at_s: float) -> bool:
+        if at_s - self._progress_s.get(number, 0.0) < PROGRESS_S:
             return False
-        self._progress_s[miner] = at_s
+        self._progress_s[number] = at_s
         return True
 
     def _shared(self, news: News) -> str | None:

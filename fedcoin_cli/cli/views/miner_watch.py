@@ -22,7 +22,7 @@ _LINGER_S, _LINGER_MOST_S = 3.0, 15.0
 _ENDS = frozenset({TaskState.SETTLED, TaskState.REFUNDED})
 
 
-class Watch:
+class MinerWatch:
     """Shows a crew's news: all of it on stdout, or (`silent`) only who is ready, on stderr.
 
     With a `screen` that is drawn instead. `task` and `state` are those of the first task that ended while watching,
@@ -102,11 +102,11 @@ class Watch:
             if line and news.event == "ready":
                 self._output.note(line)
         elif line or self._output.as_json:
-            self._output.event({"miner": news.miner, "event": news.event, **news.details}, line or "")
+            self._output.event({"miner": news.number, "event": news.event, **news.details}, line or "")
         if news.event == "votes lost" and self._silent:
-            self._output.warn(f"miner {news.miner} {said(Silence.VOTES_LOST)}; {news.details['hint']}")
+            self._output.warn(f"miner {news.number} {said(Silence.VOTES_LOST)}; {news.details['hint']}")
         if news.event == "ended" and not (news.details["clean"] or self._stopping):
-            self._output.warn(f"miner {news.miner} has ended; {outlook(self._crew)}")
+            self._output.warn(f"miner {news.number} has ended; {outlook(self._crew)}")
 
     def _notice(self, news: News) -> None:
         if news.event == "ended":
@@ -115,7 +115,7 @@ class Watch:
             self.task, self.state = news.details["task"], news.details["state"]
             self._over_s = time.monotonic()
         if news.event == "task" and news.details["task"] == self.task:
-            self._heard.add(news.miner)
+            self._heard.add(news.number)
 
     def _is_over(self) -> bool:
         if not self.task:

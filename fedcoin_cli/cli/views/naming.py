@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from ledger_store.base.names import ADDRESS_LENGTH
 
 _DECIMAL = re.compile(r"-?[0-9]+\.[0-9]{1,5}")
@@ -23,7 +23,7 @@ def told(data: Mapping[str, object], names: Names) -> dict[str, object]:
 
 
 def legend(data: object, names: Names) -> dict[str, str]:
-    """The names of all addresses in what stands on the ledger, which is shown as it is."""
+    """The names of all addresses in what is on the ledger, which is shown as it is."""
     return {address: name for address in sorted(set(_addresses(data))) if (name := names.known(address))}
 
 

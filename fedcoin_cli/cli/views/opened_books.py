@@ -7,7 +7,7 @@ from typing import Annotated, Self
 import typer
 
 from fedcoin_cli.application.books.books import Books
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.options import Call
 from ledger_store.base.errors import FedCoinError, NoWorkspace
@@ -69,22 +69,22 @@ def open_books(call: Call, file: Path | None = None) -> Opened:
     return Opened(books, workspace, Names.of(workspace), named=False)
 
 
-def _place_of(call: Call, file: Path, genesis: str) -> Workspace:
+def _place_of(call: Call, file: Path, genesis_id: str) -> Workspace:
     """The workspace of the ledger's network: the one in force, else the one around the file, else the file's folder.
 
-    A folder that is no workspace serves as well: whatever lies there is used, and nothing has to.
+    A folder that is not a workspace serves as well: whatever is there is used, and nothing has to.
     """
     folder = (file if file.is_dir() else file.parent).resolve()
     here = Path(call.folder or "").resolve()
     for start in (here, *([] if call.folder else here.parents), folder, *folder.parents):
         place = Workspace(start)
-        if place.genesis_file.is_file() and _is_of(place, genesis):
+        if place.genesis_file.is_file() and _is_of(place, genesis_id):
             return place
     return Workspace(folder)
 
 
-def _is_of(place: Workspace, genesis: str) -> bool:
+def _is_of(place: Workspace, genesis_id: str) -> bool:
     try:
-        return place.genesis().id == genesis
+        return place.genesis().id == genesis_id
     except FedCoinError:
         return False

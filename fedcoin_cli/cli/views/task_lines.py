@@ -2,7 +2,7 @@
 
 from fedcoin_cli.application.books.task_report import MinerLine, TaskReport
 from fedcoin_cli.application.reasons.certainty import Certainty
-from fedcoin_cli.application.workspace.names import Names
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.program.output import table
 from fedcoin_cli.cli.views.amounts import aligned
 from fedcoin_cli.cli.views.bars import as_decimal, bars
@@ -14,7 +14,7 @@ from ledger_store.transaction import CHANCE, ZERO
 def task_lines(report: TaskReport, names: Names, certainty: Certainty | None = None) -> list[str]:
     """A task and what came of it."""
     where = f"{report.state.lower()} at height {report.height}, attempt {report.attempts}"
-    head = [f"task   {report.task}", f"state  {where}"]
+    head = [f"task   {report.task_id}", f"state  {where}"]
     if not report.ended:
         return [*head, f"price  {report.price} FedCoin, in escrow"]
     return [*head, "", *_payments(report, names, certainty), "", *_estimates(report, names)]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_EXACT_CLIENTS: Final = 24
-"""Beyond this a table of all coalitions (4·2^K bytes) is no file to send around."""
+"""Beyond this a table of all coalitions (4·2^K bytes) is not a file to send around."""
 
 
 _HALF: Final = 1 << 26

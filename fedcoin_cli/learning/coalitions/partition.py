@@ -48,13 +48,13 @@ def block_sizes(images: int, size: int) -> Indices:
     return np.array([len(range(first, images, blocks)) for first in range(blocks)], np.int64)
 
 
-def partition(labels: npt.NDArray[np.integer], size: int, task: bytes) -> Partition:
+def partition(labels: npt.NDArray[np.integer], size: int, task_id: bytes) -> Partition:
     """Deal images with these labels, (n,), into blocks of at most `size`, by the 32 raw bytes of a task's id.
 
     (docs/adr/0033) [P-6.8]
     """
     number = len(labels)
-    draws = np.frombuffer(shake_256(TAG + task).digest(8 * number), ">u8")
+    draws = np.frombuffer(shake_256(TAG + task_id).digest(8 * number), ">u8")
     dealt = np.lexsort((draws, labels))  # stable: equal draws stay in the images' order
     sizes = block_sizes(number, size)
     # Image number p of the sorted ones goes to block p mod B: block after block, every B-th of them.

@@ -20,22 +20,22 @@ _UINT16_VALUES: Final = 65_536
 _SPARE_DRAWS: Final = 64
 
 
-def orders(seed: bytes, key: bytes, blocks: range, walked: range, clients: int) -> Orders:
+def orders(seed: bytes, miner_key: bytes, blocks: range, walked: range, clients: int) -> Orders:
     """The rankings `walked` of a key in each of `blocks`, (blocks, rankings, K): clients in the order of joining."""
     indices = np.tile(np.array(walked, np.int64), (len(blocks), 1))
-    return orders_at(seed, key, np.array(blocks, np.int64), indices, clients)
+    return orders_at(seed, miner_key, np.array(blocks, np.int64), indices, clients)
 
 
-def orders_at(seed: bytes, key: bytes, blocks: Counts, indices: Counts, clients: int) -> Orders:
+def orders_at(seed: bytes, miner_key: bytes, blocks: Counts, indices: Counts, clients: int) -> Orders:
     """The same where each block has rankings of its own, whose numbers `indices` (blocks, rankings) gives."""
     pairs, within = np.divmod(indices, 2 * clients)  # as `rankings.place_of`
     numbers, rows = 2 * pairs + within % 2, within // 2
     # Each square once, whatever number of its rankings is wanted.
     wanted = np.stack([numbers, np.broadcast_to(blocks[:, None], numbers.shape)], axis=-1).reshape(-1, 2)
     squares, place = np.unique(wanted, axis=0, return_inverse=True)
-    circles, bases = _squares(seed, key, squares, clients)
+    circles, bases = _squares(seed, miner_key, squares, clients)
     dealt, number = np.unique(squares[:, 0], return_inverse=True)
-    deals = np.array([rankings.deal(seed, key, each, clients) for each in dealt.tolist()])
+    deals = np.array([rankings.deal(seed, miner_key, each, clients) for each in dealt.tolist()])
     beginners = deals[number[place], (rows.ravel() + wanted[:, 1]) % clients]
     at = np.empty_like(circles)
     np.put_along_axis(at, circles, np.arange(clients)[None, :], axis=1)
@@ -52,9 +52,9 @@ def members(walked: Orders) -> npt.NDArray[np.uint8]:
     return (joined[..., None, :] <= steps).astype(np.uint8)
 
 
-def _squares(seed: bytes, key: bytes, squares: Counts, clients: int) -> tuple[Counts, Counts]:
+def _squares(seed: bytes, miner_key: bytes, squares: Counts, clients: int) -> tuple[Counts, Counts]:
     """Circles and bases, (squares, K) each: `rankings.square` of each number and block."""
-    head, width = rankings.TAG + seed + key, 2 * (2 * clients + _SPARE_DRAWS)
+    head, width = rankings.TAG + seed + miner_key, 2 * (2 * clients + _SPARE_DRAWS)
     # A block and a number, 8 bytes each, big-endian.
     tails = squares[:, ::-1].astype(">u8").tobytes()
     raw = b"".join(
@@ -68,7 +68,7 @@ def _squares(seed: bytes, key: bytes, squares: Counts, clients: int) -> tuple[Co
     # Where so many draws were rejected that they did not suffice.
     for row in np.flatnonzero(places > draws.shape[1]).tolist():
         number, block = squares[row].tolist()
-        square = rankings.square(seed, key, block, number, clients)
+        square = rankings.square(seed, miner_key, block, number, clients)
         circles[row], bases[row] = square.circle, square.base
     return circles, bases
 

@@ -36,7 +36,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RoundFiles:
-    """Where a round's files lie; `updates` in client order, `baseline` where the round has one."""
+    """Where a round's files are; `updates` in client order, `baseline` where the round has one."""
 
     model: Path
     test: Path

@@ -98,7 +98,7 @@ def update_of(update: Update, spec: ModelSpec, where: str) -> Weights:
     """Weights for a model, of which messages say `where` they stand; raises `RoundFilesInvalid`."""
     if isinstance(update, dict):
         hint = "give a list of arrays in the order of Keras' get_weights(): kernel, bias, kernel, bias, …"
-        raise RoundFilesInvalid("an update is no mapping", where=where, hint=hint)
+        raise RoundFilesInvalid("an update is not a mapping", where=where, hint=hint)
     shapes = spec.weight_shapes
     if len(update) != len(shapes):
         message = f"{len(update)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
@@ -128,7 +128,7 @@ def _array(values: Array, where: str) -> npt.NDArray[Any]:
         )
         raise RoundFilesInvalid(message, where=where, hint=_TENSOR_HINT) from error
     if array.dtype.kind not in "fiu":
-        raise RoundFilesInvalid(f"{array.dtype} are no real numbers", where=where, hint=_TENSOR_HINT)
+        raise RoundFilesInvalid(f"{array.dtype} are not real numbers", where=where, hint=_TENSOR_HINT)
     return array
 
 

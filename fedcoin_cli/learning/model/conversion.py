@@ -38,7 +38,7 @@ def convert(source: Path, model: Path, target: Path) -> int:
     reader = _READERS.get(source.suffix)
     if reader is None:
         raise _refused(
-            source, f"{source.suffix or 'a file without a suffix'} is no kind that can be converted"
+            source, f"{source.suffix or 'a file without a suffix'} is not a kind that can be converted"
         )
     weights = _checked(reader(source, spec), spec, source)
     write_update(target, weights)

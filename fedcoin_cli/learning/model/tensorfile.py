@@ -35,8 +35,8 @@ _FOREIGN: Final = {b"PK\x03\x04": "a zip archive", b"\x80": "a pickle", b"\x89HD
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """Where one tensor lies: NumPy dtype, shape and the byte offset from the start of the file."""
+class TensorEntry:
+    """Where one tensor is: NumPy dtype, shape and the byte offset from the start of the file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -96,9 +96,9 @@ class TensorFile:
             self.refuse("the header is larger than 1 MiB, or the file than 2 GiB")
         return length
 
-    def _entries(self, header: Any, start: int, size: int) -> dict[str, Entry]:
+    def _entries(self, header: Any, start: int, size: int) -> dict[str, TensorEntry]:
         if not isinstance(header, dict):
-            self.refuse("the header is no JSON object")
+            self.refuse("the header is not JSON object")
         described = [
             (name, self._described(value)) for name, value in header.items() if name != "__metadata__"
         ]
@@ -106,7 +106,7 @@ class TensorFile:
         for name, (dtype, shape, first, last) in sorted(described, key=lambda item: item[1][2]):
             if first != position or last - first != prod(shape) * dtype.itemsize or last > size:
                 self.refuse(f"the header promises bytes for tensor {name[:40]!r} that the file does not hold")
-            entries[name] = Entry(dtype, shape, start + first)
+            entries[name] = TensorEntry(dtype, shape, start + first)
             position = last
         if position != size:
             self.refuse("the file holds bytes that its header does not describe")
@@ -118,7 +118,7 @@ class TensorFile:
         except (KeyError, TypeError, ValueError) as error:
             self.refuse("a tensor is not described as float32, uint8 or int32 with shape and offsets", error)
         if not isinstance(shape, list) or len(shape) > MAX_AXES:
-            self.refuse(f"a tensor's shape is no list of at most {MAX_AXES} axes")
+            self.refuse(f"a tensor's shape is not a list of at most {MAX_AXES} axes")
         if any(
             type(number) is not int or not 0 <= number <= MAX_FILE_BYTES for number in (*shape, first, last)
         ):

@@ -42,7 +42,7 @@ Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class JoinedCoalition:
     """A coalition that the client joined, on `images` images in all: right before, the gain, and what one is worth.
 
     All three count images; `weight` is what an image gained adds to the value.
@@ -83,8 +83,8 @@ class Reasons:
 
     total: Fraction
     steps: tuple[Step, ...]
-    helped: tuple[Joined, ...]
-    hurt: tuple[Joined, ...]
+    helped: tuple[JoinedCoalition, ...]
+    hurt: tuple[JoinedCoalition, ...]
     coalitions: int
 
 
@@ -208,7 +208,7 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
     terms = TableTerms(game.clients, part.sizes, game.empty)  # read for the number of its blocks alone
     claim = Claim(bytes(32), bytes(32), _TEST_SET_RANKINGS, exact=False)
     walker = walker_for(fewer, Partition(np.arange(len(images)), part.starts))
-    walked = orders(claim.seed, claim.key, range(some), range(claim.rankings), game.clients)
+    walked = orders(claim.seed, claim.miner_key, range(some), range(claim.rankings), game.clients)
     empty, full = walker.ends()
     found = (empty, full, walker.walk(range(some), walked))
     table = Table(*(part.astype(np.uint64) for part in found))
@@ -328,7 +328,7 @@ def _pieces(claim: Claim, terms: TableTerms) -> Iterator[tuple[range, range, Ord
         at_once = max(1, _WALKED_AT_ONCE // (len(rankings) * clients))
         for first in range(0, len(terms.sizes), at_once):
             blocks = range(first, min(first + at_once, len(terms.sizes)))
-            yield blocks, rankings, orders(claim.seed, claim.key, blocks, rankings, clients)
+            yield blocks, rankings, orders(claim.seed, claim.miner_key, blocks, rankings, clients)
 
 
 def _counts_of(table: Table, blocks: range, rankings: range) -> Integers:
@@ -395,15 +395,15 @@ def _steps(seen: _Seen, terms: TableTerms) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _largest(seen: _Seen, most: int, *, sign: int) -> tuple[Joined, ...]:
+def _largest(seen: _Seen, most: int, *, sign: int) -> tuple[JoinedCoalition, ...]:
     """Those that add (`sign` 1) or take (−1) most, the largest first; a stable order for equal ones."""
     adds = sign * seen.weights.astype(np.float64) * seen.gains
     order = [index for index in np.argsort(-adds, kind="stable")[:most].tolist() if adds[index] > 0]
     return tuple(_joined(seen, index) for index in order)
 
 
-def _joined(seen: _Seen, index: int) -> Joined:
-    return Joined(
+def _joined(seen: _Seen, index: int) -> JoinedCoalition:
+    return JoinedCoalition(
         mask=int.from_bytes(seen.keys[index].tobytes(), "little"),
         images=int(seen.images[index]),
         before=int(seen.before[index]),

@@ -75,7 +75,7 @@ class Checker:
         engines: Engines | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._judge = Judge(reference, partition)
+        self._judge = CountJudge(reference, partition)
         self._terms, self._partition, self._engines, self._clock = terms, partition, engines, clock
         # Fresh from the system: nobody can know what will be looked at.
         self._random = np.random.default_rng()
@@ -159,7 +159,7 @@ class Checker:
             first = int(self._random.integers(max(1, blocks - _DRAWN_AT_ONCE + 1)))
             some = np.arange(first, min(first + _DRAWN_AT_ONCE, blocks))
             indices = self._random.integers(claim.rankings, size=(len(some), _DRAWN_AT_ONCE // len(some)))
-            walked = orders_at(claim.seed, claim.key, some, indices, self._terms.clients)
+            walked = orders_at(claim.seed, claim.miner_key, some, indices, self._terms.clients)
             own = walker.walk(range(first, first + len(some)), walked)
             claimed = table.walked[some[:, None], indices]
             rows, columns, step = np.nonzero(own != claimed)
@@ -225,7 +225,7 @@ class Checker:
         return places
 
 
-class Judge:
+class CountJudge:
     """What is right at any place of a task's tables [P-8.16]."""
 
     def __init__(self, reference: Reference, partition: Partition) -> None:

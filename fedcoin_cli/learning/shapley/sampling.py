@@ -1,8 +1,8 @@
 """One miner's work on one task: walk derived rankings in every block, or enumerate all coalitions when that fits.
 
-A `Session` is advanced in slices, so that its owner can answer other questions in between; it goes on over attempts.
-It decides nothing about money: its result is t, integer sums and the table that proves them. This is the only
-module of the room that looks at a clock.
+A `MiningSession` is advanced in slices, so that its owner can answer other questions in between; it goes on over
+attempts. It decides nothing about money: its result is t, integer sums and the table that proves them. No other module
+here looks at a clock.
 """
 
 import time
@@ -44,14 +44,14 @@ class Stakes:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MiningPlan:
     """What to mine: the task's seed, the miner's key (32 bytes each), the grid's ends, how, and for what.
 
     Without `stakes` nothing is said of errors.
     """
 
     seed: bytes
-    key: bytes
+    miner_key: bytes
     least: int
     most: int
     runtime_s: float
@@ -60,11 +60,11 @@ class Plan:
 
     def claim(self, rankings: int, *, exact: bool) -> Claim:
         """The estimate of so many rankings."""
-        return Claim(self.seed, self.key, rankings, exact)
+        return Claim(self.seed, self.miner_key, rankings, exact)
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class MiningProgress:
     """Where a session stands: rankings that every block has walked, and coalitions enumerated of all, if it does that.
 
     `precision` is that of the rankings walked; None without stakes, before two rankings, and once all is known.
@@ -78,7 +78,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Mined:
+class MinedEstimate:
     """An estimate with its proof: N_j over t rankings, or E_j of an exact one, and the table's bytes.
 
     `precision` is None for an exact one, without stakes and before two rankings.
@@ -101,7 +101,7 @@ class _Part:
     blocks_done: int = 0
 
 
-class Session:
+class MiningSession:
     """The resumable work of one miner on one task.
 
     Args:
@@ -117,7 +117,7 @@ class Session:
         walker: Walker,
         enumeration: Enumeration | None,
         terms: TableTerms,
-        plan: Plan,
+        plan: MiningPlan,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.terms, self.plan = terms, plan
@@ -151,7 +151,7 @@ class Session:
         if self.plan.estimator == "auto" and self._enumeration is not None and not self._enumerates:
             self._enumerates = None
 
-    def advance(self, budget_s: float) -> Progress:
+    def advance(self, budget_s: float) -> MiningProgress:
         """Work for about `budget_s` seconds (at least one slice), or until finished."""
         until = self._clock() + budget_s
         while not self._finished():
@@ -163,20 +163,20 @@ class Session:
                 break
         return self.progress()
 
-    def progress(self) -> Progress:
+    def progress(self) -> MiningProgress:
         """Where it stands."""
         total, done, enumeration = None, 0, self._enumeration
         if enumeration is not None and self._enumerates:
             total = (1 << self.terms.clients) - 1
             done = total * enumeration.done // enumeration.total
         precision = None if self._everything_known() else self._precision
-        return Progress(self._rankings, done, total, self._finished(), precision)
+        return MiningProgress(self._rankings, done, total, self._finished(), precision)
 
     def known(self) -> Counts | None:
         """The counts of all coalitions, once they are there."""
         return self._enumeration.counts() if self._enumeration and self._everything_known() else None
 
-    def estimate(self) -> Mined:
+    def estimate(self) -> MinedEstimate:
         """The estimate of everything known so far.
 
         Raises:
@@ -185,13 +185,13 @@ class Session:
         counts = self.known()
         if counts is not None:
             values = exact_numerators(counts, self.terms.empty, self.terms.clients)
-            return Mined(
+            return MinedEstimate(
                 self.plan.most, True, tuple(values), encode_exact(counts, self.terms.exact_width), None
             )
         count = grid_floor(self._rankings, self.plan.least, self.plan.most)
         table = self._table(count)
         sums = sums_of(table, self.plan.claim(count, exact=False))
-        return Mined(count, False, sums, table.encode(self.terms.width), self._precision)
+        return MinedEstimate(count, False, sums, table.encode(self.terms.width), self._precision)
 
     def _table(self, count: int) -> Table:
         shape = (len(self.terms.sizes), 0, self.terms.clients - 1)
@@ -214,7 +214,7 @@ class Session:
             self._take(part)
 
     def _orders(self, blocks: range, rankings: range) -> Orders:
-        return orders(self.plan.seed, self.plan.key, blocks, rankings, self.terms.clients)
+        return orders(self.plan.seed, self.plan.miner_key, blocks, rankings, self.terms.clients)
 
     def _fill(self, part: _Part, blocks: range, walked: Orders, counts: Found) -> None:
         """What some blocks counted on their way."""

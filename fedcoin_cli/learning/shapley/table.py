@@ -71,7 +71,7 @@ class Claim:
     """What identifies an estimate: its rankings follow from the task's seed, the miner's key and t."""
 
     seed: bytes
-    key: bytes
+    miner_key: bytes
     rankings: int
     exact: bool
 
@@ -185,7 +185,7 @@ def sums_of(table: Table, claim: Claim) -> tuple[int, ...]:
     sums = [0] * (steps + 1)
     for first in range(0, blocks, at_once):
         part = slice(first, min(first + at_once, blocks))
-        walked = orders(claim.seed, claim.key, range(part.start, part.stop), range(rankings), steps + 1)
+        walked = orders(claim.seed, claim.miner_key, range(part.start, part.stop), range(rankings), steps + 1)
         more = marginal_sums(walked, table.walked[part], (empty[part], full[part]))
         sums = [total + one for total, one in zip(sums, more, strict=True)]
     return tuple(sums)
@@ -206,7 +206,7 @@ def place_of(entry: int, claim: Claim, terms: TableTerms) -> Place:
         return Place(entry % blocks, 0 if entry < blocks else (1 << clients) - 1)
     block, within = divmod(entry - 2 * blocks, claim.rankings * (clients - 1))
     index, step = divmod(within, clients - 1)
-    return Place(block, prefix_masks(ranking(claim.seed, claim.key, block, index, clients))[step])
+    return Place(block, prefix_masks(ranking(claim.seed, claim.miner_key, block, index, clients))[step])
 
 
 def entries_of(claim: Claim, terms: TableTerms) -> int:

@@ -143,7 +143,7 @@ def _alpha(text: str) -> float:
     except ValueError:
         value = 0.0
     if not LEAST_ALPHA <= value <= MOST_ALPHA:
-        message = f"{text!r} is no alpha of a Dirichlet distribution"
+        message = f"{text!r} is not an alpha of a Dirichlet distribution"
         hint = f"choose a number from {LEAST_ALPHA:g} (each client has few labels) to {MOST_ALPHA:g} (all are alike)"
         raise SettingsError(message, where="--split", hint=hint)
     return value

@@ -43,7 +43,7 @@ PLAIN: Final = Descent()
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class TrainedUpdate:
     """One client's trained weights, and how many images of each label from 0 on it trained on."""
 
     weights: Weights
@@ -60,7 +60,7 @@ class Trained:
     """A round's model as `model.json` text, the clients' updates in order, and how many images made a step."""
 
     model_json: str
-    updates: tuple[Update, ...]
+    updates: tuple[TrainedUpdate, ...]
     batch: int
 
 
@@ -117,7 +117,7 @@ def train_round(
             if report:
                 report(client, epoch + 1)
         labelled = np.bincount(part.labels, minlength=dataset.classes)
-        updates.append(Update(tuple(network.get_weights()), tuple(labelled.tolist())))
+        updates.append(TrainedUpdate(tuple(network.get_weights()), tuple(labelled.tolist())))
     return Trained(model_json, tuple(updates), size)
 
 

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from fedcoin_cli.network.files.downloads import Downloads
 from fedcoin_cli.network.files.pieces import PIECE_BYTES_MAX, Chunk, Have, Lack, Offer, Want, from_bytes
 from fedcoin_cli.network.files.store import Store
-from fedcoin_cli.network.files.transfers import Event, MayRead, Progress, Purse, Wish
+from fedcoin_cli.network.files.transfers import Event, MayRead, Purse, TransferProgress, Wish
 from fedcoin_cli.network.files.uploads import Uploads
 from fedcoin_cli.network.transport.base import Door, PeerState, Transport
 from fedcoin_cli.network.transport.limits import Limits
@@ -58,7 +58,7 @@ class Blobs:
         self._uploads = Uploads(store, self._wire, self._report, may_read)
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._progress: dict[Address, Progress] = {}
+        self._progress: dict[Address, TransferProgress] = {}
         self._states: dict[Address, PeerState] = {}
         self._order_bell, self._event_bell = _Bell(), _Bell()
         self._closing = self._stopped = False
@@ -108,7 +108,7 @@ class Blobs:
         addresses = self._peers if to is None else tuple(to)
         self._order(lambda: self._uploads.offer(sizes, addresses))
 
-    def progress(self) -> dict[Address, Progress]:
+    def progress(self) -> dict[Address, TransferProgress]:
         """By peer, how much of what was offered it holds."""
         return self._progress
 

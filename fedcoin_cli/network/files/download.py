@@ -54,7 +54,7 @@ class Grant:
     reserve_bytes: int = 0
 
 
-class Outcome(Enum):
+class DownloadOutcome(Enum):
     """What a chunk led to."""
 
     MORE = "go on"
@@ -98,16 +98,16 @@ class Download:
         """Whether a file of this size would be taken now."""
         return self._granted(size_bytes) is not None
 
-    def charge(self, size_bytes: int) -> Outcome:
+    def charge(self, size_bytes: int) -> DownloadOutcome:
         """Find a grant that allows a file of this size, and burden its budget."""
         grant = self._granted(size_bytes)
         if grant is None:
-            return Outcome.REFUSED
+            return DownloadOutcome.REFUSED
         if self._free_bytes() - (size_bytes - self.held_bytes) < grant.reserve_bytes:
-            return Outcome.NO_ROOM
+            return DownloadOutcome.NO_ROOM
         self._total, self.charged = size_bytes, grant.budget
         grant.budget.spend(size_bytes)
-        return Outcome.MORE
+        return DownloadOutcome.MORE
 
     @property
     def held_bytes(self) -> int:
@@ -142,25 +142,25 @@ class Download:
         self._asked = part.size + CHUNK_BYTES
         return Want(self.digest, part.size)
 
-    def take(self, chunk: Chunk, now_s: float) -> Outcome:
+    def take(self, chunk: Chunk, now_s: float) -> DownloadOutcome:
         """A chunk from the present source; raises `StorageFailure`."""
         part = self._opened()
         if self._total is None:
             outcome = self.charge(chunk.total_bytes)
-            if outcome is not Outcome.MORE:
+            if outcome is not DownloadOutcome.MORE:
                 return outcome
         if chunk.total_bytes != self._total:
-            return Outcome.LIE
+            return DownloadOutcome.LIE
         if part.size > self._total:
             return self._wrong()
         if chunk.offset != part.size:
-            return Outcome.MORE
+            return DownloadOutcome.MORE
         part.append(chunk.data)
         self._givers.add(self.source)
         self._heard_s, self._gained = now_s, True
         if part.size < self._total:
-            return Outcome.MORE
-        return Outcome.DONE if part.finish() else self._wrong()
+            return DownloadOutcome.MORE
+        return DownloadOutcome.DONE if part.finish() else self._wrong()
 
     def wants(self) -> list[Want]:
         """The credit that may be granted now, beyond what was [P-11.26]."""
@@ -218,8 +218,8 @@ class Download:
             self._givers = {NOBODY} if self._part.size else set()
         return self._part
 
-    def _wrong(self) -> Outcome:
-        return Outcome.LIE if self._givers <= {self.source} else Outcome.MIXED
+    def _wrong(self) -> DownloadOutcome:
+        return DownloadOutcome.LIE if self._givers <= {self.source} else DownloadOutcome.MIXED
 
     def _empty(self) -> None:
         if self._part is not None:

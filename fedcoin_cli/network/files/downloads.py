@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.network.files.download import NOBODY, Budget, Download, Grant, Outcome
+from fedcoin_cli.network.files.download import NOBODY, Budget, Download, DownloadOutcome, Grant
 from fedcoin_cli.network.files.pieces import Chunk, Have, Lack, Offer, Piece, to_bytes
 from fedcoin_cli.network.files.store import Partial, Store
 from fedcoin_cli.network.files.transfers import Arrived, Failed, Lied, Purse, Removed, Report, Wish
@@ -162,24 +162,24 @@ class Downloads:
         if download.charged is not None and download.charged.above is not None:
             self._spent[download.digest] = (download.charged, size_bytes)
 
-    def _follow(self, entry: _Entry, sender: Address, size_bytes: int, outcome: Outcome) -> None:
+    def _follow(self, entry: _Entry, sender: Address, size_bytes: int, outcome: DownloadOutcome) -> None:
         download = entry.download
         match outcome:
-            case Outcome.MORE:
+            case DownloadOutcome.MORE:
                 for want in download.wants():
                     self._send(sender, want)
                 return
-            case Outcome.DONE:
+            case DownloadOutcome.DONE:
                 del self._entries[download.digest]
                 self._note_spent(download, size_bytes)
                 self._send(sender, Have(download.digest))
                 self._report(Arrived(download.digest, size_bytes))
-            case Outcome.REFUSED | Outcome.NO_ROOM:
+            case DownloadOutcome.REFUSED | DownloadOutcome.NO_ROOM:
                 self._drop(entry, outcome.value)
-            case Outcome.LIE:
+            case DownloadOutcome.LIE:
                 entry.reason = outcome.value
                 self._report(Lied(download.blame(), download.digest))
-            case Outcome.MIXED:
+            case DownloadOutcome.MIXED:
                 download.start_over()
         self._turn_s = 0.0
 
@@ -192,7 +192,7 @@ class Downloads:
             del self._entries[digest]
             self._abandon(entry)
             outcome = entry.download.charge(size_bytes)
-            if outcome is Outcome.REFUSED:
+            if outcome is DownloadOutcome.REFUSED:
                 self._report(Failed(digest, outcome.value))
                 continue
             self._note_spent(entry.download, size_bytes)

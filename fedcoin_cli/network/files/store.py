@@ -73,7 +73,7 @@ class Store:
             return os.pread(file.fileno(), length, offset)
 
     def remove(self, digest: Digest) -> None:
-        """Forget a file; one that is not here is no error."""
+        """Forget a file; one that is not here is not an error."""
         if self.has(digest):
             with refusals(self.folder / digest):
                 (self.folder / digest).unlink(missing_ok=True)

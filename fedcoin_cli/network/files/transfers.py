@@ -79,7 +79,7 @@ MayRead = Callable[[Address, Digest], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TransferProgress:
     """How much of what was offered to one peer is with it."""
 
     done_bytes: int

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from fedcoin_cli.network.files.download import WINDOW_CHUNKS
 from fedcoin_cli.network.files.pieces import CHUNK_BYTES, Chunk, Have, Lack, Offer, Want, to_bytes
 from fedcoin_cli.network.files.store import Store
-from fedcoin_cli.network.files.transfers import Delivered, MayRead, Progress, Report
+from fedcoin_cli.network.files.transfers import Delivered, MayRead, Report, TransferProgress
 from fedcoin_cli.network.transport.base import Transport
 from ledger_store.base.errors import NotFound, StorageFailure
 from ledger_store.base.names import Address, Digest
@@ -51,7 +51,7 @@ class Uploads:
         if offers is not None and offers.held(have.digest):
             self._report(Delivered(sender, have.digest))
 
-    def progress(self) -> dict[Address, Progress]:
+    def progress(self) -> dict[Address, TransferProgress]:
         """How far each peer is with what was offered to it."""
         return {address: offers.progress() for address, offers in self._offers.items()}
 
@@ -124,6 +124,6 @@ class _Offers:
         self._done_bytes += self._sizes[digest]
         return True
 
-    def progress(self) -> Progress:
+    def progress(self) -> TransferProgress:
         done_bytes = self._done_bytes + sum(self._reached.values())
-        return Progress(done_bytes, sum(self._sizes.values()))
+        return TransferProgress(done_bytes, sum(self._sizes.values()))

@@ -26,7 +26,7 @@ def own_transport_public(key: KeyPair) -> bytes:
 
 @lru_cache(maxsize=2**16)
 def transport_public(address: Address) -> bytes | None:
-    """The 32 public bytes of the X25519 key of `address`; None when the address is no point of the curve [P-2.5]."""
+    """The 32 public bytes of the X25519 key of `address`; None when the address is not a point of the curve [P-2.5]."""
     try:
         return VerifyKey(bytes.fromhex(address)).to_curve25519_public_key().encode()
     except (CryptoError, ValueError):
@@ -49,7 +49,7 @@ class Admission:
         self._barred: set[bytes] = set()
 
     def admit(self, guests: Iterable[Address]) -> None:
-        """Replace the guests; an address that is no key is passed over, since coins can be sent to one.
+        """Replace the guests; an address that is not a key is passed over, since coins can be sent to one.
 
         Two addresses (a point and its negative) share a transport key: members win, then the first given.
         So give those that have signed something first: nobody can sign for another's negative.

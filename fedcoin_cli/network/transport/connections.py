@@ -25,7 +25,7 @@ UNFINISHED_BYTES_MOST = 2**22
 _BYTES_RECEIVED = struct.Struct("=128xQ")
 
 
-class Standing(Enum):
+class Role(Enum):
     """What is known of the other end: nothing until its first frame."""
 
     SILENT = 0
@@ -59,7 +59,7 @@ class Connection:
     heard_s: float
     address: Address = NOBODY
     identity: bytes = b""
-    standing: Standing = Standing.SILENT
+    role: Role = Role.SILENT
     received_bytes: int = 0
     delivered: bool = False
 
@@ -70,10 +70,10 @@ class Connections:
     def __init__(self, members: int) -> None:
         members_most = CONNECTIONS_A_MEMBER * members
         self._most = {
-            Standing.SILENT: members_most + GUESTS_MOST,
-            Standing.GUEST: GUESTS_MOST,
-            Standing.ASKER: members_most,
-            Standing.MEMBER: members_most,
+            Role.SILENT: members_most + GUESTS_MOST,
+            Role.GUEST: GUESTS_MOST,
+            Role.ASKER: members_most,
+            Role.MEMBER: members_most,
         }
         self._open: dict[int, Connection] = {}
         self._newest: dict[Address, Connection] = {}
@@ -101,8 +101,8 @@ class Connections:
         connection.heard_s = now_s
         connection.delivered = True
         connection.address, connection.identity = address, identity
-        member_standing = Standing.MEMBER if address == owner(address) else Standing.ASKER
-        connection.standing = member_standing if member else Standing.GUEST
+        member_role = Role.MEMBER if address == owner(address) else Role.ASKER
+        connection.role = member_role if member else Role.GUEST
         self._newest[address] = connection
 
     def identity_of(self, address: Address) -> bytes | None:
@@ -122,9 +122,9 @@ class Connections:
 
         Apart from each other, so that strangers who only connect push no guest out, and guests no member.
         """
-        groups: dict[Standing, list[Connection]] = {standing: [] for standing in Standing}
+        groups: dict[Role, list[Connection]] = {role: [] for role in Role}
         for connection in self._open.values():
-            groups[connection.standing].append(connection)
+            groups[connection.role].append(connection)
         for standing, group in groups.items():
             for connection in surplus(group, self._most[standing]):
                 self._shut(connection)
@@ -174,7 +174,7 @@ def surplus(group: Iterable[Connection], most: int) -> list[Connection]:
 
 
 def _look(fd: int, use: Callable[[socket.socket], Any]) -> Any:
-    """Use a copy of ZeroMQ's descriptor for a moment; None when it is no open connection (any more)."""
+    """Use a copy of ZeroMQ's descriptor for a moment; None when it is not an open connection (any more)."""
     try:
         copy = os.dup(fd)
     except OSError:

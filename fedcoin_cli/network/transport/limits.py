@@ -15,7 +15,7 @@ class Limits:
     `frame_bytes` is the largest frame taken. `pipe_frames` is what ZeroMQ may hold a peer and direction; it
     is kept small because ZeroMQ drops the newest, while `waiting_frames` / `waiting_bytes` of ours drop the
     oldest. `inbound_frames`, when not 0, is what it may hold on the way in instead. A peer may send
-    `burst_frames` at once and `frames_per_s` for ever, who is no member besides `guest_burst_bytes` at once and
+    `burst_frames` at once and `frames_per_s` for ever, who is not a member besides `guest_burst_bytes` at once and
     `guest_bytes_per_s` (0: any number): reading a frame costs by its bytes.
     """
 
@@ -97,7 +97,7 @@ class Bars:
         return free
 
 
-class Silence:
+class SilenceLimit:
     """Who is connected and was not heard for `most_s`, by the clock of who listens (docs/adr/0032)."""
 
     def __init__(self, most_s: float) -> None:

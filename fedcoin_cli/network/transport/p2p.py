@@ -27,7 +27,7 @@ from fedcoin_cli.network.transport.admission import (
 )
 from fedcoin_cli.network.transport.base import Door, PeerState, Transport
 from fedcoin_cli.network.transport.connections import Connections, asker, owner
-from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, Silence
+from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, Outbox, SilenceLimit
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES
 from ledger_store.base.errors import NetworkFailure
 from ledger_store.base.names import Address
@@ -102,7 +102,7 @@ class P2P(Transport):
         # Who is not weighed.
         self._members = frozenset(peers) if door is None else door.admission.members
         # Which links are dialled anew because nothing was heard.
-        self._silence = Silence(SILENT_S if door is not None and limits is MESSAGES else math.inf)
+        self._silence = SilenceLimit(SILENT_S if door is not None and limits is MESSAGES else math.inf)
         try:
             if door is not None:
                 self._gate = _Gate(self._context, key, door, limits)
@@ -299,7 +299,9 @@ class _Link:
     def _open(self) -> None:
         server = transport_public(self._address)
         if server is None:
-            raise NetworkFailure("a peer's address is no key", where=self._address, hint="correct peers.toml")
+            raise NetworkFailure(
+                "a peer's address is not a key", where=self._address, hint="correct peers.toml"
+            )
         self._socket = _socket(self._context, zmq.DEALER, self._key, self._limits)
         self._socket.curve_serverkey = server
         self.monitor = _Monitor(self._context, self._socket, _READY | _DENIED | _CLOSED | _TRYING | _PAUSING)
@@ -506,7 +508,7 @@ def _socket(context: "zmq.Context[Any]", kind: int, key: KeyPair, limits: Limits
         zmq.RECONNECT_IVL_MAX: RECONNECT_MS[1],
         zmq.CONNECT_TIMEOUT: 5000,
         # No heartbeats of ZeroMQ's: libzmq 4.3.5 may end the whole process when one is due on a connection that broke
-        # while its owner was busy. The kernel finds out who is gone, `Silence` who is there and says nothing.
+        # while its owner was busy. The kernel finds out who is gone, `SilenceLimit` who is there and says nothing.
         zmq.TCP_KEEPALIVE: 1,
         zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_S,
         zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_S,

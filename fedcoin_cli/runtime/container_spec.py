@@ -1,6 +1,6 @@
 """What one miner gets of its workspace where it does not share the workspace's file system.
 
-A berth is plain data: files to read, folders to write, where to be reached, how much of the machine to use.
+It is plain data: files to read, folders to write, where to be reached, how much of the machine to use.
 Containers and services are made of it; no engine is asked for here. (docs/adr/0011)
 """
 
@@ -20,7 +20,7 @@ IMAGE_USER = 10001
 
 
 @dataclass(frozen=True, slots=True)
-class Berth:
+class ContainerSpec:
     """One miner's part of a workspace.
 
     `command` are the words for `fedcoin`. `files` are read and `folders` written, both by their path in the
@@ -38,7 +38,7 @@ class Berth:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class MachineLimits:
     """How much of the machine one miner may use; no GPU unless `gpus` says how many, or "all"."""
 
     cpus: float
@@ -60,19 +60,19 @@ def hand_over(folder: Path, user: tuple[int, int]) -> None:
             os.chown(path, *user, follow_symlinks=False)
 
 
-def packed(berth: Berth, user: tuple[int, int]) -> bytes:
+def packed(spec: ContainerSpec, user: tuple[int, int]) -> bytes:
     """The files as a tar archive that belongs to `user`, with empty folders where others will be mounted."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        parents = {parent for name in berth.files for parent in PurePosixPath(name).parents}
-        folders = {str(parent) for parent in parents if parent.name} | set(berth.folders)
+        parents = {parent for name in spec.files for parent in PurePosixPath(name).parents}
+        folders = {str(parent) for parent in parents if parent.name} | set(spec.folders)
         folders |= {
-            str(parent) for name in berth.folders for parent in PurePosixPath(name).parents if parent.name
+            str(parent) for name in spec.folders for parent in PurePosixPath(name).parents if parent.name
         }
         for name in sorted(folders):
             _add(tar, tarfile.TarInfo(name), user, 0o755, None)
-        for name, data in sorted(berth.files.items()):
-            _add(tar, tarfile.TarInfo(name), user, 0o400 if name in berth.secrets else 0o444, data)
+        for name, data in sorted(spec.files.items()):
+            _add(tar, tarfile.TarInfo(name), user, 0o400 if name in spec.secrets else 0o444, data)
     return archive.getvalue()
 
 

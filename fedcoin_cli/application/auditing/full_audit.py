@@ -16,19 +16,19 @@ from ledger_store.audit.checks import Check, Finding, Subject
 from ledger_store.base.names import Digest, GenesisId
 
 if TYPE_CHECKING:
-    from fedcoin_cli.learning.recomputation import Verdict
+    from fedcoin_cli.learning.recomputation import TaskVerdict
 
 RECOMPUTATION = 4
 SAMPLE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AuditPlan:
     """What to audit: the level, and the heights `first` to `last` (None: the end).
 
     At level 4 `sample` counts are drawn from each table (None: all are recomputed). `jobs` cores do it, and no task
-    takes longer than `seconds` (None: by what it paid). `genesis` is the id of the network that the ledger must be of
-    (None: any).
+    takes longer than `seconds` (None: by what it paid). `genesis_id` names the network that the ledger must be
+    of (None: any).
     """
 
     level: int = 3
@@ -36,7 +36,7 @@ class Plan:
     last: int | None = None
     sample: int | None = SAMPLE
     jobs: int = 1
-    genesis: GenesisId | None = None
+    genesis_id: GenesisId | None = None
     seconds: float | None = None
 
     @property
@@ -62,7 +62,7 @@ class Recomputed:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class AuditWatch:
     """Who is told how recomputing goes: `begin` which task of how many, `step` its coalitions done of all."""
 
     begin: Callable[[str, int, int], None] = lambda _task, _number, _of: None
@@ -78,11 +78,11 @@ Find = Callable[[Digest], Path | None]
 
 
 def audit_ledger(
-    path: Path, plan: Plan, find: Find = lambda _: None, watch: Watch | None = None
+    path: Path, plan: AuditPlan, find: Find = lambda _: None, watch: AuditWatch | None = None
 ) -> tuple[AuditReport, Recomputed]:
     """Audit a ledger file; raises `NotFound` and `StorageFailure` only.
 
-    `find` says where the file of a digest lies, None for one that is not here.
+    `find` says where the file of a digest is, None for one that is not here.
     """
     report, results = read_ledger(path, plan)
     if plan.level < RECOMPUTATION:
@@ -90,10 +90,10 @@ def audit_ledger(
     if not report.ok:
         left = "tables and files: what was found in the ledger comes first"
         return replace(report, skipped=(*report.skipped, left)), Recomputed(of_results=len(results))
-    return _recompute(report, results, plan, find, watch or Watch())
+    return _recompute(report, results, plan, find, watch or AuditWatch())
 
 
-def read_ledger(path: Path, plan: Plan) -> tuple[AuditReport, list[Case]]:
+def read_ledger(path: Path, plan: AuditPlan) -> tuple[AuditReport, list[Case]]:
     """The audit of the ledger alone, and the results in it that a recomputation is to look at."""
     results: dict[int, list[Case]] = {}  # by height: a batch with a false signature is walked twice
 
@@ -102,12 +102,12 @@ def read_ledger(path: Path, plan: Plan) -> tuple[AuditReport, list[Case]]:
         yield from ()
 
     checks = (*CHECKS, Check("results", RECOMPUTATION, note))
-    report = audit(path, plan.level, checks, plan.span, plan.jobs, plan.genesis)
+    report = audit(path, plan.level, checks, plan.span, plan.jobs, plan.genesis_id)
     return report, [case for cases in results.values() for case in cases]
 
 
 def _recompute(
-    report: AuditReport, results: list[Case], plan: Plan, find: Find, watch: Watch
+    report: AuditReport, results: list[Case], plan: AuditPlan, find: Find, watch: AuditWatch
 ) -> tuple[AuditReport, Recomputed]:
     # Here, because NumPy takes longer to import than an audit of a short ledger to run.
     from fedcoin_cli.learning.recomputation import Depth, recompute
@@ -115,7 +115,7 @@ def _recompute(
     tasks: dict[str, list[Case]] = {}
     for one in results:
         tasks.setdefault(one.result.task, []).append(one)
-    verdicts: list[Verdict] = []
+    verdicts: list[TaskVerdict] = []
     for number, (task, cases) in enumerate(tasks.items(), 1):
         watch.begin(task, number, len(tasks))
         verdicts.append(recompute(cases, find, Depth(plan.sample, plan.jobs, plan.seconds), watch.step))

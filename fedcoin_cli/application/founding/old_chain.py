@@ -49,7 +49,7 @@ def end_of(path: Path, *, refund: bool) -> State:
     if end.queue and not refund:
         record = next(iter(end.tasks.values()))
         price = format_micro(record.escrow_micro)
-        message = f"task {record.task.id[:16]} is {record.state}: {price} FedCoin stand in escrow"
+        message = f"task {record.task.id[:16]} is {record.state}: {price} FedCoin are in escrow"
         hint = (
             "wait for its end; where its miners are gone, --refund gives the price back to who published it"
         )

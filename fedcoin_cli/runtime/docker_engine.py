@@ -19,7 +19,7 @@ from requests.exceptions import RequestException
 
 from ledger_store.base.errors import FedCoinError, MissingPart, NetworkFailure, StorageFailure
 
-__all__ = ["NotFound", "Place", "connect", "refusals"]
+__all__ = ["EngineWorkspace", "NotFound", "connect", "refusals"]
 
 # Removing a large image takes minutes on a busy disk.
 _PATIENCE_S = 300
@@ -61,7 +61,7 @@ def refusals(doing: str) -> Iterator[None]:
 
 @contextmanager
 def unless_gone() -> Iterator[None]:
-    """What is no longer there, or has just ended by itself, is no failure of who wants to end it."""
+    """What is no longer there, or has just ended by itself, is not a failure of who wants to end it."""
     try:
         yield
     except APIError as error:
@@ -83,7 +83,7 @@ def _known(doing: str, reason: str) -> FedCoinError:
 
 
 @dataclass(frozen=True)
-class Place:
+class EngineWorkspace:
     """A workspace as an engine knows it."""
 
     root: Path

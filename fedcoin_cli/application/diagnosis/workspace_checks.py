@@ -1,4 +1,4 @@
-"""The workspace: settings, keys' permissions, ports, ledgers, clock and disk. Each check returns one `Finding`."""
+"""The workspace: settings, keys' permissions, ports, ledgers, clock and disk. Each check returns one `CheckFinding`."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fedcoin_cli.application.books.books import Books, ledgers
 from fedcoin_cli.application.crew.ways import running
-from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, Finding
+from fedcoin_cli.application.diagnosis.finding import BAD, GOOD, NOTE, CheckFinding
 from fedcoin_cli.application.node.events import DISK_LEAST_BYTES, clock_behind
 from fedcoin_cli.application.node.votelog import is_whole
 from fedcoin_cli.application.workspace.configuration import load
@@ -33,30 +33,32 @@ _SLOW_FSYNC_MS = 50.0
 _SYNCS = 5
 
 
-def settings(workspace: Workspace) -> Finding:
+def settings(workspace: Workspace) -> CheckFinding:
     """Whether every setting is known and in range."""
     try:
         load(workspace.settings_file, {})
     except SettingsError as error:
-        return Finding("settings", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS)
-    return Finding("settings", GOOD, str(workspace.settings_file))
+        return CheckFinding(
+            "settings", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS
+        )
+    return CheckFinding("settings", GOOD, str(workspace.settings_file))
 
 
-def keys(workspace: Workspace) -> Finding:
+def keys(workspace: Workspace) -> CheckFinding:
     """Whether secret keys are closed to other users."""
     names = workspace.key_names()
     loose = [name for name in names if workspace.key_file(name).stat().st_mode & 0o077]
     if loose:
         hint = f"chmod 600 {' '.join(str(workspace.key_file(name)) for name in loose)}"
-        return Finding("keys", BAD, f"others may read: {', '.join(loose)}", hint, ExitCode.KEY)
+        return CheckFinding("keys", BAD, f"others may read: {', '.join(loose)}", hint, ExitCode.KEY)
     foreign = [name for name in names if workspace.key_file(name).stat().st_uid != os.getuid()]
     if foreign and os.getuid():
         hint = "run fedcoin as their owner, or chown them"
-        return Finding("keys", BAD, f"somebody else owns: {', '.join(foreign)}", hint, ExitCode.KEY)
-    return Finding("keys", GOOD, f"{len(names)} keys, closed to others")
+        return CheckFinding("keys", BAD, f"somebody else owns: {', '.join(foreign)}", hint, ExitCode.KEY)
+    return CheckFinding("keys", GOOD, f"{len(names)} keys, closed to others")
 
 
-def ports(workspace: Workspace) -> Finding:
+def ports(workspace: Workspace) -> CheckFinding:
     """Whether the ports on which the local miners will listen are free, or theirs already.
 
     A miner listens on `network.bind`, whatever others call this host, on the port that the peers file says.
@@ -68,61 +70,63 @@ def ports(workspace: Workspace) -> Finding:
     try:
         peers = {peer.address: peer for peer in read_peers(workspace.peers_file) if peer.host}
     except SettingsError as error:
-        return Finding("ports", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS)
+        return CheckFinding("ports", BAD, f"{error.message} ({error.where})", error.hint, ExitCode.SETTINGS)
     local = {miner.number: peers.get(workspace.address(miner.name)) for miner in workspace.miners}
     if unlisted := [f"miner-{number}" for number, peer in local.items() if peer is None]:
         said, hint = f"no entry in peers.toml: {', '.join(unlisted)}", "add its address, host and port"
-        return Finding("ports", BAD, said, hint, ExitCode.SETTINGS)
+        return CheckFinding("ports", BAD, said, hint, ExitCode.SETTINGS)
     busy = running(workspace, settings)
     idle = [(number, peer) for number, peer in local.items() if peer is not None and number not in busy]
     bind = settings.network.bind
     if local and (why := _unusable(bind)) is not None:
         hint = "set network.bind to an address of this machine, or to 0.0.0.0 for all of them"
-        return Finding("ports", BAD, f"nothing can listen on {bind}: {why}", hint, ExitCode.SETTINGS)
+        return CheckFinding("ports", BAD, f"nothing can listen on {bind}: {why}", hint, ExitCode.SETTINGS)
     taken = [f"{port} (miner-{number})" for number, peer in idle for port in _taken(bind, peer.port)]
     if taken:
         hint = "end who listens there (ss -ltnp tells), or change port in peers.toml, here and for all others"
-        return Finding("ports", BAD, f"somebody else listens on {', '.join(taken)}", hint, ExitCode.NETWORK)
+        return CheckFinding(
+            "ports", BAD, f"somebody else listens on {', '.join(taken)}", hint, ExitCode.NETWORK
+        )
     if not local:
-        return Finding("ports", GOOD, "none needed: this workspace has no miner")
+        return CheckFinding("ports", GOOD, "none needed: this workspace has no miner")
     listed = ", ".join(f"{peer.port}-{peer.port + 1}" for peer in local.values() if peer is not None)
     said = f"{2 * len(idle)} free, {2 * (len(local) - len(idle))} used by running miners; {listed} on {bind}"
-    return Finding("ports", GOOD, said)
+    return CheckFinding("ports", GOOD, said)
 
 
-def ledger(workspace: Workspace) -> Finding:
+def ledger(workspace: Workspace) -> CheckFinding:
     """Whether a ledger can be read, and how far it is certified."""
     try:
         with closing(Books.open(workspace)) as books:
             said = f"{books.path}, certified to height {books.height}"
             ignored = len(books.ignored)
     except NotFound:
-        return Finding("ledger", GOOD, "none here: this workspace has no miner")
+        return CheckFinding("ledger", GOOD, "none here: this workspace has no miner")
     except FedCoinError as error:
-        return Finding("ledger", BAD, error.message, "fedcoin repair", ExitCode.LEDGER)
+        return CheckFinding("ledger", BAD, error.message, "fedcoin repair", ExitCode.LEDGER)
     if ignored:
-        return Finding("ledger", BAD, f"{ignored} cannot be read", "fedcoin repair", ExitCode.LEDGER)
-    return Finding("ledger", GOOD, said)
+        return CheckFinding("ledger", BAD, f"{ignored} cannot be read", "fedcoin repair", ExitCode.LEDGER)
+    return CheckFinding("ledger", GOOD, said)
 
 
-def votes(workspace: Workspace) -> Finding:
+def votes(workspace: Workspace) -> CheckFinding:
     """Whether every local miner still knows what it has said: one that does not votes for nothing."""
     local, genesis = workspace.miners, workspace.genesis()
     try:
         lost = [miner for miner in local if not is_whole(miner.votes)]
     except FedCoinError as error:
         hint = f"move it away, start the miner and run fedcoin doctor again: {error.where}"
-        return Finding("votes", BAD, error.message, hint, ExitCode.STORAGE)
+        return CheckFinding("votes", BAD, error.message, hint, ExitCode.STORAGE)
     if not lost:
         said = f"{len(local)} whole" if local else "none here: this workspace has no miner"
-        return Finding("votes", GOOD, said)
+        return CheckFinding("votes", GOOD, said)
     names = ", ".join(miner.name for miner in lost)
     said = f"{names}: vote log lost, votes for nothing for fear of contradicting itself"
     state = BAD if len(genesis.roster) - len(lost) < genesis.quorum else NOTE
-    return Finding("votes", state, said, remedy(Silence.VOTES_LOST), ExitCode.CONSENSUS)
+    return CheckFinding("votes", state, said, remedy(Silence.VOTES_LOST), ExitCode.CONSENSUS)
 
 
-def snapshots(workspace: Workspace) -> Finding:
+def snapshots(workspace: Workspace) -> CheckFinding:
     """Whether what ledgers are said to come to is what their blocks come to."""
     seen = 0
     try:
@@ -136,14 +140,14 @@ def snapshots(workspace: Workspace) -> Finding:
                     tip = replay(tip, reader.block(height))
             if (said := difference(claim, tip.state)) is not None:
                 hint = f"somebody has edited it; delete it: {folder / SNAPSHOT_NAME}"
-                return Finding("snapshots", BAD, f"{folder}: {said}", hint, ExitCode.LEDGER)
+                return CheckFinding("snapshots", BAD, f"{folder}: {said}", hint, ExitCode.LEDGER)
             seen += 1
     except FedCoinError as error:
-        return Finding("snapshots", NOTE, f"not compared: {error.message}")
-    return Finding("snapshots", GOOD, f"{seen} compared with all blocks")
+        return CheckFinding("snapshots", NOTE, f"not compared: {error.message}")
+    return CheckFinding("snapshots", GOOD, f"{seen} compared with all blocks")
 
 
-def clock(workspace: Workspace) -> Finding:
+def clock(workspace: Workspace) -> CheckFinding:
     """Whether the time of day fits the newest block here: a voter refuses blocks from far ahead of its clock."""
     now_ms = time.time_ns() // 10**6
     try:
@@ -155,29 +159,31 @@ def clock(workspace: Workspace) -> Finding:
     if block_ms > now_ms + CLOCK_AHEAD_MS:
         behind_s = (block_ms - now_ms) // 1000
         hint = remedy(Silence.CLOCK_BEHIND)
-        return Finding("clock", BAD, f"{said}, {behind_s} s behind the newest block", hint, ExitCode.NETWORK)
+        return CheckFinding(
+            "clock", BAD, f"{said}, {behind_s} s behind the newest block", hint, ExitCode.NETWORK
+        )
     for miner in workspace.miners:
         if (told := clock_behind(miner.log)) is not None:
             hint = remedy(Silence.CLOCK_BEHIND)
-            return Finding("clock", BAD, f"{said}; {miner.name}: {told}", hint, ExitCode.NETWORK)
-    return Finding("clock", GOOD, said)
+            return CheckFinding("clock", BAD, f"{said}; {miner.name}: {told}", hint, ExitCode.NETWORK)
+    return CheckFinding("clock", GOOD, said)
 
 
-def disk(workspace: Workspace) -> Finding:
+def disk(workspace: Workspace) -> CheckFinding:
     """Whether there is room for a round's files, and how long a durable write takes."""
     free = shutil.disk_usage(workspace.root).free
     try:
         sync_ms = _sync_ms(workspace.root)
     except OSError as error:
         said = f"{workspace.root} cannot be written: {error.strerror}"
-        return Finding("disk", BAD, said, "check free space and permissions", ExitCode.STORAGE)
+        return CheckFinding("disk", BAD, said, "check free space and permissions", ExitCode.STORAGE)
     said = f"{free / 1e9:.1f} GB free, a durable write takes {sync_ms:.1f} ms"
     if free < DISK_LEAST_BYTES:
         hint = f"free some space: below {DISK_LEAST_BYTES / 1e6:.0f} MB a miner takes no new task"
-        return Finding("disk", BAD, said, hint, ExitCode.STORAGE)
+        return CheckFinding("disk", BAD, said, hint, ExitCode.STORAGE)
     if sync_ms > _SLOW_FSYNC_MS:
-        return Finding("disk", NOTE, said, "every vote waits for such a write: a faster disk helps")
-    return Finding("disk", GOOD, said)
+        return CheckFinding("disk", NOTE, said, "every vote waits for such a write: a faster disk helps")
+    return CheckFinding("disk", GOOD, said)
 
 
 def _unusable(host: str) -> str | None:

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.runtime.berth import IMAGE_USER, Berth, hand_over, packed, user_of
+from fedcoin_cli.runtime.container_spec import IMAGE_USER, ContainerSpec, hand_over, packed, user_of
 
 
-def berth(folder: Path) -> Berth:
+def spec(folder: Path) -> ContainerSpec:
     files = {"genesis.json": b"{}\n", "keys/miner-1.key": b"secret"}
-    return Berth(
+    return ContainerSpec(
         ["node", "1"], files, frozenset({"keys/miner-1.key"}), {"miners/1": folder}, "127.0.0.1", 7460
     )
 
 
 def test_what_is_packed(tmp_path: Path) -> None:
     """The archive holds each file, secret ones for the miner alone, and all folders, also those to mount on."""
-    with tarfile.open(fileobj=io.BytesIO(packed(berth(tmp_path), (7, 8)))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(packed(spec(tmp_path), (7, 8)))) as tar:
         entries = {one.name: (one.isdir(), one.mode, one.uid, one.gid) for one in tar}
         key = tar.extractfile("keys/miner-1.key")
         assert key is not None

@@ -6,10 +6,10 @@ from typing import Self
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round, read_round
 from fedcoin_cli.application.rounds.judging import Judged, baseline_of, judged
-from fedcoin_cli.application.rounds.terms import Asked, Terms, check_unchanged, fresh_nonce
+from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, check_unchanged, fresh_nonce
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
-from fedcoin_cli.application.workspace.names import Names
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import SettingsError
 from ledger_store.base.names import Address, Digest, GenesisId
@@ -18,7 +18,7 @@ from ledger_store.transaction import Task, sign_update
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Publication:
     """A round and what is asked for it, once.
 
     Real clients have signed a call: its terms hold, whatever `terms` say. Simulated ones have signed nothing: `keys`
@@ -26,14 +26,14 @@ class Wanted:
     """
 
     round: Round
-    terms: Terms
-    genesis: GenesisId
+    terms: AskedTerms
+    genesis_id: GenesisId
     keys: dict[str, KeyPair]
     judged: Judged | None = None
     nonce: str = field(default_factory=fresh_nonce)
 
     @classmethod
-    def of(cls, workspace: Workspace, files: Round, terms: Terms) -> Self:
+    def of(cls, workspace: Workspace, files: Round, terms: AskedTerms) -> Self:
         """The same with the keys of this workspace, and the baseline among the files where the terms name one.
 
         Raises:
@@ -67,7 +67,7 @@ class Wanted:
             )
             call = self.terms.call(sender, asked, self.nonce)
             signed = [
-                sign_update(call, one.digest, one.examples, self.keys[one.client], self.genesis)
+                sign_update(call, one.digest, one.examples, self.keys[one.client], self.genesis_id)
                 for one in updates
             ]
             updates = tuple(signed)
@@ -79,14 +79,14 @@ class Wanted:
 
 def wanted_of(
     workspace: Workspace, folder: Path, configuration: Configuration, error_micro: int | None = None
-) -> Wanted:
-    """A round's folder and the settings in force as what is asked for; `error_micro`: the payments' wanted precision.
+) -> Publication:
+    """A round's folder and the settings in force as what is asked for; `error_micro`: the precision asked of payments.
 
     Raises `RoundFilesInvalid`, and `FlagError` where a flag asks for other terms than real clients have signed.
     """
     files = read_round(folder, workspace.genesis())
     settings = configuration.settings
-    terms = Terms(settings, Names.of(workspace).address(settings.task.server), error_micro)
+    terms = AskedTerms(settings, Names.of(workspace).address(settings.task.server), error_micro)
     if (signed := files.call) is not None:
         how = Judged(settings.task.metric, baseline_of(settings.task)[0], signed.whole, signed.empty)
         asked = Asked(files.model, files.test, files.images, how, settings.task.aggregation, 2, 2)
@@ -95,4 +95,4 @@ def wanted_of(
             message = "the clients signed for another precision of the payments"
             hint = "leave it out, or ask them anew: fedcoin round call"
             raise FlagError(message, where="--payment-error", hint=hint)
-    return Wanted.of(workspace, files, terms)
+    return Publication.of(workspace, files, terms)
