@@ -13,9 +13,12 @@ import pytest
 from planted_rules import PLANTED_RULES
 from simulated.disks import MemoryLog
 
-from fedcoin_cli.consensus import posap, simplex
+from fedcoin_cli.consensus import simplex
+from fedcoin_cli.consensus.attempt import Attempt, Frozen, Opening, Persist, Send
+from fedcoin_cli.consensus.clocks import Clocks
 from fedcoin_cli.consensus.council import Council
-from fedcoin_cli.consensus.posap import Attempt, Frozen, Opening, Posap, Stage
+from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.consensus.reveals import Reveals
 from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.protocol.message import Certified, CommitNote, RevealNote, Vote
 from fedcoin_cli.replica.records import Remembered
@@ -156,7 +159,7 @@ def reveal_before_the_close(patch: pytest.MonkeyPatch) -> None:
         effects = right(machine, reveal)
         if effects:
             attempt = machine.attempt
-            effects.append(posap.Send(RevealNote(attempt.task, attempt.number, machine._opening)))
+            effects.append(Send(RevealNote(attempt.task, attempt.number, machine._opening)))
         return effects
 
     patch.setattr(Posap, "estimated", wrong)
@@ -169,14 +172,12 @@ def frozen_set_not_persisted(patch: pytest.MonkeyPatch) -> None:
 
 def frozen_items_not_persisted(patch: pytest.MonkeyPatch) -> None:
     """A restarted miner insists on commits and reveals that it no longer has."""
-    right = Posap._freeze
+    right = Clocks.freeze
 
-    def wrong(machine: Any, stage: str, held: Any) -> None:
-        before = len(machine._out)
-        right(machine, Stage(stage), held)
-        machine._out[before:] = [e for e in machine._out[before:] if isinstance(e.record, Frozen)]
+    def wrong(*arguments: Any) -> list[Any]:
+        return [e for e in right(*arguments) if isinstance(e, Persist) and isinstance(e.record, Frozen)]
 
-    patch.setattr(Posap, "_freeze", wrong)
+    patch.setattr(Clocks, "freeze", wrong)
 
 
 def opening_not_persisted(patch: pytest.MonkeyPatch) -> None:
@@ -191,13 +192,13 @@ def commit_not_persisted(patch: pytest.MonkeyPatch) -> None:
 
 def counted_unchecked(patch: pytest.MonkeyPatch) -> None:
     """A reveal is held before its table is here."""
-    right = Posap._take
+    right = Reveals.take
 
-    def wrong(machine: Any, note: Any) -> None:
-        right(machine, note)
-        machine._held[note.reveal.miner] = note.reveal
+    def wrong(reveals: Any, note: Any) -> list[Any]:
+        reveals.held[note.reveal.miner] = note.reveal
+        return right(reveals, note)
 
-    patch.setattr(Posap, "_take", wrong)
+    patch.setattr(Reveals, "take", wrong)
 
 
 def no_abandon_clock(patch: pytest.MonkeyPatch) -> None:
@@ -251,7 +252,7 @@ def _forget(patch: pytest.MonkeyPatch, what: Callable[[Any], bool]) -> None:
 def _without(right: Callable[..., list[Any]], what: Callable[[Any], bool]) -> Callable[..., list[Any]]:
     def wrong(*arguments: Any, **named: Any) -> list[Any]:
         effects = right(*arguments, **named)
-        return [e for e in effects if not (isinstance(e, posap.Persist) and what(e.record))]
+        return [e for e in effects if not (isinstance(e, Persist) and what(e.record))]
 
     return wrong
 

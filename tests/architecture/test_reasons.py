@@ -36,10 +36,14 @@ LARGE = frozenset(
     {
         *(
             "Posap",
+            "Reveals",
+            "Accusations",
+            "Clocks",
             "Simplex",
             "Ballots",
             "Replica",
             "TaskWork",
+            "WorkEffects",
             "Intake",
             "Mempool",
             "CatchUp",
