@@ -159,7 +159,7 @@ class Replica:
                 self._inspecting = answer
             case jobs.Inspected():
                 self._inspecting = None
-                if self._intake.inspected(answer):
+                if self._intake.inspections.inspected(answer):
                     self.ports.broadcast(self._status())
             case jobs.Mined():
                 self.taskwork.progress = answer
@@ -173,7 +173,7 @@ class Replica:
 
     def file_arrived(self, digest: Digest) -> None:
         """The store holds `digest` now."""
-        self._intake.file_arrived(digest)
+        self._intake.inspections.file_arrived(digest)
         self._orders.send_complete()
         self._settle()
 
@@ -181,7 +181,7 @@ class Replica:
         """The mining child is new."""
         self.engine = ""
         self._orders.child_died()
-        self._intake.child_died()
+        self._intake.inspections.child_died()
         self._orders.send_complete()
 
     def tick(self) -> None:
@@ -285,7 +285,7 @@ class Replica:
             case CommitNote() | RevealNote() | FraudNote():
                 self.taskwork.receive(message)
             case Status():
-                self._intake.checked_elsewhere(sender, message.checked)
+                self._intake.inspections.checked_elsewhere(sender, message.checked)
                 self._catchup.heard(sender, message.height)
             case Recall():
                 self._answer_recall(sender)
@@ -430,7 +430,7 @@ class Replica:
     def _accepts(self, transaction: Transaction) -> bool:
         match transaction:
             case Task():
-                return self._intake.has_checked(transaction.id)
+                return self._intake.inspections.has_checked(transaction.id)
             case Close() | Result():
                 return self.taskwork.accepts(transaction)
         return True
@@ -525,4 +525,4 @@ class Replica:
         self._intake.standstill()
 
     def _status(self) -> Status:
-        return Status(self.ledger.tip.height, self._nonce, self._intake.checked)
+        return Status(self.ledger.tip.height, self._nonce, self._intake.inspections.checked)

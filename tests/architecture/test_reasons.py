@@ -45,6 +45,8 @@ LARGE = frozenset(
             "TaskWork",
             "WorkEffects",
             "Intake",
+            "Inspections",
+            "Refusals",
             "Mempool",
             "CatchUp",
             "Recovery",

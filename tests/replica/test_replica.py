@@ -525,11 +525,11 @@ def test_a_withdrawn_task_is_forgotten_by_all() -> None:
     assert Counter(forgotten)[second.id] == len(world.nodes)
     for node in world.nodes:
         assert node.replica is not None
-        intake = node.replica._intake
-        assert not intake._given
-        assert not intake._checked
-        assert not intake._elsewhere
-        assert not intake._moved
+        inspections = node.replica._intake.inspections
+        assert not inspections._given
+        assert not inspections._checked
+        assert not inspections._elsewhere
+        assert not inspections._moved
 
 
 def test_accounts_that_ask_once_are_not_remembered() -> None:
