@@ -52,7 +52,7 @@ LARGE = frozenset(
             "Recovery",
             "Orders",
         ),
-        *("Node", "P2P", "Transition", "ChainReader", "_Audit"),
+        *("Node", "P2P", "Transition", "Accounts", "ChainReader", "_Audit"),
     }
 )
 """The machines, what stands around them, and the fold."""
