@@ -18,6 +18,7 @@ from fedcoin_cli.consensus.attempt import Attempt, Frozen, Opening, Persist, Sen
 from fedcoin_cli.consensus.clocks import Clocks
 from fedcoin_cli.consensus.council import Council
 from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.consensus.proposals import Proposals
 from fedcoin_cli.consensus.reveals import Reveals
 from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.protocol.message import Certified, CommitNote, RevealNote, Vote
@@ -36,12 +37,12 @@ def final_after_own_skip(patch: pytest.MonkeyPatch) -> None:
     right = Simplex._finalise
 
     def wrong(machine: Any) -> bool:
-        skips = {number: view.skip for number, view in machine._views.items()}
-        for view in machine._views.values():
+        skips = {number: view.skip for number, view in machine.memory.views.items()}
+        for view in machine.memory.views.values():
             view.skip = None
         done = right(machine)
         for number, skip in skips.items():
-            machine._views[number].skip = skip
+            machine.memory.views[number].skip = skip
         return done
 
     patch.setattr(Simplex, "_finalise", wrong)
@@ -76,7 +77,7 @@ def own_votes_not_counted_again(patch: pytest.MonkeyPatch) -> None:
 
 def justification_unchecked(patch: pytest.MonkeyPatch) -> None:
     """Whatever a leader proposes is taken to be justified."""
-    patch.setattr(Simplex, "_justified", lambda *_: True)
+    patch.setattr(Proposals, "is_justified", lambda *_: True)
 
 
 def sent_before_persisted(patch: pytest.MonkeyPatch) -> None:
@@ -119,7 +120,11 @@ def bare_notarisation_not_persisted(patch: pytest.MonkeyPatch) -> None:
 
 
 def _is_bare(machine: Any, record: Any) -> bool:
-    return isinstance(record, Certified) and record.votes == "notar" and record.block not in machine._bodies
+    return (
+        isinstance(record, Certified)
+        and record.votes == "notar"
+        and record.block not in machine.memory.bodies
+    )
 
 
 def proposal_rebuilt(patch: pytest.MonkeyPatch) -> None:
@@ -128,7 +133,7 @@ def proposal_rebuilt(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(machine: Any, proposal: Any) -> None:
         right(machine, proposal)
-        machine._at(proposal.view).own_proposal = machine._at(proposal.view).proposal = None
+        machine.memory.at(proposal.view).own_proposal = machine.memory.at(proposal.view).proposal = None
 
     patch.setattr(Simplex, "_restore_proposal", wrong)
 
@@ -143,7 +148,7 @@ def veto_on_repeats(patch: pytest.MonkeyPatch) -> None:
     right = Simplex._notarise
 
     def wrong(machine: Any) -> bool:
-        proposal = machine._at(machine.view).proposal
+        proposal = machine.memory.at(machine.view).proposal
         if proposal is not None and not machine._judge.acceptable(proposal.block):
             return False
         return right(machine)

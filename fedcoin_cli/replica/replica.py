@@ -322,7 +322,7 @@ class Replica:
                 self._keep_early(sender, message)
             self._catchup.heard(sender, message.height - 1)
         else:
-            if isinstance(message, Proposal) and self._simplex.is_led(message):
+            if isinstance(message, Proposal) and self._simplex.proposals.is_led(message):
                 self._intake.learn(message.block, sender)
             self._run(self._simplex.receive(message, self.ports.now_ms()))
 
@@ -361,7 +361,7 @@ class Replica:
         gaps = any(record.silent_to(machine.height) >= 0 for record in self._forgotten)
         if gaps or (self._recovery is not None and self._recovery.lost):
             return
-        own = tuple((vote.kind, vote.view, vote.block) for vote in machine.own_votes())
+        own = tuple((vote.kind, vote.view, vote.block) for vote in machine.memory.own_votes())
         held = machine.ballots.votes_of(self.genesis.index_of(sender))
         reminder = Reminder(me, sender, nonce, machine.height, own, held, "")
         signature = self._signer.sign("reminder", reminder.terms())
@@ -373,7 +373,10 @@ class Replica:
         if recalled.commit is not None:
             self.taskwork.receive(recalled.commit)
         whole = not self._recovery.lost
-        own = [*self._simplex.own_votes(), *(record for record in self._said if isinstance(record, Vote))]
+        own = [
+            *self._simplex.memory.own_votes(),
+            *(record for record in self._said if isinstance(record, Vote)),
+        ]
         self._recovery.recalled(sender, recalled, self._simplex.height, own)
         if whole and self._recovery.lost:
             self._log.mark(whole=False)
