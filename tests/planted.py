@@ -22,8 +22,8 @@ from fedcoin_cli.consensus.proposals import Proposals
 from fedcoin_cli.consensus.reveals import Reveals
 from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.protocol.message import Certified, CommitNote, RevealNote, Vote
+from fedcoin_cli.replica.block_judge import BlockJudge
 from fedcoin_cli.replica.records import Remembered
-from fedcoin_cli.replica.replica import Replica
 from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.base.words import VoteKind
 from ledger_store.block import vote_terms
@@ -140,7 +140,7 @@ def proposal_rebuilt(patch: pytest.MonkeyPatch) -> None:
 
 def no_veto(patch: pytest.MonkeyPatch) -> None:
     """A fresh block gets a vote whatever it leaves out."""
-    patch.setattr(Replica, "acceptable", lambda *_: True)
+    patch.setattr(BlockJudge, "acceptable", lambda *_: True)
 
 
 def veto_on_repeats(patch: pytest.MonkeyPatch) -> None:

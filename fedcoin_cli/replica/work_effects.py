@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fedcoin_cli.consensus.attempt import CheckEntry, CheckTable, Effect, Persist, Send
+from fedcoin_cli.consensus.attempt import CheckEntry, CheckTable, Effect, Send
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.replica import jobs
+from fedcoin_cli.replica.durable import durably
 from fedcoin_cli.replica.lacking import Lacking
 from fedcoin_cli.replica.ports import Log, Orders, Ports
-from fedcoin_cli.replica.records import Record
 from ledger_store.base.names import TaskId
 from ledger_store.transaction import Reveal, Task
 
@@ -46,12 +46,7 @@ class WorkEffects:
 
     def carry_out(self, work: Work, effects: Iterable[Effect]) -> None:
         """Carry out effects in order; what is to persist is durable, all or none, before what follows."""
-        records: list[Record] = []
-        for effect in effects:
-            if isinstance(effect, Persist):
-                records.append(effect.record)
-                continue
-            self._flush(records)
+        for effect in durably(effects, self._log):
             match effect:
                 case Send():
                     self._ports.broadcast(effect.message)
@@ -59,12 +54,6 @@ class WorkEffects:
                     self._check_table(work, effect.reveal)
                 case CheckEntry():
                     self._check_entry(work, effect)
-        self._flush(records)
-
-    def _flush(self, records: list[Record]) -> None:
-        if records:
-            self._log.append(list(records))
-            records.clear()
 
     # Rule [P-8.17].
     def _check_table(self, work: Work, reveal: Reveal) -> None:
