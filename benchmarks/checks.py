@@ -18,7 +18,7 @@ from benchmarks.accuracy import key
 from benchmarks.games import SEED, Case, blocks_of_task, real_game
 from benchmarks.machine import finish, machine
 from benchmarks.spent import Spent
-from fedcoin_cli.consensus.posap import CHECK_LEAST_MS
+from fedcoin_cli.consensus.attempt import CHECK_LEAST_MS
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
 from fedcoin_cli.learning.game.game import Game

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ledger_store.accounts import Accounts
 from ledger_store.base.canonical import write
 from ledger_store.base.errors import BadSignature, InvalidTransaction, found_as, refuse
 from ledger_store.base.names import Address, BlockId, TaskId
@@ -187,10 +188,8 @@ class Transition:
         self._verify = verify
         # Whose bounds everything keeps to.
         self._genesis = state.genesis
-        # A layer over the parent's: who copies all accounts at every block takes too long.
-        self._balances = editable(state.balances)
-        # What balances gained in all: with escrow that must be nothing.
-        self._minted = 0
+        # Who holds how much.
+        self._accounts = Accounts(state.balances, state.genesis.bounds.least_transfer_micro)
         # Escrow before the block, to tell whether coins were made or lost.
         self._escrow_before_micro = _escrow_micro(state.tasks)
         # A layer over the parent's.
@@ -246,13 +245,13 @@ class Transition:
             self._served[served_by(opened.task)] = header.height
         # Balances are only told apart from before: adding all of them up at every block would cost more than the rest.
         escrow_micro = _escrow_micro(self._tasks)
-        assert self._minted + escrow_micro == self._escrow_before_micro, "money is conserved"
+        assert self._accounts.minted_micro + escrow_micro == self._escrow_before_micro, "money is conserved"
         return State(
             self._genesis,
             header.height,
             header.id,
             header.time_ms,
-            self._balances.settled(),
+            self._accounts.balances.settled(),
             self._sequences.settled(),
             self._tasks,
             tuple(self._ended),
@@ -275,19 +274,19 @@ class Transition:
     def _transfer(self, transfer: Transfer) -> None:
         least = self._genesis.bounds.least_transfer_micro
         refuse(transfer.amount_micro < least, f"a transfer below {least} micro")
-        self._debit(transfer.sender, transfer.amount_micro)
-        self._credit(transfer.to, transfer.amount_micro)
+        self._accounts.debit(transfer.sender, transfer.amount_micro)
+        self._accounts.credit(transfer.to, transfer.amount_micro)
 
     # Rule [P-5.13].
     def _enqueue(self, task: Task) -> None:
         deposit_micro = self._genesis.bounds.task_deposit_micro
         check_terms(task, self._genesis)
         self._check_queue(task)
-        self._require_balance(task.sender, task.price_micro + deposit_micro)
+        self._accounts.require(task.sender, task.price_micro + deposit_micro)
         # Last, for they are what costs: only who can pay has them looked at.
         for update in task.updates:
             self._signed(update.client, "update", task.update_terms(update), update.signature)
-        self._debit(task.sender, task.price_micro + deposit_micro)
+        self._accounts.debit(task.sender, task.price_micro + deposit_micro)
         self._put(TaskRecord(task.lean(), self._block.height, deposit_micro=deposit_micro))
 
     def _check_queue(self, task: Task) -> None:
@@ -309,7 +308,7 @@ class Transition:
             raise InvalidTransaction("no such task is unfinished")
         refuse(record.task.sender != cancel.sender, "only its requester can cancel a task")
         refuse(record.state != TaskState.QUEUED, f"a task that is {record.state} cannot be cancelled")
-        self._credit(cancel.sender, record.task.price_micro)
+        self._accounts.credit(cancel.sender, record.task.price_micro)
         self._end(record, TaskState.CANCELLED)
 
     def _close(self, close: Close) -> None:
@@ -395,15 +394,15 @@ class Transition:
     def _pay(self, task: Task, outcome: Outcome) -> None:
         pay = outcome.pay
         for update, micro in zip(task.updates, pay.clients, strict=True):
-            self._credit(update.client, micro)
-        self._credit(task.server, pay.server)
+            self._accounts.credit(update.client, micro)
+        self._accounts.credit(task.server, pay.server)
         for miner, micro in pay.miners:
-            self._credit(miner, micro)
-        self._credit(task.sender, pay.requester)
+            self._accounts.credit(miner, micro)
+        self._accounts.credit(task.sender, pay.requester)
 
     # Rules [P-5.14] [P-5.18].
     def _end(self, record: TaskRecord, state: TaskState) -> None:
-        self._credit(record.task.sender, record.deposit_micro)
+        self._accounts.credit(record.task.sender, record.deposit_micro)
         # What was sealed stands in the close.
         self._ended.append(replace(record, state=state, end_height=self._block.height, commits=()))
         del self._tasks[record.task.id]
@@ -418,34 +417,6 @@ class Transition:
 
     def _put(self, record: TaskRecord) -> None:
         self._tasks[record.task.id] = record
-
-    def _debit(self, address: Address, micro: int) -> None:
-        self._set(address, self._require_balance(address, micro) - micro)
-        self._minted -= micro
-
-    # The reason is in docs/adr/0026.
-    # Rules [P-4.10] [P-4.11].
-    def _require_balance(self, address: Address, micro: int) -> int:
-        balance = self._balances.get(address, 0)
-        refuse(balance < micro, f"a balance of {balance} micro does not cover {micro}")
-        least, left = self._genesis.bounds.least_transfer_micro, balance - micro
-        # Who could leave a micro behind could make an account of each: a successor's genesis has to name them all.
-        refuse(
-            0 < left < least and micro > 0,
-            f"{left} micro would be left, less than the least transfer: pay all",
-        )
-        return balance
-
-    def _credit(self, address: Address, micro: int) -> None:
-        self._set(address, self._balances.get(address, 0) + micro)
-        self._minted += micro
-
-    def _set(self, address: Address, micro: int) -> None:
-        """Accounts without coins are not listed."""
-        if micro:
-            self._balances[address] = micro
-        else:
-            self._balances.pop(address, None)
 
 
 def _escrow_micro(tasks: Mapping[TaskId, TaskRecord]) -> int:

@@ -13,13 +13,17 @@ import pytest
 from planted_rules import PLANTED_RULES
 from simulated.disks import MemoryLog
 
-from fedcoin_cli.consensus import posap, simplex
+from fedcoin_cli.consensus import simplex
+from fedcoin_cli.consensus.attempt import Attempt, Frozen, Opening, Persist, Send
+from fedcoin_cli.consensus.clocks import Clocks
 from fedcoin_cli.consensus.council import Council
-from fedcoin_cli.consensus.posap import Attempt, Frozen, Opening, Posap, Stage
+from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.consensus.proposals import Proposals
+from fedcoin_cli.consensus.reveals import Reveals
 from fedcoin_cli.consensus.simplex import Simplex
 from fedcoin_cli.protocol.message import Certified, CommitNote, RevealNote, Vote
+from fedcoin_cli.replica.block_judge import BlockJudge
 from fedcoin_cli.replica.records import Remembered
-from fedcoin_cli.replica.replica import Replica
 from ledger_store.base.names import BlockId, MinerIndex
 from ledger_store.base.words import VoteKind
 from ledger_store.block import vote_terms
@@ -33,12 +37,12 @@ def final_after_own_skip(patch: pytest.MonkeyPatch) -> None:
     right = Simplex._finalise
 
     def wrong(machine: Any) -> bool:
-        skips = {number: view.skip for number, view in machine._views.items()}
-        for view in machine._views.values():
+        skips = {number: view.skip for number, view in machine.memory.views.items()}
+        for view in machine.memory.views.values():
             view.skip = None
         done = right(machine)
         for number, skip in skips.items():
-            machine._views[number].skip = skip
+            machine.memory.views[number].skip = skip
         return done
 
     patch.setattr(Simplex, "_finalise", wrong)
@@ -73,7 +77,7 @@ def own_votes_not_counted_again(patch: pytest.MonkeyPatch) -> None:
 
 def justification_unchecked(patch: pytest.MonkeyPatch) -> None:
     """Whatever a leader proposes is taken to be justified."""
-    patch.setattr(Simplex, "_justified", lambda *_: True)
+    patch.setattr(Proposals, "is_justified", lambda *_: True)
 
 
 def sent_before_persisted(patch: pytest.MonkeyPatch) -> None:
@@ -116,7 +120,11 @@ def bare_notarisation_not_persisted(patch: pytest.MonkeyPatch) -> None:
 
 
 def _is_bare(machine: Any, record: Any) -> bool:
-    return isinstance(record, Certified) and record.votes == "notar" and record.block not in machine._bodies
+    return (
+        isinstance(record, Certified)
+        and record.votes == "notar"
+        and record.block not in machine.memory.bodies
+    )
 
 
 def proposal_rebuilt(patch: pytest.MonkeyPatch) -> None:
@@ -125,14 +133,14 @@ def proposal_rebuilt(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(machine: Any, proposal: Any) -> None:
         right(machine, proposal)
-        machine._at(proposal.view).own_proposal = machine._at(proposal.view).proposal = None
+        machine.memory.at(proposal.view).own_proposal = machine.memory.at(proposal.view).proposal = None
 
     patch.setattr(Simplex, "_restore_proposal", wrong)
 
 
 def no_veto(patch: pytest.MonkeyPatch) -> None:
     """A fresh block gets a vote whatever it leaves out."""
-    patch.setattr(Replica, "acceptable", lambda *_: True)
+    patch.setattr(BlockJudge, "acceptable", lambda *_: True)
 
 
 def veto_on_repeats(patch: pytest.MonkeyPatch) -> None:
@@ -140,7 +148,7 @@ def veto_on_repeats(patch: pytest.MonkeyPatch) -> None:
     right = Simplex._notarise
 
     def wrong(machine: Any) -> bool:
-        proposal = machine._at(machine.view).proposal
+        proposal = machine.memory.at(machine.view).proposal
         if proposal is not None and not machine._judge.acceptable(proposal.block):
             return False
         return right(machine)
@@ -156,7 +164,7 @@ def reveal_before_the_close(patch: pytest.MonkeyPatch) -> None:
         effects = right(machine, reveal)
         if effects:
             attempt = machine.attempt
-            effects.append(posap.Send(RevealNote(attempt.task, attempt.number, machine._opening)))
+            effects.append(Send(RevealNote(attempt.task, attempt.number, machine._opening)))
         return effects
 
     patch.setattr(Posap, "estimated", wrong)
@@ -169,14 +177,12 @@ def frozen_set_not_persisted(patch: pytest.MonkeyPatch) -> None:
 
 def frozen_items_not_persisted(patch: pytest.MonkeyPatch) -> None:
     """A restarted miner insists on commits and reveals that it no longer has."""
-    right = Posap._freeze
+    right = Clocks.freeze
 
-    def wrong(machine: Any, stage: str, held: Any) -> None:
-        before = len(machine._out)
-        right(machine, Stage(stage), held)
-        machine._out[before:] = [e for e in machine._out[before:] if isinstance(e.record, Frozen)]
+    def wrong(*arguments: Any) -> list[Any]:
+        return [e for e in right(*arguments) if isinstance(e, Persist) and isinstance(e.record, Frozen)]
 
-    patch.setattr(Posap, "_freeze", wrong)
+    patch.setattr(Clocks, "freeze", wrong)
 
 
 def opening_not_persisted(patch: pytest.MonkeyPatch) -> None:
@@ -191,13 +197,13 @@ def commit_not_persisted(patch: pytest.MonkeyPatch) -> None:
 
 def counted_unchecked(patch: pytest.MonkeyPatch) -> None:
     """A reveal is held before its table is here."""
-    right = Posap._take
+    right = Reveals.take
 
-    def wrong(machine: Any, note: Any) -> None:
-        right(machine, note)
-        machine._held[note.reveal.miner] = note.reveal
+    def wrong(reveals: Any, note: Any) -> list[Any]:
+        reveals.held[note.reveal.miner] = note.reveal
+        return right(reveals, note)
 
-    patch.setattr(Posap, "_take", wrong)
+    patch.setattr(Reveals, "take", wrong)
 
 
 def no_abandon_clock(patch: pytest.MonkeyPatch) -> None:
@@ -251,7 +257,7 @@ def _forget(patch: pytest.MonkeyPatch, what: Callable[[Any], bool]) -> None:
 def _without(right: Callable[..., list[Any]], what: Callable[[Any], bool]) -> Callable[..., list[Any]]:
     def wrong(*arguments: Any, **named: Any) -> list[Any]:
         effects = right(*arguments, **named)
-        return [e for e in effects if not (isinstance(e, posap.Persist) and what(e.record))]
+        return [e for e in effects if not (isinstance(e, Persist) and what(e.record))]
 
     return wrong
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fedcoin_cli.application.requester.chain_view import ChainView
-from fedcoin_cli.consensus import posap, rankings
+from fedcoin_cli.consensus import attempt, rankings
+from fedcoin_cli.consensus.accusations import Accusations
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.protocol.message import FraudNote, TransactionNote
 from ledger_store.base.fields import Fields
@@ -111,31 +112,33 @@ def rankings_swapped(patch: pytest.MonkeyPatch) -> None:
 
 def any_number_of_rankings(patch: pytest.MonkeyPatch) -> None:
     """t need not be on the grid."""
-    patch.setattr(posap, "on_grid", lambda _: True)
+    patch.setattr(attempt, "on_grid", lambda _: True)
 
 
 def commits_after_the_close(patch: pytest.MonkeyPatch) -> None:
     """A commit counts whenever it comes."""
     right = Posap._on_commit
 
-    def wrong(machine: Any, note: Any) -> None:
-        closed, machine._closed = machine._closed, None
-        right(machine, note)
-        machine._closed = closed
+    def wrong(machine: Any, note: Any) -> list[Any]:
+        closed, machine.reveals.closed = machine.reveals.closed, None
+        effects = right(machine, note)
+        machine.reveals.closed = closed
+        return effects
 
     patch.setattr(Posap, "_on_commit", wrong)
 
 
 def frauds_unchecked(patch: pytest.MonkeyPatch) -> None:
     """An accusation of a table that is not here is believed."""
-    right = Posap._on_fraud
+    right = Accusations.hear
 
-    def wrong(machine: Any, note: FraudNote) -> None:
-        right(machine, note)
-        if note.miner not in machine._held and note.miner in machine._reveals:
-            machine._accept(note, note.miner, note.entry)
+    def wrong(accusations: Any, note: FraudNote) -> list[Any]:
+        effects, reveals = right(accusations, note), accusations._reveals
+        if note.miner not in reveals.held and note.miner in reveals.opened:
+            effects += accusations.accept(note, note.miner, note.entry)
+        return effects
 
-    patch.setattr(Posap, "_on_fraud", wrong)
+    patch.setattr(Accusations, "hear", wrong)
 
 
 def nothing_said_again(patch: pytest.MonkeyPatch) -> None:
@@ -148,9 +151,9 @@ def result_before_the_check(patch: pytest.MonkeyPatch) -> None:
     right = Posap.due_result
 
     def wrong(machine: Any) -> Any:
-        asked, machine._asked = machine._asked, {}
+        asked, machine.accusations._asked = machine.accusations._asked, {}
         due = right(machine)
-        machine._asked = asked
+        machine.accusations._asked = asked
         return due
 
     patch.setattr(Posap, "due_result", wrong)
@@ -162,7 +165,7 @@ def liars_heard_again(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(machine: Any, *answer: Any) -> Any:
         effects = right(machine, *answer)
-        machine._muted.clear()
+        machine.accusations._muted.clear()
         return effects
 
     patch.setattr(Posap, "entry_checked", wrong)
@@ -170,12 +173,12 @@ def liars_heard_again(patch: pytest.MonkeyPatch) -> None:
 
 def exact_with_fewer_rankings(patch: pytest.MonkeyPatch) -> None:
     """An exact estimate may claim any t."""
-    right = posap.Attempt.admits
+    right = attempt.Attempt.admits
 
-    def wrong(attempt: posap.Attempt, reveal: Any) -> bool:
-        return right(attempt, replace(reveal, exact=False))
+    def wrong(one: attempt.Attempt, reveal: Any) -> bool:
+        return right(one, replace(reveal, exact=False))
 
-    patch.setattr(posap.Attempt, "admits", wrong)
+    patch.setattr(attempt.Attempt, "admits", wrong)
 
 
 def _without(patch: pytest.MonkeyPatch, words: str) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from chains import COIN, ChainMaker, key
 
 from fedcoin_cli.application.requester.chain_view import ChainView
-from fedcoin_cli.consensus.posap import Attempt, CheckEntry, Posap, Send
+from fedcoin_cli.consensus.attempt import Attempt, CheckEntry, Send
+from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.contract.settlement import give_up, settle

@@ -10,7 +10,8 @@ from councils import Assembly, Member, Said, armed
 from planted import ground_leader
 from simulated.world import Faults, World
 
-from fedcoin_cli.consensus.posap import Posap, Stage
+from fedcoin_cli.consensus.attempt import Stage
+from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.protocol.message import Proposal, Vote
 from ledger_store.base.words import TaskState
 
@@ -204,7 +205,9 @@ def commits_outlive_their_miner_and_all_memory() -> None:
     world.nodes[2].die()
     everybody = world.genesis.roster
     world._blocked |= {(one, other) for one in everybody for other in everybody}
-    world.run_until(300_000, lambda: all(Stage.COMMITS in machine._frozen for machine in _machines(world)))
+    world.run_until(
+        300_000, lambda: all(Stage.COMMITS in machine.clocks.frozen for machine in _machines(world))
+    )
     assert all(len(machine._commits) == 3 for machine in _machines(world))
     world.blackout()
     world._blocked.clear()
@@ -227,8 +230,8 @@ def a_frozen_set_outlives_its_miner_and_its_clock() -> None:
     world._blocked |= {way for way in everything if three in way}
     world.run_until(120_000, lambda: all(len(machine._commits) == 3 for machine in _machines(world)[:3]))
     world._blocked |= everything
-    world.run_until(300_000, lambda: Stage.COMMITS in _machines(world)[0]._frozen)
-    frozen = _machines(world)[0]._frozen[Stage.COMMITS]
+    world.run_until(300_000, lambda: Stage.COMMITS in _machines(world)[0].clocks.frozen)
+    frozen = _machines(world)[0].clocks.frozen[Stage.COMMITS]
     node = world.nodes[0]
     node.die()
     node.clock._skew_ms = -60_000
@@ -236,10 +239,10 @@ def a_frozen_set_outlives_its_miner_and_its_clock() -> None:
     world.run_until(world.now + 60_000, lambda: node.replica is not None and node.replica.voting)
     world._blocked |= everything
     world._blocked.discard((three, zero))
-    world.run_until(world.now + 120_000, lambda: Stage.COMMITS in _machines(world)[0]._frozen)
+    world.run_until(world.now + 120_000, lambda: Stage.COMMITS in _machines(world)[0].clocks.frozen)
     world.run_until(world.now + 10_000, lambda: False)
     assert world.witness.problems == [], world.witness.problems[0]
-    assert _machines(world)[0]._frozen[Stage.COMMITS] == frozen, "another frozen set"
+    assert _machines(world)[0].clocks.frozen[Stage.COMMITS] == frozen, "another frozen set"
     world._blocked.clear()
     world.run_until(world.now + 600_000, world.converged)
     assert world.converged(), "an attempt that nobody can close"

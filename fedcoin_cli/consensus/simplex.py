@@ -25,20 +25,21 @@ The timer of a height runs only once the height is armed: something to decide is
 vote of somebody else arms nothing: a liar could make an idle chain burn views.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.ballots import Ballots
 from fedcoin_cli.consensus.council import Council, Signer
+from fedcoin_cli.consensus.height_memory import HeightMemory
+from fedcoin_cli.consensus.proposals import Proposals
+from fedcoin_cli.consensus.view_timer import ViewTimer
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 from ledger_store.base.names import BlockId
 from ledger_store.base.words import VoteKind
 from ledger_store.block import Block, Certificate, vote_terms
 
 VIEWS_AHEAD = 64
-# A proposal must fit into a frame however long a height goes on; standstills bring the certificates before these.
-SKIPS_CARRIED = 64
 
 
 class Judge(Protocol):
@@ -85,31 +86,6 @@ class Decide:
 Effect = Persist | Send | Decide
 
 
-@dataclass
-class _View:
-    """One view as this miner lived it: the proposal that it knows, what it said, which certificates are durable."""
-
-    proposal: Proposal | None = None
-    own_proposal: Proposal | None = None
-    """Sent once, and the same bytes after a restart."""
-    notar: Vote | None = None
-    skip: Vote | None = None
-    final: Vote | None = None
-    skip_kept: bool = False
-    certificate_kept: bool = False
-    notarisation_kept: bool = False  # with its block
-
-    def votes(self) -> list[Vote]:
-        return [vote for vote in (self.notar, self.skip, self.final) if vote is not None]
-
-    def agrees(self, block: BlockId) -> bool:
-        """Whether no own vote of this view is for another block: a fork's culprits are named by that.
-
-        (docs/adr/0015) [P-10.14]
-        """
-        return all(vote is None or vote.block == block for vote in (self.notar, self.final))
-
-
 class Simplex:
     """The machine of one height.
 
@@ -138,16 +114,12 @@ class Simplex:
         self._now = now_ms
         # Whether something here is to be decided; an idle height burns no views.
         self._armed = False
-        # What this miner lived in each view.
-        self._views: dict[int, _View] = {}
-        # Blocks by id: a vote and a certificate name only the id.
-        self._bodies: dict[BlockId, Block] = {}
-        # Ids of blocks that are on the disk, so that none is written twice.
-        self._kept_bodies: set[BlockId] = set()
-        # When the view's SKIP is due; None: its timer does not run.
-        self._timeout_at: int | None = None
-        # When a notarised view is left without a decision; None: no notarisation.
-        self._leave_at: int | None = None
+        # What this miner lived in each view, and what of it is durable.
+        self.memory = HeightMemory(council, height, self.ballots)
+        # Which proposals are a leader's to make.
+        self.proposals = Proposals(council, height, signer, self.ballots, self.memory)
+        # When the view is skipped, when it is left.
+        self._timer = ViewTimer()
         # The last view in which a lost log may contradict: only SKIP is said in it.
         self._silent_to = -1
         # Effects since the last answer, in order.
@@ -167,26 +139,14 @@ class Simplex:
                     if record.kind != VoteKind.FINAL:
                         self._enter(max(self.view, record.view))
                 case Certified():
-                    self._learn(record)
-                    view = self._at(record.certificate.view)
-                    self._kept_bodies |= set(self._bodies)
-                    view.skip_kept |= record.votes == VoteKind.SKIP
-                    view.certificate_kept |= record.votes == VoteKind.NOTAR
-                    view.notarisation_kept |= (
-                        record.votes == VoteKind.NOTAR and record.block in self._kept_bodies
-                    )
+                    self.memory.restore(record)
                 case Forgotten():
                     self._silent_to = max(self._silent_to, record.silent_to(self.height))
         self._out.clear()
         self._armed |= any(not isinstance(record, Forgotten) for record in records)
 
     def _restore_proposal(self, proposal: Proposal) -> None:
-        view = self._at(proposal.view)
-        view.proposal = proposal
-        self._bodies[proposal.block.id] = proposal.block
-        self._kept_bodies.add(proposal.block.id)
-        if proposal.proposer == self.council.me:
-            view.own_proposal = proposal
+        self.memory.keep_proposal(proposal)
         self._enter(max(self.view, proposal.view))
 
     def receive(self, message: Proposal | Vote | Certified, now_ms: int) -> list[Effect]:
@@ -202,7 +162,7 @@ class Simplex:
                     self.ballots.hear(message)
             case Certified():
                 if self.ballots.proves(message):
-                    self._learn(message)
+                    self.memory.learn(message)
         return self._advance()
 
     def tick(self, now_ms: int) -> list[Effect]:
@@ -220,31 +180,14 @@ class Simplex:
 
         [P-10.24]
         """
-        best = self.ballots.best_notarised()
-        again: list[Proposal | Vote | Certified] = []
-        for number in sorted(self._views.keys() | self.ballots.views.keys()):
-            again += [
-                vote for vote in self._at(number).votes() if number >= best or vote.kind == VoteKind.FINAL
-            ]
-            skipped = self.ballots.at(number).skipped
-            if number > best and skipped is not None:
-                again.append(Certified(VoteKind.SKIP, self.height, None, skipped, None))
-        if best >= 0:
-            block, certificate = self.ballots.notarised(best)
-            again.append(Certified(VoteKind.NOTAR, self.height, block, certificate, self._bodies.get(block)))
-        own = self._at(self.view).own_proposal
-        if own is not None:
-            again.append(own)
-        return [Send(message) for message in again]
+        return [Send(message) for message in self.memory.said_again(self.view)]
 
     # Questions --------------------------------------------------------------------------------------------------
 
     @property
     def deadline_ms(self) -> int | None:
         """When `tick` must come at the latest; None: never of its own."""
-        if self._timeout_at is None or self._leave_at is None:
-            return self._leave_at if self._timeout_at is None else self._timeout_at
-        return min(self._timeout_at, self._leave_at)
+        return self._timer.deadline_ms
 
     @property
     def armed(self) -> bool:
@@ -256,62 +199,15 @@ class Simplex:
         """Whether more happened than view 0 with one block: then what was said is worth keeping."""
         return self.view > 0 or self.ballots.disturbed
 
-    def is_led(self, proposal: Proposal) -> bool:
-        """Whether the leader of its view signed this proposal."""
-        leader = self.council.leader(proposal.height, proposal.view)
-        terms = proposal.terms()
-        return proposal.proposer == leader and self._signer.verify(
-            leader, "proposal", terms, proposal.signature
-        )
-
-    def own_votes(self) -> list[Vote]:
-        """Every own vote of this height."""
-        return [vote for view in self._views.values() for vote in view.votes()]
-
     # Messages ---------------------------------------------------------------------------------------------------
 
     # Rule [P-10.18].
     def _on_proposal(self, proposal: Proposal) -> None:
-        number = proposal.view
-        if not self.is_led(proposal) or not self._justified(proposal):
+        if not self.proposals.is_led(proposal) or not self.proposals.is_justified(proposal):
             return
-        view = self._at(number)
-        if view.proposal is None:
-            view.proposal = proposal
-        if view.proposal is proposal or self.ballots.certifies(proposal.block.id):
-            self._bodies.setdefault(proposal.block.id, proposal.block)
-        if number > self.view:
-            self._enter(number)
-
-    def _justified(self, proposal: Proposal) -> bool:
-        """The block repeats the named notarisation, or is fresh; every view between was skipped [P-10.6] [P-10.7]."""
-        best, number = proposal.justified, proposal.view
-        first = number - len(proposal.skips)
-        if not -1 <= best < number or first <= best:
-            return False
-        fresh = best == -1
-        if fresh != (proposal.notarisation is None) or (fresh and proposal.block.header.view != number):
-            return False
-        if not all(self.ballots.has_skipped(view) for view in range(best + 1, first)):
-            return False
-        for skipped, certificate in zip(range(first, number), proposal.skips, strict=True):
-            proof = Certified(VoteKind.SKIP, self.height, None, certificate, None)
-            if certificate.view != skipped or not self.ballots.proves(proof):
-                return False
-            self._learn(proof)
-        if proposal.notarisation is not None:
-            proof = Certified(
-                VoteKind.NOTAR, self.height, proposal.block.id, proposal.notarisation, proposal.block
-            )
-            if proposal.notarisation.view != best or not self.ballots.proves(proof):
-                return False
-            self._learn(proof)
-        return True
-
-    def _learn(self, proof: Certified) -> None:
-        if proof.body is not None:
-            self._bodies.setdefault(proof.body.id, proof.body)
-        self.ballots.learn(proof)
+        self.memory.hear(proposal)
+        if proposal.view > self.view:
+            self._enter(proposal.view)
 
     # Progress ---------------------------------------------------------------------------------------------------
 
@@ -332,42 +228,26 @@ class Simplex:
 
     # Rule [P-10.19].
     def _decide(self) -> bool:
-        if self.ballots.final is None or self.ballots.final[0] not in self._bodies:
+        if self.ballots.final is None or self.ballots.final[0] not in self.memory.bodies:
             return False
         block, certificate = self.ballots.final
         self.decided = True
-        self._out.append(Decide(self._bodies[block], certificate))
+        self._out.append(Decide(self.memory.bodies[block], certificate))
         return True
 
     def _keep(self) -> bool:
         """Certificates must survive a crash of all: without them no later leader could justify its proposal.
 
-        A notarisation also without its block: whoever leaves a view on it says neither SKIP nor NOTAR there later on,
-        and the others may need just this certificate. (docs/adr/0001, docs/adr/0022) [P-10.22]
+        [P-10.22]
         """
-        for number, ballot in self.ballots.views.items():
-            view = self._at(number)
-            if ballot.skipped is not None and not view.skip_kept:
-                view.skip_kept = True
-                self._out.append(Persist(Certified(VoteKind.SKIP, self.height, None, ballot.skipped, None)))
-            if ballot.notarised is not None and not view.notarisation_kept:
-                block, certificate = ballot.notarised
-                body = None if block in self._kept_bodies else self._bodies.get(block)
-                view.notarisation_kept = body is not None or block in self._kept_bodies
-                if view.notarisation_kept:
-                    self._kept_bodies.add(block)
-                if view.notarisation_kept or not view.certificate_kept:
-                    view.certificate_kept = True
-                    self._out.append(
-                        Persist(Certified(VoteKind.NOTAR, self.height, block, certificate, body))
-                    )
+        self._out += map(Persist, self.memory.to_keep())
         return False
 
     # Rule [P-10.15].
     def _finalise(self) -> bool:
         if not self.voting:
             return False
-        for number, view in sorted(self._views.items()):
+        for number, view in sorted(self.memory.views.items()):
             if not view.notarisation_kept or number <= self._silent_to:
                 continue
             block, _ = self.ballots.notarised(number)
@@ -384,43 +264,28 @@ class Simplex:
             return True
         if best < self.view:
             return False
-        if self._leave_at is None:
-            self._leave_at = self._now + 2 * self.council.delta_ms
-        if self._now < self._leave_at:
+        if not self._timer.may_leave(self._now, 2 * self.council.delta_ms):
             return False
         self._enter(best + 1)
         return True
 
     # Rules [P-10.5] [P-10.8].
     def _propose(self) -> bool:
-        view = self._at(self.view)
+        view = self.memory.at(self.view)
         leads = self.council.leader(self.height, self.view) == self.council.me
         if not leads or not self._speaks or view.own_proposal is not None:
             return False
-        best = self.ballots.best_notarised(below=self.view)
-        block = self._judge.pack(self.view) if best < 0 else self._bodies.get(self.ballots.notarised(best)[0])
-        skips = [self.ballots.at(number).skipped for number in range(best + 1, self.view)]
-        if block is None or None in skips:
+        fresh = self._judge.pack(self.view) if self.ballots.best_notarised(below=self.view) < 0 else None
+        proposal = self.proposals.make(self.view, fresh)
+        if proposal is None:
             return False
-        proposal = Proposal(
-            proposer=self.council.me,
-            view=self.view,
-            block=block,
-            justified=best,
-            notarisation=None if best < 0 else self.ballots.notarised(best)[1],
-            skips=tuple(skip for skip in skips if skip is not None)[-SKIPS_CARRIED:],
-            signature="",
-        )
-        proposal = replace(proposal, signature=self._signer.sign("proposal", proposal.terms()))
-        view.proposal = view.own_proposal = proposal
-        self._bodies.setdefault(block.id, block)
-        self._kept_bodies.add(block.id)
+        self.memory.keep_proposal(proposal)
         self._out += [Persist(proposal), Send(proposal)]
         return True
 
     # Rules [P-10.9] [P-10.11].
     def _notarise(self) -> bool:
-        view = self._at(self.view)
+        view = self.memory.at(self.view)
         proposal = view.proposal
         if proposal is None or view.notar is not None or not self._speaks:
             return False
@@ -431,22 +296,16 @@ class Simplex:
         # A notarised block that comes again is taken on its certificate: checking again would deadlock.
         if proposal.justified < 0 and not self._judge.acceptable(proposal.block):
             return False
-        if proposal.block.id not in self._kept_bodies:
-            self._kept_bodies.add(proposal.block.id)
+        if self.memory.is_new(proposal.block.id):
             self._out.append(Persist(proposal))
         self._vote(VoteKind.NOTAR, self.view, proposal.block.id)
         return True
 
     def _skip(self) -> bool:
         """The timer: it runs while the height is armed, and gives one SKIP a view [P-10.16]."""
-        if self._timeout_at is None:
-            if self.armed:
-                self._timeout_at = self._now + self.council.timeout_ms(self.view)
+        if not self._timer.rings(self._now, self.council.timeout_ms(self.view), armed=self.armed):
             return False
-        if self._now < self._timeout_at:
-            return False
-        self._timeout_at = self._now + self.council.timeout_ms(self.view)
-        view = self._at(self.view)
+        view = self.memory.at(self.view)
         notarised = self.ballots.at(self.view).notarised is not None
         done = notarised or view.final is not None or view.skip is not None
         if done or not self.voting or self.view < self._silent_to:
@@ -470,21 +329,9 @@ class Simplex:
 
     def _keep_own(self, vote: Vote) -> None:
         self._armed = True
-        view = self._at(vote.view)
-        if vote.kind == VoteKind.NOTAR:
-            view.notar = vote
-        elif vote.kind == VoteKind.SKIP:
-            view.skip = vote
-        else:
-            view.final = vote
-        self.ballots.count(vote)
+        self.memory.say(vote)
 
     def _enter(self, number: int) -> None:
-        if number == self.view:
-            return
-        self.view = number
-        self._timeout_at = None
-        self._leave_at = None
-
-    def _at(self, number: int) -> _View:
-        return self._views.setdefault(number, _View())
+        if number != self.view:
+            self.view = number
+            self._timer.restart()

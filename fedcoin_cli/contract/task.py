@@ -22,7 +22,7 @@ from ledger_store.state import TaskRecord, eligible_refusals, refuse
 from ledger_store.transaction import ZERO, Reveal, Task
 
 if TYPE_CHECKING:
-    from fedcoin_cli.consensus.posap import Attempt
+    from fedcoin_cli.consensus.attempt import Attempt
 
 CARRIED_BYTES_A_SECOND = 20 * 2**20
 """What a miner's line is assumed to carry of the others' tables: a server's at 200 Mbit/s, with room for the rest."""
@@ -98,7 +98,7 @@ def attempt_bytes(record: TaskRecord, genesis: Genesis) -> int:
 def _terms(task: Task, genesis: Genesis) -> "Attempt":
     """A first attempt by the task's own words."""
     # Here, because only miners need the machine: whoever reads a ledger would load it and all messages for nothing.
-    from fedcoin_cli.consensus.posap import Attempt
+    from fedcoin_cli.consensus.attempt import Attempt
 
     return Attempt(
         task=task.id,

@@ -1,42 +1,26 @@
-"""Intake: what comes to be packed. Transactions are admitted and passed on; a task's files are gathered and inspected.
+"""Intake: what comes to be packed. Transactions are admitted and passed on; a task's files are for `inspections`.
 
 What costs is done late and in slices: a task of many clients is admitted some turns after it came, one a peer.
-A task may be packed once its files are held and checked here and either all miners say the same or 3Δ have passed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeGuard
 
-from fedcoin_cli.protocol.message import CHECKED_MOST, Receipt, TransactionNote
-from fedcoin_cli.replica import jobs
+from fedcoin_cli.protocol.message import Receipt, TransactionNote
+from fedcoin_cli.replica.inspections import Inspections
 from fedcoin_cli.replica.mempool import Mempool, Pendable
 from fedcoin_cli.replica.ports import Ledger, Orders, Ports
+from fedcoin_cli.replica.refusals import REASON_MOST, Refusals
 from fedcoin_cli.replica.signatures import SIGNATURES_A_TURN, Signatures, Waits
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import BadSignature, PeerFault
-from ledger_store.base.names import Address, Digest, TaskId
+from ledger_store.base.names import Address
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Close, Result, Task, Transaction, Transfer
 
-REASON_MOST = 400
-REFUSALS_KEPT = 1_000
-FILES_PATIENCE_MS = 600_000
-DEATHS_MOST = 3
 # What a miner says again of its pending transactions at one standstill.
 REMINDED_BYTES = 2**18
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """Why a task is not taken; `until_ms` None: for good."""
-
-    reason: str
-    until_ms: int | None
-
-    def holds(self, now_ms: int) -> bool:
-        return self.until_ms is None or now_ms < self.until_ms
 
 
 class Intake:
@@ -61,35 +45,18 @@ class Intake:
         self._ledger = ledger
         # Clocks, peers and files.
         self._ports = ports
-        # Inspections that the child has not answered.
-        self._orders = orders
         # Says who proposes next: transfers go there alone.
         self._leader = leader
-        # Tasks whose inspection was ordered: the child is told when it may forget them.
-        self._given: dict[TaskId, Task] = {}
-        # Ids of tasks whose files are here and good: only these get a vote.
-        self._checked: set[TaskId] = set()
-        # Which other miners say the same of a task: when all do, nobody waits 3Δ.
-        self._elsewhere: dict[TaskId, set[Address]] = {}
-        # Why tasks are not taken again, the newest thousand.
-        self._refused: dict[TaskId, _Refusal] = {}
-        # When a file of a task last came: what never comes is given up.
-        self._moved: dict[TaskId, int] = {}
+        # Why tasks are not taken again.
+        self._refusals = Refusals(ports)
+        # The files of pending tasks, and what the child said of them.
+        self.inspections = Inspections(genesis, address, ports, orders, self.mempool, self._refusals)
         # Tasks whose clients' signatures are being looked at, one a peer.
         self._verifying: dict[Address, Signatures] = {}
         # Accounts that have to wait since they signed for a false signature.
         self._waits = Waits()
         # How many transactions were said again so far: the next standstill goes on there.
         self._reminded = 0
-
-    @property
-    def checked(self) -> tuple[TaskId, ...]:
-        """Pending tasks whose files are held and good."""
-        return tuple(sorted(self._checked & {task.id for task in self.mempool.tasks()}))[:CHECKED_MOST]
-
-    def has_checked(self, task: TaskId) -> bool:
-        """Whether this miner may vote for a fresh block with this task."""
-        return task in self._checked
 
     def receive(self, sender: Address, transaction: Transaction) -> None:
         """A transaction from a peer or an account: answer an account, pass on what is new."""
@@ -139,7 +106,7 @@ class Intake:
             rival = self.mempool.at(transaction.sender, transaction.sequence)
             if (
                 rival is not None
-                and not self._is_refused(transaction)
+                and self._refusal(transaction) is None
                 and transaction.verified(self._genesis.id)
             ):
                 self.mempool.drop(rival)
@@ -148,68 +115,16 @@ class Intake:
             else:
                 self._admit(transaction, sender)
 
-    def inspected(self, answer: jobs.Inspected) -> bool:
-        """The child's verdict on a task's files; True when the task is good and others should know."""
-        order = self._orders.done(("inspect", answer.task))
-        if not isinstance(order, jobs.Inspect):
-            return False
-        if answer.error is None:
-            self._checked.add(answer.task)
-            self.mempool.task_checked(order.task, self._ports.now_ms())
-            self._hurry(order.task)
-            return True
-        # Whoever wrote the files chose some of these letters: messages are ASCII.
-        reason = answer.error.encode("ascii", "backslashreplace").decode("ascii")
-        self._refuse(order.task, _Refusal(reason[:REASON_MOST], None))
-        return False
-
-    def child_died(self) -> None:
-        """A task may be made to bring down whoever looks at it: after some deaths nobody looks again for a while."""
-        until_ms = self._ports.now_ms() + FILES_PATIENCE_MS
-        for task in self.mempool.tasks():
-            key = ("inspect", task.id)
-            if self._orders.deaths(key) >= DEATHS_MOST:
-                self._orders.done(key)
-                self._refuse(task, _Refusal("its inspection ended the mining process", until_ms))
-
-    def checked_elsewhere(self, miner: Address, tasks: tuple[TaskId, ...]) -> None:
-        """Another miner says that it has checked these tasks."""
-        pending = {task.id: task for task in self.mempool.tasks()}
-        for task in pending.keys() & set(tasks):
-            self._elsewhere.setdefault(task, set()).add(miner)
-            self._hurry(pending[task])
-
-    def file_arrived(self, digest: Digest) -> None:
-        """The store holds `digest` now."""
-        for task in self.mempool.tasks():
-            if digest in task.files:
-                self._moved[task.id] = self._ports.now_ms()
-                self._inspect_if_complete(task)
-
     def applied(self, block: Block) -> None:
         """A final block took some transactions and may have made others impossible."""
         state = self._ledger.tip.state
         self.mempool.prune(state, self._touched(block))
-        pending = {task.id for task in self.mempool.tasks()}
-        self._checked &= pending
-        for memory in (self._elsewhere, self._moved):
-            for task in memory.keys() - pending:
-                del memory[task]
-        for task in self._given.keys() - pending - set(state.queue):
-            self._ports.order(jobs.Forget(self._given.pop(task)))
+        self.inspections.applied(state.queue)
 
     def standstill(self) -> None:
         """Pass on what is pending; ask again for files that did not come."""
         self._remind()
-        now = self._ports.now_ms()
-        for task in self.mempool.tasks():
-            if task.id in self._checked or ("inspect", task.id) in self._orders:
-                continue
-            if now - self._moved.setdefault(task.id, now) < FILES_PATIENCE_MS:
-                self._gather(task, task.sender)
-            else:
-                # It would hold up everything else that its account signs.
-                self._refuse(task, _Refusal("its files never came", now + FILES_PATIENCE_MS))
+        self.inspections.standstill()
 
     def _pass_on(self, sender: Address, transaction: Pendable) -> None:
         """A task to all, whose files take time; the rest to who proposes next: all hear at standstill what still waits.
@@ -235,7 +150,7 @@ class Intake:
             if count and room < 0:
                 break
             self._reminded += 1
-            have = self._elsewhere.get(transaction.id, set()) if isinstance(transaction, Task) else set()
+            have = self.inspections.holders(transaction.id) if isinstance(transaction, Task) else frozenset()
             for miner in others:
                 if miner not in have:
                     self._ports.send(miner, TransactionNote(transaction))
@@ -281,18 +196,18 @@ class Intake:
 
     def _accuse(self, task: Task) -> str:
         """A client's signature is false, and the account has signed that it is there."""
-        now = self._ports.now_ms()
-        self._waits.add(task.sender, now)
+        self._waits.add(task.sender, self._ports.now_ms())
         reason = "a client's signature is wrong"
-        self._note(task, _Refusal(reason, None))
+        self._refusals.add(task.id, reason)
         return reason
 
     def _barred(self, transaction: Pendable) -> str | None:
         """Why it is not even looked at."""
         if not isinstance(transaction, Task):
             return None
-        if self._is_refused(transaction):
-            return self._refused[transaction.id].reason
+        reason = self._refusal(transaction)
+        if reason is not None:
+            return reason
         left_ms = self._waits.left_ms(transaction.sender, self._ports.now_ms())
         seconds = (left_ms + 999) // 1_000
         return f"a task of this account had a false signature: wait {seconds} s" if left_ms else None
@@ -309,48 +224,8 @@ class Intake:
         except PeerFault as error:
             return error.message[:REASON_MOST]
         if isinstance(transaction, Task):
-            self._gather(transaction, sender)
+            self.inspections.gather(transaction, sender)
         return None
 
-    def _is_refused(self, transaction: Pendable) -> bool:
-        refusal = self._refused.get(transaction.id) if isinstance(transaction, Task) else None
-        return refusal is not None and refusal.holds(self._ports.now_ms())
-
-    def _refuse(self, task: Task, refusal: "_Refusal") -> None:
-        """Forget a pending task and tell its account why."""
-        self._note(task, refusal)
-        self._moved.pop(task.id, None)
-        if self._given.pop(task.id, None) is not None:
-            self._ports.order(jobs.Forget(task))
-        self.mempool.drop(task)
-        self._ports.send(task.sender, Receipt(task.id, refusal.reason))
-
-    def _note(self, task: Task, refusal: "_Refusal") -> None:
-        if len(self._refused) >= REFUSALS_KEPT:
-            del self._refused[next(iter(self._refused))]
-        self._refused[task.id] = refusal
-
-    def _gather(self, task: Task, sender: Address) -> None:
-        if not all(map(self._ports.has_file, task.files)):
-            self._checked.discard(task.id)  # it was away for a while, and its files with it
-        if task.id not in self._checked:
-            holders = dict.fromkeys([task.sender, sender, *self._genesis.roster])
-            holders.pop(self._address, None)
-            self._ports.want_files(task.files, holders, self._genesis.bounds.files_bytes, task)
-        self._inspect_if_complete(task)
-
-    def _inspect_if_complete(self, task: Task) -> None:
-        if task.id in self._checked:  # it was pending before
-            self.mempool.task_checked(task, self._ports.now_ms())
-            self._hurry(task)
-        elif ("inspect", task.id) not in self._orders and all(
-            self._ports.has_file(digest) for digest in task.files
-        ):
-            self._given[task.id] = task
-            self._orders.give(("inspect", task.id), jobs.Inspect(task))
-
-    def _hurry(self, task: Task) -> None:
-        """The wait of 3Δ is for miners that have not checked the files yet: without such there is no wait."""
-        others = set(self._genesis.roster) - {self._address}
-        if task.id in self._checked and others <= self._elsewhere.get(task.id, set()):
-            self.mempool.task_ready(task, self._ports.now_ms())
+    def _refusal(self, transaction: Pendable) -> str | None:
+        return self._refusals.reason(transaction.id) if isinstance(transaction, Task) else None

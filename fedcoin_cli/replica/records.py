@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedcoin_cli.consensus.amnesia import Forgotten
-from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Stage, Started
+from fedcoin_cli.consensus.attempt import Abstained, Frozen, Opening, Stage, Started
 from fedcoin_cli.protocol.frame import from_frame, to_frame
 from fedcoin_cli.protocol.message import Certified, CommitNote, Proposal, RevealNote, Vote
 from ledger_store.base.canonical import decode, encode

@@ -3,10 +3,7 @@
 Drives `posap` between chain, peers, vote log and mining child.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-from fedcoin_cli.consensus import posap
+from fedcoin_cli.consensus.attempt import Abstained, Frozen, Opening, Started
 from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.contract.settlement import give_up, settle
@@ -16,29 +13,14 @@ from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.lacking import Lacking
 from fedcoin_cli.replica.ports import Ledger, Log, Orders, Ports
 from fedcoin_cli.replica.records import Record
+from fedcoin_cli.replica.work_effects import Work, WorkEffects
 from ledger_store.base.names import Address, TaskId
 from ledger_store.base.words import TaskState
 from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord
-from ledger_store.transaction import Close, Result, Reveal, Task
+from ledger_store.transaction import Close, Result, Reveal
 
 _KINDS = ("mine", "table", "entry")
-
-
-@dataclass(slots=True)
-class Work:
-    """The attempt at work: what the chain fixes of it, the machine that lives it, and whether its close is final."""
-
-    task: Task
-    attempt: int
-    seed: str
-    machine: Posap
-    closed: bool = False
-
-    @property
-    def place(self) -> tuple[TaskId, int]:
-        """What every word about this attempt names."""
-        return self.task.id, self.attempt
 
 
 class TaskWork:
@@ -74,6 +56,8 @@ class TaskWork:
         self._orders = orders
         # What those wait for: the task's files and revealed tables.
         self._lacking = Lacking(genesis, address, ports, orders)
+        # Carries out what the machine orders.
+        self._effects = WorkEffects(len(genesis.roster), log, ports, orders, self._lacking)
         # Whether the log is trusted: before, no commit.
         self._signing = False
         # At attempts up to this height this miner may have committed and not know it.
@@ -100,7 +84,7 @@ class TaskWork:
             work.closed = True
             started = self._stage_start(work.place, TaskState.CLOSED, records)
             self._orders.drop("mine")
-            self._run(work, work.machine.closed(record.commits, started))
+            self._effects.carry_out(work, work.machine.closed(record.commits, started))
 
     @property
     def machine(self) -> Posap | None:
@@ -135,7 +119,7 @@ class TaskWork:
         machine = self.work.machine
         if isinstance(transaction, Close):
             return machine.accepts_close(transaction)
-        self._run(self.work, machine.consider(transaction))
+        self._effects.carry_out(self.work, machine.consider(transaction))
         return machine.accepts_result(transaction)
 
     # Peers and time ---------------------------------------------------------------------------------------------
@@ -143,19 +127,21 @@ class TaskWork:
     def receive(self, note: CommitNote | RevealNote | FraudNote) -> None:
         """Gossip about the attempt."""
         if self.work:
-            self._run(self.work, self.work.machine.receive(note))
+            self._effects.carry_out(self.work, self.work.machine.receive(note))
 
     def tick(self) -> None:
         """Time has passed."""
         if self.work:
             together = not self.work.closed or self._ports.connected() + 1 >= self._genesis.quorum
-            self._run(self.work, self.work.machine.tick(self._ports.now_ms(), together=together))
+            self._effects.carry_out(
+                self.work, self.work.machine.tick(self._ports.now_ms(), together=together)
+            )
 
     def standstill(self) -> None:
         """Say again what others may lack; ask again for files and tables that did not come."""
         self._orders.send_complete()  # there may be room on the disk again
         if self.work:
-            self._run(self.work, self.work.machine.standstill())
+            self._effects.carry_out(self.work, self.work.machine.standstill())
             self._lacking.want(self.work.task)
 
     @property
@@ -168,7 +154,7 @@ class TaskWork:
         """What is left of RUNTIME."""
         if self.work is None:
             return 0
-        return max(0, self.work.machine.opened_ms + self.work.task.runtime_ms - self._ports.now_ms())
+        return max(0, self.work.machine.clocks.opened_ms + self.work.task.runtime_ms - self._ports.now_ms())
 
     # The mining child -------------------------------------------------------------------------------------------
 
@@ -202,21 +188,23 @@ class TaskWork:
             salt=self._ports.salt(),
             signature="",
         )
-        self._run(work, work.machine.estimated(reveal))
+        self._effects.carry_out(work, work.machine.estimated(reveal))
 
     def table_verified(self, answer: jobs.TableVerified) -> None:
         """The child's verdict on a table."""
         order = self._orders.done(("table", answer.task, str(answer.attempt), answer.miner))
         work = self._concerned(answer)
         if work and isinstance(order, jobs.VerifyTable):
-            self._run(work, work.machine.checked(order.reveal, answer.follows, answer.wrong))
+            self._effects.carry_out(work, work.machine.checked(order.reveal, answer.follows, answer.wrong))
 
     def entry_verified(self, answer: jobs.EntryVerified) -> None:
         """The child's verdict on one entry that somebody calls false."""
         self._orders.done(("entry", answer.task, str(answer.attempt), answer.miner, str(answer.entry)))
         work = self._concerned(answer)
         if work:
-            self._run(work, work.machine.entry_checked(answer.miner, answer.entry, answer.wrong))
+            self._effects.carry_out(
+                work, work.machine.entry_checked(answer.miner, answer.entry, answer.wrong)
+            )
 
     # Inside -----------------------------------------------------------------------------------------------------
 
@@ -225,7 +213,7 @@ class TaskWork:
         started = self._stage_start((record.task.id, record.attempt), TaskState.OPEN, records)
         machine = Posap(attempt, self._address, self._signer, started)
         self.work = work = Work(record.task, record.attempt, record.seed_of_opened, machine)
-        kinds = posap.Opening | posap.Frozen | posap.Started | posap.Abstained | CommitNote | RevealNote
+        kinds = Opening | Frozen | Started | Abstained | CommitNote | RevealNote
         machine.restore(r for r in records if isinstance(r, kinds) and (r.task, r.attempt) == work.place)
         self._abstain_if_due(work)
         mines = record.state == TaskState.OPEN and machine.phase == Phase.MINING
@@ -241,7 +229,7 @@ class TaskWork:
     def _abstain_if_due(self, work: Work) -> None:
         if work.machine.me and self._ledger.tip.height <= self._forgotten_to:
             work.machine.abstain()
-            self._log.append([posap.Abstained(*work.place)])
+            self._log.append([Abstained(*work.place)])
 
     def _drop(self) -> None:
         """The attempt is over; what was memoised for its task is kept while another attempt follows."""
@@ -259,46 +247,11 @@ class TaskWork:
         now, wall = self._ports.now_ms(), self._ports.wall_ms()
         place = (*attempt, stage)
         for old in records:
-            if isinstance(old, posap.Started) and (old.task, old.attempt, old.stage) == place:
+            if isinstance(old, Started) and (old.task, old.attempt, old.stage) == place:
                 return now - min(max(0, wall - old.wall_ms), 2 * self._genesis.bounds.runtime_ms)
-        self._log.append([posap.Started(*place, wall)])
+        self._log.append([Started(*place, wall)])
         return now
 
     def _concerned(self, answer: jobs.Estimated | jobs.TableVerified | jobs.EntryVerified) -> Work | None:
         """The work that an answer of the child is about, if it is the present one."""
         return self.work if self.work and self.work.place == (answer.task, answer.attempt) else None
-
-    def _run(self, work: Work, effects: Iterable[posap.Effect]) -> None:
-        """Carry out effects in order; what is to persist is durable, all or none, before what follows."""
-        records: list[Record] = []
-        for effect in effects:
-            if isinstance(effect, posap.Persist):
-                records.append(effect.record)
-                continue
-            self._flush(records)
-            match effect:
-                case posap.Send():
-                    self._ports.broadcast(effect.message)
-                case posap.CheckTable():
-                    self._check_table(work, effect.reveal)
-                case posap.CheckEntry():
-                    self._check_entry(work, effect)
-        self._flush(records)
-
-    def _flush(self, records: list[Record]) -> None:
-        if records:
-            self._log.append(list(records))
-            records.clear()
-
-    # Rule [P-8.17].
-    def _check_table(self, work: Work, reveal: Reveal) -> None:
-        # All tables share what checks may take: the reveal freeze waits no longer for many than for one.
-        budget_ms = work.machine.attempt.check_budget_ms // max(1, len(self._genesis.roster) - 1)
-        order = jobs.VerifyTable(work.task, work.attempt, work.seed, reveal, budget_ms)
-        self._orders.give(("table", work.task.id, str(work.attempt), reveal.miner), order)
-        self._lacking.want_table(work.task, reveal)
-
-    def _check_entry(self, work: Work, effect: posap.CheckEntry) -> None:
-        key = ("entry", work.task.id, str(work.attempt), effect.reveal.miner, str(effect.entry))
-        order = jobs.VerifyEntry(work.task, work.attempt, work.seed, effect.reveal, effect.entry)
-        self._orders.give(key, order)

@@ -18,7 +18,7 @@ from simulated.disks import MemoryLog
 
 from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.consensus.amnesia import Forgotten
-from fedcoin_cli.consensus.posap import Abstained, Frozen, Opening, Stage, Started
+from fedcoin_cli.consensus.attempt import Abstained, Frozen, Opening, Stage, Started
 from fedcoin_cli.protocol.message import Certified, CommitNote, Proposal, RevealNote, Vote
 from fedcoin_cli.replica.records import Record
 from ledger_store.base.errors import KeyFailure, StorageFailure

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedcoin_cli.consensus.posap import Stage
+from fedcoin_cli.consensus.attempt import Stage
 from fedcoin_cli.protocol.message import Phase
 from ledger_store.base.words import TaskState, VoteKind
 

@@ -36,17 +36,30 @@ LARGE = frozenset(
     {
         *(
             "Posap",
+            "Reveals",
+            "Accusations",
+            "Clocks",
             "Simplex",
+            "HeightMemory",
+            "Proposals",
+            "ViewTimer",
             "Ballots",
             "Replica",
+            "BlockJudge",
+            "Rejoining",
+            "Finality",
+            "SelfReport",
             "TaskWork",
+            "WorkEffects",
             "Intake",
+            "Inspections",
+            "Refusals",
             "Mempool",
             "CatchUp",
             "Recovery",
             "Orders",
         ),
-        *("Node", "P2P", "Transition", "ChainReader", "_Audit"),
+        *("Node", "P2P", "Transition", "Accounts", "ChainReader", "_Audit"),
     }
 )
 """The machines, what stands around them, and the fold."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from rule_traces import CLOSED_MS, Attempted
 
-from fedcoin_cli.consensus.posap import CheckEntry, CheckTable, Frozen, Persist, Send, Stage
+from fedcoin_cli.consensus.attempt import CheckEntry, CheckTable, Frozen, Persist, Send, Stage
 from fedcoin_cli.protocol.message import RevealNote
 from ledger_store.base.words import TaskState
 from ledger_store.transaction import FraudMark, Result
@@ -172,7 +172,7 @@ def test_an_early_reveal_counts_only_with_its_signature() -> None:
     ]
     for note in (one, one, *forged, two):
         assert attempted.machine.receive(note) == []
-    assert len(attempted.machine._early) == 2, "what a flood says again takes memory"
+    assert len(attempted.machine.reveals.early) == 2, "what a flood says again takes memory"
     commits = tuple(attempted.commit(miner) for miner in range(4))
     effects = attempted.machine.closed(commits, CLOSED_MS)
     checked = [effect.reveal for effect in effects if isinstance(effect, CheckTable)]

@@ -6,7 +6,7 @@ import pytest
 from chains import ChainMaker, digest
 from simulated.signatures import second_signature
 
-from fedcoin_cli.consensus.posap import (
+from fedcoin_cli.consensus.attempt import (
     Abstained,
     Attempt,
     CheckEntry,
@@ -15,9 +15,9 @@ from fedcoin_cli.consensus.posap import (
     Frozen,
     Opening,
     Persist,
-    Posap,
     Send,
 )
+from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.protocol.message import CommitNote, FraudNote, RevealNote
 from fedcoin_cli.replica.ports import RosterSigner

@@ -5,7 +5,7 @@ from councils import DELTA_MS, Assembly, Said, armed, view_of
 
 from fedcoin_cli.consensus.ballots import RECALLED_MOST
 from fedcoin_cli.consensus.council import TIMEOUT_MAX_MS, Council
-from fedcoin_cli.consensus.simplex import SKIPS_CARRIED
+from fedcoin_cli.consensus.proposals import SKIPS_CARRIED
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
 from ledger_store.base.names import MinerIndex
 from ledger_store.base.words import VoteKind

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from chains import ChainMaker, digest
 
-from fedcoin_cli.consensus.posap import Attempt
+from fedcoin_cli.consensus.attempt import Attempt
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.consensus.rankings import table_entries as table_weight
 from fedcoin_cli.contract.task import attempt_of, check_task, most_table_bytes

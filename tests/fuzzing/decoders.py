@@ -25,7 +25,7 @@ from fedcoin_cli.application.rounds.files import SCHEMA, read_round
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
-from fedcoin_cli.consensus.posap import Frozen, Opening, Stage, Started
+from fedcoin_cli.consensus.attempt import Frozen, Opening, Stage, Started
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.tensorfile import write_tensors
 from fedcoin_cli.learning.model.weights import TestSet, read_test, read_update, write_test

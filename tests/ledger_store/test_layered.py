@@ -54,7 +54,7 @@ def test_a_block_copies_what_it_touches(monkeypatch: pytest.MonkeyPatch) -> None
     payment = maker.transfer(maker.requester, key("x").address, COIN)
     trial = Transition(state, maker.propose(payment), trusted=True)
     trial.execute(payment)
-    assert base_of(trial._balances) is base_of(state.balances)
+    assert base_of(trial._accounts.balances) is base_of(state.balances)
     maker.add(payment)
     assert (dict(state.balances), dict(first.balances)) == (before, dict(maker.genesis.supply))
     for number in range(20):

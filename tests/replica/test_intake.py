@@ -10,7 +10,7 @@ from simulator import run
 from fedcoin_cli.protocol.frame import to_frame
 from fedcoin_cli.protocol.message import Message, Proposal, Receipt, TransactionNote
 from fedcoin_cli.replica import intake, jobs
-from fedcoin_cli.replica.intake import FILES_PATIENCE_MS
+from fedcoin_cli.replica.inspections import FILES_PATIENCE_MS
 from fedcoin_cli.replica.mempool import Pendable
 from fedcoin_cli.replica.replica import Replica
 from ledger_store.base.names import Address, MinerIndex
@@ -112,9 +112,9 @@ def test_what_is_refused_is_forgotten() -> None:
         world.heal()
         task = world.clients.task(0, 1)
         world.clients.submit(task)
-        world.run_until(60_000, lambda: task.id in _replica(world.nodes[0])._intake._given)
+        world.run_until(60_000, lambda: task.id in _replica(world.nodes[0])._intake.inspections._given)
         replica = _replica(world.nodes[0])
-        assert task.id in replica._intake._given
+        assert task.id in replica._intake.inspections._given
         orders: list[jobs.Order] = []
         replica.ports.order = orders.append  # type: ignore[assignment, method-assign]  # what is ordered
         sent: list[Message] = []
@@ -124,7 +124,7 @@ def test_what_is_refused_is_forgotten() -> None:
         (told,) = (message for message in sent if isinstance(message, Receipt))
         assert to_frame(told)
         assert told.error == "layer d\\xe9but: no good"
-        assert task.id not in replica._intake._given
+        assert task.id not in replica._intake.inspections._given
         assert jobs.Forget(task) in orders
 
     problems = run(11, miners=4, faults=Faults(), real=False, live=live).problems
@@ -231,7 +231,7 @@ def test_reminders_keep_to_a_budget_and_reach_everything(monkeypatch: pytest.Mon
         for transaction in offered:
             own._admit(transaction, transaction.sender)
         miner = world.genesis.roster[1]
-        own.checked_elsewhere(miner, (task.id,))
+        own.inspections.checked_elsewhere(miner, (task.id,))
         said: list[tuple[str, str]] = []
 
         def say(to: Address, message: Message) -> None:
@@ -256,7 +256,7 @@ def _replica(node: Node) -> Replica:
 
 
 def _checked(node: Node, task: Task) -> bool:
-    return node.replica is not None and node.replica._intake.has_checked(task.id)
+    return node.replica is not None and node.replica._intake.inspections.has_checked(task.id)
 
 
 def _unsigned(world: World, task: Task) -> Proposal:

@@ -26,7 +26,7 @@ from fedcoin_cli.protocol.message import (
 )
 from fedcoin_cli.replica import jobs
 from fedcoin_cli.replica.catchup import PEERS_REMEMBERED
-from fedcoin_cli.replica.replica import EARLY_A_PEER, EARLY_BODIES_A_PEER
+from fedcoin_cli.replica.early import EARLY_A_PEER, EARLY_BODIES_A_PEER
 from ledger_store.base.names import Address, MinerIndex
 from ledger_store.base.words import TaskState, VoteKind
 from ledger_store.block import Certificate, make_block
@@ -110,7 +110,7 @@ def test_an_idle_chain_burns_no_views_and_says_only_its_height() -> None:
     wait(world, 2 * HOUR_MS)
     assert {message.kind for _, message in messages} == {"status"}
     assert height(world) == 0
-    assert {node.replica._simplex.view for node in world.nodes if node.replica is not None} == {0}
+    assert {node.replica.finality.simplex.view for node in world.nodes if node.replica is not None} == {0}
 
 
 def test_a_task_without_files_burns_no_views() -> None:
@@ -123,7 +123,7 @@ def test_a_task_without_files_burns_no_views() -> None:
         node.deliver(task.sender, TransactionNote(task))
         node.deliver(task.sender, TransactionNote(behind))
     wait(world, 300_000)
-    assert [node.replica._simplex.view for node in world.nodes if node.replica is not None] == [0] * 4
+    assert [node.replica.finality.simplex.view for node in world.nodes if node.replica is not None] == [0] * 4
     assert [len(node.replica._intake.mempool) for node in world.nodes if node.replica is not None] == [2] * 4
 
 
@@ -317,7 +317,7 @@ def test_messages_of_the_next_height_are_few_a_peer() -> None:
         node.deliver(liar.address, Vote(VoteKind.NOTAR, MinerIndex(1), 2, view, block.id, "0" * 128))
         node.deliver(liar.address, Vote(VoteKind.NOTAR, MinerIndex(1), 3, view, block.id, "0" * 128))
     assert node.replica is not None
-    early = node.replica._early[liar.address]
+    early = node.replica.finality._early.waiting[liar.address]
     assert len(early) == EARLY_A_PEER
     assert sum(not isinstance(message, Vote) for message in early) == EARLY_BODIES_A_PEER
 
@@ -361,9 +361,9 @@ def test_votes_of_strangers_do_not_count() -> None:
         world.nodes[1].key.sign("skip", world.genesis.id, _skip_terms()),
     )
     node.deliver(world.client_keys[0].address, vote)
-    assert replica._simplex.ballots.votes_of(MinerIndex(1)) == ()
+    assert replica.finality.simplex.ballots.votes_of(MinerIndex(1)) == ()
     node.deliver(world.nodes[1].address, vote)
-    assert replica._simplex.ballots.votes_of(MinerIndex(1)) == (vote,)
+    assert replica.finality.simplex.ballots.votes_of(MinerIndex(1)) == (vote,)
 
 
 def _skip_terms() -> dict[str, Any]:
@@ -400,9 +400,9 @@ def test_a_block_from_the_future_is_not_acceptable() -> None:
     for ahead_ms, accepted in ((600_000, True), (600_001, False)):
         time_ms = node.wall_ms() + ahead_ms
         block = make_block(state.head, 2, time_ms, MinerIndex(2), 0, (transfer,), node.ledger.tip.certificate)
-        assert replica.valid(block)
-        assert replica.acceptable(block) is accepted
-        assert replica.clock_behind_ms == (0 if accepted else ahead_ms)
+        assert replica.judge.valid(block)
+        assert replica.judge.acceptable(block) is accepted
+        assert replica.judge.clock_behind_ms == (0 if accepted else ahead_ms)
 
 
 def test_a_task_that_kills_those_who_look_at_it_is_let_go() -> None:
@@ -448,7 +448,7 @@ def test_odd_views_leave_out_tasks_and_results_when_there_is_anything_else() -> 
     mempool.task_checked(task, now - 10**6)
 
     def kinds(view: int) -> list[str]:
-        block = replica.pack(view)
+        block = replica.judge.pack(view)
         return [] if block is None else [transaction.kind for transaction in block.transactions]
 
     assert kinds(0) == kinds(1) == ["task"]
@@ -481,8 +481,8 @@ def test_what_is_told_about_a_miner_at_work() -> None:
     def watch() -> bool:
         replica = world.nodes[0].replica
         assert replica is not None
-        replica.engine = "simulated"
-        standing = replica.standing()
+        replica.report.engine = "simulated"
+        standing = replica.report.standing()
         if not phases or phases[-1] != standing.phase:
             phases.append(standing.phase)
         if standing.task is not None:
@@ -525,11 +525,11 @@ def test_a_withdrawn_task_is_forgotten_by_all() -> None:
     assert Counter(forgotten)[second.id] == len(world.nodes)
     for node in world.nodes:
         assert node.replica is not None
-        intake = node.replica._intake
-        assert not intake._given
-        assert not intake._checked
-        assert not intake._elsewhere
-        assert not intake._moved
+        inspections = node.replica._intake.inspections
+        assert not inspections._given
+        assert not inspections._checked
+        assert not inspections._elsewhere
+        assert not inspections._moved
 
 
 def test_accounts_that_ask_once_are_not_remembered() -> None:

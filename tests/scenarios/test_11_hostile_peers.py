@@ -9,7 +9,8 @@ from attacking.flood import flood
 from attacking.siege import Sieged, besiege, p99
 from scenarios.rows import Row, quantile
 
-from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.consensus.accusations import Accusations
+from fedcoin_cli.consensus.attempt import Effect
 
 SAMPLE_INPUTS, RELEASE_INPUTS = 10_000, 1_000_000
 MEMORY_MIB = 64
@@ -25,13 +26,13 @@ def test_a_flood_of_inputs_crashes_nobody() -> None:
 
 def test_a_machine_that_crashes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The flood can find something: a machine that trusts a fraud's mask dies of it, and that is reported."""
-    receive = Posap._on_fraud
+    receive = Accusations.hear
 
-    def trusting(self: Posap, note: object) -> None:
+    def trusting(self: Accusations, note: object) -> list[Effect]:
         receive(self, note)  # type: ignore[arg-type]  # as it is called
         raise IndexError("a mask beyond the table")
 
-    monkeypatch.setattr(Posap, "_on_fraud", trusting)
+    monkeypatch.setattr(Accusations, "hear", trusting)
     assert flood(200_000).crashes == 1
 
 

@@ -232,7 +232,9 @@ def replayed_elsewhere(messages: list[Message]) -> list[str]:
         heights = [node.ledger.tip.height for node in world.nodes]
         pending = [len(node.replica._intake.mempool) for node in world.nodes if node.replica is not None]
         votes = [
-            list(node.replica._simplex.ballots.all()) for node in world.nodes if node.replica is not None
+            list(node.replica.finality.simplex.ballots.all())
+            for node in world.nodes
+            if node.replica is not None
         ]
         problems = list(world.witness.problems)
     changed = {"heights": any(heights), "pending": any(pending), "votes": any(votes)}

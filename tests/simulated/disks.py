@@ -6,7 +6,7 @@ Some of the seeds use the real ones instead: `simulated.files`.
 from collections.abc import Callable
 from random import Random
 
-from fedcoin_cli.consensus.posap import Opening
+from fedcoin_cli.consensus.attempt import Opening
 from fedcoin_cli.protocol.message import CommitNote, Proposal, Vote
 from fedcoin_cli.replica.records import Record, Remembered, from_bytes, place_of, to_bytes
 from ledger_store.base.names import TaskId

@@ -82,7 +82,7 @@ def unjustified(node: "Node", _to: str, message: Message) -> list[Message]:
     """With its votes: a fresh block for a later view that nobody has reached."""
     if not isinstance(message, Vote) or message.voter != node.index or node.replica is None:
         return [message]
-    seen = node.replica._simplex._at(message.view).proposal
+    seen = node.replica.finality.simplex.memory.at(message.view).proposal
     ahead = (node.index - message.height - message.view) % len(node.world.genesis.roster)
     if seen is None or seen.height != message.height or not ahead:
         return [message]

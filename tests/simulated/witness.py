@@ -9,7 +9,8 @@ ledgers, money, stall: at the end, in `simulator`.
 
 from typing import TYPE_CHECKING, Any
 
-from fedcoin_cli.consensus.posap import Posap, Stage
+from fedcoin_cli.consensus.attempt import Stage
+from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.protocol.message import CommitNote, Message, Proposal, RevealNote, Vote
 from ledger_store.base.names import Address
 from ledger_store.base.words import TaskState
@@ -87,12 +88,12 @@ class Witness:
         if node.replica is None or node.replica.taskwork.machine is None or not node.replica.voting:
             return
         machine = node.replica.taskwork.machine
-        for stage, miners in machine._frozen.items():
+        for stage, miners in machine.clocks.frozen.items():
             place = node.index, machine.attempt.task, machine.attempt.number, stage
             if self._frozen.setdefault(place, miners) != miners:
                 self.problem(f"refrozen: miner {node.index} has other {stage} than before")
-        own = None if machine._closed is None else machine._closed.get(node.address)
-        if own is not None and node.address not in machine._reveals:
+        own = None if machine.reveals.closed is None else machine.reveals.closed.get(node.address)
+        if own is not None and node.address not in machine.reveals.opened:
             self.problem(f"mute: miner {node.index} cannot open its commit")
 
     # What is final
@@ -138,7 +139,7 @@ class Witness:
         if place in self._frozen or not _at_work(machine, transaction, stage):
             return self._frozen.get(place, frozenset())
         assert machine is not None
-        return frozenset(machine._commits if stage == Stage.COMMITS else machine._held)
+        return frozenset(machine._commits if stage == Stage.COMMITS else machine.reveals.held)
 
     def _judged(self, result: Result, cheats: set[Address]) -> None:
         world = self._world
@@ -154,10 +155,10 @@ class Witness:
 
 
 def _abandons(machine: Posap | None) -> bool:
-    return machine is not None and Stage.ABANDONED in machine._frozen
+    return machine is not None and Stage.ABANDONED in machine.clocks.frozen
 
 
 def _at_work(machine: Posap | None, transaction: Close | Result, stage: str) -> bool:
-    if machine is None or (machine._closed is None) != (stage == Stage.COMMITS):
+    if machine is None or (machine.reveals.closed is None) != (stage == Stage.COMMITS):
         return False
     return (machine.attempt.task, machine.attempt.number) == (transaction.task, transaction.attempt)

@@ -297,7 +297,7 @@ class Node:
             self._measure(self._metrics)
         if self._untidy:
             self._untidy = False
-            self._housekeeping.tidy(self._replica.pending_tasks)
+            self._housekeeping.tidy(self._replica.report.pending_tasks)
 
     def _take(self, sender: Address, frame: bytes) -> None:
         try:
@@ -319,7 +319,7 @@ class Node:
 
     def _tell_lost(self) -> None:
         """At its start or later, when the others tell: this miner cannot vote; and that it votes again."""
-        lost = self._replica.silence is Silence.VOTES_LOST
+        lost = self._replica.report.silence is Silence.VOTES_LOST
         if lost != self._told_lost:
             self._told_lost = lost
             if lost:
@@ -329,7 +329,7 @@ class Node:
 
     def _tell_clock(self) -> None:
         """Once in a while: why this miner votes for nothing new."""
-        minutes = self._replica.clock_behind_ms // 60_000
+        minutes = self._replica.report.clock_behind_ms // 60_000
         if minutes and self.now_ms() - self._clock_told_ms >= CLOCK_TOLD_MS:
             self._clock_told_ms = self.now_ms()
             hint = f"blocks are {minutes} minutes ahead of this clock: no new one gets this miner's vote; "
@@ -349,18 +349,18 @@ class Node:
         facts = Facts(
             block_time_ms=self._ledger.tip.state.time_ms,
             view=replica.view,
-            pending=replica.pending,
+            pending=replica.report.pending,
             peers_needed=self.genesis.quorum - 1,
             refused=self._counts["refused"],
             malformed=self._counts["malformed"],
-            child_up=bool(replica.engine),
+            child_up=bool(replica.report.engine),
             child_deaths=self._counts["child deaths"],
             falls=0 if falls is None else falls.restarts,
             disk_free_bytes=shutil.disk_usage(self._store.folder).free,
             disk_reserve_bytes=self._reserve_bytes,
             ledger_bytes=folder.chain.stat().st_size,
         )
-        metrics.update(replica.standing(), facts)
+        metrics.update(replica.report.standing(), facts)
 
     def _meet(self, sender: Address, nonce: str) -> None:
         """A heartbeat: if two processes speak with one key, tell both which came second."""
@@ -414,7 +414,7 @@ class Node:
             self._child.close()
             self._child = None
             self._child_restart_at = self.now_ms() + CHILD_RESTART_MS
-            self._replica.engine = ""
+            self._replica.report.engine = ""
             self._counts["child deaths"] += 1
             self.events.write(
                 "worker died",
@@ -569,7 +569,7 @@ class Node:
     def _settle_fetched(self) -> None:
         """Whatever made an end of a pending task: what was fetched for it goes, unless something else needs it."""
         self._settled_ms = self.now_ms()
-        stays, gone = self._housekeeping.settle(self._replica.pending_tasks)
+        stays, gone = self._housekeeping.settle(self._replica.report.pending_tasks)
         if stays:
             self._blobs.release(stays)
         if gone:

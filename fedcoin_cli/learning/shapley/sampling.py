@@ -17,6 +17,7 @@ from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, exact_numerators
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders, marginals_of, orders
 from fedcoin_cli.learning.game.utility import Enumeration, Found, Walker
+from fedcoin_cli.learning.shapley.kept_walks import KeptWalks
 from fedcoin_cli.learning.shapley.precision import Marginals, Precision, precision_of
 from fedcoin_cli.learning.shapley.table import Claim, Entries, Table, TableTerms, encode_exact, sums_of
 
@@ -131,8 +132,8 @@ class MiningSession:
         self._ends = walker.ends()
         self._walked: list[Entries] = []
         self._rankings = 0
-        # How many rankings are in the file; None where none can be written.
-        self._saved: int | None = 0
+        # The file that keeps them over a crash.
+        self._kept = KeptWalks(terms.sizes, terms.clients, terms.kind)
         self._part: _Part | None = None
         self._blocks_at_once = _FIRST_BLOCKS
         self._marginals = Marginals(len(terms.sizes), terms.clients)
@@ -270,7 +271,7 @@ class MiningSession:
         """Keep what is known in two files; a full or read-only disk loses nothing but them."""
         if self._enumerates and self._enumeration is not None:
             self._enumeration.save(enumerated)
-        self._save(walked)
+        self._kept.save(walked, self._walked)
 
     def restore(self, walked: Path, enumerated: Path) -> None:
         """Take over what `save` has left, if there is anything and it can be of this game."""
@@ -278,50 +279,18 @@ class MiningSession:
             self._enumeration.restore(enumerated)
         self._restore(walked)
 
-    def _save(self, path: Path) -> None:
-        """Add to the file what was walked since the last time."""
-        if self._saved is None or self._saved == self._rankings:
-            return
-        try:
-            # Whoever swept or cut it meanwhile has it written anew: what it holds is always the first rankings.
-            saved = self._saved if self._is_whole(path) else 0
-            with path.open("ab" if saved else "wb") as file:
-                done = 0
-                for counts in self._walked:  # each part is whole in the file, or not in it
-                    if done >= saved:
-                        file.write(np.ascontiguousarray(counts.transpose(1, 0, 2)).tobytes())
-                    done += counts.shape[1]
-            self._saved = done
-        except OSError:
-            path.unlink(missing_ok=True)
-            self._saved = None
-
-    def _is_whole(self, path: Path) -> bool:
-        """Whether a file is as the last save left it."""
-        return path.is_file() and path.stat().st_size == (self._saved or 0) * self._row
-
-    @property
-    def _row(self) -> int:
-        """Bytes of one ranking in all blocks."""
-        return len(self.terms.sizes) * (self.terms.clients - 1) * np.dtype(self.terms.kind).itemsize
-
     def _restore(self, path: Path) -> None:
         blocks, clients = len(self.terms.sizes), self.terms.clients
-        try:
-            kept = np.fromfile(path, self.terms.kind)
-        except OSError:
+        counts = self._kept.read(path, self.plan.most)
+        if counts is None:
             return
-        each = blocks * (clients - 1)
-        count = min(len(kept) // max(1, each), self.plan.most)
-        counts = kept[: count * each].reshape(count, blocks, clients - 1).transpose(1, 0, 2)
-        if (counts > self.terms.sizes.astype(np.uint64)[:, None, None]).any():
-            return
+        count = counts.shape[1]
         while self._rankings < count:
             part = self._part_of(min(count - self._rankings, max(1, _RESTORED_AT_ONCE // (blocks * clients))))
             walked = self._orders(range(blocks), part.rankings)
             self._fill(part, range(blocks), walked, counts[:, part.rankings.start : part.rankings.stop])
             self._take(part)
-        self._saved, self._blocks_at_once = count, _FIRST_BLOCKS
+        self._kept.saved, self._blocks_at_once = count, _FIRST_BLOCKS
 
     def _observe(self) -> None:
         """At each new number on the grid: what the rankings say of values and payments."""
