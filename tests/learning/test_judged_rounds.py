@@ -184,3 +184,5 @@ def test_a_d_that_proves_nothing_is_called_so(tmp_path: Path) -> None:
     assert any(values)
     assert loose(least) == []
     assert least.to_json()["difficulty_proves"] is True
+    nothing = tuple(replace(line, value=Fraction(0)) for line in report.clients)
+    assert loose(replace(least, clients=nothing))  # just within
