@@ -53,7 +53,8 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         baseline: what nobody is worth: "zero", "chance" (a constant output), or weights, as those that all began with.
         seconds: how long sampling takes at most; exact values are taken where they fit in.
         exact: True counts all 2^K coalitions however long that takes (K up to 24), False none but the sampled ones.
-        rankings: sample so many orders of the clients, whatever the time: the same call then gives the same values.
+        rankings: sample so many permutations of the clients in each block of images, whatever the time: the same call
+            then gives the same values.
         seed: fixes what is drawn.
         threads: cores to use; 0: all.
 

@@ -192,7 +192,7 @@ class Task(Signed):
     difficulty_micro: int
     """D in millionths of a percentage point: how far from the average an estimate may lie to agree."""
     least_rankings: int
-    """The fewest rankings of an estimate, on the grid: fewer would say too little."""
+    """The fewest rankings (permutations of the clients) of an estimate, on the grid: fewer would say too little."""
     most_rankings: int
     """The most rankings of an estimate, on the grid; an exact one weighs as many."""
     payment_error_micro: int | None

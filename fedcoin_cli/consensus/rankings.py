@@ -1,4 +1,4 @@
-"""Derived rankings: which orders of the clients a miner walks in each block of images, and the grid of how many.
+"""Derived rankings: which permutations of the clients a miner walks in each block of images, and the grid of how many.
 
 Every block of images walks rankings of its own, so that the blocks' errors are independent and cancel. Rankings come
 in squares of K: a block's square is a random base order whose clients are all shifted along a random circle by

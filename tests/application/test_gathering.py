@@ -131,9 +131,9 @@ def edited(path: Path, **changes: Any) -> None:
         ({"call": "00" * 32}, "another call"),
         ({"genesis": "00" * 32}, "another call"),
         ({"examples": 0}, "examples"),
-        ({"file": "../bob/bob.safetensors"}, "do not lie beside"),
-        ({"file": "nowhere"}, "do not lie beside"),
-        ({"file": ""}, "do not lie beside"),
+        ({"file": "../bob/bob.safetensors"}, "are not beside"),
+        ({"file": "nowhere"}, "are not beside"),
+        ({"file": ""}, "are not beside"),
         ({"more": 1}, "knows no more"),
     ],
 )

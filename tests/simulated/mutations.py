@@ -1,6 +1,6 @@
 """A liar that changes anything: one value somewhere in a message, and signs again what it may sign.
 
-What is not a message any more a real peer refuses as bytes (`network.frame`); the rest reaches the machines.
+What is not a message any more a real peer refuses as bytes (`protocol.frame`); the rest reaches the machines.
 """
 
 from dataclasses import replace

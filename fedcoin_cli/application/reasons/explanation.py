@@ -1,7 +1,7 @@
 """A client's value and payment in one task, explained: from the ledger alone, and more where tables are kept.
 
 Everything is recomputed from the ledger's own numbers; nothing is asked of anybody. What the coalitions say is in
-`tables`, how it reads on a terminal in `cli.explanation_lines`.
+`tables`, how it reads on a terminal in `cli.views.explanation_lines`.
 """
 
 from dataclasses import dataclass

@@ -3,8 +3,8 @@
 A round of real clients holds the call that they have answered, and their signatures. One of simulated clients holds
 neither: whoever publishes it has the clients' keys, and signs for them what is then asked for.
 
-Numbers and shapes are judged by `learning.weights` (NumPy, no TensorFlow), imported only here and only when a round
-is read. What a task asks for is `terms`' business.
+Numbers and shapes are judged by `learning.model.weights` (NumPy, no TensorFlow), imported only when a round is read.
+What a task asks for is `terms`' business.
 """
 
 import hashlib

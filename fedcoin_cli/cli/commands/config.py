@@ -1,7 +1,7 @@
 """Show, check or locate the settings in force.
 
-What the settings are is decided in `application.settings`, where they come from in
-`application.configuration`.
+What the settings are is decided in `application.workspace.settings`, where they come from in
+`application.workspace.configuration`.
 """
 
 from enum import StrEnum

@@ -1,6 +1,6 @@
 """Convert a client's weights to what a round takes.
 
-What is read and refused is decided in `learning.conversion`.
+What is read and refused is decided in `learning.model.conversion`.
 """
 
 from pathlib import Path

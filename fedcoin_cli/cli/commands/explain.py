@@ -1,6 +1,6 @@
 """Explain a client's value and payment, down to single coins.
 
-What is explained is `application.reasons`' business, how it reads `cli.explanation_lines`'.
+What is explained is `application.reasons`' business, how it reads `cli.views.explanation_lines`'.
 """
 
 from typing import Annotated

@@ -1,6 +1,6 @@
 """Show the blocks, newest last.
 
-Which ledger is read is decided in `application.books`, how a transaction reads in `cli.ledger_lines`.
+Which ledger is read is decided in `application.books`, how a transaction reads in `cli.views.ledger_lines`.
 """
 
 from collections import deque

@@ -1,6 +1,6 @@
 """Publish a round, follow its mining and show values and payments.
 
-Sending and following is `application.requester`'s business, what is asked for `application.terms`'.
+Sending and following is `application.requester`'s business, what is asked for `application.rounds.terms`'.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Write the ledger as one HTML page, with pictures.
 
-What is shown is `application.reasons.overview`'s business, how it looks `cli.report_page`'s.
+What is shown is `application.reasons.overview`'s business, how it looks `cli.page.report_page`'s.
 """
 
 from collections.abc import Iterator

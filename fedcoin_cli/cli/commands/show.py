@@ -1,6 +1,6 @@
 """Show one task, block or transaction.
 
-What an id means is decided in `application.lookup`, how it reads in `cli.ledger_lines`.
+What an id means is decided in `application.books.lookup`, how it reads in `cli.views.ledger_lines`.
 """
 
 from pathlib import Path

@@ -1,7 +1,8 @@
 """The convolutional front of a model: 2-D convolutions and poolings, channels last, that run before the Dense layers.
 
-Shapes, what Keras' configurations may say of them, and where windows lie. The slices work on NumPy arrays and on
-tensors of any backend alike; what is computed with them lives in `mining.forward`, `reference` and `convnet`.
+Shapes, what Keras' configurations may say of them, and where windows are. The slices work on NumPy arrays and on
+tensors of any backend alike; what is computed with them lives in `reference.forward`, `reference.aggregates` and
+`engines.convnet`.
 """
 
 from collections.abc import Iterator, Mapping

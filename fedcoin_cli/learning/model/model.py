@@ -1,7 +1,7 @@
 """What a round's `model.json` may say: an allow-list of plain layers, read without Keras.
 
 A description comes from a stranger, so nothing in it is executed or deserialised: it is read as data into a
-`ModelSpec`, and whoever needs a Keras model builds one from that (`learning.build`). Everything that Keras could
+`ModelSpec`, and whoever needs a Keras model builds one from that (`learning.model.build`). Everything that Keras could
 resolve to code (Lambda, custom objects, registered names, initialisers, other number formats) is refused or never
 looked at. Weights do not live here.
 """

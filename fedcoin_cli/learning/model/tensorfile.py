@@ -1,7 +1,7 @@
 """Strict reading of safetensors files from strangers: the header is checked before anything large is read.
 
 A file is 8 bytes of header length, a JSON header, and the tensors' bytes without gap or remainder. Pickles and zip
-archives are never opened. What the tensors mean, and which shapes are expected, lives in `learning.weights`.
+archives are never opened. What the tensors mean, and which shapes are expected, lives in `learning.model.weights`.
 """
 
 import json
