@@ -59,7 +59,8 @@ LARGE = frozenset(
             "Recovery",
             "Orders",
         ),
-        *("Node", "P2P", "Transition", "Accounts", "ChainReader", "_Audit"),
+        *("Node", "RoundFiles", "Telling", "Measuring", "SupervisedChild", "TwinWatch"),
+        *("P2P", "Transition", "Accounts", "ChainReader", "_Audit"),
     }
 )
 """The machines, what stands around them, and the fold."""

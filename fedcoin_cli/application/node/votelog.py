@@ -52,6 +52,11 @@ class VoteLog:
                 raise
 
     @classmethod
+    def found(cls, path: Path, key: str, genesis: GenesisId) -> "VoteLog":
+        """The log that is there; a missing one is made anew, and is not whole until it is safe to vote."""
+        return cls(path, key, genesis) if path.exists() else cls.create(path, key, genesis, whole=False)
+
+    @classmethod
     def create(cls, path: Path, key: str, genesis_id: GenesisId, *, whole: bool = True) -> "VoteLog":
         """Make an empty log, which is there completely or not at all.
 

@@ -66,6 +66,15 @@ def listening(path: Path, roster: Collection[Address]) -> tuple[Peer, ...]:
     return tuple(peer for peer in read_peers(path) if peer.host and peer.address in roster)
 
 
+def own_entry(path: Path, address: Address) -> Peer:
+    """Where the miner with this address itself listens; raises `SettingsError` where nobody knows."""
+    for peer in read_peers(path):
+        if peer.address == address and peer.host:
+            return peer
+    hint = "add its address, host and port"
+    raise SettingsError("this miner has no entry among the peers", where=str(path), hint=hint)
+
+
 def parse_endpoint(name: str, address: Address, text: str) -> Peer:
     """The entry of a miner that listens at HOST:PORT; ValueError says what is wrong with the text."""
     host, colon, port = text.rpartition(":")

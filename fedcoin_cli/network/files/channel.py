@@ -6,13 +6,13 @@ connection and the miner pulls over the same one. The owner hands in wishes from
 pipe wakes its poll.
 """
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+from fedcoin_cli.network.bell import Bell
 from fedcoin_cli.network.files.downloads import Downloads
 from fedcoin_cli.network.files.pieces import PIECE_BYTES_MAX, Chunk, Have, Lack, Offer, Want, from_bytes
 from fedcoin_cli.network.files.store import Store
@@ -60,7 +60,7 @@ class Blobs:
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._progress: dict[Address, TransferProgress] = {}
         self._states: dict[Address, PeerState] = {}
-        self._order_bell, self._event_bell = _Bell(), _Bell()
+        self._order_bell, self._event_bell = Bell(), Bell()
         self._closing = self._stopped = False
         self._thread = threading.Thread(target=self._run, name="blobs", daemon=True)
         self._thread.start()
@@ -186,29 +186,3 @@ class Blobs:
     def _report(self, event: Event) -> None:
         self._events.put(event)
         self._event_bell.ring()
-
-
-class _Bell:
-    """A pipe that makes a poll return: rung from one thread, heard in another."""
-
-    def __init__(self) -> None:
-        self._heard, self._rung = os.pipe()
-        os.set_blocking(self._heard, False)
-        os.set_blocking(self._rung, False)
-
-    def fileno(self) -> int:
-        return self._heard
-
-    def ring(self) -> None:
-        # A full pipe rings already.
-        with suppress(BlockingIOError):
-            os.write(self._rung, b"\0")
-
-    def silence(self) -> None:
-        with suppress(BlockingIOError):
-            while os.read(self._heard, 4096):
-                pass
-
-    def close(self) -> None:
-        os.close(self._heard)
-        os.close(self._rung)
