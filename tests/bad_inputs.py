@@ -296,7 +296,7 @@ CASES = [
         _settings("[task]\n"),
         ("init", "new", "--join", "settings.toml"),
         5,
-        "no genesis",
+        "not a genesis",
     ),
     Bad(
         "joining without peers",
