@@ -5,22 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
-from fedcoin_cli.learning.coalitions.walks import Counts
 from fedcoin_cli.learning.game.utility import Bytes
+from fedcoin_cli.learning.shapley.table import TableTerms
 
 
 class KeptWalks:
     """A file that grows by what was walked since the last time: always the first rankings, each of them whole."""
 
-    def __init__(self, sizes: Counts, clients: int) -> None:
+    def __init__(self, terms: TableTerms) -> None:
         # How many rankings are in the file; None where none can be written.
         self.saved: int | None = 0
-        # How many images each block has: no count can be greater.
-        self._sizes = sizes
-        # How many coalitions a ranking counts in a block.
-        self._steps = clients - 1
+        # K and the sizes of the blocks: no count can be greater than its block.
+        self._terms = terms
         # Bytes of one ranking in all blocks.
-        self._row_bytes = len(sizes) * self._steps
+        self._row_bytes = len(terms.sizes) * (terms.clients - 1)
 
     def save(self, path: Path, walked: Sequence[Bytes]) -> None:
         """Add to the file what it lacks; a full or read-only disk loses nothing but it."""
@@ -47,9 +45,9 @@ class KeptWalks:
             count = min(len(kept) // max(1, self._row_bytes), most)
         except OSError:
             return None
-        rows = kept[: count * self._row_bytes].reshape(count, len(self._sizes), self._steps)
-        counts = rows.transpose(1, 0, 2)
-        return None if (counts > self._sizes[:, None, None]).any() else counts
+        shape = (count, len(self._terms.sizes), self._terms.clients - 1)
+        counts = kept[: count * self._row_bytes].reshape(shape).transpose(1, 0, 2)
+        return None if (counts > self._terms.sizes[:, None, None]).any() else counts
 
     def _is_whole(self, path: Path) -> bool:
         """Whether a file is as the last save left it."""
