@@ -2,6 +2,7 @@
 
 One `Posap` object lives from the block that opens an attempt to the block that ends it. Gossip, the worker's answers,
 the chain's steps and time come in; effects come out, and a `Persist` is durable before any later `Send` leaves.
+What was revealed, who is accused and which clock ran out are machines of their own: `reveals`, `accusations`, `clocks`.
 
 Theory of operation:
 

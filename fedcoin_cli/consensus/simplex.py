@@ -3,6 +3,7 @@
 Single-shot Simplex (Chan and Pass, 2023) with idle gating. One `Simplex` object decides one height and is then
 thrown away. Messages, votes and time come in through `receive` and `tick`; effects come out, in an order that the
 driver must keep: a `Persist` is durable before any later `Send` leaves.
+Here are the rules; what is remembered is `height_memory`'s, what justifies a proposal `proposals`'s.
 
 Theory of operation. Views 0, 1, 2, … have leaders in roster order. In a view a miner does these things:
 

@@ -4,26 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from fedcoin_cli.learning.coalitions.walks import Counts
-from fedcoin_cli.learning.shapley.table import Entries
+from fedcoin_cli.learning.shapley.table import Entries, TableTerms
 
 
 class KeptWalks:
     """A file that grows by what was walked since the last time: always the first rankings, each of them whole."""
 
-    def __init__(self, sizes: Counts, clients: int, kind: npt.DTypeLike) -> None:
+    def __init__(self, terms: TableTerms) -> None:
         # How many rankings are in the file; None where none can be written.
         self.saved: int | None = 0
-        # What each block reaches at most: no count can be greater.
-        self._sizes = sizes.astype(np.uint64)
-        # How an entry is kept: as in a table.
-        self._kind = np.dtype(kind)
-        # How many coalitions a ranking counts in a block.
-        self._steps = clients - 1
+        # K, and what each block is worth at most: no count can be greater. Entries are kept as in a table.
+        self._terms = terms
         # Entries of one ranking in all blocks.
-        self._row_bytes = len(sizes) * self._steps * self._kind.itemsize
+        self._each = len(terms.sizes) * (terms.clients - 1)
 
     def save(self, path: Path, walked: Sequence[Entries]) -> None:
         """Add to the file what it lacks; a full or read-only disk loses nothing but it."""
@@ -46,15 +40,15 @@ class KeptWalks:
     def read(self, path: Path, most: int) -> Entries | None:
         """The counts of the first rankings, at most so many; None where the file is missing or of another game."""
         try:
-            kept = np.fromfile(path, self._kind)
+            kept = np.fromfile(path, self._terms.kind)
         except OSError:
             return None
-        each = len(self._sizes) * self._steps
-        count = min(len(kept) // max(1, each), most)
-        rows = kept[: count * each].reshape(count, len(self._sizes), self._steps)
-        counts = rows.transpose(1, 0, 2)
-        return None if (counts > self._sizes[:, None, None]).any() else counts
+        count = min(len(kept) // max(1, self._each), most)
+        shape = (count, len(self._terms.sizes), self._terms.clients - 1)
+        counts = kept[: count * self._each].reshape(shape).transpose(1, 0, 2)
+        return None if (counts > self._terms.sizes.astype(np.uint64)[:, None, None]).any() else counts
 
     def _is_whole(self, path: Path) -> bool:
         """Whether a file is as the last save left it."""
-        return path.is_file() and path.stat().st_size == (self.saved or 0) * self._row_bytes
+        size = (self.saved or 0) * self._each * np.dtype(self._terms.kind).itemsize
+        return path.is_file() and path.stat().st_size == size

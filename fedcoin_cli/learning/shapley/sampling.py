@@ -133,7 +133,7 @@ class MiningSession:
         self._walked: list[Entries] = []
         self._rankings = 0
         # The file that keeps them over a crash.
-        self._kept = KeptWalks(terms.sizes, terms.clients, terms.kind)
+        self._kept = KeptWalks(terms)
         self._part: _Part | None = None
         self._blocks_at_once = _FIRST_BLOCKS
         self._marginals = Marginals(len(terms.sizes), terms.clients)
