@@ -97,7 +97,7 @@ def cell(case: Case, seconds: float, before: Path | None) -> dict[str, Any]:
     if before is not None:
         values = earlier(case, seconds, before)
         found["before_pp"] = off_pp(case, truth, values, [1] * len(values))
-    print(f"{case.title}: done", file=sys.stderr, flush=True)
+    print(f"{case.title}: {json.dumps(found)}", file=sys.stderr, flush=True)
     return found
 
 
