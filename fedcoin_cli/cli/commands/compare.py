@@ -105,7 +105,9 @@ def _lines(found: "Comparison", names: Names) -> list[str]:
 
 def _trailing(side: "Side") -> str:
     verb = "is" if side.trailing_bytes == 1 else "are"
-    return f"{side.path}: {counted(side.trailing_bytes, 'byte')} behind height {side.height} {verb} not a block"
+    return (
+        f"{side.path}: {counted(side.trailing_bytes, 'byte')} behind height {side.height} {verb} not a block"
+    )
 
 
 def _names(call: Call, *places: Path) -> Names:
