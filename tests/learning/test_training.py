@@ -218,7 +218,7 @@ def test_checks_need_no_keras() -> None:
     modules = (
         *(f"model.{name}" for name in ("weights", "model")),
         *(f"simulation.{name}" for name in ("splits", "datasets")),
-        *(f"reference.{name}" for name in ("reference", "admission")),
+        *(f"reference.{name}" for name in ("reference", "update_admission")),
         *(f"shapley.{name}" for name in ("table", "checking", "sampling")),
         "coalitions.exact",
     )
