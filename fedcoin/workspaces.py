@@ -185,7 +185,6 @@ class Workspace:
         with Requester(self._folder, payer, progress or (lambda _: None)) as requester:
             published = requester.publish(wanted)
         published.check()
-        assert published.report is not None, "it was waited for"
         return settlement_of(published.report, Names.of(self._folder))
 
     def tasks(self) -> tuple[str, ...]:

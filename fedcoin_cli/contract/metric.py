@@ -37,7 +37,7 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A metric by its name: what its parameter is called, and `unit` and `digits` of what people know it by."""
+    """A metric by its name: what its parameter is called, and the unit that people know it by."""
 
     family: Family
     parameter: str = ""
@@ -70,7 +70,7 @@ class Metric:
         """As a task has it."""
         if not KINDS[self.name].parameter:
             return self.name
-        return f"{self.name}:{f'{float(self.parameter):.6f}'.rstrip('0').rstrip('.')}"
+        return f"{self.name}:{_decimal(self.parameter, 6).rstrip('0').rstrip('.')}"
 
     @property
     def sums(self) -> bool:

@@ -72,7 +72,7 @@ class Replica:
     ) -> None:
         # The network.
         self.genesis = genesis
-        # The certified chain, which only `_apply` grows.
+        # The certified chain, which only `finality` grows.
         self.ledger = ledger
         # The world: clocks, peers, child, files.
         self.ports = ports

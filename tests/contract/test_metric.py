@@ -60,14 +60,16 @@ def test_how_wide_an_entry_of_all_images_is(whole: int, width: int) -> None:
     ("text", "metric"),
     [
         ("accuracy", Metric("accuracy")),
-        ("top_k_accuracy:3", Metric("top_k_accuracy", Fraction(3))),
+        ("top_k_accuracy:10", Metric("top_k_accuracy", Fraction(10))),
         ("neg_log_loss:2.5", Metric("neg_log_loss", Fraction(5, 2))),
+        ("neg_log_loss:999999.999999", Metric("neg_log_loss", 10**6 - Fraction(1, 10**6))),
         ("neg_brier_score:0.000001", Metric("neg_brier_score", Fraction(1, 10**6))),
     ],
 )
-def test_metrics_are_read(text: str, metric: Metric) -> None:
-    """A name, and a parameter where it has one [P-6.14]."""
+def test_metrics_are_read_and_written(text: str, metric: Metric) -> None:
+    """A name, and a parameter where it has one; written as it was read [P-6.14]."""
     assert read_metric(text) == metric
+    assert metric.text == text
 
 
 @pytest.mark.parametrize(

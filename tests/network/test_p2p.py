@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from peers import HOST, closing, connect, free_port, gather, village
 
-from fedcoin_cli.network.transport import p2p
+from fedcoin_cli.network.transport import sockets
 from fedcoin_cli.network.transport.admission import Admission
 from fedcoin_cli.network.transport.base import Door
 from fedcoin_cli.network.transport.p2p import MESSAGES, P2P
@@ -216,7 +216,7 @@ def test_a_restarted_peer_is_found_again_on_its_port() -> None:
 
 def test_a_peer_that_is_heard_again_is_called_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the pause between attempts has grown: its first word ends it."""
-    monkeypatch.setattr(p2p, "RECONNECT_MS", (60_000, 60_000))
+    monkeypatch.setattr(sockets, "RECONNECT_MS", (60_000, 60_000))
     town = village(2)
     with closing(first := town.node(0)):
         first.send(town.address(1), b"are you there?")

@@ -47,7 +47,7 @@ class Published:
 
     def check(self) -> None:
         """Raise `ConsensusFailure` where the task has ended without values: it was refunded or cancelled."""
-        if self.report is None or self.report.state == TaskState.SETTLED:
+        if self.report.state == TaskState.SETTLED:
             return
         message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
         hint = "no estimate came within D: a larger --difficulty or --runtime helps"

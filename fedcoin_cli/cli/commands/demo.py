@@ -136,17 +136,15 @@ def _train(call: Call, workspace: Workspace) -> Path:
 
 def _publish(call: Call, workspace: Workspace, folder: Path) -> "tuple[Published, Certainty | None]":
     from fedcoin_cli.application.reasons.kept_tables import certainty_of
-    from fedcoin_cli.application.requester.publication import Publication
+    from fedcoin_cli.application.requester.publication import wanted_of
     from fedcoin_cli.application.requester.requester import Requester
-    from fedcoin_cli.application.rounds.files import read_round
-    from fedcoin_cli.application.rounds.terms import AskedTerms
-    from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.cli.views.following import ProgressBars
 
-    settings = call.settings(workspace)
-    server = Names.of(workspace).address(settings.task.server)
-    wanted = Publication.of(workspace, read_round(folder, workspace.genesis()), AskedTerms(settings, server))
-    call.output.note(f"publish  {settings.task.price} FedCoin for {wanted.round.images} test images")
+    configuration = call.configuration(workspace.settings_file)
+    wanted = wanted_of(workspace, folder, configuration)
+    call.output.note(
+        f"publish  {configuration.settings.task.price} FedCoin for {wanted.round.images} test images"
+    )
     with ProgressBars(call.output) as bars, Requester(workspace, workspace.key(REQUESTER), bars) as requester:
         published = requester.publish(wanted)
         return published, certainty_of(workspace, *requester.ended(published.task_id))
