@@ -1,3 +1,5 @@
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -44,6 +46,23 @@ def test_rounds_are_numbered_without_gaps_or_clashes(workspace: Workspace) -> No
     for folder in made:
         (folder / "round.json").touch()
     assert workspace.latest_round() == workspace.round(8)
+
+
+def test_an_interrupt_as_a_round_is_made_leaves_none(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the very moment in which the folder has come to be: it is gone again."""
+    make = os.mkdir
+
+    def interrupted(path: Path, mode: int) -> None:
+        make(path, mode)
+        if path.name == "1":
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        workspace.new_round()
+    assert list(workspace.rounds.iterdir()) == []
 
 
 def test_the_latest_round_is_the_greatest_number(workspace: Workspace) -> None:

@@ -219,9 +219,15 @@ class Workspace:
         self.rounds.mkdir(exist_ok=True)
         while True:
             path = self.round(max(_numbered(self.rounds), default=0) + 1)
-            with contextlib.suppress(FileExistsError):
+            try:
                 path.mkdir()
-                return path
+            except FileExistsError:
+                continue
+            except BaseException:  # Ctrl-C at the moment at which it was made
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+                raise
+            return path
 
 
 def is_name(text: str) -> bool:
