@@ -2,6 +2,8 @@ import json
 import os
 import shlex
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.learning.model.features import Conv
 from fedcoin_cli.learning.model.model import parse_model
+from ledger_store.base.errors import ExitCode
 
 CONVOLUTION = {
     "class_name": "Conv2D",
@@ -126,6 +129,30 @@ def test_an_interrupted_round_is_none(how: signal.Signals, quiet: Workspace) -> 
         training.communicate(timeout=60)
     assert quiet.latest_round() == whole
     assert (quiet.rounds / "2").exists() == (how is signal.SIGKILL)
+
+
+SWALLOWING = """
+import contextlib, signal, sys
+from fedcoin_cli.application.rounds import making
+from fedcoin_cli.cli.main import main
+
+train = making.train_round
+
+def swallowing(*arguments, **options):
+    with contextlib.suppress(KeyboardInterrupt):  # as imports and callbacks of large libraries do
+        signal.raise_signal(signal.SIGINT)
+    return train(*arguments, **options)
+
+making.train_round = swallowing
+sys.exit(main(["train", "--clients", "2", "-C", sys.argv[1]]))
+"""
+
+
+def test_an_interrupt_that_a_library_swallows_is_none_the_less(quiet: Workspace) -> None:
+    """Ctrl-C while TensorFlow loads may be lost in there: training ends at its next step, and leaves nothing."""
+    ended = subprocess.run([sys.executable, "-c", SWALLOWING, quiet.root], capture_output=True, check=False)
+    assert ended.returncode == ExitCode.INTERRUPTED
+    assert list(quiet.rounds.iterdir()) == []
 
 
 def test_what_is_wrong_is_said_before_tensorflow_is_loaded(quiet: Workspace, tmp_path: Path) -> None:

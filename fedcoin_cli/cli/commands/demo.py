@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace
-from fedcoin_cli.cli.program.interrupts import Interrupts
+from fedcoin_cli.cli.program.interrupts import Interrupts, interrupt
 from fedcoin_cli.cli.program.options import Call
 from ledger_store.base.words import TaskState
 
@@ -100,11 +100,10 @@ def _settle(call: Call, workspace: Workspace) -> "tuple[Published, Certainty | N
         watch = MinerWatch(replace(call.output, verbosity=-1), crew, interrupts, silent=True)
         try:
             watch.start()
-            interrupts.wake = _interrupt
+            interrupts.wake = interrupt
             folder = _train(call, workspace)
             watch.wait()
-            if interrupts.count:  # where an import had swallowed it
-                raise KeyboardInterrupt
+            interrupts.check()
             call.output.note(f"mine     {len(crew.alive)} miners are ready")
             ended = _publish(call, workspace, folder)
             _await_equal_ledgers(workspace)
@@ -113,10 +112,6 @@ def _settle(call: Call, workspace: Workspace) -> "tuple[Published, Certainty | N
             heard = interrupts.count
             crew.stop(lambda: interrupts.count > heard)
     return ended
-
-
-def _interrupt() -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _train(call: Call, workspace: Workspace) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fedcoin_cli.application.rounds.new_round import new_round
+from fedcoin_cli.cli.program.interrupts import Interrupts, interrupt
 from fedcoin_cli.cli.program.options import Call
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.program.progress import progress
@@ -118,13 +119,18 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
         check_reading(model.read_text(), recipe.model, recipe.dataset.test, where=str(model))
     title = f"training {recipe.clients} clients"
-    with (
-        new_round(workspace, output) as folder,
-        progress(call.output, title, recipe.clients * recipe.epochs, "epochs") as step,
-    ):
-        document = make_round(
-            workspace, folder, recipe, lambda client, epoch: step(client * recipe.epochs + epoch)
-        )
+    with Interrupts() as interrupts:
+        interrupts.wake = interrupt
+        with (
+            new_round(workspace, output) as folder,
+            progress(call.output, title, recipe.clients * recipe.epochs, "epochs") as step,
+        ):
+
+            def report(client: int, epoch: int) -> None:
+                interrupts.check()
+                step(client * recipe.epochs + epoch)
+
+            document = make_round(workspace, folder, recipe, report)
     size = sum(path.stat().st_size for path in folder.iterdir())
     _answer(call, folder, document, size)
 

@@ -1,9 +1,9 @@
-"""Ctrl-C and its kin for commands that end in their own time: they are counted, and nothing is cut off."""
+"""Ctrl-C and its kin for commands that end in their own time: they are counted, and none is lost."""
 
 import signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Self
+from typing import NoReturn, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,7 +25,17 @@ class Interrupts:
         for one, handler in self._before.items():
             signal.signal(one, handler)
 
+    def check(self) -> None:
+        """Raise `KeyboardInterrupt` if one was heard: imports and callbacks of large libraries swallow it at times."""
+        if self.count:
+            raise KeyboardInterrupt
+
     def _hear(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
         if self.wake is not None:
             self.wake()
+
+
+def interrupt() -> NoReturn:
+    """To be woken by: what runs ends at once, as without a handler."""
+    raise KeyboardInterrupt
