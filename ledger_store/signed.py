@@ -165,6 +165,8 @@ class Task(Signed):
     """The most updates that the call asks for: a client knows among how many it will be."""
     baseline: Baseline
     """What u(empty) is: `zero`, 0; `chance`, what a constant output is worth; a digest, what that update is."""
+    frozen: Digest | None
+    """Digest of the weights that all clients share and none trains, such as a pretrained base, or null."""
     updates: tuple[Update, ...]
     """One a client, in the order in which clients are numbered: `client`, `digest`, `examples` and `signature`."""
     images: int
@@ -220,7 +222,7 @@ class Task(Signed):
     @property
     def files(self) -> tuple[Digest, ...]:
         """The digests of all files that a miner needs, each once."""
-        named = [self.model, self.test, *(u.digest for u in self.updates), self.named]
+        named = [self.model, self.test, *(u.digest for u in self.updates), self.named, self.frozen]
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
 
     def lean(self) -> "Task":
@@ -344,6 +346,7 @@ def _called_fields(reader: Fields) -> dict[str, Any]:
         **{name: reader.integer(name) for name in _TASK_INTEGERS},
         "aggregation": reader.choice("aggregation", AGGREGATIONS),
         "baseline": _read_baseline(reader),
+        "frozen": reader.optional_digest("frozen"),
         "metric": reader.text("metric", METRIC_LENGTH),
         "block_images": reader.integer("block_images", 1, BLOCK_IMAGES_MAX),
         "payment_error_micro": reader.optional_integer("payment_error_micro", 1),

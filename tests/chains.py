@@ -144,6 +144,7 @@ class ChainMaker:
             model=digest("model"),
             test=digest("test"),
             baseline=ZERO,
+            frozen=None,
             updates=updates,
             images=1_000,
             block_images=16,

@@ -25,7 +25,7 @@ def examples() -> dict[str, bytes]:
     maker = ChainMaker(4)
     transfer = maker.transfer(maker.requester, maker.server.address, 12_500_000)
     maker.add(transfer, view=1)
-    task = maker.task(baseline=digest("update-1"), payment_error_micro=250_000)
+    task = maker.task(baseline=digest("update-1"), frozen=digest("frozen"), payment_error_micro=250_000)
     maker.add(task)
     reveals = maker.reveals(task, miners=maker.miners[:3])
     exact = maker.reveal(task, 1, maker.miners[3], exact=True, sums=(-(2**64), 0, 2**64))

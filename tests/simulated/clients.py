@@ -76,6 +76,7 @@ class Clients:
             least_clients=2,
             most_clients=10,
             baseline=ZERO,
+            frozen=None,
             updates=tuple(updates),
             images=1000,
             block_images=rng.choice((16, 255)),

@@ -44,8 +44,9 @@ class Publication:
         genesis = workspace.genesis().id
         if files.call is not None:
             return cls(files, terms, genesis, {})
-        model, test = files.folder / MODEL_NAME, files.folder / TEST_NAME
-        how = judged(terms.settings.task, model, test, files.images)
+        frozen = None if files.frozen is None else files.paths[files.frozen]
+        parts = files.folder / MODEL_NAME, files.folder / TEST_NAME, frozen
+        how = judged(terms.settings.task, parts, files.images)
         if how.named is not None:
             files = replace(files, paths={**files.paths, Digest(how.baseline): how.named})
         clients = (update.client for update in files.updates)
@@ -63,7 +64,14 @@ class Publication:
             assert self.judged is not None, "a round without a call is judged by the terms"
             number = len(updates)
             asked = Asked(
-                files.model, files.test, files.images, self.judged, files.aggregation, number, number
+                files.model,
+                files.test,
+                files.frozen,
+                files.images,
+                self.judged,
+                files.aggregation,
+                number,
+                number,
             )
             call = self.terms.call(sender, asked, self.nonce)
             signed = [
@@ -89,7 +97,9 @@ def wanted_of(
     terms = AskedTerms(settings, Names.of(workspace).address(settings.task.server), error_micro)
     if (signed := files.call) is not None:
         how = Judged(settings.task.metric, baseline_of(settings.task)[0], signed.whole, signed.empty)
-        asked = Asked(files.model, files.test, files.images, how, settings.task.aggregation, 2, 2)
+        asked = Asked(
+            files.model, files.test, files.frozen, files.images, how, settings.task.aggregation, 2, 2
+        )
         check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
         if error_micro is not None and error_micro != signed.payment_error_micro:
             message = "the clients signed for another precision of the payments"

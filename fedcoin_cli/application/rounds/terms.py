@@ -46,6 +46,7 @@ class Asked:
 
     model: Digest
     test: Digest
+    frozen: Digest | None
     images: int
     judged: Judged
     aggregation: str
@@ -89,6 +90,7 @@ class AskedTerms:
             least_clients=asked.least_clients,
             most_clients=asked.most_clients,
             baseline=asked.judged.baseline,
+            frozen=asked.frozen,
             updates=(),
             images=asked.images,
             block_images=settings.task.block_images,

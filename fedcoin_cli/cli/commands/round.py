@@ -154,8 +154,8 @@ def _gather(call: Call, places: list[Path], folder: Path | None) -> None:
     chosen = workspace.latest_round() if folder is None else folder
     gathered = gather(chosen, updates_in(places), workspace.genesis())
     clients = [update.client for update in gathered.updates]
-    right = [100 * count / gathered.images for count in right_alone(chosen, gathered)]
-    weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(chosen, gathered)]
+    right = [100 * count / gathered.images for count in right_alone(gathered)]
+    weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(gathered)]
     if weak:
         named = ", ".join(map(str, weak))
         call.output.note(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.contract.metric import ACCURACY, Metric
 from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec, parse_model
-from fedcoin_cli.learning.model.weights import TestSet, Weights, read_test, read_update
+from fedcoin_cli.learning.model.weights import TestSet, Weights, read_frozen, read_test, read_update
 from ledger_store.base.errors import RoundFilesInvalid
 
 MAX_ACTIVATION_BYTES: Final = 6 << 30
@@ -36,12 +36,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RoundFiles:
-    """Where a round's files are; `updates` in client order, `baseline` where the round has one."""
+    """Where a round's files are; `updates` in client order, `baseline` and `frozen` where the round has them."""
 
     model: Path
     test: Path
     updates: tuple[Path, ...]
     baseline: Path | None = None
+    frozen: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Game:
 
     `weights` are the integer weights of the clients in an aggregate: 1 each for `mean`, the example counts for
     `fedavg`. `empty` is u(∅) as the task states it: what `baseline` is worth where there is one, else what a constant
-    output is where that is `chance`, else 0.
+    output is where that is `chance`, else 0. `frozen` are the weights that no client trains.
     """
 
     spec: ModelSpec
@@ -61,6 +62,7 @@ class Game:
     baseline: Weights | None = None
     metric: Metric = ACCURACY
     chance: bool = False
+    frozen: Weights = ()
 
     @classmethod
     def load(cls, files: RoundFiles, weights: Sequence[int] | None = None, empty: int = 0) -> "Game":
@@ -72,6 +74,7 @@ class Game:
         """
         spec = parse_model(_text(files.model), where=str(files.model))
         test = read_test(files.test, spec)
+        frozen = read_frozen(files.frozen, spec.frozen, where=str(files.model))
         _refuse_excess(spec, len(files.updates), len(test), str(files.model))
         updates = tuple(
             read_update(path, spec, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
@@ -79,7 +82,8 @@ class Game:
         baseline = None
         if files.baseline is not None:
             baseline = read_update(files.baseline, spec, owner="the baseline")
-        return cls(spec, test, updates, tuple(weights or (1,) * len(updates)), empty, baseline)
+        shares = tuple(weights or (1,) * len(updates))
+        return cls(spec, test, updates, shares, empty, baseline, frozen=frozen)
 
     @property
     def clients(self) -> int:
