@@ -111,7 +111,7 @@ def test_clients_sign_for_metric_and_baseline(tmp_path: Path, workspace: Workspa
 @pytest.mark.parametrize(
     ("settings", "reason", "where"),
     [
-        ({"metric": "f1"}, "no metric 'f1'", "--metric"),
+        ({"metric": "f2"}, "no metric 'f2'", "--metric"),
         ({"metric": "neg_log_loss"}, "needs a parameter", "--metric"),
         ({"baseline": "/none.safetensors"}, "no baseline '/none.safetensors'", "task.baseline"),
         ({"baseline": "/"}, "no baseline '/'", "task.baseline"),

@@ -72,7 +72,7 @@ def test_a_baseline_from_a_file_travels_to_the_miners(workspace: fedcoin.Workspa
 def test_a_metric_that_does_not_fit_locks_no_price(workspace: fedcoin.Workspace) -> None:
     """What is refused is refused before anything is sent: the balance stays."""
     before = workspace.balance()
-    for metric, error in (("top_k_accuracy:2", fedcoin.RoundFilesInvalid), ("f1", fedcoin.FedCoinError)):
+    for metric, error in (("top_k_accuracy:2", fedcoin.RoundFilesInvalid), ("f2", fedcoin.FedCoinError)):
         with pytest.raises(error):
             workspace.publish(price=PRICE, metric=metric)
     assert workspace.balance() == before
