@@ -9,6 +9,7 @@ from fedcoin_cli.learning.model.arrays import (
     aggregation_of,
     as_test_set,
     examples_of,
+    owners_of,
     update_of,
     updates_of,
 )
@@ -28,6 +29,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     aggregation: str | None = None,
     metric: str = "accuracy",
     baseline: str | Update = "zero",
+    groups: Sequence[Sequence[int]] = (),
     seconds: float = 15.0,
     exact: bool | None = None,
     rankings: int | None = None,
@@ -51,6 +53,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or
             "roc_auc", as scikit-learn names them; a point is a hundredth of what a perfect model is worth.
         baseline: what nobody is worth: "zero", "chance" (a constant output), or weights, as those that all began with.
+        groups: updates of one owner each, by their numbers from 0: together one client, at the place of the first.
         seconds: how long sampling takes at most; exact values are taken where they fit in.
         exact: True counts all 2^K coalitions however long that takes (K up to 24), False none but the sampled ones.
         rankings: sample so many permutations of the clients in each block of images, whatever the time: the same call
@@ -72,4 +75,5 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     counts = examples_of(None if combined == "mean" else examples, len(weights))
     played = Game(spec, as_test_set(images, labels, spec), weights, counts)
     named = baseline if isinstance(baseline, str) else update_of(baseline, spec, "baseline")
-    return value(judged(played, metric, named), How(seconds, exact, rankings, seed, threads))
+    owned = played.merged(owners_of(groups, len(weights)))
+    return value(judged(owned, metric, named), How(seconds, exact, rankings, seed, threads))

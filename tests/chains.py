@@ -145,6 +145,7 @@ class ChainMaker:
             test=digest("test"),
             baseline=ZERO,
             frozen=None,
+            groups=(),
             updates=updates,
             images=1_000,
             block_images=16,

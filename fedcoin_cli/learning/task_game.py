@@ -40,7 +40,7 @@ def load_game(task: Task, locate: Locate) -> Game:
         frozen=None if task.frozen is None else locate(task.frozen),
     )
     weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
-    loaded = Game.load(files, weights, task.empty)
+    loaded = Game.load(files, weights, task.empty).merged(task.members.values())
     game = replace(loaded, metric=metric_of(task), chance=task.baseline == CHANCE)
     scorer_of(game)
     return game

@@ -166,6 +166,7 @@ class Arena(World):
             most_clients=game.clients,
             baseline=ZERO,
             frozen=None,
+            groups=(),
             updates=tuple(updates),
             images=game.images,
             block_images=16,

@@ -135,6 +135,7 @@ def a_task(sender: KeyPair, genesis: GenesisId, digests: list[Digest], price_mic
         most_clients=len(digests),
         baseline=ZERO,
         frozen=None,
+        groups=(),
         updates=updates,
         images=1,
         block_images=16,

@@ -77,6 +77,7 @@ class Clients:
             most_clients=10,
             baseline=ZERO,
             frozen=None,
+            groups=(),
             updates=tuple(updates),
             images=1000,
             block_images=rng.choice((16, 255)),

@@ -1,12 +1,20 @@
 """What a requester publishes: a round and its terms become a task, signed by its clients and still not by it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round, read_round
 from fedcoin_cli.application.rounds.judging import Judged, baseline_of, judged
-from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, check_unchanged, fresh_nonce
+from fedcoin_cli.application.rounds.terms import (
+    Asked,
+    AskedTerms,
+    check_clients,
+    check_unchanged,
+    fresh_nonce,
+    read_groups,
+)
 from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
@@ -86,23 +94,40 @@ class Publication:
 
 
 def wanted_of(
-    workspace: Workspace, folder: Path, configuration: Configuration, error_micro: int | None = None
+    workspace: Workspace,
+    folder: Path,
+    configuration: Configuration,
+    error_micro: int | None = None,
+    groups: Sequence[str] = (),
 ) -> Publication:
-    """A round's folder and the settings in force as what is asked for; `error_micro`: the precision asked of payments.
+    """A round's folder and the settings in force as what is asked for.
 
-    Raises `RoundFilesInvalid`, and `FlagError` where a flag asks for other terms than real clients have signed.
+    `error_micro` is the precision asked of payments, `groups` are clients of one owner each, as `alice,bob`.
+
+    Raises `RoundFilesInvalid`, and `FlagError` where a flag asks for other terms than real clients have signed, or
+    groups that the round has not.
     """
     files = read_round(folder, workspace.genesis())
     settings = configuration.settings
-    terms = AskedTerms(settings, Names.of(workspace).address(settings.task.server), error_micro)
+    names = Names.of(workspace)
+    owned = read_groups(groups, names)
+    terms = AskedTerms(settings, names.address(settings.task.server), error_micro, groups=owned)
     if (signed := files.call) is not None:
         how = Judged(settings.task.metric, baseline_of(settings.task)[0], signed.whole, signed.empty)
         asked = Asked(
             files.model, files.test, files.frozen, files.images, how, settings.task.aggregation, 2, 2
         )
         check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
+        if groups and owned != signed.groups:
+            message, hint = (
+                "the clients signed for other groups",
+                "leave it out, or ask them anew: fedcoin round call",
+            )
+            raise FlagError(message, where="--group", hint=hint)
         if error_micro is not None and error_micro != signed.payment_error_micro:
             message = "the clients signed for another precision of the payments"
             hint = "leave it out, or ask them anew: fedcoin round call"
             raise FlagError(message, where="--payment-error", hint=hint)
+    else:
+        check_clients(owned, (update.client for update in files.updates), names)
     return Publication.of(workspace, files, terms)

@@ -4,7 +4,7 @@ A coalition is a mask, a Python integer in which client j is bit j. How its util
 (fast, float32) and `reference` (float64, with bounds).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.contract.metric import ACCURACY, Metric
 from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec, parse_model
-from fedcoin_cli.learning.model.weights import TestSet, Weights, read_frozen, read_test, read_update
+from fedcoin_cli.learning.model.weights import TestSet, Weights, average, read_frozen, read_test, read_update
 from ledger_store.base.errors import RoundFilesInvalid
 
 MAX_ACTIVATION_BYTES: Final = 6 << 30
@@ -101,6 +101,22 @@ class Game:
     def of_update(self, update: Weights) -> "Game":
         """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
         return replace(self, updates=(update,), weights=(1,), empty=0, baseline=None, chance=False)
+
+    def merged(self, members: Iterable[Sequence[int]]) -> "Game":
+        """The game of owners, each of whom has made some of the updates (numbers from 0).
+
+        An owner's update is the average of its updates by their weights, rounded to float32, and has all these weights:
+        the aggregate of all is the same. (docs/adr/0039) [P-6.21]
+        """
+        owned = [list(numbers) for numbers in members]
+        if len(owned) == len(self.updates):
+            return self
+        weights = [[self.weights[number] for number in numbers] for numbers in owned]
+        updates = tuple(
+            average([self.updates[number] for number in numbers], own)
+            for numbers, own in zip(owned, weights, strict=True)
+        )
+        return replace(self, updates=updates, weights=tuple(map(sum, weights)))
 
     def shares(self, masks: Sequence[int]) -> Floats:
         """What each client contributes to each aggregate, (masks, K): rows sum to 1. No mask may be empty."""
