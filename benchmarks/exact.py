@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.games import Case, real_game
 from benchmarks.machine import finish, machine
-from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.exact import exact_numerators
 from fedcoin_cli.learning.coalitions.walks import Counts
 from fedcoin_cli.learning.engines.choice import describe, engine_for, enumeration_for
 from fedcoin_cli.learning.engines.enumeration import Enumerating
@@ -29,6 +29,7 @@ from fedcoin_cli.learning.game.utility import Enumeration
 from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
+from ledger_store.transaction import exact_denominator
 
 TURNS: Final = 7
 SAMPLED: Final = 64
@@ -73,7 +74,7 @@ def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
     numerators = exact_numerators(counts, game.empty, game.clients)
     seconds = time.perf_counter() - started
     # Σ φ = u(all) − u(∅), to the last integer.
-    assert sum(numerators) == common_denominator(game.clients) * (int(counts[-1]) - game.empty)
+    assert sum(numerators) == exact_denominator(game.clients) * (int(counts[-1]) - game.empty)
     return {
         "K": game.clients,
         "way": "one by one" if alone else "together",
