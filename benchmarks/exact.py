@@ -8,7 +8,6 @@ samples of images, the same for both, are counted in turns; the kernel counts so
 
 import argparse
 import os
-import resource
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.games import Case, real_game
-from benchmarks.machine import finish, machine
+from benchmarks.machine import finish, machine, peak_mib
 from fedcoin_cli.learning.coalitions.exact import exact_numerators
 from fedcoin_cli.learning.coalitions.walks import Counts
 from fedcoin_cli.learning.engines.choice import describe, engine_for, enumeration_for
@@ -85,7 +84,7 @@ def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
         "seconds": seconds,
         "ratio to enumeration": 1.0 if alone else _ratio(game, threads),
         **_against_reference(game, first, counts, checked),
-        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak MiB": peak_mib(),
     }
 
 
