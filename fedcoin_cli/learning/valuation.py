@@ -13,7 +13,7 @@ from typing import Final
 
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.contract.metric import forms, read_metric
-from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, common_denominator
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.game import Game
@@ -25,7 +25,7 @@ from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, Mini
 from fedcoin_cli.learning.shapley.table import TableTerms
 from fedcoin_cli.learning.task_game import nobody_is_worth
 from ledger_store.base.errors import SettingsError
-from ledger_store.transaction import CHANCE, ZERO
+from ledger_store.transaction import CHANCE, ZERO, exact_denominator
 
 BLOCK_IMAGES: Final = 16
 """Test images a block, as `task.block-images` has it."""
@@ -160,7 +160,7 @@ def judged(game: Game, metric: str, baseline: str | Weights) -> Game:
 
 
 def _values(game: Game, mined: MinedEstimate, most: int) -> ShapleyValues:
-    whole = (common_denominator(game.clients) if mined.exact else mined.rankings) * most
+    whole = (exact_denominator(game.clients) if mined.exact else mined.rankings) * most
     nothing = (0.0,) * game.clients
     errors, test_errors = nothing, _test_errors(game, mined) if mined.exact else nothing
     if not mined.exact:
@@ -179,6 +179,6 @@ def _values(game: Game, mined: MinedEstimate, most: int) -> ShapleyValues:
 
 
 def _test_errors(game: Game, mined: MinedEstimate) -> tuple[float, ...]:
-    scale = common_denominator(game.clients)
+    scale = exact_denominator(game.clients)
     found = test_set_error(game, [total / scale for total in mined.sums], _MICRO)
     return (nan,) * game.clients if found is None else found.images_pp

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.coalitions.exact import coalition_sizes, common_denominator, sums_at
+from fedcoin_cli.learning.coalitions.exact import coalition_sizes, sums_at
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.coalitions.walks import Orders, marginals_of, orders
 from fedcoin_cli.learning.engines.choice import walker_for
@@ -31,6 +31,7 @@ from fedcoin_cli.learning.shapley.precision import (
     widening,
 )
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, decode, decode_exact
+from ledger_store.transaction import exact_denominator
 
 _POINTS: Final = 64
 _WALKED_AT_ONCE: Final = 1 << 20
@@ -254,7 +255,7 @@ def _seen(tables: Sequence[tuple[Claim, bytes]], terms: TableTerms, client: int,
     walked = [(claim, decode(data, claim, terms)) for claim, data in tables if not claim.exact]
     # What an exact table weighs beside others: as much as the rankings that it claims.
     claimed = 1 if exact else max((claim.rankings for claim, _ in tables if claim.exact), default=0)
-    unit = common_denominator(terms.clients) if whole else 1
+    unit = exact_denominator(terms.clients) if whole else 1
     parts = [_walked(walked, terms, client, unit)] if walked else []
     if whole:
         parts.append(_enumerated(np.sum(whole, axis=0), len(whole), terms, client, claimed))
@@ -298,7 +299,7 @@ def _enumerated(
     counts: Integers, tables: int, terms: TableTerms, client: int, weight: int
 ) -> tuple[npt.NDArray[Any], ...]:
     """By all coalitions without the client: one of size s weighs 1 / (K·C(K−1, s)); `counts` are sums of tables."""
-    clients, scale = terms.clients, common_denominator(terms.clients)
+    clients, scale = terms.clients, exact_denominator(terms.clients)
     halves = np.concatenate([[tables * terms.empty], counts]).reshape(-1, 2, 1 << client)
     before, after = halves[:, 0].ravel(), halves[:, 1].ravel()
     masks = np.arange(1 << clients, dtype="<u8").reshape(-1, 2, 1 << client)[:, 0].reshape(-1, 1)
