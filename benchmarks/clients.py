@@ -1,6 +1,7 @@
-"""Simulated clients in plain NumPy, for benchmarks that train thousands of them: softmax on one hidden layer, plain SGD.
+"""Simulated clients in plain NumPy, for benchmarks that train thousands of them.
 
-All begin with the same weights; the data are those of the product's own data sets and splits.
+One hidden layer, softmax, plain SGD. All begin with the same weights; data and splits
+are the product's own.
 """
 
 from collections.abc import Sequence
@@ -68,7 +69,9 @@ def train(
             hidden = np.maximum(x @ first + bias, 0)
             outputs = hidden @ last + last_bias
             outputs = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-            error = (outputs / outputs.sum(axis=1, keepdims=True) - wanted[some]) * np.float32(rate / len(some))
+            error = (outputs / outputs.sum(axis=1, keepdims=True) - wanted[some]) * np.float32(
+                rate / len(some)
+            )
             below = (error @ last.T) * (hidden > 0)
             last -= hidden.T @ error
             last_bias -= error.sum(axis=0)
@@ -86,7 +89,10 @@ def accuracy(weights: Weights, test: TestSet) -> float:
 
 def mean(updates: Sequence[Weights]) -> Weights:
     """The plain mean of some clients' weights."""
-    return tuple(np.mean(parts, axis=0, dtype=np.float64).astype(np.float32) for parts in zip(*updates, strict=True))
+    return tuple(
+        np.average(np.array(parts, np.float64), axis=0).astype(np.float32)
+        for parts in zip(*updates, strict=True)
+    )
 
 
 def tabular(seed: int, rows: int = 8000, columns: int = 20, classes: int = 4) -> Dataset:

@@ -64,6 +64,12 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         str | None, typer.Option(metavar="NAME", help="Who pays: a key's name; default: requester.")
     ] = None,
     passphrase_file: PassphraseFile = None,
+    no_inspect: Annotated[
+        bool, typer.Option("--no-inspect", help="Do not look at what the updates are like.")
+    ] = False,
+    allow_copies: Annotated[
+        bool, typer.Option("--allow-copies", help="Two clients may send the very same update.")
+    ] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return once a quorum of miners has the task and its files.")
     ] = False,
@@ -76,13 +82,15 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     The price is locked before any miner works; it ends as payments or comes back, a deposit of 1 FedCoin always
     does. What is shown is in a certified block that was verified here. A round of real clients is published
     once, under the terms that they have signed: `fedcoin round call` sets them, and options here that say
-    otherwise are refused. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it ended. The exit
-    code is 6 when the task was refunded.
+    otherwise are refused. What is conspicuous about the updates (see fedcoin-inspect(1)) is said first; the very
+    same update by two clients is refused until --allow-copies says that it is meant. Ctrl-C leaves the task with
+    the miners: `fedcoin show` tells how it ended. The exit code is 6 when the task was refunded.
     """
     from fedcoin_cli.application.requester.publication import wanted_of
     from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.amounts import amount_micro
+    from fedcoin_cli.cli.views.inspection_lines import look_first
 
     times = 1 if repeat is None else repeat
     if no_wait and times != 1:
@@ -96,6 +104,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         task__block_images=block_images,
         task__metric=metric,
         task__baseline=baseline,
+        task__inspect="no" if no_inspect else None,
+        task__copies="allow" if allow_copies else None,
         consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
@@ -107,7 +117,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     if times != 1 and wanted().called:
         raise typer.BadParameter("real clients have signed for one task: leave out --repeat")
-
+    look_first(call, workspace, round_dir, configuration.settings.task)
     if dry_run:
         _try(call, workspace, payer, wanted())
     elif no_wait:

@@ -1,4 +1,4 @@
-"""A look at all updates of a round: sketched one by one, compared, and what seems to be a copy read again to be sure."""
+"""A look at all updates of a round: sketched one by one, compared, and what seems to be a copy read once more."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -99,4 +99,3 @@ def _same(updates: Sequence[Source], profiles: Profiles) -> Iterator[tuple[int, 
 def _equal(one: Source, other: Source) -> bool:
     tensors = dict(other())
     return all(np.array_equal(tensor, tensors[name]) for name, tensor in one())
-

@@ -7,6 +7,7 @@ limits are such that honest clients of very unlike data seldom pass them (docs/i
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isinf
 from typing import Any, Final
 
 import numpy as np
@@ -35,7 +36,7 @@ class Kind(StrEnum):
     short = "short step"
     layer = "long step in a tensor"
     still = "tensor untouched"
-    count = "claimed examples"
+    claim = "claimed examples"
     misfit = "examples do not fit"
     harmful = "worth less than nothing"
 
@@ -84,6 +85,8 @@ _TENSOR_SHARE: Final = 0.05
 # An example count is foretold from the step's length only where the two go together this well.
 _FITTING: Final = 0.8
 _MISFIT: Final = 4.0
+# Pairs through which a slope is taken at most: a thousand clients have half a million.
+_MOST_SLOPES: Final = 20_000
 # A value is below zero when two standard errors do not reach it.
 _ERRORS: Final = 2.0
 # Logarithms or inverse hyperbolic tangents that lie nearer than this are alike, whatever the spread.
@@ -128,7 +131,9 @@ class Comparison:
         self._lengths = np.sqrt((sketches**2).sum(axis=1))
         # The usual length; no median where half the steps are none.
         self._usual = _usual(self._lengths)
-        clipped = sketches * np.minimum(1, _CLIPPED * self._usual / np.maximum(self._lengths, 1e-300))[:, None]
+        clipped = (
+            sketches * np.minimum(1, _CLIPPED * self._usual / np.maximum(self._lengths, 1e-300))[:, None]
+        )
         count = max(1, len(sketches) - 1)
         self._others = (clipped.sum(axis=0) - clipped) / count
         self._sketches = sketches
@@ -193,13 +198,15 @@ class Comparison:
             return 2.0
         nearest = np.arctanh(np.clip(self.rest - 2 * np.eye(len(self.rest)), 1e-9 - 1, 1 - 1e-9).max(axis=1))
         middle, deviation = robust(nearest)
-        return max(_NEAR_AMONG_UNLIKE, float(np.tanh(middle + _DEVIATIONS * max(deviation, 2 * _LEAST_SPREAD))))
+        return max(
+            _NEAR_AMONG_UNLIKE, float(np.tanh(middle + _DEVIATIONS * max(deviation, 2 * _LEAST_SPREAD)))
+        )
 
 
 def signs_of(compared: Comparison, found: Measures, examples: Sequence[int] | None) -> Iterator[Sign]:
     """Every sign but copies and values, client by client in the order of kinds."""
     for client, extreme in enumerate(compared.profiles.extremes.tolist()):
-        if extreme != extreme:
+        if isinf(extreme):
             yield Sign(client, Kind.not_finite, extreme, HUGE)
         elif extreme > HUGE:
             yield Sign(client, Kind.huge, extreme, HUGE)
@@ -247,10 +254,13 @@ def _sizes(compared: Comparison, found: Measures, moved: Any) -> Iterator[Sign]:
 
 
 def _counts(examples: Floats, lengths: Floats, moved: Any) -> Iterator[Sign]:
-    """Counts far from the others', and counts that the steps' lengths contradict where the two go together."""
+    """Claims far above the others', and above what a step's length speaks for where the two go together.
+
+    Whoever claims too few examples harms nobody else.
+    """
     ratios = examples / np.median(examples)
-    for client in np.flatnonzero(_outlying(ratios, COUNT)).tolist():
-        yield Sign(client, Kind.count, float(ratios[client]), COUNT)
+    for client in np.flatnonzero(_outlying(ratios, COUNT) & (ratios > 1)).tolist():
+        yield Sign(client, Kind.claim, float(ratios[client]), COUNT)
     known = np.flatnonzero(moved & np.isfinite(lengths))
     across, up = np.log(examples[known]), np.log(lengths[known])
     line = fitted(across, up)
@@ -260,9 +270,9 @@ def _counts(examples: Floats, lengths: Floats, moved: Any) -> Iterator[Sign]:
     rest = up - middle - slope * across
     _, deviation = robust(rest)
     factors = np.exp(-rest / slope)
-    for place in np.flatnonzero(np.abs(rest) > _DEVIATIONS * max(deviation, _LEAST_SPREAD)).tolist():
-        if not 1 / _MISFIT < factors[place] < _MISFIT:
-            yield Sign(int(known[place]), Kind.misfit, float(factors[place]), _MISFIT)
+    shorter = -rest > _DEVIATIONS * max(deviation, _LEAST_SPREAD)
+    for place in np.flatnonzero(shorter & (factors > _MISFIT)).tolist():
+        yield Sign(int(known[place]), Kind.misfit, float(factors[place]), _MISFIT)
 
 
 def harmful(values: Sequence[float], errors: Sequence[float]) -> Iterator[Sign]:
@@ -302,10 +312,6 @@ def fitted(across: Floats, up: Floats) -> tuple[float, float] | None:
     if slope <= 0 or (rises > 0).mean() < _FITTING:
         return None
     return slope, float(np.median(up - slope * across))
-
-
-# Pairs through which a slope is taken at most: a thousand clients have half a million.
-_MOST_SLOPES: Final = 20_000
 
 
 def _outlying(ratios: Floats, factor: float) -> Any:

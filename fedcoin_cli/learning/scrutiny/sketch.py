@@ -9,7 +9,7 @@ updates. What a sketch finds alike is compared number by number before anybody i
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isqrt, prod
+from math import inf, isqrt, prod
 from typing import Any, Final
 
 import numpy as np
@@ -37,7 +37,7 @@ class Profiles:
         norms: the length of each tensor's step from the origin, (K, T).
         sketches: (K, buckets), the tensors' side by side.
         starts: where each tensor's buckets begin, and the last end, (T + 1,).
-        extremes: the largest size of a weight, (K,); NaN where one is no number, infinite ones included.
+        extremes: the largest size of a weight, (K,); infinite where one is no finite number.
     """
 
     tensors: tuple[str, ...]
@@ -82,7 +82,7 @@ class Sketcher:
         norms, sketches = dict.fromkeys(self._shapes, 0.0), dict[str, Floats]()
         extreme = 0.0
         for name, tensor in checked(update, self._shapes):
-            extreme = max(extreme, _largest(tensor)) if extreme == extreme else extreme
+            extreme = max(extreme, _largest(tensor))
             if extreme <= HUGE:
                 step = tensor if self._origin is None else tensor - self._origin[name]
                 norms[name] = float(np.sqrt(np.dot(step, step)))
@@ -100,9 +100,7 @@ class Sketcher:
         return Profiles(tuple(self._shapes), norms, sketches, starts, np.array(self._extremes))
 
 
-def sketched(
-    updates: Sequence[Source], origin: Mapping[str, npt.NDArray[Any]] | None, seed: int
-) -> Profiles:
+def sketched(updates: Sequence[Source], origin: Mapping[str, npt.NDArray[Any]] | None, seed: int) -> Profiles:
     """All updates against one origin, read once each; raises `ValueError` that names the client whose do not fit."""
     first = {name: np.shape(tensor) for name, tensor in updates[0]()} if origin is None else None
     shapes = first or {name: np.shape(tensor) for name, tensor in (origin or {}).items()}
@@ -130,10 +128,10 @@ def checked(update: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> Iterable[
 
 
 def _largest(tensor: npt.NDArray[np.float32]) -> float:
-    """The largest size of a number; NaN and infinities give NaN."""
-    low, high = (float(end) for end in (tensor.min(initial=0), tensor.max(initial=0)))
-    size = max(-low, high)
-    return size if low == low and high == high and size < float("inf") else float("nan")
+    """The largest size of a number; infinite where one is no finite number."""
+    # One NaN makes both ends NaN, whatever else is there.
+    ends = np.array([tensor.min(initial=0), tensor.max(initial=0)])
+    return float(np.abs(ends).max()) if np.isfinite(ends).all() else inf
 
 
 def _widths(sizes: Mapping[str, int]) -> dict[str, int]:
