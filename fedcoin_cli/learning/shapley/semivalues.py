@@ -178,19 +178,17 @@ def _left_out(tables: Tables, terms: TableTerms) -> Semivalues:
         gains[rows, last], known[rows, last] = gained[:, :, -1], True
     if known.all():
         return _exactly(Method.loo, [Fraction(one) for one in gains.sum(axis=0).tolist()], terms.whole)
-    count, blocks_all = known.sum(axis=0), len(terms.sizes)
-    sizes = np.where(known, terms.sizes[:, None], 0)
-    means = np.where(known, gains, 0).sum(axis=0) / np.where(count > 0, sizes.sum(axis=0), nan)
-    rest = np.where(known, gains - means * sizes, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = (rest**2).sum(axis=0) / np.where(count > 1, count - 1, nan)
-        variance = blocks_all**2 * (1 - count / blocks_all) * spread / count
-    variance = np.where(count == blocks_all, 0.0, variance)
-    values, errors = 100 * means, 100 * np.sqrt(variance) / terms.whole
-    found = tuple(Fraction(one) if one == one else Fraction(0) for one in values.tolist())  # noqa: PLR0124 -- NaN
-    return Semivalues(
-        Method.loo.value, found, tuple(errors.tolist()), exact=False, unseen=float((count == 0).any())
-    )
+    count, every = known.sum(axis=0), len(terms.sizes)
+    seen = np.where(known, terms.sizes[:, None], 0).sum(axis=0)
+    means = np.where(known, gains, 0).sum(axis=0) / np.maximum(seen, 1)
+    rest = np.where(known, gains - means * terms.sizes[:, None], 0.0)
+    # One spread for all clients: each alone was seen last in few blocks. Blocks that were seen leave no error.
+    spread = (rest**2).sum() / max(1, np.maximum(count - 1, 0).sum())
+    errors = 100 / terms.whole * np.sqrt(every * (every - count) * spread / np.maximum(count, 1))
+    errors[(count == 0) | ((count < every) & (count.max() < 2))] = nan
+    values = tuple(Fraction(one) for one in (100 * means).tolist())
+    unseen = float((count == 0).any())
+    return Semivalues(Method.loo.value, values, tuple(errors.tolist()), exact=False, unseen=unseen)
 
 
 def _visits(tables: Tables, terms: TableTerms) -> Iterator[tuple[range, range, Counts, Counts]]:
