@@ -2,10 +2,10 @@
 
     python -m benchmarks.inspect [--quick] [--json] [--part attacks|values|time]
 
-Clients are trained on MNIST and on a table with a seed, over all splits; one of them then attacks. `seen` is the part of
-attacks after which the attacker has a sign (copies: either of the pair); `named` the part where the sign is the one meant.
-False alarms are signs of honest clients in rounds without an attack. Rounds' seeds begin at 1,000: limits were set on
-others. MNIST comes from FEDCOIN_MNIST or from ../shared/data/mnist.npz; without it the digits of scikit-learn serve.
+Clients are trained on MNIST and on a table with a seed, over all splits; one of them then attacks. `seen` is the part
+of attacks after which the attacker has a sign (copies: either of the pair); `named` the part where the sign is the one
+meant. False alarms are signs of honest clients in rounds without an attack. Rounds' seeds begin at 1,000: limits were
+set on others. MNIST comes from FEDCOIN_MNIST or from ../shared/data/mnist.npz; without it scikit-learn's digits serve.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,7 +94,7 @@ def attacks(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """How often each attack is seen, by K; and how often honest clients are suspected, by split."""
     seen, named, tried = Counter[tuple[str, int]](), Counter[tuple[str, int]](), Counter[tuple[str, int]]()
-    alarms, honest, where = Counter[str](), Counter[str](), {}
+    alarms, honest, where = Counter[str](), Counter[str](), dict[str, Counter[str]]()
     for data, clients, split, made in cases(sizes, rounds):
         found = looked(made, made.updates, made.examples, known=known)
         suspects = {one.client for one in found.signs}
@@ -134,14 +135,9 @@ def cases(sizes: Sequence[int], rounds: int) -> Iterator[tuple[str, int, str, Tr
     for clients in sizes:
         for split in SPLITS:
             for seed in range(_SEEDS_FROM, _SEEDS_FROM + rounds):
-                yield (
-                    pictures.name,
-                    clients,
-                    split,
-                    trained(some(pictures, clients, seed), split, clients, EPOCHS, seed),
-                )
                 table = tabular(seed, rows=EACH["table"] * clients * 4 // 3)
-                yield "table", clients, split, trained(table, split, clients, EPOCHS, seed)
+                for data in (some(pictures, clients, seed), table):
+                    yield data.name, clients, split, trained(data, split, clients, EPOCHS, seed)
 
 
 def some(data: Dataset, clients: int, seed: int) -> Dataset:
@@ -239,9 +235,9 @@ def times(sizes: Sequence[int]) -> list[dict[str, Any]]:
             updates = tuple(
                 Update(Digest(f"{n:064x}"), Address(f"{n:064x}"), 100, "") for n in range(clients)
             )
-            hashing = best(lambda paths=paths: [digest(path) for path in paths])
-            known = best(lambda u=updates, p=paths: inspect_files(u, p, begun))
-            unknown = best(lambda u=updates, p=paths: inspect_files(u, p))
+            hashing = best(partial(hashed, paths))
+            known = best(partial(inspect_files, updates, paths, begun))
+            unknown = best(partial(inspect_files, updates, paths))
             rows.append(
                 {
                     "clients": clients,
@@ -269,10 +265,13 @@ def best(work: Callable[[], object]) -> float:
     return min(found)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, as a round's reader takes it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def hashed(paths: Sequence[Path]) -> list[str]:
+    """SHA-256 of files, as a round's reader takes it."""
+    found = []
+    for path in paths:
+        with path.open("rb") as file:
+            found.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return found
 
 
 def looked(made: Trained, updates: Sequence[Weights], examples: Sequence[int], *, known: bool) -> Looked:

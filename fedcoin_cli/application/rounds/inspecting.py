@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fedcoin_cli.application.rounds.files import BASELINE_NAME, INITIAL_NAME, Round
+from fedcoin_cli.application.workspace.settings import TaskSettings
 from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.transaction import Update
 
@@ -116,6 +117,18 @@ def inspect_files(updates: tuple[Update, ...], paths: list[Path], start: Path | 
         _refuse(
             str(error), paths[0].parent, "all updates of a round, and the weights they began with, are alike"
         )
+
+
+def look_first(made: Round, settings: TaskSettings) -> Inspected | None:
+    """The same before a round is published; None where the settings say not to look.
+
+    Raises `RoundFilesInvalid` for exact copies by two addresses, unless the settings allow them.
+    """
+    if settings.inspect == "no":
+        return None
+    found = inspect_round(made)
+    check_copies(found, made.folder, allowed=settings.copies == "allow")
+    return found
 
 
 def check_copies(found: Inspected, where: Path, *, allowed: bool) -> None:

@@ -6,7 +6,7 @@ Sending and following is `application.requester`'s business, what is asked for `
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,10 +87,11 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     the miners: `fedcoin show` tells how it ended. The exit code is 6 when the task was refunded.
     """
     from fedcoin_cli.application.requester.publication import wanted_of
+    from fedcoin_cli.application.rounds.inspecting import look_first
     from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.amounts import amount_micro
-    from fedcoin_cli.cli.views.inspection_lines import look_first
+    from fedcoin_cli.cli.views.inspection_lines import warn_of
 
     times = 1 if repeat is None else repeat
     if no_wait and times != 1:
@@ -115,16 +116,17 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         asked = wanted_of(workspace, round_dir or workspace.latest_round(), configuration, error_micro)
         return _learnt(call, workspace, asked) if difficulty == AUTO else asked
 
-    if times != 1 and wanted().called:
+    first = wanted()
+    if times != 1 and first.called:
         raise typer.BadParameter("real clients have signed for one task: leave out --repeat")
-    look_first(call, workspace, round_dir, configuration.settings.task)
+    warn_of(call, look_first(first.round, configuration.settings.task), names)
     if dry_run:
-        _try(call, workspace, payer, wanted())
+        _try(call, workspace, payer, first)
     elif no_wait:
-        _hand_over(call, workspace, payer, wanted())
+        _hand_over(call, workspace, payer, first)
     else:
-        rounds = (wanted() for _ in (count() if times == 0 else range(times)))
-        _publish(call, workspace, payer, rounds, names, alone=times == 1)
+        more = (wanted() for _ in (count() if times == 0 else range(times - 1)))
+        _publish(call, workspace, payer, chain([first], more), names, alone=times == 1)
 
 
 def _learnt(call: Call, workspace: "Workspace", wanted: "Publication") -> "Publication":

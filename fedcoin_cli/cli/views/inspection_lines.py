@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedcoin_cli.application.workspace.address_names import Names
@@ -10,8 +9,6 @@ from fedcoin_cli.cli.program.output import counted, table
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.rounds.inspecting import Inspected
-    from fedcoin_cli.application.workspace.settings import TaskSettings
-    from fedcoin_cli.application.workspace.workspace import Workspace
     from fedcoin_cli.cli.program.options import Call
     from fedcoin_cli.learning.scrutiny.signs import Sign
 
@@ -77,21 +74,15 @@ def caveats(found: "Inspected") -> Iterator[str]:
         yield f"with fewer than {LEAST_COMPARED} clients nobody can be told to be unlike the others"
 
 
-def look_first(call: "Call", workspace: "Workspace", folder: Path | None, settings: "TaskSettings") -> None:
-    """Warn of what is conspicuous about a round before it is published; raises `RoundFilesInvalid` for exact copies."""
-    if settings.inspect == "no":
+def warn_of(call: "Call", found: "Inspected | None", names: Names) -> None:
+    """Tell before a round is published what is conspicuous about it, if anybody looked."""
+    if found is None:
         return
-    from fedcoin_cli.application.rounds.files import listed_round
-    from fedcoin_cli.application.rounds.inspecting import check_copies, inspect_round
-
-    made = listed_round(folder or workspace.latest_round(), workspace.genesis())
-    found, names = inspect_round(made), Names.of(workspace)
-    check_copies(found, made.folder, allowed=settings.copies == "allow")
     signs = found.looked.signs
     for sign in signs[:_WARNED]:
         call.output.warn(sign_words(found, sign, names))
     if len(signs) > _WARNED:
-        call.output.warn(f"and {len(signs) - _WARNED} more signs: fedcoin inspect {made.folder}")
+        call.output.warn(f"and {len(signs) - _WARNED} more signs: fedcoin inspect lists them")
 
 
 def _header(found: "Inspected") -> list[str]:
