@@ -68,6 +68,7 @@ SCALED: Final = 0.9999
 MIRRORED: Final = -0.9
 # Less alike ones only where nobody else has so near a neighbour.
 _NEAR_AMONG_UNLIKE: Final = 0.7
+_ROUNDING: Final = 1e-6
 # A thousandth of the usual step is rounding, or noise to hide that there was none.
 _UNTOUCHED: Final = 1e-3
 # Part of the usual distance from the others' mean; honest clients with the most data came to 0.67.
@@ -156,11 +157,14 @@ class Comparison:
             best = np.abs(apart).argmax(axis=1)
             cosine[sound], nearest[sound] = apart[np.arange(len(sound)), best], sound[best]
         distance = np.linalg.norm(self._sketches - self._others, axis=1)
+        # Where most are equal, what is between them is rounding.
+        usual_distance = float(np.median(distance)) if len(distance) else 0.0
+        usual_distance *= usual_distance > _ROUNDING * self._usual
         usual = np.array([_usual(column) for column in self._norms.T])
         return Measures(
             length=spread(self._lengths / self._usual),
             alignment=spread(self._alignment),
-            distance=spread(distance / _usual(distance)),
+            distance=spread(distance / usual_distance if usual_distance > 0 else np.ones_like(distance)),
             tensors=spread(self._norms / usual),
             cosine=cosine,
             nearest=nearest,
