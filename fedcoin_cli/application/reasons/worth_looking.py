@@ -10,10 +10,9 @@ from fedcoin_cli.application.books.lookup import end_of
 from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.kept_tables import certainty_of
-from fedcoin_cli.application.rounds.files import INITIAL_NAME
 from fedcoin_cli.application.rounds.inspecting import Inspected, inspect_files
 from fedcoin_cli.application.rounds.past_files import evidence
-from fedcoin_cli.application.rounds.recalling import folder_of
+from fedcoin_cli.application.rounds.recalling import initial_of
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.state import TaskRecord
@@ -50,10 +49,7 @@ def looked_at(workspace: Workspace, record: TaskRecord) -> Inspected | None:
     paths = [kept.find(update.digest) for update in task.updates]
     if not paths or None in paths:
         return None
-    folder = folder_of(workspace, task)
-    begun = None if folder is None else folder / INITIAL_NAME
-    if begun is None or not begun.is_file():
-        begun = None if task.named is None else kept.find(task.named)
+    begun = initial_of(workspace, task) or (None if task.named is None else kept.find(task.named))
     try:
         return inspect_files(task.updates, cast("list[Path]", paths), begun)
     except RoundFilesInvalid:
