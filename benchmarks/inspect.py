@@ -1,6 +1,6 @@
 """What `fedcoin inspect` sees: each known attack made for real, how often it is seen, and who is suspected wrongly.
 
-    python -m benchmarks.inspect [--quick] [--json] [--part attacks|values|time]
+    python -m benchmarks.inspect [--quick] [--json] [--part attacks|values|time] [--clients N,N] [--rounds N]
 
 Clients are trained on MNIST and on a table with a seed, over all splits; one of them then attacks. `seen` is the part
 of attacks after which the attacker has a sign (copies: either of the pair); `named` the part where the sign is the one
@@ -70,22 +70,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="K = 10 only, one round a split")
+    parser.add_argument(
+        "--quick", action="store_true", help="K = 10 only, one round a split; 20 files are timed"
+    )
+    parser.add_argument("--clients", metavar="N,N", help="K of the attacks, or how many files are timed")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds of each split and data set")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--part", choices=("attacks", "values", "time"))
     asked = parser.parse_args()
     result: dict[str, Any] = {"machine": machine()}
     tables: dict[str, list[dict[str, Any]]] = {}
     if asked.part in {None, "attacks"}:
-        sizes, rounds = ((10,), 1) if asked.quick else ((10, 30, 100), 2)
+        sizes, rounds = _sizes(asked.clients) or ((10,) if asked.quick else (10, 30, 100)), asked.rounds or 1
         for known in (True, False):
             seen, alarms = attacks(sizes, rounds, known=known)
             title = "start known" if known else "start unknown"
             tables |= {f"attacks seen, {title}": seen, f"false alarms, {title}": alarms}
     if asked.part in {None, "values"}:
-        tables["flipped labels once values are known"] = flipped_labels(1 if asked.quick else 4)
+        tables["flipped labels once values are known"] = flipped_labels(asked.rounds or 1)
     if asked.part in {None, "time"}:
-        tables["time of inspect against hashing"] = times((20,) if asked.quick else (20, 100, 1000))
+        files = _sizes(asked.clients) or ((20,) if asked.quick else (20, 100, 1000))
+        tables["time of inspect against hashing"] = times(files)
     finish(result | tables, asked.json, tables)
 
 
@@ -299,6 +304,10 @@ def noise(step: Weights, draw: np.random.Generator) -> Weights:
 def percent(part: int, whole: int) -> float:
     """In percent, to a tenth."""
     return round(100 * part / max(1, whole), 1)
+
+
+def _sizes(text: str | None) -> tuple[int, ...]:
+    return tuple(map(int, text.split(","))) if text else ()
 
 
 def _mnist() -> str | None:
