@@ -18,6 +18,7 @@ from fedcoin_cli.application.requester.difficulty import with_learnt_difficulty
 from fedcoin_cli.application.requester.publication import Publication, wanted_of
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.watch import Progress
+from fedcoin_cli.application.rounds.inspecting import look_first
 from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, Given, load
 from fedcoin_cli.application.workspace.workspace import REQUESTER
@@ -151,6 +152,8 @@ class Workspace:
     ) -> Settlement:
         """Publish a round, follow it to its end and return what came of it, from a certified block.
 
+        Two clients that send the very same update are refused unless `settings` say {"task.copies": "allow"}.
+
         Args:
             folder: the round's; default: the newest.
             price: coins for the task, locked until it ends; default: the setting `task.price`.
@@ -184,6 +187,7 @@ class Workspace:
             },
             [",".join(group) for group in groups],
         )
+        look_first(wanted.round, self._configuration(settings).settings.task, wanted.groups)
         payer = self._folder.key(key)
         with Requester(self._folder, payer, progress or (lambda _: None)) as requester:
             published = requester.publish(wanted)

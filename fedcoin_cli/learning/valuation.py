@@ -4,7 +4,7 @@ Values are exact where counting all coalitions fits into the time, else sampled 
 derive; then they come with standard errors. Nothing is written, nothing signed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
@@ -22,6 +22,7 @@ from fedcoin_cli.learning.model.weights import Weights
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.shapley.attribution import test_set_error
 from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession, Stakes
+from fedcoin_cli.learning.shapley.semivalues import Method, Semivalues, left_out, of_tables
 from fedcoin_cli.learning.shapley.table import TableTerms
 from fedcoin_cli.learning.task_game import nobody_is_worth
 from ledger_store.base.errors import SettingsError
@@ -98,6 +99,30 @@ def value(game: Game, how: How) -> ShapleyValues:
         SettingsError: what is asked for cannot be had.
         MissingPart: Keras counts this model, and is not installed.
     """
+    mined, _, _ = _mined(game, how)
+    return _values(game, mined, scorer_of(game).whole)
+
+
+def semivalues(game: Game, how: How, methods: Sequence[Method]) -> tuple[Semivalues, ...]:
+    """Values by several methods, Shapley's and Banzhaf's of one table; leave-one-out is always counted exactly.
+
+    Raises:
+        SettingsError: what is asked for cannot be had.
+        MissingPart: Keras counts this model, and is not installed.
+    """
+    found: dict[Method, Semivalues] = {}
+    if Method.loo in methods:
+        engine = engine_for(game, None, how.threads)
+        found[Method.loo] = left_out(engine, game.clients, scorer_of(game).whole)
+    if found.keys() != set(methods):
+        mined, plan, terms = _mined(game, how)
+        tables = [(plan.claim(mined.rankings, exact=mined.exact), mined.table)]
+        found |= {one: of_tables(tables, terms, one) for one in methods if one is not Method.loo}
+    return tuple(found[one] for one in methods)
+
+
+def _mined(game: Game, how: How) -> tuple[MinedEstimate, MiningPlan, TableTerms]:
+    """An estimate as a miner makes it, and what its table is read against."""
     plan = _plan(game, how)
     blocks = partition(game.test.labels, BLOCK_IMAGES if game.metric.sums else game.images, plan.seed)
     scorer, above_zero = scorer_of(game), game.baseline is not None or game.chance
@@ -110,7 +135,7 @@ def value(game: Game, how: How) -> ShapleyValues:
     session = MiningSession(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
     while not session.advance(_SLICE_S).finished:
         pass
-    return _values(game, session.estimate(), scorer.whole)
+    return session.estimate(), plan, terms
 
 
 def _plan(game: Game, how: How) -> MiningPlan:

@@ -65,6 +65,11 @@ class Publication:
         """Whether real clients have answered a call."""
         return self.round.call is not None
 
+    @property
+    def groups(self) -> tuple[tuple[Address, ...], ...]:
+        """Clients of one owner each."""
+        return self.terms.groups if self.round.call is None else self.round.call.groups
+
     def task(self, sender: Address, sequence: int) -> Task:
         """The task that `sender` signs as its transaction number `sequence`; raises `SettingsError`."""
         files, call, updates = self.round, self.round.call, self.round.updates

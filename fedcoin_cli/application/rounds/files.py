@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
 BASELINE_NAME, FROZEN_NAME = "baseline.safetensors", "frozen.safetensors"
+INITIAL_NAME = "initial.safetensors"
 SCHEMA = 3
 
 _KEYS = (
@@ -51,6 +52,7 @@ class Round:
     """A round whose files are what `round.json` says; `paths` maps digests to files.
 
     `call` are the terms that real clients have signed; None where the clients are simulated and have signed nothing.
+    `recipe` tells people how simulated clients trained, where anybody says.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Round:
     aggregation: str
     updates: tuple[Update, ...]
     paths: Mapping[Digest, Path]
+    recipe: Any = None
 
     def files(self, updates: tuple[Path, ...]) -> "RoundFiles":
         """The files of a game of some updates."""
@@ -85,11 +88,21 @@ def read_round(folder: Path, genesis: Genesis) -> Round:
     return _Reader(folder, genesis).read()
 
 
+def listed_round(folder: Path, genesis: Genesis) -> Round:
+    """A round as its `round.json` lists it: the same, but what is in model, test set and updates is not looked at.
+
+    Raises `RoundFilesInvalid` for whatever else `read_round` does.
+    """
+    return _Reader(folder, genesis, contents=False).read()
+
+
 class _Reader:
     """One reading; `refuse` names the place."""
 
-    def __init__(self, folder: Path, genesis: Genesis) -> None:
+    def __init__(self, folder: Path, genesis: Genesis, *, contents: bool = True) -> None:
         self._folder, self._genesis = folder, genesis
+        # Whether files are read, too: their sizes are always looked at.
+        self._contents = contents
 
     def read(self) -> Round:
         try:
@@ -132,8 +145,10 @@ class _Reader:
         if call is not None and call.named is not None:
             files[BASELINE_NAME] = call.named
         self._check_sizes(files)
-        self._check_contents(tuple(signed), images, None if frozen is None else self._folder / FROZEN_NAME)
-        self._check_digests(files)
+        if self._contents:
+            frozen_file = None if frozen is None else self._folder / FROZEN_NAME
+            self._check_contents(tuple(signed), images, frozen_file)
+            self._check_digests(files)
         return Round(
             folder=self._folder,
             call=call,
@@ -144,6 +159,7 @@ class _Reader:
             aggregation=aggregation,
             updates=tuple(signed.values()),
             paths={digest: self._folder / name for name, digest in files.items()},
+            recipe=fields.raw("recipe"),
         )
 
     def _updates(self, fields: Fields, call: Task | None) -> dict[str, Update]:
