@@ -22,7 +22,7 @@ from benchmarks.papers.chart import Figure
 from benchmarks.papers.hundred import EPOCHS, Hundred, smaller
 from benchmarks.papers.reported import SONG_JOINT
 
-FOLDER: Final = Path("docs") / "reproduction"
+FOLDER: Final = Path("reproduction")
 
 
 def fedcoin(quick: bool, seed: int) -> Iterator[Figure]:
@@ -75,17 +75,18 @@ def main() -> None:
     """Measure, and write each figure as it is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.papers", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all, if none is named")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; else all")
     parser.add_argument("--quick", action="store_true", help="minutes: fewer images, rankings and clients")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=f"where to; else {FOLDER}")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", default=FOLDER, help=f"else {FOLDER}")
     chosen = parser.parse_args()
-    folder = chosen.output or (FOLDER / "quick" if chosen.quick else FOLDER)
+    if unknown := set(chosen.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     for part in chosen.parts or PARTS:
         started = time.monotonic()
         for figure in PARTS[part](chosen.quick, chosen.seed):
-            figure.write(folder)
-            print(folder / f"{figure.name}.svg", *figure.notes, sep="\n  ", flush=True)
+            figure.write(chosen.output)
+            print(chosen.output / f"{figure.name}.svg", *figure.notes, sep="\n  ", flush=True)
         print(f"{part}: {time.monotonic() - started:,.0f} s", file=sys.stderr, flush=True)
 
 

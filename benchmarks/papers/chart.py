@@ -25,7 +25,7 @@ text { fill: #1b1f24; font: 12px "Liberation Sans", Arial, sans-serif; }
 """
 _MARK: Final = 6.0
 _LINE_HEIGHT: Final = 17.0
-_LEFT, _TOP, _BELOW, _GAP = 62.0, 34.0, 46.0, 58.0
+_LEFT, _TOP, _BELOW, _GAP = 70.0, 34.0, 46.0, 74.0
 
 Point = tuple[float, float]
 

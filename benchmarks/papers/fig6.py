@@ -58,8 +58,8 @@ def rankings_figure(hundred: Hundred, effort: Effort) -> Figure:
     limit = [(x, law(trace, 16, 10**-x)) for x in DIGITS]
     left += [
         Series("law, R = 16", limit, 0, "dashed"),
-        Series(f"one run of {RUN:,}", run, 6),
-        Series(f"law of a run of {paper_run:,.0f}", curves, 0, "dotted"),
+        Series(f"one run of {RUN:,}", run, 7),
+        Series(f"law fitted to the paper, run of {paper_run:,.0f}", curves, 0, "dotted"),
         Series("paper", FEDCOIN_ITERATIONS, 0, None, marks=True),
     ]
     right.append(Series("paper", FEDCOIN_ITERATIONS, 0, None, marks=True))
