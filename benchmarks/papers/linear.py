@@ -36,9 +36,12 @@ class Data:
         flat = images.reshape(len(images), -1)
         return cls(np.hstack([flat, np.ones((len(flat), 1), np.float32)]), labels.astype(np.int64), classes)
 
-    def right(self, weights: Floats) -> int:
-        """How many images a model labels correctly; of equal outputs the first counts."""
-        return int((np.argmax(self.images @ weights, axis=1) == self.labels).sum())
+    def right(self, models: Floats) -> list[int]:
+        """How many images each of (models, pixels + 1, labels) labels correctly; of equal outputs the first counts."""
+        side_by_side = models.transpose(1, 0, 2).reshape(models.shape[1], -1)
+        outputs = (self.images @ side_by_side).reshape(len(self), len(models), -1)
+        found: list[int] = (outputs.argmax(axis=2) == self.labels[:, None]).sum(axis=0).tolist()
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from benchmarks.papers.linear import Course, Data, Floats, train
 from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.game.game import member_bits
 
 Values = npt.NDArray[np.float64]
 NOBODY: Final = 0
@@ -27,11 +28,11 @@ def shapley(counts: Sequence[int]) -> Values:
 
 def retrained(clients: Sequence[Data], test: Data, rounds: int) -> list[int]:
     """What a model trained by each coalition alone labels correctly; 0 for nobody."""
-    found = [NOBODY]
-    for mask in range(1, 1 << len(clients)):
-        course = train([client for place, client in enumerate(clients) if mask >> place & 1], rounds)
-        found.append(test.right(course.models[-1]))
-    return found
+    models = [
+        train([client for place, client in enumerate(clients) if mask >> place & 1], rounds).models[-1]
+        for mask in range(1, 1 << len(clients))
+    ]
+    return [NOBODY, *test.right(np.stack(models))]
 
 
 def summed(course: Course) -> list[Floats]:
@@ -62,9 +63,7 @@ def alone(clients: Sequence[Data], test: Data, rounds: int) -> list[int]:
 
 def _averages(models: Sequence[Floats], sizes: Sequence[int], test: Data) -> list[int]:
     """What the average of each coalition's models, by their sizes, labels correctly; 0 for nobody."""
-    found, stack, weights = [NOBODY], np.stack(models), np.array(sizes, np.float64)
-    for mask in range(1, 1 << len(models)):
-        members = [place for place in range(len(models)) if mask >> place & 1]
-        share = (weights[members] / weights[members].sum()).astype(np.float32)
-        found.append(test.right(np.tensordot(share, stack[members], axes=1)))
-    return found
+    clients = len(models)
+    weights = member_bits(range(1, 1 << clients), clients) * np.array(sizes, np.float64)
+    shares = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return [NOBODY, *test.right(np.tensordot(shares, np.stack(models), axes=1))]

@@ -9,7 +9,7 @@ from benchmarks.papers.reconstruction import retrained, shapley
 from benchmarks.papers.song import CLIENTS, ORDERS, SIZES, Size, clients_of, tested
 from fedcoin_cli.learning.simulation.datasets import Dataset
 
-SEEDS: Final = 5
+SEEDS: Final = 3
 
 
 def weight_figure(dataset: Dataset, size: Size, seed: int) -> Figure:
@@ -36,7 +36,7 @@ def weight_figure(dataset: Dataset, size: Size, seed: int) -> Figure:
         panels.append(
             Panel(f"weight, {order}", Axis("parts of the images", low=1.8, high=6.2, whole=True), _UP, series)
         )
-    text = "Exact values of five clients whose numbers of images are as 2 to 6, by five choices of images"
+    text = "Exact values of five clients whose numbers of images are as 2 to 6, by several choices of images"
     columns = ("order", "choice", "client", "parts", "value", "place")
     return Figure("song-weight", text, panels, columns, rows, 380, 300)
 
