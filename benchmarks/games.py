@@ -42,17 +42,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """K clients of a split, trained for some epochs on `train` images, judged on `test` images."""
+    """K clients of a split, trained for some epochs on `train` images by a seed, judged on `test` images."""
 
     split: str
     clients: int
     epochs: int = 3
     train: int = 60_000
     test: int = 10_000
+    seed: int = 1
 
     @property
     def name(self) -> str:
-        return f"{self.split}-{self.clients}-{self.epochs}-{self.train}-{self.test}"
+        seeded = "" if self.seed == 1 else f"-s{self.seed}"
+        return f"{self.split}-{self.clients}-{self.epochs}-{self.train}-{self.test}{seeded}"
 
     @property
     def title(self) -> str:
@@ -98,7 +100,7 @@ def real_game(case: Case) -> Game:
     path, data = CACHE / f"{case.name}.npz", mnist()
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        trained = train_round(_cut(data, case), case.split, case.clients, epochs=case.epochs, seed=1)
+        trained = train_round(_cut(data, case), case.split, case.clients, epochs=case.epochs, seed=case.seed)
         updates = zip(*(update.weights for update in trained.updates), strict=True)
         arrays = {f"weights_{place}": np.stack(each) for place, each in enumerate(updates)}
         np.savez(path, allow_pickle=False, model=np.array(trained.model_json), **arrays)
