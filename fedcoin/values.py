@@ -9,6 +9,7 @@ from fedcoin_cli.learning.model.arrays import (
     aggregation_of,
     as_test_set,
     examples_of,
+    owners_of,
     update_of,
     updates_of,
 )
@@ -33,6 +34,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     aggregation: str | None = None,
     metric: str = "accuracy",
     baseline: str | Update = "zero",
+    groups: Sequence[Sequence[int]] = (),
     seconds: float = 15.0,
     exact: bool | None = None,
     rankings: int | None = None,
@@ -56,6 +58,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or
             "roc_auc", as scikit-learn names them; a point is a hundredth of what a perfect model is worth.
         baseline: what nobody is worth: "zero", "chance" (a constant output), or weights, as those that all began with.
+        groups: updates of one owner each, by their numbers from 0: together one client, at the place of the first.
         seconds: how long sampling takes at most; exact values are taken where they fit in.
         exact: True counts all 2^K coalitions however long that takes (K up to 24), False none but the sampled ones.
         rankings: sample so many permutations of the clients in each block of images, whatever the time: the same call
@@ -71,7 +74,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         SettingsError: exact values of too many clients, or numbers out of range.
         MissingPart: Keras is needed for this model and not installed.
     """
-    game = _game(model, test, updates, examples, aggregation, metric, baseline)
+    game = _game(model, test, updates, examples, aggregation, metric, baseline, groups)
     return value(game, How(seconds, exact, rankings, seed, threads))
 
 
@@ -85,6 +88,7 @@ def semivalues(  # noqa: PLR0913 -- as `shapley`
     aggregation: str | None = None,
     metric: str = "accuracy",
     baseline: str | Update = "zero",
+    groups: Sequence[Sequence[int]] = (),
     seconds: float = 15.0,
     exact: bool | None = None,
     rankings: int | None = None,
@@ -105,6 +109,7 @@ def semivalues(  # noqa: PLR0913 -- as `shapley`
         aggregation: "mean" or "fedavg".
         metric: what models are judged by.
         baseline: what nobody is worth.
+        groups: updates of one owner each.
         seconds: how long sampling takes at most.
         exact: True counts all coalitions, False none but the sampled ones.
         rankings: sample so many permutations of the clients.
@@ -121,7 +126,7 @@ def semivalues(  # noqa: PLR0913 -- as `shapley`
     """
     if method not in list(Method):
         raise SettingsError(f"no method {method!r}", where="method", hint=f"one of: {', '.join(Method)}")
-    game = _game(model, test, updates, examples, aggregation, metric, baseline)
+    game = _game(model, test, updates, examples, aggregation, metric, baseline, groups)
     return valued(game, How(seconds, exact, rankings, seed, threads), [Method(method)])[0]
 
 
@@ -158,6 +163,7 @@ def _game(
     aggregation: str | None,
     metric: str,
     baseline: str | Update,
+    groups: Sequence[Sequence[int]],
 ) -> Game:
     spec = parse_model(description_of(model), where="model")
     images, labels = test
@@ -165,4 +171,4 @@ def _game(
     counts = examples_of(None if combined == "mean" else examples, len(weights))
     played = Game(spec, as_test_set(images, labels, spec), weights, counts)
     named = baseline if isinstance(baseline, str) else update_of(baseline, spec, "baseline")
-    return judged(played, metric, named)
+    return judged(played.merged(owners_of(groups, len(weights))), metric, named)

@@ -165,6 +165,8 @@ class Arena(World):
             least_clients=game.clients,
             most_clients=game.clients,
             baseline=ZERO,
+            frozen=None,
+            groups=(),
             updates=tuple(updates),
             images=game.images,
             block_images=16,

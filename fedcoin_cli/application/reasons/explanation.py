@@ -108,7 +108,11 @@ def explain(books: Books, workspace: Workspace, client: Address, beginning: str 
     """
     record = _record(books.history, client, beginning)
     end = end_of(books, record)
-    index = [update.client for update in record.task.updates].index(client)
+    index = next(
+        place
+        for place, numbers in enumerate(record.task.members.values())
+        if client in {record.task.updates[number].client for number in numbers}
+    )
     report = report_of(record, books.state.genesis, end)
     line = report.clients[index]
     agreement = agreement_of(record, books.state.genesis, end) if isinstance(end, Result) else None

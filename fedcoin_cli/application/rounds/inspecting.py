@@ -5,7 +5,7 @@ keep a requester from publishing, until it says that they are meant.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fedcoin_cli.application.rounds.files import BASELINE_NAME, INITIAL_NAME, Round
 from fedcoin_cli.application.workspace.settings import TaskSettings
 from ledger_store.base.errors import RoundFilesInvalid
+from ledger_store.base.names import Address
 from ledger_store.transaction import Update
 
 if TYPE_CHECKING:
@@ -119,24 +120,31 @@ def inspect_files(updates: tuple[Update, ...], paths: list[Path], start: Path | 
         )
 
 
-def look_first(made: Round, settings: TaskSettings) -> Inspected | None:
+def look_first(
+    made: Round, settings: TaskSettings, groups: Sequence[Sequence[Address]] = ()
+) -> Inspected | None:
     """The same before a round is published; None where the settings say not to look.
 
-    Raises `RoundFilesInvalid` for exact copies by two addresses, unless the settings allow them.
+    `groups` are addresses of one owner each. Raises `RoundFilesInvalid` for exact copies by two owners, unless the
+    settings allow them.
     """
     if settings.inspect == "no":
         return None
     found = inspect_round(made)
-    check_copies(found, made.folder, allowed=settings.copies == "allow")
+    if settings.copies == "refuse":
+        _check_copies(found, groups, made.folder)
     return found
 
 
-def check_copies(found: Inspected, where: Path, *, allowed: bool) -> None:
-    """Raise `RoundFilesInvalid` for exact copies by two addresses, unless the requester has allowed them."""
-    if allowed or not found.copies:
+def _check_copies(found: Inspected, groups: Sequence[Sequence[Address]], where: Path) -> None:
+    """What one owner sends twice is paid once: copies of two owners are refused."""
+    owner = {address: group[0] for group in groups for address in group}
+    owners = [owner.get(update.client, update.client) for update in found.updates]
+    twice = [(client, other) for client, other in found.copies if owners[client] != owners[other]]
+    if not twice:
         return
-    client, other = found.copies[0]
-    more = f", and {len(found.copies) - 1} more copies" if len(found.copies) > 1 else ""
+    client, other = twice[0]
+    more = f", and {len(twice) - 1} more copies" if len(twice) > 1 else ""
     message = (
         f"clients {other + 1} and {client + 1} send the very same update{more}: both would be paid for it"
     )

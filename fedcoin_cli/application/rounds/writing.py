@@ -45,6 +45,7 @@ def write_round(workspace: Workspace, folder: Path, parts: Parts) -> dict[str, A
         "schema": SCHEMA,
         "genesis": workspace.genesis().id,
         "call": None,
+        "frozen": None,
         "model": _digest(folder / MODEL_NAME),
         "test": _digest(folder / TEST_NAME),
         "images": len(parts.test),

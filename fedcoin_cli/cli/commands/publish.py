@@ -20,6 +20,7 @@ from fedcoin_cli.cli.views.asked_terms import (
     Baseline,
     BlockImages,
     Difficulty,
+    Groups,
     Metric,
     PaymentError,
     Price,
@@ -57,6 +58,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     baseline: Baseline = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
+    group: Groups = None,
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Publish N times; 0: until Ctrl-C.  [default: 1]")
     ] = None,
@@ -113,13 +115,15 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     error_micro = None if payment_error is None else amount_micro(payment_error, "--payment-error")
 
     def wanted() -> "Publication":
-        asked = wanted_of(workspace, round_dir or workspace.latest_round(), configuration, error_micro)
+        asked = wanted_of(
+            workspace, round_dir or workspace.latest_round(), configuration, error_micro, group or ()
+        )
         return _learnt(call, workspace, asked) if difficulty == AUTO else asked
 
     first = wanted()
     if times != 1 and first.called:
         raise typer.BadParameter("real clients have signed for one task: leave out --repeat")
-    warn_of(call, look_first(first.round, configuration.settings.task), names)
+    warn_of(call, look_first(first.round, configuration.settings.task, first.groups), names)
     if dry_run:
         _try(call, workspace, payer, first)
     elif no_wait:
