@@ -109,7 +109,7 @@ def semivalues(  # noqa: PLR0913 -- as `shapley`
         aggregation: "mean" or "fedavg".
         metric: what models are judged by.
         baseline: what nobody is worth.
-        groups: updates of one owner each, by their numbers from 0.
+        groups: updates of one owner each.
         seconds: how long sampling takes at most.
         exact: True counts all coalitions, False none but the sampled ones.
         rankings: sample so many permutations of the clients.

@@ -103,6 +103,15 @@ def test_copies_need_a_word(workspace: Workspace, folder: Path) -> None:
     assert (said.code, said.err) == (0, "")
 
 
+def test_copies_of_one_owner_need_none(workspace: Workspace, folder: Path) -> None:
+    """Clients that are declared one owner are paid once for what they send twice; of two owners it is refused still."""
+    copied(workspace, folder)
+    one = ("--group", "client-001,client-003")
+    assert fedcoin(*ALIKE, *one, folder=workspace.root).code == 0
+    other = ("--group", "client-001,client-002")
+    assert "clients 1 and 3 send the very same" in fedcoin(*ALIKE, *other, folder=workspace.root).err
+
+
 def test_a_copy_in_other_bytes(workspace: Workspace, folder: Path) -> None:
     """The same numbers in a file of another digest are a copy all the same."""
     content = (folder / "client-001.safetensors").read_bytes()

@@ -1,7 +1,7 @@
 """Inspections beside what is known by now: the values of a task that was settled, and updates that are kept here."""
 
 from collections.abc import Sequence
-from math import sqrt
+from math import hypot, sqrt
 from pathlib import Path
 from typing import cast
 
@@ -35,12 +35,16 @@ def valued(found: Inspected, books: Books, workspace: Workspace) -> tuple[Inspec
 
 def with_report(found: Inspected, report: TaskReport, certainty: Certainty | None) -> Inspected | None:
     """An inspection beside a task's values, with errors of mining and test set together; None without values."""
-    values = tuple(float(one.value) for one in report.clients if one.value is not None)
-    if len(values) != len(found.updates):
-        return None
+    # An owner's value is that of each of its updates: they are valued together.
+    place = {address: number for number, one in enumerate(report.clients) for address in one.addresses}
+    places = [place[update.client] for update in found.updates]
+    values = [None if one.value is None else float(one.value) for one in report.clients]
     mining, test_set = _errors(report, certainty)
-    errors = tuple((one**2 + other**2) ** 0.5 for one, other in zip(mining, test_set, strict=True))
-    return found.with_values(values, errors)
+    known = [value for value in values if value is not None]
+    if len(known) != len(values):
+        return None
+    errors = [hypot(one, other) for one, other in zip(mining, test_set, strict=True)]
+    return found.with_values(tuple(known[one] for one in places), tuple(errors[one] for one in places))
 
 
 def looked_at(workspace: Workspace, record: TaskRecord) -> Inspected | None:

@@ -67,7 +67,7 @@ class Publication:
 
     @property
     def groups(self) -> tuple[tuple[Address, ...], ...]:
-        """Clients of one owner each."""
+        """The addresses of one owner each."""
         return self.terms.groups if self.round.call is None else self.round.call.groups
 
     def task(self, sender: Address, sequence: int) -> Task:

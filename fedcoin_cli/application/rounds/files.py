@@ -146,8 +146,9 @@ class _Reader:
             files[BASELINE_NAME] = call.named
         self._check_sizes(files)
         if self._contents:
-            frozen_file = None if frozen is None else self._folder / FROZEN_NAME
-            self._check_contents(tuple(signed), images, frozen_file)
+            self._check_contents(
+                tuple(signed), images, None if frozen is None else self._folder / FROZEN_NAME
+            )
             self._check_digests(files)
         return Round(
             folder=self._folder,

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from fedcoin_cli.learning.scrutiny.look import Looked
     from fedcoin_cli.learning.scrutiny.sketch import Source
 
-Groups = Sequence[Sequence[Address]]
-"""Clients of one owner each."""
-
 _PLACES = 6
 
 
@@ -123,35 +120,35 @@ def inspect_files(updates: tuple[Update, ...], paths: list[Path], start: Path | 
         )
 
 
-def look_first(made: Round, settings: TaskSettings, groups: Groups = ()) -> Inspected | None:
+def look_first(
+    made: Round, settings: TaskSettings, groups: Sequence[Sequence[Address]] = ()
+) -> Inspected | None:
     """The same before a round is published; None where the settings say not to look.
 
-    Raises `RoundFilesInvalid` for exact copies by two addresses, unless the settings allow them or one of `groups`, in
-    which all are one owner, holds both.
+    `groups` are addresses of one owner each. Raises `RoundFilesInvalid` for exact copies by two owners, unless the
+    settings allow them.
     """
     if settings.inspect == "no":
         return None
     found = inspect_round(made)
-    if settings.copies != "allow":
-        _check_copies(found, made.folder, groups)
+    if settings.copies == "refuse":
+        _check_copies(found, groups, made.folder)
     return found
 
 
-def _check_copies(found: Inspected, where: Path, groups: Groups) -> None:
+def _check_copies(found: Inspected, groups: Sequence[Sequence[Address]], where: Path) -> None:
+    """What one owner sends twice is paid once: copies of two owners are refused."""
     owner = {address: group[0] for group in groups for address in group}
     owners = [owner.get(update.client, update.client) for update in found.updates]
-    copies = [(client, other) for client, other in found.copies if owners[client] != owners[other]]
-    if not copies:
+    twice = [(client, other) for client, other in found.copies if owners[client] != owners[other]]
+    if not twice:
         return
-    client, other = copies[0]
-    more = f", and {len(copies) - 1} more copies" if len(copies) > 1 else ""
+    client, other = twice[0]
+    more = f", and {len(twice) - 1} more copies" if len(twice) > 1 else ""
     message = (
         f"clients {other + 1} and {client + 1} send the very same update{more}: both would be paid for it"
     )
-    hint = (
-        "leave one out, say that they are one owner's: --group, or that it is meant: --allow-copies"
-        ' (settings: task.copies = "allow")'
-    )
+    hint = 'leave one out, or say that it is meant: --allow-copies (settings: task.copies = "allow")'
     raise RoundFilesInvalid(message, where=str(where), hint=hint)
 
 

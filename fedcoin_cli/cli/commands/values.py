@@ -80,14 +80,14 @@ def _of_round(
     asked: tuple[float | None, int | None, int | None],
 ) -> "tuple[tuple[Semivalues, ...], list[str]]":
     from fedcoin_cli.application.rounds.files import read_round
-    from fedcoin_cli.application.rounds.valuing import value_round
+    from fedcoin_cli.application.rounds.valuing import owners_of, value_round
     from fedcoin_cli.learning.valuation import How
 
     made = read_round(folder, workspace.genesis())
     seconds, rankings, seed = asked
     how = How(_SECONDS if seconds is None else seconds, rankings=rankings, seed=seed or 0)
     found = value_round(made, call.settings(workspace).task, how, methods)
-    return found, [update.client for update in made.updates]
+    return found, list(owners_of(made))
 
 
 def _of_task(
