@@ -72,4 +72,4 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     counts = examples_of(None if combined == "mean" else examples, len(weights))
     played = Game(described, as_test_set(images, labels, described), weights, counts)
     named = baseline if isinstance(baseline, str) else update_of(baseline, described, "baseline")
-    return value(judged(played, metric, named), How(seconds, exact, rankings, seed, threads))
+    return value(judged(played, metric, named).played(), How(seconds, exact, rankings, seed, threads))

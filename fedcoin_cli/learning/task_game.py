@@ -42,7 +42,7 @@ def load_game(task: Task, locate: Locate) -> Game:
     loaded = Game.load(files, weights, task.empty)
     game = replace(loaded, metric=metric_of(task), chance=task.baseline == CHANCE)
     scorer_of(game)
-    return game
+    return game.played()
 
 
 def refused_terms(task: Task, reference: Referee) -> str | None:
@@ -94,7 +94,7 @@ def worth(metric: Metric, model: Path, test: Path, baseline: Path | None, *, cha
         RoundFilesInvalid: a file is not what the model demands, or the metric does not fit them.
     """
     files = RoundFiles(model, test, (), baseline)
-    game = replace(Game.load(files), metric=metric, chance=chance)
+    game = replace(Game.load(files), metric=metric, chance=chance).played()
     return scorer_of(game).whole, nobody_is_worth(game)[1]
 
 

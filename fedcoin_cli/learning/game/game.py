@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.contract.metric import ACCURACY, Metric
+from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.model.interface import Model
+from fedcoin_cli.learning.model.lowering import chain_of
 from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import TestSet, Weights, read_frozen, read_test, read_update
@@ -86,8 +88,16 @@ class Game:
             baseline = read_update(files.baseline, model, owner="the baseline")
         if files.frozen is not None:
             frozen = read_frozen(files.frozen, model)
+        elif model.frozen:
+            raise RoundFilesInvalid("the round has no file of the model's frozen weights", where=str(files.model))
         counts = tuple(weights or (1,) * len(updates))
         return cls(model, test, updates, counts, empty, baseline, frozen=frozen)
+
+    @property
+    def graph(self) -> GraphModel:
+        """The model, for what computes graphs alone."""
+        assert isinstance(self.model, GraphModel)
+        return self.model
 
     @property
     def chain(self) -> ModelSpec:
@@ -107,6 +117,15 @@ class Game:
     def full(self) -> int:
         """The mask of all clients."""
         return (1 << self.clients) - 1
+
+    def played(self) -> "Game":
+        """The same game as it is computed: a graph that is a chain of dense layers becomes one."""
+        chain = chain_of(self.model) if isinstance(self.model, GraphModel) else None
+        if chain is None:
+            return self
+        baseline = None if self.baseline is None else chain.weights(self.baseline)
+        updates = tuple(map(chain.weights, self.updates))
+        return replace(self, model=chain.spec, updates=updates, baseline=baseline)
 
     def of_update(self, update: Weights) -> "Game":
         """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
