@@ -1,5 +1,8 @@
 """The models of `graphs` in PyTorch; whoever imports this has it."""
 
+# mypy: disable-error-code="misc"
+# PyTorch is not installed everywhere, so its classes are unknown.
+
 from typing import Any
 
 import torch
@@ -8,6 +11,8 @@ from torch.nn import functional as F  # noqa: N812 (as everybody calls it)
 
 
 class MLP(nn.Module):
+    """Two dense layers."""
+
     def __init__(self) -> None:
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(784, 128), nn.Linear(128, 10)
@@ -17,6 +22,8 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
+    """Two convolutions, each with BatchNorm."""
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(1, 16, 3), nn.BatchNorm2d(16)
@@ -30,6 +37,8 @@ class CNN(nn.Module):
 
 
 class Tabular(nn.Module):
+    """One logit."""
+
     def __init__(self) -> None:
         super().__init__()
         layers = (nn.Linear(8, 32), nn.Sigmoid(), nn.Linear(32, 16), nn.Sigmoid(), nn.Linear(16, 1))
@@ -40,6 +49,8 @@ class Tabular(nn.Module):
 
 
 class LSTM(nn.Module):
+    """Over the rows of an image."""
+
     def __init__(self) -> None:
         super().__init__()
         self.lstm, self.fc = nn.LSTM(28, 64, batch_first=True), nn.Linear(64, 10)
@@ -49,6 +60,8 @@ class LSTM(nn.Module):
 
 
 class Block(nn.Module):
+    """Attention and two dense layers, each with its input led around."""
+
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
@@ -66,6 +79,8 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
+    """Token ids to two classes."""
+
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.emb, self.pos = nn.Embedding(6000, width), nn.Parameter(torch.randn(32, width) * 0.02)
@@ -82,6 +97,8 @@ class Transformer(nn.Module):
 
 
 class Residual(nn.Module):
+    """A convolution around which its input is led."""
+
     def __init__(self) -> None:
         super().__init__()
         self.stem, self.inner = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
@@ -92,7 +109,7 @@ class Residual(nn.Module):
         return self.out((x + F.relu(self.inner(x))).mean((2, 3)))
 
 
-_TWINS = {
+_TWINS: dict[str, Any] = {
     "mlp": MLP,
     "cnn": CNN,
     "tabular": Tabular,
