@@ -158,7 +158,7 @@ class GraphOutputs:
     def _load(self, images: Places, lanes: int) -> _Loaded:
         """So many images: the last one is repeated, and not looked at."""
         filled = images[np.minimum(np.arange(lanes), len(images) - 1)]
-        constants, averaged = self._ready.of(filled)
+        constants, averaged = self._ready.of_images(filled)
         return _Loaded(
             {name: self._rest.loaded(values) for name, values in constants.items()},
             {name: self._rest.loaded(values) for name, values in averaged.items()},

@@ -31,7 +31,7 @@ class Staged:
     """The values that a graph's coalitions begin with, by name.
 
     `weights` are each client's values that stand for all images, (K, …) float64: weights, and what is made of them
-    alone; `shared` those that are the same for all clients, too. `of` has the values of images.
+    alone; `shared` those that are the same for all clients, too. `of_images` has those of images.
     """
 
     def __init__(self, game: Game) -> None:
@@ -57,7 +57,7 @@ class Staged:
         self._all: tuple[Arrays, Arrays] | None = None
         self._filled = np.zeros(len(self.parts), np.bool_)
 
-    def of(self, images: Places) -> tuple[Arrays, Arrays]:
+    def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
         """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
         if not self.kept:
             return self._on(images)
