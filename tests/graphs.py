@@ -168,6 +168,15 @@ def residual() -> Graph:
     return make.graph(make.dense(make.op("Flatten", x), "out", 8, 2))
 
 
+def small() -> Graph:
+    """A residual network with BatchNorm on images of 1 by 6 by 6, three classes."""
+    make = Builder(_floats(1, 6, 6))
+    x = make.op("Relu", make.batch_norm(make.conv("x", "stem", (4, 1, 3, 3), pads=(1, 1, 1, 1)), "bn", 4))
+    inner = make.op("Relu", make.conv(x, "inner", (4, 4, 3, 3), pads=(1, 1, 1, 1)))
+    x = make.op("MaxPool", make.op("Add", x, inner), kernel_shape=(2, 2), strides=(2, 2))
+    return make.graph(make.dense(make.op("Flatten", x), "out", 36, 3))
+
+
 MODELS: Mapping[str, Callable[[], Graph]] = {
     "mlp": mlp,
     "cnn": cnn,

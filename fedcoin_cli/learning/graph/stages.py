@@ -41,7 +41,9 @@ class Staging:
 
 def stages(graph: Graph) -> dict[str, Stage]:
     """The stage of every value, by name."""
-    found = {one.name: Stage.constant for one in (*graph.inputs, *graph.frozen, *graph.constants)}
+    names = [one.name for one in graph.inputs]
+    names += [*(one.name for one in graph.frozen), *(one.name for one in graph.constants)]
+    found = dict.fromkeys(names, Stage.constant)
     found.update((weight.name, Stage.affine) for weight in graph.weights)
     for node in graph.nodes:
         stage = _stage(node, [found[name] if name else Stage.constant for name in node.inputs])

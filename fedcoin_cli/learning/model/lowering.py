@@ -10,6 +10,7 @@ from math import prod
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from fedcoin_cli.learning.graph.graph import Graph, Kind, Node
 from fedcoin_cli.learning.model.graph_model import GraphModel
@@ -43,7 +44,7 @@ def chain_of(model: GraphModel) -> Chain | None:
     return _Follower(model).chain()
 
 
-class _NoChain(Exception):  # noqa: N818 -- not an error: the graph goes another way
+class _NoChain(Exception):
     """What was met does not stand in a chain."""
 
 
@@ -142,6 +143,6 @@ class _Follower:
         return inputs, units
 
 
-def _beside_zero(tensor: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # of float32
+def _beside_zero(tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """A last axis of 1 made one of 2, of which the first entry is 0."""
     return np.concatenate([np.zeros_like(tensor), tensor], axis=-1)
