@@ -89,7 +89,9 @@ class Game:
         if files.frozen is not None:
             frozen = read_frozen(files.frozen, model)
         elif model.frozen:
-            raise RoundFilesInvalid("the round has no file of the model's frozen weights", where=str(files.model))
+            raise RoundFilesInvalid(
+                "the round has no file of the model's frozen weights", where=str(files.model)
+            )
         counts = tuple(weights or (1,) * len(updates))
         return cls(model, test, updates, counts, empty, baseline, frozen=frozen)
 

@@ -40,7 +40,9 @@ class Staged:
         self.staging = staged(graph, types, game.clients, PART_IMAGES)
         self.parts = np.array_split(np.arange(game.images), -(-game.images // PART_IMAGES))
         self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
-        self._given |= {one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)}
+        self._given |= {
+            one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
+        }
         alone = _without_images(types)
         self._given = self._through(self._given)
         self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
@@ -149,5 +151,3 @@ def _taken(values: Array, one: TensorType, columns: Places, more: int) -> Array:
     before, after = values.shape[:axis], values.shape[axis + 1 :]
     apart = values.reshape(*before, values.shape[axis] // each, each, *after)
     return np.take(apart, columns, axis).reshape(*before, len(columns) * each, *after)
-
-
