@@ -31,7 +31,7 @@ class Staged:
     """The values that a graph's coalitions begin with, by name.
 
     `weights` are each client's values that stand for all images, (K, …) float64: weights, and what is made of them
-    alone; `shared` those that are the same for all clients, too. `on` has the values of images.
+    alone; `shared` those that are the same for all clients, too. `of_images` has those of images.
     """
 
     def __init__(self, game: Game) -> None:
@@ -55,50 +55,49 @@ class Staged:
         held = sum(types[name].each for name in self.constants)
         held += game.clients * sum(types[name].each for name in self.averaged)
         self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
-        self._cache: dict[int, tuple[Arrays, Arrays]] = {}
-
-    def of_part(self, number: int) -> tuple[Arrays, Arrays]:
-        """Constant values of a part of the test set, and each client's affine ones (K, …)."""
-        if number not in self._cache:
-            found = self._on(self.parts[number])
-            if not self.kept:
-                return found
-            self._cache[number] = found
-        return self._cache[number]
+        # Of all images, filled part by part.
+        self._all: tuple[Arrays, Arrays] | None = None
+        self._filled = np.zeros(len(self.parts), np.bool_)
 
     def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
-        """The same of any few images."""
+        """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
         if not self.kept:
             return self._on(images)
-        part, column = self._places[images].T
-        taken: tuple[dict[str, list[Array]], dict[str, list[Array]]] = ({}, {})
-        order = np.argsort(part, kind="stable")
-        for number in np.unique(part).tolist():
-            columns = column[order][part[order] == number]
-            for found, into, more in zip(self.of_part(number), taken, (0, 1), strict=True):
-                for name, values in found.items():
-                    into.setdefault(name, []).append(self._picked(name, values, columns, more))
-        back = np.argsort(order, kind="stable")
-        return tuple(  # type: ignore[return-value]  # two of them
-            {name: self._joined(name, values, back, more) for name, values in into.items()}
-            for into, more in zip(taken, (0, 1), strict=True)
+        for number in np.unique(self._part_of(images)).tolist():
+            if not self._filled[number]:
+                self._fill(number)
+        assert self._all is not None
+        types = self._model.types
+        constants, averaged = self._all
+        return (
+            {name: _taken(values, types[name], images, 0) for name, values in constants.items()},
+            {name: _taken(values, types[name], images, 1) for name, values in averaged.items()},
         )
 
-    @property
-    def _places(self) -> Places:
-        """Part and column of each image, (images, 2)."""
-        found = np.empty((self.game.images, 2), np.intp)
-        for number, images in enumerate(self.parts):
-            found[images, 0], found[images, 1] = number, np.arange(len(images))
-        return found
+    def _part_of(self, images: Places) -> Places:
+        starts = np.array([part[0] for part in self.parts])
+        return np.searchsorted(starts, images, side="right") - 1
 
-    def _picked(self, name: str, values: Array, columns: Places, more: int) -> Array:
-        return _taken(values, self._model.types[name], columns, more)
+    def _fill(self, number: int) -> None:
+        images, found = self.parts[number], self._on(self.parts[number])
+        if self._all is None:
+            self._all = tuple(  # type: ignore[assignment]  # two of them
+                {name: self._empty(name, values, more) for name, values in some.items()}
+                for some, more in zip(found, (0, 1), strict=True)
+            )
+        assert self._all is not None
+        for every, some, more in zip(self._all, found, (0, 1), strict=True):
+            for name, values in some.items():
+                one = self._model.types[name]
+                assert one.axis is not None
+                each = one.sizes[one.axis]
+                place = slice(int(images[0]) * each, (int(images[-1]) + 1) * each)
+                every[name][(*(slice(None),) * (one.axis + more), place)] = values
+        self._filled[number] = True
 
-    def _joined(self, name: str, values: list[Array], back: Places, more: int) -> Array:
-        one = self._model.types[name]
-        assert one.axis is not None
-        return _taken(np.concatenate(values, one.axis + more), one, back, more)
+    def _empty(self, name: str, values: Array, more: int) -> Array:
+        shape = self._model.types[name].shape(self.game.images)
+        return np.empty((*values.shape[:more], *shape), values.dtype)
 
     def _on(self, images: Places) -> tuple[Arrays, Arrays]:
         constants = self._through({**self._given, **inputs_of(self.game, images)})
