@@ -1,6 +1,6 @@
 """Computes a graph: its nodes in order, over any array library, each value let go where nothing needs it any more."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class Passes:
     def __init__(self, graph: Graph, xp: Namespace) -> None:
         self.graph, self._xp = graph, xp
         self._constants = {one.name: xp.constant(constant_array(one)) for one in graph.constants}
-        self._last = last_uses(graph)
+        self._steps = Steps(graph.nodes, graph.output)
 
     def outputs(self, weights: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
         """The outputs (examples, classes); of a lone logit z those are [0, z].
@@ -29,12 +29,23 @@ class Passes:
             weights: all weights and frozen tensors by name, as arrays of the library.
             inputs: all inputs by name, the examples first.
         """
-        values: dict[str, Array] = {**self._constants, **weights, **inputs}
-        for node, done in zip(self.graph.nodes, self._last, strict=True):
-            compute(node, values, self._xp)
+        return self._steps.outputs({**self._constants, **weights, **inputs}, self._xp)
+
+
+class Steps:
+    """Some of a graph's nodes, the last of which give its output."""
+
+    def __init__(self, nodes: Sequence[Node], output: str) -> None:
+        self._nodes, self._output = nodes, output
+        self._last = last_uses(nodes, output)
+
+    def outputs(self, values: MutableMapping[str, Array], xp: Namespace) -> Array:
+        """The outputs, (examples, classes), from all that these nodes do not compute themselves."""
+        for node, done in zip(self._nodes, self._last, strict=True):
+            compute(node, values, xp)
             for name in done:
-                values.pop(name, None)
-        return widened(values[self.graph.output], self._xp)
+                del values[name]
+        return widened(values[self._output], xp)
 
 
 def compute(node: Node, values: MutableMapping[str, Array], xp: Namespace) -> None:

@@ -4,7 +4,7 @@
 pass with so many examples takes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,7 +63,7 @@ def cost(graph: Graph, types: Types, examples: int) -> Cost:
     """What a pass with so many examples takes."""
     flop = laid_out = 0
     held = most = sum(one.count(examples) for _, one in _sources(graph))
-    last = last_uses(graph)
+    last = last_uses(graph.nodes, graph.output)
     for number, node in enumerate(graph.nodes):
         operation = OPERATIONS[node.operation]
         its = operation.completed(node.attributes)
@@ -77,17 +77,16 @@ def cost(graph: Graph, types: Types, examples: int) -> Cost:
     return Cost(flop, most, laid_out)
 
 
-def last_uses(graph: Graph) -> list[tuple[str, ...]]:
-    """Of each node the computed values that nothing needs behind it."""
-    made = {name for node in graph.nodes for name in node.outputs if name}
-    last: list[tuple[str, ...]] = [()] * len(graph.nodes)
-    seen = {graph.output}
-    for number in range(len(graph.nodes) - 1, -1, -1):
-        node = graph.nodes[number]
+def last_uses(nodes: Sequence[Node], output: str) -> list[tuple[str, ...]]:
+    """Of each node the values computed here that nothing needs behind it."""
+    made = {name for node in nodes for name in node.outputs if name}
+    last: list[tuple[str, ...]] = []
+    seen = {output}
+    for node in reversed(nodes):
         names = [name for name in dict.fromkeys((*node.inputs, *node.outputs)) if name in made]
-        last[number] = tuple(name for name in names if name not in seen)
+        last.append(tuple(name for name in names if name not in seen))
         seen.update(names)
-    return last
+    return last[::-1]
 
 
 def node_place(where: str, number: int, node: Node) -> str:
