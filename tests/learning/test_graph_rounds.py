@@ -29,7 +29,9 @@ def game_of(graph: Graph, clients: int = 4, images: int = 70, seed: int = 3) -> 
     for _ in range(clients):
         step = drawn_weights(graph, draw)
         updates.append(tuple(begin[name] + np.float32(1.5) * step[name] for name in graph.weight_names))
-    inputs = [first[one.name] for one in graph.inputs]
+    # Images of unlike brightness: else a network that averages says the same of all.
+    scale = draw.normal(scale=5, size=images).astype(np.float32)
+    inputs = [(first[one.name].T * scale).T for one in graph.inputs]
     test = TestSet(inputs[0], np.zeros(images, np.int32), tuple(inputs[1:]))
     game = Game(model, test, tuple(updates), tuple(range(1, clients + 1)))
     # What the last client's model says more often than of other images, and some of it wrong.
@@ -40,7 +42,7 @@ def game_of(graph: Graph, clients: int = 4, images: int = 70, seed: int = 3) -> 
 
 
 @pytest.mark.parametrize("kind", ["auto", "keras"])
-@pytest.mark.parametrize("name", ["small", "residual", "tabular", "mlp"])
+@pytest.mark.parametrize("name", ["small", "tabular", "mlp"])
 def test_engines_and_walkers_count_what_is_right(name: str, kind: Kind) -> None:
     """Each count lies in [lo, hi] of the reference, and blocks along rankings add up to it [P-6.4]."""
     game = game_of({**MODELS, "small": small}[name]())
@@ -64,7 +66,9 @@ def test_a_graph_of_dense_layers_is_a_chain(name: str) -> None:
     played = game.played()
     assert isinstance(played.model, ModelSpec)
     for client in range(game.clients):
-        np.testing.assert_allclose(own_outputs(played, client), own_outputs(game, client), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            own_outputs(played, client), own_outputs(game, client), rtol=1e-12, atol=1e-12
+        )
     masks = list(range(1, 16))
     assert engine_for(played).counts(masks).tolist() == engine_for(game).counts(masks).tolist()
 
@@ -72,7 +76,9 @@ def test_a_graph_of_dense_layers_is_a_chain(name: str) -> None:
 @pytest.mark.parametrize("name", ["cnn", "lstm", "transformer", "residual"])
 def test_another_graph_stays_one(name: str) -> None:
     """What is no chain of dense layers is computed as the graph that it is."""
-    game = Game(GraphModel.of(MODELS[name]()), TestSet(np.zeros((1, 1), np.float32), np.zeros(1, np.int32)), (), ())
+    game = Game(
+        GraphModel.of(MODELS[name]()), TestSet(np.zeros((1, 1), np.float32), np.zeros(1, np.int32)), (), ()
+    )
     assert game.played() is game
     assert "no graphs" in counts(game, 1)
 
