@@ -163,7 +163,7 @@ def _twin(name: str) -> Any:
 
 
 def _low_rank(torch: Any) -> Any:
-    class Added(torch.nn.Linear):  # type: ignore[misc, name-defined]  # torch is imported when it is needed
+    class Added(torch.nn.Linear):  # type: ignore[misc]  # torch is imported when it is needed
         def __init__(self) -> None:
             super().__init__(64, 192)
             self.A = torch.nn.Parameter(torch.zeros(64, _RANK))

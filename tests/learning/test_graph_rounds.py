@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_a_layer_used_twice_and_a_scaled_one_are_no_chain() -> None:
     for ending in ("alpha", "Relu"):
         make = Builder(*MODELS["tabular"]().inputs)
         weight, bias = make.weight("w", 3, 8), make.weight("b", 3)
-        alpha = {"alpha": 2.0} if ending == "alpha" else {}
+        alpha: Any = {"alpha": 2.0} if ending == "alpha" else {}
         made = make.op("Gemm", "x", weight, bias, transB=1, **alpha)
         game = game_of(make.graph(made if ending == "alpha" else make.op("Relu", made)))
         assert game.played() is game

@@ -8,13 +8,16 @@ import numpy as np
 
 from fedcoin_cli.learning.engines.graph_outputs import Rest, Single
 from fedcoin_cli.learning.engines.keras_namespace import KerasArrays
+from fedcoin_cli.learning.graph.graph import Node
 from fedcoin_cli.learning.graph.namespace import Array
+from fedcoin_cli.learning.graph.tensor_type import TensorType
 from fedcoin_cli.learning.model.backend import keras, ops, use_threads
 from fedcoin_cli.learning.reference.staged import Staged
 
 _MOST_COALITIONS: Final = 8
 _MOST_NODES: Final = 400
 """Nodes of all coalitions of a call: compilers take their time over each."""
+_STEP_OPERATIONS: Final = 20
 
 
 class KerasRest(Rest):
@@ -28,7 +31,8 @@ class KerasRest(Rest):
     def __init__(self, ready: Staged, threads: int = 0) -> None:
         if threads:
             use_threads(threads)
-        nodes = max(1, len(ready.staging.rest))
+        types = ready.game.graph.types
+        nodes = max(1, sum(_operations(node, types) for node in ready.staging.rest))
         super().__init__(ready, KerasArrays(), max(1, min(_MOST_COALITIONS, _MOST_NODES // nodes)))
         self._compiled = _compiled(super().outputs)
 
@@ -44,6 +48,11 @@ class KerasRest(Rest):
             ops.convert_to_tensor(shares), ops.convert_to_tensor(weights), dict(constants), dict(averaged)
         )
         return np.asarray(ops.convert_to_numpy(found))
+
+
+def _operations(node: Node, types: Mapping[str, TensorType]) -> int:
+    """What a compiler sees of a node: a recurrent layer is laid out step by step."""
+    return _STEP_OPERATIONS * types[node.inputs[0]].sizes[0] if node.operation in {"LSTM", "GRU"} else 1
 
 
 def _compiled(function: Callable[..., Array]) -> Callable[..., Array]:
