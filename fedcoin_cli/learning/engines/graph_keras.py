@@ -56,5 +56,3 @@ def _compiled(function: Callable[..., Array]) -> Callable[..., Array]:
         case _:
             made = import_module("torch").no_grad()(function)
     return made
-
-

@@ -132,7 +132,10 @@ class GraphOutputs:
         flop = max(1, self.game.images * self.game.model.flop_above)
         self.batch = max(1, min(_MOST_COALITIONS, _SLICE_FLOP // flop))
         self._weights = np.concatenate(
-            [np.empty((self.game.clients, 0)), *(one.reshape(len(one), -1) for one in ready.weights.values())],
+            [
+                np.empty((self.game.clients, 0)),
+                *(one.reshape(len(one), -1) for one in ready.weights.values()),
+            ],
             axis=1,
         )
         self._loaded: dict[int, _Loaded] = {}

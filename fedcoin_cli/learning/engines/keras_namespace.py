@@ -170,9 +170,7 @@ def _grouped(
     )
 
 
-def _spread_maximum(
-    x: Array, size: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
-) -> Array:
+def _spread_maximum(x: Array, size: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> Array:
     """The largest of windows with holes, place after place."""
     whole = None
     for place in np.ndindex(*size):

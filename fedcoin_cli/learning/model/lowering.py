@@ -43,7 +43,7 @@ def chain_of(model: GraphModel) -> Chain | None:
     return _Follower(model).chain()
 
 
-class _NoChain(Exception):  # noqa: N818 -- not an error: the graph goes another way
+class _NoChain(Exception):
     """What was met does not stand in a chain."""
 
 
