@@ -143,14 +143,14 @@ def test_a_million_nodes_are_not_even_parsed() -> None:
 def test_huge_values_in_between_are_refused_before_they_are_made() -> None:
     """A short description may ask for more than any memory holds [P-12.14]."""
     make = Builder(Input("x", Kind.float32, (1000,)))
-    wide = make.op("Expand", "x", shape=(100_000, 100_000, 1, 1000))
+    wide = make.op("Expand", make.op("Mul", "x", make.weight("factor", 1)), shape=(100_000, 100_000, 1, 1000))
     error = refused(graph_text(make.graph(make.op("ReduceSum", wide, axes=(0, 1), keepdims=0))))
     assert "values an example" in str(error)
 
 
 def mixing(*steps: Callable[[Builder, str], str]) -> Graph:
     make = Builder(Input("x", Kind.float32, (4, 6)))
-    x = "x"
+    x = make.op("Mul", "x", make.weight("factor", 1))
     for step in steps:
         x = step(make, x)
     return make.graph(make.op("ReduceMean", x, axes=(2,), keepdims=0))

@@ -9,10 +9,9 @@ import pytest
 from graph_games import graph_game, judged, single_counts
 from graphs import MODELS, Builder
 
-from fedcoin_cli.contract.metric import Metric
+from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.learning.game.game import Game, member_bits
 from fedcoin_cli.learning.graph.graph import Graph, Input, Kind
-from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference import update_admission
 from fedcoin_cli.learning.reference.perturbed import DRAWS, Moved, deviations
 from fedcoin_cli.learning.reference.update_admission import (
@@ -66,7 +65,7 @@ def test_images_may_be_judged_in_blocks() -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_an_update_of_zeros_is_judged(name: str) -> None:
-    """Nothing is rounded where all is zero: one number is right, that of the lowest class, and it is admitted [P-6.20]."""
+    """Nothing is rounded where all is zero: the lowest class is right, surely, and it is admitted [P-6.20]."""
     game = graph_game(name)
     game = with_update(game, 2, [np.zeros_like(tensor) for tensor in game.updates[2]])
     interval = judged(game).intervals([0b0100], 2)[0]
@@ -146,18 +145,10 @@ def test_deviations_are_root_mean_squares_with_a_floor() -> None:
 @pytest.mark.parametrize("metric", ["roc_auc", "neg_log_loss:2", "balanced_accuracy"])
 def test_other_metrics_have_intervals(metric: str) -> None:
     """What float32 finds is inside by every family of metrics."""
-    game = replace(
-        graph_game("tabular"), metric=Metric.parse(metric) if hasattr(Metric, "parse") else metric_of(metric)
-    )
+    game = replace(graph_game("tabular"), metric=read_metric(metric))
     masks = [1, 6, 15]
     for interval, count in zip(judged(game).intervals(masks), single_counts(game, masks), strict=True):
         assert interval.lo <= count <= interval.hi
-
-
-def metric_of(text: str) -> Metric:
-    from fedcoin_cli.contract.metric import read_metric
-
-    return read_metric(text)
 
 
 def test_a_dear_graph_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +158,7 @@ def test_a_dear_graph_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> N
     assert looked_at(reference, TASK) == (reference, admission_masks(TASK, 5))
     monkeypatch.setattr(update_admission, "GRAPH_FLOP", reference.image_flop * 11 * 150)
     few, masks = looked_at(reference, TASK)
-    assert masks == admission_masks(TASK, 5)[:12] or len(masks) >= 11
+    assert len(masks) < len(admission_masks(TASK, 5))
     assert set(masks) >= {1, 2, 4, 8, 16, 31, 30, 29, 27, 23, 15}
     assert 100 < few.game.images < 300
     assert set(few.game.test.labels.tolist()) == set(game.test.labels.tolist())
@@ -198,11 +189,3 @@ def test_an_inspection_tells_how_far_it_is() -> None:
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
     assert inspection.refused is None
-
-
-def test_a_test_set_of_few_images_keeps_its_further_inputs() -> None:
-    """A sample takes of every input the same examples."""
-    game = graph_game("cnn", images=50)
-    game = replace(game, test=TestSet(game.test.images, game.test.labels, ()))
-    few, _ = looked_at(judged(game), TASK)
-    assert few.game.test.more == ()
