@@ -27,10 +27,12 @@ def graph_game(
     """Clients near one another, as those are who began with the same model."""
     graph, draw = MODELS[model]() if isinstance(model, str) else model, np.random.default_rng(seed)
     first, read = drawn(graph, draw), GraphModel.of(graph)
-    updates = []
+    updates: list[tuple[npt.NDArray[np.float32], ...]] = []
     for _ in range(clients):
         own = drawn(graph, draw)
-        updates.append(tuple(np.float32(first[name] + 0.3 * own[name]) for name in graph.weight_names))
+        updates.append(
+            tuple((first[name] + 0.3 * own[name]).astype(np.float32) for name in graph.weight_names)
+        )
     (x,) = drawn_inputs(graph, images, draw).values()
     labels = draw.integers(0, read.classes, images).astype(np.int32)
     frozen = tuple(first[one.name] for one in graph.frozen)

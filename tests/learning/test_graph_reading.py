@@ -92,6 +92,11 @@ SPOILT: dict[str, tuple[Spoil, str, str]] = {
         "1 to 1 inputs",
         "node 2 (Relu",
     ),
+    "a factor left out": (
+        lambda its: its["nodes"][1].update(inputs=["", "fc1.bias"]),
+        "left out",
+        "node 1 (Gemm",
+    ),
     "a needed input left out": (lambda its: its["nodes"][2].update(inputs=[""]), "left out", "node 2 (Relu"),
     "a constant of too few values": (
         lambda its: its["constants"].append({"name": "c", "dtype": "int32", "shape": [2], "values": [1]}),
@@ -205,7 +210,7 @@ def test_every_attribute_is_checked() -> None:
     """No operation takes a text, null, an object or a boolean for a setting."""
     for name, operation in OPERATIONS.items():
         for setting in operation.settings.values():
-            for odd in ("text", None, {}, True, [True], ["a"], 10**400, float("nan")):
+            for odd in list[object](["text", None, {}, True, [True], ["a"], 10**400, float("nan")]):
                 with pytest.raises(ValueError, match=r"."):
                     setting.check(odd)
         with pytest.raises(ValueError, match="not known"):

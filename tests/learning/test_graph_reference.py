@@ -60,7 +60,7 @@ def test_images_may_be_judged_in_blocks() -> None:
     again = judged(game).block_intervals(blocks[1], member_bits(masks, 4), 2)
     np.testing.assert_array_equal(found[1], again)
     whole = [reference.count(mask) for mask in masks]
-    np.testing.assert_array_equal(sum(found)[:, 1], whole)
+    np.testing.assert_array_equal(np.sum(found, axis=0)[:, 1], whole)
 
 
 @pytest.mark.parametrize("name", MODELS)
