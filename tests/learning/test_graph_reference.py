@@ -153,7 +153,7 @@ def test_other_metrics_have_intervals(metric: str) -> None:
 
 def test_a_dear_graph_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many images and coalitions as the work allows, the same for everybody, each label among them [P-6.21]."""
-    game = graph_game("cnn", clients=5, images=300)
+    game = graph_game("residual", clients=5, images=300)
     reference = judged(game)
     assert looked_at(reference, TASK) == (reference, admission_masks(TASK, 5))
     monkeypatch.setattr(update_admission, "GRAPH_FLOP", reference.image_flop * 11 * 150)
