@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.reference.referee import prepared, reference_for
 from fedcoin_cli.learning.reference.update_admission import Inspection
@@ -67,6 +68,10 @@ class Problem:
         """What counts coalitions on all images."""
         return engine_for(self.game, self._ready, self._threads)
 
+    def engine_of(self, game: Game) -> Utility:
+        """The same of this game, or of one with a part of its images."""
+        return self.engine if game is self.game else engine_for(game, prepared(game), self._threads)
+
     @cached_property
     def walker(self) -> Walker:
         """What counts along rankings, block by block."""
@@ -91,7 +96,7 @@ class RunningInspection:
 
     def __init__(self, problem: Problem, taken_s: float) -> None:
         self.problem = problem
-        self.work = Inspection(problem.reference, problem.task.id, lambda: problem.engine)
+        self.work = Inspection(problem.reference, problem.task.id, problem.engine_of)
         task = problem.task
         self.allowed_s = FREE_INSPECTION_S
         if task.price_micro > 0:

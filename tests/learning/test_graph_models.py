@@ -24,7 +24,7 @@ def test_what_is_written_is_read_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_computes_what_pytorch_computes(name: str) -> None:
-    """In double precision, to its last digits, with weights by the names of the state_dict [P-12.15]."""
+    """In double precision, by the names of the state_dict; a lone logit beside 0 [P-12.15] [P-12.17]."""
     torch = pytest.importorskip("torch")
     from torch_twins import twin
 

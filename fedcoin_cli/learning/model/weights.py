@@ -93,7 +93,7 @@ def _weights(file: TensorFile, expected: Mapping[str, tuple[int, ...]]) -> Weigh
 
 
 def read_frozen(path: Path | None, frozen: Sequence[Weight], *, where: str) -> Weights:
-    """The weights that no client trains, in the model's order [P-12.13].
+    """The weights that no client trains, in the model's order [P-12.18].
 
     Args:
         path: a safetensors file of tensors by name; None where the round has none.

@@ -22,7 +22,7 @@ from fedcoin_cli.learning.reference.reference import Interval
 from fedcoin_cli.learning.reference.staged import Staged
 
 HONEST: Final = 32
-"""ε of an output in deviations of it [P-6.20]."""
+"""ε of an output in deviations of it [P-6.22]."""
 PASSES: Final = DRAWS + 2
 """What an interval takes, in passes: the exact one, its companions, and one of absolute values."""
 
@@ -30,6 +30,9 @@ _MOST_IMAGES: Final = 64
 # What nothing interrupts, and what is held at one time in all passes.
 _STEP_FLOP: Final = 4 * 10**8
 _STEP_VALUES: Final = 1 << 25
+
+# Drawing and adding what moves a value, in operations.
+_VALUE_FLOP: Final = 16
 
 Members = npt.NDArray[np.uint8]
 
@@ -43,6 +46,10 @@ class GraphReference:
         self._steps = Steps(staged.staging.rest, game.graph.graph.output)
         self._sizes = {name: np.abs(stack) for name, stack in staged.weights.items()}
         one = cost(game.graph.graph, game.graph.types, 1)
+        types, rest = game.graph.types, staged.staging.rest
+        values = sum(types[name].each for node in rest for name in node.outputs if name)
+        self.image_flop = PASSES * (game.model.flop_above + _VALUE_FLOP * max(1, values))
+        """About what one coalition's interval on one image takes, moving every value included."""
         fitting = min(_STEP_FLOP // (PASSES * max(1, one.flop)), _STEP_VALUES // (PASSES * one.held))
         self._images = max(1, min(_MOST_IMAGES, fitting))
 

@@ -252,7 +252,7 @@ def deviations(outputs: Array) -> Floats:
     """E of outputs (examples, classes): how far companions are from the exact ones, at least a quarter of all.
 
     Root mean squares. What is the same in all passes, no number included, has none; what is none in some may be
-    anything. [P-6.20]
+    anything. [P-6.22]
     """
     if not isinstance(outputs, Moved):
         return np.zeros(outputs.shape)

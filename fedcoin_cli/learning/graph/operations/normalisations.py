@@ -14,6 +14,7 @@ from fedcoin_cli.learning.graph.operations.operation import (
     Settings,
     Types,
     floats,
+    floats_first,
     integer,
     number,
     shared,
@@ -54,7 +55,7 @@ def _batch_affine(_: Settings, depends: Depends) -> bool:
 
 
 def _layer_typed(its: Settings, types: Types) -> tuple[TensorType, ...]:
-    x, *rest = floats([one for one in types if one is not None])
+    x, *rest = floats_first(types, 2)
     axes = x.inner(range(x.place(its["axis"]), x.rank), "normalise")
     for one, what in zip(rest, ("scale", "bias"), strict=False):
         shared(one, x.sizes[axes[0] :], what)

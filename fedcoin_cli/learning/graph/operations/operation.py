@@ -186,6 +186,11 @@ def numbers(types: Types) -> tuple[TensorType, ...]:
     return found
 
 
+def floats_first(types: Types, needed: int) -> tuple[TensorType, ...]:
+    """Inputs of float32, of which only those behind the first few may be left out."""
+    return floats([*types[:needed], *(one for one in types[needed:] if one is not None)])
+
+
 def shared(one: TensorType | None, sizes: Sequence[int], what: str) -> None:
     """An input that is the same for all examples, float32, of exactly this shape; it may be left out."""
     if one is not None and one != TensorType(Kind.float32, tuple(sizes)):

@@ -12,6 +12,7 @@ from fedcoin_cli.learning.graph.operations.operation import (
     Settings,
     Types,
     floats,
+    floats_first,
     number,
     one_at_most,
 )
@@ -60,7 +61,7 @@ def _turned(one: TensorType, turn: int) -> TensorType:
 
 
 def _gemm_typed(its: Settings, types: Types) -> tuple[TensorType, ...]:
-    first, second, *rest = floats([one for one in types if one is not None])
+    first, second, *rest = floats_first(types, 2)
     product = _product(_turned(first, its["transA"]), _turned(second, its["transB"]))
     if rest and broadcast(product, rest[0]) != (product.sizes, product.axis):
         raise Misfit(f"what is added has another shape: {product} and {rest[0]}")

@@ -17,6 +17,7 @@ from fedcoin_cli.learning.graph.operations.operation import (
     Types,
     always,
     floats,
+    floats_first,
     integer,
     integers,
     one_at_most,
@@ -80,7 +81,7 @@ class Frame:
 
 
 def _conv_typed(its: Settings, types: Types) -> tuple[TensorType, ...]:
-    x, kernels, *rest = floats([one for one in types if one is not None])
+    x, kernels, *rest = floats_first(types, 2)
     images(x)
     if kernels.axis is not None or kernels.rank != x.rank:
         raise Misfit(f"its kernels must be (filters, channels / group, …), not {kernels}")
