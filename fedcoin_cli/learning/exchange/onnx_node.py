@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NoReturn
 
 import numpy.typing as npt
@@ -10,8 +11,19 @@ from fedcoin_cli.learning.exchange.folding import EXAMPLES, Folded, Growing
 from fedcoin_cli.learning.exchange.graph_maker import GraphMaker
 from fedcoin_cli.learning.graph.tensor_type import TensorType
 
-Value = str | Folded
-"""The name of what the graph computes, or what is known already."""
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A matrix of the rows, along the last axis, of a value in which the examples do not come first.
+
+    A graph has no such matrix, as the rows of its examples are mixed. Exporters lay out so for a product with weights.
+    """
+
+    name: str
+
+
+Value = str | Folded | Rows
+"""The name of what the graph computes, or what is known already, or rows."""
 # What a node may say of training, or of how its implementation sums.
 _WITHOUT_MEANING = frozenset({"momentum", "stash_type", "storage_order", "consumed_inputs"})
 
@@ -48,6 +60,8 @@ class OnnxNode:
         value = self.inputs[number]
         if isinstance(value, str):
             return value
+        if isinstance(value, Rows):
+            self.refuse("the examples it is given stand mixed: each must count alone")
         assert value is not None
         return self.maker.constant(self.settled(value.for_all), self.place)
 
@@ -60,7 +74,7 @@ class OnnxNode:
         if not self.has(number):
             return None
         value = self.inputs[number]
-        if isinstance(value, str) or value is None:
+        if not isinstance(value, Folded):
             self.refuse(f"its {what} is computed from weights or examples", "make it a number of the model")
         return value
 
@@ -100,6 +114,9 @@ class OnnxNode:
         if isinstance(value, Folded):
             first, second = value.values
             return first.shape, second.shape
+        if isinstance(value, Rows):
+            *outer, row = self.maker.types[value.name].sizes
+            return (prod(outer) * EXAMPLES[0], row), (prod(outer) * EXAMPLES[1], row)
         one = self.type(number)
         return one.shape(EXAMPLES[0]), one.shape(EXAMPLES[1])
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from fedcoin_cli.learning.exchange.folding import EXAMPLES, Folded
-from fedcoin_cli.learning.exchange.onnx_node import OnnxNode, Value
+from fedcoin_cli.learning.exchange.onnx_node import OnnxNode, Rows, Value
 
 Translation = Callable[[OnnxNode], Sequence[Value]]
 
@@ -54,7 +54,7 @@ def _size(node: OnnxNode) -> Sequence[Value]:
 
 def _reshape(node: OnnxNode) -> Sequence[Value]:
     node.only("allowzero")
-    asked, x = node.known(1, "shape"), node.type()
+    asked, value = node.known(1, "shape"), node.inputs[0]
     assert asked is not None
 
     def whole(which: int) -> Any:
@@ -70,6 +70,13 @@ def _reshape(node: OnnxNode) -> Sequence[Value]:
 
     sizes, place = node.settled(Folded.each(whole).sizes)
     shape = [-1 if number == place else size for number, size in enumerate(sizes)]
+    x = node.maker.types[value.name if isinstance(value, Rows) else node.computed(0)]
+    if isinstance(value, Rows):
+        if place == x.axis and sizes[: x.rank - 1] == x.sizes[:-1]:
+            return [node.make("Reshape", value.name, shape=shape)]
+    elif len(sizes) == 2 and place == 0 and x.axis and prod(x.sizes[x.axis + 1 :]) == sizes[1]:
+        kept = [0] * (x.axis + 1)
+        return [Rows(node.make("Reshape", node.computed(0), shape=[*kept, sizes[1]]))]
     return [node.make("Reshape", node.computed(0), shape=shape)] if tuple(sizes) != x.sizes else _same(node)
 
 
@@ -112,7 +119,8 @@ def _squeeze(node: OnnxNode) -> Sequence[Value]:
 
 def _unsqueeze(node: OnnxNode) -> Sequence[Value]:
     node.only("axes")
-    return [node.make("Unsqueeze", node.computed(0), axes=node.numbers(1, "axes", "axes"))]
+    axes = node.numbers(1, "axes", "axes")
+    return [node.make("Unsqueeze", node.computed(0), axes=axes)] if axes else _same(node)
 
 
 def _transpose(node: OnnxNode) -> Sequence[Value]:
@@ -263,6 +271,13 @@ def _reduce_squares(node: OnnxNode) -> Sequence[Value]:
 
 def _gemm(node: OnnxNode) -> Sequence[Value]:
     node.only("alpha", "beta", "transA", "transB")
+    rows = node.inputs[0]
+    if isinstance(rows, Rows) and not node.attributes.get("transA"):
+        weights = node.computed(1)
+        if node.attributes.get("transB"):
+            weights = node.make("Transpose", weights, perm=(1, 0))
+        made = node.make("MatMul", rows.name, weights)
+        return [Rows(node.make("Add", made, node.computed(2)) if node.has(2) else made)]
     return [node.make("Gemm", *node.every(), **node.attributes)]
 
 
