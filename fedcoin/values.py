@@ -13,7 +13,7 @@ from fedcoin_cli.learning.model.arrays import (
     updates_of,
 )
 from fedcoin_cli.learning.model.description import Model, description_of, mlp
-from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.valuation import How, ShapleyValues, judged, value
 
 __all__ = ["ShapleyValues", "mlp", "shapley"]
@@ -66,10 +66,10 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         SettingsError: exact values of too many clients, or numbers out of range.
         MissingPart: Keras is needed for this model and not installed.
     """
-    spec = parse_model(description_of(model), where="model")
+    described = read_model(description_of(model), where="model")
     images, labels = test
-    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, spec)
+    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, described)
     counts = examples_of(None if combined == "mean" else examples, len(weights))
-    played = Game(spec, as_test_set(images, labels, spec), weights, counts)
-    named = baseline if isinstance(baseline, str) else update_of(baseline, spec, "baseline")
-    return value(judged(played, metric, named), How(seconds, exact, rankings, seed, threads))
+    played = Game(described, as_test_set(images, labels, described), weights, counts)
+    named = baseline if isinstance(baseline, str) else update_of(baseline, described, "baseline")
+    return value(judged(played, metric, named).played(), How(seconds, exact, rankings, seed, threads))

@@ -49,17 +49,17 @@ def make_call(
     `clients` are the fewest and the most that it asks for. Raises `RoundFilesInvalid`, and `SettingsError` for terms
     that this network does not admit: they could not be mended once clients have signed.
     """
-    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.weights import read_test
     from fedcoin_cli.learning.reference.agreement import check_reading
 
     model, test = files
     text = _read(model)
-    spec = parse_model(text, where=str(model))
+    described = read_model(text, where=str(model))
     if not test.is_file():
         _refuse("no such test set", test, "a .safetensors file with x (float32 or uint8) and y (int32)")
-    images = read_test(test, spec)
-    check_reading(text.decode(), spec, images, where=str(model))
+    images = read_test(test, described)
+    check_reading(text.decode(), described, images, where=str(model))
     how = judged(terms.settings.task, model, test, len(images))
     asked = Asked(
         digest(model.read_bytes()),
@@ -167,14 +167,14 @@ def _check_terms(call: Task, genesis: Genesis) -> None:
 
 
 def _check_weights(weights: Path, model: Path, call: Task) -> None:
-    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.weights import read_update
 
     if model.is_file():
         text = model.read_bytes()
         if digest(text) != call.model:
             _refuse("this is not the model of the call", model, "keep model.json and call.json as they came")
-        read_update(weights, parse_model(text, where=str(model)))
+        read_update(weights, read_model(text, where=str(model)))
 
 
 def _document(path: Path, hint: str) -> Any:

@@ -16,13 +16,13 @@ from fedcoin_cli.learning.engines import cube
 from fedcoin_cli.learning.engines.compiled import library
 from fedcoin_cli.learning.engines.enumeration import Enumerating
 from fedcoin_cli.learning.engines.kernel import KernelEngine, suits
-from fedcoin_cli.learning.engines.outputs import OutputEngine, OutputWalker
+from fedcoin_cli.learning.engines.outputs import ChainOutputs, OutputEngine, OutputWalker
 from fedcoin_cli.learning.engines.walker import KernelWalker
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.model.graphics import gpu_devices
-from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.referee import Prepared
 
 Kind = Literal["auto", "keras", "kernel"]
 
@@ -33,7 +33,7 @@ _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
 
 
-def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto") -> Utility:
+def engine_for(game: Game, ready: Prepared | None = None, threads: int = 0, kind: Kind = "auto") -> Utility:
     """The quickest engine here for this game, on `threads` cores (0: all); `kind` names one for a comparison.
 
     Raises:
@@ -41,40 +41,40 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
         LookupError: the kernel is asked for and cannot count this game here.
     """
     if game.metric != ACCURACY:
-        return OutputEngine(game, first)
+        return OutputEngine(ChainOutputs(game, ready))
     if kind == "kernel" and not suits(game):
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
-        return KernelEngine(game, first, threads or os.cpu_count() or 1)
+        return KernelEngine(game, ready, threads or os.cpu_count() or 1)
     from fedcoin_cli.learning.engines.engine import UtilityEngine
 
-    return UtilityEngine(game, first, threads)
+    return UtilityEngine(game, ready, threads)
 
 
 def walker_for(
-    game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto"
+    game: Game, partition: Partition, ready: Prepared | None = None, threads: int = 0, kind: Kind = "auto"
 ) -> Walker:
     """The quickest here along rankings of this game's blocks; arguments and errors as of `engine_for`."""
     if game.metric != ACCURACY:
-        return OutputWalker(game, partition, first)
+        return OutputWalker(ChainOutputs(game, ready), partition)
     if kind == "kernel" and not suits(game):
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
-        return KernelWalker(game, partition, first, threads or os.cpu_count() or 1)
+        return KernelWalker(game, partition, ready, threads or os.cpu_count() or 1)
     from fedcoin_cli.learning.engines.keraswalker import KerasWalker
 
-    return KerasWalker(game, partition, first, threads)
+    return KerasWalker(game, partition, ready, threads)
 
 
 def enumeration_for(
-    game: Game, engine: Callable[[], Utility], first: FirstLayer | None = None, threads: int = 0
+    game: Game, engine: Callable[[], Utility], ready: Prepared | None = None, threads: int = 0
 ) -> Enumeration | None:
     """What counts all coalitions of this game, together where that is quicker; None where there are too many."""
     if game.clients > MAX_EXACT_CLIENTS:
         return None
     if game.clients < _WHOLE_FROM or game.metric != ACCURACY or not cube.suits(game) or _gpu():
         return Enumerating(engine(), game.clients, scorer_of(game).whole)
-    return cube.Cube(game, first, threads or os.cpu_count() or 1)
+    return cube.Cube(game, ready, threads or os.cpu_count() or 1)
 
 
 def describe(threads: int) -> str:
@@ -95,7 +95,7 @@ def counts(game: Game, threads: int) -> str:
     elif library() is None:
         why = _WITHOUT_KERNEL
     else:
-        layers = "convolutions" if game.spec.features else "activations other than ReLU"
+        layers = "convolutions" if game.chain.features else "activations other than ReLU"
         why = f"the C kernel takes no {layers}"
     return f"{_keras(threads)}: {why}"
 

@@ -1,0 +1,153 @@
+"""What a graph's updates give on the test set once for all: its constant values, and each client's affine ones.
+
+It is to graphs what `forward.FirstLayer` is to chains: computed in float64, rounded to float32 once, kept where it
+fits into memory and computed anew otherwise. What each coalition then adds lives in `engines.graph_outputs`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.graph.graph import Kind
+from fedcoin_cli.learning.graph.namespace import NUMPY
+from fedcoin_cli.learning.graph.passes import compute, constant_array
+from fedcoin_cli.learning.graph.stages import staged
+from fedcoin_cli.learning.graph.tensor_type import TensorType
+
+PART_IMAGES: Final = 64
+"""Images that are computed together: their values stay in a core's cache."""
+
+_MAX_KEPT_BYTES: Final = 1 << 30
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+Places = npt.NDArray[np.integer[Any]]
+
+
+class Staged:
+    """The values that a graph's coalitions begin with, by name.
+
+    `weights` are each client's values that stand for all images, (K, …) float64: weights, and what is made of them
+    alone; `shared` those that are the same for all clients, too. `on` has the values of images.
+    """
+
+    def __init__(self, game: Game) -> None:
+        self.game, self._model = game, game.graph
+        graph, types = self._model.graph, self._model.types
+        self.staging = staged(graph, types, game.clients, PART_IMAGES)
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // PART_IMAGES))
+        self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
+        self._given |= {one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)}
+        alone = _without_images(types)
+        self._given = self._through(self._given)
+        self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
+        each = [self._of_client(client, self._given) for client in range(game.clients)]
+        self.weights = {
+            name: np.stack([one[name] for one in each]) for name in self.staging.averaged if name in alone
+        }
+        self.constants = tuple(name for name in self.staging.constants if name not in alone)
+        self.averaged = tuple(name for name in self.staging.averaged if name not in alone)
+        held = sum(types[name].each for name in self.constants)
+        held += game.clients * sum(types[name].each for name in self.averaged)
+        self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
+        self._cache: dict[int, tuple[Arrays, Arrays]] = {}
+
+    def of_part(self, number: int) -> tuple[Arrays, Arrays]:
+        """Constant values of a part of the test set, and each client's affine ones (K, …)."""
+        if number not in self._cache:
+            found = self._on(self.parts[number])
+            if not self.kept:
+                return found
+            self._cache[number] = found
+        return self._cache[number]
+
+    def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
+        """The same of any few images."""
+        if not self.kept:
+            return self._on(images)
+        part, column = self._places[images].T
+        taken: tuple[dict[str, list[Array]], dict[str, list[Array]]] = ({}, {})
+        order = np.argsort(part, kind="stable")
+        for number in np.unique(part).tolist():
+            columns = column[order][part[order] == number]
+            for found, into, more in zip(self.of_part(number), taken, (0, 1), strict=True):
+                for name, values in found.items():
+                    into.setdefault(name, []).append(self._picked(name, values, columns, more))
+        back = np.argsort(order, kind="stable")
+        return tuple(  # type: ignore[return-value]  # two of them
+            {name: self._joined(name, values, back, more) for name, values in into.items()}
+            for into, more in zip(taken, (0, 1), strict=True)
+        )
+
+    @property
+    def _places(self) -> Places:
+        """Part and column of each image, (images, 2)."""
+        found = np.empty((self.game.images, 2), np.intp)
+        for number, images in enumerate(self.parts):
+            found[images, 0], found[images, 1] = number, np.arange(len(images))
+        return found
+
+    def _picked(self, name: str, values: Array, columns: Places, more: int) -> Array:
+        return _taken(values, self._model.types[name], columns, more)
+
+    def _joined(self, name: str, values: list[Array], back: Places, more: int) -> Array:
+        one = self._model.types[name]
+        assert one.axis is not None
+        return _taken(np.concatenate(values, one.axis + more), one, back, more)
+
+    def _on(self, images: Places) -> tuple[Arrays, Arrays]:
+        constants = self._through({**self._given, **inputs_of(self.game, images)})
+        clients = [self._of_client(client, constants) for client in range(self.game.clients)]
+        return (
+            {name: _single(constants[name]) for name in self.constants},
+            {name: np.stack([_single(one[name]) for one in clients]) for name in self.averaged},
+        )
+
+    def _of_client(self, client: int, constants: Arrays) -> Arrays:
+        """All values of one client that follow from its weights and these."""
+        own = zip(self._model.weight_names, self.game.updates[client], strict=True)
+        return self._through({**constants, **{name: NUMPY.constant(tensor) for name, tensor in own}})
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    def _through(self, values: Arrays) -> Arrays:
+        """These in float64, and all that is computed once and follows from them."""
+        for node in self.staging.once:
+            known = any(name in values for name in node.outputs)
+            if not known and all(not name or name in values for name in node.inputs):
+                compute(node, values, NUMPY)
+        return values
+
+
+def inputs_of(game: Game, images: Places) -> Arrays:
+    """What a graph is given of these images, by name: real numbers as float64, uint8 meaning x / 255."""
+    found: Arrays = {}
+    for wanted, tensor in zip(game.model.inputs, game.test.inputs, strict=True):
+        taken = tensor[images]
+        if wanted.kind is Kind.float32:
+            taken = taken.astype(np.float64) / (255.0 if tensor.dtype == np.uint8 else 1.0)
+        found[wanted.name] = taken
+    return found
+
+
+def _without_images(types: Mapping[str, TensorType]) -> set[str]:
+    return {name for name, one in types.items() if one.axis is None}
+
+
+def _single(values: Array) -> Array:
+    return values.astype(np.float32) if values.dtype.kind == "f" else values
+
+
+def _taken(values: Array, one: TensorType, columns: Places, more: int) -> Array:
+    """Some images of values whose shape has `more` axes before those of the type."""
+    assert one.axis is not None
+    axis, each = one.axis + more, one.sizes[one.axis]
+    if each == 1:
+        return np.take(values, columns, axis)
+    before, after = values.shape[:axis], values.shape[axis + 1 :]
+    apart = values.reshape(*before, values.shape[axis] // each, each, *after)
+    return np.take(apart, columns, axis).reshape(*before, len(columns) * each, *after)
+
+
