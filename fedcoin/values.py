@@ -12,7 +12,7 @@ from fedcoin_cli.learning.model.arrays import (
     update_of,
     updates_of,
 )
-from fedcoin_cli.learning.model.description import Model, description_of, mlp
+from fedcoin_cli.learning.exchange.description import Model, description_of, mlp
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.valuation import How, ShapleyValues, judged, value
 
@@ -66,7 +66,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         SettingsError: exact values of too many clients, or numbers out of range.
         MissingPart: Keras is needed for this model and not installed.
     """
-    described = read_model(description_of(model), where="model")
+    described = read_model(description_of(model, test[0]), where="model")
     images, labels = test
     combined, weights = aggregation_of(aggregation, examples), updates_of(updates, described)
     counts = examples_of(None if combined == "mean" else examples, len(weights))

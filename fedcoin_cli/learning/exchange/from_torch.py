@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,19 @@ def run_torch(module: Any, inputs: Sequence[npt.NDArray[Any]]) -> npt.NDArray[An
     return np.asarray(outputs.detach().cpu().numpy())
 
 
-def state_of(module: Any) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of a module's state_dict."""
-    return {name: np.asarray(one.detach().cpu().numpy()) for name, one in module.state_dict().items()}
+def require() -> None:
+    """Raise `MissingPart` where PyTorch is not installed."""
+    try:
+        import torch  # noqa: F401 -- asked for here
+    except ImportError as error:
+        raise MissingPart("PyTorch is not installed", hint="pip install torch") from error
+
+
+def load_state(module: Any, weights: Path) -> None:
+    """Give a module the weights of a state_dict's file, tensors alone."""
+    import torch
+
+    module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
 
 
 def _named(module: Any, where: str) -> Named:
@@ -84,14 +95,14 @@ def _named(module: Any, where: str) -> Named:
 
 
 def _several(example: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
-    """At least a few examples, of the kinds that modules take."""
+    """A few examples, of the kinds that modules take."""
     array = np.asarray(example)
     if array.ndim == 0 or len(array) == 0:
         hint = "give at least one example, the examples first: x[:1]"
         raise RoundFilesInvalid("the example input has no axis of examples", where=where, hint=hint)
     if array.dtype == np.float64:
         array = array.astype(np.float32)
-    return np.ascontiguousarray(np.concatenate([array] * _EXAMPLES)[: max(_EXAMPLES, len(array))])
+    return np.ascontiguousarray(np.concatenate([array[:_EXAMPLES]] * _EXAMPLES)[:_EXAMPLES])
 
 
 def _exported(module: Any, examples: list[npt.NDArray[Any]], where: str) -> Any:
