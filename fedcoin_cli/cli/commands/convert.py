@@ -38,7 +38,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATTERN", help="Leave out tensors that the model does not have, as 'pooler.*'."),
+        typer.Option(
+            metavar="PATTERN", help="Leave out tensors that the model does not have, as 'pooler.*'."
+        ),
     ] = None,
     target: Annotated[
         Path | None,

@@ -148,7 +148,8 @@ def _told(made: "Made") -> tuple[dict[str, Any], list[str]]:
         "closing": closing or None,
     }
     lines = [
-        f"is       {kind}, {model.classes} classes" + (f"; the closing {closing} is left out" if closing else ""),
+        f"is       {kind}, {model.classes} classes"
+        + (f"; the closing {closing} is left out" if closing else ""),
         f"reads    {inputs}",
         f"weights  {len(model.weight_names)} tensors, {numbers:,} numbers",
     ]

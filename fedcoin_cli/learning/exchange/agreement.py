@@ -87,7 +87,10 @@ def _rows(graph: Graph, name: str) -> int:
     sizes = {one.name: one.shape for one in (*graph.weights, *graph.frozen)}
     same, rows = {name}, []
     for node in graph.nodes:
-        if node.operation in {"Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze"} and node.inputs[0] in same:
+        if (
+            node.operation in {"Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze"}
+            and node.inputs[0] in same
+        ):
             same.update(node.outputs)
         if node.operation == "Gather" and node.inputs[1] in same and node.inputs[0] in sizes:
             rows.append(sizes[node.inputs[0]][int(node.attributes.get("axis", 0))])  # type: ignore[arg-type]

@@ -59,9 +59,7 @@ def description_of(model: Model, images: Any = None) -> str:
     return model_of(model, *given)
 
 
-def model_of(
-    model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Path | None = None
-) -> str:
+def model_of(model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Path | None = None) -> str:
     """Describe a PyTorch module or a Keras model as miners read it: once, for all rounds.
 
     What it computes is compared with the model's own outputs on a few examples. Weights keep their names in the
@@ -84,7 +82,9 @@ def model_of(
     from fedcoin_cli.learning.exchange.importing import as_float, import_model
 
     arrays = [np.asarray(one) for one in example]
-    made = import_model(model, [as_float(one) if one.dtype == np.uint8 else one for one in arrays], frozen=frozen)
+    made = import_model(
+        model, [as_float(one) if one.dtype == np.uint8 else one for one in arrays], frozen=frozen
+    )
     if to is not None:
         made.write(Path(to))
     elif made.model.frozen:

@@ -111,8 +111,6 @@ def fold(node: Any, opset: int, inputs: Sequence[Folded | None]) -> tuple[Folded
         }
         found.append(dict(zip(outputs, session.run(None, feeds), strict=True)))
     return tuple(
-        Folded((np.asarray(found[0][name]), np.asarray(found[1][name])))
-        if name
-        else Folded.same(np.zeros(0))
+        Folded((np.asarray(found[0][name]), np.asarray(found[1][name]))) if name else Folded.same(np.zeros(0))
         for name in node.output
     )

@@ -135,7 +135,9 @@ def _input(maker: GraphMaker, tensor: Any) -> Laid:
     if kind is None:
         maker.refuse(f"the input {name!r} holds {dtype}, not float32 or int32")
     if any(size is None for size in shape[1:]):
-        maker.refuse(f"the input {name!r} has an axis of no fixed size: {shape}", hint="give keras.Input all sizes")
+        maker.refuse(
+            f"the input {name!r} has an axis of no fixed size: {shape}", hint="give keras.Input all sizes"
+        )
     return Laid(maker.input(name, kind, [int(size) for size in shape[1:]]))
 
 

@@ -34,8 +34,16 @@ _MOST_NODES: Final = 1 << 16
 _MADE_UP: Final = re.compile(r"onnx::\w+|val_\d+|\d+|_\w+|lifted_tensor_\d+|c?_?lifted_\w+|Constant_\d+\w*")
 # Of such a tensor with more values, weights have been folded into it or have lost their name.
 _MOST_UNNAMED: Final = 64
+# Where PyTorch writes down what the module called its tensors, and how.
+_SIGNATURE: Final = "pkg.torch.export.ExportedProgram.graph_signature"
+_TARGET: Final = re.compile(r"(PARAMETER|BUFFER) target='([^']+)'(?: persistent=(True|False))?")
+_COUNTER: Final = "num_batches_tracked"
 _FLOATS: Final = ("float16", "float64", "bfloat16")
-_RANDOM: Final = frozenset({"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"})
+_RANDOM: Final = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli"}
+)
+# ONNX's codes of float32, float16, float64 and bfloat16.
+_FLOAT_CODES: Final = frozenset({1, 10, 11, 16})
 _LOOPS: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
 
 
@@ -80,7 +88,20 @@ def import_onnx(
     Raises:
         RoundFilesInvalid: what of it is not understood, or lost its name; the place is the node.
     """
-    return _Importer(_inlined(model), where, named, tuple(frozen)).imported()
+    return _Importer(_inlined(model), where, named or _told_by(model), tuple(frozen)).imported()
+
+
+def _told_by(model: Any) -> Named | None:
+    """What PyTorch's exporter says of the names; None where another one made the model."""
+    texts = [one.value for one in model.graph.metadata_props if one.key == _SIGNATURE]
+    integers = {one.name for one in model.graph.initializer if one.data_type not in _FLOAT_CODES}
+    targets = [
+        name
+        for text in texts
+        for _, name, kept in _TARGET.findall(text)
+        if kept != "False" and name not in integers and not name.endswith(_COUNTER)
+    ]
+    return Named(tuple(targets), ()) if targets else None
 
 
 class _Importer:
@@ -138,7 +159,11 @@ class _Importer:
         if missing:
             shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
             made_up = [name for name, array in self._arrays.items() if self._is_nameless(name, array)]
-            why = "renamed or folded into others" if made_up else "not there: folded, or nothing computes with them"
+            why = (
+                "renamed or folded into others"
+                if made_up
+                else "not there: folded, or nothing computes with them"
+            )
             self._refuse(f"weights have lost their names ({why}): {shown}")
 
     def _tensor(self, name: str, array: npt.NDArray[Any]) -> Value:
@@ -163,15 +188,15 @@ class _Importer:
     def _looks_trained(self, name: str, array: npt.NDArray[Any]) -> bool:
         """Of a file alone: whatever has a name is trained, and no large tensor may have none."""
         if self._is_nameless(name, array):
-            message = f"a tensor of {list(array.shape)} is called {name[:80]!r}: weights have lost their names"
+            message = (
+                f"a tensor of {list(array.shape)} is called {name[:80]!r}: weights have lost their names"
+            )
             self._refuse(f"{message}, or BatchNorm is folded into them")
         return not _MADE_UP.fullmatch(name)
 
     @staticmethod
     def _is_nameless(name: str, array: npt.NDArray[Any]) -> bool:
-        return (
-            _MADE_UP.fullmatch(name) is not None and array.dtype.kind == "f" and array.size > _MOST_UNNAMED
-        )
+        return _MADE_UP.fullmatch(name) is not None and array.dtype.kind == "f" and array.size > _MOST_UNNAMED
 
     def _refuse_unmatched(self) -> None:
         for pattern in self._patterns:
@@ -239,9 +264,7 @@ class _Importer:
             hint = f"these are: {', '.join(TRANSLATIONS)}"
             self._maker.refuse(f"the operation {node.op_type[:40]!r} is not understood", place, hint)
         attributes = {one.name: _plain(_onnx().helper.get_attribute_value(one)) for one in node.attribute}
-        made = translate(
-            OnnxNode(node.op_type, place, attributes, inputs, outputs, self._maker)
-        )
+        made = translate(OnnxNode(node.op_type, place, attributes, inputs, outputs, self._maker))
         if any(node.output[len(made) :]):
             self._maker.refuse(f"it gives {len(made)} outputs here, {outputs} are used", place)
         return made

@@ -31,7 +31,9 @@ FROZEN_NAME: Final = "frozen.safetensors"
 # What is drawn where nobody gives samples; any number does.
 _SEED: Final = 1
 _KERAS: Final = (".keras", ".h5", ".json")
-_HINT: Final = "FILE is .onnx, .keras, .h5, Keras' .json, or FILE.py:NAME with a PyTorch module or what makes one"
+_HINT: Final = (
+    "FILE is .onnx, .keras, .h5, Keras' .json, or FILE.py:NAME with a PyTorch module or what makes one"
+)
 
 Array = npt.NDArray[Any]
 
@@ -94,7 +96,9 @@ def read_sample(path: Path) -> Array:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         message = f"no .npy of a plain array: {str(error)[:120]}"
-        raise RoundFilesInvalid(message, where=str(path), hint="write it with numpy.save(FILE, x[:4])") from error
+        raise RoundFilesInvalid(
+            message, where=str(path), hint="write it with numpy.save(FILE, x[:4])"
+        ) from error
     if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "fiu":
         raise RoundFilesInvalid("no array of numbers, the examples first", where=str(path))
     return array
@@ -124,13 +128,17 @@ def import_model(
     return _compared(imported, lambda x: from_keras.run_keras(model, x), given, where)
 
 
-def _import_onnx(source: Path, inputs: Sequence[Array], weights: Path | None, frozen: Collection[str]) -> Made:
+def _import_onnx(
+    source: Path, inputs: Sequence[Array], weights: Path | None, frozen: Collection[str]
+) -> Made:
     model = from_onnx.load(source)
     named = None
     if weights is not None:
         reader = READERS.get(weights.suffix)
         if reader is None or weights.suffix == ".onnx" or not weights.is_file():
-            raise NotFound("there is no such state_dict", where=str(weights), hint="a .pt or .safetensors file")
+            raise NotFound(
+                "there is no such state_dict", where=str(weights), hint="a .pt or .safetensors file"
+            )
         tensors = reader(weights, None)  # type: ignore[arg-type]  # named kinds need no model
         named = Named(tuple(name for name, one in tensors.items() if one.dtype.kind == "f"), ())
     imported = from_onnx.import_onnx(model, where=str(source), named=named, frozen=frozen)
@@ -152,7 +160,11 @@ def _import_onnx(source: Path, inputs: Sequence[Array], weights: Path | None, fr
 def _compared(imported: Imported, original: Any, inputs: Sequence[Array], where: str) -> Made:
     text = graph_text(imported.graph)
     model = read_model(text, where=where)
-    given = _as_asked(inputs, imported.graph, where) if inputs else samples(imported.graph, np.random.default_rng(_SEED))
+    given = (
+        _as_asked(inputs, imported.graph, where)
+        if inputs
+        else samples(imported.graph, np.random.default_rng(_SEED))
+    )
     return Made(text, model, imported, check_agreement(imported, original, given, where=where))
 
 

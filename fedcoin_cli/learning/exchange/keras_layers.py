@@ -145,7 +145,9 @@ def _dense(write: Scribe, values: Sequence[Laid]) -> Laid:
 def _flatten(write: Scribe, values: Sequence[Laid]) -> Laid:
     write.only(data_format="channels_last")
     x = write.last(values[0])
-    return Laid(write.make("Flatten", x) if write.maker.types[x].rank > 1 else write.make("Unsqueeze", x, axes=(1,)))
+    return Laid(
+        write.make("Flatten", x) if write.maker.types[x].rank > 1 else write.make("Unsqueeze", x, axes=(1,))
+    )
 
 
 def _reshape(write: Scribe, values: Sequence[Laid]) -> Laid:
@@ -363,10 +365,18 @@ def _batch_norm(write: Scribe, values: Sequence[Laid]) -> Laid:
         write.refuse("a BatchNormalization along another axis than the last is not understood")
     channels = int(layer.moving_mean.shape[0])
     scale = write.weight(layer.gamma) if layer.scale else write.maker.constant(np.ones(channels, np.float32))
-    centre = write.weight(layer.beta) if layer.center else write.maker.constant(np.zeros(channels, np.float32))
+    centre = (
+        write.weight(layer.beta) if layer.center else write.maker.constant(np.zeros(channels, np.float32))
+    )
     middle, variance = write.weight(layer.moving_mean), write.weight(layer.moving_variance)
     made = write.make(
-        "BatchNormalization", write.first(value), scale, centre, middle, variance, epsilon=float(layer.epsilon)
+        "BatchNormalization",
+        write.first(value),
+        scale,
+        centre,
+        middle,
+        variance,
+        epsilon=float(layer.epsilon),
     )
     return Laid(made, first=rank > 2)
 
@@ -407,7 +417,8 @@ def _lstm_parts(write: Scribe, layer: Any) -> tuple[str, str, str]:
 def _gru_parts(write: Scribe, layer: Any) -> tuple[str, str, str]:
     cell = layer.cell
     fed, recurrent = (
-        write.make("Transpose", write.weight(one), perm=(1, 0)) for one in (cell.kernel, cell.recurrent_kernel)
+        write.make("Transpose", write.weight(one), perm=(1, 0))
+        for one in (cell.kernel, cell.recurrent_kernel)
     )
     if not layer.use_bias:
         return fed, recurrent, ""
@@ -495,7 +506,9 @@ def _attention(write: Scribe, values: Sequence[Laid]) -> Laid:
     seen = write.make("MatMul", write.make("Softmax", scores), told)
     steps = write.maker.types[asked].sizes[2]
     heads, each, width = (int(size) for size in layer.output_dense.kernel.shape)
-    rows = write.make("Reshape", write.make("Transpose", seen, perm=(0, 2, 1, 3)), shape=(-1, steps, heads * each))
+    rows = write.make(
+        "Reshape", write.make("Transpose", seen, perm=(0, 2, 1, 3)), shape=(-1, steps, heads * each)
+    )
     kernel = write.make("Reshape", write.weight(layer.output_dense.kernel), shape=(heads * each, width))
     made = write.make("MatMul", rows, kernel)
     if layer.output_dense.bias is not None:
@@ -505,7 +518,14 @@ def _attention(write: Scribe, values: Sequence[Laid]) -> Laid:
 
 LAYERS: Final[Mapping[str, Layer]] = {
     **dict.fromkeys(
-        ("Dropout", "SpatialDropout1D", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+        (
+            "Dropout",
+            "SpatialDropout1D",
+            "SpatialDropout2D",
+            "GaussianNoise",
+            "GaussianDropout",
+            "AlphaDropout",
+        ),
         _nothing,
     ),
     **dict.fromkeys(("ActivityRegularization", "Identity"), _nothing),

@@ -23,7 +23,9 @@ from ledger_store.base.errors import MissingPart, RoundFilesInvalid
 Tensors = Mapping[str, npt.NDArray[Any]]
 Reader = Callable[[Path, GraphModel], Tensors]
 
-STATE_HINT: Final = "PyTorch: torch.save(model.state_dict(), FILE), or safetensors.torch.save_model(model, FILE)"
+STATE_HINT: Final = (
+    "PyTorch: torch.save(model.state_dict(), FILE), or safetensors.torch.save_model(model, FILE)"
+)
 # What training scripts call the weights within a checkpoint, and what wrappers put before every name.
 _WITHIN: Final = ("state_dict", "model_state_dict", "model")
 _WRAPPED: Final = ("module.", "_orig_mod.")
@@ -47,7 +49,9 @@ def read_named(source: Path, model: GraphModel, without: Collection[str] = ()) -
     reader = READERS.get(source.suffix)
     if reader is None:
         kind = source.suffix or "a file without a suffix"
-        raise _refused(source, f"{kind} is not a kind that can be converted", f"kinds are {', '.join(READERS)}")
+        raise _refused(
+            source, f"{kind} is not a kind that can be converted", f"kinds are {', '.join(READERS)}"
+        )
     if not source.is_file():
         raise _refused(source, "no such file")
     tensors = {
@@ -68,7 +72,10 @@ def _matched(tensors: Tensors, model: GraphModel, source: Path) -> Weights:
         if name not in wanted and name not in frozen and array.dtype.kind not in "iub":
             hint = f"leave it out if it is not meant to be averaged: --without {name}"
             raise _refused(source, f"it holds a tensor {name!r}, which the model does not have", hint)
-    return tuple(_weight(name, tensors[name], shape, source) for name, shape in _checked(wanted, tensors, model, source))
+    return tuple(
+        _weight(name, tensors[name], shape, source)
+        for name, shape in _checked(wanted, tensors, model, source)
+    )
 
 
 def _checked(
@@ -78,11 +85,15 @@ def _checked(
     for node in model.graph.nodes:
         name = node.inputs[_VARIANCES] if node.operation == "BatchNormalization" else ""
         if name in wanted and (tensors[name] < 0).any():
-            raise _refused(source, f"tensor {name!r} holds a variance below 0", "a training that diverged leaves such")
+            raise _refused(
+                source, f"tensor {name!r} holds a variance below 0", "a training that diverged leaves such"
+            )
     return list(wanted.items())
 
 
-def _weight(name: str, array: npt.NDArray[Any], shape: tuple[int, ...], source: Path) -> npt.NDArray[np.float32]:
+def _weight(
+    name: str, array: npt.NDArray[Any], shape: tuple[int, ...], source: Path
+) -> npt.NDArray[np.float32]:
     if array.dtype.kind != "f":
         raise _refused(source, f"tensor {name!r} holds {array.dtype}, not real numbers")
     if array.shape != shape:
@@ -125,9 +136,7 @@ def _from_torch(source: Path, _: GraphModel) -> Tensors:
             held = held[name]
     if not isinstance(held, Mapping):
         raise _refused(source, f"it holds a {type(held).__name__}, no state_dict", STATE_HINT)
-    return {
-        str(name): _of_torch(one) for name, one in held.items() if isinstance(one, torch.Tensor)
-    }
+    return {str(name): _of_torch(one) for name, one in held.items() if isinstance(one, torch.Tensor)}
 
 
 def _of_torch(tensor: Any) -> npt.NDArray[Any]:
@@ -171,7 +180,9 @@ def _from_npz(source: Path, model: GraphModel) -> Tensors:
 
 def _in_order(arrays: Sequence[npt.NDArray[Any]], model: GraphModel, source: Path) -> Tensors:
     if len(arrays) != len(model.weight_names):
-        message = f"it holds {len(arrays)} arrays without names, the model has {len(model.weight_names)} weights"
+        message = (
+            f"it holds {len(arrays)} arrays without names, the model has {len(model.weight_names)} weights"
+        )
         raise _refused(source, message)
     return dict(zip(model.weight_names, arrays, strict=True))
 
@@ -196,7 +207,9 @@ def _from_keras(source: Path, model: GraphModel) -> Tensors:
             return _by_place(_places(opened), model)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         message = f"Keras' weights cannot be read in it: {str(error).splitlines()[0][:120]}"
-        raise _refused(source, message, "save it again with Keras 3: model.save_weights('FILE.weights.h5')") from error
+        raise _refused(
+            source, message, "save it again with Keras 3: model.save_weights('FILE.weights.h5')"
+        ) from error
 
 
 def _in_layers(file: Any) -> list[npt.NDArray[Any]]:

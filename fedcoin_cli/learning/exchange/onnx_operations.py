@@ -131,9 +131,7 @@ def _transpose(node: OnnxNode) -> Sequence[Value]:
 
 def _slice(node: OnnxNode) -> Sequence[Value]:
     node.only("starts", "ends", "axes")
-    starts, ends = (
-        node.numbers(place, what, what) or () for place, what in ((1, "starts"), (2, "ends"))
-    )
+    starts, ends = (node.numbers(place, what, what) or () for place, what in ((1, "starts"), (2, "ends")))
     axes = node.numbers(3, "axes", "axes") or tuple(range(len(starts)))
     steps = node.numbers(4, "steps") or (1,) * len(starts)
     x, cuts = node.type(), []
@@ -303,7 +301,9 @@ def _window(node: OnnxNode, size: Sequence[int]) -> dict[str, Any]:
         pads = found.get("pads") or [0] * (2 * len(size))
         for place, length in enumerate(node.type().sizes[2:]):
             if (length + pads[place] + pads[place + len(size)] - spread[place]) % strides[place]:
-                node.refuse("windows that reach beyond the edge (ceil_mode) are not understood", "use padding")
+                node.refuse(
+                    "windows that reach beyond the edge (ceil_mode) are not understood", "use padding"
+                )
     return found
 
 
@@ -315,9 +315,7 @@ def _convolution(node: OnnxNode) -> Sequence[Value]:
 
 
 def _pool(node: OnnxNode) -> Sequence[Value]:
-    node.only(
-        "kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode", "count_include_pad"
-    )
+    node.only("kernel_shape", "strides", "pads", "dilations", "auto_pad", "ceil_mode", "count_include_pad")
     if node.outputs > 1:
         node.refuse("it also gives the places of the largest values", "return values alone")
     size, window = node.attributes["kernel_shape"], _window(node, node.attributes["kernel_shape"])

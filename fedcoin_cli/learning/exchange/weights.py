@@ -4,6 +4,7 @@ Miners read nothing but safetensors. Of a chain of Keras' layers, weights are re
 .keras, .weights.h5 and older .h5. Of a graph they are read by name (`named_tensors`). No pickle is opened and no model
 is made from what a file says: weights are read into the round's own model, whose shapes they must have.
 """
+
 import re
 import zipfile
 from collections import Counter
@@ -69,7 +70,9 @@ def convert_test(source: Path, labels: Path | None, model: Path, target: Path) -
     arrays = dict(_arrays(source))
     if labels is not None:
         arrays["y"] = _arrays(labels)["x"]
-    named = {name.removesuffix("_test"): array for name, array in arrays.items() if not name.endswith("_train")}
+    named = {
+        name.removesuffix("_test"): array for name, array in arrays.items() if not name.endswith("_train")
+    }
     if "y" not in named:
         hint = "name the labels y, or give them with --labels FILE.npy"
         raise RoundFilesInvalid("it holds no labels", where=str(source), hint=hint)
@@ -105,7 +108,9 @@ def _arrays(source: Path) -> Mapping[str, npt.NDArray[Any]]:
                 return load_file(source)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
         message = f"no file of plain arrays: {str(error)[:120]}"
-        raise RoundFilesInvalid(message, where=str(source), hint="write it with numpy.savez(FILE, x=…, y=…)") from error
+        raise RoundFilesInvalid(
+            message, where=str(source), hint="write it with numpy.savez(FILE, x=…, y=…)"
+        ) from error
     message = f"{source.suffix or 'a file without a suffix'} holds no test set that can be converted"
     raise RoundFilesInvalid(message, where=str(source), hint="a .npz, .npy or .safetensors file")
 
