@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,14 @@ def import_torch(
         RoundFilesInvalid: what of it cannot be exported or is not understood.
         MissingPart: onnx and onnxscript, which PyTorch exports by, are not installed.
     """
-    named = _named(module, where)
+    trained, fixed = _named(module, where)
     with _evaluating(module):
-        model = _exported(module, [_several(one, where) for one in examples], where)
-    return import_onnx(model, where=where, named=named, frozen=frozen)
+        made = _exported(module, [_several(one, where) for one in examples], where)
+    unused = _unused(made.exported_program)
+    named = Named(*(tuple(name for name in names if name not in unused) for names in (trained, fixed)))
+    imported = import_onnx(made.model_proto, where=where, named=named, frozen=frozen)
+    idle = tuple(name for name in (*trained, *fixed) if name in unused)
+    return replace(imported, unused=(*imported.unused, *idle))
 
 
 def run_torch(module: Any, inputs: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -76,8 +81,10 @@ def load_state(module: Any, weights: Path) -> None:
     module.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
 
 
-def _named(module: Any, where: str) -> Named:
-    trained, frozen = [], []
+def _named(module: Any, where: str) -> tuple[list[str], list[str]]:
+    """What the module calls its tensors of real numbers: those that are trained, and those that are not."""
+    trained: list[str] = []
+    frozen: list[str] = []
     owners = dict(module.named_modules())
     parameters = dict(module.named_parameters(remove_duplicate=False))
     for name, tensor in module.state_dict(keep_vars=True).items():
@@ -91,7 +98,14 @@ def _named(module: Any, where: str) -> Named:
             beside = list(owners[name.rpartition(".")[0]].parameters(recurse=False))
             fixed = bool(beside) and not any(one.requires_grad for one in beside)
         (frozen if fixed else trained).append(name)
-    return Named(tuple(trained), tuple(frozen))
+    return trained, frozen
+
+
+def _unused(program: Any) -> set[str]:
+    """The tensors that the module does not compute with."""
+    signature = program.graph_signature
+    targets = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    return {targets[node.name] for node in program.graph.nodes if node.name in targets and not node.users}
 
 
 def _several(example: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
@@ -132,7 +146,7 @@ def _exported(module: Any, examples: list[npt.NDArray[Any]], where: str) -> Any:
         message = f"PyTorch cannot export it: {_sense(error)}"
         hint = "it must run with the example input, without branches over values of tensors, for any number of examples"
         raise RoundFilesInvalid(message, where=where, hint=hint) from error
-    return made.model_proto
+    return made
 
 
 def _sense(error: BaseException) -> str:
