@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedcoin.ledgers import Audit, Payment, Proven, audit, prove, verify
     from fedcoin.settlements import Settlement
-    from fedcoin.values import ShapleyValues, mlp, shapley
+    from fedcoin.values import ShapleyValues, mlp, model_of, shapley
     from fedcoin.workspaces import Progress, Workspace
     from ledger_store.base.errors import ConsensusFailure, FedCoinError, LedgerInvalid, RoundFilesInvalid
 
 _HOMES = {
-    "fedcoin.values": ("shapley", "ShapleyValues", "mlp"),
+    "fedcoin.values": ("shapley", "ShapleyValues", "mlp", "model_of"),
     "fedcoin.workspaces": ("Workspace", "Progress"),
     "fedcoin.settlements": ("Settlement",),
     "fedcoin.ledgers": ("audit", "Audit", "prove", "verify", "Proven", "Payment"),
@@ -50,6 +50,7 @@ __all__ = [
     "Workspace",
     "audit",
     "mlp",
+    "model_of",
     "prove",
     "shapley",
     "verify",

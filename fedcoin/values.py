@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from fedcoin_cli.learning.exchange.description import Model, description_of, mlp, model_of
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.arrays import (
     Array,
@@ -12,11 +13,10 @@ from fedcoin_cli.learning.model.arrays import (
     update_of,
     updates_of,
 )
-from fedcoin_cli.learning.exchange.description import Model, description_of, mlp
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.valuation import How, ShapleyValues, judged, value
 
-__all__ = ["ShapleyValues", "mlp", "shapley"]
+__all__ = ["ShapleyValues", "mlp", "model_of", "shapley"]
 
 
 def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
@@ -42,10 +42,11 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     a C compiler, by accuracy; others need Keras, and other metrics NumPy alone.
 
     Args:
-        model: `mlp(…)`, a Keras model, its `to_json()`, or a file of that.
+        model: `mlp(…)`, a Keras model, its `to_json()`, a PyTorch module, what `model_of` gives, or a file of these texts.
         test: images (n, …) as float or uint8 (which means x / 255), and one integer label an image.
         updates: each client's weights after training, a list of arrays in the order of Keras' `get_weights()`:
-            kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed.
+            kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed. Of a
+            PyTorch module each client's `state_dict()`.
         examples: how many examples each client trained on.
         aggregation: "mean", or "fedavg", which weights by examples; default: fedavg where examples are given.
         metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or

@@ -7,6 +7,7 @@ from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.application.rounds.writing import Parts, write_round
 from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.learning.exchange.description import Model, description_of
 from fedcoin_cli.learning.model.arrays import (
     Array,
     Update,
@@ -15,7 +16,6 @@ from fedcoin_cli.learning.model.arrays import (
     examples_of,
     updates_of,
 )
-from fedcoin_cli.learning.exchange.description import Model, description_of
 from fedcoin_cli.learning.model.reading import read_model
 
 

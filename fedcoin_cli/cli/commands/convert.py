@@ -17,7 +17,7 @@ EXAMPLES = (
 )
 
 
-def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
+def run(
     call: Call,
     source: Annotated[
         Path,

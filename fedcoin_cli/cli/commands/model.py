@@ -30,7 +30,7 @@ class Action(StrEnum):
     importing = "import"
 
 
-def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
+def run(
     call: Call,
     action: Annotated[
         Action,

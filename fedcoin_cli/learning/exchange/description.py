@@ -63,8 +63,8 @@ def model_of(model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Pa
     """Describe a PyTorch module or a Keras model as miners read it: once, for all rounds.
 
     What it computes is compared with the model's own outputs on a few examples. Weights keep their names in the
-    module's state_dict, so an update is that state_dict; a Keras layer is called by its class and place, so an update is
-    what `get_weights()` gives. Parameters that ask for no gradient are frozen: they are the same for all clients.
+    module's state_dict, so an update is that state_dict; a Keras layer is called by its class and place, and an update
+    is what `get_weights()` gives. Parameters that ask for no gradient are frozen: they are the same for all clients.
 
     Args:
         model: a `torch.nn.Module` or a built `keras.Model`; it stays as it was.

@@ -157,10 +157,8 @@ class _Walk:
 
     def _functional(self, model: Any, inputs: Sequence[Laid]) -> list[Laid]:
         operations = {one.name: one for one in model.operations}
-        made: dict[tuple[str, int, int], Laid] = {}
         config = model.get_config()
-        for (name, node, tensor), value in zip(_histories(config["input_layers"]), inputs, strict=True):
-            made[name, node, tensor] = value
+        made = dict(zip(_histories(config["input_layers"]), inputs, strict=True))
         waiting = [
             (entry["name"], number, node)
             for entry in config["layers"]

@@ -6,8 +6,7 @@ renamed, folded into another or left out is refused, with the way to export it.
 """
 
 import re
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -254,7 +253,10 @@ class _Importer:
             return fold(node, self._opset, known)
         # onnx's reference raises whatever its implementations raise.
         except Exception as error:
-            self._maker.refuse(f"it cannot be computed: {_first_line(error)}", place)
+            message = f"it cannot be computed: {_first_line(error)}"
+            raise RoundFilesInvalid(
+                message, where=f"{self._maker.where}, {place}", hint=EXPORT_HINT
+            ) from error
 
     def _translated(
         self, node: Any, inputs: Sequence[Value | None], place: str, outputs: int

@@ -19,6 +19,7 @@ from ledger_store.base.errors import RoundFilesInvalid
 
 # More of one tensor makes the description unreadable, and soon larger than 1 MiB.
 _MOST_WRITTEN: Final = 4096
+_FIT_HINT: Final = "docs/models.md says what models are understood, and how others are put"
 _CLOSING: Final = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
 _UNFOLDING: Final = frozenset({"Squeeze", "Reshape", "Flatten", "Identity"})
 _INT32: Final = 2**31
@@ -106,7 +107,7 @@ class GraphMaker:
             its = known.checked(given)
             made = known.typed(known.completed(its), [self.types[name] if name else None for name in taken])
         except Misfit as error:
-            self.refuse(str(error), place or operation)
+            self.refuse(str(error), place or operation, _FIT_HINT)
         names = tuple(self._free(f"v{len(self.types)}.{number}") for number in range(outputs))
         if outputs == 1:
             names = (names[0][:-2],)
@@ -184,21 +185,20 @@ class GraphMaker:
         return nodes[::-1], used
 
     def _plain(self, array: npt.NDArray[Any], place: str) -> npt.NDArray[Any]:
-        match array.dtype.kind:
-            case "b":
-                return array
-            case "i" | "u":
-                if array.size and not (array.min() >= -_INT32 and array.max() < _INT32):
-                    self.refuse("a constant holds integers beyond 32 bits", place)
-                return array.astype(np.int32)
-            case "f":
-                # Masks of attention are made of the least number or of −∞; all that is far below any score is alike.
-                least = np.finfo(np.float32)
-                whole = np.where(np.isinf(array), np.clip(array, least.min, least.max), array)
-                if not np.isfinite(whole).all():
-                    self.refuse("a constant holds what is no number", place)
-                return np.clip(whole, least.min, least.max).astype(np.float32)
-        self.refuse(f"a constant holds {array.dtype}", place)
+        kind = array.dtype.kind
+        if kind not in "biuf":
+            self.refuse(f"a constant holds {array.dtype}", place)
+        if kind == "b":
+            return array
+        if kind in "iu":
+            if array.size and not (array.min() >= -_INT32 and array.max() < _INT32):
+                self.refuse("a constant holds integers beyond 32 bits", place)
+            return array.astype(np.int32)
+        # Masks of attention are made of the least number or of −∞; all that is far below any score is alike.
+        least = np.finfo(np.float32)
+        if np.isnan(array).any():
+            self.refuse("a constant holds what is no number", place)
+        return np.clip(array, least.min, least.max).astype(np.float32)
 
     def _free(self, name: str) -> str:
         while name in self.types or f"{name}.0" in self.types:

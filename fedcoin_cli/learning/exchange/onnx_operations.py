@@ -401,10 +401,37 @@ def _meant(node: OnnxNode, *names: str) -> dict[str, Any]:
 TRANSLATIONS: Final[Mapping[str, Translation]] = {
     **{
         name: _plain()
-        for name in (
-            "Add Sub Mul Div Neg Abs Sqrt Reciprocal Exp Log Erf Tanh Sigmoid Relu Softplus HardSwish Min Max Where "
-            "Equal Less Greater LessOrEqual GreaterOrEqual And Or Not MatMul GlobalAveragePool"
-        ).split()
+        for name in [
+            "Add",
+            "Sub",
+            "Mul",
+            "Div",
+            "Neg",
+            "Abs",
+            "Sqrt",
+            "Reciprocal",
+            "Exp",
+            "Log",
+            "Erf",
+            "Tanh",
+            "Sigmoid",
+            "Relu",
+            "Softplus",
+            "HardSwish",
+            "Min",
+            "Max",
+            "Where",
+            "Equal",
+            "Less",
+            "Greater",
+            "LessOrEqual",
+            "GreaterOrEqual",
+            "And",
+            "Or",
+            "Not",
+            "MatMul",
+            "GlobalAveragePool",
+        ]
     },
     "LeakyRelu": _plain("alpha"),
     "Elu": _plain("alpha"),
