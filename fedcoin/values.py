@@ -42,7 +42,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     a C compiler, by accuracy; others need Keras, and other metrics NumPy alone.
 
     Args:
-        model: `mlp(…)`, a Keras model, its `to_json()`, a PyTorch module, what `model_of` gives, or a file of these texts.
+        model: `mlp(…)`, a Keras model, its `to_json()`, a PyTorch module, what `model_of` gives, or a file.
         test: images (n, …) as float or uint8 (which means x / 255), and one integer label an image.
         updates: each client's weights after training, a list of arrays in the order of Keras' `get_weights()`:
             kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed. Of a

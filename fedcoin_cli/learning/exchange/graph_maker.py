@@ -198,7 +198,7 @@ class GraphMaker:
         least = np.finfo(np.float32)
         if np.isnan(array).any():
             self.refuse("a constant holds what is no number", place)
-        return np.clip(array, least.min, least.max).astype(np.float32)
+        return np.asarray(np.clip(array, least.min, least.max), np.float32)
 
     def _free(self, name: str) -> str:
         while name in self.types or f"{name}.0" in self.types:

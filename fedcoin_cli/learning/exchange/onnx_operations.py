@@ -1,4 +1,4 @@
-"""What each operation of ONNX becomes in a graph: most keep their name, and inputs that are constants become attributes.
+"""What each operation of ONNX becomes in a graph: most keep their name; constant inputs become attributes.
 
 A function takes a node and gives what its outputs are. Operations without a function are refused; so is every
 attribute that none of them reads.
@@ -19,6 +19,37 @@ _MOST: Final = 2**31 - 1
 # ONNX's codes of kinds; float64 and int64 are read as their shorter ones, as a graph has no others.
 _KINDS: Final[Mapping[int, int]] = {1: 1, 11: 1, 6: 6, 7: 6, 5: 6, 3: 6, 2: 6, 9: 9}
 _CODES: Final[Mapping[str, int]] = {"float32": 1, "int32": 6, "bool": 9}
+_UNCHANGED: Final = (
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Neg",
+    "Abs",
+    "Sqrt",
+    "Reciprocal",
+    "Exp",
+    "Log",
+    "Erf",
+    "Tanh",
+    "Sigmoid",
+    "Relu",
+    "Softplus",
+    "HardSwish",
+    "Min",
+    "Max",
+    "Where",
+    "Equal",
+    "Less",
+    "Greater",
+    "LessOrEqual",
+    "GreaterOrEqual",
+    "And",
+    "Or",
+    "Not",
+    "MatMul",
+    "GlobalAveragePool",
+)
 _SAME_BEHIND: Final = "SAME_UPPER"
 
 
@@ -381,9 +412,9 @@ def _lengths(node: OnnxNode) -> str:
     if not node.has(4):
         return ""
     lengths = node.inputs[4]
-    if isinstance(lengths, Folded) and all((one == node.type().sizes[0]).all() for one in lengths.values):
-        return ""
-    node.refuse("sequences of different lengths are not understood", "mask what is padded")
+    if not isinstance(lengths, Folded) or any((one != node.type().sizes[0]).any() for one in lengths.values):
+        node.refuse("sequences of different lengths are not understood", "mask what is padded")
+    return ""
 
 
 def _begin(node: OnnxNode, number: int) -> str:
@@ -399,40 +430,7 @@ def _meant(node: OnnxNode, *names: str) -> dict[str, Any]:
 
 
 TRANSLATIONS: Final[Mapping[str, Translation]] = {
-    **{
-        name: _plain()
-        for name in [
-            "Add",
-            "Sub",
-            "Mul",
-            "Div",
-            "Neg",
-            "Abs",
-            "Sqrt",
-            "Reciprocal",
-            "Exp",
-            "Log",
-            "Erf",
-            "Tanh",
-            "Sigmoid",
-            "Relu",
-            "Softplus",
-            "HardSwish",
-            "Min",
-            "Max",
-            "Where",
-            "Equal",
-            "Less",
-            "Greater",
-            "LessOrEqual",
-            "GreaterOrEqual",
-            "And",
-            "Or",
-            "Not",
-            "MatMul",
-            "GlobalAveragePool",
-        ]
-    },
+    **{name: _plain() for name in _UNCHANGED},
     "LeakyRelu": _plain("alpha"),
     "Elu": _plain("alpha"),
     "Selu": _plain("alpha", "gamma"),
