@@ -119,7 +119,8 @@ def _expand(node: OnnxNode) -> Sequence[Value]:
         node.refuse("it repeats something several times for each example")
     # Where examples stand, what is the same for all of them stays 1 long.
     shape = [1 if number == place else size for number, size in enumerate(sizes)]
-    if all(size == 1 for size in shape) and len(shape) <= node.type().rank:
+    own = node.type().sizes
+    if len(shape) <= len(own) and all(size in {1, had} for size, had in zip(shape[::-1], own[::-1], strict=False)):
         return _same(node)
     return [node.make("Expand", node.computed(0), shape=shape)]
 
