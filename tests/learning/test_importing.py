@@ -96,7 +96,9 @@ def attending() -> Any:
 def recurrent() -> Any:
     """Both kinds of GRU and an LSTM."""
     steps = keras.Input((7, 5))
-    x = L.Bidirectional(L.GRU(3, reset_after=False, return_sequences=True))(L.GRU(4, return_sequences=True)(steps))
+    x = L.Bidirectional(L.GRU(3, reset_after=False, return_sequences=True))(
+        L.GRU(4, return_sequences=True)(steps)
+    )
     return keras.Model(steps, L.Dense(3)(L.LSTM(4)(x)))
 
 
@@ -112,7 +114,10 @@ def drawn(model: Any) -> Any:
     """The same model with random weights; variances above 0."""
     draw = np.random.default_rng(5)
     values = [0.5 * draw.normal(size=one.shape) for one in model.weights]
-    kept = [np.abs(one) + 0.1 if "variance" in v.path else one for one, v in zip(values, model.weights, strict=True)]
+    kept = [
+        np.abs(one) + 0.1 if "variance" in v.path else one
+        for one, v in zip(values, model.weights, strict=True)
+    ]
     model.set_weights(kept)
     return model
 
@@ -250,24 +255,34 @@ def refusals() -> dict[str, tuple[Any, str]]:
         "half precision": (onnx_model([FLAT, product], half), "float16"),
         "not a number": (onnx_model([FLAT, product], {"fc.weight": KERNEL * np.nan}), "not finite"),
         "lost names": (
-            onnx_model([FLAT, node("MatMul", "flat onnx::MatMul_7")], {"onnx::MatMul_7": np.ones((6, 20), np.float32)}),
+            onnx_model(
+                [FLAT, node("MatMul", "flat onnx::MatMul_7")],
+                {"onnx::MatMul_7": np.ones((6, 20), np.float32)},
+            ),
             "lost their names",
         ),
         "two outputs": (onnx_model([FLAT, product], bare, outputs=("out", "flat")), "2 outputs"),
         "a mean over examples": (
-            onnx_model([FLAT, node("ReduceMean", "flat axes", "mean"), node("Sub", "flat mean")], {"axes": np.array([0])}),
+            onnx_model(
+                [FLAT, node("ReduceMean", "flat axes", "mean"), node("Sub", "flat mean")],
+                {"axes": np.array([0])},
+            ),
             "where the examples stand",
         ),
         "a turned weight": (onnx_model([FLAT, product], {"fc.weight": KERNEL.T.copy()}), "columns meet"),
         "training mode": (
             onnx_model(
-                [FLAT, node("BatchNormalization", "flat s s s s", training_mode=1)], {"s": np.ones(6, np.float32)}
+                [FLAT, node("BatchNormalization", "flat s s s s", training_mode=1)],
+                {"s": np.ones(6, np.float32)},
             ),
             "examples of a batch",
         ),
         "a name of nothing": (onnx_model([node("Abs", "gone")], bare), "before it is defined"),
         "many operations": (onnx_model(deep, bare), "more than 65536 operations"),
-        "pictures as output": (onnx_model([node("Mul", "x w")], {"w": np.ones(3, np.float32)}), "(examples, classes)"),
+        "pictures as output": (
+            onnx_model([node("Mul", "x w")], {"w": np.ones(3, np.float32)}),
+            "(examples, classes)",
+        ),
         "nothing trained": (onnx_model([FLAT, node("Abs", "flat")], {}), "nothing of it is trained"),
     }
 
@@ -286,7 +301,9 @@ def test_what_is_refused(case: str) -> None:
 
 def test_names_are_asked_for(tmp_path: Path) -> None:
     """With the original's state_dict, a weight that the exporter folded into another is missed and named."""
-    onnx.save(onnx_model([FLAT, node("MatMul", "flat fc.weight")], {"fc.weight": KERNEL}), tmp_path / "m.onnx")
+    onnx.save(
+        onnx_model([FLAT, node("MatMul", "flat fc.weight")], {"fc.weight": KERNEL}), tmp_path / "m.onnx"
+    )
     np.savez(tmp_path / "state.npz", **{"fc.weight": KERNEL, "bn.weight": np.ones(6, np.float32)})
     with pytest.raises(RoundFilesInvalid, match=r"lost their names.*: bn\.weight") as refused:
         import_file(str(tmp_path / "m.onnx"), weights=tmp_path / "state.npz")
@@ -299,7 +316,12 @@ def test_files_that_hold_no_model(tmp_path: Path) -> None:
     """Weights alone, other kinds, damaged and missing files are told apart."""
     for name in ("w.pt", "w.pt2", "w.txt", "w.onnx"):
         (tmp_path / name).write_bytes(b"no model")
-    for name, words in (("w.pt", "weights"), ("w.pt2", "code"), ("w.txt", "no model"), ("w.onnx", "no ONNX model")):
+    for name, words in (
+        ("w.pt", "weights"),
+        ("w.pt2", "code"),
+        ("w.txt", "no model"),
+        ("w.onnx", "no ONNX model"),
+    ):
         with pytest.raises(RoundFilesInvalid, match=words):
             import_file(str(tmp_path / name))
     with pytest.raises(NotFound):

@@ -139,7 +139,11 @@ def test_test_sets(folder: Path) -> None:
         assert np.array_equal(test.labels, labels)
     np.savez(folder / "last.npz", x=np.moveaxis(pixels, 1, -1), y=labels)
     np.savez(folder / "eleven.npz", x=pixels, y=labels + 5)
-    for name, words in (("last.npz", "the model reads"), ("eleven.npz", "a label lies outside"), ("x.npy", "no labels")):
+    for name, words in (
+        ("last.npz", "the model reads"),
+        ("eleven.npz", "a label lies outside"),
+        ("x.npy", "no labels"),
+    ):
         with pytest.raises(RoundFilesInvalid, match=words):
             convert_test(folder / name, None, folder / "model.json", folder / "no.safetensors")
     assert not (folder / "no.safetensors").exists()

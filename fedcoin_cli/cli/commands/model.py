@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from fedcoin_cli.learning.exchange.importing import Made
 
 EXAMPLES = (
-    ("fedcoin model import cnn.onnx", "what miners read of it: model.json"),
-    ("fedcoin model import nets.py:CNN --sample x.npy", "of a PyTorch module, by an example of its input"),
+    ("fedcoin model import net.onnx -o net.json", "what miners read of a model of PyTorch"),
+    ("fedcoin model import net.keras --frozen 'conv2d/*' -o part.json", "of Keras, one layer of it frozen"),
     ("fedcoin model aggregate", "the average of the newest round's updates, in its folder"),
     ("fedcoin model aggregate --clients 1,2 -o pair.safetensors", "of two clients only"),
 )
