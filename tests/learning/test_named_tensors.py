@@ -119,7 +119,7 @@ def test_a_layer_more_is_refused(tmp_path: Path) -> None:
     inputs = keras.Input((4,))
     more = keras.Model(inputs, keras.layers.Dense(9)(functional("b")(inputs)))
     more.save_weights(tmp_path / "more.weights.h5")
-    with pytest.raises(RoundFilesInvalid, match="there is no tensor|does not have"):
+    with pytest.raises(RoundFilesInvalid, match=r"there is no tensor|does not have"):
         converted(tmp_path, "more.weights.h5")
 
 
