@@ -304,7 +304,8 @@ def test_names_are_asked_for(tmp_path: Path) -> None:
     onnx.save(
         onnx_model([FLAT, node("MatMul", "flat fc.weight")], {"fc.weight": KERNEL}), tmp_path / "m.onnx"
     )
-    np.savez(tmp_path / "state.npz", **{"fc.weight": KERNEL, "bn.weight": np.ones(6, np.float32)})
+    state: dict[str, Any] = {"fc.weight": KERNEL, "bn.weight": np.ones(6, np.float32)}
+    np.savez(tmp_path / "state.npz", **state)
     with pytest.raises(RoundFilesInvalid, match=r"lost their names.*: bn\.weight") as refused:
         import_file(str(tmp_path / "m.onnx"), weights=tmp_path / "state.npz")
     assert "optimize=False" in refused.value.hint

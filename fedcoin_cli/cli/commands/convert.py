@@ -12,8 +12,14 @@ from fedcoin_cli.cli.program.options import Call
 
 EXAMPLES = (
     ("fedcoin convert mine.npz --model rounds/1/model.json", "NumPy's arrays to mine.safetensors"),
-    ("fedcoin convert state.safetensors --model graph.json -o named.safetensors", "a state_dict, by its names"),
-    ("fedcoin convert test.npz --test --model rounds/1/model.json -o judged.safetensors", "a test set: x and y"),
+    (
+        "fedcoin convert state.safetensors --model graph.json -o named.safetensors",
+        "a state_dict, by its names",
+    ),
+    (
+        "fedcoin convert test.npz --test --model rounds/1/model.json -o judged.safetensors",
+        "a test set: x and y",
+    ),
 )
 
 

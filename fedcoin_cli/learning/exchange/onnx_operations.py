@@ -120,7 +120,9 @@ def _expand(node: OnnxNode) -> Sequence[Value]:
     # Where examples stand, what is the same for all of them stays 1 long.
     shape = [1 if number == place else size for number, size in enumerate(sizes)]
     own = node.type().sizes
-    if len(shape) <= len(own) and all(size in {1, had} for size, had in zip(shape[::-1], own[::-1], strict=False)):
+    if len(shape) <= len(own) and all(
+        size in {1, had} for size, had in zip(shape[::-1], own[::-1], strict=False)
+    ):
         return _same(node)
     return [node.make("Expand", node.computed(0), shape=shape)]
 
