@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks.clients import HIDDEN, Trained, Weights, drawn, mean, tabular, train, trained
 from benchmarks.machine import finish, machine
 from fedcoin_cli.application.rounds.inspecting import inspect_files
+from fedcoin_cli.learning.exchange.description import mlp
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.model.description import mlp
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.weights import TestSet, write_update
 from fedcoin_cli.learning.scrutiny.look import Looked

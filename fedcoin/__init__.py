@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedcoin.ledgers import Audit, Payment, Proven, audit, prove, verify
     from fedcoin.settlements import Settlement
-    from fedcoin.values import Looked, Semivalues, ShapleyValues, inspect, mlp, semivalues, shapley
+    from fedcoin.values import Looked, Semivalues, ShapleyValues, inspect, mlp, model_of, semivalues, shapley
     from fedcoin.workspaces import Progress, Workspace
     from ledger_store.base.errors import ConsensusFailure, FedCoinError, LedgerInvalid, RoundFilesInvalid
 
@@ -36,6 +36,7 @@ _HOMES = {
         "inspect",
         "Looked",
         "mlp",
+        "model_of",
     ),
     "fedcoin.workspaces": ("Workspace", "Progress"),
     "fedcoin.settlements": ("Settlement",),
@@ -61,6 +62,7 @@ __all__ = [
     "audit",
     "inspect",
     "mlp",
+    "model_of",
     "prove",
     "semivalues",
     "shapley",

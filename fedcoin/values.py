@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from fedcoin_cli.learning.exchange.description import Model, description_of, mlp, model_of
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.arrays import (
     Array,
@@ -13,7 +14,6 @@ from fedcoin_cli.learning.model.arrays import (
     update_of,
     updates_of,
 )
-from fedcoin_cli.learning.model.description import Model, description_of, mlp
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.scrutiny.look import Looked
 from fedcoin_cli.learning.scrutiny.named import look_at
@@ -22,7 +22,7 @@ from fedcoin_cli.learning.valuation import How, ShapleyValues, judged, value
 from fedcoin_cli.learning.valuation import semivalues as valued
 from ledger_store.base.errors import SettingsError
 
-__all__ = ["Looked", "Semivalues", "ShapleyValues", "inspect", "mlp", "semivalues", "shapley"]
+__all__ = ["Looked", "Semivalues", "ShapleyValues", "inspect", "mlp", "model_of", "semivalues", "shapley"]
 
 
 def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
@@ -49,10 +49,11 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     a C compiler, by accuracy; others need Keras, and other metrics NumPy alone.
 
     Args:
-        model: `mlp(…)`, a Keras model, its `to_json()`, or a file of that.
+        model: `mlp(…)`, a Keras model, its `to_json()`, a PyTorch module, what `model_of` gives, or a file.
         test: images (n, …) as float or uint8 (which means x / 255), and one integer label an image.
         updates: each client's weights after training, a list of arrays in the order of Keras' `get_weights()`:
-            kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed.
+            kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed. Of a
+            PyTorch module each client's `state_dict()`.
         examples: how many examples each client trained on.
         aggregation: "mean", or "fedavg", which weights by examples; default: fedavg where examples are given.
         metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or
@@ -165,7 +166,7 @@ def _game(
     baseline: str | Update,
     groups: Sequence[Sequence[int]],
 ) -> Game:
-    described = read_model(description_of(model), where="model")
+    described = read_model(description_of(model, test[0]), where="model")
     images, labels = test
     combined, weights = aggregation_of(aggregation, examples), updates_of(updates, described)
     counts = examples_of(None if combined == "mean" else examples, len(weights))

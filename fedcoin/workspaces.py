@@ -28,8 +28,8 @@ from ledger_store.base.errors import SettingsError
 from ledger_store.identity.passphrase import Passphrase
 
 if TYPE_CHECKING:
+    from fedcoin_cli.learning.exchange.description import Model
     from fedcoin_cli.learning.model.arrays import Array, Update
-    from fedcoin_cli.learning.model.description import Model
 
 __all__ = ["Progress", "Workspace"]
 

@@ -10,13 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from graphs import MODELS, drawn_weights
 from live import PATIENCE_S, free_ports, wait_until, workspace_of
+from onnx import TensorProto, helper
 from rounds import SHAPES, make_round
+from safetensors.numpy import save_file
 from shell import PROGRAM, fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.verbs import examples, verbs
 from fedcoin_cli.consensus.rankings import grid_up_to
+from fedcoin_cli.learning.graph.writer import graph_text
+from fedcoin_cli.learning.model.backend import keras
+from fedcoin_cli.learning.model.reading import read_model
 
 _LAST = ("cancel", "stop")
 EXAMPLES = [(verb, line) for verb in verbs() for line, _ in examples(verb)]
@@ -96,6 +102,35 @@ def _images(scene: Scene) -> None:
     np.savez(scene.folder / "data.npz", x_train=x[:60], y_train=y[:60], x_test=x[60:], y_test=y[60:])
 
 
+def _test_set(scene: Scene) -> None:
+    draw = np.random.default_rng(3)
+    x = draw.random((9, *read_model((scene.workspace.round(1) / "model.json").read_bytes()).inputs[0].shape))
+    np.savez(scene.folder / "test.npz", x=x, y=draw.integers(0, 3, 9))
+
+
+def _state(scene: Scene) -> None:
+    graph = MODELS["mlp"]()
+    (scene.folder / "graph.json").write_text(graph_text(graph))
+    save_file(drawn_weights(graph, np.random.default_rng(4)), scene.folder / "state.safetensors")
+
+
+def _onnx(scene: Scene) -> None:
+    kernel = helper.make_tensor("fc.weight", TensorProto.FLOAT, (4, 3), [0.5] * 12)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])
+    out = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "fc.weight"], ["out"])], "net", [x], [out], [kernel]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    (scene.folder / "net.onnx").write_bytes(model.SerializeToString())
+
+
+def _keras(scene: Scene) -> None:
+    layers = keras.layers
+    front = [keras.Input((6, 6, 1)), layers.Conv2D(2, 3), layers.BatchNormalization(), layers.Flatten()]
+    keras.Sequential([*front, layers.Dense(2)]).save(scene.folder / "net.keras")
+
+
 def _model(scene: Scene) -> None:
     for name in ("model.json", "test.safetensors"):
         shutil.copy(scene.workspace.round(1) / name, scene.folder / name)
@@ -167,8 +202,12 @@ NEEDS: dict[str, Callable[[Scene], object]] = {
     "fedcoin audit ledger/ --genesis $GENESIS": _ledger,
     "fedcoin cancel $TASK": _waiting,
     "fedcoin convert mine.npz --model rounds/1/model.json": _arrays,
+    "fedcoin convert state.safetensors --model graph.json -o named.safetensors": _state,
+    "fedcoin convert test.npz --test --model rounds/1/model.json -o judged.safetensors": _test_set,
     "fedcoin init club --roster roster.toml": _roster,
     "fedcoin init mine --join genesis.json": _invited,
+    "fedcoin model import net.keras --frozen 'conv2d/*' -o part.json": _keras,
+    "fedcoin model import net.onnx -o net.json": _onnx,
     "fedcoin repair --from backup/miners/1": _backup,
     "fedcoin round call --model model.json --test test.safetensors --clients 2 --price 10": _model,
     "fedcoin round gather updates/": _updates,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from shell import fedcoin
 
+from fedcoin_cli.learning.exchange.weights import convert
 from fedcoin_cli.learning.model.backend import keras
 from fedcoin_cli.learning.model.build import build
-from fedcoin_cli.learning.model.conversion import convert
 from fedcoin_cli.learning.model.model import seed_spec
 from fedcoin_cli.learning.model.weights import read_update
 from ledger_store.base.errors import RoundFilesInvalid

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fedcoin_cli.learning.exchange.weights import convert
 from fedcoin_cli.learning.model.backend import keras
-from fedcoin_cli.learning.model.conversion import convert
 from fedcoin_cli.learning.model.model import Dense, ModelSpec, parse_model
 from fedcoin_cli.learning.model.weights import TestSet, read_update
 from fedcoin_cli.learning.reference.agreement import check_reading

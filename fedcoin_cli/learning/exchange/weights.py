@@ -1,13 +1,14 @@
-"""A client's weights from the files of other tools: NumPy's .npz, Keras' .keras, .weights.h5 and older .h5.
+"""A client's weights from the files of other tools, and a round's test set: made on their owners' hosts.
 
-Only who owns a file converts it; miners read nothing but safetensors. No pickle is opened and no model is made from
-what a file says: weights are read into the round's own model, whose shapes they must have.
+Miners read nothing but safetensors. Of a chain of Keras' layers, weights are read in their order: NumPy's .npz, Keras'
+.keras, .weights.h5 and older .h5. Of a graph they are read by name (`named_tensors`). No pickle is opened and no model
+is made from what a file says: weights are read into the round's own model, whose shapes they must have.
 """
 
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from io import BytesIO
 from pathlib import Path
@@ -16,33 +17,111 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.model.model import ModelSpec, parse_model
-from fedcoin_cli.learning.model.weights import Weights, read_update, write_update
+from fedcoin_cli.learning.exchange.named_tensors import read_named
+from fedcoin_cli.learning.model.arrays import as_test_set
+from fedcoin_cli.learning.model.graph_model import GraphModel
+from fedcoin_cli.learning.model.interface import Model
+from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.model.reading import read_model
+from fedcoin_cli.learning.model.weights import (
+    Weights,
+    read_test,
+    read_update,
+    write_test,
+    write_update,
+)
 from ledger_store.base.errors import RoundFilesInvalid
 
 _NUMBERED = re.compile(r"(.*?)([0-9]{1,9})")
 
 
-def convert(source: Path, model: Path, target: Path) -> int:
+def convert(source: Path, model: Path, target: Path, without: Collection[str] = ()) -> int:
     """Write the weights in `source` for the model that `model` (model.json) describes; returns how many numbers.
+
+    `without` are patterns of names that a graph does not have and that are left out of the file.
 
     Raises:
         RoundFilesInvalid: a file of another kind, damaged, or whose arrays are not finite floats of the model's shapes.
-        MissingPart: Keras is needed for this kind and not installed.
+        MissingPart: what reads this kind of file is not installed.
     """
+    described = _described(model)
+    if isinstance(described, ModelSpec):
+        weights = _of_chain(source, described)
+    else:
+        assert isinstance(described, GraphModel)
+        weights = read_named(source, described, without)
+    write_update(target, weights, described.weight_names)
+    return sum(weight.size for weight in read_update(target, described))
+
+
+def convert_test(source: Path, labels: Path | None, model: Path, target: Path) -> int:
+    """Write a test set for a model: the inputs by their names, or x, and y; returns how many images.
+
+    Args:
+        source: a .npz or .safetensors file of them all (`x_test`, `y_test` are taken, too), or .npy of the one input.
+        labels: a .npy file of the labels, where `source` does not hold them.
+        model: the model.json that the images must fit.
+        target: the .safetensors file to write.
+
+    Raises:
+        RoundFilesInvalid: another kind of file, arrays that do not fit the model, labels that it does not know.
+    """
+    described = _described(model)
+    arrays = dict(_arrays(source))
+    if labels is not None:
+        arrays["y"] = _arrays(labels)["x"]
+    named = {
+        name.removesuffix("_test"): array for name, array in arrays.items() if not name.endswith("_train")
+    }
+    if "y" not in named:
+        hint = "name the labels y, or give them with --labels FILE.npy"
+        raise RoundFilesInvalid("it holds no labels", where=str(source), hint=hint)
+    truth = named.pop("y")
+    if len(described.inputs) == len(named) == 1:
+        named = {described.inputs[0].name: next(iter(named.values()))}
+    test = as_test_set(named, truth, described)
+    write_test(target, test, [one.name for one in described.inputs])
+    return len(read_test(target, described))
+
+
+def _described(model: Path) -> Model:
     try:
-        spec = parse_model(model.read_bytes(), where=str(model))
+        return read_model(model.read_bytes(), where=str(model))
     except OSError as error:
         hint = "--model FILE names the model.json of the round"
         raise RoundFilesInvalid("no model description", where=str(model), hint=hint) from error
+
+
+def _arrays(source: Path) -> Mapping[str, npt.NDArray[Any]]:
+    """Arrays by name; the one of a .npy file is called x."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        match source.suffix:
+            case ".npz":
+                with np.load(source, allow_pickle=False) as file:
+                    return {name: file[name] for name in file.files}
+            case ".npy":
+                return {"x": np.load(source, allow_pickle=False)}
+            case ".safetensors":
+                return load_file(source)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
+        message = f"no file of plain arrays: {str(error)[:120]}"
+        raise RoundFilesInvalid(
+            message, where=str(source), hint="write it with numpy.savez(FILE, x=…, y=…)"
+        ) from error
+    message = f"{source.suffix or 'a file without a suffix'} holds no test set that can be converted"
+    raise RoundFilesInvalid(message, where=str(source), hint="a .npz, .npy or .safetensors file")
+
+
+def _of_chain(source: Path, spec: ModelSpec) -> Weights:
     reader = _READERS.get(source.suffix)
     if reader is None:
         raise _refused(
             source, f"{source.suffix or 'a file without a suffix'} is not a kind that can be converted"
         )
-    weights = _checked(reader(source, spec), spec, source)
-    write_update(target, weights)
-    return sum(weight.size for weight in read_update(target, spec))
+    return _checked(reader(source, spec), spec, source)
 
 
 def _from_npz(source: Path, _spec: ModelSpec) -> list[npt.NDArray[Any]]:
@@ -131,5 +210,5 @@ def _checked(found: list[npt.NDArray[Any]], spec: ModelSpec, source: Path) -> We
 
 
 def _refused(source: Path, message: str) -> RoundFilesInvalid:
-    hint = f"weights of the round's model can be converted from {', '.join(_READERS)}"
+    hint = f"weights of a chain of Keras' layers can be converted from {', '.join(_READERS)}"
     return RoundFilesInvalid(message, where=str(source), hint=hint)

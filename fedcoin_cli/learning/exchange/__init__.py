@@ -1,0 +1,1 @@
+"""Models and weights of other tools: from ONNX, PyTorch and Keras to what miners read."""

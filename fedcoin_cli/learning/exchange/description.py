@@ -1,0 +1,132 @@
+"""Model descriptions from what a person has in Python: a model of Keras or PyTorch, JSON, a file, or a few numbers.
+
+What a description may say, and what is refused, is the business of `model` and `graph`; how other tools' models become
+one is `importing`'s, which is loaded for them alone.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ledger_store.base.errors import RoundFilesInvalid
+
+
+class HasJson(Protocol):
+    """A Keras model, or anything else that describes itself as one does."""
+
+    def to_json(self) -> str:
+        """What `keras.Model.to_json` gives."""
+        ...
+
+
+class Module(Protocol):
+    """A PyTorch module."""
+
+    def state_dict(self) -> Any:
+        """Its weights by name."""
+        ...
+
+
+Model = str | Path | Mapping[str, Any] | HasJson | Module
+"""A model: a description as text or as a mapping, a file of it, a Keras model, or a PyTorch module."""
+
+
+def description_of(model: Model, images: Any = None) -> str:
+    """The JSON text of a model.
+
+    Args:
+        model: what a person has.
+        images: what it will be given, as `fedcoin.shapley` takes it: PyTorch exports a module by an example.
+
+    Raises:
+        RoundFilesInvalid: a file that cannot be read, or a model that cannot be imported.
+        MissingPart: what a PyTorch module is exported with is not installed.
+    """
+    if isinstance(model, Mapping):
+        return json.dumps(model)
+    if isinstance(model, str | Path):
+        return _text(model)
+    keras, torch = sys.modules.get("keras"), sys.modules.get("torch")
+    if (torch is None or not isinstance(model, torch.nn.Module)) and (
+        keras is None or not isinstance(model, keras.Model)
+    ):
+        return str(model.to_json())  # type: ignore[union-attr]  # whatever describes itself as Keras does
+    given = [] if images is None else list(images.values()) if isinstance(images, Mapping) else [images]
+    return model_of(model, *given)
+
+
+def model_of(model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Path | None = None) -> str:
+    """Describe a PyTorch module or a Keras model as miners read it: once, for all rounds.
+
+    What it computes is compared with the model's own outputs on a few examples. Weights keep their names in the
+    module's state_dict, so an update is that state_dict; a Keras layer is called by its class and place, and an update
+    is what `get_weights()` gives. Parameters that ask for no gradient are frozen: they are the same for all clients.
+
+    Args:
+        model: a `torch.nn.Module` or a built `keras.Model`; it stays as it was.
+        example: what a PyTorch module is called with, an array an input, the examples first; uint8 means x / 255.
+        frozen: patterns of the names of further weights that no client trains, as "encoder.*".
+        to: where to write the description; frozen weights go into frozen.safetensors beside it.
+
+    Returns:
+        The description, JSON.
+
+    Raises:
+        RoundFilesInvalid: what of it is not understood, or it holds frozen weights and `to` does not say where to.
+        MissingPart: onnx and onnxscript, by which PyTorch exports, are not installed.
+    """
+    from fedcoin_cli.learning.exchange.importing import as_float, import_model
+
+    arrays = [np.asarray(one) for one in example]
+    made = import_model(
+        model, [as_float(one) if one.dtype == np.uint8 else one for one in arrays], frozen=frozen
+    )
+    if to is not None:
+        made.write(Path(to))
+    elif made.model.frozen:
+        hint = "fedcoin.model_of(…, to='model.json') writes them beside the description"
+        raise RoundFilesInvalid("it holds frozen weights, which need a file", where="model", hint=hint)
+    return made.text
+
+
+def mlp(image_shape: Sequence[int] | int, hidden: Sequence[int], classes: int) -> str:
+    """Describe a multilayer perceptron: the image laid flat, hidden ReLU layers, one logit a class.
+
+    It holds one kernel (inputs, units) and one bias (units,) a layer, in this order.
+
+    Args:
+        image_shape: one image without the batch axis, or how many values it has.
+        hidden: units of the hidden layers; none makes a linear model.
+        classes: how many labels there are.
+
+    Returns:
+        The JSON that Keras' `model_from_json` reads too.
+    """
+    shape = [image_shape] if isinstance(image_shape, int) else [int(size) for size in image_shape]
+    layers = [_layer("InputLayer", batch_shape=[None, *shape])]
+    if len(shape) > 1:
+        layers.append(_layer("Flatten"))
+    layers += [_layer("Dense", units=int(units), activation="relu") for units in hidden]
+    layers.append(_layer("Dense", units=int(classes), activation="linear"))
+    config = {"name": "mlp", "layers": layers}
+    return json.dumps(
+        {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+    )
+
+
+def _layer(name: str, **config: Any) -> dict[str, Any]:
+    return {"module": "keras.layers", "class_name": name, "config": config, "registered_name": None}
+
+
+def _text(model: str | Path) -> str:
+    if isinstance(model, str) and model.lstrip()[:1] in {"{", "["}:
+        return model
+    try:
+        return Path(model).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "give Keras' model.to_json(), a file that holds it, or fedcoin.mlp(shape, hidden, classes)"
+        raise RoundFilesInvalid("no model description", where=str(model)[:200], hint=hint) from error
