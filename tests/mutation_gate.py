@@ -116,6 +116,8 @@ CAUGHT_BY: dict[str, Way] = {
     "strangers_paid": Trace(rule_traces.sap_price_stays_on_the_roster),
     "unsealed_reveals": Trace(rule_traces.what_was_sealed_is_what_opens),
     "more_paid_than_escrowed": Trace(rule_traces.no_coin_is_made),
+    "withholding_forgotten": Trace(rule_traces.who_withholds_sits_out_the_next_task),
+    "earlier_frauds_forgotten": Trace(rule_traces.a_fraud_is_out_until_the_tasks_end),
     "rankings_swapped": Trace(rule_traces.rankings_are_the_protocols),
     "any_number_of_rankings": Trace(rule_traces.t_is_on_the_grid),
     "commits_after_the_close": Trace(rule_traces.after_the_close_no_commit_counts),
@@ -124,6 +126,8 @@ CAUGHT_BY: dict[str, Way] = {
     "result_before_the_check": Trace(rule_traces.a_result_waits_for_every_look),
     "liars_heard_again": Trace(rule_traces.a_false_accuser_is_heard_once),
     "exact_with_fewer_rankings": Trace(rule_traces.exact_means_the_most),
+    "co_singletons_unchecked": Trace(rule_traces.what_weighs_most_is_always_looked_at),
+    "frauds_only_beyond_twice_the_bound": Trace(rule_traces.a_count_beyond_the_bound_is_false),
 }
 
 

@@ -1,4 +1,4 @@
-"""More bugs to be caught: rules of the ledger, of its reader and of one attempt that are left out, one at a time.
+"""More bugs to be caught: rules of the ledger, its reader, one attempt and who checks tables, left out one at a time.
 
 Each is caught by a short history of `rule_traces`. A refusal is left out by its words; when they change, the history
 goes through and says so.
@@ -15,10 +15,15 @@ from fedcoin_cli.application.requester.chain_view import ChainView
 from fedcoin_cli.consensus import attempt, rankings
 from fedcoin_cli.consensus.accusations import Accusations
 from fedcoin_cli.consensus.posap import Posap
+from fedcoin_cli.learning.reference.reference import RAISE_FACTOR
+from fedcoin_cli.learning.shapley import checking
 from fedcoin_cli.protocol.message import FraudNote, TransactionNote
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import Address
+from ledger_store.base.words import TaskState
 from ledger_store.block import Certificate
+from ledger_store.state import Transition
+from ledger_store.task_record import TaskRecord
 from ledger_store.transaction import Close, Result
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -97,6 +102,22 @@ def _unadded(module: str) -> Callable[[Any], Any]:
     exec(compile(kept, module, "exec"), names)  # noqa: S102  (our own source)
     method: Callable[[Any], Any] = names["Transition"].close_block
     return method
+
+
+def withholding_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """When a task ends nobody remembers who withheld a reveal."""
+    patch.setattr(Transition, "_bar", lambda *_: None)
+
+
+def earlier_frauds_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A result's frauds take the place of those of earlier attempts."""
+    right = Transition._attempt
+
+    def wrong(transition: Transition, task: Any, attempt: int, state: TaskState) -> TaskRecord:
+        record = right(transition, task, attempt, state)
+        return replace(record, frauds=frozenset()) if state == TaskState.CLOSED else record
+
+    patch.setattr(Transition, "_attempt", wrong)
 
 
 def rankings_swapped(patch: pytest.MonkeyPatch) -> None:
@@ -181,6 +202,20 @@ def exact_with_fewer_rankings(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(attempt.Attempt, "admits", wrong)
 
 
+def co_singletons_unchecked(patch: pytest.MonkeyPatch) -> None:
+    """Of an exact table all but one client's absence is sure to be looked at."""
+    right = checking.heavy_masks
+    patch.setattr(checking, "heavy_masks", lambda clients: right(clients)[: clients + 1])
+
+
+def frauds_only_beyond_twice_the_bound(patch: pytest.MonkeyPatch) -> None:
+    """A count is judged false where it would be accused, and not from ε on."""
+    right = checking.CountJudge.intervals
+    patch.setattr(
+        checking.CountJudge, "intervals", lambda judge, places, _: right(judge, places, RAISE_FACTOR)
+    )
+
+
 def _without(patch: pytest.MonkeyPatch, words: str) -> None:
     """Nothing is refused for this reason."""
     for name, module in list(sys.modules.items()):
@@ -206,6 +241,8 @@ PLANTED_RULES: dict[str, Patch] = {
         strangers_paid,
         unsealed_reveals,
         more_paid_than_escrowed,
+        withholding_forgotten,
+        earlier_frauds_forgotten,
         rankings_swapped,
         any_number_of_rankings,
         commits_after_the_close,
@@ -214,5 +251,7 @@ PLANTED_RULES: dict[str, Patch] = {
         result_before_the_check,
         liars_heard_again,
         exact_with_fewer_rankings,
+        co_singletons_unchecked,
+        frauds_only_beyond_twice_the_bound,
     )
 }

@@ -1,4 +1,4 @@
-"""Short histories of one rule each: of the ledger, of its reader, of one attempt. Each raises AssertionError.
+"""Short histories of one rule each: of the ledger, its reader, one attempt, a table. Each raises AssertionError.
 
 They pass on the right code and fail where the rule is left out (`planted_rules`).
 """
@@ -7,8 +7,10 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+from block_games import BlockGame, KnownReference
 from chains import COIN, ChainMaker, key
 
 from fedcoin_cli.application.requester.chain_view import ChainView
@@ -17,12 +19,17 @@ from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.consensus.rankings import ranking
 from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.contract.settlement import give_up, settle
+from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.shapley.checking import Checker
+from fedcoin_cli.learning.shapley.table import Claim, encode_exact
 from fedcoin_cli.protocol.message import CommitNote, FinalBlock, FraudNote, Phase, RevealNote, Standing
 from fedcoin_cli.replica.ports import RosterSigner
 from ledger_store.base.errors import Malformed, PeerFault
 from ledger_store.base.names import Address
+from ledger_store.base.words import TaskState
 from ledger_store.chain import start
 from ledger_store.outcome import Outcome, read_outcome
+from ledger_store.proof import FraudMark
 from ledger_store.state import apply
 from ledger_store.transaction import Close, Commit, Reveal, Task
 
@@ -135,6 +142,38 @@ def no_coin_is_made() -> None:
     settled = maker.settled(task)
     richer = replace(settled.pay, server=settled.pay.server + COIN)
     _refused(_result(maker, task, reveals, replace(settled, pay=richer)), "a coin was made")
+
+
+def who_withholds_sits_out_the_next_task() -> None:
+    """One of four commits and never reveals; in the next task its commit is refused."""
+    maker = ChainMaker()
+    task, reveals = _closed(maker)
+    maker.add(maker.result(task, reveals[:-1], maker.settled(task)))
+    following = maker.task()
+    maker.add(following)
+    block = maker.propose(maker.close(following, maker.reveals(following)))
+    _refused(lambda: apply(maker.tip.state, block), "who withheld a reveal commits again")
+
+
+def a_fraud_is_out_until_the_tasks_end() -> None:
+    """One miner is a fraud in the first attempt, another in the second; neither may commit in the third."""
+    maker = ChainMaker()
+    task, reveals = _closed(maker)
+    cheats = [reveals[1].miner, reveals[3].miner]
+    for attempt, cheat in enumerate(cheats, 1):
+        failed = maker.failed(task, TaskState.OPEN)
+        maker.add(maker.result(task, reveals, failed, attempt, frauds=[FraudMark(cheat, 3)]))
+        reveals = [
+            reveal for reveal in maker.reveals(task, attempt + 1) if reveal.miner not in cheats[:attempt]
+        ]
+        if attempt == 1:
+            maker.add(maker.close(task, reveals, 2))
+    for cheat in cheats:
+        rest = [
+            reveal for reveal in maker.reveals(task, 3) if reveal.miner not in cheats or reveal.miner == cheat
+        ]
+        block = maker.propose(maker.close(task, rest, 3))
+        _refused(lambda block=block: apply(maker.tip.state, block), "a fraud commits again")  # type: ignore[misc]
 
 
 def rankings_are_the_protocols() -> None:
@@ -258,3 +297,36 @@ def a_false_accuser_is_heard_once() -> None:
     attempted.machine.entry_checked(attempted.roster[1], 5, False)
     again = attempted.machine.receive(attempted.accusation(by=3, against=2, entry=3))
     assert again == [], "a false accuser is heard again"
+
+
+# A table --------------------------------------------------------------------------------------------------------------
+
+
+def _exact(spoilt: int, by: int, slack: int) -> tuple[Checker, bytes]:
+    """Who checks, without an engine and any clock, and an exact table of five clients with one count that is off.
+
+    What is right is known but for so many images.
+    """
+    game = BlockGame(np.array([100]), np.array([[10 * mask.bit_count() for mask in range(32)]]))
+    reference = KnownReference(game, slack)
+    made = Checker(cast("Reference", reference), game.terms, reference.partition, clock=lambda: 0.0)
+    counts = np.array(game.whole[1:])
+    counts[spoilt - 1] += by
+    return made, encode_exact(counts)
+
+
+def what_weighs_most_is_always_looked_at() -> None:
+    """However little time there is: the coalition of all but one moves a value by a fifth of its error."""
+    claim = Claim(bytes(32), bytes(32), 1, True)
+    for client in range(5):
+        mask = 31 ^ 1 << client
+        one, table = _exact(mask, 1, 0)
+        assert one.wrong_entries(table, claim, 0.0) == (mask - 1,), "a false count of all but one"
+
+
+def a_count_beyond_the_bound_is_false() -> None:
+    """What is off by more than ε is a fraud once somebody names it, although nobody would accuse before 2ε."""
+    claim = Claim(bytes(32), bytes(32), 1, True)
+    one, table = _exact(7, 3, 2)
+    assert one.wrong_entries(table, claim, 0.0) == ()
+    assert one.is_wrong(table, claim, 6), "a fraud between one and two bounds"

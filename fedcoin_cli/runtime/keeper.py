@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
+from fedcoin_cli.runtime.falls import Falls, falls_file
 from fedcoin_cli.runtime.pipes import opened
 from fedcoin_cli.runtime.process import keeper_of, naming_itself
 from ledger_store.base.errors import ExitCode
@@ -31,23 +32,6 @@ _PR_SET_PDEATHSIG = 1
 _LOOK_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Falls:
-    """How often a miner was started again since a person started it, and its last fall (seconds since 1970)."""
-
-    restarts: int
-    last_s: float
-    how: str
-
-
-def falls_of(process: Path) -> Falls | None:
-    """What the keeper of the miner with this process file has noted; None when it never fell."""
-    try:
-        return Falls(**json.loads(_falls_file(process).read_text("ascii")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
 class Keeper:
     """Runs `program`, telling it `secret`; its words go to this process's own output, the miner's log."""
 
@@ -58,7 +42,7 @@ class Keeper:
 
     def run(self) -> int:
         """Until the miner has ended for good; its exit code, or 128 and the signal that ended it."""
-        _falls_file(self._process).unlink(missing_ok=True)
+        falls_file(self._process).unlink(missing_ok=True)
         restarts = in_a_row = 0
         while True:
             began_s = time.monotonic()
@@ -100,12 +84,12 @@ class Keeper:
         return False
 
     def _tell(self, falls: Falls, pause_s: float) -> None:
-        staged = _falls_file(self._process).with_suffix(".new")
+        staged = falls_file(self._process).with_suffix(".new")
         details = {"how": falls.how, "restarts": falls.restarts, "pause_s": pause_s}
         line = json.dumps({"time": falls.last_s, "event": "restarted", **details})
         with suppress(OSError):  # a full disk must not keep a miner down
             staged.write_text(json.dumps(asdict(falls)), "ascii")
-            staged.replace(_falls_file(self._process))
+            staged.replace(falls_file(self._process))
             with self._log.open("a", encoding="ascii") as log:
                 log.write(line + "\n")
 
@@ -123,10 +107,6 @@ def _fell(code: int) -> bool:
 
 def _how(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
-
-
-def _falls_file(process: Path) -> Path:
-    return process.with_suffix(".falls")
 
 
 def _end_with(keeper: int) -> None:

@@ -8,7 +8,7 @@ from chains import COIN, TO_SIGN, ChainMaker, digest, key
 from places import settled_round
 
 from fedcoin_cli.application.node.readers import Named, Readers
-from fedcoin_cli.network.transport.connections import asker
+from fedcoin_cli.network.transport.base import asker
 from ledger_store.base.names import Digest
 from ledger_store.file.chain_file import ChainFile, ChainReader
 from ledger_store.identity.keys import KeyPair

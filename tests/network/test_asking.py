@@ -6,7 +6,7 @@ from peers import arrived, closing, connect, events_until, gather, village, wait
 
 from fedcoin_cli.network.files.channel import Blobs
 from fedcoin_cli.network.files.store import Store
-from fedcoin_cli.network.transport.connections import asker, owner
+from fedcoin_cli.network.transport.base import asker, owner
 from ledger_store.base.names import Address
 
 

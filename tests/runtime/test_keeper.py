@@ -14,7 +14,7 @@ from live import wait_until
 
 from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.runtime.base import MinerFiles, stop
-from fedcoin_cli.runtime.keeper import falls_of
+from fedcoin_cli.runtime.falls import falls_of
 from fedcoin_cli.runtime.process import ProcessRuntime, keeper_of, named_process
 
 # It names itself as a miner that is up does, says what it was told, and does what the words say.

@@ -8,7 +8,7 @@ from fedcoin_cli.application.node.round_files import RoundFiles
 from fedcoin_cli.application.workspace.settings import Settings
 from fedcoin_cli.application.workspace.workspace import MinerFolder
 from fedcoin_cli.replica.replica import Replica
-from fedcoin_cli.runtime.keeper import falls_of
+from fedcoin_cli.runtime.falls import falls_of
 from ledger_store.base.names import Address
 from ledger_store.file.chain_file import ChainReader
 from ledger_store.genesis import Genesis

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache
 from threading import Lock
 
-from fedcoin_cli.network.transport.connections import owner
+from fedcoin_cli.network.transport.base import owner
 from ledger_store.base.errors import FedCoinError
 from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.file.chain_file import ChainReader

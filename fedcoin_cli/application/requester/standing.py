@@ -13,7 +13,8 @@ from fedcoin_cli.protocol.message import Silence, Standing
 from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 
-TURN_MS = 50
+# Frames end a turn at once; only a refusal is seen so late.
+TURN_MS = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from ledger_store.base.errors import ExitCode
 if TYPE_CHECKING:
     from fedcoin_cli.application.requester.standing import MinerState, QuorumVerdict
     from fedcoin_cli.application.workspace.workspace import Workspace
-    from fedcoin_cli.runtime.keeper import Falls
+    from fedcoin_cli.runtime.falls import Falls
 
 WAIT_S = 1.5
 
@@ -107,7 +107,7 @@ def _refusals(name: str, outlook: "QuorumVerdict") -> Iterator[str]:
 
 def _fallen(workspace: "Workspace") -> "dict[str, Falls]":
     """Local miners that fell and were started again, by address."""
-    from fedcoin_cli.runtime.keeper import falls_of
+    from fedcoin_cli.runtime.falls import falls_of
 
     found = ((miner.name, falls_of(miner.process)) for miner in workspace.miners)
     return {workspace.address(name): falls for name, falls in found if falls is not None}

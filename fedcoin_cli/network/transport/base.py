@@ -11,6 +11,19 @@ from fedcoin_cli.network.transport.admission import Admission
 from ledger_store.base.names import Address
 
 
+def asker(address: Address, identity: bytes = b"") -> Address:
+    """The name of a person who asks with the key of a member, on one connection: never the member's own.
+
+    (docs/adr/0028) [P-11.8]
+    """
+    return Address(f"{address}/{identity.hex()}")
+
+
+def owner(name: str) -> Address:
+    """Whose key is behind a sender's name."""
+    return Address(name.partition("/")[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Where a node listens (port 0: any free one) and whom it admits."""

@@ -14,6 +14,7 @@ from enum import Enum
 from operator import attrgetter
 from typing import Any
 
+from fedcoin_cli.network.transport.base import owner
 from ledger_store.base.names import Address
 
 GUESTS_MOST = 64
@@ -32,19 +33,6 @@ class Role(Enum):
     GUEST = 1
     ASKER = 2
     MEMBER = 3
-
-
-def asker(address: Address, identity: bytes = b"") -> Address:
-    """The name of a person who asks with the key of a member, on one connection: never the member's own.
-
-    (docs/adr/0028) [P-11.8]
-    """
-    return Address(f"{address}/{identity.hex()}")
-
-
-def owner(name: str) -> Address:
-    """Whose key is behind a sender's name."""
-    return Address(name.partition("/")[0])
 
 
 NOBODY = Address("")

@@ -6,8 +6,8 @@ from typing import Any
 
 import zmq
 
-from fedcoin_cli.network.transport.base import Door
-from fedcoin_cli.network.transport.connections import Connections, asker
+from fedcoin_cli.network.transport.base import Door, asker
+from fedcoin_cli.network.transport.connections import Connections
 from fedcoin_cli.network.transport.limits import Limits, Outbox
 from fedcoin_cli.network.transport.link import Link
 from fedcoin_cli.network.transport.sockets import CLOSED, OPENED, Monitor, open_socket, received

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from fedcoin_cli.network.transport.base import Door, PeerState, Transport
-from fedcoin_cli.network.transport.connections import asker, owner
+from fedcoin_cli.network.transport.base import Door, PeerState, Transport, asker, owner
 from fedcoin_cli.network.transport.limits import KNOWN_MOST, Bars, Bucket, Limits, SilenceLimit
 from fedcoin_cli.network.transport.link import Link
 from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES

@@ -1,0 +1,1 @@
+"""Models as graphs of named operations: read, checked, measured and computed with NumPy alone."""
