@@ -29,7 +29,7 @@ def fedcoin(quick: bool, seed: int) -> Iterator[Figure]:
     """Fig. 4, 5 and 6."""
     case = Case("types", 100, EPOCHS, seed=seed)
     hundred = Hundred.of(smaller(case) if quick else case, seed)
-    effort = fig6.Effort(500, 10_000, 40) if quick else fig6.Effort(3_000, 40_000, 250)
+    effort = fig6.Effort(500, 10_000, 40) if quick else fig6.Effort(2_000, 40_000, 200)
     yield fig5.own_figure(hundred)
     yield fig4.values_figure(hundred, max(fig6.MINERS), effort.balanced)
     yield fig6.rankings_figure(hundred, effort)

@@ -24,7 +24,7 @@ CLIENTS: Final = (5, 10, 20, 50, 100, 200, 500, 1_000)
 MINERS: Final = (1, 2, 4, 8, 16)
 RANKINGS: Final = 20
 """On the grid of numbers of rankings."""
-INDEPENDENT: Final = 200
+INDEPENDENT: Final = 100
 """Rankings of the paper's kind, of which the variance is taken."""
 PRICE, TRAIN_SHARE, MINING_SHARE = 1_000, 0.7, 0.2
 _ENDLESS_S: Final = 1e9
