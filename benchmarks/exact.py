@@ -8,7 +8,6 @@ samples of images, the same for both, are counted in turns; the kernel counts so
 
 import argparse
 import os
-import resource
 import statistics
 import sys
 import time
@@ -19,8 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.games import Case, real_game
-from benchmarks.machine import finish, machine
-from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from benchmarks.machine import finish, machine, peak_mib
+from fedcoin_cli.learning.coalitions.exact import exact_numerators
 from fedcoin_cli.learning.coalitions.walks import Counts
 from fedcoin_cli.learning.engines.choice import describe, engine_for, enumeration_for
 from fedcoin_cli.learning.engines.enumeration import Enumerating
@@ -29,6 +28,7 @@ from fedcoin_cli.learning.game.utility import Enumeration
 from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
+from ledger_store.transaction import exact_denominator
 
 TURNS: Final = 7
 SAMPLED: Final = 64
@@ -73,7 +73,7 @@ def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
     numerators = exact_numerators(counts, game.empty, game.clients)
     seconds = time.perf_counter() - started
     # Σ φ = u(all) − u(∅), to the last integer.
-    assert sum(numerators) == common_denominator(game.clients) * (int(counts[-1]) - game.empty)
+    assert sum(numerators) == exact_denominator(game.clients) * (int(counts[-1]) - game.empty)
     return {
         "K": game.clients,
         "way": "one by one" if alone else "together",
@@ -84,7 +84,7 @@ def _exact(game: Game, threads: int, checked: int) -> dict[str, Any]:
         "seconds": seconds,
         "ratio to enumeration": 1.0 if alone else _ratio(game, threads),
         **_against_reference(game, first, counts, checked),
-        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak MiB": peak_mib(),
     }
 
 

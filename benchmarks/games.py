@@ -15,7 +15,7 @@ import numpy.typing as npt
 from platformdirs import user_cache_path
 
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, exact_numerators
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.coalitions.walks import Counts, marginals_of, orders
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
@@ -27,6 +27,7 @@ from fedcoin_cli.learning.shapley.precision import Marginals
 from fedcoin_cli.learning.shapley.table import TableTerms
 from fedcoin_cli.learning.simulation.datasets import Dataset, load
 from fedcoin_cli.learning.simulation.training import train_round
+from ledger_store.transaction import exact_denominator
 
 CACHE = user_cache_path("fedcoin") / "benchmarks"
 
@@ -41,17 +42,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """K clients of a split, trained for some epochs on `train` images, judged on `test` images."""
+    """K clients of a split, trained for some epochs on `train` images by a seed, judged on `test` images."""
 
     split: str
     clients: int
     epochs: int = 3
     train: int = 60_000
     test: int = 10_000
+    seed: int = 1
 
     @property
     def name(self) -> str:
-        return f"{self.split}-{self.clients}-{self.epochs}-{self.train}-{self.test}"
+        seeded = "" if self.seed == 1 else f"-s{self.seed}"
+        return f"{self.split}-{self.clients}-{self.epochs}-{self.train}-{self.test}{seeded}"
 
     @property
     def title(self) -> str:
@@ -97,7 +100,7 @@ def real_game(case: Case) -> Game:
     path, data = CACHE / f"{case.name}.npz", mnist()
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        trained = train_round(_cut(data, case), case.split, case.clients, epochs=case.epochs, seed=1)
+        trained = train_round(_cut(data, case), case.split, case.clients, epochs=case.epochs, seed=case.seed)
         updates = zip(*(update.weights for update in trained.updates), strict=True)
         arrays = {f"weights_{place}": np.stack(each) for place, each in enumerate(updates)}
         np.savez(path, allow_pickle=False, model=np.array(trained.model_json), **arrays)
@@ -126,7 +129,7 @@ def true_values(case: Case, rankings: int) -> Truth:
     """The case's values: exact up to `MAX_EXACT_CLIENTS`, else of a run of `rankings` rankings or a longer one."""
     if case.clients <= MAX_EXACT_CLIENTS:
         sums = exact_numerators(exact_counts(case)[1:], 0, case.clients)
-        return Truth(np.array(sums, np.float64) / common_denominator(case.clients), 0.0, 0)
+        return Truth(np.array(sums, np.float64) / exact_denominator(case.clients), 0.0, 0)
     path = CACHE / f"{case.name}.long.npz"
     if not path.exists() or int(np.load(path)["rankings"]) < rankings:
         found = _long_run(Blocks.of(real_game(case)), rankings)

@@ -21,6 +21,15 @@ def machine() -> dict[str, Any]:
     }
 
 
+def peak_mib() -> float:
+    """The most memory that this process ever held.
+
+    What `getrusage` says is at least what the process held that started this one: a new program inherits it.
+    """
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(found[1]) / 1024 if found else float("nan")
+
+
 def show(title: str, rows: list[dict[str, Any]]) -> None:
     """Print rows that share their keys as a table."""
     print(f"\n{title}")

@@ -14,7 +14,6 @@ of threads side by side. --before adds an earlier build's error in the same seco
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ import numpy as np
 
 from benchmarks.accuracy import TRAIN_MICRO, key
 from benchmarks.games import SEED, Case, Truth, blocks_of_task, real_game, true_values
-from benchmarks.machine import finish, machine
+from benchmarks.machine import finish, machine, peak_mib
 from benchmarks.spent import Spent
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
@@ -169,7 +168,7 @@ def mined(case: Case, miner: int, seconds: float) -> dict[str, Any]:
         "not_mining_s": sum(parts.values()) + walking - seconds,
         "parts": parts,
         "table_bytes": len(estimate.table),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mib": peak_mib(),
     }
 
 

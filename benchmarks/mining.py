@@ -11,7 +11,6 @@ medians of processor time, divided by the threads, are printed: other programs h
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.games import SEED, Case, blocks_of_task, real_game
-from benchmarks.machine import finish, machine
+from benchmarks.machine import finish, machine, peak_mib
 from fedcoin_cli.learning.coalitions.walks import orders, prefix_masks
 from fedcoin_cli.learning.engines.choice import Kind, engine_for, walker_for
 from fedcoin_cli.learning.engines.compiled import library
@@ -130,7 +129,7 @@ def _measure(game: Game, threads: int, turns: int) -> list[dict[str, Any]]:
     medians = {name: statistics.median(each) for name, each in times.items()}
     peak = 2 * SQUARE**3 / medians.pop("sgemm")
     floor_s = _flop(game) / peak
-    memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory_mib = peak_mib()
     return [
         {
             "way": way,

@@ -33,6 +33,7 @@ def make_tiny_round(workspace: Workspace, clients: int, seed: int) -> Path:
         "images": IMAGES,
         "aggregation": "mean",
         "genesis": workspace.genesis().id,
+        "frozen": None,
         "recipe": None,
         "updates": [],
     }

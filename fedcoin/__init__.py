@@ -23,12 +23,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedcoin.ledgers import Audit, Payment, Proven, audit, prove, verify
     from fedcoin.settlements import Settlement
-    from fedcoin.values import ShapleyValues, mlp, shapley
+    from fedcoin.values import Looked, Semivalues, ShapleyValues, inspect, mlp, semivalues, shapley
     from fedcoin.workspaces import Progress, Workspace
     from ledger_store.base.errors import ConsensusFailure, FedCoinError, LedgerInvalid, RoundFilesInvalid
 
 _HOMES = {
-    "fedcoin.values": ("shapley", "ShapleyValues", "mlp"),
+    "fedcoin.values": (
+        "shapley",
+        "ShapleyValues",
+        "semivalues",
+        "Semivalues",
+        "inspect",
+        "Looked",
+        "mlp",
+    ),
     "fedcoin.workspaces": ("Workspace", "Progress"),
     "fedcoin.settlements": ("Settlement",),
     "fedcoin.ledgers": ("audit", "Audit", "prove", "verify", "Proven", "Payment"),
@@ -41,16 +49,20 @@ __all__ = [
     "ConsensusFailure",
     "FedCoinError",
     "LedgerInvalid",
+    "Looked",
     "Payment",
     "Progress",
     "Proven",
     "RoundFilesInvalid",
+    "Semivalues",
     "Settlement",
     "ShapleyValues",
     "Workspace",
     "audit",
+    "inspect",
     "mlp",
     "prove",
+    "semivalues",
     "shapley",
     "verify",
 ]

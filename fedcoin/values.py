@@ -1,6 +1,6 @@
-"""Shapley values without a ledger, and models without Keras."""
+"""Values of updates without a ledger, what updates look like, and models without Keras."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.arrays import (
@@ -9,14 +9,20 @@ from fedcoin_cli.learning.model.arrays import (
     aggregation_of,
     as_test_set,
     examples_of,
+    owners_of,
     update_of,
     updates_of,
 )
 from fedcoin_cli.learning.model.description import Model, description_of, mlp
 from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.scrutiny.look import Looked
+from fedcoin_cli.learning.scrutiny.named import look_at
+from fedcoin_cli.learning.shapley.semivalues import Method, Semivalues
 from fedcoin_cli.learning.valuation import How, ShapleyValues, judged, value
+from fedcoin_cli.learning.valuation import semivalues as valued
+from ledger_store.base.errors import SettingsError
 
-__all__ = ["ShapleyValues", "mlp", "shapley"]
+__all__ = ["Looked", "Semivalues", "ShapleyValues", "inspect", "mlp", "semivalues", "shapley"]
 
 
 def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
@@ -28,6 +34,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
     aggregation: str | None = None,
     metric: str = "accuracy",
     baseline: str | Update = "zero",
+    groups: Sequence[Sequence[int]] = (),
     seconds: float = 15.0,
     exact: bool | None = None,
     rankings: int | None = None,
@@ -51,6 +58,7 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or
             "roc_auc", as scikit-learn names them; a point is a hundredth of what a perfect model is worth.
         baseline: what nobody is worth: "zero", "chance" (a constant output), or weights, as those that all began with.
+        groups: updates of one owner each, by their numbers from 0: together one client, at the place of the first.
         seconds: how long sampling takes at most; exact values are taken where they fit in.
         exact: True counts all 2^K coalitions however long that takes (K up to 24), False none but the sampled ones.
         rankings: sample so many permutations of the clients in each block of images, whatever the time: the same call
@@ -66,10 +74,101 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
         SettingsError: exact values of too many clients, or numbers out of range.
         MissingPart: Keras is needed for this model and not installed.
     """
+    game = _game(model, test, updates, examples, aggregation, metric, baseline, groups)
+    return value(game, How(seconds, exact, rankings, seed, threads))
+
+
+def semivalues(  # noqa: PLR0913 -- as `shapley`
+    model: Model,
+    test: tuple[Array, Array],
+    updates: Sequence[Update],
+    method: str,
+    *,
+    examples: Sequence[int] | None = None,
+    aggregation: str | None = None,
+    metric: str = "accuracy",
+    baseline: str | Update = "zero",
+    groups: Sequence[Sequence[int]] = (),
+    seconds: float = 15.0,
+    exact: bool | None = None,
+    rankings: int | None = None,
+    seed: int = 0,
+    threads: int = 0,
+) -> Semivalues:
+    """Values of the same game by another method, for comparison: payments are by Shapley's.
+
+    Leave-one-out is always exact, K + 1 coalitions are counted. Banzhaf's values are exact where all coalitions are
+    counted, else estimated from the same rankings as Shapley's, each place in them weighted anew.
+
+    Args:
+        model: as `shapley` takes it, and so all that follows but the method.
+        test: images and labels.
+        updates: each client's weights after training.
+        method: "shapley", "banzhaf" or "loo".
+        examples: how many examples each client trained on.
+        aggregation: "mean" or "fedavg".
+        metric: what models are judged by.
+        baseline: what nobody is worth.
+        groups: updates of one owner each.
+        seconds: how long sampling takes at most.
+        exact: True counts all coalitions, False none but the sampled ones.
+        rankings: sample so many permutations of the clients.
+        seed: fixes what is drawn.
+        threads: cores to use; 0: all.
+
+    Returns:
+        Values and errors in percentage points, and whether they are exact; it unpacks as `values, errors`.
+
+    Raises:
+        RoundFilesInvalid: as `shapley`.
+        SettingsError: as `shapley`, and for another method.
+        MissingPart: Keras is needed for this model and not installed.
+    """
+    if method not in list(Method):
+        raise SettingsError(f"no method {method!r}", where="method", hint=f"one of: {', '.join(Method)}")
+    game = _game(model, test, updates, examples, aggregation, metric, baseline, groups)
+    return valued(game, How(seconds, exact, rankings, seed, threads), [Method(method)])[0]
+
+
+def inspect(
+    updates: Sequence[Update | Mapping[str, Array]],
+    *,
+    initial: Update | Mapping[str, Array] | None = None,
+    examples: Sequence[int] | None = None,
+) -> Looked:
+    """What updates look like beside each other: copies, free riders, outliers. Signs, no proof (docs/inspection.md).
+
+    No model is run and none needs to be known: an update is a list of arrays, or a mapping of names to arrays as
+    PyTorch's `state_dict` is.
+
+    Args:
+        updates: each client's weights after training.
+        initial: the weights that all began with; without them less can be told.
+        examples: how many examples each client claims.
+
+    Returns:
+        `signs`, each with `client` (from 0), `kind`, `measure`, `limit`, `other` and `tensor`; and the `measures`.
+
+    Raises:
+        RoundFilesInvalid: no update, or one with other tensors than the others.
+    """
+    return look_at(updates, initial, examples)
+
+
+def _game(
+    model: Model,
+    test: tuple[Array, Array],
+    updates: Sequence[Update],
+    examples: Sequence[int] | None,
+    aggregation: str | None,
+    metric: str,
+    baseline: str | Update,
+    groups: Sequence[Sequence[int]],
+) -> Game:
     spec = parse_model(description_of(model), where="model")
     images, labels = test
     combined, weights = aggregation_of(aggregation, examples), updates_of(updates, spec)
     counts = examples_of(None if combined == "mean" else examples, len(weights))
     played = Game(spec, as_test_set(images, labels, spec), weights, counts)
     named = baseline if isinstance(baseline, str) else update_of(baseline, spec, "baseline")
-    return value(judged(played, metric, named), How(seconds, exact, rankings, seed, threads))
+    return judged(played.merged(owners_of(groups, len(weights))), metric, named)

@@ -18,6 +18,7 @@ from fedcoin_cli.application.requester.difficulty import with_learnt_difficulty
 from fedcoin_cli.application.requester.publication import Publication, wanted_of
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.watch import Progress
+from fedcoin_cli.application.rounds.inspecting import look_first
 from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, Given, load
 from fedcoin_cli.application.workspace.workspace import REQUESTER
@@ -144,11 +145,14 @@ class Workspace:
         payment_error: Number | None = None,
         metric: str | None = None,
         baseline: str | Path | None = None,
+        groups: Sequence[Sequence[str]] = (),
         settings: Settings | None = None,
         key: str = REQUESTER,
         progress: Callable[[Progress], None] | None = None,
     ) -> Settlement:
         """Publish a round, follow it to its end and return what came of it, from a certified block.
+
+        Two clients that send the very same update are refused unless `settings` say {"task.copies": "allow"}.
 
         Args:
             folder: the round's; default: the newest.
@@ -158,6 +162,7 @@ class Workspace:
             payment_error: stop mining once every payment is known to so many coins, at 95 percent.
             metric: what models are judged by, as "roc_auc"; default: the setting `task.metric`.
             baseline: what nobody is worth: "zero", "chance" or a file of weights; default: the setting `task.baseline`.
+            groups: clients of one owner each, by name or address: together one client, whose coins go to the first.
             settings: further terms, as {"task.attempts": 1}.
             key: who pays, by the key's name.
             progress: called several times a second with how the task stands.
@@ -180,7 +185,9 @@ class Workspace:
                 "task.metric": metric,
                 "task.baseline": baseline,
             },
+            [",".join(group) for group in groups],
         )
+        look_first(wanted.round, self._configuration(settings).settings.task, wanted.groups)
         payer = self._folder.key(key)
         with Requester(self._folder, payer, progress or (lambda _: None)) as requester:
             published = requester.publish(wanted)
@@ -234,6 +241,7 @@ class Workspace:
         error: Number | None,
         settings: Settings | None,
         terms: Mapping[str, Number | Path | None],
+        groups: Sequence[str],
     ) -> Publication:
         learning = terms["consensus.difficulty"] == "auto"
         configuration = self._configuration(
@@ -241,7 +249,7 @@ class Workspace:
         )
         place = self._folder.latest_round() if folder is None else Path(folder)
         error_micro = None if error is None else parse_micro(_text(error), "payment_error")
-        wanted = wanted_of(self._folder, place, configuration, error_micro)
+        wanted = wanted_of(self._folder, place, configuration, error_micro, groups)
         if not learning:
             return wanted
         if wanted.called:

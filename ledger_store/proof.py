@@ -5,7 +5,9 @@ outcome follows from its reveals is `contract.settlement`'s business.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
+from math import lcm
 from typing import Any, ClassVar
 
 from ledger_store.base.canonical import encode, tagged_hash
@@ -16,6 +18,7 @@ from ledger_store.identity.keys import SIGNATURE_LENGTH
 from ledger_store.outcome import Outcome, read_outcome
 
 SALT_LENGTH = 32
+_ESTIMATE = ("exact", "rankings", "sums", "table")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,13 @@ def commit_terms(task_id: TaskId, attempt: int, digest: Digest) -> dict[str, Any
 
 
 @dataclass(frozen=True)
-class Reveal:
-    """An opened estimate: t, whether exact, its sums (N_j over t rankings, or E_j = Λ·φ_j), table digest, salt."""
+class Estimate:
+    """What one miner says the values are: t, whether exact, its sums (N_j over t rankings, or E_j = Λ·φ_j), its table.
 
-    miner: Address
-    """Address of the miner, whose rankings nobody else has."""
+    The mining child answers with it, a reveal opens it, the average is taken over it. Either kind weighs as many
+    rankings as it claims, an exact one the most that the task admits.
+    """
+
     rankings: int
     """t, how many rankings it walked in every block: its weight in the average."""
     exact: bool
@@ -52,6 +57,36 @@ class Reveal:
     """The clients' values in images as decimal strings: times t, or, where exact, times lcm(1 .. K)."""
     table: Digest
     """Digest of the table of counts that the sums follow from: everybody can compute them again."""
+
+    @property
+    def denominator(self) -> int:
+        """What its sums are values times."""
+        return exact_denominator(len(self.sums)) if self.exact else self.rankings
+
+    @property
+    def values(self) -> tuple[Fraction, ...]:
+        """One a client, in units of u."""
+        return tuple(Fraction(total, self.denominator) for total in self.sums)
+
+    def opened(self, miner: Address, salt: str) -> "Reveal":
+        """As `miner` opens it, not signed yet."""
+        return Reveal(self.rankings, self.exact, self.sums, self.table, miner, salt, "")
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "exact": self.exact,
+            "rankings": self.rankings,
+            "sums": [str(value) for value in self.sums],
+            "table": self.table,
+        }
+
+
+@dataclass(frozen=True)
+class Reveal(Estimate):
+    """An estimate, opened: whose it is, the salt of its commit, and the miner's signature."""
+
+    miner: Address
+    """Address of the miner, whose rankings nobody else has."""
     salt: str
     """128 random bits as hex: without it the digest of a commit could be guessed."""
     signature: str
@@ -59,13 +94,7 @@ class Reveal:
 
     def opening(self) -> dict[str, Any]:
         """The fields without miner and signature."""
-        return {
-            "exact": self.exact,
-            "rankings": self.rankings,
-            "salt": self.salt,
-            "sums": [str(value) for value in self.sums],
-            "table": self.table,
-        }
+        return {**super().to_json(), "salt": self.salt}
 
     def to_json(self) -> dict[str, Any]:
         return {**self.opening(), "miner": self.miner, "signature": self.signature}
@@ -153,6 +182,11 @@ class Result:
         }
 
 
+def exact_denominator(clients: int) -> int:
+    """Λ = lcm(1..K): times Λ, every exact Shapley value of an integer utility is an integer."""
+    return lcm(*range(1, clients + 1))
+
+
 def mask_hex(mask: int, clients: int) -> str:
     """A coalition as fixed-width hex: client j is bit j."""
     return f"{mask:0{2 * ((clients + 7) // 8)}x}"
@@ -168,19 +202,29 @@ def read_commit(value: Any) -> Commit:
     )
 
 
+def read_estimate(value: Any) -> Estimate:
+    """Read one estimate; raises `Malformed`."""
+    return Estimate(**_estimate_in(Fields(value, _ESTIMATE, "estimate")))
+
+
 def read_reveal(value: Any) -> Reveal:
     """Read one reveal; raises `Malformed`."""
-    keys = ("exact", "miner", "rankings", "salt", "signature", "sums", "table")
-    reader = Fields(value, keys, "reveal")
+    reader = Fields(value, (*_ESTIMATE, "miner", "salt", "signature"), "reveal")
     return Reveal(
+        **_estimate_in(reader),
         miner=reader.address("miner"),
-        rankings=reader.integer("rankings", 1),
-        exact=reader.boolean("exact"),
-        sums=reader.bigs("sums", len(reader.array("sums", CLIENTS_MAX, 1))),
-        table=reader.digest("table"),
         salt=reader.hexadecimal("salt", SALT_LENGTH),
         signature=reader.hexadecimal("signature", SIGNATURE_LENGTH),
     )
+
+
+def _estimate_in(reader: Fields) -> dict[str, Any]:
+    return {
+        "rankings": reader.integer("rankings", 1),
+        "exact": reader.boolean("exact"),
+        "sums": reader.bigs("sums", len(reader.array("sums", CLIENTS_MAX, 1))),
+        "table": reader.digest("table"),
+    }
 
 
 def _read_fraud(value: Any) -> FraudMark:

@@ -165,6 +165,10 @@ class Task(Signed):
     """The most updates that the call asks for: a client knows among how many it will be."""
     baseline: Baseline
     """What u(empty) is: `zero`, 0; `chance`, what a constant output is worth; a digest, what that update is."""
+    frozen: Digest | None
+    """Digest of the weights that all clients share and none trains, such as a pretrained base, or null."""
+    groups: tuple[tuple[Address, ...], ...]
+    """Addresses that are one owner each: what their updates are worth together is paid to the first of them."""
     updates: tuple[Update, ...]
     """One a client, in the order in which clients are numbered: `client`, `digest`, `examples` and `signature`."""
     images: int
@@ -209,8 +213,23 @@ class Task(Signed):
 
     @property
     def clients(self) -> int:
-        """K."""
-        return len(self.updates)
+        """K: how many owners there are, who are players of the game and are paid; without groups one an update."""
+        return len(self.members) if self.groups else len(self.updates)
+
+    @property
+    def owners(self) -> tuple[Address, ...]:
+        """Who is paid, in the order of their first updates [P-5.20]."""
+        return tuple(self.members)
+
+    @property
+    def members(self) -> dict[Address, tuple[int, ...]]:
+        """For each owner the numbers of its updates, from 0 [P-5.20]."""
+        owner = {address: group[0] for group in self.groups for address in group}
+        found: dict[Address, tuple[int, ...]] = {}
+        for number, update in enumerate(self.updates):
+            one = owner.get(update.client, update.client)
+            found[one] = (*found.get(one, ()), number)
+        return found
 
     @property
     def named(self) -> Digest | None:
@@ -220,7 +239,7 @@ class Task(Signed):
     @property
     def files(self) -> tuple[Digest, ...]:
         """The digests of all files that a miner needs, each once."""
-        named = [self.model, self.test, *(u.digest for u in self.updates), self.named]
+        named = [self.model, self.test, *(u.digest for u in self.updates), self.named, self.frozen]
         return tuple(dict.fromkeys(digest for digest in named if digest is not None))
 
     def lean(self) -> "Task":
@@ -232,7 +251,7 @@ class Task(Signed):
     @property
     def called(self) -> dict[str, Any]:
         """The terms that every client signs, its requester included: all fields but `UNCALLED`."""
-        return {name: getattr(self, name) for name in CALLED}
+        return {name: getattr(self, name) for name in CALLED} | {"groups": [list(one) for one in self.groups]}
 
     @cached_property
     def call(self) -> Digest:
@@ -245,7 +264,8 @@ class Task(Signed):
 
     def terms(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in _TASK_NAMES}
-        return {**plain, "updates": [update.to_json() for update in self.updates]}
+        groups = [list(group) for group in self.groups]
+        return {**plain, "groups": groups, "updates": [update.to_json() for update in self.updates]}
 
 
 def sign_update(call: Task, weights: Digest, examples: int, key: KeyPair, genesis_id: GenesisId) -> Update:
@@ -328,8 +348,9 @@ def read_task(value: Any) -> Task:
 
 def trusted_task(value: dict[str, Any]) -> Task:
     """A task as it is in a ledger of one's own: its form was checked before it was written, and is not again."""
-    named = {name: part for name, part in value.items() if name not in {"type", "updates"}}
-    return Task(**named, updates=tuple(Update(**one) for one in value["updates"]))
+    named = {name: part for name, part in value.items() if name not in {"type", "groups", "updates"}}
+    groups = tuple(map(tuple, value["groups"]))
+    return Task(**named, groups=groups, updates=tuple(Update(**one) for one in value["updates"]))
 
 
 def read_call(value: Any) -> Task:
@@ -344,6 +365,8 @@ def _called_fields(reader: Fields) -> dict[str, Any]:
         **{name: reader.integer(name) for name in _TASK_INTEGERS},
         "aggregation": reader.choice("aggregation", AGGREGATIONS),
         "baseline": _read_baseline(reader),
+        "frozen": reader.optional_digest("frozen"),
+        "groups": reader.address_groups("groups", CLIENTS_MAX),
         "metric": reader.text("metric", METRIC_LENGTH),
         "block_images": reader.integer("block_images", 1, BLOCK_IMAGES_MAX),
         "payment_error_micro": reader.optional_integer("payment_error_micro", 1),

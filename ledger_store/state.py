@@ -393,8 +393,8 @@ class Transition:
 
     def _pay(self, task: Task, outcome: Outcome) -> None:
         pay = outcome.pay
-        for update, micro in zip(task.updates, pay.clients, strict=True):
-            self._accounts.credit(update.client, micro)
+        for owner, micro in zip(task.owners, pay.clients, strict=True):
+            self._accounts.credit(owner, micro)
         self._accounts.credit(task.server, pay.server)
         for miner, micro in pay.miners:
             self._accounts.credit(miner, micro)

@@ -91,14 +91,14 @@ def eligible_refusals(record: TaskRecord) -> frozenset[Address]:
 def check_terms(task: Task, genesis: Genesis) -> None:
     """What genesis bounds and what must hold in any task, signatures apart; raises `InvalidTransaction`.
 
-    [P-5.5] [P-5.6] [P-5.7] [P-5.8]
+    [P-5.5] [P-5.6] [P-5.7] [P-5.8] [P-5.21]
     """
     bounds = genesis.bounds
     parts = task.train_micro + task.computation_micro + task.shapley_micro
     refuse(parts != task.price_micro, "parts are not the price")
     asked = 2 <= task.least_clients <= task.most_clients <= bounds.clients
     refuse(not asked, f"a task needs 2 to {bounds.clients} clients")
-    fitting = task.least_clients <= task.clients <= task.most_clients
+    fitting = task.least_clients <= len(task.updates) <= task.most_clients
     refuse(not fitting, f"its call asks for {task.least_clients} to {task.most_clients} clients")
     refuse(not 1 <= task.images <= bounds.images, f"a task needs 1 to {bounds.images} test images")
     fitting = 1 <= task.block_images <= bounds.block_images
@@ -116,6 +116,9 @@ def check_terms(task: Task, genesis: Genesis) -> None:
     refuse(result_bytes(task, genesis) > bounds.block_bytes, "its result would not fit into a block")
     clients = [update.client for update in task.updates]
     refuse(len(set(clients)) != len(clients), "two updates of one client")
+    grouped = [address for group in task.groups for address in group]
+    refuse(len(set(grouped)) != len(grouped), "an address is in two groups, or twice in one")
+    refuse(task.clients < 2, "all its clients are one owner: there is nobody to share with")
     refuse(any(update.examples > bounds.examples for update in task.updates), "too many examples")
 
 

@@ -70,6 +70,13 @@ def _weights(value: float, last: tuple[int, ...] = SHAPES[-1]) -> Spoil:
     return spoil
 
 
+def _copied(workspace: Workspace) -> None:
+    """Client 2 signs client 1's weights."""
+    folder = workspace.latest_round()
+    (folder / UPDATE).write_bytes((folder / "client-001.safetensors").read_bytes())
+    _sign(workspace)
+
+
 def _sign(workspace: Workspace) -> None:
     keys = [workspace.key(client_name(number)) for number in range(1, CLIENTS + 1)]
     write_round(workspace.latest_round(), workspace, keys, IMAGES)
@@ -195,7 +202,7 @@ def _odd_peer(workspace: Workspace) -> None:
             file.write(f'\n["{name}"]\naddress = "{"ab" * 32}"\n')
 
 
-PUBLISH = ("publish",)
+PUBLISH, INSPECT = ("publish",), ("inspect",)
 PAY = ("pay", "server", "1")
 WORDS = ("--passphrase-file", "words")
 SIGN = ("update", "sign", "mine.safetensors", "--key", "requester")
@@ -242,6 +249,13 @@ CASES = [
         14,
         "the balance of 999997.0",
     ),
+    Bad("the same update twice", _copied, PUBLISH, 13, "clients 1 and 2 send the very same update"),
+    Bad("a lone client", _said(lambda them: them.__delitem__(slice(1, None))), INSPECT, 13, "updates"),
+    Bad("a client twice", _said(lambda them: them.append(them[0])), INSPECT, 13, "have one address"),
+    Bad("an inspected shape", _weights(0.5, (99,)), INSPECT, 13, "client 2"),
+    Bad("an inspected pickle", _update(lambda _: pickle.dumps([np.zeros(3)])), INSPECT, 13, "client 2"),
+    Bad("a start that is none", _nothing, (*INSPECT, "--start", "genesis.json"), 13, "the initial weights"),
+    Bad("values of an unknown task", _nothing, ("values", "0123456789"), 11, "no task begins with"),
     Bad("a negative price", _nothing, ("publish", "--price", "-1"), 2, "task.price"),
     Bad("a price in the file", _settings('[task]\nprice = "-1"\n'), PUBLISH, 3, "task.price"),
     Bad("seven decimals", _nothing, ("publish", "--price", "1.2345678"), 2, "6 decimals"),

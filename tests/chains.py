@@ -144,6 +144,8 @@ class ChainMaker:
             model=digest("model"),
             test=digest("test"),
             baseline=ZERO,
+            frozen=None,
+            groups=(),
             updates=updates,
             images=1_000,
             block_images=16,

@@ -110,6 +110,12 @@ def call(task: Json) -> str:
     return tagged("call", encode(without(task, "updates", "sequence", "signature", "type")))
 
 
+def owners(task: Json) -> list[str]:
+    """Who is paid, section 5: the first of a group for all its clients."""
+    first = {one: group[0] for group in task["groups"] for one in group}
+    return list(dict.fromkeys(first.get(one["client"], one["client"]) for one in task["updates"]))
+
+
 def answered(task: Json, genesis_id: str) -> bool:
     """Whether every client signed its update for this call."""
     return all(
@@ -160,7 +166,7 @@ def ranking(of: bytes, address: str, block: int, number: int, clients: int) -> l
 
 def sampled_sums(task: Json, of: bytes, reveal: Json, table: bytes) -> list[int]:
     """N_j from a table's bytes, sections 7 and 12."""
-    clients, t = len(task["updates"]), reveal["rankings"]
+    clients, t = len(owners(task)), reveal["rankings"]
     blocks = -(-task["images"] // task["block_images"])
     assert len(table) == blocks * (2 + t * (clients - 1))
     sums, at = [0] * clients, 2 * blocks
@@ -205,7 +211,7 @@ def outcome(genesis: Json, task: Json, result: Json) -> Json:
     reveals = {one["miner"]: one for one in result["reveals"] if one["miner"] not in cheats}
     honest = [reveals[miner] for miner in genesis["roster"] if miner in reveals]
     exact = [one for one in honest if one["exact"]]
-    scale = lcm(*range(1, len(task["updates"]) + 1))
+    scale = lcm(*range(1, len(owners(task)) + 1))
     alone = len(exact) > (len(genesis["roster"]) - 1) // 3
     counted = exact if alone else honest
     common = scale if alone or exact else 1

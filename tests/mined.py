@@ -142,7 +142,7 @@ def _judged(folder: Path, metric: str, baseline: str) -> dict[str, Any]:
     if baseline not in {ZERO, CHANCE}:
         named = folder / baseline
         baseline = digest(named.read_bytes())
-    whole, empty = worth(read_metric(metric), *files, named, chance=baseline == CHANCE)
+    whole, empty = worth(read_metric(metric), (*files, None), named, chance=baseline == CHANCE)
     return {"metric": metric, "baseline": baseline, "whole": whole, "empty": empty}
 
 

@@ -69,6 +69,7 @@ def write_round(
         "test": test,
         "images": images,
         "aggregation": "mean",
+        "frozen": None,
         "recipe": None,
         "genesis": workspace.genesis().id,
         "updates": updates,

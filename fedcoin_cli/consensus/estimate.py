@@ -7,41 +7,13 @@ the sums come from (rankings, tables, utilities) does not live here, nor what th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import lcm
 
 from ledger_store.base.errors import Malformed
 from ledger_store.base.names import Address
+from ledger_store.transaction import Reveal, exact_denominator
 
 # D is in 10⁻⁶ percentage points and distances are in units of M; one is 10⁸/M of D's units.
 _DIFFICULTY_UNITS = 10**8
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What one miner revealed: K integers over the denominator that its kind has.
-
-    A sampled one gives `sums` N_j, the marginals summed over all blocks and its first `rankings` rankings:
-    values times t. An exact one gives E_j = Λ·φ_j(u). Either weighs as many rankings as it claims, an exact one the
-    most that the task admits. Raises `Malformed` when it claims none.
-    """
-
-    miner: Address
-    """Whose it is."""
-    rankings: int
-    """t: its weight in the average."""
-    exact: bool
-    """Whether its sums are over all coalitions."""
-    sums: tuple[int, ...]
-    """One integer a client, over `denominator`."""
-
-    def __post_init__(self) -> None:
-        if self.rankings < 1:
-            raise Malformed("an estimate walks at least one ranking", where=self.miner)
-
-    @property
-    def denominator(self) -> int:
-        """What its sums are values times."""
-        return exact_denominator(len(self.sums)) if self.exact else self.rankings
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +76,12 @@ class Agreement:
         return tuple(max(0, numerator) if gained else 0 for numerator in self.numerators)
 
 
-def exact_denominator(clients: int) -> int:
-    """Λ = lcm(1..K): times Λ, every exact Shapley value of an integer utility is an integer."""
-    return lcm(*range(1, clients + 1))
-
-
-def agree(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
+def agree(estimates: Sequence[Reveal], terms: Terms) -> Agreement:
     """Average the verified estimates of an attempt, given in roster order; find who is within D and nearest.
 
     With at least f + 1 exact estimates only these count, and those within D tie with each other. Otherwise all count,
     weighted by t. Without any estimate nobody counts and every value is 0.
-    Raises `Malformed` when there are not K values everywhere or a miner comes twice. [P-9.2]
+    Raises `Malformed` when there are not K values everywhere, one claims no ranking, or a miner comes twice. [P-9.2]
     """
     _check_shapes(estimates, terms.clients)
     exact = [estimate for estimate in estimates if estimate.exact]
@@ -125,7 +92,7 @@ def agree(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
     return Agreement(False, (0,) * terms.clients, 1, (), (), ())
 
 
-def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
+def _agree_exact(estimates: Sequence[Reveal], terms: Terms) -> Agreement:
     """S̄_j = ΣE_j / (Λ·X) over X exact estimates. Honest ones differ by borderline images only: they tie.
 
     [P-9.3] [P-9.5]
@@ -140,7 +107,7 @@ def _agree_exact(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
     return Agreement(True, totals, scale * len(estimates), distances, within, nearest)
 
 
-def _agree_weighted(estimates: Sequence[Estimate], terms: Terms) -> Agreement:
+def _agree_weighted(estimates: Sequence[Reveal], terms: Terms) -> Agreement:
     """S̄_j = Σ t·v_j / T over the miners' values v and their t; T is the sum of the t (docs/adr/0033) [P-9.3]."""
     # Values times t on one denominator: Λ where an exact estimate is among them, else 1.
     scale = exact_denominator(terms.clients) if any(estimate.exact for estimate in estimates) else 1
@@ -188,8 +155,10 @@ def _totals(vectors: Sequence[Sequence[int]]) -> tuple[int, ...]:
     return tuple(sum(column) for column in zip(*vectors, strict=True))
 
 
-def _check_shapes(estimates: Sequence[Estimate], clients: int) -> None:
+def _check_shapes(estimates: Sequence[Reveal], clients: int) -> None:
     for estimate in estimates:
+        if estimate.rankings < 1:
+            raise Malformed("an estimate walks at least one ranking", where=estimate.miner)
         if len(estimate.sums) != clients:
             raise Malformed(f"an estimate does not hold {clients} values", where=estimate.miner)
     if len({estimate.miner for estimate in estimates}) != len(estimates):

@@ -20,6 +20,8 @@ STEPS: Final = 4_095
 """What an image without a loss counts: so many that blocks of 16 images need two bytes."""
 WEIGHTS: Final = 2**32 - 1
 """At most what all labels together are worth in a weighted count."""
+RATIO: Final = 10**9
+"""At most what a metric that is a ratio of counts, or a mean of such, is worth."""
 LEAST_EXACT_BYTES: Final = 4
 
 _CAP: Final = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{0,5}[1-9])?")
@@ -27,12 +29,13 @@ _RANK: Final = re.compile(r"[1-9][0-9]{0,3}")
 
 
 class Family(StrEnum):
-    """How u comes from images: each is right or not, has a weight, loses steps, or counts against others."""
+    """How u comes from images: each is right or not, has a weight, loses steps, counts against others, or in ratios."""
 
     counts = "counts"
     weights = "weights"
     steps = "steps"
     pairs = "pairs"
+    ratios = "ratios"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ KINDS: Final = {
     "neg_log_loss": _Kind(Family.steps, "CAP", "nats of log loss"),
     "neg_brier_score": _Kind(Family.steps, "CAP", "Brier score"),
     "roc_auc": _Kind(Family.pairs, unit="AUROC"),
+    "f1": _Kind(Family.ratios, unit="F1"),
+    "f1_macro": _Kind(Family.ratios, unit="macro F1"),
 }
 
 
@@ -75,7 +80,7 @@ class Metric:
     @property
     def sums(self) -> bool:
         """Whether it is a sum over images, so that blocks of images have values of their own."""
-        return self.family is not Family.pairs
+        return self.family not in {Family.pairs, Family.ratios}
 
     def natural(self, share: Fraction) -> str:
         """What a share of the whole, u / M, is in the metric's own unit, for people."""
@@ -85,7 +90,7 @@ class Metric:
                 return f"{_decimal(100 * share, 2)}% {unit}"
             case Family.steps:
                 return f"{_decimal((1 - share) * self.parameter, 4)} {unit}"
-            case Family.pairs:
+            case Family.pairs | Family.ratios:
                 return f"{_decimal(share, 4)} {unit}"
 
 

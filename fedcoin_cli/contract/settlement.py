@@ -7,7 +7,7 @@ begins or, when none is left, the task is refunded.
 from collections.abc import Sequence
 from fractions import Fraction
 
-from fedcoin_cli.consensus.estimate import Agreement, Estimate, Terms, agree
+from fedcoin_cli.consensus.estimate import Agreement, Terms, agree
 from fedcoin_cli.contract.task import attempt_of, check_task
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares
 from ledger_store.base.canonical import tagged_hash
@@ -112,17 +112,13 @@ def _check_result(before: State, result: Result) -> None:
     refuse(result.outcome != expected, "a result whose outcome does not follow from its reveals")
 
 
-def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[Address]) -> list[Estimate]:
+def _estimates(genesis: Genesis, reveals: Sequence[Reveal], cheats: set[Address]) -> list[Reveal]:
     """The honest reveals in roster order [P-9.1]."""
     by_miner = {reveal.miner: reveal for reveal in reveals if reveal.miner not in cheats}
-    return [
-        Estimate(miner, reveal.rankings, reveal.exact, reveal.sums)
-        for miner in genesis.roster
-        if (reveal := by_miner.get(miner)) is not None
-    ]
+    return [by_miner[miner] for miner in genesis.roster if miner in by_miner]
 
 
-def _agree(task: Task, genesis: Genesis, estimates: Sequence[Estimate]) -> Agreement:
+def _agree(task: Task, genesis: Genesis, estimates: Sequence[Reveal]) -> Agreement:
     return agree(estimates, Terms(task.clients, task.whole, task.difficulty_micro, genesis.faults))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fedcoin_cli.consensus.rankings import grid_up_to, on_grid, table_entries
 from fedcoin_cli.contract.metric import (
+    RATIO,
     STEPS,
     WEIGHTS,
     Family,
@@ -56,6 +57,8 @@ def _may_be_whole(task: Task) -> bool:
             return task.whole == STEPS * task.images
         case Family.weights:
             return task.whole <= WEIGHTS
+        case Family.ratios:
+            return task.whole <= RATIO
         case Family.pairs:
             return task.whole <= 2 * (task.images // 2) * (task.images - task.images // 2)
 

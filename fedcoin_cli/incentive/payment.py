@@ -8,10 +8,10 @@ the miners matters: it is roster order. Who is nearest and what the clients' wei
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedcoin_cli.consensus.estimate import Agreement, Estimate
+from fedcoin_cli.consensus.estimate import Agreement
 from ledger_store.base.amount import split
 from ledger_store.base.names import Address
-from ledger_store.transaction import Pay
+from ledger_store.transaction import Pay, Reveal
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,12 @@ Shares = Sequence[tuple[Address, int]]
 """(miner, weight) in roster order: SapPrice is split in proportion to the weights, all ≥ 1."""
 
 
-def ranking_shares(estimates: Sequence[Estimate]) -> Shares:
+def ranking_shares(estimates: Sequence[Reveal]) -> Shares:
     """By t, the rankings that each miner walked."""
     return tuple((estimate.miner, estimate.rankings) for estimate in estimates)
 
 
-def shapley_shares(rule: str, agreement: Agreement, estimates: Sequence[Estimate]) -> Shares:
+def shapley_shares(rule: str, agreement: Agreement, estimates: Sequence[Reveal]) -> Shares:
     """Who shares SapPrice of a settled task under its `sap-rule`; `agreement` was made from `estimates`.
 
     "winner": the nearest alone, or equal shares of all that tie. "shared": all that count, by t. [P-9.12]

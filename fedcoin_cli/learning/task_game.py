@@ -37,9 +37,10 @@ def load_game(task: Task, locate: Locate) -> Game:
         test=locate(task.test),
         updates=tuple(locate(update.digest) for update in task.updates),
         baseline=None if task.named is None else locate(task.named),
+        frozen=None if task.frozen is None else locate(task.frozen),
     )
     weights = None if task.aggregation == "mean" else [update.examples for update in task.updates]
-    loaded = Game.load(files, weights, task.empty)
+    loaded = Game.load(files, weights, task.empty).merged(task.members.values())
     game = replace(loaded, metric=metric_of(task), chance=task.baseline == CHANCE)
     scorer_of(game)
     return game
@@ -87,14 +88,17 @@ def terms_without_files(task: Task, test: Path | None) -> TableTerms:
     return TableTerms.of(task, sizes)
 
 
-def worth(metric: Metric, model: Path, test: Path, baseline: Path | None, *, chance: bool) -> tuple[int, int]:
-    """What a perfect model and nobody are worth on a round's files, before there are updates.
+def worth(
+    metric: Metric, files: tuple[Path, Path, Path | None], baseline: Path | None, *, chance: bool
+) -> tuple[int, int]:
+    """What a perfect model and nobody are worth on a round's model, test set and frozen weights, before any update.
 
     Raises:
         RoundFilesInvalid: a file is not what the model demands, or the metric does not fit them.
     """
-    files = RoundFiles(model, test, (), baseline)
-    game = replace(Game.load(files), metric=metric, chance=chance)
+    model, test, frozen = files
+    loaded = Game.load(RoundFiles(model, test, (), baseline, frozen))
+    game = replace(loaded, metric=metric, chance=chance)
     return scorer_of(game).whole, nobody_is_worth(game)[1]
 
 

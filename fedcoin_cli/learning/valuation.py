@@ -4,7 +4,7 @@ Values are exact where counting all coalitions fits into the time, else sampled 
 derive; then they come with standard errors. Nothing is written, nothing signed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from hashlib import sha256
@@ -13,7 +13,7 @@ from typing import Final
 
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.contract.metric import forms, read_metric
-from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, common_denominator
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.game import Game
@@ -22,10 +22,11 @@ from fedcoin_cli.learning.model.weights import Weights
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.shapley.attribution import test_set_error
 from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession, Stakes
+from fedcoin_cli.learning.shapley.semivalues import Method, Semivalues, left_out, of_tables
 from fedcoin_cli.learning.shapley.table import TableTerms
 from fedcoin_cli.learning.task_game import nobody_is_worth
 from ledger_store.base.errors import SettingsError
-from ledger_store.transaction import CHANCE, ZERO
+from ledger_store.transaction import CHANCE, ZERO, exact_denominator
 
 BLOCK_IMAGES: Final = 16
 """Test images a block, as `task.block-images` has it."""
@@ -98,6 +99,30 @@ def value(game: Game, how: How) -> ShapleyValues:
         SettingsError: what is asked for cannot be had.
         MissingPart: Keras counts this model, and is not installed.
     """
+    mined, _, _ = _mined(game, how)
+    return _values(game, mined, scorer_of(game).whole)
+
+
+def semivalues(game: Game, how: How, methods: Sequence[Method]) -> tuple[Semivalues, ...]:
+    """Values by several methods, Shapley's and Banzhaf's of one table; leave-one-out is always counted exactly.
+
+    Raises:
+        SettingsError: what is asked for cannot be had.
+        MissingPart: Keras counts this model, and is not installed.
+    """
+    found: dict[Method, Semivalues] = {}
+    if Method.loo in methods:
+        engine = engine_for(game, None, how.threads)
+        found[Method.loo] = left_out(engine, game.clients, scorer_of(game).whole)
+    if found.keys() != set(methods):
+        mined, plan, terms = _mined(game, how)
+        tables = [(plan.claim(mined.rankings, exact=mined.exact), mined.table)]
+        found |= {one: of_tables(tables, terms, one) for one in methods if one is not Method.loo}
+    return tuple(found[one] for one in methods)
+
+
+def _mined(game: Game, how: How) -> tuple[MinedEstimate, MiningPlan, TableTerms]:
+    """An estimate as a miner makes it, and what its table is read against."""
     plan = _plan(game, how)
     blocks = partition(game.test.labels, BLOCK_IMAGES if game.metric.sums else game.images, plan.seed)
     scorer, above_zero = scorer_of(game), game.baseline is not None or game.chance
@@ -110,7 +135,7 @@ def value(game: Game, how: How) -> ShapleyValues:
     session = MiningSession(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
     while not session.advance(_SLICE_S).finished:
         pass
-    return _values(game, session.estimate(), scorer.whole)
+    return session.estimate(), plan, terms
 
 
 def _plan(game: Game, how: How) -> MiningPlan:
@@ -160,7 +185,7 @@ def judged(game: Game, metric: str, baseline: str | Weights) -> Game:
 
 
 def _values(game: Game, mined: MinedEstimate, most: int) -> ShapleyValues:
-    whole = (common_denominator(game.clients) if mined.exact else mined.rankings) * most
+    whole = (exact_denominator(game.clients) if mined.exact else mined.rankings) * most
     nothing = (0.0,) * game.clients
     errors, test_errors = nothing, _test_errors(game, mined) if mined.exact else nothing
     if not mined.exact:
@@ -179,6 +204,6 @@ def _values(game: Game, mined: MinedEstimate, most: int) -> ShapleyValues:
 
 
 def _test_errors(game: Game, mined: MinedEstimate) -> tuple[float, ...]:
-    scale = common_denominator(game.clients)
+    scale = exact_denominator(game.clients)
     found = test_set_error(game, [total / scale for total in mined.sums], _MICRO)
     return (nan,) * game.clients if found is None else found.images_pp

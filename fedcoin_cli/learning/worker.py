@@ -303,9 +303,8 @@ class Worker:
         if wrong:  # who commits to it is accused by all others, and loses the pay
             _log.warning("task %.12s: this machine miscounts entry %d: no commit", order.task.id, wrong[0])
             return
-        table = self._store.put_bytes(mined.table)
-        place = (order.task.id, order.attempt)
-        self._answer(jobs.Estimated(*place, mined.rankings, mined.exact, mined.sums, table))
+        estimate = mined.stored(self._store.put_bytes(mined.table))
+        self._answer(jobs.Estimated(order.task.id, order.attempt, estimate))
 
     # Checking ---------------------------------------------------------------------------------------------------
 

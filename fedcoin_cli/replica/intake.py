@@ -162,7 +162,7 @@ class Intake:
             if isinstance(transaction, Close | Result):
                 task = self._ledger.tip.state.record(transaction.task).task
                 touched |= {task.sender, task.server, *self._genesis.roster}
-                touched |= {update.client for update in task.updates}
+                touched |= set(task.owners)
             else:
                 touched |= {
                     transaction.sender,

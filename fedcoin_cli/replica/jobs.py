@@ -10,7 +10,7 @@ from typing import Any
 from fedcoin_cli.protocol.message import Errors
 from ledger_store.base.errors import Malformed
 from ledger_store.base.names import Address, Digest, TaskId
-from ledger_store.transaction import Reveal, Task, parse_transaction, read_reveal
+from ledger_store.transaction import Estimate, Reveal, Task, parse_transaction, read_estimate, read_reveal
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,11 @@ class Mined:
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
-    """The estimate of an attempt, N_j over t rankings or E_j of an exact one; its table lies in the store."""
+    """The estimate of an attempt; its table lies in the store."""
 
     task: TaskId
     attempt: int
-    rankings: int
-    exact: bool
-    sums: tuple[int, ...]
-    table: Digest
+    estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +177,6 @@ _KINDS: dict[str, type[Order | Answer]] = {
         EntryVerified,
     )
 }
-_BIG = {"sums", "wrong"}
 
 
 def needed_files(order: Order) -> tuple[Digest, ...]:
@@ -219,9 +215,9 @@ def _no_float(text: str) -> float:
 
 
 def _plain(name: str, value: Any) -> Any:
-    if isinstance(value, Task | Reveal | Errors):
+    if isinstance(value, Task | Estimate | Errors):
         return value.to_json()
-    if name in _BIG and isinstance(value, tuple):
+    if name == "wrong" and isinstance(value, tuple):
         return [str(item) for item in value]
     return value
 
@@ -231,8 +227,10 @@ def _rich(name: str, value: Any) -> Any:
         return parse_transaction(value)
     if name == "reveal":
         return read_reveal(value)
+    if name == "estimate":
+        return read_estimate(value)
     if name == "errors" and value is not None:
         return Errors(**value)
-    if name in _BIG and isinstance(value, list):
+    if name == "wrong" and isinstance(value, list):
         return tuple(int(item) for item in value)
     return value

@@ -18,7 +18,7 @@ from ledger_store.base.names import Address, TaskId
 from ledger_store.base.words import TaskState
 from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord
-from ledger_store.transaction import Close, Result, Reveal
+from ledger_store.transaction import Close, Result
 
 _KINDS = ("mine", "table", "entry")
 
@@ -179,15 +179,7 @@ class TaskWork:
         self._unsigned = None if self._signing else answer
         if not self._signing:
             return
-        reveal = Reveal(
-            miner=self._address,
-            rankings=answer.rankings,
-            exact=answer.exact,
-            sums=answer.sums,
-            table=answer.table,
-            salt=self._ports.salt(),
-            signature="",
-        )
+        reveal = answer.estimate.opened(self._address, self._ports.salt())
         self._effects.carry_out(work, work.machine.estimated(reveal))
 
     def table_verified(self, answer: jobs.TableVerified) -> None:

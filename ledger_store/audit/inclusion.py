@@ -94,8 +94,8 @@ class Inclusion:
         if self.outcome is None or self.task is None:
             return []
         pay, task = self.outcome.pay, self.task
-        clients = zip(task.updates, pay.clients, strict=True)
-        found = [Payment(f"client {n}", one.client, micro) for n, (one, micro) in enumerate(clients, 1)]
+        clients = zip(task.owners, pay.clients, strict=True)
+        found = [Payment(f"client {n}", one, micro) for n, (one, micro) in enumerate(clients, 1)]
         found.append(Payment("FL server", task.server, pay.server))
         found += [Payment("miner", miner, micro) for miner, micro in pay.miners]
         found.append(Payment("returned", task.sender, pay.requester))

@@ -73,6 +73,11 @@ class Fields:
         """An array of least..most addresses."""
         return tuple(Address(self._hex(key, item, ADDRESS_LENGTH)) for item in self.array(key, most, least))
 
+    def address_groups(self, key: str, most: int) -> tuple[tuple[Address, ...], ...]:
+        """An array of arrays of two or more addresses, at most so many of each."""
+        groups = (Fields({key: one}, (key,), self._what) for one in self.array(key, most))
+        return tuple(group.addresses(key, most, 2) for group in groups)
+
     def digest(self, key: str) -> Digest:
         """A SHA-256."""
         return Digest(self.hexadecimal(key, DIGEST_LENGTH))

@@ -157,8 +157,8 @@ def _paid(task: Task, outcome: Outcome, deposit_micro: int) -> list[JournalLine]
     pay, locked = outcome.pay, task.price_micro + deposit_micro
     back = pay.requester + deposit_micro
     lines = [JournalLine(task.sender, LOCKED, -locked)]
-    for update, micro in zip(task.updates, pay.clients, strict=True):
-        lines += _earned(update.client, TRAINING, micro)
+    for owner, micro in zip(task.owners, pay.clients, strict=True):
+        lines += _earned(owner, TRAINING, micro)
     lines += _earned(task.server, SERVING, pay.server)
     for miner, micro in pay.miners:
         lines += _earned(miner, MINING, micro)

@@ -271,5 +271,5 @@ def test_how_good_an_update_is_alone(tmp_path: Path, workspace: Workspace, folde
     made, test = gather(folder, updates, genesis), read_test(folder / "test.safetensors", spec)
     hidden = np.maximum(test.images.reshape(IMAGES, -1) @ trained[0] + trained[1], 0)
     said = (hidden @ trained[2] + trained[3]).argmax(axis=1)
-    assert right_alone(folder, made) == [(said == test.labels).sum(), (test.labels == 0).sum()]
-    assert by_chance(folder, made) == max(Counter(test.labels.tolist()).values()) / IMAGES
+    assert right_alone(made) == [(said == test.labels).sum(), (test.labels == 0).sum()]
+    assert by_chance(made) == max(Counter(test.labels.tolist()).values()) / IMAGES

@@ -50,7 +50,7 @@ def asked(**settings: str) -> Configuration:
 
 def test_accuracy_against_nothing_needs_no_file(tmp_path: Path) -> None:
     """As in the paper M is n and u(∅) is 0, whatever the files hold."""
-    found = judged(asked().settings.task, tmp_path / "none", tmp_path / "none", 397)
+    found = judged(asked().settings.task, (tmp_path / "none", tmp_path / "none", None), 397)
     assert (found.metric, found.baseline, found.whole, found.empty) == ("accuracy", ZERO, 397, 0)
 
 
@@ -111,7 +111,7 @@ def test_clients_sign_for_metric_and_baseline(tmp_path: Path, workspace: Workspa
 @pytest.mark.parametrize(
     ("settings", "reason", "where"),
     [
-        ({"metric": "f1"}, "no metric 'f1'", "--metric"),
+        ({"metric": "f2"}, "no metric 'f2'", "--metric"),
         ({"metric": "neg_log_loss"}, "needs a parameter", "--metric"),
         ({"baseline": "/none.safetensors"}, "no baseline '/none.safetensors'", "task.baseline"),
         ({"baseline": "/"}, "no baseline '/'", "task.baseline"),
@@ -123,7 +123,9 @@ def test_what_there_is_not_is_told(
     """An unknown metric, one without its parameter, and a baseline that is no file: what, where and what there is."""
     folder = workspace.round(1)
     with pytest.raises(SettingsError, match=reason) as refused:
-        judged(asked(**settings).settings.task, folder / "model.json", folder / "test.safetensors", 60)
+        judged(
+            asked(**settings).settings.task, (folder / "model.json", folder / "test.safetensors", None), 60
+        )
     assert refused.value.where == where
     assert refused.value.hint
 
@@ -131,13 +133,13 @@ def test_what_there_is_not_is_told(
 def test_what_does_not_fit_is_told(workspace: Workspace, tmp_path: Path) -> None:
     """A metric that does not fit the outputs, and another model's baseline: before anybody signs [P-6.19]."""
     folder = workspace.round(1)
-    files = (folder / "model.json", folder / "test.safetensors")
+    files = (folder / "model.json", folder / "test.safetensors", None)
     with pytest.raises(RoundFilesInvalid, match="the model has 3") as refused:
-        judged(asked(metric="roc_auc").settings.task, *files, 60)
+        judged(asked(metric="roc_auc").settings.task, files, 60)
     assert (refused.value.where, bool(refused.value.hint)) == ("metric", True)
     foreign = tmp_path / "foreign.safetensors"
     write_update(foreign, [np.zeros((2, 2), np.float32)])
     with pytest.raises(RoundFilesInvalid, match="the baseline") as refused:
-        judged(asked(baseline=str(foreign)).settings.task, *files, 60)
+        judged(asked(baseline=str(foreign)).settings.task, files, 60)
     assert refused.value.where == str(foreign)
     assert "the round's own model" in refused.value.hint

@@ -25,7 +25,7 @@ from simulated.nodes import Node
 from simulated.signatures import StubKey, stub_signatures
 from simulated.world import Faults, Table, World
 
-from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
+from fedcoin_cli.consensus.estimate import Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
@@ -33,14 +33,13 @@ from fedcoin_cli.learning.worker import Worker
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.replica import jobs
 from ledger_store.base.names import Address, Digest
-from ledger_store.transaction import ZERO, Close, Pay, Result, Reveal, Task, Update, sign
+from ledger_store.transaction import ZERO, Close, Estimate, Pay, Result, Reveal, Task, Update, sign
 
 LIMIT_MS = 600_000
 A_JOB = 10
 CLIENTS = 8
 PRICE, TRAIN, SERVER, SHAPLEY = 1_000 * COIN, 700 * COIN, 100 * COIN, 200 * COIN
-Estimated = jobs.Estimated
-Falsify = Callable[["Arena", Node, Estimated, bytes], tuple[Estimated, bytes]]
+Falsify = Callable[["Arena", Node, Estimate, bytes], tuple[Estimate, bytes]]
 """What an attacker's child claims instead: its answer and its table's bytes."""
 _FOLDERS: list[TemporaryDirectory[str]] = []  # removed when the process that made them ends
 
@@ -131,7 +130,7 @@ class Arena(World):
         self.played: Played = small_game(terms.pop("clients", CLIENTS), seed=1)
         self.store, self.files = laid_out(self.played.clients, 1)
         self.task = self._task(grid_up_to(rankings), **terms)
-        self.found: dict[str, Estimated] = {}
+        self.found: dict[str, Estimate] = {}
         self.false: set[str] = set()
         self.results: list[Result] = []
         self.closes: list[Close] = []
@@ -165,6 +164,8 @@ class Arena(World):
             least_clients=game.clients,
             most_clients=game.clients,
             baseline=ZERO,
+            frozen=None,
+            groups=(),
             updates=tuple(updates),
             images=game.images,
             block_images=16,
@@ -208,7 +209,7 @@ class Arena(World):
         """What the node hears of its child's answer."""
         strategy = self.attackers.get(node.index)
         if isinstance(answer, jobs.Estimated):
-            claimed = self._estimated(node, answer, strategy)
+            claimed = replace(answer, estimate=self._estimated(node, answer.estimate, strategy))
             return claimed if strategy is None or strategy.mines else None
         if isinstance(answer, jobs.TableVerified) and strategy is not None and strategy.accuse is not None:
             assert isinstance(order, jobs.VerifyTable)
@@ -217,17 +218,17 @@ class Arena(World):
             return replace(answer, follows=True, wrong=strategy.accuse(self.rng, entries))
         return answer
 
-    def _estimated(self, node: Node, answer: Estimated, strategy: Strategy | None) -> Estimated:
-        self.found.setdefault(node.address, answer)
+    def _estimated(self, node: Node, own: Estimate, strategy: Strategy | None) -> Estimate:
+        self.found.setdefault(node.address, own)
         if strategy is not None and strategy.claim is not None:
-            data = self.store.path(answer.table).read_bytes()
-            answer, data = strategy.claim(self, node, answer, data)
-            answer = replace(answer, table=self.store.put_bytes(data))
+            data = self.store.path(own.table).read_bytes()
+            own, data = strategy.claim(self, node, own, data)
+            own = replace(own, table=self.store.put_bytes(data))
             self.false.add(node.address)
             self.count("lies about itself")
-        node.files.add(answer.table)
-        self.tables[answer.table] = Table((), True)  # the witness judges simulated tables; here `ended` does
-        return answer
+        node.files.add(own.table)
+        self.tables[own.table] = Table((), True)  # the witness judges simulated tables; here `ended` does
+        return own
 
     # The network ------------------------------------------------------------------------------------------------
 
@@ -306,7 +307,7 @@ class Arena(World):
         """What everybody was due: the outcome of all true estimates, attackers' own included where they count."""
         true = {reveal.miner for reveal in counted if not self._is_lie(reveal)} | self.honest
         estimates = [
-            Estimate(miner, found.rankings, found.exact, found.sums)
+            found.opened(miner, "")
             for miner in self.genesis.roster
             if miner in true and (found := self.found.get(miner)) is not None
         ]

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from attacking.games import Counts, Floats, Played, part_of, play
 from attacking.strategies import exchanged, favouring
 
-from fedcoin_cli.consensus.estimate import Agreement, Estimate, Terms, agree
+from fedcoin_cli.consensus.estimate import Agreement, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.incentive.payment import shapley_shares
-from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.exact import exact_numerators
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.coalitions.walks import Orders, orders
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
@@ -28,7 +28,8 @@ from fedcoin_cli.learning.reference.update_admission import refused_update
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, derive
 from ledger_store.base.amount import split
-from ledger_store.base.names import Address
+from ledger_store.base.names import Address, Digest
+from ledger_store.transaction import Estimate, Reveal, exact_denominator
 
 COIN = 10**6
 TRAIN, SHAPLEY = 700 * COIN, 200 * COIN
@@ -36,6 +37,7 @@ DIFFICULTY_MICRO = 1_500_000
 BLOCK_IMAGES = 16
 OPTIONS = 24
 MOST_RANKINGS = 2_000
+_TABLE = Digest("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Bench:
         self.terms = TableTerms(game.clients, self.blocks.sizes, game.empty)
         # φ(u) in images: what every miner's N_j/t goes to.
         exact = np.array(exact_numerators(played.counts[1:], game.empty, game.clients), np.float64)
-        self.truth: Floats = exact / common_denominator(game.clients)
+        self.truth: Floats = exact / exact_denominator(game.clients)
 
     @cached_property
     def by_block(self) -> Counts:
@@ -89,7 +91,7 @@ class Bench:
         ends = self.by_block[:, [0, -1]].astype(np.uint8)
         return Table(ends[:, 0], ends[:, 1], values[:, :, :-1].astype(np.uint8)).encode()
 
-    def agreement(self, estimates: Sequence[Estimate], miners: int) -> Agreement:
+    def agreement(self, estimates: Sequence[Reveal], miners: int) -> Agreement:
         """What follows from sampled estimates among R miners."""
         faults = (miners - 1) // 3
         terms = Terms(self.played.clients, self.played.images, DIFFICULTY_MICRO, faults)
@@ -106,8 +108,12 @@ class Bench:
         return list(split(TRAIN, agreement.weights))
 
 
-def _estimate(miner: int, rankings: int, sums: npt.NDArray[np.int64]) -> Estimate:
-    return Estimate(Address(f"{miner:064x}"), rankings, False, tuple(map(int, sums[rankings - 1])))
+def _estimate(miner: int, rankings: int, sums: npt.NDArray[np.int64]) -> Reveal:
+    return _opened(miner, Estimate(rankings, False, tuple(map(int, sums[rankings - 1])), _TABLE))
+
+
+def _opened(miner: int, estimate: Estimate) -> Reveal:
+    return estimate.opened(Address(f"{miner:064x}"), "")
 
 
 def _bytes(*words: object) -> bytes:
@@ -171,7 +177,7 @@ def alone_exact(bench: Bench, miners: int, schemers: int, rankings: int, trials:
         claims = []
         for miner in range(miners):
             if miner < schemers:
-                claims.append(Estimate(Address(f"{miner:064x}"), most, True, values))
+                claims.append(_opened(miner, Estimate(most, True, values, _TABLE)))
                 continue
             claims.append(_estimate(miner, rankings, bench.sums(seed, _bytes("key", trial, miner), rankings)))
         agreement = bench.agreement(claims, miners)

@@ -134,6 +134,8 @@ def a_task(sender: KeyPair, genesis: GenesisId, digests: list[Digest], price_mic
         least_clients=2,
         most_clients=len(digests),
         baseline=ZERO,
+        frozen=None,
+        groups=(),
         updates=updates,
         images=1,
         block_images=16,

@@ -9,14 +9,14 @@ from dataclasses import replace
 from random import Random
 
 import numpy as np
-from attacking.arena import Arena, Estimated, Strategy
+from attacking.arena import Arena, Strategy
 from simulated.nodes import Node
 
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, derive, entries_of, place_of, sums_of
 from fedcoin_cli.protocol.message import CommitNote, Message, RevealNote
-from ledger_store.transaction import Commit, Reveal, commit_terms
+from ledger_store.transaction import Commit, Estimate, Reveal, commit_terms
 
 Change = Callable[[Random, bytes, Claim, TableTerms], dict[int, int]]
 """New counts for some entries of a table."""
@@ -38,13 +38,11 @@ def claim_of(node: Node, rankings: int) -> Claim:
 # Tables -------------------------------------------------------------------------------------------------------------
 
 
-def falsified(
-    arena: Arena, node: Node, answer: Estimated, data: bytes, change: Change
-) -> tuple[Estimated, bytes]:
+def falsified(arena: Arena, node: Node, own: Estimate, data: bytes, change: Change) -> tuple[Estimate, bytes]:
     """The estimate of a table with some counts exchanged."""
-    terms, claim = terms_of(arena, node), claim_of(node, answer.rankings)
+    terms, claim = terms_of(arena, node), claim_of(node, own.rankings)
     data = exchanged(data, change(arena.rng, data, claim, terms))
-    return replace(answer, sums=derive(data, claim, terms)), data
+    return replace(own, sums=derive(data, claim, terms)), data
 
 
 def exchanged(data: bytes, counts: dict[int, int]) -> bytes:
@@ -90,14 +88,14 @@ def ends_of_blocks(rng: Random, data: bytes, _claim: Claim, terms: TableTerms) -
 
 def fabricated(change: Change) -> Strategy:
     """A false table with sums that follow."""
-    return Strategy(claim=lambda arena, node, answer, data: falsified(arena, node, answer, data, change))
+    return Strategy(claim=lambda arena, node, own, data: falsified(arena, node, own, data, change))
 
 
-def wrong_sums(arena: Arena, _node: Node, answer: Estimated, data: bytes) -> tuple[Estimated, bytes]:
+def wrong_sums(arena: Arena, _node: Node, own: Estimate, data: bytes) -> tuple[Estimate, bytes]:
     """Two sums moved against each other, so that their total still fits; the table is true."""
-    sums, moved = list(answer.sums), answer.rankings * arena.played.images // 20
+    sums, moved = list(own.sums), own.rankings * arena.played.images // 20
     sums[-1], sums[0] = sums[-1] + moved, sums[0] - moved
-    return replace(answer, sums=tuple(sums)), data
+    return replace(own, sums=tuple(sums)), data
 
 
 # Rankings ---------------------------------------------------------------------------------------------------------
@@ -106,10 +104,10 @@ def wrong_sums(arena: Arena, _node: Node, answer: Estimated, data: bytes) -> tup
 def inflated(factor: int) -> Strategy:
     """t and the sums times `factor`: the same average, that much more weight."""
 
-    def claim(_arena: Arena, _node: Node, answer: Estimated, data: bytes) -> tuple[Estimated, bytes]:
-        rankings = grid_up_to(answer.rankings * factor) if factor < 10**6 else answer.rankings * factor
-        sums = tuple(total * rankings // answer.rankings for total in answer.sums)
-        return replace(answer, rankings=rankings, sums=sums), data
+    def claim(_arena: Arena, _node: Node, own: Estimate, data: bytes) -> tuple[Estimate, bytes]:
+        rankings = grid_up_to(own.rankings * factor) if factor < 10**6 else own.rankings * factor
+        sums = tuple(total * rankings // own.rankings for total in own.sums)
+        return replace(own, rankings=rankings, sums=sums), data
 
     return Strategy(claim=claim)
 
@@ -117,14 +115,14 @@ def inflated(factor: int) -> Strategy:
 def ground(tries: int) -> Strategy:
     """The set of rankings, of so many that are not its own, under which the friend looks best; true counts."""
 
-    def claim(arena: Arena, node: Node, answer: Estimated, _data: bytes) -> tuple[Estimated, bytes]:
+    def claim(arena: Arena, node: Node, own: Estimate, _data: bytes) -> tuple[Estimate, bytes]:
         friend = arena.played.clients - 1
         walks = [
-            walk(arena, node, Claim(arena.rng.randbytes(32), bytes(32), answer.rankings, exact=False))
+            walk(arena, node, Claim(arena.rng.randbytes(32), bytes(32), own.rankings, exact=False))
             for _ in range(tries)
         ]
         sums, data = max(walks, key=lambda walked: walked[0][friend])
-        return replace(answer, sums=sums), data
+        return replace(own, sums=sums), data
 
     return Strategy(claim=claim)
 
@@ -156,10 +154,7 @@ def too_late(node: Node, _to: str, message: Message) -> list[Message]:
     own = world.found.get(node.address)
     if not isinstance(message, RevealNote) or message.reveal.miner == node.address or own is None:
         return [message]
-    reveal = replace(
-        message.reveal, miner=node.address, rankings=own.rankings, sums=own.sums, table=own.table
-    )
-    return [message, *_said_late(node, message, reveal)]
+    return [message, *_said_late(node, message, own.opened(node.address, message.reveal.salt))]
 
 
 def _said_late(node: Node, note: RevealNote, reveal: Reveal) -> list[Message]:

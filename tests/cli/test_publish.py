@@ -48,9 +48,9 @@ def test_a_dry_run_says_what_there_is_to_distribute(quiet: Workspace) -> None:
     said = fedcoin(*chance, "--json", folder=quiet.root)
     assert (said.json["metric"], said.json["baseline"]) == ("neg_log_loss:9", "chance")
     assert said.json["nobody"].endswith(" nats of log loss")
-    said = fedcoin("publish", "-n", "--metric", "f1", folder=quiet.root)
+    said = fedcoin("publish", "-n", "--metric", "f2", folder=quiet.root)
     assert said.code == 2
-    assert "there is no metric 'f1'" in said.err
+    assert "there is no metric 'f2'" in said.err
     assert "one of: accuracy" in said.err
 
 

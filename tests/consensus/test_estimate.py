@@ -8,34 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracles import shapley, walk
 
-from fedcoin_cli.consensus.estimate import (
-    Agreement,
-    Estimate,
-    Terms,
-    agree,
-    exact_denominator,
-)
+from fedcoin_cli.consensus.estimate import Agreement, Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to, ranking
 from ledger_store.base.errors import Malformed
-from ledger_store.base.names import Address
+from ledger_store.base.names import Address, Digest
+from ledger_store.transaction import Estimate, Reveal, exact_denominator
 
 SEED = bytes(32)
 IMAGES = 200
 
 
-def sampled(miner: str, rankings: int, *sums: int) -> Estimate:
-    return Estimate(Address(miner), rankings, False, sums)
+def estimate(miner: str, rankings: int, is_exact: bool, sums: tuple[int, ...]) -> Reveal:
+    return Estimate(rankings, is_exact, sums, Digest("")).opened(Address(miner), "")
 
 
-def exact(miner: str, *values: int, rankings: int = 1) -> Estimate:
-    return Estimate(Address(miner), rankings, True, values)
+def sampled(miner: str, rankings: int, *sums: int) -> Reveal:
+    return estimate(miner, rankings, False, sums)
+
+
+def exact(miner: str, *values: int, rankings: int = 1) -> Reveal:
+    return estimate(miner, rankings, True, values)
 
 
 def terms(clients: int, difficulty_micro: int = 1_500_000, faults: int = 0, whole: int = IMAGES) -> Terms:
     return Terms(clients, whole, difficulty_micro, faults)
 
 
-def slow_agree(estimates: Sequence[Estimate], rule: Terms) -> dict[str, object]:
+def slow_agree(estimates: Sequence[Reveal], rule: Terms) -> dict[str, object]:
     """The agreement in fractions and percentage points, straight from the paper's averaging."""
     clients = range(rule.clients)
     scale = exact_denominator(rule.clients)
@@ -58,7 +57,7 @@ def slow_agree(estimates: Sequence[Estimate], rule: Terms) -> dict[str, object]:
     }
 
 
-def check_against_fractions(estimates: Sequence[Estimate], rule: Terms) -> Agreement:
+def check_against_fractions(estimates: Sequence[Reveal], rule: Terms) -> Agreement:
     agreement, slow = agree(estimates, rule), slow_agree(estimates, rule)
     assert agreement.counted == slow["counted"]
     assert [Fraction(value, agreement.denominator) for value in agreement.numerators] == slow["mean"]
@@ -74,7 +73,7 @@ def check_against_fractions(estimates: Sequence[Estimate], rule: Terms) -> Agree
 
 
 @st.composite
-def rounds(draw: st.DrawFn) -> tuple[list[Estimate], Terms]:
+def rounds(draw: st.DrawFn) -> tuple[list[Reveal], Terms]:
     """One to seven estimates of two to five clients, some exact, close enough for D to matter."""
     clients = draw(st.integers(2, 5))
     near = st.integers(-60, 60)
@@ -85,20 +84,20 @@ def rounds(draw: st.DrawFn) -> tuple[list[Estimate], Terms]:
         perfect = draw(st.booleans())
         scale, noise = (exact_denominator(clients), 1) if perfect else (walked, 8)
         sums = tuple(scale * value + draw(near) // noise for value in base)
-        estimates.append(Estimate(Address(f"miner {number}"), walked, perfect, sums))
+        estimates.append(estimate(f"miner {number}", walked, perfect, sums))
     rule = terms(clients, draw(st.integers(0, 3_000_000)), draw(st.integers(0, 2)))
     return estimates, rule
 
 
 @given(rounds())
-def test_an_agreement_is_what_fractions_say(case: tuple[list[Estimate], Terms]) -> None:
+def test_an_agreement_is_what_fractions_say(case: tuple[list[Reveal], Terms]) -> None:
     """Who counts, the average, the distances, who is within D and nearest equal brute-force fractions [P-9.3]."""
     check_against_fractions(*case)
 
 
 @given(rounds(), st.data())
 def test_the_order_of_the_estimates_changes_only_the_order(
-    case: tuple[list[Estimate], Terms], data: st.DataObject
+    case: tuple[list[Reveal], Terms], data: st.DataObject
 ) -> None:
     """Reveals that come in another order give the same average, distances and sets of miners."""
     estimates, rule = case
@@ -197,7 +196,7 @@ def games(draw: st.DrawFn, most_clients: int = 4) -> list[list[int]]:
     return draw(st.lists(counts, min_size=1, max_size=3))
 
 
-def mine(game: list[list[int]], miner: Address, rankings: int, *, every_mask: bool) -> Estimate:
+def mine(game: list[list[int]], miner: Address, rankings: int, *, every_mask: bool) -> Reveal:
     """What an honest miner of this name reveals: of each block by rankings of its own."""
     clients = len(game[0]).bit_length() - 1
     key = miner.encode().ljust(32, b"\0")
@@ -262,7 +261,7 @@ def test_the_exact_denominator_is_the_least_that_makes_every_weight_an_integer(c
         [sampled("a", 1, 1, 2), sampled("a", 2, 1, 2)],
     ],
 )
-def test_estimates_of_the_wrong_shape_are_malformed(estimates: list[Estimate]) -> None:
+def test_estimates_of_the_wrong_shape_are_malformed(estimates: list[Reveal]) -> None:
     """Too many or too few values, and a miner that comes twice, are a peer's fault."""
     with pytest.raises(Malformed):
         agree(estimates, terms(2))
@@ -272,4 +271,4 @@ def test_estimates_of_the_wrong_shape_are_malformed(estimates: list[Estimate]) -
 def test_an_estimate_of_no_rankings_is_malformed(is_exact: bool) -> None:
     """It would weigh nothing, and a sampled one divide by nothing."""
     with pytest.raises(Malformed):
-        Estimate(Address("a"), 0, is_exact, (1, 2))
+        agree([estimate("a", 0, is_exact, (1, 2))], terms(2))

@@ -24,10 +24,10 @@ TASK = ChainMaker(4).task()
     ("images", "block_images", "blocks"), [(1, 255, 1), (16, 16, 1), (17, 16, 2), (1_000, 16, 63), (5, 1, 5)]
 )
 def test_how_many_blocks_there_are(images: int, block_images: int, blocks: int) -> None:
-    """As few as hold all images; a test set smaller than a block is one; a metric of pairs has one of all [P-6.15]."""
+    """As few as hold all images; a metric that is no sum over images has one of all [P-6.15]."""
     task = replace(TASK, images=images, block_images=block_images)
     assert blocks_of(task) == blocks
-    assert blocks_of(replace(task, metric="roc_auc")) == 1
+    assert blocks_of(replace(task, metric="roc_auc")) == blocks_of(replace(task, metric="f1_macro")) == 1
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ def test_how_many_blocks_there_are(images: int, block_images: int, blocks: int) 
         ("balanced_accuracy", 200, 16, 1),
         ("roc_auc", 2**16 - 1, 16, 2),
         ("roc_auc", 2**16, 16, 3),
+        ("f1", 10**9, 16, 4),
     ],
 )
 def test_how_wide_an_entry_is(metric: str, whole: int, block_images: int, width: int) -> None:
@@ -75,7 +76,7 @@ def test_metrics_are_read_and_written(text: str, metric: Metric) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("f1_macro", "no metric 'f1_macro'"),
+        ("f1_micro", "no metric 'f1_micro'"),
         ("Accuracy", "no metric"),
         ("accuracy:", "takes no parameter"),
         ("roc_auc:1", "takes no parameter"),
@@ -112,6 +113,7 @@ def test_all_forms_are_told() -> None:
         ("neg_log_loss:2", Fraction(3, 4), "0.5000 nats of log loss"),
         ("roc_auc", Fraction(7, 8), "0.8750 AUROC"),
         ("roc_auc", Fraction(-1, 3), "-0.3333 AUROC"),
+        ("f1_macro", Fraction(1, 4), "0.2500 macro F1"),
         ("accuracy", Fraction(10**400), f"{10**402}.00% accuracy"),
     ],
 )

@@ -16,7 +16,7 @@ from ledger_store.base.errors import InvalidTransaction
 from ledger_store.base.names import Address, TaskId
 from ledger_store.base.words import TaskState
 from ledger_store.state import TaskRecord
-from ledger_store.transaction import Close, FraudMark, Outcome, Pay, Result, Reveal, Task
+from ledger_store.transaction import Close, Estimate, FraudMark, Outcome, Pay, Result, Reveal, Task
 
 IMAGES = 100
 TRAIN, COMPUTATION, SHAPLEY = 7 * COIN, COIN, 2 * COIN
@@ -47,8 +47,8 @@ def address(miners: int, index: int) -> Address:
 
 
 def reveal(miners: int, index: int, rankings: int, sums: Sequence[int], *, exact: bool = False) -> Reveal:
-    sealed = (digest(f"table {index}"), digest(f"salt {index}")[:32], "0" * 128)
-    return Reveal(address(miners, index), rankings, exact, tuple(sums), *sealed)
+    found = Estimate(rankings, exact, tuple(sums), digest(f"table {index}"))
+    return found.opened(address(miners, index), digest(f"salt {index}")[:32])
 
 
 def settled(one: TaskRecord, miners: int, *reveals: Reveal, frauds: Sequence[int] = ()) -> Outcome:

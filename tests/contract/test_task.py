@@ -46,6 +46,7 @@ def test_admissible_terms_pass(baseline: Baseline) -> None:
         ("neg_brier_score:2", 4_095_000, 4_095_000),
         ("balanced_accuracy", 1, 2**32 - 1),
         ("roc_auc", 1, 2 * 500 * 500),
+        ("f1", 1, 10**9),
     ],
 )
 def test_what_a_perfect_model_may_be_worth(metric: str, least: int, most: int) -> None:
@@ -59,7 +60,7 @@ def test_what_a_perfect_model_may_be_worth(metric: str, least: int, most: int) -
 
 def test_an_unknown_metric_is_none_that_miners_could_fulfil() -> None:
     """A ledger reads any short text, and the contract takes what it knows, written in one way [P-6.14]."""
-    for metric in ("f1", "accuracy:1", "neg_log_loss", "neg_log_loss:2.50", "top_k_accuracy:1", ""):
+    for metric in ("f2", "accuracy:1", "neg_log_loss", "neg_log_loss:2.50", "top_k_accuracy:1", ""):
         with pytest.raises(InvalidTransaction):
             check_task(replace(task, metric=metric), maker.genesis)
 

@@ -72,7 +72,40 @@ def test_a_baseline_from_a_file_travels_to_the_miners(workspace: fedcoin.Workspa
 def test_a_metric_that_does_not_fit_locks_no_price(workspace: fedcoin.Workspace) -> None:
     """What is refused is refused before anything is sent: the balance stays."""
     before = workspace.balance()
-    for metric, error in (("top_k_accuracy:2", fedcoin.RoundFilesInvalid), ("f1", fedcoin.FedCoinError)):
+    for metric, error in (("top_k_accuracy:2", fedcoin.RoundFilesInvalid), ("f2", fedcoin.FedCoinError)):
         with pytest.raises(error):
             workspace.publish(price=PRICE, metric=metric)
     assert workspace.balance() == before
+
+
+def test_an_owner_of_two_clients_is_paid_once(workspace: fedcoin.Workspace) -> None:
+    """Two clients in a group are one player, paid at the first of them, as without a ledger."""
+    found = workspace.publish(price=PRICE, groups=[["client-003", "client-001"]])
+    test, updates = arrays()
+    alone = fedcoin.shapley(fedcoin.mlp(SIGNS, [], 2), test, updates, groups=[(2, 0)])
+    assert found.values == alone.fractions
+    assert len(found.payments) == 2
+    root = workspace.path
+    wait_until(lambda: len({path.read_bytes() for path in root.glob("miners/*/chain.jsonl")}) == 1)
+    assert program("audit", "--level", "4", folder=root).code == 0
+    shown = program("show", found.task[:16], folder=root).out
+    assert "client-003 and 1 more of its owner" in shown
+    told = program("explain", "client-001", "--task", found.task, folder=root).out
+    assert "client 1 of 2" in told
+
+
+@pytest.mark.parametrize(
+    ("group", "reason"),
+    [
+        ("client-001", "two or more"),
+        ("client-001,client-001", "twice in one"),
+        ("client-001,requester", "requester is no client of this round"),
+        ("client-001,client-002,client-003", "all clients of this round are one owner"),
+        ("client-001,nobody", "nobody"),
+    ],
+)
+def test_groups_that_are_none_are_told_of(workspace: fedcoin.Workspace, group: str, reason: str) -> None:
+    """One line what, one where, a hint; no coin is locked."""
+    said = program("publish", "--dry-run", "--group", group, folder=workspace.path)
+    assert said.code != 0
+    assert reason in said.err

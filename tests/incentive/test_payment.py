@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcoin_cli.consensus.estimate import Estimate, Terms, agree
+from fedcoin_cli.consensus.estimate import Terms, agree
 from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, ranking_shares, shapley_shares
-from ledger_store.base.names import Address
-from ledger_store.transaction import SAP_RULES, Pay
+from ledger_store.base.names import Address, Digest
+from ledger_store.transaction import SAP_RULES, Estimate, Pay, Reveal
 
 A, B = Address("a"), Address("b")
 SEED_PRICE = Price(train_micro=700_000_000, computation_micro=100_000_000, shapley_micro=200_000_000)
@@ -20,12 +20,12 @@ shares = st.lists(st.integers(1, 10**6), min_size=1, max_size=20).map(
 )
 
 
-def sampled(miner: str, rankings: int, *sums: int) -> Estimate:
-    return Estimate(Address(miner), rankings, False, sums)
+def sampled(miner: str, rankings: int, *sums: int) -> Reveal:
+    return Estimate(rankings, False, sums, Digest("")).opened(Address(miner), "")
 
 
-def exact(miner: str, *values: int) -> Estimate:
-    return Estimate(Address(miner), 9535, True, values)
+def exact(miner: str, *values: int) -> Reveal:
+    return Estimate(9535, True, values, Digest("")).opened(Address(miner), "")
 
 
 @given(prices, client_weights, shares)

@@ -11,7 +11,6 @@ from block_games import BlockGame, finish, picture_game, random_game
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import ranking
-from fedcoin_cli.learning.coalitions.exact import common_denominator
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley import attribution as room
@@ -19,6 +18,7 @@ from fedcoin_cli.learning.shapley.attribution import agreed, convergence, reason
 from fedcoin_cli.learning.shapley.precision import payment_errors
 from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, encode_exact
+from ledger_store.transaction import exact_denominator
 
 test_set_error.__test__ = False  # type: ignore[attr-defined]  # a function of the room, no test
 
@@ -45,7 +45,7 @@ def values_of(game: BlockGame, tables: Tables) -> list[Fraction]:
     total = sum(claim.rankings for claim, _ in tables)
     sums = [Fraction(0)] * game.clients
     for claim, data in tables:
-        scale = Fraction(claim.rankings, common_denominator(game.clients)) if claim.exact else 1
+        scale = Fraction(claim.rankings, exact_denominator(game.clients)) if claim.exact else 1
         for client, value in enumerate(derive(data, claim, game.terms)):
             sums[client] += scale * value
     return [value / total for value in sums]

@@ -75,6 +75,32 @@ def test_unknown_data_set(tmp_path: Path) -> None:
     assert "digits" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "people", "signs", "cases"), [("nafld", 17_549, 5, 1_364), ("default", 10_000, 3, 333)]
+)
+def test_tables_of_people(name: str, people: int, signs: int, cases: int) -> None:
+    """Everybody once, scaled by the training part alone; what nobody measured is the mean."""
+    found = load(name)
+    assert found.name == name
+    assert len(found.y_train) + len(found.test) == people
+    assert int(found.y_train.sum() + found.test.labels.sum()) == cases
+    assert found.input_shape == (signs,)
+    assert found.classes == 2
+    assert np.abs(found.x_train.mean(axis=0)).max() < 1e-3
+    assert found.x_train.std(axis=0).max() == pytest.approx(1, abs=1e-3)
+    assert load(name).digest == found.digest
+
+
+def test_rare_leaves_the_last_client_without_a_case() -> None:
+    """`rare`: 60% of the rarest label's images are the first client's, the last has none of it."""
+    parts = SPLITS["rare"](labelled({0: 600, 1: 100}), 6, np.random.default_rng(0))
+    assert [np.bincount(part.labels, minlength=2).tolist() for part in parts] == [
+        [100, 60],
+        *[[100, 10]] * 4,
+        [100, 0],
+    ]
+
+
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("clients", [2, 3, 10, 40])
 def test_a_seed_fixes_a_split(split: str, clients: int) -> None:
@@ -89,7 +115,7 @@ def test_a_seed_fixes_a_split(split: str, clients: int) -> None:
     assert not all(np.array_equal(part.images, new.images) for part, new in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("split", ["same", "mix", "weight", "noisey", "dirichlet"])
+@pytest.mark.parametrize("split", ["same", "mix", "weight", "noisey", "rare", "dirichlet"])
 @pytest.mark.parametrize("clients", [2, 3, 5, 10, 13, 40])
 def test_splits_deal_every_image_once(split: str, clients: int) -> None:
     """Every training image goes to exactly one client."""

@@ -34,12 +34,14 @@ CASES = [
     ("neg_brier_score:2", "client-002.safetensors"),
     ("roc_auc", "zero"),
     ("roc_auc", "chance"),
+    ("f1", "zero"),
+    ("f1_macro", "chance"),
 ]
 
 
 def made(root: Path, metric: str, baseline: str, estimator: Estimator = "balanced") -> MinedRound:
     # A test set of two labels, of both of which there are some.
-    classes, seed = (2, 1) if metric == "roc_auc" else (3, 0)
+    classes, seed = (2, 1) if metric in {"roc_auc", "f1"} else (3, 0)
     return MinedRound(
         root, metric=metric, baseline=baseline, estimator=estimator, classes=classes, seed=seed, rankings=6
     )

@@ -11,6 +11,7 @@ from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
     brier_score_loss,
+    f1_score,
     log_loss,
     roc_auc_score,
     top_k_accuracy_score,
@@ -33,11 +34,13 @@ METRICS = (
     "neg_log_loss:3",
     "neg_brier_score:2",
     "roc_auc",
+    "f1",
+    "f1_macro",
 )
 
 
 def classes_of(metric: str) -> int:
-    return 2 if metric == "roc_auc" else 4
+    return 2 if metric in {"roc_auc", "f1"} else 4
 
 
 def labels_of(rng: np.random.Generator, classes: int, images: int) -> np.ndarray:
@@ -83,17 +86,30 @@ def by_sklearn(metric: str, labels: np.ndarray, outputs: np.ndarray) -> float:
             return 1 - float(log_loss(labels, shares, labels=every)) / 3
         case "neg_brier_score":
             return 1 - float(brier_score_loss(labels, shares, labels=every, scale_by_half=True))
+        case "f1":
+            return float(f1_score(labels, outputs.argmax(axis=0)))
+        case "f1_macro":
+            return float(f1_score(labels, outputs.argmax(axis=0), average="macro"))
     return float(roc_auc_score(labels, np.floor(4096 * (outputs[1] - outputs[0]))))
 
 
 # What integers leave open: of steps half a one, of weights what 32 bits round.
-_OFF = {"neg_log_loss:3": 0.5 / STEPS, "neg_brier_score:2": 0.5 / STEPS, "balanced_accuracy": 1e-6}
+_OFF = {
+    "neg_log_loss:3": 0.5 / STEPS,
+    "neg_brier_score:2": 0.5 / STEPS,
+    "balanced_accuracy": 1e-6,
+    "f1": 1e-8,
+    "f1_macro": 1e-8,
+}
 
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("seed", range(5))
 def test_scikit_learn_gives_the_same(metric: str, seed: int) -> None:
-    """Of outputs without ties u / M is scikit-learn's metric of that name [P-6.2] [P-6.16] [P-6.17] [P-6.18]."""
+    """Of outputs without ties u / M is scikit-learn's metric of that name.
+
+    [P-6.2] [P-6.16] [P-6.17] [P-6.18] [P-6.20]
+    """
     one, labels, outputs = drawn(metric, seed)
     if metric.startswith("neg_log_loss"):
         outputs *= 0.3  # so that nothing is clipped
@@ -210,6 +226,9 @@ def test_scores_in_one_bucket_tie() -> None:
     [
         ("roc_auc", [0, 1, 2], 3, "ranks images by two outputs, and the model has 3"),
         ("roc_auc", [1, 1, 1], 2, "all 3 test images have label 1"),
+        ("f1", [0, 1, 2], 3, "the model has 3 outputs: f1_macro takes more"),
+        ("f1", [0, 0], 2, "none of 2 test images has label 1"),
+        ("f1_macro", [0, 61], 62, "up to 61 classes"),
         ("top_k_accuracy:3", [0, 1, 2], 3, "all of which are among the first 3"),
     ],
 )

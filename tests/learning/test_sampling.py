@@ -12,9 +12,9 @@ from memory import peak_bytes
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import grid_up_to, on_grid
-from fedcoin_cli.learning.coalitions.exact import common_denominator
 from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive
+from ledger_store.transaction import exact_denominator
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
 STAKES = Stakes(700_000_000)
@@ -130,7 +130,7 @@ def test_exact_when_it_fits(estimator: Estimator) -> None:
     mined = work.finish()
     utilities = [3, *work.game.whole[1:]]
     assert (mined.exact, mined.rankings, mined.precision) == (True, 9_535, None)
-    assert mined.sums == tuple(int(common_denominator(7) * value) for value in shapley(utilities))
+    assert mined.sums == tuple(int(exact_denominator(7) * value) for value in shapley(utilities))
     assert work.session.known() is not None
     assert work.taken_s < 1.5
 

@@ -8,7 +8,7 @@ from block_games import BlockGame, finish, picture_game, random_game, sums_by_ha
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import prefixes, ranking
-from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.exact import exact_numerators
 from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.shapley import table as tables
 from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
@@ -27,6 +27,7 @@ from fedcoin_cli.learning.shapley.table import (
     sums_of,
 )
 from ledger_store.base.errors import Malformed
+from ledger_store.transaction import exact_denominator
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
 SIZES = (4, 4, 3)
@@ -130,7 +131,7 @@ def test_exact_table(clients: int) -> None:
     """
     game = random_game(clients, [200, 100], seed=clients, baseline=True)
     data = encode_exact(np.array(game.whole[1:]))
-    scale = common_denominator(clients)
+    scale = exact_denominator(clients)
     for rankings in (1, 13):
         derived = derive(data, claim(rankings, exact=True), game.terms)
         assert derived == tuple(int(scale * value) for value in shapley(game.whole))
@@ -142,7 +143,7 @@ def test_exact_numerators_sum_to_the_whole_gain() -> None:
     """Σ E_j = Λ·(u(full) − u(∅)), with large counts and 16 clients [P-7.8]."""
     counts = np.random.default_rng(0).integers(0, 1_000_000, (1 << 16) - 1)
     values = exact_numerators(counts, 123, 16)
-    assert sum(values) == common_denominator(16) * (int(counts[-1]) - 123)
+    assert sum(values) == exact_denominator(16) * (int(counts[-1]) - 123)
 
 
 @pytest.mark.parametrize("rankings", [1, 4, 11])

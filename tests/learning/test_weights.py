@@ -10,9 +10,11 @@ import numpy.typing as npt
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from fedcoin_cli.learning.graph.graph import Weight
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import (
     TestSet,
+    read_frozen,
     read_test,
     read_update,
     write_test,
@@ -117,6 +119,26 @@ def test_damaged_files_are_refused(damage: Callable[[bytes], bytes], update: Pat
     with pytest.raises(RoundFilesInvalid, match=r"^client 7: ") as caught:
         read_update(update, spec, owner="client 7")
     assert caught.value.where == str(update)
+
+
+def test_frozen_weights_are_the_models_own(tmp_path: Path) -> None:
+    """By name, in the model's order; other tensors, and a file too many or too few, are refused [P-12.13]."""
+    model = (Weight("head.weight", (2, 3)), Weight("base", (4,)))
+    path = tmp_path / "frozen.safetensors"
+    tensors = {"base": np.arange(4, dtype=np.float32), "head.weight": np.ones((2, 3), np.float32)}
+    save_file(tensors, path)
+    for weight, read in zip(model, read_frozen(path, model, where="model.json"), strict=True):
+        np.testing.assert_array_equal(read, tensors[weight.name])
+    assert read_frozen(None, (), where="model.json") == ()
+    with pytest.raises(RoundFilesInvalid, match="freezes no weights"):
+        read_frozen(path, (), where="model.json")
+    with pytest.raises(RoundFilesInvalid, match="freezes 2 tensors, and the round has no file"):
+        read_frozen(None, model, where="model.json")
+    with pytest.raises(RoundFilesInvalid, match=r"exactly the tensors base$"):
+        read_frozen(path, model[1:], where="model.json")
+    save_file(tensors | {"base": np.full(4, np.nan, np.float32)}, path)
+    with pytest.raises(RoundFilesInvalid, match="'base' holds a value that is not finite"):
+        read_frozen(path, model, where="model.json")
 
 
 def test_missing_file(tmp_path: Path, spec: ModelSpec) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators, whole_sums
+from fedcoin_cli.learning.coalitions.exact import exact_numerators, whole_sums
 from fedcoin_cli.learning.coalitions.walks import marginal_sums, marginals_of
 from fedcoin_cli.learning.engines.enumeration import Enumerating
 from fedcoin_cli.learning.shapley.table import (
@@ -23,6 +23,7 @@ from fedcoin_cli.learning.shapley.table import (
     entry_count,
 )
 from ledger_store.base.errors import Malformed
+from ledger_store.transaction import exact_denominator
 
 SEED, KEY = bytes(range(32)), bytes(range(32, 64))
 CLIENTS, RANKINGS = 3, 2
@@ -112,7 +113,7 @@ def test_marginals_and_values_of_large_wholes_are_exact() -> None:
     assert marginals_of(walked, table.walked, ends).sum(axis=0).tolist() == sums
     counts = np.random.default_rng(1).integers(0, MOST, 2**10 - 1)
     values = exact_numerators(counts, 3, 10)
-    assert sum(values) == common_denominator(10) * (int(counts[-1]) - 3)
+    assert sum(values) == exact_denominator(10) * (int(counts[-1]) - 3)
 
 
 class Large:

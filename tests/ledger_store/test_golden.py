@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chains import ChainMaker, digest
+from chains import ChainMaker, digest, key
 
 from ledger_store.base.canonical import decode, encode
 from ledger_store.base.names import BlockId, Digest, GenesisId
@@ -25,7 +25,9 @@ def examples() -> dict[str, bytes]:
     maker = ChainMaker(4)
     transfer = maker.transfer(maker.requester, maker.server.address, 12_500_000)
     maker.add(transfer, view=1)
-    task = maker.task(baseline=digest("update-1"), payment_error_micro=250_000)
+    owned = ((key("client-2").address, key("client-4").address),)
+    named: dict[str, Any] = {"baseline": digest("update-1"), "frozen": digest("frozen")}
+    task = maker.task(clients=4, **named, groups=owned, payment_error_micro=250_000)
     maker.add(task)
     reveals = maker.reveals(task, miners=maker.miners[:3])
     exact = maker.reveal(task, 1, maker.miners[3], exact=True, sums=(-(2**64), 0, 2**64))

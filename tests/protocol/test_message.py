@@ -143,10 +143,10 @@ votes = st.builds(
 reveals = st.integers(1, 6).flatmap(
     lambda count: st.builds(
         Reveal,
-        ids,
         st.integers(1, 10**6),
         st.booleans(),
         st.tuples(*[bigs] * count),
+        ids,
         ids,
         ids.map(lambda text: text[:32]),
         signatures,

@@ -23,6 +23,7 @@ from fedcoin_cli.replica.jobs import (
 )
 from ledger_store.base.errors import Malformed
 from ledger_store.base.names import Address, Digest
+from ledger_store.transaction import Estimate
 
 chain = ChainMaker(2)
 task = chain.task()
@@ -46,8 +47,8 @@ VALUES: list[Order | Answer] = [
     Inspected(task.id, "layer d\u00e9but: \u00d7"),
     Mined(task.id, 1, 20, 300, 1_023, None),
     Mined(task.id, 1, 20, 0, 0, Errors(30_000, 250_000, 1_200_000, None)),
-    Estimated(task.id, 1, 20, False, (1, -HUGE, 0), Digest("ab" * 32)),
-    Estimated(task.id, 1, 20, True, (HUGE, -2, 0), Digest("ab" * 32)),
+    Estimated(task.id, 1, Estimate(20, False, (1, -HUGE, 0), Digest("ab" * 32))),
+    Estimated(task.id, 1, Estimate(20, True, (HUGE, -2, 0), Digest("ab" * 32))),
     TableVerified(task.id, 1, reveal.miner, True, ()),
     TableVerified(task.id, 1, reveal.miner, False, (3, 2**40)),
     EntryVerified(task.id, 1, reveal.miner, 2**40, True),

@@ -76,6 +76,8 @@ class Clients:
             least_clients=2,
             most_clients=10,
             baseline=ZERO,
+            frozen=None,
+            groups=(),
             updates=tuple(updates),
             images=1000,
             block_images=rng.choice((16, 255)),

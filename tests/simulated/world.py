@@ -22,7 +22,6 @@ from simulated.nodes import WALL_MS, Node
 from simulated.signatures import StubKey
 from simulated.witness import Witness
 
-from fedcoin_cli.consensus.estimate import exact_denominator
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.contract.metric import blocks_of
 from fedcoin_cli.protocol.frame import from_frame, to_frame
@@ -32,7 +31,7 @@ from ledger_store.base.names import Address, Digest
 from ledger_store.block import Block
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import KeyPair
-from ledger_store.transaction import Close, Result, Task
+from ledger_store.transaction import Close, Estimate, Result, Task, exact_denominator
 
 # Of these at most f, of the mortal and silent at most R − q: the same number for every R.
 BEHAVIOURS = (
@@ -320,7 +319,7 @@ class World:
             self.count(f"lies: {node.behaviour}")
         node.files.add(Digest(table))
         place = task.id, order.attempt
-        return jobs.Estimated(*place, rankings, exact, sums, Digest(table))
+        return jobs.Estimated(*place, Estimate(rankings, exact, sums, Digest(table)))
 
     def _entry(self, task: Task, rankings: int, *, exact: bool) -> int:
         """Any count of a table."""

@@ -117,6 +117,6 @@ def concerns(tasks: Mapping[TaskId, TaskRecord], transaction: Transaction, addre
 
 def _paid(task: Task, pay: Pay) -> set[str]:
     """Who got something."""
-    amounts = [*zip((update.client for update in task.updates), pay.clients, strict=True), *pay.miners]
+    amounts = [*zip(task.owners, pay.clients, strict=True), *pay.miners]
     amounts += [(task.server, pay.server), (task.sender, pay.requester)]
     return {address for address, micro in amounts if micro}

@@ -8,13 +8,13 @@ What the test set's size leaves open is not in it: the tables, or the round's fi
 from collections.abc import Sequence
 from fractions import Fraction
 
-from fedcoin_cli.consensus.estimate import Agreement, exact_denominator
+from fedcoin_cli.consensus.estimate import Agreement
 from ledger_store.transaction import Result, Reveal
 
 
 def ranking_variance(reveals: Sequence[Reveal]) -> Fraction:
     """The variance of one ranking's marginals in images², summed over the clients; from two or more reveals."""
-    values = [_values(reveal) for reveal in reveals]
+    values = [reveal.values for reveal in reveals]
     weights = [reveal.rankings for reveal in reveals]
     average = [
         sum(weight * value for weight, value in zip(weights, column, strict=True)) / sum(weights)
@@ -27,12 +27,6 @@ def ranking_variance(reveals: Sequence[Reveal]) -> Fraction:
         for own, mean in zip(estimate, average, strict=True)
     )
     return Fraction(spread, len(reveals) - 1)
-
-
-def _values(reveal: Reveal) -> list[Fraction]:
-    """What an estimate says, in images."""
-    denominator = exact_denominator(len(reveal.sums)) if reveal.exact else reveal.rankings
-    return [Fraction(total, denominator) for total in reveal.sums]
 
 
 def value_variance(result: Result, agreement: Agreement) -> Fraction | None:

@@ -25,11 +25,21 @@ PLACES = 6
 
 @dataclass(frozen=True, slots=True)
 class ClientLine:
-    """One client: its value in percentage points (None: no value was agreed) and what it was paid."""
+    """One client: its value in percentage points (None: no value was agreed) and what it was paid.
+
+    An owner of several is one: `client` is who is paid for the updates of all its `addresses`.
+    """
 
     client: Address
     value: Fraction | None
     paid_micro: int
+    addresses: tuple[Address, ...]
+
+    @property
+    def others(self) -> str:
+        """How many addresses there are beside the one that is paid, for people."""
+        more = len({*self.addresses, self.client}) - 1
+        return f" and {more} more of its owner" if more else ""
 
     @property
     def shapley(self) -> str | None:
@@ -42,7 +52,8 @@ class ClientLine:
         return format_micro(self.paid_micro)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("client", "shapley", "paid")}
+        told = {name: getattr(self, name) for name in ("client", "shapley", "paid")}
+        return told | ({"addresses": list(self.addresses)} if self.others else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,8 +269,8 @@ def _clients(task: Task, outcome: Outcome | None) -> tuple[ClientLine, ...]:
         whole = outcome.denominator * task.whole
         values = tuple(Fraction(100 * value, whole) for value in outcome.shapley)
     return tuple(
-        ClientLine(update.client, value, micro)
-        for update, value, micro in zip(task.updates, values, paid, strict=True)
+        ClientLine(owner, value, micro, tuple(task.updates[number].client for number in numbers))
+        for (owner, numbers), value, micro in zip(task.members.items(), values, paid, strict=True)
     )
 
 

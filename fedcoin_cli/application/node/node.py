@@ -230,7 +230,7 @@ class Node:
             return
         for answer in self._child.answers():
             if isinstance(answer, jobs.Estimated):
-                self._files.works_on([answer.table])
+                self._files.works_on([answer.estimate.table])
             self._telling.answer(answer)
             self._replica.answer(answer)
         if self._child.has_fallen(self.now_ms()):

@@ -91,8 +91,8 @@ class Telling:
                     "estimated",
                     task=answer.task,
                     attempt=answer.attempt,
-                    rankings=answer.rankings,
-                    exact=answer.exact,
+                    rankings=answer.estimate.rankings,
+                    exact=answer.estimate.exact,
                 )
             case jobs.Inspecting():
                 self._events.write("inspecting", task=answer.task, done=answer.done, total=answer.total)

@@ -5,7 +5,6 @@ Everything is recomputed from the ledger's own numbers; nothing is asked of anyb
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from fedcoin_cli.application.books.books import Books
@@ -15,13 +14,13 @@ from fedcoin_cli.application.books.task_report import TaskReport, points, report
 from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.kept_tables import Kept, Seen
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.consensus.estimate import Agreement, exact_denominator
+from fedcoin_cli.consensus.estimate import Agreement
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.errors import LedgerInvalid, NotFound
 from ledger_store.base.names import Address, Digest
 from ledger_store.bookkeeping.history import History
 from ledger_store.state import TaskRecord
-from ledger_store.transaction import Close, Result, Reveal, Task
+from ledger_store.transaction import Close, Result, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,11 @@ def explain(books: Books, workspace: Workspace, client: Address, beginning: str 
     """
     record = _record(books.history, client, beginning)
     end = end_of(books, record)
-    index = [update.client for update in record.task.updates].index(client)
+    index = next(
+        place
+        for place, numbers in enumerate(record.task.members.values())
+        if client in {record.task.updates[number].client for number in numbers}
+    )
     report = report_of(record, books.state.genesis, end)
     line = report.clients[index]
     agreement = agreement_of(record, books.state.genesis, end) if isinstance(end, Result) else None
@@ -198,7 +201,7 @@ def _views(
     distances = {line.miner: line.distance for line in report.miners}
     views = []
     for reveal in end.reveals:
-        value = _own_value(reveal, index) if reveal.miner in agreement.counted else None
+        value = reveal.values[index] if reveal.miner in agreement.counted else None
         views.append(
             View(
                 miner=reveal.miner,
@@ -212,9 +215,3 @@ def _views(
             )
         )
     return tuple(views)
-
-
-def _own_value(reveal: Reveal, index: int) -> Fraction:
-    """What one miner's estimate says of a client, in images."""
-    denominator = exact_denominator(len(reveal.sums)) if reveal.exact else reveal.rankings
-    return Fraction(reveal.sums[index], denominator)

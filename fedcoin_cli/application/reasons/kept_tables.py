@@ -13,6 +13,8 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from fedcoin_cli.application.books.books import Books
+from fedcoin_cli.application.books.lookup import end_of
 from fedcoin_cli.application.books.spread import counted_reveals
 from fedcoin_cli.application.books.task_report import points
 from fedcoin_cli.application.reasons.certainty import Certainty
@@ -21,13 +23,14 @@ from fedcoin_cli.consensus.estimate import Agreement
 from fedcoin_cli.contract.metric import Family, metric_of
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import format_micro
-from ledger_store.base.errors import MissingPart
+from ledger_store.base.errors import MissingPart, NotFound
 from ledger_store.base.names import Digest
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Task
 
 if TYPE_CHECKING:
     from fedcoin_cli.learning.shapley.attribution import Agreed, JoinedCoalition, Reasons
+    from fedcoin_cli.learning.shapley.semivalues import Method, Semivalues
     from fedcoin_cli.learning.shapley.table import Claim, TableTerms
 
 MOST = 5
@@ -108,6 +111,15 @@ class Kept:
         task, exact = self._record.task, self._agreement.exact
         return _seen(reasons(self._tables, self._terms, client, MOST, exact=exact), task, len(self._tables))
 
+    def semivalues(self, methods: "Sequence[Method]") -> "tuple[Semivalues, ...]":
+        """What the tables say by several methods; raises `NotFound` where none is here."""
+        if not self:
+            hint = "fedcoin audit --level 4 --fetch gets them from the miners; or name the round's folder"
+            raise NotFound("no table of this task is kept here", where=str(self._workspace.store), hint=hint)
+        from fedcoin_cli.learning.shapley.semivalues import of_tables
+
+        return tuple(of_tables(self._tables, self._terms, one) for one in methods)
+
     @cached_property
     def certainty(self) -> Certainty | None:
         """How sure the agreed values are: by all tables, else as far as the round's files tell; None without either."""
@@ -175,6 +187,15 @@ def certainty_of(workspace: Workspace, record: TaskRecord, end: Close | Result |
     if not isinstance(end, Result) or end.outcome.shapley is None:
         return None
     return Kept(workspace, record, end, agreement_of(record, workspace.genesis(), end)).certainty
+
+
+def kept_of(books: Books, workspace: Workspace, record: TaskRecord) -> Kept:
+    """The tables of a settled task; raises `NotFound` for one without values."""
+    end = end_of(books, record)
+    if not isinstance(end, Result) or end.outcome.shapley is None:
+        message = "no values were agreed on for this task"
+        raise NotFound(message, where=record.task.id, hint="fedcoin show tells how it ended")
+    return Kept(workspace, record, end, agreement_of(record, workspace.genesis(), end))
 
 
 def find(workspace: Workspace, digest: Digest) -> Path | None:

@@ -13,6 +13,8 @@ from fedcoin_cli.application.books.lookup import end_of, task_id
 from fedcoin_cli.application.books.task_report import TaskReport, report_of
 from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.kept_tables import Kept
+from fedcoin_cli.application.reasons.worth_looking import looked_at, with_report
+from fedcoin_cli.application.rounds.inspecting import Inspected
 from fedcoin_cli.application.rounds.recalling import recipe_of
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.outcome_check import CHECKS
@@ -33,13 +35,14 @@ Walk = tuple[tuple[int, float], ...]
 class TaskPicture:
     """A task as it is drawn: `certainty` where tables or the round's files tell it; `walks` is by miner.
 
-    `recipe`: how its clients were trained, where known.
+    `recipe`: how its clients were trained, where known. `inspected`: what its updates look like, where they are kept.
     """
 
     report: TaskReport
     certainty: Certainty | None
     walks: dict[str, Walk]
     recipe: dict[str, Any] | None
+    inspected: Inspected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,14 @@ def overview(books: Books, workspace: Workspace, tasks: Sequence[str], newest: i
 def _picture(books: Books, workspace: Workspace, record: TaskRecord) -> TaskPicture:
     end = end_of(books, record)
     report = report_of(record, books.state.genesis, end)
-    recipe = recipe_of(workspace, record.task)
+    recipe, inspected = recipe_of(workspace, record.task), looked_at(workspace, record)
     if not isinstance(end, Result):
-        return TaskPicture(report, None, {}, recipe)
+        return TaskPicture(report, None, {}, recipe, inspected)
     kept = Kept(workspace, record, end, agreement_of(record, books.state.genesis, end))
-    return TaskPicture(report, kept.certainty, kept.convergence(), recipe)
+    certainty = kept.certainty
+    if inspected is not None:
+        inspected = with_report(inspected, report, certainty) or inspected
+    return TaskPicture(report, certainty, kept.convergence(), recipe, inspected)
 
 
 def _balances(books: Books) -> tuple[Series, ...]:

@@ -1,12 +1,20 @@
 """What a requester publishes: a round and its terms become a task, signed by its clients and still not by it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
 from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round, read_round
 from fedcoin_cli.application.rounds.judging import Judged, baseline_of, judged
-from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, check_unchanged, fresh_nonce
+from fedcoin_cli.application.rounds.terms import (
+    Asked,
+    AskedTerms,
+    check_clients,
+    check_unchanged,
+    fresh_nonce,
+    read_groups,
+)
 from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
@@ -44,8 +52,9 @@ class Publication:
         genesis = workspace.genesis().id
         if files.call is not None:
             return cls(files, terms, genesis, {})
-        model, test = files.folder / MODEL_NAME, files.folder / TEST_NAME
-        how = judged(terms.settings.task, model, test, files.images)
+        frozen = None if files.frozen is None else files.paths[files.frozen]
+        parts = files.folder / MODEL_NAME, files.folder / TEST_NAME, frozen
+        how = judged(terms.settings.task, parts, files.images)
         if how.named is not None:
             files = replace(files, paths={**files.paths, Digest(how.baseline): how.named})
         clients = (update.client for update in files.updates)
@@ -56,6 +65,11 @@ class Publication:
         """Whether real clients have answered a call."""
         return self.round.call is not None
 
+    @property
+    def groups(self) -> tuple[tuple[Address, ...], ...]:
+        """The addresses of one owner each."""
+        return self.terms.groups if self.round.call is None else self.round.call.groups
+
     def task(self, sender: Address, sequence: int) -> Task:
         """The task that `sender` signs as its transaction number `sequence`; raises `SettingsError`."""
         files, call, updates = self.round, self.round.call, self.round.updates
@@ -63,7 +77,14 @@ class Publication:
             assert self.judged is not None, "a round without a call is judged by the terms"
             number = len(updates)
             asked = Asked(
-                files.model, files.test, files.images, self.judged, files.aggregation, number, number
+                files.model,
+                files.test,
+                files.frozen,
+                files.images,
+                self.judged,
+                files.aggregation,
+                number,
+                number,
             )
             call = self.terms.call(sender, asked, self.nonce)
             signed = [
@@ -78,21 +99,40 @@ class Publication:
 
 
 def wanted_of(
-    workspace: Workspace, folder: Path, configuration: Configuration, error_micro: int | None = None
+    workspace: Workspace,
+    folder: Path,
+    configuration: Configuration,
+    error_micro: int | None = None,
+    groups: Sequence[str] = (),
 ) -> Publication:
-    """A round's folder and the settings in force as what is asked for; `error_micro`: the precision asked of payments.
+    """A round's folder and the settings in force as what is asked for.
 
-    Raises `RoundFilesInvalid`, and `FlagError` where a flag asks for other terms than real clients have signed.
+    `error_micro` is the precision asked of payments, `groups` are clients of one owner each, as `alice,bob`.
+
+    Raises `RoundFilesInvalid`, and `FlagError` where a flag asks for other terms than real clients have signed, or
+    groups that the round has not.
     """
     files = read_round(folder, workspace.genesis())
     settings = configuration.settings
-    terms = AskedTerms(settings, Names.of(workspace).address(settings.task.server), error_micro)
+    names = Names.of(workspace)
+    owned = read_groups(groups, names)
+    terms = AskedTerms(settings, names.address(settings.task.server), error_micro, groups=owned)
     if (signed := files.call) is not None:
         how = Judged(settings.task.metric, baseline_of(settings.task)[0], signed.whole, signed.empty)
-        asked = Asked(files.model, files.test, files.images, how, settings.task.aggregation, 2, 2)
+        asked = Asked(
+            files.model, files.test, files.frozen, files.images, how, settings.task.aggregation, 2, 2
+        )
         check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
+        if groups and owned != signed.groups:
+            message, hint = (
+                "the clients signed for other groups",
+                "leave it out, or ask them anew: fedcoin round call",
+            )
+            raise FlagError(message, where="--group", hint=hint)
         if error_micro is not None and error_micro != signed.payment_error_micro:
             message = "the clients signed for another precision of the payments"
             hint = "leave it out, or ask them anew: fedcoin round call"
             raise FlagError(message, where="--payment-error", hint=hint)
+    else:
+        check_clients(owned, (update.client for update in files.updates), names)
     return Publication.of(workspace, files, terms)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcoin_cli.application.rounds.files import MODEL_NAME, TEST_NAME, Round
-from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.application.rounds.files import MODEL_NAME, Round
+from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.weights import Weights, average, write_update
 from fedcoin_cli.learning.reference.forward import own_logits
 from ledger_store.base.errors import NotFound, RoundFilesInvalid
@@ -34,7 +34,7 @@ def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
         raise NotFound("no such client in this round", where=str(made.folder), hint=hint)
     updates = [made.updates[number - 1] for number in numbers]
     files = tuple(made.paths[update.digest] for update in updates)
-    game = Game.load(RoundFiles(made.folder / MODEL_NAME, made.folder / TEST_NAME, files))
+    game = Game.load(made.files(files))
     shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
     weights = average(game.updates, shares)
     right = int((own_logits(game.of_update(weights), 0).argmax(axis=1) == game.test.labels).sum())

@@ -2,7 +2,8 @@
 
     call.json   {"schema":2,"genesis","call":{every term that clients sign}}
 
-It goes to the clients with `model.json`; `baseline.safetensors` lies beside it where it names one. A client trains on
+It goes to the clients with `model.json`; beside it lie `frozen.safetensors`, where the model has weights that nobody
+trains, and `baseline.safetensors`, where the call names one. A client trains on
 its own host, signs for its weights with the key that is to be paid (`sign_weights`), and gives back two files: the
 weights, and beside them the signed update
 
@@ -16,9 +17,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from fedcoin_cli.application.rounds.files import BASELINE_NAME, MODEL_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.files import BASELINE_NAME, FROZEN_NAME, MODEL_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.rounds.judging import judged
 from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, fresh_nonce
 from ledger_store.base import disk
@@ -30,6 +31,9 @@ from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import SIGNATURE_LENGTH, KeyPair, verify
 from ledger_store.state import check_terms
 from ledger_store.transaction import Task, Update, read_call, sign_update
+
+if TYPE_CHECKING:
+    from fedcoin_cli.learning.model.model import ModelSpec
 
 CALL_NAME, UPDATE_SUFFIX = "call.json", ".update.json"
 _CALL_KEYS = ("call", "genesis", "schema")
@@ -46,6 +50,8 @@ def make_call(
 ) -> Task:
     """Copy model and test set (`files`) into the empty `folder` and write the call of `sender` for them.
 
+    Frozen weights of the model lie beside it as `frozen.safetensors`.
+
     `clients` are the fewest and the most that it asks for. Raises `RoundFilesInvalid`, and `SettingsError` for terms
     that this network does not admit: they could not be mended once clients have signed.
     """
@@ -60,10 +66,12 @@ def make_call(
         _refuse("no such test set", test, "a .safetensors file with x (float32 or uint8) and y (int32)")
     images = read_test(test, spec)
     check_reading(text.decode(), spec, images, where=str(model))
-    how = judged(terms.settings.task, model, test, len(images))
+    frozen = _frozen_beside(model, spec)
+    how = judged(terms.settings.task, (model, test, frozen), len(images))
     asked = Asked(
         digest(model.read_bytes()),
         digest(test.read_bytes()),
+        None if frozen is None else digest(frozen.read_bytes()),
         len(images),
         how,
         terms.settings.task.aggregation,
@@ -73,10 +81,22 @@ def make_call(
     _check_terms(call, genesis)
     for source, name in ((model, MODEL_NAME), (test, TEST_NAME)):
         shutil.copyfile(source, folder / name)
+    if frozen is not None:
+        shutil.copyfile(frozen, folder / FROZEN_NAME)
     if how.named is not None:
         shutil.copyfile(how.named, folder / BASELINE_NAME)
     write_json(folder / CALL_NAME, {"schema": SCHEMA, "genesis": genesis.id, "call": call.called})
     return call
+
+
+def _frozen_beside(model: Path, spec: "ModelSpec") -> Path | None:
+    """The file of the weights that no client trains, beside the model that has such; None where it has none."""
+    if not spec.frozen:
+        return None
+    path = model.with_name(FROZEN_NAME)
+    if not path.is_file():
+        _refuse("the model's frozen weights are missing", path, "they lie beside the model under this name")
+    return path
 
 
 def read_call_file(path: Path, genesis: Genesis) -> Task:

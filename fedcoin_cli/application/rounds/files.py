@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
 from ledger_store.base.fields import Fields
@@ -21,13 +21,18 @@ from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import SIGNATURE_LENGTH, verify
 from ledger_store.transaction import AGGREGATIONS, Task, Update, read_call
 
+if TYPE_CHECKING:
+    from fedcoin_cli.learning.game.game import RoundFiles
+
 ROUND_NAME, MODEL_NAME, TEST_NAME = "round.json", "model.json", "test.safetensors"
-BASELINE_NAME = "baseline.safetensors"
+BASELINE_NAME, FROZEN_NAME = "baseline.safetensors", "frozen.safetensors"
+INITIAL_NAME = "initial.safetensors"
 SCHEMA = 3
 
 _KEYS = (
     "aggregation",
     "call",
+    "frozen",
     "genesis",
     "images",
     "model",
@@ -47,16 +52,26 @@ class Round:
     """A round whose files are what `round.json` says; `paths` maps digests to files.
 
     `call` are the terms that real clients have signed; None where the clients are simulated and have signed nothing.
+    `recipe` tells people how simulated clients trained, where anybody says.
     """
 
     folder: Path
     call: Task | None
     model: Digest
     test: Digest
+    frozen: Digest | None
     images: int
     aggregation: str
     updates: tuple[Update, ...]
     paths: Mapping[Digest, Path]
+    recipe: Any = None
+
+    def files(self, updates: tuple[Path, ...]) -> "RoundFiles":
+        """The files of a game of some updates."""
+        from fedcoin_cli.learning.game.game import RoundFiles
+
+        frozen = None if self.frozen is None else self.paths[self.frozen]
+        return RoundFiles(self.paths[self.model], self.paths[self.test], updates, frozen=frozen)
 
     @property
     def size_bytes(self) -> int:
@@ -73,11 +88,21 @@ def read_round(folder: Path, genesis: Genesis) -> Round:
     return _Reader(folder, genesis).read()
 
 
+def listed_round(folder: Path, genesis: Genesis) -> Round:
+    """A round as its `round.json` lists it: the same, but what is in model, test set and updates is not looked at.
+
+    Raises `RoundFilesInvalid` for whatever else `read_round` does.
+    """
+    return _Reader(folder, genesis, contents=False).read()
+
+
 class _Reader:
     """One reading; `refuse` names the place."""
 
-    def __init__(self, folder: Path, genesis: Genesis) -> None:
+    def __init__(self, folder: Path, genesis: Genesis, *, contents: bool = True) -> None:
         self._folder, self._genesis = folder, genesis
+        # Whether files are read, too: their sizes are always looked at.
+        self._contents = contents
 
     def read(self) -> Round:
         try:
@@ -102,16 +127,12 @@ class _Reader:
         fields.integer("schema", SCHEMA, SCHEMA)
         if fields.block_id("genesis") != self._genesis.id:
             self._refuse("the round was signed for another network", ROUND_NAME)
-        model, test = fields.digest("model"), fields.digest("test")
+        model, test, frozen = fields.digest("model"), fields.digest("test"), fields.optional_digest("frozen")
         images = fields.integer("images", 1, self._genesis.bounds.images)
         aggregation = fields.choice("aggregation", AGGREGATIONS)
         call = None if fields.raw("call") is None else read_call(fields.raw("call"))
-        if call is not None and (call.model, call.test, call.images, call.aggregation) != (
-            model,
-            test,
-            images,
-            aggregation,
-        ):
+        fixed = (model, test, frozen, images, aggregation)
+        if call is not None and (call.model, call.test, call.frozen, call.images, call.aggregation) != fixed:
             self._refuse("the round is not what its call asks for", ROUND_NAME)
         signed = self._updates(fields, call)
         files = {
@@ -119,20 +140,27 @@ class _Reader:
             TEST_NAME: test,
             **{name: update.digest for name, update in signed.items()},
         }
+        if frozen is not None:
+            files[FROZEN_NAME] = frozen
         if call is not None and call.named is not None:
             files[BASELINE_NAME] = call.named
         self._check_sizes(files)
-        self._check_contents(tuple(signed), images)
-        self._check_digests(files)
+        if self._contents:
+            self._check_contents(
+                tuple(signed), images, None if frozen is None else self._folder / FROZEN_NAME
+            )
+            self._check_digests(files)
         return Round(
             folder=self._folder,
             call=call,
             model=model,
             test=test,
+            frozen=frozen,
             images=images,
             aggregation=aggregation,
             updates=tuple(signed.values()),
             paths={digest: self._folder / name for name, digest in files.items()},
+            recipe=fields.raw("recipe"),
         )
 
     def _updates(self, fields: Fields, call: Task | None) -> dict[str, Update]:
@@ -187,16 +215,17 @@ class _Reader:
         if total > self._genesis.bounds.files_bytes:
             self._refuse(f"{total} bytes; this network takes {self._genesis.bounds.files_bytes} a task", "")
 
-    def _check_contents(self, updates: tuple[str, ...], images: int) -> None:
+    def _check_contents(self, updates: tuple[str, ...], images: int, frozen: Path | None) -> None:
         # Here, because NumPy takes longer to import than most commands take to run.
         from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, parse_model
-        from fedcoin_cli.learning.model.weights import read_test, read_update
+        from fedcoin_cli.learning.model.weights import read_frozen, read_test, read_update
 
         model = self._folder / MODEL_NAME
         with model.open("rb") as file:
             spec = parse_model(file.read(MAX_MODEL_BYTES + 1), where=str(model))
         if len(read_test(self._folder / TEST_NAME, spec)) != images:
             self._refuse(f"the test set does not hold the {images} images that {ROUND_NAME} names", TEST_NAME)
+        read_frozen(frozen, spec.frozen, where=str(model))
         for number, name in enumerate(updates, 1):
             read_update(self._folder / name, spec, owner=f"client {number}")
 

@@ -15,7 +15,7 @@ from fedcoin_cli.application.rounds.calling import (
     read_signed,
     write_json,
 )
-from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME, Round, read_round
+from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, Round, read_round
 from fedcoin_cli.application.rounds.writing import update_name
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.weights import read_update
@@ -63,6 +63,7 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
         "schema": SCHEMA,
         "genesis": genesis.id,
         "call": call.called,
+        "frozen": call.frozen,
         "model": call.model,
         "test": call.test,
         "images": call.images,
@@ -74,26 +75,25 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
     return read_round(folder, genesis)
 
 
-def right_alone(folder: Path, made: Round) -> list[int]:
+def right_alone(made: Round) -> list[int]:
     """How many test images each client's update labels correctly by itself, in client order; without TensorFlow.
 
     An update that is no better than chance may be fine; more often it is not what its client meant to send.
     """
-    from fedcoin_cli.learning.game.game import Game, RoundFiles
+    from fedcoin_cli.learning.game.game import Game
     from fedcoin_cli.learning.reference.forward import own_logits
 
     updates = tuple(made.paths[update.digest] for update in made.updates)
-    game = Game.load(RoundFiles(folder / MODEL_NAME, folder / TEST_NAME, updates))
+    game = Game.load(made.files(updates))
     labels = game.test.labels
     return [int((own_logits(game, client).argmax(axis=1) == labels).sum()) for client in range(game.clients)]
 
 
-def by_chance(folder: Path, made: Round) -> float:
+def by_chance(made: Round) -> float:
     """The share of test images that a model labels correctly that always says the most frequent label."""
-    from fedcoin_cli.learning.model.weights import read_test
+    from fedcoin_cli.learning.model.weights import read_labels
 
-    spec = parse_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
-    labels = read_test(folder / TEST_NAME, spec).labels.tolist()
+    labels = read_labels(made.paths[made.test]).tolist()
     return float(max(map(labels.count, set(labels))) / made.images)
 
 

@@ -74,8 +74,8 @@ def baseline_of(settings: TaskSettings) -> tuple[Baseline, Path | None]:
         raise SettingsError(message, where="task.baseline", hint=hint) from error
 
 
-def judged(settings: TaskSettings, model: Path, test: Path, images: int) -> Judged:
-    """What the settings make of a model's description and a test set.
+def judged(settings: TaskSettings, files: tuple[Path, Path, Path | None], images: int) -> Judged:
+    """What the settings make of a model's description, a test set and, where there are any, frozen weights.
 
     Raises:
         SettingsError: there is no such baseline.
@@ -88,7 +88,7 @@ def judged(settings: TaskSettings, model: Path, test: Path, images: int) -> Judg
     from fedcoin_cli.learning.task_game import worth
 
     try:
-        whole, empty = worth(metric, model, test, named, chance=baseline == CHANCE)
+        whole, empty = worth(metric, files, named, chance=baseline == CHANCE)
     except RoundFilesInvalid as error:
         if named is None or error.where != str(named):
             raise

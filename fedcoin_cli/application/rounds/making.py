@@ -36,5 +36,6 @@ def make_round(
         updates=[(update.weights, update.examples) for update in trained.updates],
         aggregation=recipe.aggregation,
         recipe=told(recipe, trained),
+        initial=trained.initial,
     )
     return write_round(workspace, folder, parts)

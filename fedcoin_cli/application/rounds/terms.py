@@ -1,12 +1,13 @@
 """The terms of a task before anybody has signed: settings, and what is asked of the clients, become a call."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from fedcoin_cli.application.rounds.files import UNSIGNED
 from fedcoin_cli.application.rounds.judging import Judged
+from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.settings import Settings
 from ledger_store.base.amount import split
@@ -46,6 +47,7 @@ class Asked:
 
     model: Digest
     test: Digest
+    frozen: Digest | None
     images: int
     judged: Judged
     aggregation: str
@@ -57,13 +59,14 @@ class Asked:
 class AskedTerms:
     """The settings in force, the FL server's address, and the payments' wanted precision if any.
 
-    `difficulty_micro` replaces the settings' D (10⁻⁶ percentage points).
+    `difficulty_micro` replaces the settings' D (10⁻⁶ percentage points); `groups` are addresses of one owner each.
     """
 
     settings: Settings
     server: Address
     payment_error_micro: int | None = None
     difficulty_micro: int | None = None
+    groups: tuple[tuple[Address, ...], ...] = ()
 
     @property
     def parts_micro(self) -> tuple[int, int, int]:
@@ -89,6 +92,8 @@ class AskedTerms:
             least_clients=asked.least_clients,
             most_clients=asked.most_clients,
             baseline=asked.judged.baseline,
+            frozen=asked.frozen,
+            groups=self.groups,
             updates=(),
             images=asked.images,
             block_images=settings.task.block_images,
@@ -108,6 +113,30 @@ class AskedTerms:
             attempts=settings.task.attempts,
             sap_rule=settings.payment.rule,
         )
+
+
+def read_groups(texts: Sequence[str], names: Names) -> tuple[tuple[Address, ...], ...]:
+    """Groups of clients of one owner each, as `alice,bob`; raises `FlagError`, and `NotFound` for a name."""
+    groups = tuple(tuple(names.address(one.strip()) for one in text.split(",")) for text in texts)
+    named = [address for group in groups for address in group]
+    hint = "name the clients of one owner, each once: --group alice,bob"
+    if any(len(group) < 2 for group in groups):
+        raise FlagError("a group is two or more clients", where="--group", hint=hint)
+    if len(set(named)) != len(named):
+        raise FlagError("a client is in two groups, or twice in one", where="--group", hint=hint)
+    return groups
+
+
+def check_clients(groups: Sequence[Sequence[Address]], clients: Iterable[Address], names: Names) -> None:
+    """Raise `FlagError` where a group names somebody who is no client of the round, or all are one owner."""
+    among = set(clients)
+    strangers = [address for group in groups for address in group if address not in among]
+    if strangers:
+        message, hint = f"{names.name(strangers[0])} is no client of this round", "leave it out of the group"
+        raise FlagError(message, where="--group", hint=hint)
+    if any(among <= set(group) for group in groups):
+        message, hint = "all clients of this round are one owner", "values compare owners: two at least"
+        raise FlagError(message, where="--group", hint=hint)
 
 
 def check_unchanged(configuration: Configuration, asked: Task, signed: Task) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.files import INITIAL_NAME, MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.model.weights import TestSet, Weights, write_test, write_update
 from ledger_store.base import disk
@@ -23,7 +23,8 @@ from ledger_store.identity.keys import KeyPair
 class Parts:
     """What a round is made of: a model's JSON, the test set, and each client's weights and number of examples.
 
-    `recipe` tells people how the weights came about; None where nobody says.
+    `recipe` tells people how the weights came about; None where nobody says. `initial` are the weights that all began
+    with, kept beside the updates for whoever inspects them; no miner gets them.
     """
 
     model_json: str
@@ -31,16 +32,20 @@ class Parts:
     updates: Sequence[tuple[Weights, int]]
     aggregation: str
     recipe: dict[str, Any] | None = None
+    initial: Weights | None = None
 
 
 def write_round(workspace: Workspace, folder: Path, parts: Parts) -> dict[str, Any]:
     """Write a round into the empty `folder`; returns what `round.json` holds. Equal parts give equal files."""
     (folder / MODEL_NAME).write_text(parts.model_json, "utf-8")
     write_test(folder / TEST_NAME, parts.test)
+    if parts.initial is not None:
+        write_update(folder / INITIAL_NAME, parts.initial)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "genesis": workspace.genesis().id,
         "call": None,
+        "frozen": None,
         "model": _digest(folder / MODEL_NAME),
         "test": _digest(folder / TEST_NAME),
         "images": len(parts.test),

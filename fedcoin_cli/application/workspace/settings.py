@@ -50,6 +50,10 @@ class TaskSettings:
         "zero", "what nobody is worth: zero, chance, or a file of weights, as those that clients began with"
     )
     server: str = word("server", "the FL server that is paid (a key's name or an address)")
+    inspect: str = word("yes", "whether publish first looks at what the updates are like", ("yes", "no"))
+    copies: str = word(
+        "refuse", "what publish does where two clients send the very same update", ("refuse", "allow")
+    )
 
     @property
     def price_micro(self) -> int:

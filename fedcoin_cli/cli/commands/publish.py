@@ -6,7 +6,7 @@ Sending and following is `application.requester`'s business, what is asked for `
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ from fedcoin_cli.cli.views.asked_terms import (
     Baseline,
     BlockImages,
     Difficulty,
+    Groups,
     Metric,
     PaymentError,
     Price,
@@ -57,6 +58,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     baseline: Baseline = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
+    group: Groups = None,
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Publish N times; 0: until Ctrl-C.  [default: 1]")
     ] = None,
@@ -64,6 +66,12 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         str | None, typer.Option(metavar="NAME", help="Who pays: a key's name; default: requester.")
     ] = None,
     passphrase_file: PassphraseFile = None,
+    no_inspect: Annotated[
+        bool, typer.Option("--no-inspect", help="Do not look at what the updates are like.")
+    ] = False,
+    allow_copies: Annotated[
+        bool, typer.Option("--allow-copies", help="Two clients may send the very same update.")
+    ] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return once a quorum of miners has the task and its files.")
     ] = False,
@@ -76,13 +84,16 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     The price is locked before any miner works; it ends as payments or comes back, a deposit of 1 FedCoin always
     does. What is shown is in a certified block that was verified here. A round of real clients is published
     once, under the terms that they have signed: `fedcoin round call` sets them, and options here that say
-    otherwise are refused. Ctrl-C leaves the task with the miners: `fedcoin show` tells how it ended. The exit
-    code is 6 when the task was refunded.
+    otherwise are refused. What is conspicuous about the updates (see fedcoin-inspect(1)) is said first; the very
+    same update by two clients is refused until --allow-copies says that it is meant. Ctrl-C leaves the task with
+    the miners: `fedcoin show` tells how it ended. The exit code is 6 when the task was refunded.
     """
     from fedcoin_cli.application.requester.publication import wanted_of
+    from fedcoin_cli.application.rounds.inspecting import look_first
     from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.amounts import amount_micro
+    from fedcoin_cli.cli.views.inspection_lines import warn_of
 
     times = 1 if repeat is None else repeat
     if no_wait and times != 1:
@@ -96,25 +107,30 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         task__block_images=block_images,
         task__metric=metric,
         task__baseline=baseline,
+        task__inspect="no" if no_inspect else None,
+        task__copies="allow" if allow_copies else None,
         consensus__difficulty=None if difficulty == AUTO else difficulty,
     )
     names, payer = Names.of(workspace), workspace.key(key or REQUESTER)
     error_micro = None if payment_error is None else amount_micro(payment_error, "--payment-error")
 
     def wanted() -> "Publication":
-        asked = wanted_of(workspace, round_dir or workspace.latest_round(), configuration, error_micro)
+        asked = wanted_of(
+            workspace, round_dir or workspace.latest_round(), configuration, error_micro, group or ()
+        )
         return _learnt(call, workspace, asked) if difficulty == AUTO else asked
 
-    if times != 1 and wanted().called:
+    first = wanted()
+    if times != 1 and first.called:
         raise typer.BadParameter("real clients have signed for one task: leave out --repeat")
-
+    warn_of(call, look_first(first.round, configuration.settings.task, first.groups), names)
     if dry_run:
-        _try(call, workspace, payer, wanted())
+        _try(call, workspace, payer, first)
     elif no_wait:
-        _hand_over(call, workspace, payer, wanted())
+        _hand_over(call, workspace, payer, first)
     else:
-        rounds = (wanted() for _ in (count() if times == 0 else range(times)))
-        _publish(call, workspace, payer, rounds, names, alone=times == 1)
+        more = (wanted() for _ in (count() if times == 0 else range(times - 1)))
+        _publish(call, workspace, payer, chain([first], more), names, alone=times == 1)
 
 
 def _learnt(call: Call, workspace: "Workspace", wanted: "Publication") -> "Publication":

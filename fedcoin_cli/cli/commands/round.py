@@ -3,6 +3,7 @@
 What a call and a round consist of is decided in `application.rounds`.
 """
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from fedcoin_cli.cli.views.asked_terms import (
     Baseline,
     BlockImages,
     Difficulty,
+    Groups,
     Metric,
     PaymentError,
     Price,
@@ -69,6 +71,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     baseline: Baseline = None,
     difficulty: Difficulty = None,
     payment_error: PaymentError = None,
+    group: Groups = None,
     key: Annotated[
         str | None, typer.Option(metavar="NAME", help="call: who will publish; default: requester.")
     ] = None,
@@ -92,7 +95,7 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
             raise typer.BadParameter("call takes no updates: gather does")
         terms = {"price": price, "runtime": runtime, "attempts": attempts, "block_images": block_images}
         terms |= {"metric": metric, "baseline": baseline}
-        _call(call, (model, test), folder, terms, (difficulty, payment_error, clients, key))
+        _call(call, (model, test), folder, terms, (difficulty, payment_error, clients, key), group or [])
     else:
         if not places:
             raise typer.BadParameter("gather needs the updates, or a folder of them")
@@ -105,8 +108,10 @@ def _call(
     output: Path | None,
     flags: dict[str, str | None],
     rest: tuple[str | None, str | None, str | None, str | None],
+    groups: list[str],
 ) -> None:
     from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call
+    from fedcoin_cli.application.rounds.terms import read_groups
     from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import REQUESTER
     from fedcoin_cli.cli.views.asked_terms import learnt, terms_of
@@ -122,6 +127,7 @@ def _call(
     )
     asked = _asked_clients(clients, genesis.bounds.clients)
     terms = terms_of(configuration, names.address(configuration.settings.task.server), payment_error)
+    terms = replace(terms, groups=read_groups(groups, names))
     if difficulty == AUTO:
         terms = learnt(call, workspace, terms, asked[1])
     sender = workspace.address(key or REQUESTER)
@@ -154,8 +160,11 @@ def _gather(call: Call, places: list[Path], folder: Path | None) -> None:
     chosen = workspace.latest_round() if folder is None else folder
     gathered = gather(chosen, updates_in(places), workspace.genesis())
     clients = [update.client for update in gathered.updates]
-    right = [100 * count / gathered.images for count in right_alone(chosen, gathered)]
-    weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(chosen, gathered)]
+    grouped = () if gathered.call is None else gathered.call.groups
+    if missing := sum(one not in clients for group in grouped for one in group):
+        call.output.note(f"{counted(missing, 'address')} of the call's groups have sent no update")
+    right = [100 * count / gathered.images for count in right_alone(gathered)]
+    weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(gathered)]
     if weak:
         named = ", ".join(map(str, weak))
         call.output.note(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     ("fedcoin train --split mix", "one update a client of this workspace, on digits"),
+    ("fedcoin train --dataset nafld --split rare", "real patients, most of the dead at one hospital"),
     (
         "fedcoin train --clients 3 --dataset data.npz --epochs 2 -o rounds/small",
         "on your own images, into a folder of that name",
@@ -33,15 +34,15 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     dataset: Annotated[
         str | None,
         typer.Option(
-            metavar="digits|mnist|FILE.npz",
-            help="The data: embedded digits, Keras's MNIST, or a file.  [default: digits]",
+            metavar="digits|mnist|nafld|default|FILE.npz",
+            help="The data: embedded digits, Keras's MNIST, a hospital's, a bank's, or a file.  [default: digits]",
         ),
     ] = None,
     split: Annotated[
         str | None,
         typer.Option(
             metavar="CASE",
-            help="How data are divided: same, mix, weight, noisex, noisey, types or dirichlet[:ALPHA].  "
+            help="How data are divided: same, mix, weight, noisex, noisey, types, rare or dirichlet[:ALPHA].  "
             "[default: same]",
         ),
     ] = None,

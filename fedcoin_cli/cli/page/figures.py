@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from fractions import Fraction
+from math import isfinite
 
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture, Walk
+from fedcoin_cli.application.rounds.inspecting import Inspected
 from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.page import svg
 from fedcoin_cli.cli.views.bars import Number, as_decimal
@@ -17,6 +19,8 @@ _ROW, _BAR, _NAMES, _GAP = 22.0, 12.0, 150.0, 90.0
 _EDGE = 1e6
 # A whisker is two standard errors to each side: 95 of 100 values lie within.
 _ERRORS = 2.0
+# Steps beyond these lengths, as multiples of the median, are drawn at them.
+_SHORTEST, _LONGEST = 1e-3, 1e3
 DASHES = 4
 """Lines of one kind take turns in so many patterns of dashes."""
 _NAME, _NAMES_HEIGHT = 12.0, 216.0
@@ -115,6 +119,36 @@ def _walks(
         if miner == winner:
             marks += [svg.text(points[-1][0] + 6, points[-1][1], names.name(miner), kind="winner-name")]
     return marks
+
+
+def looks_figure(found: Inspected, names: Names) -> str:
+    """Each client's step: how long it is, and which way it goes; who has a sign is named."""
+    measures, marked = found.looked.measures, {one.client for one in found.looked.signs}
+    known = found.start is not None
+    ups = measures.alignment if known else measures.distance
+    points = [
+        (number, min(max(float(length), _SHORTEST), _LONGEST), max(-1.0, min(_LONGEST, float(up))))
+        for number, (length, up) in enumerate(zip(measures.length, ups, strict=True))
+        if isfinite(length) and isfinite(up)
+    ]
+    lengths = [length for _, length, _ in points]
+    across = svg.Scale(min(0.5, *lengths, 0.5) / 1.1, max(2, *lengths, 2) * 1.1, 70, WIDTH - 110, True)
+    up = svg.linear([1.0, *(height for _, _, height in points)], 250, 14)
+    marks = svg.bottom_axis(across, 14, 250, svg.short) + svg.left_axis(up, 70, across.end, svg.short)
+    marks += [
+        svg.text((across.start + across.end) / 2, 280, "length of the step, median = 1", "middle", "tick")
+    ]
+    upwards = (
+        "cosine with the mean of the others" if known else "distance from the mean of the others, median = 1"
+    )
+    marks += [svg.text(70, 6, upwards, kind="tick")]
+    for number, length, height in sorted(points, key=lambda point: point[0] in marked):
+        who, kind = names.name(found.updates[number].client), "loss" if number in marked else "value"
+        about = f"{who}: {length:.2f} times the usual length, {height:.2f}"
+        marks += [svg.dot(across(length), up(height), 4, kind, about)]
+        if number in marked:
+            marks += [svg.text(across(length) + 7, up(height), who, kind="tick")]
+    return svg.figure(WIDTH, 294, marks, "Each client's step: its length, and its likeness to the others'")
 
 
 def balances_figure(series: list[tuple[Series, str]], height: int, label: str) -> str:

@@ -11,11 +11,13 @@ from typing import Any
 
 from fedcoin_cli.application.books.task_report import TaskReport
 from fedcoin_cli.application.reasons.overview import Overview, Series, TaskPicture
+from fedcoin_cli.application.rounds.inspecting import Inspected
 from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.page.figures import (
     balances_figure,
     convergence_figure,
     distances_figure,
+    looks_figure,
     roles,
     values_figure,
 )
@@ -23,12 +25,15 @@ from fedcoin_cli.cli.page.report_style import STYLE
 from fedcoin_cli.cli.program.output import counted
 from fedcoin_cli.cli.views.amounts import aligned
 from fedcoin_cli.cli.views.certainty_lines import certainty_lines
+from fedcoin_cli.cli.views.inspection_lines import caveats, sign_words
 from fedcoin_cli.cli.views.task_lines import judged, loose, shared
 from ledger_store.base.amount import MICRO, format_micro
 from ledger_store.base.names import TaskId
 from ledger_store.bookkeeping.journal import ESCROW
 
 _SHORT = 12
+# Of a round in which much is conspicuous so much is said.
+_SIGNS = 12
 _LEGEND = (("client", "clients"), ("miner", "miners"), ("server", "FL servers"), ("other", "others"))
 
 
@@ -104,6 +109,8 @@ def _task(picture: TaskPicture, names: Names) -> str:
     if any(one.shapley is not None for one in report.clients):
         parts += [_figure("What each client is worth, and what it was paid", values_figure(picture, names))]
         parts += [f'<p class="note">{_errors(picture, names)}</p>', _payments(picture, names)]
+    if picture.inspected is not None:
+        parts += [_looks(picture.inspected, names)]
     if report.miners:
         parts += [_figure("How near the miners are to their average", distances_figure(picture, names))]
     if picture.walks:
@@ -141,6 +148,15 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
 def _errors(picture: TaskPicture, names: Names) -> str:
     lines = certainty_lines(picture.report, picture.certainty, names)
     return ". ".join(["Whiskers: two standard errors, as far as they are known", *map(escape, lines)]) + "."
+
+
+def _looks(found: Inspected, names: Names) -> str:
+    """What the updates look like, and in words what is conspicuous."""
+    said = [*(sign_words(found, one, names) for one in found.looked.signs[:_SIGNS]), *caveats(found)]
+    if (more := len(found.looked.signs) - _SIGNS) > 0:
+        said.append(f"{counted(more, 'more sign')}: fedcoin inspect")
+    note = ". ".join(map(escape, said or ["Nothing is conspicuous"])) + ". Signs are no proof."
+    return _figure("What the updates look like", looks_figure(found, names)) + f'<p class="note">{note}</p>'
 
 
 def _payments(picture: TaskPicture, names: Names) -> str:

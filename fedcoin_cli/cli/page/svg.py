@@ -62,6 +62,11 @@ def bar(low: float, high: float, y: float, thickness: float, kind: str, title: s
     return f'<rect class="{kind}" {size} rx="1.5">{_title(title)}</rect>'
 
 
+def dot(x: float, y: float, radius: float, kind: str, title: str = "") -> str:
+    """A round mark, with a tooltip."""
+    return f'<circle class="{kind}" cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}">{_title(title)}</circle>'
+
+
 def whisker(low: float, high: float, y: float, size: float = 3.5) -> str:
     """An error bar from x to x on a bar at y."""
     path = f"M{_n(low)} {_n(y)}H{_n(high)}"

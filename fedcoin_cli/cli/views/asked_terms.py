@@ -42,6 +42,14 @@ Difficulty = Annotated[
         help="Greatest distance from the average, percentage points; auto: learnt from the ledger.",
     ),
 ]
+Groups = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--group",
+        metavar="WHO,WHO[,...]",
+        help="Clients of one owner: together one client, whose coins go to the first. Once a group.",
+    ),
+]
 PaymentError = Annotated[
     str | None,
     typer.Option(metavar="FEDCOIN", help="Stop mining once every payment is known to this, at 95 percent."),

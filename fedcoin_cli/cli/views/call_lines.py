@@ -24,6 +24,7 @@ def call_lines(call: Task, names: Names) -> list[str]:
         f"price     {format_micro(call.price_micro)} FedCoin: {parts}",
         f"server    {names.name(call.server)}",
         f"clients   {clients}, aggregated by {call.aggregation}",
+        *(f"one owner {', '.join(map(names.name, group))}: paid to the first" for group in call.groups),
         f"test set  {images}",
         f"judged by {call.metric}; nobody is worth {call.empty} of {call.whole}, by baseline {call.baseline}",
         f"mining    {call.runtime_ms / 1000:g} s, {precision}",

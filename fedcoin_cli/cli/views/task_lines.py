@@ -21,7 +21,9 @@ def task_lines(report: TaskReport, names: Names, certainty: Certainty | None = N
 
 
 def _payments(report: TaskReport, names: Names, certainty: Certainty | None) -> list[str]:
-    rows = [(names.name(line.client), line.shapley or "-", line.paid) for line in report.clients]
+    rows = [
+        (names.name(line.client) + line.others, line.shapley or "-", line.paid) for line in report.clients
+    ]
     rows.append((f"{names.name(report.server)} (FL server)", "", report.server_paid))
     paid = [one for one in _by_name(report, names) if one.paid_micro]
     rows += [(f"{names.name(one.miner)} (miner)", "", one.paid) for one in paid]

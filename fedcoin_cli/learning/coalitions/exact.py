@@ -4,22 +4,19 @@ Enumerating the counts is `sampling`'s work; here they become E_j = Λ·φ_j(u) 
 of every denominator K·C(K−1, s) that the Shapley weights have.
 """
 
-from math import comb, lcm
+from math import comb
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from ledger_store.transaction import exact_denominator
 
 MAX_EXACT_CLIENTS: Final = 24
 """Beyond this a table of all coalitions (4·2^K bytes) is not a file to send around."""
 
 
 _HALF: Final = 1 << 26
-
-
-def common_denominator(clients: int) -> int:
-    """Λ = lcm(1..K)."""
-    return lcm(*range(1, clients + 1))
 
 
 def exact_numerators(counts: npt.NDArray[np.int64], empty: int, clients: int) -> list[int]:
@@ -30,7 +27,7 @@ def exact_numerators(counts: npt.NDArray[np.int64], empty: int, clients: int) ->
     values = np.concatenate([[empty], counts]).astype(np.int64)
     sizes = coalition_sizes(clients)
     by_size = _sums(values, sizes, clients)
-    scale = common_denominator(clients)
+    scale = exact_denominator(clients)
     weights = [scale // (clients * comb(clients - 1, size)) for size in range(clients)]
     numerators = []
     for client in range(clients):

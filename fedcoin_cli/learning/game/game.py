@@ -4,7 +4,7 @@ A coalition is a mask, a Python integer in which client j is bit j. How its util
 (fast, float32) and `reference` (float64, with bounds).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.contract.metric import ACCURACY, Metric
 from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec, parse_model
-from fedcoin_cli.learning.model.weights import TestSet, Weights, read_test, read_update
+from fedcoin_cli.learning.model.weights import TestSet, Weights, average, read_frozen, read_test, read_update
 from ledger_store.base.errors import RoundFilesInvalid
 
 MAX_ACTIVATION_BYTES: Final = 6 << 30
@@ -36,12 +36,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class RoundFiles:
-    """Where a round's files are; `updates` in client order, `baseline` where the round has one."""
+    """Where a round's files are; `updates` in client order, `baseline` and `frozen` where the round has them."""
 
     model: Path
     test: Path
     updates: tuple[Path, ...]
     baseline: Path | None = None
+    frozen: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Game:
 
     `weights` are the integer weights of the clients in an aggregate: 1 each for `mean`, the example counts for
     `fedavg`. `empty` is u(∅) as the task states it: what `baseline` is worth where there is one, else what a constant
-    output is where that is `chance`, else 0.
+    output is where that is `chance`, else 0. `frozen` are the weights that no client trains.
     """
 
     spec: ModelSpec
@@ -61,6 +62,7 @@ class Game:
     baseline: Weights | None = None
     metric: Metric = ACCURACY
     chance: bool = False
+    frozen: Weights = ()
 
     @classmethod
     def load(cls, files: RoundFiles, weights: Sequence[int] | None = None, empty: int = 0) -> "Game":
@@ -72,6 +74,7 @@ class Game:
         """
         spec = parse_model(_text(files.model), where=str(files.model))
         test = read_test(files.test, spec)
+        frozen = read_frozen(files.frozen, spec.frozen, where=str(files.model))
         _refuse_excess(spec, len(files.updates), len(test), str(files.model))
         updates = tuple(
             read_update(path, spec, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
@@ -79,7 +82,8 @@ class Game:
         baseline = None
         if files.baseline is not None:
             baseline = read_update(files.baseline, spec, owner="the baseline")
-        return cls(spec, test, updates, tuple(weights or (1,) * len(updates)), empty, baseline)
+        shares = tuple(weights or (1,) * len(updates))
+        return cls(spec, test, updates, shares, empty, baseline, frozen=frozen)
 
     @property
     def clients(self) -> int:
@@ -97,6 +101,22 @@ class Game:
     def of_update(self, update: Weights) -> "Game":
         """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
         return replace(self, updates=(update,), weights=(1,), empty=0, baseline=None, chance=False)
+
+    def merged(self, members: Iterable[Sequence[int]]) -> "Game":
+        """The game of owners, each of whom has made some of the updates (numbers from 0).
+
+        An owner's update is the average of its updates by their weights, rounded to float32, and has all these weights:
+        the aggregate of all is the same. (docs/adr/0039) [P-6.21]
+        """
+        owned = [list(numbers) for numbers in members]
+        if len(owned) == len(self.updates):
+            return self
+        weights = [[self.weights[number] for number in numbers] for numbers in owned]
+        updates = tuple(
+            average([self.updates[number] for number in numbers], own)
+            for numbers, own in zip(owned, weights, strict=True)
+        )
+        return replace(self, updates=updates, weights=tuple(map(sum, weights)))
 
     def shares(self, masks: Sequence[int]) -> Floats:
         """What each client contributes to each aggregate, (masks, K): rows sum to 1. No mask may be empty."""

@@ -9,6 +9,7 @@ from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.metrics.labelling import Labelling, Labels, balanced_weights
 from fedcoin_cli.learning.metrics.losses import Losses, brier_loss, log_loss
 from fedcoin_cli.learning.metrics.ordering import Ordering
+from fedcoin_cli.learning.metrics.ratios import MOST_CLASSES, Ratios
 from fedcoin_cli.learning.metrics.scorer import Scorer
 from ledger_store.base.errors import RoundFilesInvalid
 
@@ -36,6 +37,8 @@ def scorer(metric: Metric, labels: Labels, classes: int) -> Scorer:
             return Losses(labels, _LOSSES[metric.name], float(metric.parameter))
         case Family.pairs:
             return _ordering(metric, labels, classes)
+        case Family.ratios:
+            return _ratios(metric, labels, classes)
 
 
 def _ordering(metric: Metric, labels: Labels, classes: int) -> Ordering:
@@ -44,6 +47,21 @@ def _ordering(metric: Metric, labels: Labels, classes: int) -> Ordering:
     if len(np.unique(labels)) < 2:
         _refuse(metric, f"all {len(labels)} test images have label {labels[0]}: there is no pair to order")
     return Ordering(labels)
+
+
+def _ratios(metric: Metric, labels: Labels, classes: int) -> Ratios:
+    present = np.unique(labels).tolist()
+    if metric.name == "f1_macro":
+        if classes > MOST_CLASSES:
+            _refuse(metric, f"it takes up to {MOST_CLASSES} classes, and the model has {classes}")
+        return Ratios(labels, classes, present)
+    if classes != 2:
+        _refuse(
+            metric, f"it is of label 1 against 0, and the model has {classes} outputs: f1_macro takes more"
+        )
+    if 1 not in present:
+        _refuse(metric, f"none of {len(labels)} test images has label 1")
+    return Ratios(labels, classes, [1])
 
 
 def _refuse(metric: Metric, why: str) -> NoReturn:

@@ -49,6 +49,24 @@ def examples_of(examples: Sequence[int] | None, clients: int) -> tuple[int, ...]
     return counts
 
 
+def owners_of(groups: Sequence[Sequence[int]], clients: int) -> tuple[tuple[int, ...], ...]:
+    """For each owner the numbers of its updates, from 0, by the first; who is in no group has one.
+
+    Raises `RoundFilesInvalid` for groups that overlap, are of fewer than two, name nobody, or leave one owner alone.
+    """
+    named = [number for group in groups for number in group]
+    hint = f"give lists of two or more of 0 to {clients - 1}, each number once"
+    if any(len(group) < 2 for group in groups) or len(set(named)) != len(named):
+        raise RoundFilesInvalid("groups are of two or more updates, each in one", where="groups", hint=hint)
+    if not set(named) <= set(range(clients)):
+        raise RoundFilesInvalid("a group names an update that is not there", where="groups", hint=hint)
+    owned = [tuple(sorted(group)) for group in groups]
+    owned += [(number,) for number in range(clients) if number not in named]
+    if len(owned) < 2:
+        raise RoundFilesInvalid("all updates are one owner's", where="groups", hint="values compare owners")
+    return tuple(sorted(owned))
+
+
 def aggregation_of(aggregation: str | None, examples: Sequence[int] | None) -> str:
     """How updates are averaged: "fedavg" where examples are told and nothing else is said, else "mean".
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
+from fedcoin_cli.learning.graph.graph import Weight
 from fedcoin_cli.learning.model.features import Conv, Feature, Pool, read_feature
 from fedcoin_cli.learning.model.layer_keys import odd_entry, odd_key
 from ledger_store.base.errors import RoundFilesInvalid
@@ -70,6 +71,11 @@ class ModelSpec:
     def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes in the order of Keras' `model.get_weights()`."""
         return tuple(shape for layer in self._chain for shape in layer.weight_shapes)
+
+    @property
+    def frozen(self) -> tuple[Weight, ...]:
+        """No weights: a chain trains all that it has."""
+        return ()
 
     @property
     def first(self) -> Conv | Dense:

@@ -12,8 +12,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.learning.graph.graph import Weight
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.tensorfile import TensorFile, write_tensors
+from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.genesis import WEIGHT_MAX
 
 # Every genesis promises these two.
@@ -70,6 +72,30 @@ def read_update(path: Path, spec: ModelSpec, *, owner: str = "") -> Weights:
     expected = {f"{index:03d}": shape for index, shape in enumerate(spec.weight_shapes)}
     _require(file, {name: ("<f4", shape) for name, shape in expected.items()})
     return tuple(_bounded(file, name, MAX_WEIGHT) for name in expected)
+
+
+def read_frozen(path: Path | None, frozen: Sequence[Weight], *, where: str) -> Weights:
+    """The weights that no client trains, in the model's order [P-12.13].
+
+    Args:
+        path: a safetensors file of tensors by name; None where the round has none.
+        frozen: what the model freezes.
+        where: the model's file, for messages.
+
+    Raises:
+        RoundFilesInvalid: anything but float32 tensors of exactly these names and shapes, finite, |w| ≤ 10⁶; a file
+            where the model freezes nothing, or none where it does.
+    """
+    if (path is not None) != bool(frozen):
+        message = "the model freezes no weights, and the round has a file of them"
+        if frozen:
+            message = f"the model freezes {len(frozen)} tensors, and the round has no file of them"
+        raise RoundFilesInvalid(message, where=where, hint="frozen.safetensors holds what no client trains")
+    if path is None:
+        return ()
+    file = TensorFile(path, "the frozen weights")
+    _require(file, {weight.name: ("<f4", weight.shape) for weight in frozen})
+    return tuple(_bounded(file, weight.name, MAX_WEIGHT) for weight in frozen)
 
 
 def write_test(path: Path, test: TestSet) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.coalitions.exact import coalition_sizes, common_denominator, sums_at
+from fedcoin_cli.learning.coalitions.exact import coalition_sizes, sums_at
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.coalitions.walks import Orders, marginals_of, orders
 from fedcoin_cli.learning.engines.choice import walker_for
@@ -31,6 +31,7 @@ from fedcoin_cli.learning.shapley.precision import (
     widening,
 )
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, decode, decode_exact
+from ledger_store.transaction import exact_denominator
 
 _POINTS: Final = 64
 _WALKED_AT_ONCE: Final = 1 << 20
@@ -235,8 +236,8 @@ def convergence(
     """
     table = decode(data, claim, terms)
     gains = np.zeros((claim.rankings, terms.clients))
-    for blocks, rankings, walked in _pieces(claim, terms):
-        steps = np.diff(_counts_of(table, blocks, rankings), axis=2)
+    for blocks, rankings, walked in pieces(claim, terms):
+        steps = np.diff(counts_of(table, blocks, rankings), axis=2)
         places = walked.astype(np.int64) + terms.clients * np.arange(len(rankings))[None, :, None]
         found = np.bincount(places.ravel(), steps.ravel(), minlength=len(rankings) * terms.clients)
         gains[rankings.start : rankings.stop] += found.reshape(len(rankings), terms.clients)
@@ -254,7 +255,7 @@ def _seen(tables: Sequence[tuple[Claim, bytes]], terms: TableTerms, client: int,
     walked = [(claim, decode(data, claim, terms)) for claim, data in tables if not claim.exact]
     # What an exact table weighs beside others: as much as the rankings that it claims.
     claimed = 1 if exact else max((claim.rankings for claim, _ in tables if claim.exact), default=0)
-    unit = common_denominator(terms.clients) if whole else 1
+    unit = exact_denominator(terms.clients) if whole else 1
     parts = [_walked(walked, terms, client, unit)] if walked else []
     if whole:
         parts.append(_enumerated(np.sum(whole, axis=0), len(whole), terms, client, claimed))
@@ -272,7 +273,7 @@ def _walked(
     columns = [
         _visits(table, terms, (blocks, rankings), walked, client)
         for claim, table in tables
-        for blocks, rankings, walked in _pieces(claim, terms)
+        for blocks, rankings, walked in pieces(claim, terms)
     ]
     keys, sizes, images, before, gains = (np.concatenate(column) for column in zip(*columns, strict=True))
     _, first, place = np.unique(_sortable(keys), return_index=True, return_inverse=True)
@@ -284,7 +285,7 @@ def _visits(
     table: Table, terms: TableTerms, piece: tuple[range, range], walked: Orders, client: int
 ) -> tuple[npt.NDArray[Any], ...]:
     """Where the client joins in each ranking of each block: who is there, how many, images, right before, gain."""
-    counts = _counts_of(table, *piece)
+    counts = counts_of(table, *piece)
     joined = np.empty(walked.shape, np.int64)
     np.put_along_axis(joined, walked.astype(np.int64), np.arange(walked.shape[2]), axis=2)
     place = joined[:, :, client, None]
@@ -298,7 +299,7 @@ def _enumerated(
     counts: Integers, tables: int, terms: TableTerms, client: int, weight: int
 ) -> tuple[npt.NDArray[Any], ...]:
     """By all coalitions without the client: one of size s weighs 1 / (K·C(K−1, s)); `counts` are sums of tables."""
-    clients, scale = terms.clients, common_denominator(terms.clients)
+    clients, scale = terms.clients, exact_denominator(terms.clients)
     halves = np.concatenate([[tables * terms.empty], counts]).reshape(-1, 2, 1 << client)
     before, after = halves[:, 0].ravel(), halves[:, 1].ravel()
     masks = np.arange(1 << clients, dtype="<u8").reshape(-1, 2, 1 << client)[:, 0].reshape(-1, 1)
@@ -320,7 +321,7 @@ def _sortable(keys: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
 # Rankings of a table -----------------------------------------------------------------------------------------------
 
 
-def _pieces(claim: Claim, terms: TableTerms) -> Iterator[tuple[range, range, Orders]]:
+def pieces(claim: Claim, terms: TableTerms) -> Iterator[tuple[range, range, Orders]]:
     """Some blocks and rankings at a time, never of two pairs of squares, with the orders walked."""
     clients, pair = terms.clients, 2 * terms.clients
     for start in range(0, claim.rankings, pair):
@@ -331,7 +332,7 @@ def _pieces(claim: Claim, terms: TableTerms) -> Iterator[tuple[range, range, Ord
             yield blocks, rankings, orders(claim.seed, claim.miner_key, blocks, rankings, clients)
 
 
-def _counts_of(table: Table, blocks: range, rankings: range) -> Integers:
+def counts_of(table: Table, blocks: range, rankings: range) -> Integers:
     """u of ∅, the coalitions on the way, and the full one: (blocks, rankings, K + 1)."""
     some = slice(blocks.start, blocks.stop)
     between = table.walked[some, rankings.start : rankings.stop].astype(np.int64)
@@ -343,7 +344,7 @@ def _marginals(claim: Claim, table: Table, terms: TableTerms) -> Marginals:
     """What a table's rankings say by block, as a session takes it in."""
     found = Marginals(len(terms.sizes), terms.clients)
     sums = np.zeros((2, len(terms.sizes), terms.clients))
-    for blocks, rankings, walked in _pieces(claim, terms):
+    for blocks, rankings, walked in pieces(claim, terms):
         some = slice(blocks.start, blocks.stop)
         values = table.walked[some, rankings.start : rankings.stop]
         ends = (table.ends[0][some], table.ends[1][some])

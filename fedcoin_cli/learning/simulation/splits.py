@@ -27,6 +27,9 @@ MOST_NOISE: Final = 0.2
 MOST_MOVED: Final = 0.2
 """`noisey`: the part of the last client's labels that is wrong."""
 
+MOST_OF_RARE: Final = 0.6
+"""`rare`: what part of the rarest label's images the first client has."""
+
 ALPHA: Final = 0.5
 """`dirichlet`: how alike the clients are where nobody says."""
 LEAST_ALPHA: Final = 1e-3
@@ -117,6 +120,22 @@ def dirichlet(dataset: Dataset, clients: int, rng: np.random.Generator, alpha: f
     return _dealt(dataset, rng.dirichlet(np.full(clients, alpha), dataset.classes), rng)
 
 
+def rare(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]:
+    """About the same size: 60% of the rarest label's images go to the first client, none to the last.
+
+    The others share the rest of it equally, and all clients all other labels; of two clients the first gets them all.
+    """
+    shares = np.full((dataset.classes, clients), 1 / clients)
+    rarest = int(np.bincount(dataset.y_train, minlength=dataset.classes).argmin())
+    between = clients - 2
+    shares[rarest] = [
+        MOST_OF_RARE if between else 1.0,
+        *[(1 - MOST_OF_RARE) / max(between, 1)] * between,
+        0.0,
+    ]
+    return _dealt(dataset, shares, rng)
+
+
 SPLITS: Final[Mapping[str, Split]] = {
     "same": same,
     "mix": mix,
@@ -124,6 +143,7 @@ SPLITS: Final[Mapping[str, Split]] = {
     "noisex": noisex,
     "noisey": noisey,
     "types": types,
+    "rare": rare,
     "dirichlet": dirichlet,
 }
 

@@ -57,11 +57,15 @@ class TrainedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A round's model as `model.json` text, the clients' updates in order, and how many images made a step."""
+    """A round's model as `model.json` text, the clients' updates in order, and how many images made a step.
+
+    `initial` are the weights that all began with.
+    """
 
     model_json: str
     updates: tuple[TrainedUpdate, ...]
     batch: int
+    initial: Weights
 
 
 def train_round(
@@ -118,7 +122,7 @@ def train_round(
                 report(client, epoch + 1)
         labelled = np.bincount(part.labels, minlength=dataset.classes)
         updates.append(TrainedUpdate(tuple(network.get_weights()), tuple(labelled.tolist())))
-    return Trained(model_json, tuple(updates), size)
+    return Trained(model_json, tuple(updates), size, tuple(initial))
 
 
 def batch_of(images: int, clients: int) -> int:
