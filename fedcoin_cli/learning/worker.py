@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
-from fedcoin_cli.learning.reference.forward import FirstLayer
-from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.referee import prepared, reference_for
 from fedcoin_cli.learning.reference.update_admission import Inspection
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.precision import Precision
@@ -55,8 +55,8 @@ class Problem:
         self.task = task
         self._threads = threads
         self.game = load_game(task, store.path)
-        self._first = FirstLayer(self.game)
-        self.reference = Reference(self.game, self._first)
+        self._ready = prepared(self.game)
+        self.reference = reference_for(self.game, self._ready)
         self.partition = blocks_of(task, self.game)
         self.terms = table_terms(task, self.reference.scorer, self.partition)
         engines = Engines(lambda: self.walker, lambda: self.engine)
@@ -66,17 +66,21 @@ class Problem:
     @cached_property
     def engine(self) -> Utility:
         """What counts coalitions on all images."""
-        return engine_for(self.game, self._first, self._threads)
+        return engine_for(self.game, self._ready, self._threads)
+
+    def engine_of(self, game: Game) -> Utility:
+        """The same of this game, or of one with a part of its images."""
+        return self.engine if game is self.game else engine_for(game, prepared(game), self._threads)
 
     @cached_property
     def walker(self) -> Walker:
         """What counts along rankings, block by block."""
-        return walker_for(self.game, self.partition, self._first, self._threads)
+        return walker_for(self.game, self.partition, self._ready, self._threads)
 
     @cached_property
     def enumeration(self) -> Enumeration | None:
         """What counts all its coalitions, where these are few enough."""
-        return enumeration_for(self.game, lambda: self.engine, self._first, self._threads)
+        return enumeration_for(self.game, lambda: self.engine, self._ready, self._threads)
 
     @property
     def stakes(self) -> Stakes:
@@ -92,7 +96,7 @@ class RunningInspection:
 
     def __init__(self, problem: Problem, taken_s: float) -> None:
         self.problem = problem
-        self.work = Inspection(problem.reference, problem.task.id, lambda: problem.engine)
+        self.work = Inspection(problem.reference, problem.task.id, problem.engine_of)
         task = problem.task
         self.allowed_s = FREE_INSPECTION_S
         if task.price_micro > 0:

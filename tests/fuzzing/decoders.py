@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from chains import ChainMaker, build_chain
+from graphs import MODELS
 from places import place
 from rounds import SHAPES, make_round, model_json
 
@@ -26,6 +27,8 @@ from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.consensus.attempt import Frozen, Opening, Stage, Started
+from fedcoin_cli.learning.graph.reader import read_graph
+from fedcoin_cli.learning.graph.writer import graph_text
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.tensorfile import write_tensors
 from fedcoin_cli.learning.model.weights import TestSet, read_test, read_update, write_test
@@ -154,6 +157,8 @@ def _files(folder: Path) -> Iterable[Decoder]:
     model = json.dumps(model_json()).encode()
     spec = parse_model(model)
     yield Decoder("model", parse_model, (model, *_more_models()), RoundFilesInvalid)
+    graphs = tuple(graph_text(make()).encode() for make in MODELS.values())
+    yield Decoder("graph", read_graph, graphs, RoundFilesInvalid)
     rng = np.random.default_rng(1)
     path = folder / "sample.safetensors"
     weights = {f"{n:03d}": rng.standard_normal(s).astype(np.float32) for n, s in enumerate(SHAPES)}

@@ -39,7 +39,7 @@ def plain_count(game: Game, mask: int) -> int:
     ]
     values = game.test.images.reshape(game.images, -1).astype(float)
     values = values / 255 if game.test.images.dtype == np.uint8 else values
-    for layer in game.spec.layers:
+    for layer in game.chain.layers:
         values = values @ averaged.pop(0) + (averaged.pop(0) if layer.use_bias else 0)
         match layer.activation:
             case "relu":
@@ -292,8 +292,8 @@ def test_a_game_that_this_machine_miscounts_is_refused(make_game: Make) -> None:
     [P-6.11]
     """
     reference = Reference(make_game(4, 200))
-    assert refused_update(reference, TASK, lambda: Miscounting(reference, 0)) is None
-    refusal = refused_update(reference, TASK, lambda: Miscounting(reference, 0b0110))
+    assert refused_update(reference, TASK, lambda _: Miscounting(reference, 0)) is None
+    refusal = refused_update(reference, TASK, lambda _: Miscounting(reference, 0b0110))
     assert refusal is not None
     assert refusal.mask == 0b0110
     assert str(refusal).startswith(f"this machine counts {refusal.counted} images")
@@ -305,9 +305,9 @@ def test_costly_coalitions_are_counted_a_few_at_a_time(
     """What the engine counts for an inspection is no longer than a step, however many coalitions there are."""
     reference = Reference(make_game(4, 200))
     engine = Miscounting(reference, 0)
-    flop = 3 * 200 * reference.game.spec.flop_above
+    flop = 3 * 200 * reference.game.chain.flop_above
     monkeypatch.setattr(update_admission, "_COUNTED_FLOP", flop)
-    assert refused_update(reference, TASK, lambda: engine) is None
+    assert refused_update(reference, TASK, lambda _: engine) is None
     assert engine.asked == [3] * 5
 
 

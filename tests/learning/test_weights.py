@@ -122,7 +122,7 @@ def test_damaged_files_are_refused(damage: Callable[[bytes], bytes], update: Pat
 
 
 def test_frozen_weights_are_the_models_own(tmp_path: Path) -> None:
-    """By name, in the model's order; other tensors, and a file too many or too few, are refused [P-12.13]."""
+    """By name, in the model's order; other tensors, and a file too many or too few, are refused [P-12.18]."""
     model = (Weight("head.weight", (2, 3)), Weight("base", (4,)))
     path = tmp_path / "frozen.safetensors"
     tensors = {"base": np.arange(4, dtype=np.float32), "head.weight": np.ones((2, 3), np.float32)}

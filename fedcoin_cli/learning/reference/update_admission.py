@@ -12,18 +12,29 @@ from math import comb
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
+from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Utility
-from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.reference.graph_reference import GraphReference
+from fedcoin_cli.learning.reference.referee import Referee
+from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
+from fedcoin_cli.learning.reference.staged import Staged
 
 PAIRS: Final = 256
 RANDOM_MASKS: Final = 64
+GRAPH_FLOP: Final = 3 * 10**10
+"""What an inspection of a graph takes at most, about ten seconds of one core in NumPy."""
+LEAST_IMAGES: Final = 128
+"""Pairs and random coalitions are left out before fewer images are looked at."""
 
 # So many coalitions are counted in one step, fewer where that takes long.
 _COUNTED: Final = 256
 _COUNTED_FLOP: Final = 2 * 10**10
 
 _TAG: Final = b"fedcoin/v1/admission\0"
+_SAMPLE_TAG: Final = b"fedcoin/v1/admission-images\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ class Refusal:
 
 
 def refused_update(
-    reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
+    reference: Referee, task_id: str, engine: Callable[[Game], Utility] | None = None
 ) -> Refusal | None:
     """A coalition whose interval at 2ε is wider than max(2s, M/1000), or in which the engine miscounts.
 
@@ -71,11 +82,11 @@ class Inspection:
     """
 
     def __init__(
-        self, reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
+        self, reference: Referee, task_id: str, engine: Callable[[Game], Utility] | None = None
     ) -> None:
-        self._reference, self._engine = reference, engine
-        self._masks = admission_masks(task_id, reference.game.clients)
-        self._allowed = max(2.0 * reference.scorer.swing, reference.scorer.whole / 1000)
+        self._reference, self._masks = looked_at(reference, task_id)
+        self._engine, scorer = engine, self._reference.scorer
+        self._allowed = max(2.0 * scorer.swing, scorer.whole / 1000)
         self._totals = np.zeros((len(self._masks), 3), np.int64)
         self.total, self.share = len(self._masks), 0.0
         self.refused: Refusal | None = None
@@ -99,7 +110,7 @@ class Inspection:
                 return
             yield True
         if self._engine is not None:
-            yield from self._counts(self._engine())
+            yield from self._counts(self._engine(self._reference.game))
 
     def _blames(self, mask: int, lo: int, count: int, hi: int) -> Iterator[bool]:
         self.refused = Refusal(None, mask, Interval(lo, count, hi))
@@ -114,7 +125,7 @@ class Inspection:
     def _counts(self, engine: Utility) -> Iterator[bool]:
         ordered = sorted(zip(self._masks, self._totals.tolist(), strict=True))  # neighbours share members
         game = self._reference.game
-        size = max(1, min(_COUNTED, _COUNTED_FLOP // max(1, game.images * game.spec.flop_above)))
+        size = max(1, min(_COUNTED, _COUNTED_FLOP // max(1, game.images * game.model.flop_above)))
         for start in range(0, len(ordered), size):
             part = ordered[start : start + size]
             counts = engine.counts([mask for mask, _ in part]).tolist()
@@ -137,6 +148,39 @@ def admission_masks(task_id: str, clients: int) -> list[int]:
     masks = [*singles, *(full ^ single for single in singles), full, *_pairs(clients, stream)]
     masks += [stream.below(1 << clients) for _ in range(RANDOM_MASKS)]
     return [mask for mask in dict.fromkeys(masks) if mask]
+
+
+def looked_at(reference: Referee, task_id: str) -> tuple[Referee, list[int]]:
+    """What an inspection looks at: all images and admission coalitions, of a dear graph as much as `GRAPH_FLOP` allow.
+
+    Work is counted in operations and not in seconds, so that all miners look at the same. [P-6.23]
+    """
+    game = reference.game
+    masks = admission_masks(task_id, game.clients)
+    if not isinstance(reference, GraphReference):
+        return reference, masks
+    pairs = GRAPH_FLOP // reference.image_flop
+    if pairs >= len(masks) * game.images:
+        return reference, masks
+    fewest = 2 * game.clients + 1  # each client alone, all but each, and all
+    masks = masks[: max(fewest, pairs // min(LEAST_IMAGES, game.images))]
+    places = sampled(game.test.labels, max(1, pairs // len(masks)), task_id)
+    test = TestSet(
+        game.test.images[places], game.test.labels[places], tuple(each[places] for each in game.test.more)
+    )
+    few = replace(game, test=test)
+    return GraphReference(few, Staged(few)), masks
+
+
+def sampled(labels: npt.NDArray[np.integer], wanted: int, task_id: str) -> npt.NDArray[np.intp]:
+    """About so many images that follow from the task's id: the same share of each label, at least one of each."""
+    draws = np.frombuffer(shake_256(_SAMPLE_TAG + bytes.fromhex(task_id)).digest(8 * len(labels)), ">u8")
+    found = []
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        number = -(-wanted * len(places) // len(labels))
+        found.append(places[np.argsort(draws[places], kind="stable")[:number]])
+    return np.sort(np.concatenate(found))
 
 
 def _pairs(clients: int, stream: "_Stream") -> Iterator[int]:
