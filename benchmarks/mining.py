@@ -149,13 +149,13 @@ def _measure(game: Game, threads: int, turns: int) -> list[dict[str, Any]]:
 
 def _flop(game: Game) -> int:
     """One coalition: an addition and a ReLU a hidden value, and the layers above."""
-    first, *above = game.spec.layers
+    first, *above = game.chain.layers
     return game.images * (2 * first.units + sum(2 * layer.inputs * layer.units for layer in above))
 
 
 def _original(game: Game) -> Callable[[], float]:
     """Average the weights, set them, evaluate: a coalition's accuracy, each time of another one."""
-    model = build(game.spec)
+    model = build(game.chain)
     model.compile(
         metrics=["sparse_categorical_accuracy"], loss=keras.losses.SparseCategoricalCrossentropy(True)
     )

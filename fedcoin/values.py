@@ -14,7 +14,7 @@ from fedcoin_cli.learning.model.arrays import (
     updates_of,
 )
 from fedcoin_cli.learning.model.description import Model, description_of, mlp
-from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.scrutiny.look import Looked
 from fedcoin_cli.learning.scrutiny.named import look_at
 from fedcoin_cli.learning.shapley.semivalues import Method, Semivalues
@@ -165,10 +165,10 @@ def _game(
     baseline: str | Update,
     groups: Sequence[Sequence[int]],
 ) -> Game:
-    spec = parse_model(description_of(model), where="model")
+    described = read_model(description_of(model), where="model")
     images, labels = test
-    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, spec)
+    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, described)
     counts = examples_of(None if combined == "mean" else examples, len(weights))
-    played = Game(spec, as_test_set(images, labels, spec), weights, counts)
-    named = baseline if isinstance(baseline, str) else update_of(baseline, spec, "baseline")
-    return judged(played.merged(owners_of(groups, len(weights))), metric, named)
+    played = Game(described, as_test_set(images, labels, described), weights, counts)
+    named = baseline if isinstance(baseline, str) else update_of(baseline, described, "baseline")
+    return judged(played.merged(owners_of(groups, len(weights))), metric, named).played()

@@ -6,7 +6,7 @@ from typing import Any
 
 from chains import COIN, TO_SIGN, ChainMaker
 from places import place
-from rounds import CLASSES, make_round
+from rounds import CLASSES, make_graph_round, make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.metric import read_metric
@@ -14,9 +14,9 @@ from fedcoin_cli.contract.settlement import settle
 from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.graph.graph import Graph
 from fedcoin_cli.learning.metrics.choice import scorer_of
-from fedcoin_cli.learning.reference.forward import FirstLayer
-from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.referee import prepared, reference_for
 from fedcoin_cli.learning.shapley.checking import CountJudge
 from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Place, TableTerms
@@ -40,11 +40,15 @@ class MinedRound:
         estimator: Estimator = "balanced",
         classes: int = CLASSES,
         seed: int = 0,
+        graph: Graph | None = None,
         **terms: Any,
     ) -> None:
         self.maker = ChainMaker(miners)
         self.workspace: Workspace = place(root, self.maker, clients=clients)
-        folder = make_round(self.workspace, clients, seed=seed, classes=classes)
+        if graph is None:
+            folder = make_round(self.workspace, clients, seed=seed, classes=classes)
+        else:
+            folder = make_graph_round(self.workspace, graph, clients, seed=seed)
         self.store = Store(self.workspace.store)
         self.game, files = _game(folder, clients)
         self.digests = {path.name: self.store.put_file(path) for path in files}
@@ -65,12 +69,12 @@ class MinedRound:
     @property
     def counts(self) -> list[int]:
         """u of every mask, by the engine that mined."""
-        found = engine_for(self.game, FirstLayer(self.game), 1).counts(range(1, 1 << self.game.clients))
+        found = engine_for(self.game, prepared(self.game), 1).counts(range(1, 1 << self.game.clients))
         return [self.task.empty, *found.tolist()]
 
     def counts_of(self, block: int) -> list[int]:
         """u of every mask on one block, in float64."""
-        clients, judge = self.game.clients, CountJudge(Reference(self.game), self.blocks)
+        clients, judge = self.game.clients, CountJudge(reference_for(self.game), self.blocks)
         places = [Place(block, mask) for mask in range(1 << clients)]
         return [bound.count for bound in judge.intervals(places, 1)]
 
@@ -103,9 +107,9 @@ class MinedRound:
 
     def _mine(self, miner: KeyPair, rankings: int, estimator: Estimator) -> MinedEstimate:
         plan = MiningPlan(self.seed, bytes.fromhex(miner.address), rankings, rankings, 60.0, estimator)
-        first = FirstLayer(self.game)
-        enumeration = enumeration_for(self.game, lambda: engine_for(self.game, first, 1), first, 1)
-        session = MiningSession(walker_for(self.game, self.blocks, first, 1), enumeration, self.terms, plan)
+        ready = prepared(self.game)
+        enumeration = enumeration_for(self.game, lambda: engine_for(self.game, ready, 1), ready, 1)
+        session = MiningSession(walker_for(self.game, self.blocks, ready, 1), enumeration, self.terms, plan)
         while not session.advance(5.0).finished:
             pass
         mined = session.estimate()

@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 from chains import ChainMaker
+from graphs import drawn_inputs, drawn_weights
 
 from fedcoin_cli.application.rounds.files import SCHEMA
 from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
+from fedcoin_cli.learning.graph.graph import Graph
+from fedcoin_cli.learning.graph.namespace import NUMPY
+from fedcoin_cli.learning.graph.passes import Passes
+from fedcoin_cli.learning.graph.writer import graph_text
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
 from ledger_store.base.canonical import digest
 from ledger_store.identity.keys import KeyPair
@@ -38,6 +43,29 @@ def make_round(
     write_round(
         folder, workspace, [workspace.key(client_name(number + 1)) for number in range(clients)], images
     )
+    return folder
+
+
+def make_graph_round(
+    workspace: Workspace, graph: Graph, clients: int = 3, images: int = 40, seed: int = 0
+) -> Path:
+    """The same of a graph, whose labels are what the model says that all clients have begun with."""
+    folder, draw = workspace.new_round(), np.random.default_rng(seed)
+    (folder / "model.json").write_text(graph_text(graph))
+    truth, inputs = drawn_weights(graph, draw), drawn_inputs(graph, images, draw)
+    outputs = Passes(graph, NUMPY).outputs(
+        {name: NUMPY.constant(tensor) for name, tensor in truth.items()},
+        {name: NUMPY.constant(tensor) for name, tensor in inputs.items()},
+    )
+    labels = (outputs - np.median(outputs, axis=0)).argmax(axis=1).astype(np.int32)
+    first, *more = inputs.values()
+    write_test(folder / "test.safetensors", TestSet(first, labels, tuple(more)), list(inputs))
+    for number in range(1, clients + 1):
+        noise, names = drawn_weights(graph, draw), graph.weight_names
+        update = [truth[name] + np.float32(0.2 * number) * noise[name] for name in names]
+        write_update(folder / f"{client_name(number)}.safetensors", update, names)
+    keys = [workspace.key(client_name(number + 1)) for number in range(clients)]
+    write_round(folder, workspace, keys, images)
     return folder
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.papers.linear import Course, Data, Floats, train
-from fedcoin_cli.learning.coalitions.exact import common_denominator, exact_numerators
+from fedcoin_cli.learning.coalitions.exact import exact_numerators
 from fedcoin_cli.learning.game.game import member_bits
+from ledger_store.transaction import exact_denominator
 
 Values = npt.NDArray[np.float64]
 NOBODY: Final = 0
@@ -23,7 +24,7 @@ def shapley(counts: Sequence[int]) -> Values:
     """The exact values, (K,), by the utilities of all masks from 0 on."""
     clients = len(counts).bit_length() - 1
     sums = exact_numerators(np.array(counts[1:], np.int64), counts[0], clients)
-    return np.array(sums, np.float64) / common_denominator(clients)
+    return np.array(sums, np.float64) / exact_denominator(clients)
 
 
 def retrained(clients: Sequence[Data], test: Data, rounds: int) -> list[int]:

@@ -17,7 +17,8 @@ import numpy as np
 
 from fedcoin_cli.contract.outcome_check import Case
 from fedcoin_cli.contract.task import most_table_bytes
-from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
+from fedcoin_cli.learning.reference.referee import Referee, reference_for
+from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
 from fedcoin_cli.learning.reference.update_admission import Inspection
 from fedcoin_cli.learning.shapley.checking import CountJudge, heavy_masks
 from fedcoin_cli.learning.shapley.table import (
@@ -153,7 +154,7 @@ class _Recomputation:
             return self._verdict
         try:
             game = load_game(self._task, self._places.__getitem__)
-            reference = Reference(game)
+            reference = reference_for(game)
             reason = refused_terms(self._task, reference) or self._inspected(reference)
         except RoundFilesInvalid as error:
             self._accuse("E502", self._record.height, error.message, Path(error.where))
@@ -177,7 +178,7 @@ class _Recomputation:
         self._verdict.late = self._verdict.late or self._clock.over
         return self._verdict.late
 
-    def _inspected(self, reference: Reference) -> str | None:
+    def _inspected(self, reference: Referee) -> str | None:
         """Why miners ought not to have voted for the task."""
         inspection = Inspection(reference, self._task.id)
         self._step(0, inspection.total)
@@ -393,11 +394,11 @@ def _disputed(held: _Held, others: Sequence[_Held], terms: TableTerms) -> Iterab
     return np.unique(np.concatenate([np.empty(0, np.intp), *differ])).tolist()  # type: ignore[no-any-return]
 
 
-def _batch_size(reference: Reference) -> int:
+def _batch_size(reference: Referee) -> int:
     """Small where counts are costly, unless all of them need the same first layers, computed anew each time."""
-    if not reference.first.cached:
+    if not reference.kept:
         return _BATCH
-    return max(1, min(_BATCH, _BATCH_FLOP // max(1, reference.game.images * reference.game.spec.flop_above)))
+    return max(1, min(_BATCH, _BATCH_FLOP // max(1, reference.game.images * reference.game.model.flop_above)))
 
 
 def _is_whole(path: Path, digest: Digest) -> bool:

@@ -16,7 +16,7 @@ from fedcoin_cli.learning.metrics.choice import scorer, scorer_of
 from fedcoin_cli.learning.metrics.nobody import bounds_of
 from fedcoin_cli.learning.metrics.scorer import Scorer
 from fedcoin_cli.learning.model.weights import read_labels
-from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.referee import Referee, reference_for
 from fedcoin_cli.learning.reference.update_admission import Refusal
 from fedcoin_cli.learning.shapley.table import TableTerms
 from ledger_store.base.names import Digest
@@ -43,10 +43,10 @@ def load_game(task: Task, locate: Locate) -> Game:
     loaded = Game.load(files, weights, task.empty).merged(task.members.values())
     game = replace(loaded, metric=metric_of(task), chance=task.baseline == CHANCE)
     scorer_of(game)
-    return game
+    return game.played()
 
 
-def refused_terms(task: Task, reference: Reference) -> str | None:
+def refused_terms(task: Task, reference: Referee) -> str | None:
     """Why the files are not what the task says, but for its updates [P-6.3] [P-6.19]."""
     game, whole = reference.game, reference.scorer.whole
     if game.images != task.images:
@@ -98,14 +98,14 @@ def worth(
     """
     model, test, frozen = files
     loaded = Game.load(RoundFiles(model, test, (), baseline, frozen))
-    game = replace(loaded, metric=metric, chance=chance)
+    game = replace(loaded, metric=metric, chance=chance).played()
     return scorer_of(game).whole, nobody_is_worth(game)[1]
 
 
 def nobody_is_worth(game: Game) -> tuple[int, int, int]:
     """lo, u(∅) and hi on all images."""
     if game.baseline is not None:
-        found = Reference(game.of_update(game.baseline)).intervals([1])[0]
+        found = reference_for(game.of_update(game.baseline)).intervals([1])[0]
         return found.lo, found.count, found.hi
     lo, own, hi = bounds_of(game, [np.arange(game.images)])[0].tolist()
     return lo, own, hi

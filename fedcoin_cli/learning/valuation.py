@@ -19,7 +19,7 @@ from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, wal
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.model.weights import Weights
-from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.referee import prepared
 from fedcoin_cli.learning.shapley.attribution import test_set_error
 from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.semivalues import Method, Semivalues, left_out, of_tables
@@ -128,11 +128,11 @@ def _mined(game: Game, how: How) -> tuple[MinedEstimate, MiningPlan, TableTerms]
     scorer, above_zero = scorer_of(game), game.baseline is not None or game.chance
     sizes = scorer.wholes([blocks.block(number) for number in range(len(blocks))])
     terms = TableTerms.holding(game.clients, sizes, game.empty, baseline=above_zero)
-    first = FirstLayer(game)
+    ready = prepared(game)
     enumeration = None
     if plan.estimator != "balanced":
-        enumeration = enumeration_for(game, lambda: engine_for(game, first, how.threads), first, how.threads)
-    session = MiningSession(walker_for(game, blocks, first, how.threads), enumeration, terms, plan)
+        enumeration = enumeration_for(game, lambda: engine_for(game, ready, how.threads), ready, how.threads)
+    session = MiningSession(walker_for(game, blocks, ready, how.threads), enumeration, terms, plan)
     while not session.advance(_SLICE_S).finished:
         pass
     return session.estimate(), plan, terms

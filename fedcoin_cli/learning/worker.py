@@ -17,8 +17,7 @@ from typing import NoReturn
 
 from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
-from fedcoin_cli.learning.reference.forward import FirstLayer
-from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.referee import prepared, reference_for
 from fedcoin_cli.learning.reference.update_admission import Inspection
 from fedcoin_cli.learning.shapley.checking import Checker, Engines
 from fedcoin_cli.learning.shapley.precision import Precision
@@ -55,8 +54,8 @@ class Problem:
         self.task = task
         self._threads = threads
         self.game = load_game(task, store.path)
-        self._first = FirstLayer(self.game)
-        self.reference = Reference(self.game, self._first)
+        self._ready = prepared(self.game)
+        self.reference = reference_for(self.game, self._ready)
         self.partition = blocks_of(task, self.game)
         self.terms = table_terms(task, self.reference.scorer, self.partition)
         engines = Engines(lambda: self.walker, lambda: self.engine)
@@ -66,17 +65,17 @@ class Problem:
     @cached_property
     def engine(self) -> Utility:
         """What counts coalitions on all images."""
-        return engine_for(self.game, self._first, self._threads)
+        return engine_for(self.game, self._ready, self._threads)
 
     @cached_property
     def walker(self) -> Walker:
         """What counts along rankings, block by block."""
-        return walker_for(self.game, self.partition, self._first, self._threads)
+        return walker_for(self.game, self.partition, self._ready, self._threads)
 
     @cached_property
     def enumeration(self) -> Enumeration | None:
         """What counts all its coalitions, where these are few enough."""
-        return enumeration_for(self.game, lambda: self.engine, self._first, self._threads)
+        return enumeration_for(self.game, lambda: self.engine, self._ready, self._threads)
 
     @property
     def stakes(self) -> Stakes:

@@ -42,17 +42,17 @@ def test_it_is_written_as_an_update_or_for_keras(workspace: Workspace, tmp_path:
 
     made = read_round(make_round(workspace), workspace.genesis())
     found = aggregate(made)
-    write_aggregate(made, found, tmp_path / "all.safetensors")
+    write_aggregate(found, tmp_path / "all.safetensors")
     spec = parse_model((made.folder / "model.json").read_bytes())
     for one, other in zip(read_update(tmp_path / "all.safetensors", spec), found.weights, strict=True):
         np.testing.assert_array_equal(one, other)
-    write_aggregate(made, found, tmp_path / "all.keras")
+    write_aggregate(found, tmp_path / "all.keras")
     for one, other in zip(
         keras.models.load_model(tmp_path / "all.keras").get_weights(), found.weights, strict=True
     ):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(RoundFilesInvalid, match="no such kind"):
-        write_aggregate(made, found, tmp_path / "all.h5")
+        write_aggregate(found, tmp_path / "all.h5")
 
 
 @pytest.mark.parametrize("members", [[0], [4], [1, 9]])

@@ -7,7 +7,7 @@ from evidenced import evidenced
 
 from fedcoin_cli.cli.program.verbs import verbs
 
-HEAVY = {"docker", "keras", "numpy", "safetensors", "scipy", "sklearn", "tensorflow", "zmq"}
+HEAVY = {"docker", "keras", "numpy", "onnx", "safetensors", "scipy", "sklearn", "tensorflow", "torch", "zmq"}
 DRAWING = {"rich", "typer"}
 
 

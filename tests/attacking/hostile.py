@@ -236,7 +236,7 @@ def averaged(game: Game, mask: int) -> tuple[np.ndarray, ...]:
 def plain_count(game: Game, mask: int) -> int:
     """What the averaged model labels correctly, in extended precision and with nothing clever."""
     values, weights = game.test.images.astype(np.longdouble), iter(averaged(game, mask))
-    for layer in game.spec.layers:
+    for layer in game.chain.layers:
         values = values @ next(weights) + next(weights)
         values = np.maximum(values, 0) if layer.activation == "relu" else values
     return int((values.argmax(axis=1) == game.test.labels).sum())

@@ -94,7 +94,7 @@ def keras_counts(game: Game) -> Callable[[int], int]:
     """Plain Keras on the averaged weights: the original way."""
     from fedcoin_cli.learning.model.build import build
 
-    model = build(game.spec)
+    model = build(game.chain)
     images = game.test.images.astype(np.float32) / (255 if game.test.images.dtype == np.uint8 else 1)
 
     def count(mask: int) -> int:

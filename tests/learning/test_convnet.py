@@ -56,7 +56,7 @@ MODELS = {
 
 def keras_logits(game: Game, mask: int) -> npt.NDArray[np.float32]:
     """The original way: average the weights, set them, let Keras run the model."""
-    model, shares = build(game.spec), game.shares([mask])[0]
+    model, shares = build(game.chain), game.shares([mask])[0]
     tensors = zip(*game.updates, strict=True)
     model.set_weights([np.tensordot(shares, np.array(each, float), 1) for each in tensors])
     return np.asarray(model.predict_on_batch(as_float(game.test.images)))

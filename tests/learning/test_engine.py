@@ -30,7 +30,7 @@ def digits_game() -> Game:
 
 def keras_counts(game: Game, masks: list[int]) -> list[int]:
     """The original way: average the weights, set them, let Keras evaluate the accuracy."""
-    model = build(game.spec)
+    model = build(game.chain)
     model.compile(metrics=["sparse_categorical_accuracy"], loss="mse")
     counts = []
     for mask in masks:

@@ -37,7 +37,7 @@ def test_the_truth_is_inside_too() -> None:
     """What the averaged model labels right in extended precision lies within the interval of ε [P-6.4]."""
     for seed in range(32):
         _, game = hostile_game(seed)
-        if sum(layer.inputs * layer.units for layer in game.spec.layers) > 60_000:
+        if sum(layer.inputs * layer.units for layer in game.chain.layers) > 60_000:
             continue  # NumPy has no fast products in extended precision
         masks = sorted({1, 2, 3, game.full, game.full - 1} & set(range(1, game.full + 1)))
         for mask, bound in zip(masks, Reference(game).intervals(masks), strict=True):

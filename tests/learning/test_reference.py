@@ -39,7 +39,7 @@ def plain_count(game: Game, mask: int) -> int:
     ]
     values = game.test.images.reshape(game.images, -1).astype(float)
     values = values / 255 if game.test.images.dtype == np.uint8 else values
-    for layer in game.spec.layers:
+    for layer in game.chain.layers:
         values = values @ averaged.pop(0) + (averaged.pop(0) if layer.use_bias else 0)
         match layer.activation:
             case "relu":
@@ -305,7 +305,7 @@ def test_costly_coalitions_are_counted_a_few_at_a_time(
     """What the engine counts for an inspection is no longer than a step, however many coalitions there are."""
     reference = Reference(make_game(4, 200))
     engine = Miscounting(reference, 0)
-    flop = 3 * 200 * reference.game.spec.flop_above
+    flop = 3 * 200 * reference.game.chain.flop_above
     monkeypatch.setattr(update_admission, "_COUNTED_FLOP", flop)
     assert refused_update(reference, TASK, lambda: engine) is None
     assert engine.asked == [3] * 5

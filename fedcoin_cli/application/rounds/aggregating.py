@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedcoin_cli.application.rounds.files import MODEL_NAME, Round
+from fedcoin_cli.application.rounds.files import Round
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.interface import Model
+from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import Weights, average, write_update
-from fedcoin_cli.learning.reference.forward import own_logits
+from fedcoin_cli.learning.reference.referee import own_outputs
 from ledger_store.base.errors import NotFound, RoundFilesInvalid
 
 AGGREGATE_NAME = "aggregate.safetensors"
@@ -18,12 +20,13 @@ AGGREGATE_NAME = "aggregate.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """The average of some clients' weights, and on how many of the round's test images it is right."""
+    """The average of some clients' weights, of which model, and on how many of the test images it is right."""
 
     weights: Weights
     members: tuple[int, ...]
     right: int
     images: int
+    model: Model
 
 
 def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
@@ -37,23 +40,25 @@ def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
     game = Game.load(made.files(files))
     shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
     weights = average(game.updates, shares)
-    right = int((own_logits(game.of_update(weights), 0).argmax(axis=1) == game.test.labels).sum())
-    return Aggregate(weights, numbers, right, game.images)
+    right = int((own_outputs(game.of_update(weights), 0).argmax(axis=1) == game.test.labels).sum())
+    return Aggregate(weights, numbers, right, game.images, game.model)
 
 
-def write_aggregate(made: Round, found: Aggregate, target: Path) -> None:
+def write_aggregate(found: Aggregate, target: Path) -> None:
     """Write the weights as an update is written, or a whole model where `target` is called .keras."""
     if target.suffix == ".safetensors":
-        write_update(target, found.weights)
+        write_update(target, found.weights, found.model.weight_names)
         return
     if target.suffix != ".keras":
         hint = (
             "call it .safetensors, which train --start reads, or .keras, which keras.models.load_model does"
         )
         raise RoundFilesInvalid("no such kind of model file", where=str(target), hint=hint)
+    if not isinstance(found.model, ModelSpec):
+        hint = "call it .safetensors: its tensors have the names that the model's own framework gives them"
+        raise RoundFilesInvalid("a graph is no model of Keras", where=str(target), hint=hint)
     from fedcoin_cli.learning.model.build import build
-    from fedcoin_cli.learning.model.model import parse_model
 
-    model = build(parse_model((made.folder / MODEL_NAME).read_bytes()))
+    model = build(found.model)
     model.set_weights(list(found.weights))
     model.save(target)

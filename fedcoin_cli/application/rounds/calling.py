@@ -33,7 +33,7 @@ from ledger_store.state import check_terms
 from ledger_store.transaction import Task, Update, read_call, sign_update
 
 if TYPE_CHECKING:
-    from fedcoin_cli.learning.model.model import ModelSpec
+    from fedcoin_cli.learning.model.interface import Model
 
 CALL_NAME, UPDATE_SUFFIX = "call.json", ".update.json"
 _CALL_KEYS = ("call", "genesis", "schema")
@@ -55,18 +55,18 @@ def make_call(
     `clients` are the fewest and the most that it asks for. Raises `RoundFilesInvalid`, and `SettingsError` for terms
     that this network does not admit: they could not be mended once clients have signed.
     """
-    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.weights import read_test
     from fedcoin_cli.learning.reference.agreement import check_reading
 
     model, test = files
     text = _read(model)
-    spec = parse_model(text, where=str(model))
+    described = read_model(text, where=str(model))
     if not test.is_file():
         _refuse("no such test set", test, "a .safetensors file with x (float32 or uint8) and y (int32)")
-    images = read_test(test, spec)
-    check_reading(text.decode(), spec, images, where=str(model))
-    frozen = _frozen_beside(model, spec)
+    images = read_test(test, described)
+    check_reading(text.decode(), described, images, where=str(model))
+    frozen = _frozen_beside(model, described)
     how = judged(terms.settings.task, (model, test, frozen), len(images))
     asked = Asked(
         digest(model.read_bytes()),
@@ -89,9 +89,9 @@ def make_call(
     return call
 
 
-def _frozen_beside(model: Path, spec: "ModelSpec") -> Path | None:
+def _frozen_beside(model: Path, described: "Model") -> Path | None:
     """The file of the weights that no client trains, beside the model that has such; None where it has none."""
-    if not spec.frozen:
+    if not described.frozen:
         return None
     path = model.with_name(FROZEN_NAME)
     if not path.is_file():
@@ -187,14 +187,14 @@ def _check_terms(call: Task, genesis: Genesis) -> None:
 
 
 def _check_weights(weights: Path, model: Path, call: Task) -> None:
-    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.weights import read_update
 
     if model.is_file():
         text = model.read_bytes()
         if digest(text) != call.model:
             _refuse("this is not the model of the call", model, "keep model.json and call.json as they came")
-        read_update(weights, parse_model(text, where=str(model)))
+        read_update(weights, read_model(text, where=str(model)))
 
 
 def _document(path: Path, hint: str) -> Any:

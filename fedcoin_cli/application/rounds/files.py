@@ -217,17 +217,18 @@ class _Reader:
 
     def _check_contents(self, updates: tuple[str, ...], images: int, frozen: Path | None) -> None:
         # Here, because NumPy takes longer to import than most commands take to run.
-        from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, parse_model
+        from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES
+        from fedcoin_cli.learning.model.reading import read_model
         from fedcoin_cli.learning.model.weights import read_frozen, read_test, read_update
 
         model = self._folder / MODEL_NAME
         with model.open("rb") as file:
-            spec = parse_model(file.read(MAX_MODEL_BYTES + 1), where=str(model))
-        if len(read_test(self._folder / TEST_NAME, spec)) != images:
+            described = read_model(file.read(MAX_MODEL_BYTES + 1), where=str(model))
+        if len(read_test(self._folder / TEST_NAME, described)) != images:
             self._refuse(f"the test set does not hold the {images} images that {ROUND_NAME} names", TEST_NAME)
-        read_frozen(frozen, spec.frozen, where=str(model))
+        read_frozen(frozen, described.frozen, where=str(model))
         for number, name in enumerate(updates, 1):
-            read_update(self._folder / name, spec, owner=f"client {number}")
+            read_update(self._folder / name, described, owner=f"client {number}")
 
     def _check_digests(self, files: Mapping[str, Digest]) -> None:
         for name, digest in files.items():

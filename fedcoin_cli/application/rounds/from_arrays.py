@@ -16,7 +16,7 @@ from fedcoin_cli.learning.model.arrays import (
     updates_of,
 )
 from fedcoin_cli.learning.model.description import Model, description_of
-from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.reading import read_model
 
 
 def round_from_arrays(
@@ -34,8 +34,8 @@ def round_from_arrays(
     """
     combined = aggregation_of(aggregation, examples)
     text = description_of(model)
-    spec = parse_model(text, where="model")
-    weights, judged = updates_of(updates, spec), as_test_set(*test, spec)
+    described = read_model(text, where="model")
+    weights, judged = updates_of(updates, described), as_test_set(*test, described)
     counts = examples_of(examples, len(weights))
     parts = Parts(text, judged, list(zip(weights, counts, strict=True)), combined)
     with new_round(workspace, None) as folder:

@@ -17,7 +17,7 @@ from fedcoin_cli.application.rounds.calling import (
 )
 from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, Round, read_round
 from fedcoin_cli.application.rounds.writing import update_name
-from fedcoin_cli.learning.model.model import parse_model
+from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import read_update
 from ledger_store.base.errors import NotFound, RoundFilesInvalid
 from ledger_store.genesis import Genesis
@@ -42,11 +42,11 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
     if (folder / ROUND_NAME).exists():
         hint = "fedcoin round call begins another; a published round stays as it is"
         raise RoundFilesInvalid("this round is gathered already", where=str(folder), hint=hint)
-    spec = parse_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
+    described = read_model((folder / MODEL_NAME).read_bytes(), where=str(folder / MODEL_NAME))
     signed = [(path, *read_signed(path, call, genesis)) for path in updates]
     _check_clients([(path, update) for path, _, update in signed], call)
     for _, weights, _ in signed:
-        read_update(weights, spec)
+        read_update(weights, described)
     entries = []
     for number, (_, weights, update) in enumerate(signed, 1):
         shutil.copyfile(weights, folder / update_name(number))
@@ -81,12 +81,12 @@ def right_alone(made: Round) -> list[int]:
     An update that is no better than chance may be fine; more often it is not what its client meant to send.
     """
     from fedcoin_cli.learning.game.game import Game
-    from fedcoin_cli.learning.reference.forward import own_logits
+    from fedcoin_cli.learning.reference.referee import own_outputs
 
     updates = tuple(made.paths[update.digest] for update in made.updates)
     game = Game.load(made.files(updates))
     labels = game.test.labels
-    return [int((own_logits(game, client).argmax(axis=1) == labels).sum()) for client in range(game.clients)]
+    return [int((own_outputs(game, client).argmax(axis=1) == labels).sum()) for client in range(game.clients)]
 
 
 def by_chance(made: Round) -> float:

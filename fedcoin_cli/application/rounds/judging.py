@@ -52,11 +52,11 @@ class Foresight:
 
 def foresee(task: Task, paths: Mapping[Digest, Path]) -> Foresight:
     """Count the two coalitions that say how much there is to distribute; a few seconds for large rounds."""
-    from fedcoin_cli.learning.reference.reference import Reference
+    from fedcoin_cli.learning.reference.referee import reference_for
     from fedcoin_cli.learning.task_game import load_game
 
     game = load_game(task, paths.__getitem__)
-    together = Reference(game).count(game.full)
+    together = reference_for(game).count(game.full)
     return Foresight(Fraction(task.empty, task.whole), Fraction(together, task.whole), task.difficulty_micro)
 
 

@@ -35,8 +35,8 @@ def value_round(
     if made.call is not None:
         metric, baseline = made.call.metric, made.call.baseline
         named = None if made.call.named is None else made.folder / BASELINE_NAME
-    nobody = baseline if named is None else read_update(named, game.spec, owner="the baseline")
-    return semivalues(judged(game.merged(_members(made).values()), metric, nobody), how, methods)
+    nobody = baseline if named is None else read_update(named, game.model, owner="the baseline")
+    return semivalues(judged(game.merged(_members(made).values()), metric, nobody).played(), how, methods)
 
 
 def owners_of(made: Round) -> tuple[Address, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from fedcoin_cli.application.rounds.files import INITIAL_NAME, MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
+from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import TestSet, Weights, write_test, write_update
 from ledger_store.base import disk
 from ledger_store.base.canonical import digest
@@ -38,9 +39,10 @@ class Parts:
 def write_round(workspace: Workspace, folder: Path, parts: Parts) -> dict[str, Any]:
     """Write a round into the empty `folder`; returns what `round.json` holds. Equal parts give equal files."""
     (folder / MODEL_NAME).write_text(parts.model_json, "utf-8")
-    write_test(folder / TEST_NAME, parts.test)
+    model = read_model(parts.model_json)
+    write_test(folder / TEST_NAME, parts.test, [each.name for each in model.inputs])
     if parts.initial is not None:
-        write_update(folder / INITIAL_NAME, parts.initial)
+        write_update(folder / INITIAL_NAME, parts.initial, model.weight_names)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "genesis": workspace.genesis().id,
@@ -53,7 +55,9 @@ def write_round(workspace: Workspace, folder: Path, parts: Parts) -> dict[str, A
         "recipe": parts.recipe,
     }
     document["updates"] = [
-        _entry(folder, number, weights, examples, client_key(workspace, number))
+        _entry(
+            folder / update_name(number), client_key(workspace, number), weights, examples, model.weight_names
+        )
         for number, (weights, examples) in enumerate(parts.updates, 1)
     ]
     text = json.dumps(document, indent=1, sort_keys=True) + "\n"
@@ -74,9 +78,8 @@ def client_key(workspace: Workspace, number: int) -> KeyPair:
     return workspace.key(client_name(number))
 
 
-def _entry(folder: Path, number: int, weights: Weights, examples: int, key: KeyPair) -> dict[str, Any]:
-    path = folder / update_name(number)
-    write_update(path, weights)
+def _entry(path: Path, key: KeyPair, weights: Weights, examples: int, names: Sequence[str]) -> dict[str, Any]:
+    write_update(path, weights, names)
     return {
         "file": path.name,
         "digest": _digest(path),

@@ -59,7 +59,7 @@ def run(
     found = aggregate(made, _numbers(clients))
     written = target or made.folder / AGGREGATE_NAME
     with refusals(written):
-        write_aggregate(made, found, written)
+        write_aggregate(found, written)
     share = f"{100 * found.right / found.images:.4f}"
     data = {
         "file": str(written),

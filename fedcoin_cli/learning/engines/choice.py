@@ -1,12 +1,14 @@
 """Which engine counts a game: the one place that decides.
 
 For accuracy a GPU that Keras sees comes first, then the C kernel, then Keras on the CPU; other metrics are scored from
-outputs in NumPy. Keras is imported only where it counts:
+outputs in NumPy. Graphs are scored from outputs, too, which Keras computes. Keras is imported only where it counts:
 TensorFlow takes seconds to load and 400 MB to stay.
 """
 
 import os
 from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
 from typing import Final, Literal
 
 from fedcoin_cli.contract.metric import ACCURACY
@@ -15,33 +17,41 @@ from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.engines import cube
 from fedcoin_cli.learning.engines.compiled import library
 from fedcoin_cli.learning.engines.enumeration import Enumerating
+from fedcoin_cli.learning.engines.graph_outputs import GraphOutputs, NumpyRest
 from fedcoin_cli.learning.engines.kernel import KernelEngine, suits
-from fedcoin_cli.learning.engines.outputs import OutputEngine, OutputWalker
+from fedcoin_cli.learning.engines.outputs import ChainOutputs, OutputEngine, OutputSource, OutputWalker
 from fedcoin_cli.learning.engines.walker import KernelWalker
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.metrics.choice import scorer_of
+from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.model.graphics import gpu_devices
+from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.reference.forward import FirstLayer
+from fedcoin_cli.learning.reference.referee import Prepared
+from fedcoin_cli.learning.reference.staged import Staged
 
 Kind = Literal["auto", "keras", "kernel"]
 
 _WITH_GPU: Final = "it sees a GPU"
 _WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
 
+_SMALL_FLOP: Final = 1 << 12
+"""The work of an image in a graph that NumPy does sooner than any other library is called."""
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
 
 
-def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto") -> Utility:
+def engine_for(game: Game, ready: Prepared | None = None, threads: int = 0, kind: Kind = "auto") -> Utility:
     """The quickest engine here for this game, on `threads` cores (0: all); `kind` names one for a comparison.
 
     Raises:
         MissingPart: Keras is needed and not installed.
         LookupError: the kernel is asked for and cannot count this game here.
     """
-    if game.metric != ACCURACY:
-        return OutputEngine(game, first)
+    if (source := _source(game, ready, threads, kind)) is not None:
+        return OutputEngine(source)
+    first = _first(ready)
     if kind == "kernel" and not suits(game):
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
@@ -52,11 +62,12 @@ def engine_for(game: Game, first: FirstLayer | None = None, threads: int = 0, ki
 
 
 def walker_for(
-    game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 0, kind: Kind = "auto"
+    game: Game, partition: Partition, ready: Prepared | None = None, threads: int = 0, kind: Kind = "auto"
 ) -> Walker:
     """The quickest here along rankings of this game's blocks; arguments and errors as of `engine_for`."""
-    if game.metric != ACCURACY:
-        return OutputWalker(game, partition, first)
+    if (source := _source(game, ready, threads, kind)) is not None:
+        return OutputWalker(source, partition)
+    first = _first(ready)
     if kind == "kernel" and not suits(game):
         raise LookupError("the C kernel cannot count this game here")
     if kind == "kernel" or (kind == "auto" and suits(game) and not _gpu()):
@@ -67,14 +78,14 @@ def walker_for(
 
 
 def enumeration_for(
-    game: Game, engine: Callable[[], Utility], first: FirstLayer | None = None, threads: int = 0
+    game: Game, engine: Callable[[], Utility], ready: Prepared | None = None, threads: int = 0
 ) -> Enumeration | None:
     """What counts all coalitions of this game, together where that is quicker; None where there are too many."""
     if game.clients > MAX_EXACT_CLIENTS:
         return None
-    if game.clients < _WHOLE_FROM or game.metric != ACCURACY or not cube.suits(game) or _gpu():
+    if game.clients < _WHOLE_FROM or not _by_kernels(game) or not cube.suits(game) or _gpu():
         return Enumerating(engine(), game.clients, scorer_of(game).whole)
-    return cube.Cube(game, first, threads or os.cpu_count() or 1)
+    return cube.Cube(game, _first(ready), threads or os.cpu_count() or 1)
 
 
 def describe(threads: int) -> str:
@@ -86,7 +97,11 @@ def describe(threads: int) -> str:
 
 def counts(game: Game, threads: int) -> str:
     """What counts this game here and, where that is not the C kernel, why."""
-    if game.metric != ACCURACY:
+    if isinstance(game.model, GraphModel):
+        if _in_numpy(game, "auto"):
+            return "NumPy in float32: little is left to compute of this graph, or there is no Keras"
+        return f"{_keras(threads)}: the C kernel takes no graphs"
+    if not _by_kernels(game):
         return f"NumPy in float64: kernels count accuracy, not {game.metric.name}"
     if suits(game) and not _gpu():
         return _kernel(threads)
@@ -95,9 +110,39 @@ def counts(game: Game, threads: int) -> str:
     elif library() is None:
         why = _WITHOUT_KERNEL
     else:
-        layers = "convolutions" if game.spec.features else "activations other than ReLU"
+        layers = "convolutions" if game.chain.features else "activations other than ReLU"
         why = f"the C kernel takes no {layers}"
     return f"{_keras(threads)}: {why}"
+
+
+def _source(game: Game, ready: Prepared | None, threads: int, kind: Kind) -> OutputSource | None:
+    """Where outputs come from that are scored in NumPy; None where an engine counts by itself."""
+    if _by_kernels(game):
+        return None
+    if not isinstance(game.model, GraphModel):
+        return ChainOutputs(game, _first(ready))
+    staged = ready if isinstance(ready, Staged) else Staged(game)
+    if _in_numpy(game, kind):
+        return GraphOutputs(staged, NumpyRest)
+    from fedcoin_cli.learning.engines.graph_keras import KerasRest
+
+    return GraphOutputs(staged, partial(KerasRest, threads=threads))
+
+
+def _by_kernels(game: Game) -> bool:
+    return game.metric == ACCURACY and isinstance(game.model, ModelSpec)
+
+
+def _in_numpy(game: Game, kind: Kind) -> bool:
+    """Whether a graph is computed in NumPy: there is no Keras, or too little to compute to load it for."""
+    small = game.model.flop_above <= _SMALL_FLOP and not _gpu()
+    return kind != "keras" and (small or find_spec("keras") is None)
+
+
+def _first(ready: Prepared | None) -> FirstLayer | None:
+    """What is prepared of a chain."""
+    assert ready is None or isinstance(ready, FirstLayer)
+    return ready
 
 
 def _kernel(threads: int) -> str:

@@ -20,7 +20,7 @@ from fedcoin_cli.learning.reference.tolerance import BLOCK
 
 def stacked_front(game: Game) -> Iterator[Floats]:
     """Of each convolution above the first, all clients' kernels and then biases, one row a client."""
-    first, *above = game.spec.convolutions
+    first, *above = game.chain.convolutions
     tensors = zip(*(update[len(first.weight_shapes) :] for update in game.updates), strict=True)
     for conv in above:
         yield np.stack(next(tensors)).reshape(game.clients, -1).astype(np.float64)

@@ -50,7 +50,7 @@ _PART_WORK: Final = 1 << 30
 
 def suits(game: Game) -> bool:
     """Whether this game can be counted so, here: it is compiled, and the model has one hidden layer of ReLUs."""
-    spec = game.spec
+    spec = game.chain
     return (
         not spec.features
         and [layer.activation for layer in spec.layers] == ["relu", "linear"]
@@ -83,7 +83,7 @@ class Cube:
         self._weights = np.zeros(self._clients)
         self._weights[: game.clients] = np.array(game.weights, np.float64) / max(game.weights)
         self._kernels, self._biases = _upper(game, self._clients)
-        units, classes = self._kernels.shape[0], game.spec.classes
+        units, classes = self._kernels.shape[0], game.chain.classes
         roundings = 2 * units + 6 * self._clients + 10
         self._gamma = roundings * _UNIT_ROUNDOFF / (1 - roundings * _UNIT_ROUNDOFF)
         self._tables = {label: self._table(label) for label in np.unique(game.test.labels).tolist()}
@@ -176,7 +176,7 @@ class Cube:
     def _table(self, label: int) -> tuple[Floats | npt.NDArray[np.float32], ...]:
         """What `fedcoin_cube` takes of a label: d, sizes, least, most, low_lanes, high_lanes, noise, beta."""
         width = library().fedcoin_cube_width()
-        others = [other for other in range(self.game.spec.classes) if other != label]
+        others = [other for other in range(self.game.chain.classes) if other != label]
         lanes = -(-len(others) // width) * width
         weights = self._weights[:, None]
         lead = np.zeros((self._kernels.shape[1], self._kernels.shape[0], lanes))
@@ -233,7 +233,7 @@ def _subset_sums(values: Floats) -> Floats:
 
 def _upper(game: Game, clients: int) -> tuple[Floats, Floats]:
     """Kernels (units, clients, classes) and biases (clients, classes) of the output layer; zeros for who is no one."""
-    hidden, output = game.spec.layers
+    hidden, output = game.chain.layers
     kernels, biases = np.zeros((hidden.units, clients, output.units)), np.zeros((clients, output.units))
     for client, update in enumerate(game.updates):
         above = update[len(hidden.weight_shapes) :]
@@ -250,5 +250,5 @@ def _cost(units: int, classes: int) -> int:
 
 def _table_bytes(game: Game) -> int:
     """What the tables of all labels take, roughly."""
-    hidden, output = game.spec.layers
+    hidden, output = game.chain.layers
     return 4 * (3 * game.clients + 64) * hidden.units * (output.units + 16) * output.units

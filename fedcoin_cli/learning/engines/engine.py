@@ -52,12 +52,12 @@ class UtilityEngine:
         if threads:
             use_threads(threads)
         self.game = game
-        self.batch, part_images = (CONV_BATCH, CHUNK_IMAGES) if game.spec.features else (BATCH, PART_IMAGES)
+        self.batch, part_images = (CONV_BATCH, CHUNK_IMAGES) if game.chain.features else (BATCH, PART_IMAGES)
         if devices() == "gpu":
             part_images = max(_GPU_FACTOR * part_images, game.images // 100)
-            fitting = _GPU_VALUES // (game.spec.widest * part_images)
+            fitting = _GPU_VALUES // (game.chain.widest * part_images)
             self.batch = max(1, min(_GPU_FACTOR * self.batch, fitting))
-        self._real = "float64" if wide(game.spec) else "float32"
+        self._real = "float64" if wide(game.chain) else "float32"
         inputs = keras.Input(batch_shape=(self.batch, game.clients), name="shares", dtype=self._real)
         layer = _Counts(game, first or FirstLayer(game), self.batch, part_images)
         self._model = keras.Model(inputs, layer(inputs), name="utility")
@@ -82,9 +82,9 @@ class _Counts(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """Shares (batch, K) → counts (batch,) int32."""
 
     def __init__(self, game: Game, first: FirstLayer, batch: int, part_images: int) -> None:
-        self.real = "float64" if wide(game.spec) else "float32"
+        self.real = "float64" if wide(game.chain) else "float32"
         super().__init__(name="counts", trainable=False, dtype=self.real)
-        self._batch, self._spec = batch, game.spec
+        self._batch, self._spec = batch, game.chain
         self._labels = [
             (label, [constant(self, f"first_{label}_{index}", part) for index, part in enumerate(parts)])
             for label, parts in _parts(first, part_images)
@@ -115,9 +115,9 @@ def stacked(game: Game) -> list[Floats]:
 
     A dense kernel is (blocks of inputs, units, `BLOCK`), filled up with zeros: each block is a sum of its own.
     """
-    above, clients = game.spec.above, game.clients
-    parts = list(stacked_front(game)) if game.spec.features else []
-    skipped = len(game.spec.weight_shapes) - sum(len(layer.weight_shapes) for layer in above)
+    above, clients = game.chain.above, game.clients
+    parts = list(stacked_front(game)) if game.chain.features else []
+    skipped = len(game.chain.weight_shapes) - sum(len(layer.weight_shapes) for layer in above)
     tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
     for layer in above:
         kernels = np.zeros((clients, -layer.inputs % BLOCK + layer.inputs, layer.units))

@@ -50,7 +50,7 @@ class KerasWalker:
             use_threads(threads)
         self.game, self._partition = game, partition
         rows = weighted_rows(partition, first or FirstLayer(game), int(partition.sizes.max()))
-        self._real = "float64" if wide(game.spec) else "float32"
+        self._real = "float64" if wide(game.chain) else "float32"
         self._weights = np.array(game.weights, np.float64)
         self._steps, self.rows = _sizes(game, rows.lanes)
         inputs = [
@@ -105,9 +105,9 @@ class _Walks(keras.layers.Layer):  # type: ignore[misc]  # Keras ships no types
     """Blocks (rows,), when clients joined (rows, K), steps and scales (rows, steps) → counts (rows, steps) int32."""
 
     def __init__(self, game: Game, rows: Rows) -> None:
-        self.real = "float64" if wide(game.spec) else "float32"
+        self.real = "float64" if wide(game.chain) else "float32"
         super().__init__(name="walks", trainable=False, dtype=self.real)
-        self._spec, self._lanes = game.spec, rows.lanes
+        self._spec, self._lanes = game.chain, rows.lanes
         self._first = constant(self, "first", rows.values.reshape(*rows.values.shape[:2], -1))
         self._labels = self.add_weight(
             name="labels", shape=rows.labels.shape, initializer="zeros", trainable=False, dtype="int32"
@@ -146,7 +146,7 @@ def _correct(logits: Any, labels: Any) -> Any:
 
 def _sizes(game: Game, lanes: int) -> tuple[int, int]:
     """How many coalitions make a row, and how many rows are counted in a call."""
-    spec, room = game.spec, _GPU_VALUES if devices() == "gpu" else _CPU_VALUES
+    spec, room = game.chain, _GPU_VALUES if devices() == "gpu" else _CPU_VALUES
     weights = sum(int(np.prod(shape)) for shape in spec.weight_shapes[len(spec.first.weight_shapes) :])
     fitting = max(1, room // max(lanes * max(spec.widest, spec.laid_out), weights))
     parts = -(-game.clients // min(fitting, _MOST_COALITIONS))

@@ -40,8 +40,8 @@ Floats = npt.NDArray[Any]
 def suits(game: Game) -> bool:
     """Whether the kernel can count this game here: it is compiled, and a positive scale passes all activations."""
     return (
-        not game.spec.features
-        and all(layer.activation in _RELU for layer in game.spec.layers)
+        not game.chain.features
+        and all(layer.activation in _RELU for layer in game.chain.layers)
         and library() is not None
     )
 
@@ -63,17 +63,17 @@ class KernelEngine:
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 1) -> None:
         self.game = game
         self._functions = library()
-        self._real = np.float64 if wide(game.spec) else np.float32
+        self._real = np.float64 if wide(game.chain) else np.float32
         self._count = (
-            self._functions.fedcoin_counts_wide if wide(game.spec) else self._functions.fedcoin_counts
+            self._functions.fedcoin_counts_wide if wide(game.chain) else self._functions.fedcoin_counts
         )
         self._threads = BlockThreads(threads)
         self._alone = threads == 1
         tile = self._functions.fedcoin_tile()
-        units = [layer.units for layer in game.spec.layers]
+        units = [layer.units for layer in game.chain.layers]
         # Above the first layer whole tiles are computed; what is added has weights of zero and is never looked at.
         self._units = np.array([units[0], *(-(-unit // tile) * tile for unit in units[1:])], np.int32)
-        self._relu = np.array([_RELU[layer.activation] for layer in game.spec.layers[:-1]], np.int32)
+        self._relu = np.array([_RELU[layer.activation] for layer in game.chain.layers[:-1]], np.int32)
         # The largest weight becomes 1: sums stay as small as one client's values times K.
         self._scale = np.array(game.weights, np.float64) / max(game.weights)
         self._labels, self._sizes, self._first = self._in_blocks(first or FirstLayer(game))
@@ -116,7 +116,7 @@ class KernelEngine:
                         clients,
                     ),
                     *(pointer(words), words.shape[1], len(words)),
-                    *(pointer(self._units), len(self._relu), self.game.spec.classes, pointer(self._relu)),
+                    *(pointer(self._units), len(self._relu), self.game.chain.classes, pointer(self._relu)),
                     *(pointer(kernels), pointer(biases)),
                     *(pointer(stack), pointer(sums), pointer(bases)),
                     *(pointer(values), widest, pointer(counts)),
@@ -170,9 +170,9 @@ class KernelEngine:
         game = self.game
         kernels, biases = [np.zeros((game.clients, 0))], [np.zeros((game.clients, 0))]
         tensors = zip(
-            *(update[len(game.spec.layers[0].weight_shapes) :] for update in game.updates), strict=True
+            *(update[len(game.chain.layers[0].weight_shapes) :] for update in game.updates), strict=True
         )
-        for layer, inputs, outputs in zip(game.spec.layers[1:], self._units, self._units[1:], strict=False):
+        for layer, inputs, outputs in zip(game.chain.layers[1:], self._units, self._units[1:], strict=False):
             kernel = np.zeros((game.clients, inputs, outputs))
             kernel[:, : layer.inputs, : layer.units] = next(tensors)
             bias = np.zeros((game.clients, outputs))

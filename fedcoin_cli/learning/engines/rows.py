@@ -41,7 +41,7 @@ def weighted_rows(partition: Partition, first: FirstLayer, lanes: int) -> Rows:
     lane[partition.images] = within % lanes
     labels = np.full((starts[-1], lanes), NO_IMAGE, np.int32)
     labels[row, lane] = game.test.labels
-    values = aligned((int(starts[-1]), game.clients, game.spec.first_values, lanes), np.float32)
+    values = aligned((int(starts[-1]), game.clients, game.chain.first_values, lanes), np.float32)
     weights = np.array(game.weights, np.float64)[:, None, None] / max(game.weights)
     for index, (_, positions) in enumerate(first.chunks):
         scaled = (first.block(index) * weights).astype(np.float32)

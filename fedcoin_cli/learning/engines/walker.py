@@ -48,16 +48,16 @@ class KernelWalker:
         self, game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 1
     ) -> None:
         self.game, self._partition, self._blocks = game, partition, len(partition)
-        self._real = np.float64 if wide(game.spec) else np.float32
+        self._real = np.float64 if wide(game.chain) else np.float32
         functions = library()
-        self._function = functions.fedcoin_walk_wide if wide(game.spec) else functions.fedcoin_walk
+        self._function = functions.fedcoin_walk_wide if wide(game.chain) else functions.fedcoin_walk
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._threads = threads
         tile = functions.fedcoin_walk_tile()
-        units = [layer.units for layer in game.spec.layers]
+        units = [layer.units for layer in game.chain.layers]
         # Above the first layer whole tiles are computed; what is added has weights of zero and is never looked at.
         self._units = np.array([units[0], *(-(-unit // tile) * tile for unit in units[1:])], np.int32)
-        self._relu = np.array([_RELU[layer.activation] for layer in game.spec.layers[:-1]], np.int32)
+        self._relu = np.array([_RELU[layer.activation] for layer in game.chain.layers[:-1]], np.int32)
         self._weights = np.array(game.weights, np.float64)
         # The largest weight becomes 1: sums stay as small as one client's values times K.
         self._relative = self._weights / max(game.weights)
@@ -105,14 +105,14 @@ class KernelWalker:
                 *(pointer(self._rows.values), pointer(self._rows.labels), pointer(offsets)),
                 *(start, min(start + _BLOCKS_AT_ONCE, len(blocks)), self.game.clients),
                 *(pointer(walked), walked.shape[1], counts.shape[2]),
-                *(pointer(self._units), len(self._relu), self.game.spec.classes, pointer(self._relu)),
+                *(pointer(self._units), len(self._relu), self.game.chain.classes, pointer(self._relu)),
                 *(pointer(self._upper), size, pointer(self._weights), max(self.game.weights) / LIFT),
                 *(pointer(memory), widest, pointer(counts)),
             )
 
     def _stacked(self) -> npt.NDArray[Any]:
         """Each client's layers above the first by weight, padded to whole tiles: kernels and biases, (K, …)."""
-        clients, layers = self.game.clients, self.game.spec.layers
+        clients, layers = self.game.clients, self.game.chain.layers
         parts: list[npt.NDArray[np.float64]] = []
         tensors = zip(*(update[len(layers[0].weight_shapes) :] for update in self.game.updates), strict=True)
         for layer, inputs, outputs in zip(layers[1:], self._units, self._units[1:], strict=False):

@@ -13,7 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.contract.metric import ACCURACY, Metric
-from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec, parse_model
+from fedcoin_cli.learning.model.graph_model import GraphModel
+from fedcoin_cli.learning.model.interface import Model
+from fedcoin_cli.learning.model.lowering import chain_of
+from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec
+from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import TestSet, Weights, average, read_frozen, read_test, read_update
 from ledger_store.base.errors import RoundFilesInvalid
 
@@ -54,7 +58,7 @@ class Game:
     output is where that is `chance`, else 0. `frozen` are the weights that no client trains.
     """
 
-    spec: ModelSpec
+    model: Model
     test: TestSet
     updates: tuple[Weights, ...]
     weights: tuple[int, ...]
@@ -72,18 +76,30 @@ class Game:
             RoundFilesInvalid: a file is missing or is not what the model demands (the message names the client), or
                 the game as a whole asks for more memory or work than a miner gives to one task.
         """
-        spec = parse_model(_text(files.model), where=str(files.model))
-        test = read_test(files.test, spec)
-        frozen = read_frozen(files.frozen, spec.frozen, where=str(files.model))
-        _refuse_excess(spec, len(files.updates), len(test), str(files.model))
+        model = read_model(_text(files.model), where=str(files.model))
+        test = read_test(files.test, model)
+        frozen = read_frozen(files.frozen, model.frozen, where=str(files.model))
+        _refuse_excess(model, len(files.updates), len(test), str(files.model))
         updates = tuple(
-            read_update(path, spec, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
+            read_update(path, model, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
         )
-        baseline = None
+        baseline: Weights | None = None
         if files.baseline is not None:
-            baseline = read_update(files.baseline, spec, owner="the baseline")
-        shares = tuple(weights or (1,) * len(updates))
-        return cls(spec, test, updates, shares, empty, baseline, frozen=frozen)
+            baseline = read_update(files.baseline, model, owner="the baseline")
+        counts = tuple(weights or (1,) * len(updates))
+        return cls(model, test, updates, counts, empty, baseline, frozen=frozen)
+
+    @property
+    def graph(self) -> GraphModel:
+        """The model, for what computes graphs alone."""
+        assert isinstance(self.model, GraphModel)
+        return self.model
+
+    @property
+    def chain(self) -> ModelSpec:
+        """The model, for what computes chains of layers alone."""
+        assert isinstance(self.model, ModelSpec)
+        return self.model
 
     @property
     def clients(self) -> int:
@@ -97,6 +113,15 @@ class Game:
     def full(self) -> int:
         """The mask of all clients."""
         return (1 << self.clients) - 1
+
+    def played(self) -> "Game":
+        """The same game as it is computed: a graph that is a chain of dense layers becomes one."""
+        chain = chain_of(self.model) if isinstance(self.model, GraphModel) else None
+        if chain is None:
+            return self
+        baseline = None if self.baseline is None else chain.weights(self.baseline)
+        updates = tuple(map(chain.weights, self.updates))
+        return replace(self, model=chain.spec, updates=updates, baseline=baseline)
 
     def of_update(self, update: Weights) -> "Game":
         """The game of one lone update, whose only coalition is mask 1: how a named baseline is judged."""
@@ -137,18 +162,18 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
     return np.unpackbits(rows, axis=1, count=clients, bitorder="little")
 
 
-def _refuse_excess(spec: ModelSpec, clients: int, images: int, where: str) -> None:
+def _refuse_excess(model: Model, clients: int, images: int, where: str) -> None:
     """Files of modest size may describe a game that no miner could play [P-6.13]."""
-    first = 2 * spec.first.inputs * spec.first_values
-    if 4 * clients * images * spec.widest > MAX_ACTIVATION_BYTES:
+    first = model.flop_first
+    if 4 * clients * images * model.widest > MAX_ACTIVATION_BYTES:
         message = (
-            f"{clients} clients with layers of {spec.widest} units on {images} images need too much memory"
+            f"{clients} clients with layers of {model.widest} units on {images} images need too much memory"
         )
-    elif 8 * min(images, max(CHUNK_IMAGES, images // 100)) * spec.laid_out > MAX_WINDOW_BYTES:
-        message = f"the windows of a layer hold {spec.laid_out} values an image: that needs too much memory"
-    elif images * spec.flop_above > MAX_COALITION_FLOP:
+    elif 8 * min(images, max(CHUNK_IMAGES, images // 100)) * model.laid_out > MAX_WINDOW_BYTES:
+        message = f"the windows of a layer hold {model.laid_out} values an image: that needs too much memory"
+    elif images * model.flop_above > MAX_COALITION_FLOP:
         message = f"one coalition of this model on {images} images takes too much work"
-    elif spec.flop_above + first > MAX_IMAGE_FLOP or clients * first > MAX_CHUNK_FLOP:
+    elif model.flop_above + first > MAX_IMAGE_FLOP or clients * first > MAX_CHUNK_FLOP:
         message = f"one image takes too much work in the models of {clients} clients"
     elif clients * images * first > MAX_FIRST_LAYER_FLOP:
         message = f"the first layers of {clients} clients on {images} images take too much work"

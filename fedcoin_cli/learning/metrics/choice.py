@@ -18,7 +18,7 @@ _LOSSES = {"neg_log_loss": log_loss, "neg_brier_score": brier_loss}
 
 def scorer_of(game: Game) -> Scorer:
     """What a game's outputs are scored by."""
-    return scorer(game.metric, game.test.labels, game.spec.classes)
+    return scorer(game.metric, game.test.labels, game.model.classes)
 
 
 def scorer(metric: Metric, labels: Labels, classes: int) -> Scorer:

@@ -35,7 +35,7 @@ def bounds_of(game: Game, parts: Sequence[Places]) -> Counts:
     """lo, u(∅) and hi of each of these parts of the test set, (parts, 3), where no update is named."""
     if not game.chance:
         return np.zeros((len(parts), 3), np.int64)
-    scorer, outputs = scorer_of(game), by_chance(game.test.labels, game.spec.classes)
+    scorer, outputs = scorer_of(game), by_chance(game.test.labels, game.model.classes)
     found = []
     for part in parts:
         same = np.repeat(outputs[None, :, None], len(part), axis=2)

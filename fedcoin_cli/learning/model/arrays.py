@@ -4,12 +4,14 @@ NumPy arrays, tensors of PyTorch and TensorFlow, nested lists: whatever NumPy ma
 as they do in a file. Nothing here needs Keras.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.learning.graph.graph import Input, Kind
+from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import MAX_IMAGES, MAX_PIXEL, MAX_WEIGHT, TestSet, Weights
 from ledger_store.base.errors import RoundFilesInvalid
@@ -17,8 +19,10 @@ from ledger_store.transaction import AGGREGATIONS
 
 Array = npt.ArrayLike
 """What NumPy makes an array of."""
-Update = Sequence[npt.ArrayLike]
-"""One client's weights: an array a tensor, in the order of Keras' `model.get_weights()`."""
+Images = Array | Mapping[str, Array]
+"""What a model is given of all test images; of one with several inputs an array of each name."""
+Update = Sequence[npt.ArrayLike] | Mapping[str, npt.ArrayLike]
+"""One client's weights: an array a tensor, in the order of Keras' `model.get_weights()`; of a graph by name."""
 
 _TENSOR_HINT: Final = "give NumPy arrays; of PyTorch: tensor.detach().cpu().numpy()"
 _TRANSPOSED_HINT: Final = (
@@ -26,7 +30,7 @@ _TRANSPOSED_HINT: Final = (
 )
 
 
-def updates_of(updates: Sequence[Update], spec: ModelSpec) -> tuple[Weights, ...]:
+def updates_of(updates: Sequence[Update], model: Model) -> tuple[Weights, ...]:
     """Updates for a model, one a client.
 
     Raises:
@@ -35,7 +39,7 @@ def updates_of(updates: Sequence[Update], spec: ModelSpec) -> tuple[Weights, ...
     if len(updates) < 2:
         hint = "a value compares a client with the others: give an update of each of two or more"
         raise RoundFilesInvalid(f"{len(updates)} updates are too few", where="updates", hint=hint)
-    return tuple(update_of(update, spec, f"updates[{number}]") for number, update in enumerate(updates))
+    return tuple(update_of(update, model, f"updates[{number}]") for number, update in enumerate(updates))
 
 
 def examples_of(examples: Sequence[int] | None, clients: int) -> tuple[int, ...]:
@@ -83,48 +87,92 @@ def aggregation_of(aggregation: str | None, examples: Sequence[int] | None) -> s
     return aggregation
 
 
-def as_test_set(images: Array, labels: Array, spec: ModelSpec) -> TestSet:
-    """A test set for a model: uint8 stays and means x / 255, other numbers become float32.
+def as_test_set(images: Images, labels: Array, model: Model) -> TestSet:
+    """A test set for a model: uint8 stays and means x / 255, other real numbers become float32, token ids int32.
 
     Raises:
         RoundFilesInvalid: shapes that do not fit each other or the model, numbers out of bounds, unknown labels.
     """
-    pixels, numbers = _array(images, "test images"), _array(labels, "test labels")
-    _check_images(pixels, spec)
-    if numbers.ndim != 1 or len(numbers) != len(pixels) or numbers.dtype.kind not in "iu":
-        message = f"labels {numbers.shape} of {numbers.dtype} for {len(pixels)} images"
+    numbers = _array(labels, "test labels")
+    first, *more = (_input(values, wanted) for values, wanted in _by_input(images, model))
+    if any(len(each) != len(first) for each in more):
+        raise RoundFilesInvalid("inputs of unlike numbers of images", where="test images")
+    if numbers.ndim != 1 or len(numbers) != len(first) or numbers.dtype.kind not in "iu":
+        message = f"labels {numbers.shape} of {numbers.dtype} for {len(first)} images"
         hint = "give one integer an image: 0, 1, 2, …; of one-hot rows labels.argmax(axis=1)"
         raise RoundFilesInvalid(message, where="test labels", hint=hint)
-    if numbers.min() < 0 or numbers.max() >= spec.classes:
-        message = f"a label lies outside 0..{spec.classes - 1}"
-        hint = f"the model tells {spec.classes} classes apart: give its last layer one unit a label"
+    if numbers.min() < 0 or numbers.max() >= model.classes:
+        message = f"a label lies outside 0..{model.classes - 1}"
+        hint = f"the model tells {model.classes} classes apart: give its last layer one unit a label"
         raise RoundFilesInvalid(message, where="test labels", hint=hint)
+    return TestSet(first, numbers.astype(np.int32), tuple(more))
+
+
+def _by_input(images: Images, model: Model) -> list[tuple[Array, Input]]:
+    names = [wanted.name for wanted in model.inputs]
+    if isinstance(images, Mapping):
+        if set(images) != set(names):
+            message = f"images of {', '.join(sorted(images))[:80]}, the model is given {', '.join(names)}"
+            raise RoundFilesInvalid(message, where="test images")
+        return [(images[wanted.name], wanted) for wanted in model.inputs]
+    if len(names) > 1:
+        hint = f"give a mapping with an array each of: {', '.join(names)}"
+        raise RoundFilesInvalid("the model is given several tensors", where="test images", hint=hint)
+    return [(images, model.inputs[0])]
+
+
+def _input(values: Array, wanted: Input) -> npt.NDArray[Any]:
+    pixels = _array(values, "test images")
+    _check_images(pixels, wanted)
+    if wanted.kind is not Kind.float32:
+        small = (
+            pixels.dtype.kind in "iu"
+            and -MAX_PIXEL <= pixels.min(initial=0) <= pixels.max(initial=0) <= MAX_PIXEL
+        )
+        if not small:
+            message = f"{pixels.dtype}, the model reads whole numbers up to {MAX_PIXEL:g} as {wanted.name}"
+            raise RoundFilesInvalid(message, where="test images")
+        return np.ascontiguousarray(pixels.astype(np.int32))
     kept = pixels if pixels.dtype == np.uint8 else _bounded(pixels, MAX_PIXEL, "test images")
-    return TestSet(np.ascontiguousarray(kept), numbers.astype(np.int32))
+    return np.ascontiguousarray(kept)
 
 
-def _check_images(pixels: npt.NDArray[Any], spec: ModelSpec) -> None:
+def _check_images(pixels: npt.NDArray[Any], wanted: Input) -> None:
     if pixels.ndim == 0 or not 1 <= len(pixels) <= MAX_IMAGES:
         raise RoundFilesInvalid(f"a test set has 1 to {MAX_IMAGES} images", where="test images")
-    if pixels.shape[1:] != spec.input_shape:
-        message = f"images are {pixels.shape[1:]}, the model reads {spec.input_shape}"
+    if pixels.shape[1:] != wanted.shape:
+        message = f"images are {pixels.shape[1:]}, the model reads {wanted.shape}"
         hint = "reshape them; channels that come first are moved by numpy.moveaxis(x, 1, -1)"
         raise RoundFilesInvalid(message, where="test images", hint=hint)
 
 
-def update_of(update: Update, spec: ModelSpec, where: str) -> Weights:
+def update_of(update: Update, model: Model, where: str) -> Weights:
     """Weights for a model, of which messages say `where` they stand; raises `RoundFilesInvalid`."""
-    if isinstance(update, dict):
-        hint = "give a list of arrays in the order of Keras' get_weights(): kernel, bias, kernel, bias, …"
-        raise RoundFilesInvalid("an update is not a mapping", where=where, hint=hint)
-    shapes = spec.weight_shapes
-    if len(update) != len(shapes):
-        message = f"{len(update)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
+    shapes = model.weight_shapes
+    arrays = _named(update, model, where) if isinstance(update, Mapping) else update
+    if len(arrays) != len(shapes):
+        message = f"{len(arrays)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
         raise RoundFilesInvalid(message, where=where)
     return tuple(
         _weight(values, shape, f"{where}[{place}]")
-        for place, (values, shape) in enumerate(zip(update, shapes, strict=True))
+        for place, (values, shape) in enumerate(zip(arrays, shapes, strict=True))
     )
+
+
+def _named(update: Mapping[str, Array], model: Model, where: str) -> Sequence[Array]:
+    """The arrays of a mapping in the model's order; counters that nothing computes with, and frozen ones, are left."""
+    if isinstance(model, ModelSpec):
+        hint = "give a list of arrays in the order of Keras' get_weights(): kernel, bias, kernel, bias, …"
+        raise RoundFilesInvalid("an update is not a mapping", where=where, hint=hint)
+    names = model.weight_names
+    if missing := [name for name in names if name not in update]:
+        hint = f"the model's weights are called {', '.join(names)}"[:400]
+        raise RoundFilesInvalid(f"there is no weight {missing[0]!r}", where=where, hint=hint)
+    known = {*names, *(weight.name for weight in model.frozen)}
+    for name in update:
+        if name not in known and _array(update[name], f"{where}[{name!r}]").dtype.kind == "f":
+            raise RoundFilesInvalid(f"the model has no weight {name[:80]!r}", where=where)
+    return [update[name] for name in names]
 
 
 def _weight(values: Array, shape: tuple[int, ...], where: str) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Final
 
-from fedcoin_cli.learning.graph.graph import Weight
+from fedcoin_cli.learning.graph.graph import Input, Kind, Weight
 from fedcoin_cli.learning.model.features import Conv, Feature, Pool, read_feature
 from fedcoin_cli.learning.model.layer_keys import odd_entry, odd_key
 from ledger_store.base.errors import RoundFilesInvalid
@@ -68,6 +68,16 @@ class ModelSpec:
         return self.layers[-1].units
 
     @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What it is given of an image: one tensor."""
+        return (Input("x", Kind.float32, self.input_shape),)
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """What an update's tensors are called, in order: "000", "001", …."""
+        return tuple(f"{index:03d}" for index in range(len(self.weight_shapes)))
+
+    @property
     def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes in the order of Keras' `model.get_weights()`."""
         return tuple(shape for layer in self._chain for shape in layer.weight_shapes)
@@ -96,6 +106,11 @@ class ModelSpec:
     def widest(self) -> int:
         """The most values that any layer gives for an image."""
         return max(self._outputs)
+
+    @property
+    def flop_first(self) -> int:
+        """The work of an image in one client's first layer."""
+        return 2 * self.first.inputs * self.first_values
 
     @property
     def flop_above(self) -> int:

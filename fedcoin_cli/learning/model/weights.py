@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.graph.graph import Weight
-from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.graph.graph import Input, Kind, Weight
+from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.tensorfile import TensorFile, write_tensors
 from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.genesis import WEIGHT_MAX
@@ -33,20 +33,36 @@ Weights = tuple[npt.NDArray[np.float32], ...]
 
 @dataclass(frozen=True, slots=True)
 class TestSet:
-    """Images (n, …) as float32, or uint8 that means x/255, and labels (n,) int32 in 0..classes−1."""
+    """Images (n, …) as float32, or uint8 that means x/255, and labels (n,) int32 in 0..classes−1.
+
+    What a graph is given may be int32, too; where it is given several tensors an image, `more` holds the others.
+    """
 
     __test__ = False
 
-    images: npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+    images: npt.NDArray[np.float32] | npt.NDArray[np.uint8] | npt.NDArray[np.int32]
     labels: npt.NDArray[np.int32]
+    more: tuple[npt.NDArray[Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def inputs(self) -> tuple[npt.NDArray[Any], ...]:
+        """What a model is given, a tensor an input."""
+        return (self.images, *self.more)
 
-def write_update(path: Path, weights: Sequence[npt.NDArray[np.float32]]) -> None:
-    """Write one client's weights, in the order of `model.get_weights()`."""
-    write_tensors(path, {f"{index:03d}": weight.astype("<f4") for index, weight in enumerate(weights)})
+    def first(self, images: int) -> "TestSet":
+        """So many of its images."""
+        return TestSet(self.images[:images], self.labels[:images], tuple(each[:images] for each in self.more))
+
+
+def write_update(
+    path: Path, weights: Sequence[npt.NDArray[np.float32]], names: Sequence[str] | None = None
+) -> None:
+    """Write one client's weights by the model's names; None: those of a chain, in `get_weights()` order."""
+    called = names or [f"{index:03d}" for index in range(len(weights))]
+    write_tensors(path, {name: weight.astype("<f4") for name, weight in zip(called, weights, strict=True)})
 
 
 def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:
@@ -57,19 +73,21 @@ def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:
     )
 
 
-def read_update(path: Path, spec: ModelSpec, *, owner: str = "") -> Weights:
-    """One client's weights for the model `spec` [P-12.2].
+def read_update(path: Path, model: Model, *, owner: str = "") -> Weights:
+    """One client's weights, in the model's order [P-12.2].
 
     Args:
-        path: a safetensors file with tensors "000", "001", ….
-        spec: the model that the weights must fit.
+        path: a safetensors file with tensors of the model's names: "000", "001", … for a chain.
+        model: what the weights must fit.
         owner: whose update this is, for messages ("client 3").
 
     Raises:
         RoundFilesInvalid: anything but float32 tensors of exactly the model's shapes, finite, |w| ≤ 10⁶.
     """
-    file = TensorFile(path, owner)
-    expected = {f"{index:03d}": shape for index, shape in enumerate(spec.weight_shapes)}
+    return _weights(TensorFile(path, owner), dict(zip(model.weight_names, model.weight_shapes, strict=True)))
+
+
+def _weights(file: TensorFile, expected: Mapping[str, tuple[int, ...]]) -> Weights:
     _require(file, {name: ("<f4", shape) for name, shape in expected.items()})
     return tuple(_bounded(file, name, MAX_WEIGHT) for name in expected)
 
@@ -98,35 +116,49 @@ def read_frozen(path: Path | None, frozen: Sequence[Weight], *, where: str) -> W
     return tuple(_bounded(file, weight.name, MAX_WEIGHT) for weight in frozen)
 
 
-def write_test(path: Path, test: TestSet) -> None:
-    """Write a test set as tensors `x` and `y`."""
-    write_tensors(path, {"x": test.images, "y": test.labels.astype("<i4")})
+def write_test(path: Path, test: TestSet, names: Sequence[str] = ("x",)) -> None:
+    """Write a test set as tensors named as the model's inputs, and `y`."""
+    write_tensors(path, {**dict(zip(names, test.inputs, strict=True)), "y": test.labels.astype("<i4")})
 
 
-def read_test(path: Path, spec: ModelSpec) -> TestSet:
-    """The test set for the model `spec` [P-12.3].
+def read_test(path: Path, model: Model) -> TestSet:
+    """The test set for a model [P-12.3].
 
     Raises:
         RoundFilesInvalid: no images, more than 10⁶, of another shape than the model's input, not finite or beyond
             ±10⁶, or a label that the model does not have.
     """
     file = TensorFile(path, hint=_TEST_HINT)
-    _names(file, {"x", "y"})
-    count = file.entries["x"].shape[0] if file.entries["x"].shape else 0
+    names = [each.name for each in model.inputs]
+    _names(file, {*names, "y"})
+    first = file.entries[names[0]]
+    count = first.shape[0] if first.shape else 0
     if not 1 <= count <= MAX_IMAGES:
         file.refuse(f"a test set has 1 to {MAX_IMAGES} images")
-    pixels = "u1" if file.entries["x"].dtype == np.uint8 else "<f4"
-    _require(file, {"x": (pixels, (count, *spec.input_shape)), "y": ("<i4", (count,))})
+    kinds = {each.name: _kind(file, each) for each in model.inputs}
+    shapes = {each.name: (kinds[each.name], (count, *each.shape)) for each in model.inputs}
+    _require(file, {**shapes, "y": ("<i4", (count,))})
     labels = file.read("y")
-    if labels.min() < 0 or labels.max() >= spec.classes:
-        file.refuse(f"a label lies outside 0..{spec.classes - 1}")
-    return TestSet(file.read("x") if pixels == "u1" else _bounded(file, "x", MAX_PIXEL), labels)
+    if labels.min() < 0 or labels.max() >= model.classes:
+        file.refuse(f"a label lies outside 0..{model.classes - 1}")
+    images, *more = (
+        _bounded(file, name, MAX_PIXEL) if kind == "<f4" else file.read(name) for name, kind in kinds.items()
+    )
+    return TestSet(images, labels, tuple(more))
+
+
+def _kind(file: TensorFile, wanted: Input) -> str:
+    """What an input's tensor is held as: real numbers also as bytes."""
+    if wanted.kind is not Kind.float32:
+        return "<i4"
+    return "u1" if file.entries[wanted.name].dtype == np.uint8 else "<f4"
 
 
 def read_labels(path: Path) -> npt.NDArray[np.int32]:
     """The labels of a test set, whatever the model; raises `RoundFilesInvalid`."""
     file = TensorFile(path, hint=_TEST_HINT)
-    _names(file, {"x", "y"})
+    if "y" not in file.entries:
+        file.refuse("the file holds no labels y")
     entry = file.entries["y"]
     if entry.dtype != np.dtype("<i4") or len(entry.shape) != 1 or not 1 <= entry.shape[0] <= MAX_IMAGES:
         file.refuse("its labels are not one int32 an image")

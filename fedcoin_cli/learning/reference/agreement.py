@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference.forward import own_logits
@@ -25,34 +26,38 @@ _TOLERANCE: Final = 1e-3
 Floats = npt.NDArray[np.float64]
 
 
-def check_reading(text: str, spec: ModelSpec, test: TestSet, *, where: str) -> bool:
-    """Compare Keras' outputs of the model that `text` describes with those of `spec`; False where Keras is missing.
+def check_reading(text: str, model: Model, test: TestSet, *, where: str) -> bool:
+    """Compare Keras' outputs of the model that `text` describes with ours; False where Keras is missing.
+
+    Of a graph no framework knows more than its text says: who made it has compared it with what it was made of.
 
     Args:
-        text: what `parse_model` has made `spec` of.
-        spec: this program's reading.
+        text: what `read_model` has made `model` of.
+        model: this program's reading.
         test: images of which up to `IMAGES` are tried.
         where: the description's file, for the error.
 
     Raises:
         RoundFilesInvalid: the two differ.
     """
+    if not isinstance(model, ModelSpec):
+        return False
     try:
         from fedcoin_cli.learning.model.backend import keras
     except MissingPart:
         return False
     try:
-        model = keras.models.model_from_json(text)
+        made = keras.models.model_from_json(text)
     except (ValueError, TypeError, KeyError) as error:
         message = f"Keras cannot make the model of its description: {str(error).splitlines()[0][:200]}"
         raise RoundFilesInvalid(message, where=where, hint="write it with the model's to_json()") from error
-    few = TestSet(test.images[:IMAGES], test.labels[:IMAGES])
+    few = test.first(IMAGES)
     draw = np.random.default_rng(_SEED)
     for _ in range(_TRIALS):
-        weights = [_drawn(draw, shape) for shape in spec.weight_shapes]
-        ours = own_logits(Game(spec, few, (tuple(weights),), (1,)), 0)
-        model.set_weights(weights)
-        theirs = np.asarray(model.predict_on_batch(_pixels(few)), np.float64)
+        weights = [_drawn(draw, shape) for shape in model.weight_shapes]
+        ours = own_logits(Game(model, few, (tuple(weights),), (1,)), 0)
+        made.set_weights(weights)
+        theirs = np.asarray(made.predict_on_batch(_pixels(few)), np.float64)
         if theirs.shape != ours.shape or not _agree(ours, theirs):
             message = "Keras computes other outputs of this model than miners would"
             hint = "report this model: a setting of one of its layers is not understood"

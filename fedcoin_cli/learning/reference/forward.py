@@ -35,11 +35,11 @@ class FirstLayer:
     """
 
     def __init__(self, game: Game) -> None:
-        first = game.spec.first
+        first = game.chain.first
         self.game = game
         self.chunks = list(_label_chunks(game.test.labels, _most_images(game)))
         self._cache: dict[int, Floats] = {}
-        self.cached = 8 * game.clients * game.images * game.spec.first_values <= MAX_CACHED_BYTES
+        self.cached = 8 * game.clients * game.images * game.chain.first_values <= MAX_CACHED_BYTES
         # One product for all clients: (K·units, values), or for a convolution (K·filters, values of a window).
         kernels = np.empty((game.clients, game.updates[0][0].size // first.inputs, first.inputs))
         for own, update in zip(kernels, game.updates, strict=True):
@@ -71,7 +71,7 @@ class FirstLayer:
         if not self.cached:
             return self._compute(positions)
         chunks, columns = self._places[positions].T
-        found = np.empty((self.game.clients, self.game.spec.first_values, len(positions)))
+        found = np.empty((self.game.clients, self.game.chain.first_values, len(positions)))
         for chunk in np.unique(chunks).tolist():
             here = chunks == chunk
             found[:, :, here] = self.block(chunk)[:, :, columns[here]]
@@ -86,7 +86,7 @@ class FirstLayer:
         return places
 
     def _compute(self, positions: npt.NDArray[np.intp]) -> Floats:
-        first, images = self.game.spec.first, pixels(self.game, positions)
+        first, images = self.game.chain.first, pixels(self.game, positions)
         if isinstance(first, Conv):
             rows = patches(images, first) @ self._kernels.T
             split = rows.reshape(*rows.shape[:-1], *self._biases.shape) + self._biases
@@ -127,7 +127,7 @@ def own_logits(game: Game, client: int) -> Floats:
     """The logits of one client's own model on the test images, (n, classes)."""
     update = [weight.astype(np.float64) for weight in game.updates[client]]
     chunks = np.array_split(np.arange(game.images), -(-game.images // CHUNK_IMAGES))
-    return np.concatenate([_own_chunk(game.spec, pixels(game, chunk), iter(update)) for chunk in chunks])
+    return np.concatenate([_own_chunk(game.chain, pixels(game, chunk), iter(update)) for chunk in chunks])
 
 
 def _own_chunk(spec: ModelSpec, values: Floats, weights: Iterator[Floats]) -> Floats:
@@ -154,7 +154,7 @@ def _most_images(game: Game) -> int:
     About `CHUNK_IMAGES`, more in very large sets, so that there are about 100 chunks, and fewer where the first layers
     of all clients give or cost much.
     """
-    first, values = game.spec.first, game.clients * game.spec.first_values
+    first, values = game.chain.first, game.clients * game.chain.first_values
     fitting = min(MAX_CHUNK_BYTES // (8 * values), MAX_CHUNK_FLOP // (2 * first.inputs * values))
     return max(1, min(max(CHUNK_IMAGES, game.images // 100), fitting))
 

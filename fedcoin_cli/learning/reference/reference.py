@@ -59,10 +59,15 @@ class Reference:
         self.scorer = scorer_of(game)
         self.first = first or FirstLayer(game)
         upper = upper_weights(game)
-        self._aggregates = Aggregates(game.spec, upper)
+        self._aggregates = Aggregates(game.chain, upper)
         self._clients = _Clients(upper, self.first.norms)
         self._largest = self._clients.largest()
-        self._tolerance = tolerance(game.spec, game.clients)
+        self._tolerance = tolerance(game.chain, game.clients)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the first layers are kept: else all coalitions together are quickest."""
+        return self.first.cached
 
     def interval(self, mask: int, factor: int = 1) -> tuple[int, int]:
         """(lo, hi) of one non-empty coalition at factor·ε."""
@@ -167,7 +172,7 @@ class Reference:
         near = self.scorer.unsure(logits, factor * part.ceiling, part.images)
         columns = np.flatnonzero(near.any(axis=0))
         rows = np.flatnonzero(near.any(axis=1))
-        size = max(1, _BATCH_VALUES // max(1, len(columns) * self.game.spec.widest))
+        size = max(1, _BATCH_VALUES // max(1, len(columns) * self.game.chain.widest))
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             marks[:, some[:, None], columns] = self._bounded(part, shares[some], columns, factor)
@@ -190,13 +195,13 @@ class Reference:
         """Logits and their bounds, (masks, classes, images) each."""
         weights = iter(zip(clients.upper, self._tolerance.above, strict=True))
         values, bounds = self._activated(
-            self.game.spec.first.activation,
+            self.game.chain.first.activation,
             values,
             self._first_bounds(clients, shares, absolute, lengths),
         )
-        if self.game.spec.features:
+        if self.game.chain.features:
             values, bounds = self._through_features(shares, values, bounds, weights)
-        for layer, ((kernels, biases), share) in zip(self.game.spec.above, weights, strict=True):
+        for layer, ((kernels, biases), share) in zip(self.game.chain.above, weights, strict=True):
             # (K, inputs·units) → transposed kernels (masks, units, inputs)
             shape = (-1, layer.inputs, layer.units)
             sizes = _absolute(shares, kernels).reshape(shape).transpose(0, 2, 1)
@@ -228,7 +233,7 @@ class Reference:
         weights: Iterator[tuple[tuple[Floats, Floats], float]],
     ) -> tuple[Floats, Floats]:
         """The front above its first convolution: (masks, units, images) in and out, flattened as Keras flattens."""
-        first, *rest = self.game.spec.features
+        first, *rest = self.game.chain.features
         shape = (len(shares), *first.output_shape, -1)
         values, bounds = (part.reshape(shape).transpose(0, 4, 1, 2, 3) for part in (values, bounds))
         for feature in rest:
@@ -341,10 +346,10 @@ def _mixed(shares: Floats, kernels: Floats, shape: tuple[int, int, int]) -> Floa
 
 def upper_weights(game: Game) -> list[Stack]:
     """Kernels (K, inputs·units) and biases (K, units) of each layer above the first, clients stacked."""
-    skipped = len(game.spec.first.weight_shapes)
+    skipped = len(game.chain.first.weight_shapes)
     tensors = zip(*(update[skipped:] for update in game.updates), strict=True)
     pairs = []
-    layers: tuple[Conv | Dense, ...] = (*game.spec.convolutions, *game.spec.layers)
+    layers: tuple[Conv | Dense, ...] = (*game.chain.convolutions, *game.chain.layers)
     for layer in layers[1:]:
         kernels = _stacked(next(tensors))
         biases = np.zeros((game.clients, kernels.shape[-1]))

@@ -14,7 +14,8 @@ from typing import Final
 import numpy as np
 
 from fedcoin_cli.learning.game.utility import Utility
-from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
+from fedcoin_cli.learning.reference.referee import Referee
+from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
 
 PAIRS: Final = 256
 RANDOM_MASKS: Final = 64
@@ -49,7 +50,7 @@ class Refusal:
 
 
 def refused_update(
-    reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
+    reference: Referee, task_id: str, engine: Callable[[], Utility] | None = None
 ) -> Refusal | None:
     """A coalition whose interval at 2ε is wider than max(2s, M/1000), or in which the engine miscounts.
 
@@ -70,9 +71,7 @@ class Inspection:
     right in all. (docs/adr/0027) [P-6.9]
     """
 
-    def __init__(
-        self, reference: Reference, task_id: str, engine: Callable[[], Utility] | None = None
-    ) -> None:
+    def __init__(self, reference: Referee, task_id: str, engine: Callable[[], Utility] | None = None) -> None:
         self._reference, self._engine = reference, engine
         self._masks = admission_masks(task_id, reference.game.clients)
         self._allowed = max(2.0 * reference.scorer.swing, reference.scorer.whole / 1000)
@@ -114,7 +113,7 @@ class Inspection:
     def _counts(self, engine: Utility) -> Iterator[bool]:
         ordered = sorted(zip(self._masks, self._totals.tolist(), strict=True))  # neighbours share members
         game = self._reference.game
-        size = max(1, min(_COUNTED, _COUNTED_FLOP // max(1, game.images * game.spec.flop_above)))
+        size = max(1, min(_COUNTED, _COUNTED_FLOP // max(1, game.images * game.model.flop_above)))
         for start in range(0, len(ordered), size):
             part = ordered[start : start + size]
             counts = engine.counts([mask for mask, _ in part]).tolist()

@@ -22,7 +22,8 @@ from fedcoin_cli.learning.coalitions.walks import Counts, orders_at
 from fedcoin_cli.learning.game.game import Floats, member_bits
 from fedcoin_cli.learning.game.utility import Utility, Walker
 from fedcoin_cli.learning.metrics.nobody import bounds_of
-from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval, Reference
+from fedcoin_cli.learning.reference.referee import Referee, reference_for
+from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     Place,
@@ -69,7 +70,7 @@ class Checker:
 
     def __init__(
         self,
-        reference: Reference,
+        reference: Referee,
         terms: TableTerms,
         partition: Partition,
         engines: Engines | None = None,
@@ -228,13 +229,13 @@ class Checker:
 class CountJudge:
     """What is right at any place of a task's tables [P-8.16]."""
 
-    def __init__(self, reference: Reference, partition: Partition) -> None:
+    def __init__(self, reference: Referee, partition: Partition) -> None:
         self._reference, self._partition = reference, partition
 
     @cached_property
-    def _baseline(self) -> Reference | None:
+    def _baseline(self) -> Referee | None:
         game = self._reference.game
-        return None if game.baseline is None else Reference(game.of_update(game.baseline))
+        return None if game.baseline is None else reference_for(game.of_update(game.baseline))
 
     def intervals(self, places: Sequence[Place], factor: int) -> list[Interval]:
         """lo, count and hi of each place at factor·ε; neighbours of one block together are quickest."""

@@ -120,7 +120,7 @@ def load(name_or_path: str) -> Dataset:
     return _from_npz(path)
 
 
-def as_float(images: Images) -> npt.NDArray[np.float32]:
+def as_float(images: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Pixels as a model sees them."""
     return (
         images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images.astype(np.float32)

@@ -1,0 +1,67 @@
+"""The rest of a graph on the library that Keras runs on, compiled by it: float32, several coalitions a call."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Final
+
+import numpy as np
+
+from fedcoin_cli.learning.engines.graph_outputs import Rest, Single
+from fedcoin_cli.learning.engines.keras_namespace import KerasArrays
+from fedcoin_cli.learning.graph.graph import Node
+from fedcoin_cli.learning.graph.namespace import Array
+from fedcoin_cli.learning.graph.tensor_type import TensorType
+from fedcoin_cli.learning.model.backend import keras, ops, use_threads
+from fedcoin_cli.learning.reference.staged import Staged
+
+_MOST_COALITIONS: Final = 8
+_MOST_NODES: Final = 400
+"""Nodes of all coalitions of a call: compilers take their time over each."""
+_STEP_OPERATIONS: Final = 20
+
+
+class KerasRest(Rest):
+    """A graph's rest, compiled when it is first called with values of a shape.
+
+    Args:
+        ready: the game, and what is computed once of it.
+        threads: cores to use; 0 leaves it to the library. Takes effect before the first use of Keras only.
+    """
+
+    def __init__(self, ready: Staged, threads: int = 0) -> None:
+        if threads:
+            use_threads(threads)
+        types = ready.game.graph.types
+        nodes = max(1, sum(_operations(node, types) for node in ready.staging.rest))
+        super().__init__(ready, KerasArrays(), max(1, min(_MOST_COALITIONS, _MOST_NODES // nodes)))
+        self._compiled = _compiled(super().outputs)
+
+    def outputs(
+        self,
+        shares: Single,
+        weights: Single,
+        constants: Mapping[str, Array],
+        averaged: Mapping[str, Array],
+    ) -> Array:
+        """As of `Rest`, as a NumPy array."""
+        found = self._compiled(
+            ops.convert_to_tensor(shares), ops.convert_to_tensor(weights), dict(constants), dict(averaged)
+        )
+        return np.asarray(ops.convert_to_numpy(found))
+
+
+def _operations(node: Node, types: Mapping[str, TensorType]) -> int:
+    """What a compiler sees of a node: a recurrent layer is laid out step by step."""
+    return _STEP_OPERATIONS * types[node.inputs[0]].sizes[0] if node.operation in {"LSTM", "GRU"} else 1
+
+
+def _compiled(function: Callable[..., Array]) -> Callable[..., Array]:
+    """What Keras' own `predict` would do: a graph of TensorFlow's without XLA, JAX' compiler, PyTorch as it is."""
+    match keras.backend.backend():
+        case "tensorflow":
+            made: Callable[..., Array] = import_module("tensorflow").function(function, jit_compile=False)
+        case "jax":
+            made = import_module("jax").jit(function)
+        case _:
+            made = import_module("torch").no_grad()(function)
+    return made

@@ -1,0 +1,68 @@
+"""A graph as a model of a round: its classes, and what an image of it costs, found once when it is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fedcoin_cli.learning.graph.graph import Graph, Input, Weight
+from fedcoin_cli.learning.graph.operations.table import OPERATIONS
+from fedcoin_cli.learning.graph.shapes import classes, cost, typed
+from fedcoin_cli.learning.graph.stages import Stage, stages
+from fedcoin_cli.learning.graph.tensor_type import TensorType
+
+
+@dataclass(frozen=True, slots=True)
+class GraphModel:
+    """A graph that was checked, and numbers that follow from it; `types` has every value's by name."""
+
+    graph: Graph
+    types: Mapping[str, TensorType]
+    classes: int
+    widest: int
+    laid_out: int
+    flop_first: int
+    flop_above: int
+
+    @classmethod
+    def of(cls, graph: Graph) -> "GraphModel":
+        """Of a graph that `graph.reader` has read."""
+        types, by_stage = typed(graph), stages(graph)
+        above = sum(
+            _work(graph, types, number)
+            for number, node in enumerate(graph.nodes)
+            if Stage.rest in {by_stage[name] for name in node.outputs if name}
+        )
+        whole = cost(graph, types, 1)
+        return cls(
+            graph=graph,
+            types=types,
+            classes=classes(graph, types),
+            widest=max(one.each for one in types.values() if one.axis is not None),
+            laid_out=whole.laid_out,
+            flop_first=whole.flop - above,
+            flop_above=above,
+        )
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        return self.graph.inputs
+
+    @property
+    def frozen(self) -> tuple[Weight, ...]:
+        return self.graph.frozen
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        return self.graph.weight_names
+
+    @property
+    def weight_shapes(self) -> tuple[tuple[int, ...], ...]:
+        return self.graph.weight_shapes
+
+
+def _work(graph: Graph, types: Mapping[str, TensorType], number: int) -> int:
+    """The floating-point operations of one node for one image."""
+    node = graph.nodes[number]
+    operation = OPERATIONS[node.operation]
+    inputs = [types[name] if name else None for name in node.inputs]
+    outputs = [types[name] for name in node.outputs if name]
+    return operation.work(operation.completed(node.attributes), inputs, outputs, 1)

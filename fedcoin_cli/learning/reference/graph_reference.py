@@ -1,0 +1,171 @@
+"""The float64 reference of a graph: what a coalition is worth, and the interval in which an honest count lies.
+
+It begins where engines begin, with what is computed once a client (`staged`), and computes the rest of each coalition
+in passes that are moved as float32 may move them (`perturbed`). Bounds of outputs are `HONEST` times their deviation:
+so far off was no engine in any measurement (docs/adr/0038).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.game.game import Floats, Game, member_bits
+from fedcoin_cli.learning.graph.namespace import NUMPY, Array
+from fedcoin_cli.learning.graph.passes import Steps
+from fedcoin_cli.learning.graph.shapes import cost
+from fedcoin_cli.learning.metrics.choice import scorer_of
+from fedcoin_cli.learning.metrics.scorer import Marks, Places
+from fedcoin_cli.learning.reference.perturbed import DRAWS, Perturbed, deviations, seed_of, unmoved
+from fedcoin_cli.learning.reference.reference import Interval
+from fedcoin_cli.learning.reference.staged import Staged
+
+HONEST: Final = 32
+"""ε of an output in deviations of it [P-6.20]."""
+PASSES: Final = DRAWS + 2
+"""What an interval takes, in passes: the exact one, its companions, and one of absolute values."""
+
+_MOST_IMAGES: Final = 64
+# What nothing interrupts, and what is held at one time in all passes.
+_STEP_FLOP: Final = 4 * 10**8
+_STEP_VALUES: Final = 1 << 25
+
+Members = npt.NDArray[np.uint8]
+
+
+class GraphReference:
+    """Counts and intervals of one graph's game; `reference.Reference` says what each method gives [P-6.4]."""
+
+    def __init__(self, game: Game, staged: Staged) -> None:
+        self.game, self.scorer = game, scorer_of(game)
+        self._staged = staged
+        self._steps = Steps(staged.staging.rest, game.graph.graph.output)
+        self._sizes = {name: np.abs(stack) for name, stack in staged.weights.items()}
+        one = cost(game.graph.graph, game.graph.types, 1)
+        fitting = min(_STEP_FLOP // (PASSES * max(1, one.flop)), _STEP_VALUES // (PASSES * one.held))
+        self._images = max(1, min(_MOST_IMAGES, fitting))
+
+    @property
+    def kept(self) -> bool:
+        """Whether what is computed once a client is kept: else coalitions are quickest all together."""
+        return self._staged.kept
+
+    def interval(self, mask: int, factor: int = 1) -> tuple[int, int]:
+        """(lo, hi) of one non-empty coalition at factor·ε."""
+        bounds = self.intervals([mask], factor)[0]
+        return bounds.lo, bounds.hi
+
+    def count(self, mask: int) -> int:
+        """What one non-empty coalition is worth, in float64."""
+        shares = self.game.shares([mask])[0]
+        marks = [
+            self.scorer.marks(self._outputs(*self._values(part), shares).T[None], part)
+            for part in self._parts()
+        ]
+        return int(self.scorer.worth(np.concatenate(marks, axis=1), np.arange(self.game.images))[0])
+
+    def intervals(self, masks: Sequence[int], factor: int = 1) -> list[Interval]:
+        """The intervals of several non-empty coalitions, faster together than one by one."""
+        totals = np.zeros((len(masks), 3), np.int64)
+        for _ in self.steps(masks, factor, totals):
+            pass
+        return [Interval(int(lo), int(count), int(hi)) for lo, count, hi in totals]
+
+    def steps(
+        self, masks: Sequence[int], factor: int, totals: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[int, int]]:
+        """The same in small steps, adding lo, count and hi to `totals` (masks, 3): yields done, of how much."""
+        parts, members = self._parts(), member_bits(masks, self.game.clients)
+        sums = self.game.metric.sums
+        held = None if sums else np.empty((3, len(masks), self.game.images), np.int64)
+        for number, part in enumerate(parts):
+            values = self._values(part)
+            for row, own in enumerate(members):
+                marks = self._marks(part, values, own, factor)
+                if held is None:
+                    totals[row] += self.scorer.worth(marks, part)[:, 0]
+                else:
+                    held[:, row, part] = marks[:, 0]
+                yield number * len(masks) + row + 1, len(parts) * len(masks)
+        if held is not None:
+            totals += self.scorer.worth(held, np.arange(self.game.images)).T
+
+    def block_intervals(
+        self, positions: npt.NDArray[np.intp], members: Members, factor: int = 1
+    ) -> npt.NDArray[np.int64]:
+        """lo, count and hi of non-empty coalitions (masks, K) on some images of any labels, (masks, 3)."""
+        parts = [positions[start : start + self._images] for start in range(0, len(positions), self._images)]
+        found: list[list[Marks]] = [[] for _ in members]
+        for part in parts:
+            values = self._values(part)
+            for own, marks in zip(members, found, strict=True):
+                marks.append(self._marks(part, values, own, factor))
+        worth = [self.scorer.worth(np.concatenate(marks, axis=2), positions)[:, 0] for marks in found]
+        return np.array(worth, np.int64).reshape(-1, 3)
+
+    def magnitude(self, client: int) -> float:
+        """How far rounding may move an output of one client's own model on the first images."""
+        own = np.zeros(self.game.clients, np.uint8)
+        own[client] = 1
+        return float(self._judged(self._values(self._parts()[0]), own)[1].max())
+
+    def _parts(self) -> list[Places]:
+        """All images, so many as are taken together."""
+        every = np.arange(self.game.images)
+        return [every[start : start + self._images] for start in range(0, len(every), self._images)]
+
+    def _values(self, images: Places) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
+        """What coalitions begin with on these: values that all share, and the clients' (K, …)."""
+        constants, averaged = self._staged.of_images(images)
+        shared = {**self._staged.shared, **constants}
+        return (
+            {name: NUMPY.constant(value) for name, value in shared.items()},
+            {name: NUMPY.constant(stack) for name, stack in averaged.items()},
+        )
+
+    def _marks(
+        self,
+        images: Places,
+        values: tuple[Mapping[str, Array], Mapping[str, Array]],
+        own: Members,
+        factor: int,
+    ) -> Marks:
+        """The least marks, the own and the most of one coalition, (3, 1, images)."""
+        outputs, bounds = self._judged(values, own)
+        return self.scorer.reaches(outputs.T[None], factor * bounds.T[None], images)
+
+    @np.errstate(all="ignore")  # what is no finite number is told apart
+    def _judged(
+        self, values: tuple[Mapping[str, Array], Mapping[str, Array]], own: Members
+    ) -> tuple[Floats, Floats]:
+        """Outputs of one coalition and their bounds, (images, classes) each."""
+        constants, averaged = values
+        shares = self.game.shares_of(own[None])[0]
+        xp = Perturbed(seed_of(own))
+        given: dict[str, Any] = {
+            name: xp.rounded(unmoved(value)) if value.dtype.kind == "f" else value
+            for name, value in constants.items()
+        }
+        for name, stack in (*self._staged.weights.items(), *averaged.items()):
+            sizes = _mixed(shares, self._sizes[name] if name in self._sizes else np.abs(stack))
+            given[name] = xp.rounded(unmoved(_mixed(shares, stack)), sizes)
+        found = self._steps.outputs(given, xp)
+        return found.exact, HONEST * deviations(found)
+
+    @np.errstate(all="ignore")
+    def _outputs(
+        self, constants: Mapping[str, Array], averaged: Mapping[str, Array], shares: Floats
+    ) -> Floats:
+        """The outputs alone, (images, classes)."""
+        mixed = {
+            name: _mixed(shares, stack) for name, stack in (*self._staged.weights.items(), *averaged.items())
+        }
+        found: Floats = self._steps.outputs({**constants, **mixed}, NUMPY)
+        return found
+
+
+def _mixed(shares: Floats, stack: Floats) -> Floats:
+    """The average of the clients' values (K, …)."""
+    mixed: Floats = (shares @ stack.reshape(len(stack), -1)).reshape(stack.shape[1:])
+    return mixed

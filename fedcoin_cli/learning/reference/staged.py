@@ -1,0 +1,152 @@
+"""What a graph's updates give on the test set once for all: its constant values, and each client's affine ones.
+
+It is to graphs what `forward.FirstLayer` is to chains: computed in float64, rounded to float32 once, kept where it
+fits into memory and computed anew otherwise. What each coalition then adds lives in `engines.graph_outputs`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.graph.graph import Kind
+from fedcoin_cli.learning.graph.namespace import NUMPY
+from fedcoin_cli.learning.graph.passes import compute, constant_array
+from fedcoin_cli.learning.graph.stages import staged
+from fedcoin_cli.learning.graph.tensor_type import TensorType
+
+PART_IMAGES: Final = 64
+"""Images that are computed together: their values stay in a core's cache."""
+
+_MAX_KEPT_BYTES: Final = 1 << 30
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+Places = npt.NDArray[np.integer[Any]]
+
+
+class Staged:
+    """The values that a graph's coalitions begin with, by name.
+
+    `weights` are each client's values that stand for all images, (K, …) float64: weights, and what is made of them
+    alone; `shared` those that are the same for all clients, too. `of_images` has those of images.
+    """
+
+    def __init__(self, game: Game) -> None:
+        self.game, self._model = game, game.graph
+        graph, types = self._model.graph, self._model.types
+        self.staging = staged(graph, types, game.clients, PART_IMAGES)
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // PART_IMAGES))
+        self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
+        self._given |= {
+            one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
+        }
+        alone = _without_images(types)
+        self._given = self._through(self._given)
+        self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
+        each = [self._of_client(client, self._given) for client in range(game.clients)]
+        self.weights = {
+            name: np.stack([one[name] for one in each]) for name in self.staging.averaged if name in alone
+        }
+        self.constants = tuple(name for name in self.staging.constants if name not in alone)
+        self.averaged = tuple(name for name in self.staging.averaged if name not in alone)
+        held = sum(types[name].each for name in self.constants)
+        held += game.clients * sum(types[name].each for name in self.averaged)
+        self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
+        # Of all images, filled part by part.
+        self._all: tuple[Arrays, Arrays] | None = None
+        self._filled = np.zeros(len(self.parts), np.bool_)
+
+    def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
+        """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
+        if not self.kept:
+            return self._on(images)
+        for number in np.unique(self._part_of(images)).tolist():
+            if not self._filled[number]:
+                self._fill(number)
+        assert self._all is not None
+        types = self._model.types
+        constants, averaged = self._all
+        return (
+            {name: _taken(values, types[name], images, 0) for name, values in constants.items()},
+            {name: _taken(values, types[name], images, 1) for name, values in averaged.items()},
+        )
+
+    def _part_of(self, images: Places) -> Places:
+        starts = np.array([part[0] for part in self.parts])
+        return np.searchsorted(starts, images, side="right") - 1
+
+    def _fill(self, number: int) -> None:
+        images, found = self.parts[number], self._on(self.parts[number])
+        if self._all is None:
+            self._all = tuple(  # type: ignore[assignment]  # two of them
+                {name: self._empty(name, values, more) for name, values in some.items()}
+                for some, more in zip(found, (0, 1), strict=True)
+            )
+        assert self._all is not None
+        for every, some, more in zip(self._all, found, (0, 1), strict=True):
+            for name, values in some.items():
+                one = self._model.types[name]
+                assert one.axis is not None
+                each = one.sizes[one.axis]
+                place = slice(int(images[0]) * each, (int(images[-1]) + 1) * each)
+                every[name][(*(slice(None),) * (one.axis + more), place)] = values
+        self._filled[number] = True
+
+    def _empty(self, name: str, values: Array, more: int) -> Array:
+        shape = self._model.types[name].shape(self.game.images)
+        return np.empty((*values.shape[:more], *shape), values.dtype)
+
+    def _on(self, images: Places) -> tuple[Arrays, Arrays]:
+        constants = self._through({**self._given, **inputs_of(self.game, images)})
+        clients = [self._of_client(client, constants) for client in range(self.game.clients)]
+        return (
+            {name: _single(constants[name]) for name in self.constants},
+            {name: np.stack([_single(one[name]) for one in clients]) for name in self.averaged},
+        )
+
+    def _of_client(self, client: int, constants: Arrays) -> Arrays:
+        """All values of one client that follow from its weights and these."""
+        own = zip(self._model.weight_names, self.game.updates[client], strict=True)
+        return self._through({**constants, **{name: NUMPY.constant(tensor) for name, tensor in own}})
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    def _through(self, values: Arrays) -> Arrays:
+        """These in float64, and all that is computed once and follows from them."""
+        for node in self.staging.once:
+            known = any(name in values for name in node.outputs)
+            if not known and all(not name or name in values for name in node.inputs):
+                compute(node, values, NUMPY)
+        return values
+
+
+def inputs_of(game: Game, images: Places) -> Arrays:
+    """What a graph is given of these images, by name: real numbers as float64, uint8 meaning x / 255."""
+    found: Arrays = {}
+    for wanted, tensor in zip(game.model.inputs, game.test.inputs, strict=True):
+        taken = tensor[images]
+        if wanted.kind is Kind.float32:
+            taken = taken.astype(np.float64) / (255.0 if tensor.dtype == np.uint8 else 1.0)
+        found[wanted.name] = taken
+    return found
+
+
+def _without_images(types: Mapping[str, TensorType]) -> set[str]:
+    return {name for name, one in types.items() if one.axis is None}
+
+
+def _single(values: Array) -> Array:
+    return values.astype(np.float32) if values.dtype.kind == "f" else values
+
+
+def _taken(values: Array, one: TensorType, columns: Places, more: int) -> Array:
+    """Some images of values whose shape has `more` axes before those of the type."""
+    assert one.axis is not None
+    axis, each = one.axis + more, one.sizes[one.axis]
+    if each == 1:
+        return np.take(values, columns, axis)
+    before, after = values.shape[:axis], values.shape[axis + 1 :]
+    apart = values.reshape(*before, values.shape[axis] // each, each, *after)
+    return np.take(apart, columns, axis).reshape(*before, len(columns) * each, *after)

@@ -1,0 +1,130 @@
+"""Rounds of graphs: counted by every engine within the reference's bounds, mined, and audited at level 4."""
+
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from graphs import MODELS, Builder, drawn_inputs, drawn_weights, small, tabular
+from mined import MinedRound
+
+from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
+from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.engines.choice import Kind, counts, engine_for, walker_for
+from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.graph.graph import Graph
+from fedcoin_cli.learning.model.graph_model import GraphModel
+from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.recomputation import Depth, recompute
+from fedcoin_cli.learning.reference.referee import own_outputs, prepared, reference_for
+from fedcoin_cli.learning.shapley.sampling import Estimator
+
+
+def game_of(graph: Graph, clients: int = 4, images: int = 70, seed: int = 3) -> Game:
+    model, draw = GraphModel.of(graph), np.random.default_rng(seed)
+    begin, first = drawn_weights(graph, draw), drawn_inputs(graph, images, draw)
+    updates = []
+    for _ in range(clients):
+        step = drawn_weights(graph, draw)
+        updates.append(tuple(begin[name] + np.float32(1.5) * step[name] for name in graph.weight_names))
+    # Images of unlike brightness: else a network that averages says the same of all.
+    scale = draw.normal(scale=5, size=images).astype(np.float32)
+    inputs = [(first[one.name].T * scale).T for one in graph.inputs]
+    test = TestSet(inputs[0], np.zeros(images, np.int32), tuple(inputs[1:]))
+    game = Game(model, test, tuple(updates), tuple(range(1, clients + 1)))
+    # What the last client's model says more often than of other images, and some of it wrong.
+    outputs = own_outputs(game, clients - 1)
+    labels = (outputs - np.median(outputs, axis=0)).argmax(axis=1)
+    labels[::7] = draw.integers(0, model.classes, len(labels[::7]))
+    return replace(game, test=replace(test, labels=labels.astype(np.int32)))
+
+
+@pytest.mark.parametrize("kind", ["auto", "keras"])
+@pytest.mark.parametrize("name", ["small", "tabular", "mlp"])
+def test_engines_and_walkers_count_what_is_right(name: str, kind: Kind) -> None:
+    """Each count lies in [lo, hi] of the reference, and blocks along rankings add up to it [P-6.4]."""
+    game = game_of({**MODELS, "small": small}[name]())
+    ready, masks = prepared(game), list(range(1, 16))
+    found = engine_for(game, ready, 1, kind).counts(masks)
+    bounds = reference_for(game, ready).intervals(masks)
+    assert all(one.lo <= count <= one.hi for one, count in zip(bounds, found.tolist(), strict=True))
+    assert len(set(found.tolist())) > 1
+    blocks = partition(game.test.labels, 16, bytes(32))
+    walker = walker_for(game, blocks, ready, 1, kind)
+    orders = np.tile(np.array([[[2, 0, 3, 1]]], np.uint16), (len(blocks), 1, 1))
+    walked = walker.walk(range(len(blocks)), orders).sum(axis=0)[0]
+    assert walked.tolist() == found[[3, 4, 12]].tolist()
+    assert int(walker.ends()[1].sum()) == found[14]
+
+
+@pytest.mark.parametrize("name", ["tabular", "mlp"])
+def test_a_graph_of_dense_layers_is_a_chain(name: str) -> None:
+    """Its updates, transposed, give the same outputs, and it is a chain for whoever counts it."""
+    game = game_of(MODELS[name]())
+    played = game.played()
+    assert isinstance(played.model, ModelSpec)
+    for client in range(game.clients):
+        np.testing.assert_allclose(
+            own_outputs(played, client), own_outputs(game, client), rtol=1e-12, atol=1e-12
+        )
+    masks = list(range(1, 16))
+    assert engine_for(played).counts(masks).tolist() == engine_for(game).counts(masks).tolist()
+
+
+@pytest.mark.parametrize("name", ["cnn", "lstm", "transformer", "residual"])
+def test_another_graph_stays_one(name: str) -> None:
+    """What is no chain of dense layers is computed as the graph that it is."""
+    game = Game(
+        GraphModel.of(MODELS[name]()), TestSet(np.zeros((1, 1), np.float32), np.zeros(1, np.int32)), (), ()
+    )
+    assert game.played() is game
+    assert "no graphs" in counts(game, 1)
+
+
+def test_a_head_on_frozen_layers_leaves_nothing_to_compute() -> None:
+    """Only the averages of the clients' outputs are left of a coalition, and they are right."""
+    graph = small()
+    head = {"out.weight", "out.bias"}
+    frozen = tuple(one for one in graph.weights if one.name not in head)
+    trained = tuple(one for one in graph.weights if one.name in head)
+    whole = game_of(graph)
+    kept = Graph(graph.inputs, trained, frozen, graph.constants, graph.nodes, graph.output)
+    numbers = [place for place, one in enumerate(graph.weights) if one.name in head]
+    updates = tuple(tuple(update[place] for place in numbers) for update in whole.updates)
+    base = tuple(
+        tensor for one, tensor in zip(graph.weights, whole.updates[0], strict=True) if one.name not in head
+    )
+    game = Game(GraphModel.of(kept), whole.test, updates, (1,) * 4, frozen=base)
+    ready, masks = prepared(game), list(range(1, 16))
+    assert game.model.flop_above == 0
+    found = engine_for(game, ready).counts(masks)
+    bounds = reference_for(game, ready).intervals(masks)
+    assert all(one.lo <= count <= one.hi for one, count in zip(bounds, found.tolist(), strict=True))
+    own = [int((own_outputs(game, one).argmax(axis=1) == game.test.labels).sum()) for one in range(4)]
+    assert own == found[[0, 1, 3, 7]].tolist()
+
+
+@pytest.mark.parametrize("estimator", ["balanced", "exact"])
+@pytest.mark.parametrize("graph", [small(), tabular(4)], ids=["residual CNN with BatchNorm", "lone logit"])
+def test_a_round_of_a_graph_is_mined_and_audited(tmp_path: Path, graph: Graph, estimator: Estimator) -> None:
+    """Every count of every table is recomputed from the round's files and lies within its interval [P-13.21]."""
+    one = MinedRound(tmp_path, graph=graph, estimator=estimator, rankings=6)
+    _, cases = read_ledger(one.maker.write(tmp_path / "ledger"), AuditPlan(4))
+    found = recompute(cases, one.store.path, Depth(None, 1, inf))
+    assert (found.findings, found.skipped, found.tables) == ([], [], 3)
+    assert found.recomputed == found.claimed
+    assert one.result.outcome.shapley is not None
+
+
+def test_a_layer_used_twice_and_a_scaled_one_are_no_chain() -> None:
+    """A Gemm whose product is scaled, and an activation at the end, are left to the graph."""
+    for ending in ("alpha", "Relu"):
+        make = Builder(*MODELS["tabular"]().inputs)
+        weight, bias = make.weight("w", 3, 8), make.weight("b", 3)
+        alpha: Any = {"alpha": 2.0} if ending == "alpha" else {}
+        made = make.op("Gemm", "x", weight, bias, transB=1, **alpha)
+        game = game_of(make.graph(made if ending == "alpha" else make.op("Relu", made)))
+        assert game.played() is game
