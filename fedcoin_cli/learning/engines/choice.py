@@ -7,6 +7,7 @@ TensorFlow takes seconds to load and 400 MB to stay.
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Final, Literal
 
 from fedcoin_cli.contract.metric import ACCURACY
@@ -75,6 +76,13 @@ def enumeration_for(
     if game.clients < _WHOLE_FROM or game.metric != ACCURACY or not cube.suits(game) or _gpu():
         return Enumerating(engine(), game.clients, scorer_of(game).whole)
     return cube.Cube(game, first, threads or os.cpu_count() or 1)
+
+
+def lacking(game: Game) -> str | None:
+    """Why nothing that is installed here counts this game; None where something does."""
+    if game.metric != ACCURACY or (suits(game) and not _gpu()) or find_spec("keras") is not None:
+        return None
+    return "this miner lacks Keras, which counts such a model: pip install 'fedcoin[mine]'"
 
 
 def describe(threads: int) -> str:

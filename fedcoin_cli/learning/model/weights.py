@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.model.model import ModelSpec
-from fedcoin_cli.learning.model.tensorfile import TensorFile, write_tensors
+from fedcoin_cli.learning.model.tensorfile import TensorFile, tensor_bytes, write_tensors
 from ledger_store.genesis import WEIGHT_MAX
 
 # Every genesis promises these two.
@@ -44,7 +44,13 @@ class TestSet:
 
 def write_update(path: Path, weights: Sequence[npt.NDArray[np.float32]]) -> None:
     """Write one client's weights, in the order of `model.get_weights()`."""
-    write_tensors(path, {f"{index:03d}": weight.astype("<f4") for index, weight in enumerate(weights)})
+    path.write_bytes(update_bytes(weights))
+
+
+def update_bytes(weights: Sequence[npt.NDArray[np.float32]]) -> bytes:
+    """What the file of these weights holds; equal weights give equal bytes."""
+    named = {f"{index:03d}": weight.astype("<f4", copy=False) for index, weight in enumerate(weights)}
+    return tensor_bytes(named)
 
 
 def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:
