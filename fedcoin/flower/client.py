@@ -42,8 +42,8 @@ def paid(*, simulated: str | Path | None = None) -> Mod:
     signing is told once, in the log and to the server; it trains on, and is not paid.
 
     Args:
-        simulated: in a simulation, where nodes have no configuration: the workspace whose keys client-001, client-002, …
-            sign for the partitions 0, 1, …; keys that are missing are made. Ignored where the host names a key.
+        simulated: in a simulation, where nodes have no configuration: the workspace whose keys client-001,
+            client-002, … sign for the partitions 0, 1, …; keys that are missing are made. Ignored where the host names a key.
     """
     told_once: set[str] = set()
 
@@ -54,7 +54,9 @@ def paid(*, simulated: str | Path | None = None) -> Mod:
             return call_next(message, context)
         initial = content.get(INITIAL)
         # Another message of the same round may hold the very same dictionary.
-        message.content = RecordDict({key: one for key, one in content.items() if key not in {RECORD, INITIAL}})
+        message.content = RecordDict(
+            {key: one for key, one in content.items() if key not in {RECORD, INITIAL}}
+        )
         got = message.content.array_records
         reply = call_next(message, context)
         if reply.has_error():
@@ -77,7 +79,7 @@ def paid(*, simulated: str | Path | None = None) -> Mod:
     return mod
 
 
-def _signed(  # noqa: PLR0913, PLR0917 -- both messages in their parts
+def _signed(
     context: Context,
     record: Mapping[str, Any],
     got: Mapping[str, ArrayRecord],
@@ -107,13 +109,13 @@ def signer_of(node: Mapping[str, Any], simulated: str | Path | None) -> Signer:
         return AgentSigner(Path(str(node[SIGNER])))
     if WORKSPACE in node or KEY in node:
         if WORKSPACE not in node or KEY not in node:
-            hint = f"--node-config '{WORKSPACE}=\"DIR\" {KEY}=\"NAME\"'"
+            hint = f'--node-config \'{WORKSPACE}="DIR" {KEY}="NAME"\''
             raise KeyFailure(f"the node's configuration needs both {WORKSPACE} and {KEY}", hint=hint)
         return KeySigner.of(Path(str(node[WORKSPACE])), str(node[KEY]))
     if simulated is not None and _PARTITION in node:
         folder = Workspace.find(Path(simulated))
         return KeySigner(client_key(folder, int(node[_PARTITION]) + 1), folder.genesis())
-    hint = f"--node-config '{WORKSPACE}=\"DIR\" {KEY}=\"NAME\"'; in a simulation paid(simulated=DIR)"
+    hint = f'--node-config \'{WORKSPACE}="DIR" {KEY}="NAME"\'; in a simulation paid(simulated=DIR)'
     raise KeyFailure("this node's configuration names no key", hint=hint)
 
 

@@ -273,7 +273,9 @@ def _check_strategy(strategy: object) -> None:
         raise SettingsError(f"{name} has a start of its own", where="strategy", hint=hint)
     averages = isinstance(strategy, FedAvg) and type(strategy).aggregate_train is FedAvg.aggregate_train
     if isinstance(strategy, _known(_OPTIMISERS)) or not averages:
-        _LOG.warning("fedcoin: clients are valued by the average of their updates, %s makes another model", name)
+        _LOG.warning(
+            "fedcoin: clients are valued by the average of their updates, %s makes another model", name
+        )
 
 
 def _known(names: Iterable[str]) -> tuple[type, ...]:

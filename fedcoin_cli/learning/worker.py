@@ -15,7 +15,14 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import NoReturn
 
-from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, lacking, walker_for
+from fedcoin_cli.learning.engines.choice import (
+    counts,
+    describe,
+    engine_for,
+    enumeration_for,
+    lacking,
+    walker_for,
+)
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference

@@ -57,7 +57,7 @@ def right(weights: list[Any]) -> int:
 def by_definition(updates: list[list[Any]], examples: list[int], nobody: list[Any]) -> list[Fraction]:
     """Values in percentage points: all coalitions averaged by examples; nobody's is what the run began with."""
     clients = range(len(updates))
-    worth = {(): right(nobody)}
+    worth: dict[tuple[int, ...], int] = {(): right(nobody)}
     for some in (one for size in range(1, len(updates) + 1) for one in combinations(clients, size)):
         shares = [examples[one] for one in some]
         worth[some] = right(
@@ -65,9 +65,15 @@ def by_definition(updates: list[list[Any]], examples: list[int], nobody: list[An
         )
     return [
         sum(
-            Fraction(100 * (worth[tuple(sorted((*s, one)))] - worth[s]), len(updates) * comb(len(updates) - 1, len(s)))
-            for s in worth
-            if one not in s
+            (
+                Fraction(
+                    100 * (worth[tuple(sorted((*s, one)))] - worth[s]),
+                    len(updates) * comb(len(updates) - 1, len(s)),
+                )
+                for s in worth
+                if one not in s
+            ),
+            Fraction(),
         )
         / len(TEST[1])
         for one in clients
@@ -209,7 +215,9 @@ def test_a_task_a_round(shop: fedcoin.Workspace) -> None:
 def test_miners_that_are_down_end_no_training(tmp_path: Path) -> None:
     """Without a network the run ends as ever; its folder stays, and the command that it names pays later."""
     root = tmp_path / "shop"
-    own = fedcoin.Workspace.create(root, miners=2, settings={"network.port": free_ports(4), "task.runtime": 1})
+    own = fedcoin.Workspace.create(
+        root, miners=2, settings={"network.port": free_ports(4), "task.runtime": 1}
+    )
     result = strategy(own).start(loop(own), ArrayRecord(begun()), num_rounds=2)
     assert len(result.train_metrics_clientapp) == 2
     (folder,), (line,) = result.fedcoin.folders, result.fedcoin.problems
@@ -225,7 +233,7 @@ def test_a_run_that_is_killed_leaves_what_can_be_gathered(tmp_path: Path) -> Non
     root = tmp_path / "shop"
     own = fedcoin.Workspace.create(root, miners=2, settings={"network.port": free_ports(4)})
 
-    def dies(server_round: int, arrays: ArrayRecord) -> None:
+    def dies(server_round: int, _arrays: ArrayRecord) -> None:
         if server_round == 2:
             raise KeyboardInterrupt
 
@@ -267,7 +275,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_cannot_be_paid_is_refused_at_construction(shop: fedcoin.Workspace, case: str) -> None:
     """Before anybody trains, as an error that says where and, mostly, what to do."""
     spoilt, words = REFUSED[case]
-    given: dict[str, Any] = {"workspace": shop.path, "model": MODEL, "test": TEST, "price": 1, "strategy": FedAvg()}
+    given: dict[str, Any] = {
+        "workspace": shop.path,
+        "model": MODEL,
+        "test": TEST,
+        "price": 1,
+        "strategy": FedAvg(),
+    }
     given |= spoilt
     with pytest.raises(fedcoin.FedCoinError, match=words):
         Paid(given.pop("strategy"), **given)

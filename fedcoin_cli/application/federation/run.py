@@ -1,4 +1,4 @@
-"""The server's side of a paid run: a call in a round's folder, and what each client has signed, kept from round to round.
+"""The server's side of a paid run: a call in a round's folder, and what each client has signed so far.
 
     rounds/N/   call.json, model.json, test.safetensors, baseline.safetensors
     rounds/N/updates/   each client's last signed update, as `fedcoin update sign` leaves it
@@ -34,7 +34,7 @@ from ledger_store.transaction import ZERO, Task, Update
 if TYPE_CHECKING:
     from fedcoin_cli.learning.model.arrays import Array
     from fedcoin_cli.learning.model.model import ModelSpec
-    from fedcoin_cli.learning.model.running import Layout, Tensors
+    from fedcoin_cli.learning.model.running import Tensors
     from fedcoin_cli.learning.model.weights import TestSet, Weights
 
 UPDATES: Final = "updates"
@@ -110,7 +110,7 @@ class PaidRun:
 
         self._genesis = plan.workspace.genesis()
         self._plan, self._weigh, self._whole = plan, weigh, whole
-        self._layout: Layout = Layout.of(plan.spec, initial)
+        self._layout = Layout.of(plan.spec, initial)
         self._initial = self._layout.weights(initial, "the initial arrays")
         # By node: those whose signature has been counted at least once.
         self._clients: dict[str, _Client] = {}

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
 from ledger_store.base.fields import Fields
-from ledger_store.base.names import GenesisId
+from ledger_store.base.names import BlockId, GenesisId
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import SIGNATURE_LENGTH
 from ledger_store.transaction import Task, Update, read_call
@@ -66,7 +66,7 @@ class Told:
             if begins not in {HERE, THERE, BEFORE}:
                 raise Malformed(f"begins is {begins[:40]!r}")
             return cls(
-                GenesisId(str(record["genesis"])),
+                GenesisId(BlockId(str(record["genesis"]))),
                 read_call(json.loads(str(record["call"]))),
                 begins,
                 str(record["model"]),
