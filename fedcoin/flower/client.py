@@ -43,7 +43,7 @@ def paid(*, simulated: str | Path | None = None) -> Mod:
 
     Args:
         simulated: in a simulation, where nodes have no configuration: the workspace whose keys client-001,
-            client-002, … sign for the partitions 0, 1, …; keys that are missing are made. Ignored where the host names a key.
+            client-002, … sign for the partitions 0, 1, …; missing keys are made. Ignored where the host names a key.
     """
     told_once: set[str] = set()
 
