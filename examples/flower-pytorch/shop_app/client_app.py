@@ -18,4 +18,6 @@ def training(message: Message, context: Context) -> Message:
     x, y = part(number, clients)
     loss = 0.0 if number == clients - 1 else train(net, x, y)
     metrics = MetricRecord({"num-examples": len(y), "loss": loss})
-    return Message(RecordDict({"arrays": ArrayRecord(net.state_dict()), "metrics": metrics}), reply_to=message)
+    return Message(
+        RecordDict({"arrays": ArrayRecord(net.state_dict()), "metrics": metrics}), reply_to=message
+    )

@@ -116,6 +116,8 @@ class PaidRun:
         self._clients: dict[str, _Client] = {}
         # Clients in the order in which they first signed: the round's order.
         self._order: dict[Address, int] = {}
+        # Where what each of them signed last lies.
+        self._files: dict[Address, Path] = {}
         # Nodes that were asked, and whose last answer was not counted.
         self._lost: set[str] = set()
         # Nodes that answered without signing when they were first asked: they train on, and are not paid.
@@ -218,9 +220,10 @@ class PaidRun:
         staged = place.with_suffix(".new")
         staged.write_bytes(encode(signed) + b"\n")
         staged.replace(place)
-        for old in folder.glob(f"{name}-*.safetensors"):
-            if old != weights:
-                old.unlink()
+        old = self._files.get(update.client, weights)
+        self._files[update.client] = weights
+        if old != weights:
+            old.unlink()
 
     @property
     def signers(self) -> int:
