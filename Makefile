@@ -27,7 +27,7 @@ LOUD := $(BIN)/python -m pip install --disable-pip-version-check
 PIP := $(LOUD) --quiet
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test check quick coverage versions man lock simulate mutants release clean
+.PHONY: demo test check quick coverage versions flower man lock simulate mutants release clean
 
 demo: $(RUN)
 	$(BIN)/fedcoin demo
@@ -76,7 +76,13 @@ simulate: $(RUN) $(DEV)
 mutants: $(RUN) $(MUTATION)
 	$(BIN)/python tests/mutants.py --seconds $(SECONDS)
 
-release: check coverage versions
+# Flower pins older releases of typer and rich than the gate has: its tests run in an environment of its own.
+flower: $(RUN) $(DEV) $(RELEASE)
+	$(BIN)/uv venv --quiet --clear --python 3.11 build/flower
+	$(BIN)/uv pip install --quiet --python build/flower/bin/python --editable '.[flower]' pytest pytest-xdist
+	build/flower/bin/python -m pytest -n0 tests/flower
+
+release: check coverage versions flower
 	@git log -1 --format='commit %h'
 	$(MAKE) simulate SEEDS=100000 START=0
 	$(BIN)/python tests/mutation_gate.py

@@ -84,7 +84,7 @@ class Workspace:
         Raises:
             SettingsError: a setting is unknown or out of range, or there is a workspace already.
         """
-        configuration = _configured(None, settings, {"network.miners": miners, "task.clients": clients})
+        configuration = configured(None, settings, {"network.miners": miners, "task.clients": clients})
         local_founding(Path(path).resolve(), configuration, time.time_ns() // 10**6).make(force=False)
         return cls.open(path)
 
@@ -260,13 +260,13 @@ class Workspace:
     def _configuration(
         self, settings: Settings | None, named: Mapping[str, object] | None = None
     ) -> Configuration:
-        return _configured(self._folder.settings_file, settings, named or {})
+        return configured(self._folder.settings_file, settings, named or {})
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.path)!r})"
 
 
-def _configured(file: Path | None, settings: Settings | None, named: Mapping[str, object]) -> Configuration:
+def configured(file: Path | None, settings: Settings | None, named: Mapping[str, object]) -> Configuration:
     """The settings in force with those of a call above them; raises `SettingsError`."""
     given = {
         key: Given(_text(value), "flag", f"settings[{key!r}]") for key, value in (settings or {}).items()

@@ -15,7 +15,14 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import NoReturn
 
-from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.engines.choice import (
+    counts,
+    describe,
+    engine_for,
+    enumeration_for,
+    lacking,
+    walker_for,
+)
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.reference.referee import prepared, reference_for
@@ -215,7 +222,7 @@ class Worker:
         began_s = time.monotonic()
         try:
             problem = self._problem(task)
-            error = refused_terms(task, problem.reference)
+            error = refused_terms(task, problem.reference) or lacking(problem.game)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:

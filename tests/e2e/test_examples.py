@@ -30,7 +30,7 @@ EXAMPLES = [(verb, line) for verb in verbs() for line, _ in examples(verb)]
 ORDERED = [*(one for one in EXAMPLES if one[0] not in _LAST), *(one for one in EXAMPLES if one[0] in _LAST)]
 ALONE, IDLE = {"init", "demo"}, {"mine", "node", "repair"}
 # What runs until Ctrl-C, and how many miners are ready by then.
-UNTIL_CTRL_C = {"fedcoin mine --once": 2, "fedcoin node 1 --json": 1}
+UNTIL_CTRL_C = {"fedcoin mine --once": 2, "fedcoin node 1 --json": 1, "fedcoin signer --key client-001": 1}
 
 
 @dataclass(frozen=True, slots=True)

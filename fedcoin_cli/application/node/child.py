@@ -11,6 +11,7 @@ import threading
 from importlib.util import find_spec
 from queue import SimpleQueue
 
+from fedcoin_cli.learning.engines.compiled import library
 from fedcoin_cli.replica.jobs import Answer, Configure, Order, from_line, to_line
 from fedcoin_cli.runtime.pipes import opened
 from ledger_store.base.errors import MissingPart
@@ -23,11 +24,11 @@ class Child:
     """A running worker process; `answers` never blocks, `alive` says whether it still runs."""
 
     def __init__(self, configure: Configure) -> None:
-        if find_spec("keras") is None:
+        if find_spec("keras") is None and library() is None:
             raise MissingPart(
-                "TensorFlow and Keras are not installed",
-                where="a miner computes with them; auditing and paying need neither",
-                hint="pip install 'fedcoin[mine]'",
+                "there is neither a C compiler nor Keras",
+                where="a miner counts with one of them; auditing and paying need neither",
+                hint="apt-get install gcc, or pip install 'fedcoin[mine]'",
             )
         self._process = subprocess.Popen(
             # -P: a random.py in the folder where the miner was started is not the library's

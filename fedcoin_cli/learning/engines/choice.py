@@ -88,6 +88,13 @@ def enumeration_for(
     return cube.Cube(game, _first(ready), threads or os.cpu_count() or 1)
 
 
+def lacking(game: Game) -> str | None:
+    """Why nothing that is installed here counts this game; None where something does."""
+    if game.metric != ACCURACY or (suits(game) and not _gpu()) or find_spec("keras") is not None:
+        return None
+    return "this miner lacks Keras, which counts such a model: pip install 'fedcoin[mine]'"
+
+
 def describe(threads: int) -> str:
     """What counts the usual game here, for people: "C kernel, 2 threads"."""
     if library() is not None and not _gpu():

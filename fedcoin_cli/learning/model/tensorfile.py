@@ -128,6 +128,11 @@ class TensorFile:
 
 def write_tensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write tensors as safetensors; equal tensors give equal bytes."""
+    path.write_bytes(tensor_bytes(tensors))
+
+
+def tensor_bytes(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Tensors as safetensors; equal tensors give equal bytes."""
     from safetensors.numpy import save  # here: who only reads does without it
 
-    path.write_bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
+    return bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.graph.graph import Input, Kind, Weight
 from fedcoin_cli.learning.model.interface import Model
-from fedcoin_cli.learning.model.tensorfile import TensorFile, write_tensors
+from fedcoin_cli.learning.model.tensorfile import TensorFile, tensor_bytes, write_tensors
 from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.genesis import WEIGHT_MAX
 
@@ -61,8 +61,15 @@ def write_update(
     path: Path, weights: Sequence[npt.NDArray[np.float32]], names: Sequence[str] | None = None
 ) -> None:
     """Write one client's weights by the model's names; None: those of a chain, in `get_weights()` order."""
+    path.write_bytes(update_bytes(weights, names))
+
+
+def update_bytes(weights: Sequence[npt.NDArray[np.float32]], names: Sequence[str] | None = None) -> bytes:
+    """What the file of these weights holds; equal weights give equal bytes."""
     called = names or [f"{index:03d}" for index in range(len(weights))]
-    write_tensors(path, {name: weight.astype("<f4") for name, weight in zip(called, weights, strict=True)})
+    return tensor_bytes(
+        {name: weight.astype("<f4", copy=False) for name, weight in zip(called, weights, strict=True)}
+    )
 
 
 def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:

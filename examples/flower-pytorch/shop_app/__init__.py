@@ -1,0 +1,1 @@
+"""A paid federation: PyTorch on scikit-learn's digits."""

@@ -1,0 +1,68 @@
+"""What a client's update comes to over a run of several rounds: where it began, and all that it did since.
+
+A framework carries weights as named tensors. `Layout` says how they lie in an update's file; `begun` and `moved` add up
+what a client did. Client and server add in the same order in float32, so that both come to the same bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.model.arrays import update_of
+from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.model.weights import Weights
+from ledger_store.base.errors import RoundFilesInvalid
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+"""A model's weights by a framework's names: a `state_dict`, or "0", "1", … for a list of arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a framework's tensors become the weights of a model: which are taken, and which lie transposed.
+
+    PyTorch's names end in `weight` and `bias`; its Linear is (units, inputs) where a kernel is (inputs, units). Names
+    decide that and not shapes, which do not tell in a square layer. Integers, as `num_batches_tracked`, are no weights.
+    """
+
+    spec: ModelSpec
+    names: tuple[str, ...]
+    transposed: frozenset[str]
+
+    @classmethod
+    def of(cls, spec: ModelSpec, tensors: Tensors) -> "Layout":
+        """The layout of tensors that a model begins with; raises `RoundFilesInvalid` where they are not its own."""
+        names = tuple(name for name, tensor in tensors.items() if _is_weight(name, tensor))
+        turned = frozenset(name for name in names if _end(name) == "weight" and tensors[name].ndim == 2)
+        layout = cls(spec, names, turned)
+        layout.weights(tensors, "the initial arrays")
+        return layout
+
+    def weights(self, tensors: Tensors, where: str) -> Weights:
+        """These tensors as an update has them, float32; raises `RoundFilesInvalid`, which says `where` they stand."""
+        lacking = [name for name in self.names if name not in tensors]
+        if lacking:
+            hint = "send the tensors of the model that the run began with"
+            raise RoundFilesInvalid(f"no tensor {lacking[0]!r}", where=where, hint=hint)
+        return update_of([self._laid(name, tensors[name]) for name in self.names], self.spec, where)
+
+    def _laid(self, name: str, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return tensor.T if name in self.transposed else tensor
+
+
+def _is_weight(name: str, tensor: npt.NDArray[Any]) -> bool:
+    # PyTorch counts batches in an integer, of which averaging makes a float.
+    return tensor.dtype.kind == "f" and _end(name) != "num_batches_tracked"
+
+
+def _end(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def moved(update: Weights, got: Weights, returned: Sequence[npt.NDArray[np.float32]]) -> Weights:
+    """An update after one more round: what the client returned less what it got is added, in float32."""
+    parts = zip(update, got, returned, strict=True)
+    return tuple(before + (after - start) for before, start, after in parts)

@@ -1,0 +1,307 @@
+"""A federation of Flower's is paid: the real ClientApp and strategy over a Grid of ten lines, real miners, no Ray."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
+from itertools import combinations
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("flwr", reason="Flower is not installed: pip install 'fedcoin[flower]'")
+
+from flowers import Loop, begun, client_app, data
+from flwr.app import ArrayRecord, Context, Message
+from flwr.serverapp.strategy import FedAdam, FedAvg
+from live import free_ports
+from safetensors.numpy import load_file
+from shell import fedcoin as program
+from toys import MODEL, SHAPES, logits
+
+import fedcoin
+from fedcoin.flower import Paid, paid
+from fedcoin_cli.application.rounds.files import BASELINE_NAME
+
+TEST = data(0, 100)
+PRICE, ROUNDS = 100, 3
+NODES = {10 * number: {"partition-id": number - 1} for number in (1, 2, 3, 4)}
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fedcoin.Workspace]:
+    """A network of two miners."""
+    root = tmp_path_factory.mktemp("flower") / "shop"
+    settings = {"network.port": free_ports(4), "task.runtime": 1}
+    workspace = fedcoin.Workspace.create(root, miners=2, settings=settings)
+    with workspace.mining():
+        yield workspace
+
+
+def strategy(shop: fedcoin.Workspace, inner: Any = None, **terms: Any) -> Paid:
+    return Paid(inner or FedAvg(), workspace=shop.path, model=MODEL, test=TEST, **{"price": PRICE, **terms})
+
+
+def loop(shop: fedcoin.Workspace, fails: Callable[[int, int], bool] = lambda *_: False) -> Loop:
+    return Loop(client_app([paid(simulated=shop.path)], fails), dict(NODES))
+
+
+def right(weights: list[Any]) -> int:
+    return int((logits(TEST[0], weights).argmax(axis=1) == TEST[1]).sum())
+
+
+def by_definition(updates: list[list[Any]], examples: list[int], nobody: list[Any]) -> list[Fraction]:
+    """Values in percentage points: all coalitions averaged by examples; nobody's is what the run began with."""
+    clients = range(len(updates))
+    worth: dict[tuple[int, ...], int] = {(): right(nobody)}
+    for some in (one for size in range(1, len(updates) + 1) for one in combinations(clients, size)):
+        shares = [examples[one] for one in some]
+        worth[some] = right(
+            [np.average([updates[one][place] for one in some], 0, shares) for place in range(len(SHAPES))]
+        )
+    return [
+        sum(
+            (
+                Fraction(
+                    100 * (worth[tuple(sorted((*s, one)))] - worth[s]),
+                    len(updates) * comb(len(updates) - 1, len(s)),
+                )
+                for s in worth
+                if one not in s
+            ),
+            Fraction(),
+        )
+        / len(TEST[1])
+        for one in clients
+    ]
+
+
+def nodes_of(settled: fedcoin.Settlement) -> list[int]:
+    """The nodes of a task's clients; a node's number is also how many examples it has."""
+    return [10 * int(name.removeprefix("client-")) for name in settled.clients]
+
+
+class Watched(Loop):
+    """Notes what every node got and returned; `loses` says which replies never arrive."""
+
+    def __init__(self, *given: Any, loses: Callable[[int, int], bool] = lambda *_: False) -> None:
+        super().__init__(*given)
+        self.loses, self.updates, self.sent = loses, dict[int, list[Any]](), list[tuple[int, set[str]]]()
+
+    def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> list[Message]:
+        replies = []
+        for message in messages:
+            node, content = message.metadata.dst_node_id, message.content
+            self.sent.append((node, set(content)))
+            got = content["arrays"].to_numpy_ndarrays()
+            round_ = int(content["config"]["server-round"])
+            reply = self._handed(message)
+            if message.metadata.message_type != "train":
+                replies.append(reply)
+            elif not self.loses(node, round_):
+                replies.append(reply)
+                if not reply.has_error():
+                    after = reply.content["arrays"].to_numpy_ndarrays()
+                    before = self.updates.get(node, begun())
+                    self.updates[node] = [u + (a - g) for u, a, g in zip(before, after, got, strict=True)]
+        return replies
+
+
+def watched(shop: fedcoin.Workspace, fails: Any = lambda *_: False, loses: Any = lambda *_: False) -> Watched:
+    return Watched(client_app([paid(simulated=shop.path)], fails), dict(NODES), loses=loses)
+
+
+def test_a_run_is_one_task_and_everybody_is_paid_by_definition(shop: fedcoin.Workspace) -> None:
+    """Values are those of the definition for w0 + everything a client did, beside w0; the ledger's audit agrees."""
+    grid = watched(shop)
+    result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=ROUNDS)
+    (settled,) = result.fedcoin.settlements
+    nodes = nodes_of(settled)
+    assert sorted(nodes) == list(NODES)
+    wanted = by_definition([grid.updates[node] for node in nodes], nodes, begun())
+    assert list(settled.values) == wanted
+    assert any(wanted)
+    assert result.fedcoin.payments == dict(zip(settled.clients, settled.payments, strict=True))
+    assert sum(settled.payments) == Decimal(70)
+    assert result.fedcoin.task == settled.task
+    assert f"task {settled.task}" in str(result.fedcoin)
+    # With everybody there in every round, the model of all is the run's own.
+    assert settled.together == f"{right(result.arrays.to_numpy_ndarrays())}.00% accuracy"
+    found = shop.audit(level=4, sample=None)
+    assert found.check().level == 4
+    assert not result.fedcoin.folders
+    assert not result.fedcoin.problems
+
+
+def test_training_is_what_it_is_without_it(shop: fedcoin.Workspace) -> None:
+    """Arrays and metrics are those of the bare strategy, to the last bit."""
+    random.seed(1)  # of which Flower draws the order of its nodes, and sums in that
+    bare = FedAvg().start(loop(shop), ArrayRecord(begun()), num_rounds=2)
+    random.seed(1)
+    given = strategy(shop).start(loop(shop), ArrayRecord(begun()), num_rounds=2)
+    for one, other in zip(bare.arrays.to_numpy_ndarrays(), given.arrays.to_numpy_ndarrays(), strict=True):
+        assert np.array_equal(one, other)
+    assert bare.train_metrics_clientapp == given.train_metrics_clientapp
+    assert bare.evaluate_metrics_clientapp == given.evaluate_metrics_clientapp
+
+
+def test_dropouts_late_joiners_and_lost_answers(shop: fedcoin.Workspace) -> None:
+    """What a client did until it fell counts, also who comes late, and a lost answer counts for nobody."""
+    grid = watched(
+        shop,
+        fails=lambda node, round_: (node == 10 and round_ > 1) or (node == 20 and round_ < 3),
+        loses=lambda node, round_: (node, round_) in {(30, 2), (40, 1), (30, 4)},
+    )
+    result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=5)
+    (settled,) = result.fedcoin.settlements
+    nodes = nodes_of(settled)
+    assert sorted(nodes) == list(NODES)
+    wanted = by_definition([grid.updates[node] for node in nodes], nodes, begun())
+    assert list(settled.values) == wanted
+    assert not result.fedcoin.unpaid
+    late = [node for node, names in grid.sent if "fedcoin-initial" in names]
+    assert late == [20, 40, 20]  # the initial weights go to whoever is not known to have them, and once
+
+
+def test_a_client_that_returns_other_weights_than_it_signed(shop: fedcoin.Workspace) -> None:
+    """It trains on and is not paid, told once with its node; the others are."""
+
+    def tamper(message: Message, context: Context, call_next: Any) -> Message:
+        reply = call_next(message, context)
+        if context.node_id == 30 and message.metadata.message_type == "train":
+            altered = [2 * one for one in reply.content["arrays"].to_numpy_ndarrays()]
+            reply.content["arrays"] = ArrayRecord(altered)
+        return reply
+
+    grid = Loop(client_app([tamper, paid(simulated=shop.path)]), dict(NODES))
+    result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=2)
+    assert result.fedcoin.unpaid == {"30": "it signed for other weights than it returned"}
+    assert "client-003" not in result.fedcoin.payments
+    assert len(result.fedcoin.payments) == 3
+    assert len(result.train_metrics_clientapp) == 2
+
+
+@pytest.mark.parametrize("signing", [0, 1])
+def test_fewer_than_two_signers(shop: fedcoin.Workspace, signing: int) -> None:
+    """Nobody is paid, said in one line; training is done and no task is on the ledger."""
+    before = shop.tasks()
+    half: dict[str, Any] = {"fedcoin-key": "ben"}
+    nodes = {node: one | (half if node > 10 * signing else {}) for node, one in NODES.items()}
+    app = client_app([paid(simulated=shop.path)])
+    result = strategy(shop).start(Loop(app, nodes), ArrayRecord(begun()), num_rounds=2)
+    assert len(result.train_metrics_clientapp) == 2
+    (line,) = result.fedcoin.problems
+    assert line.startswith(f"{signing} of its clients signed, and a value compares two: nobody is paid")
+    assert shop.tasks() == before
+    assert len(result.fedcoin.unpaid) == 4 - signing
+    assert "needs both fedcoin-workspace and fedcoin-key" in next(iter(result.fedcoin.unpaid.values()))
+
+
+def test_a_task_a_round(shop: fedcoin.Workspace) -> None:
+    """With pay="round" every round is a task, in which nobody is worth 0 and an update is what was returned."""
+    result = strategy(shop, pay="round", price=10).start(loop(shop), ArrayRecord(begun()), num_rounds=2)
+    assert len(result.fedcoin.settlements) == 2
+    assert {one.nobody for one in result.fedcoin.settlements} == {"0.00% accuracy"}
+    last = result.fedcoin.settlements[-1]
+    assert last.together == f"{right(result.arrays.to_numpy_ndarrays())}.00% accuracy"
+    assert sum(result.fedcoin.payments.values()) == 14
+    shop.audit(level=4, sample=None).check()
+
+
+def test_miners_that_are_down_end_no_training(tmp_path: Path) -> None:
+    """Without a network the run ends as ever; its folder stays, and the command that it names pays later."""
+    root = tmp_path / "shop"
+    own = fedcoin.Workspace.create(
+        root, miners=2, settings={"network.port": free_ports(4), "task.runtime": 1}
+    )
+    result = strategy(own).start(loop(own), ArrayRecord(begun()), num_rounds=2)
+    assert len(result.train_metrics_clientapp) == 2
+    (folder,), (line,) = result.fedcoin.folders, result.fedcoin.problems
+    assert line.endswith(f"to go on: fedcoin publish {folder} -C {root}")
+    with own.mining():
+        said = program(*line.rpartition("fedcoin ")[2].split(), "--json", folder=tmp_path)
+    assert said.code == 0, said.err
+    assert said.json["state"] == "SETTLED"
+
+
+def test_a_run_that_is_killed_leaves_what_can_be_gathered(tmp_path: Path) -> None:
+    """State is written each round: what clients signed before the server died is gathered by the program."""
+    root = tmp_path / "shop"
+    own = fedcoin.Workspace.create(root, miners=2, settings={"network.port": free_ports(4)})
+
+    def dies(server_round: int, _arrays: ArrayRecord) -> None:
+        if server_round == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        strategy(own).start(loop(own), ArrayRecord(begun()), num_rounds=3, evaluate_fn=dies)
+    folder = root / "rounds" / "1"
+    assert program("round", "gather", str(folder / "updates"), folder=root).code == 0
+    made = json.loads((folder / "round.json").read_text())
+    assert len(made["updates"]) == 4
+    first = [load_file(folder / BASELINE_NAME)[f"{place:03d}"] for place in range(4)]
+    assert all(np.array_equal(one, other) for one, other in zip(first, begun(), strict=True))
+
+
+def test_what_does_not_average_is_refused_or_warned_of(shop: fedcoin.Workspace, caplog: Any) -> None:
+    """Trees have no average; a server optimiser makes another model than the mean, and that is said."""
+    from flwr.serverapp.strategy import FedXgbBagging
+
+    with pytest.raises(fedcoin.FedCoinError, match="FedXgbBagging does not average weights"):
+        strategy(shop, FedXgbBagging())
+    strategy(shop, FedAdam())
+    assert "FedAdam makes another model" in caplog.text
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no model": ({"model": "{}"}, "only Keras' own layers|model"),
+    "a model of other images": ({"model": fedcoin.mlp(9, [4], 3)}, "images are"),
+    "no such key": ({"key": "nobody"}, "no such key"),
+    "a price above the balance": ({"price": 5_000_000}, "the price is 5000000.0"),
+    "no such metric": ({"metric": "beauty"}, "beauty"),
+    "no such way to pay": ({"pay": "hour"}, "neither of"),
+    "no workspace": ({"workspace": "/nowhere"}, "no FedCoin workspace"),
+    "a baseline": ({"settings": {"task.baseline": "chance"}}, "task.baseline is not asked for here"),
+    "no such setting": ({"settings": {"task.luck": 1}}, "luck"),
+    "no strategy": ({"strategy": object()}, "does not average weights"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_paid_is_refused_at_construction(shop: fedcoin.Workspace, case: str) -> None:
+    """Before anybody trains, as an error that says where and, mostly, what to do."""
+    spoilt, words = REFUSED[case]
+    given: dict[str, Any] = {
+        "workspace": shop.path,
+        "model": MODEL,
+        "test": TEST,
+        "price": 1,
+        "strategy": FedAvg(),
+    }
+    given |= spoilt
+    with pytest.raises(fedcoin.FedCoinError, match=words):
+        Paid(given.pop("strategy"), **given)
+
+
+def test_arrays_that_are_not_the_models(shop: fedcoin.Workspace) -> None:
+    """Initial arrays of another model: told in a line in the first round, training goes on."""
+    others = [np.zeros(3, np.float32)]
+
+    class Echo(Loop):
+        def _handed(self, message: Message) -> Message:
+            from flwr.app import MetricRecord, RecordDict
+
+            content = RecordDict({"metrics": MetricRecord({"num-examples": 1})})
+            if message.metadata.message_type == "train":
+                content["arrays"] = message.content["arrays"]
+            return Message(content, reply_to=message)
+
+    result = strategy(shop).start(Echo(client_app([]), dict(NODES)), ArrayRecord(others), num_rounds=2)
+    assert [one.shape for one in result.arrays.to_numpy_ndarrays()] == [(3,)]
+    (line,) = result.fedcoin.problems
+    assert line.startswith("1 arrays, the model has 4")
+    assert not result.fedcoin.settlements
