@@ -143,9 +143,10 @@ def _kept(state: RecordDict) -> Kept | None:
         return None
     assert isinstance(before, ArrayRecord), "the three are written together"
     weights = (tuple(one.to_numpy_ndarrays()) for one in (now, before))
-    return Kept(Digest(str(record["call"])), str(record["model"]), *weights)
+    names = tuple(map(str, record["names"]))
+    return Kept(Digest(str(record["call"])), str(record["model"]), names, *weights)
 
 
 def _keep(state: RecordDict, kept: Kept) -> None:
-    state[RECORD] = ConfigRecord({"call": kept.call, "model": kept.model})
+    state[RECORD] = ConfigRecord({"call": kept.call, "model": kept.model, "names": list(kept.names)})
     state[_NOW], state[_BEFORE] = ArrayRecord(list(kept.now)), ArrayRecord(list(kept.before))

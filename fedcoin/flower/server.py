@@ -11,7 +11,6 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any, Final
 
-from fedcoin_cli.learning.exchange.description import Model, description_of
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp import strategy as strategies
@@ -25,6 +24,7 @@ from fedcoin_cli.application.federation.run import PaidRun, planned
 from fedcoin_cli.application.federation.telling import INITIAL, RECORD, Told
 from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.application.workspace.workspace import Workspace as Folder
+from fedcoin_cli.learning.exchange.description import Model, description_of
 from fedcoin_cli.learning.model.arrays import Array
 from ledger_store.base.errors import FedCoinError, SettingsError
 
@@ -108,7 +108,7 @@ class Paid(Strategy):
         configuration = configured(
             folder.settings_file, settings, {"task.price": price, "task.metric": metric}
         )
-        self._plan = planned(folder, configuration, key, description_of(model), test)
+        self._plan = planned(folder, configuration, key, description_of(model, test[0]), test)
         self._strategy, self._whole, self._key = strategy, pay == RUN, key
         self._workspace = Workspace(folder)
         # The call under way, and what the run began with.

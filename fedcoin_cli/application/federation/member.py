@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a client keeps from round to round: its update so far and the one before, and the call they are for."""
+    """What a client keeps from round to round: its update so far and the one before, and the call they are for.
+
+    `names` are those of the tensors in its files.
+    """
 
     call: Digest
     model: str
+    names: tuple[str, ...]
     now: "Weights"
     before: "Weights"
 
@@ -50,25 +54,26 @@ def answer(
         RoundFilesInvalid: the server's terms do not fit what it sent, or these are not the model's weights.
         FedCoinError: the signer refuses, or is not there.
     """
-    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.running import Layout, moved
     from fedcoin_cli.learning.model.weights import update_bytes
 
     begun = _begun(told, kept)
-    layout = Layout.of(parse_model(begun, where="the server's model"), round_.got)
+    layout = Layout.of(read_model(begun, where="the server's model"), round_.got)
+    names = layout.model.weight_names
     returned = layout.weights(round_.returned, "the returned arrays")
     if told.call.named is None:
-        return signer.sign(told, digest(update_bytes(returned)), round_.examples), None
+        return signer.sign(told, digest(update_bytes(returned, names)), round_.examples), None
     if round_.initial is not None:
         before = layout.weights(round_.initial, "the initial arrays")
-        if digest(update_bytes(before)) != told.call.named:
+        if digest(update_bytes(before, names)) != told.call.named:
             raise RoundFilesInvalid("the run did not begin with the weights that its call names")
     else:
         assert kept is not None, "who is told no beginning has one"
         before = _counted(kept, told.lost[node]) if node in told.lost else kept.now
     now = moved(before, layout.weights(round_.got, "the arrays"), returned)
-    update = signer.sign(told, digest(update_bytes(now)), round_.examples)
-    return update, Kept(told.call.call, begun, now, before)
+    update = signer.sign(told, digest(update_bytes(now, names)), round_.examples)
+    return update, Kept(told.call.call, begun, names, now, before)
 
 
 def _counted(kept: Kept, wanted: str) -> "Weights":
@@ -76,7 +81,7 @@ def _counted(kept: Kept, wanted: str) -> "Weights":
     from fedcoin_cli.learning.model.weights import update_bytes
 
     for weights in (kept.now, kept.before):
-        if digest(update_bytes(weights)) == wanted:
+        if digest(update_bytes(weights, kept.names)) == wanted:
             return weights
     raise RoundFilesInvalid("the server counts from an update that this client does not know")
 

@@ -33,7 +33,7 @@ from ledger_store.transaction import ZERO, Task, Update
 
 if TYPE_CHECKING:
     from fedcoin_cli.learning.model.arrays import Array
-    from fedcoin_cli.learning.model.model import ModelSpec
+    from fedcoin_cli.learning.model.interface import Model
     from fedcoin_cli.learning.model.running import Tensors
     from fedcoin_cli.learning.model.weights import TestSet, Weights
 
@@ -53,7 +53,7 @@ class Plan:
     configuration: Configuration
     key: str
     model: str
-    spec: "ModelSpec"
+    described: "Model"
     test: "TestSet"
 
 
@@ -69,10 +69,10 @@ def planned(
         SettingsError: the server that is to be paid has no address.
     """
     from fedcoin_cli.learning.model.arrays import as_test_set
-    from fedcoin_cli.learning.model.model import parse_model
+    from fedcoin_cli.learning.model.reading import read_model
 
-    spec = parse_model(model, where="model")
-    tests = as_test_set(*test, spec)
+    described = read_model(model, where="model")
+    tests = as_test_set(*test, described)
     payer = workspace.address(key)
     Names.of(workspace).address(configuration.settings.task.server)
     price = configuration.settings.task.price_micro
@@ -84,7 +84,7 @@ def planned(
     if state.height and (held := state.balances.get(payer, 0)) < price:
         message = f"{key} holds {format_micro(held)} FedCoin, the price is {format_micro(price)}"
         raise InsufficientFunds(message, where="price", hint="ask for less, or pay from another key=")
-    return Plan(workspace, configuration, key, model, spec, tests)
+    return Plan(workspace, configuration, key, model, described, tests)
 
 
 @dataclass(slots=True)
@@ -110,7 +110,7 @@ class PaidRun:
 
         self._genesis = plan.workspace.genesis()
         self._plan, self._weigh, self._whole = plan, weigh, whole
-        self._layout = Layout.of(plan.spec, initial)
+        self._layout = Layout.of(plan.described, initial)
         self._initial = self._layout.weights(initial, "the initial arrays")
         # By node: those whose signature has been counted at least once.
         self._clients: dict[str, _Client] = {}
@@ -125,8 +125,8 @@ class PaidRun:
         with tempfile.TemporaryDirectory() as place, new_round(plan.workspace, None) as folder:
             model, test, begun = (Path(place) / name for name in (MODEL_NAME, TEST_NAME, BASELINE_NAME))
             model.write_text(plan.model, "utf-8")
-            write_test(test, plan.test)
-            begun.write_bytes(update_bytes(self._initial))
+            write_test(test, plan.test, [each.name for each in plan.described.inputs])
+            begun.write_bytes(update_bytes(self._initial, plan.described.weight_names))
             terms = _terms(plan, str(begun) if whole else ZERO)
             sender = plan.workspace.address(plan.key)
             most = self._genesis.bounds.clients
@@ -185,7 +185,7 @@ class PaidRun:
         if self._whole:
             before = self._initial if known is None else known.now
             weights = moved(before, self._layout.weights(got, "the arrays"), weights)
-        data = update_bytes(weights)
+        data = update_bytes(weights, self._plan.described.weight_names)
         if digest(data) != update.digest:
             raise RoundFilesInvalid("it signed for other weights than it returned")
         if not verify(

@@ -90,7 +90,7 @@ def enumeration_for(
 
 def lacking(game: Game) -> str | None:
     """Why nothing that is installed here counts this game; None where something does."""
-    if game.metric != ACCURACY or (suits(game) and not _gpu()) or find_spec("keras") is not None:
+    if not _by_kernels(game) or (suits(game) and not _gpu()) or find_spec("keras") is not None:
         return None
     return "this miner lacks Keras, which counts such a model: pip install 'fedcoin[mine]'"
 

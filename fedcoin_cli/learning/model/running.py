@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.model.arrays import update_of
+from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import Weights
 from ledger_store.base.errors import RoundFilesInvalid
@@ -24,20 +25,24 @@ Tensors = Mapping[str, npt.NDArray[Any]]
 class Layout:
     """How a framework's tensors become the weights of a model: which are taken, and which lie transposed.
 
-    PyTorch's names end in `weight` and `bias`; its Linear is (units, inputs) where a kernel is (inputs, units). Names
-    decide that and not shapes, which do not tell in a square layer. Integers, as `num_batches_tracked`, are no weights.
+    A graph names its weights as its framework does, and holds them as they are. Where the model is a chain, PyTorch's
+    names end in `weight` and `bias`, and its Linear is (units, inputs) where a kernel is (inputs, units): names decide
+    that, for shapes do not tell in a square layer. Integers, as `num_batches_tracked`, are no weights.
     """
 
-    spec: ModelSpec
+    model: Model
     names: tuple[str, ...]
     transposed: frozenset[str]
 
     @classmethod
-    def of(cls, spec: ModelSpec, tensors: Tensors) -> "Layout":
+    def of(cls, model: Model, tensors: Tensors) -> "Layout":
         """The layout of tensors that a model begins with; raises `RoundFilesInvalid` where they are not its own."""
-        names = tuple(name for name, tensor in tensors.items() if _is_weight(name, tensor))
-        turned = frozenset(name for name in names if _end(name) == "weight" and tensors[name].ndim == 2)
-        layout = cls(spec, names, turned)
+        if isinstance(model, ModelSpec):
+            names = tuple(name for name, tensor in tensors.items() if _is_weight(name, tensor))
+            turned = frozenset(name for name in names if _end(name) == "weight" and tensors[name].ndim == 2)
+        else:
+            names, turned = model.weight_names, frozenset()
+        layout = cls(model, names, turned)
         layout.weights(tensors, "the initial arrays")
         return layout
 
@@ -47,7 +52,7 @@ class Layout:
         if lacking:
             hint = "send the tensors of the model that the run began with"
             raise RoundFilesInvalid(f"no tensor {lacking[0]!r}", where=where, hint=hint)
-        return update_of([self._laid(name, tensors[name]) for name in self.names], self.spec, where)
+        return update_of([self._laid(name, tensors[name]) for name in self.names], self.model, where)
 
     def _laid(self, name: str, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return tensor.T if name in self.transposed else tensor
