@@ -20,7 +20,6 @@ from fedcoin_cli.learning.engines.choice import (
     describe,
     engine_for,
     enumeration_for,
-    lacking,
     walker_for,
 )
 from fedcoin_cli.learning.game.game import Game
@@ -222,7 +221,7 @@ class Worker:
         began_s = time.monotonic()
         try:
             problem = self._problem(task)
-            error = refused_terms(task, problem.reference) or lacking(problem.game)
+            error = refused_terms(task, problem.reference)
         except RoundFilesInvalid as invalid:
             error = invalid.message
         if error is None:

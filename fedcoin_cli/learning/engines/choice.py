@@ -1,8 +1,9 @@
 """Which engine counts a game: the one place that decides.
 
 For accuracy a GPU that Keras sees comes first, then the C kernel, then Keras on the CPU; other metrics are scored from
-outputs in NumPy. Graphs are scored from outputs, too, which Keras computes. Keras is imported only where it counts:
-TensorFlow takes seconds to load and 400 MB to stay.
+outputs in NumPy. Graphs are scored from outputs, too, which Keras computes. NumPy does what is small, and all
+that is left where there is no Keras. Keras is imported only where it counts: TensorFlow takes seconds to load and 400
+MB to stay.
 """
 
 import os
@@ -37,7 +38,7 @@ _WITH_GPU: Final = "it sees a GPU"
 _WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
 
 _SMALL_FLOP: Final = 1 << 12
-"""The work of an image in a graph that NumPy does sooner than any other library is called."""
+"""The work of an image above what is done once a client that NumPy does sooner than any other library is called."""
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
 
@@ -88,17 +89,12 @@ def enumeration_for(
     return cube.Cube(game, _first(ready), threads or os.cpu_count() or 1)
 
 
-def lacking(game: Game) -> str | None:
-    """Why nothing that is installed here counts this game; None where something does."""
-    if not _by_kernels(game) or (suits(game) and not _gpu()) or find_spec("keras") is not None:
-        return None
-    return "this miner lacks Keras, which counts such a model: pip install 'fedcoin[mine]'"
-
-
 def describe(threads: int) -> str:
     """What counts the usual game here, for people: "C kernel, 2 threads"."""
     if library() is not None and not _gpu():
         return _kernel(threads)
+    if find_spec("keras") is None:
+        return f"NumPy in float64: {_WITHOUT_KERNEL}, and no Keras"
     return f"{_keras(threads)}: {_WITHOUT_KERNEL if library() is None else _WITH_GPU}"
 
 
@@ -112,6 +108,8 @@ def counts(game: Game, threads: int) -> str:
         return f"NumPy in float64: kernels count accuracy, not {game.metric.name}"
     if suits(game) and not _gpu():
         return _kernel(threads)
+    if not suits(game) and _in_numpy(game, "auto"):
+        return "NumPy in float64: little is left to compute of this model, or there is no Keras"
     if _gpu():
         why = _WITH_GPU
     elif library() is None:
@@ -124,10 +122,9 @@ def counts(game: Game, threads: int) -> str:
 
 def _source(game: Game, ready: Prepared | None, threads: int, kind: Kind) -> OutputSource | None:
     """Where outputs come from that are scored in NumPy; None where an engine counts by itself."""
-    if _by_kernels(game):
-        return None
     if not isinstance(game.model, GraphModel):
-        return ChainOutputs(game, _first(ready))
+        by_numpy = not _by_kernels(game) or (kind == "auto" and not suits(game) and _in_numpy(game, kind))
+        return ChainOutputs(game, _first(ready)) if by_numpy else None
     staged = ready if isinstance(ready, Staged) else Staged(game)
     if _in_numpy(game, kind):
         return GraphOutputs(staged, NumpyRest)
@@ -141,7 +138,7 @@ def _by_kernels(game: Game) -> bool:
 
 
 def _in_numpy(game: Game, kind: Kind) -> bool:
-    """Whether a graph is computed in NumPy: there is no Keras, or too little to compute to load it for."""
+    """Whether NumPy computes what no kernel counts: there is no Keras, or too little to compute to load it for."""
     small = game.model.flop_above <= _SMALL_FLOP and not _gpu()
     return kind != "keras" and (small or find_spec("keras") is None)
 
