@@ -134,3 +134,10 @@ def test_mnist_counts_lie_in_their_intervals(mnist_path: Path) -> None:
     counts = UtilityEngine(game).counts(masks)
     assert all(inside(game, masks, counts))
     assert np.abs(counts[:6] - keras_counts(game, masks[:6])).max() <= 2
+
+
+def test_who_comes_later_takes_the_threads_that_there_are(make_game: Make) -> None:
+    """TensorFlow's threads are fixed once it runs: an engine that asks for others counts all the same."""
+    game = make_game(2)
+    found = [UtilityEngine(game, threads=threads).counts([1, 2, 3]).tolist() for threads in (1, 2)]
+    assert found[0] == found[1]

@@ -13,7 +13,8 @@ from ledger_store.signed import UNCALLED
 from ledger_store.transaction import Task, Update, sign
 
 MAKER = ChainMaker(4)
-TASK = MAKER.task(baseline="ab" * 32, empty=5, payment_error_micro=7)
+OWNED = ((key("client-1").address, key("client-2").address),)
+TASK = MAKER.task(baseline="ab" * 32, frozen="cd" * 32, groups=OWNED, empty=5, payment_error_micro=7)
 
 
 def changed(task: Task, name: str) -> Any:
@@ -21,7 +22,7 @@ def changed(task: Task, name: str) -> Any:
     value = getattr(task, name)
     if isinstance(value, int):
         return value + 1
-    others = {"aggregation": "fedavg", "sap_rule": "shared"}
+    others: dict[str, Any] = {"aggregation": "fedavg", "sap_rule": "shared", "groups": (OWNED[0][::-1],)}
     return others.get(name) or "".join("1" if digit != "1" else "2" for digit in value)
 
 

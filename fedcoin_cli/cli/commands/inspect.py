@@ -1,4 +1,4 @@
-"""Inspect a round's updates: copies, free riders and what else is conspicuous.
+"""Look at a round's updates: copies, free riders, outliers.
 
 What is looked at is decided in `application.rounds.inspecting`, how it reads in `cli.views.inspection_lines`.
 """
@@ -36,7 +36,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Inspect a round's updates: copies, free riders and what else is conspicuous.
+    """Look at a round's updates: copies, free riders, outliers.
 
     Each client's step, from the weights that all began with to its own, is compared with the others': its length
     over the median, its cosine with the mean of the others', its distance from that mean over the median, and the

@@ -1,4 +1,4 @@
-"""Import a model of PyTorch, Keras or ONNX, or write the one that clients make together.
+"""Import a model, or write the one that clients make together.
 
 What is understood of a model is decided in `learning.exchange`, how updates become one in
 `application.rounds.aggregating`.
@@ -80,7 +80,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Import a model of PyTorch, Keras or ONNX, or write the one that clients make together.
+    """Import a model, or write the one that clients make together.
 
     import writes the description that a round's miners read. A chain of Keras' plain layers stays one, anything
     else becomes a graph of operations with the weights' own names. It is compared with the original on the samples,

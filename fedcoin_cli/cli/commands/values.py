@@ -1,4 +1,4 @@
-"""Compare what clients are worth by Shapley, Banzhaf and leave-one-out.
+"""Compare values by Shapley, Banzhaf and leave-one-out.
 
 How counts become values is decided in `learning.shapley.semivalues`; what is paid is Shapley's value alone.
 """
@@ -50,7 +50,7 @@ def run(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Fixes what is drawn.  [default: 0]")] = None,
 ) -> None:
-    """Compare what clients are worth by Shapley, Banzhaf and leave-one-out.
+    """Compare values by Shapley, Banzhaf and leave-one-out.
 
     For comparison only: miners pay Shapley's value. Of a round's folder the counts are made here, without ledger or
     miners; of a settled task they are those of the miners' tables, as far as this workspace keeps them. With few

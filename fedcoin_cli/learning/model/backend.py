@@ -5,7 +5,7 @@ Modules that need Keras import it from here; the others (`model`, `weights`, tab
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -108,17 +108,14 @@ _full_precision()
 
 
 def use_threads(threads: int) -> None:
-    """Let TensorFlow use this many cores in this process; call it before the first model or tensor.
+    """Let TensorFlow use this many cores in this process, if it computes nothing yet: later it keeps those it has.
 
     Miners that share a machine take a share each. Other backends have no such setting and are left alone.
-
-    Raises:
-        RuntimeError: TensorFlow is already running with other threads.
     """
     if keras.backend.backend() != "tensorflow":
         return
     threading = import_module("tensorflow").config.threading
-    if threading.get_intra_op_parallelism_threads() != threads:
+    with suppress(RuntimeError):  # once it runs
         threading.set_intra_op_parallelism_threads(threads)
         threading.set_inter_op_parallelism_threads(threads)
 
