@@ -171,6 +171,13 @@ def _updates(scene: Scene) -> None:
         scene.say(*signed)
 
 
+def _whole(scene: Scene) -> None:
+    """The newest round is one that clients have answered: what other examples have only called for is gone."""
+    for folder in scene.workspace.rounds.iterdir():
+        if not (folder / "round.json").exists():
+            shutil.rmtree(folder)
+
+
 def _waiting(scene: Scene) -> None:
     """A task behind another account's that takes long: three clients' usual few thousand rankings take no time."""
     scene.say("pay", "client-001", "5")
@@ -206,6 +213,8 @@ NEEDS: dict[str, Callable[[Scene], object]] = {
     "fedcoin convert test.npz --test --model rounds/1/model.json -o judged.safetensors": _test_set,
     "fedcoin init club --roster roster.toml": _roster,
     "fedcoin init mine --join genesis.json": _invited,
+    "fedcoin inspect": _whole,
+    "fedcoin values": _whole,
     "fedcoin model import net.keras --frozen 'conv2d/*' -o part.json": _keras,
     "fedcoin model import net.onnx -o net.json": _onnx,
     "fedcoin repair --from backup/miners/1": _backup,
