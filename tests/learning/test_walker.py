@@ -56,7 +56,7 @@ def outside(game: Game, parts: Partition, walker: Walker, rankings: int = 3) -> 
     empty, full = walker.ends()
     counts = walker.walk(blocks, walked)
     assert counts.shape == (len(blocks), rankings, game.clients - 1)
-    assert counts.dtype == np.uint8
+    assert counts.dtype in {np.dtype(np.uint8), np.dtype(np.int64)}
     reference, wrong = Reference(game), []
     alone = None if game.baseline is None else Reference(game.of_update(game.baseline))
     for block in blocks:
