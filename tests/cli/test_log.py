@@ -42,7 +42,7 @@ def test_a_log_tells_what_a_command_needs(workspace: Workspace) -> None:
     task, close, result, transfer = (one for block in blocks for one in block["transactions"])
     assert (task["price"], task["clients"], task["sender_name"]) == ("10.000000", 3, "requester")
     assert close["task"] == result["task"] == task["id"] == task["task"]
-    assert (result["state"], result["winner_name"]) == ("SETTLED", "miner-1")
+    assert (result["state"], result["winner_name"]) == ("SETTLED", "miner-2")
     assert (transfer["amount"], transfer["to_name"]) == ("5.000000", "client-001")
     for one in (task, transfer):
         assert one["id"][:16] in said
