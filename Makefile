@@ -18,6 +18,9 @@ LIBRARY := $(addprefix tests/,ledger_store protocol consensus incentive contract
 QUICK := $(addprefix tests/,ledger_store protocol consensus incentive contract replica network application architecture) \
   $(addprefix --ignore=tests/,ledger_store/test_bitflips.py consensus/test_planted.py consensus/test_simulation.py)
 
+# The tests of models and federations of other frameworks.
+PEERS := tests/flower $(addprefix tests/learning/test_,graph_operations.py graph_models.py importing.py named_tensors.py)
+
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-$(MINE)
 DEV := $(VENV)/.installed-dev
@@ -27,7 +30,7 @@ LOUD := $(BIN)/python -m pip install --disable-pip-version-check
 PIP := $(LOUD) --quiet
 LOCK := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --python-version 3.11 --no-header --no-annotate
 
-.PHONY: demo test check quick coverage versions flower man lock simulate mutants release clean
+.PHONY: demo test check quick coverage versions peers man lock simulate mutants release clean
 
 demo: $(RUN)
 	$(BIN)/fedcoin demo
@@ -76,13 +79,13 @@ simulate: $(RUN) $(DEV)
 mutants: $(RUN) $(MUTATION)
 	$(BIN)/python tests/mutants.py --seconds $(SECONDS)
 
-# Flower pins older releases of typer and rich than the gate has: its tests run in an environment of its own.
-flower: $(RUN) $(DEV) $(RELEASE)
-	$(BIN)/uv venv --quiet --clear --python 3.11 build/flower
-	$(BIN)/uv pip install --quiet --python build/flower/bin/python --editable '.[flower]' pytest pytest-xdist
-	build/flower/bin/python -m pytest -n0 tests/flower
+# What the gate has not: PyTorch, which is large, and Flower, which pins older releases of typer and rich.
+peers: $(RUN) $(DEV) $(RELEASE)
+	$(BIN)/uv venv --quiet --clear --python 3.11 build/peers
+	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx]' torch pytest pytest-xdist
+	build/peers/bin/python -m pytest -n0 $(PEERS)
 
-release: check coverage versions flower
+release: check coverage versions peers
 	@git log -1 --format='commit %h'
 	$(MAKE) simulate SEEDS=100000 START=0
 	$(BIN)/python tests/mutation_gate.py

@@ -225,11 +225,10 @@ class Task(Signed):
     def members(self) -> dict[Address, tuple[int, ...]]:
         """For each owner the numbers of its updates, from 0 [P-5.20]."""
         owner = {address: group[0] for group in self.groups for address in group}
-        found: dict[Address, tuple[int, ...]] = {}
+        found: dict[Address, list[int]] = {}
         for number, update in enumerate(self.updates):
-            one = owner.get(update.client, update.client)
-            found[one] = (*found.get(one, ()), number)
-        return found
+            found.setdefault(owner.get(update.client, update.client), []).append(number)
+        return {one: tuple(numbers) for one, numbers in found.items()}
 
     @property
     def named(self) -> Digest | None:

@@ -151,7 +151,7 @@ def test_ties_go_to_the_lowest_class(make_game: Make) -> None:
 @needs_compiler
 def test_other_activations_are_for_keras(make_game: Make) -> None:
     """A sigmoid passes no scale: the kernel refuses such a game, the choice falls on Keras."""
-    layers = (Dense(9, 600, "sigmoid", use_bias=True), Dense(600, 4, "linear", use_bias=True))
+    layers = (Dense(9, 6, "sigmoid", use_bias=True), Dense(6, 4, "linear", use_bias=True))
     game = make_game(3, model=ModelSpec((3, 3), layers))
     assert not suits(game)
     assert counts(game, 1).endswith("1 thread: the C kernel takes no activations other than ReLU")

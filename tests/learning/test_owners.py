@@ -123,17 +123,21 @@ def test_a_round_with_owners_is_mined_paid_and_recomputed(tmp_path: Path, estima
     """Three owners of five clients: three values, three payments, each to an owner, and no count is found wrong."""
     unowned = MinedRound(tmp_path / "plain", clients=CLIENTS, rankings=6, estimator="exact")
     clients = [update.client for update in unowned.task.updates]
-    groups = ((clients[1], clients[3]), (clients[4], clients[2]))
+    owner = key("owner").address  # who sends no update itself
+    groups = ((clients[1], clients[3]), (owner, clients[4], clients[2]))
     one = MinedRound(tmp_path / "net", clients=CLIENTS, rankings=6, estimator=estimator, groups=groups)
     pay, outcome = one.result.outcome.pay, one.result.outcome
     assert outcome.shapley is not None
     assert len(outcome.shapley) == len(pay.clients) == 3
     balances = one.maker.tip.state.balances
-    paid = dict(zip((clients[0], clients[1], clients[4]), pay.clients, strict=True))
-    assert [balances.get(client, 0) for client in clients] == [paid.get(client, 0) for client in clients]
+    paid = dict(zip((clients[0], clients[1], owner), pay.clients, strict=True))
+    everybody = [*clients, owner]
+    assert [balances.get(one, 0) for one in everybody] == [paid.get(one, 0) for one in everybody]
     assert sum(pay.clients) == 7 * COIN
     with Books.open(one.workspace) as books:
-        told = [explain(books, one.workspace, client, None) for client in (clients[1], clients[3])]
+        told = [explain(books, one.workspace, each, None) for each in (clients[1], clients[3])]
         assert told[0].value == told[1].value
+        told += [explain(books, one.workspace, each, None) for each in (owner, clients[2])]
+        assert [each.number for each in told] == [2, 2, 3, 3]
         assert told[0].report.clients[1].addresses == (clients[1], clients[3])
     assert program("audit", "--level", "4", folder=one.workspace.root).code == 0

@@ -107,11 +107,7 @@ def explain(books: Books, workspace: Workspace, client: Address, beginning: str 
     """
     record = _record(books.history, client, beginning)
     end = end_of(books, record)
-    index = next(
-        place
-        for place, numbers in enumerate(record.task.members.values())
-        if client in {record.task.updates[number].client for number in numbers}
-    )
+    index = _accounts(record)[client]
     report = report_of(record, books.state.genesis, end)
     line = report.clients[index]
     agreement = agreement_of(record, books.state.genesis, end) if isinstance(end, Result) else None
@@ -144,19 +140,25 @@ def _record(tasks: History, client: Address, beginning: str | None) -> TaskRecor
     hint = "fedcoin log --account WHO lists the tasks in which an account was paid"
     if beginning is not None:
         record = tasks[task_id(tasks, beginning)]
-        if client not in _clients(record):
+        if client not in _accounts(record):
             raise NotFound(
                 "this account is not a client of the task", where=f"task {record.task.id}", hint=hint
             )
         return record
-    records = [record for record in tasks.values() if client in _clients(record)]
+    records = [record for record in tasks.values() if client in _accounts(record)]
     if not records:
         raise NotFound("this account has been a client of no task", where=client, hint=hint)
     return max(records, key=lambda record: (record.end_height or 0, record.height))
 
 
-def _clients(record: TaskRecord) -> list[str]:
-    return [update.client for update in record.task.updates]
+def _accounts(record: TaskRecord) -> dict[str, int]:
+    """The place among the owners of every account that is one, or whose update is an owner's."""
+    members, updates = record.task.members, record.task.updates
+    return {
+        account: place
+        for place, (owner, numbers) in enumerate(members.items())
+        for account in (owner, *(updates[number].client for number in numbers))
+    }
 
 
 def _rank(end: Close | Result | None, index: int) -> int | None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 from typer.core import TyperCommand
 
-from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.output import Output, abandon_stdout
 from fedcoin_cli.cli.program.passphrases import Asker
 from fedcoin_cli.cli.program.plain_words import quicken
@@ -23,6 +22,7 @@ from ledger_store.base.errors import ExitCode
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.settings import Settings
+    from fedcoin_cli.application.workspace.workspace import Workspace
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
@@ -35,14 +35,17 @@ class Call:
     folder: Path | None = None
     assignments: tuple[str, ...] = ()
 
-    def workspace(self, passphrase_file: Path | None = None) -> Workspace:
+    def workspace(self, passphrase_file: Path | None = None) -> "Workspace":
         """The workspace that -C names, or the nearest one; raises `NoWorkspace`.
 
         Its sealed keys open with the passphrase in that file; without one a person at the terminal is asked.
         """
+        # Here, because help needs neither files nor keys.
+        from fedcoin_cli.application.workspace.workspace import Workspace
+
         return Workspace.find(self.folder, Asker(passphrase_file))
 
-    def settings(self, workspace: Workspace, **flags: object) -> "Settings":
+    def settings(self, workspace: "Workspace", **flags: object) -> "Settings":
         """The settings in force in `workspace`; see `configuration`."""
         return self.configuration(workspace.settings_file, **flags).settings
 

@@ -1,9 +1,9 @@
 """Which engine counts a game: the one place that decides.
 
 For accuracy a GPU that Keras sees comes first, then the C kernel, then Keras on the CPU; other metrics are scored from
-outputs in NumPy. Graphs are scored from outputs, too, which Keras computes. NumPy does what is small, and all
-that is left where there is no Keras. Keras is imported only where it counts: TensorFlow takes seconds to load and 400
-MB to stay.
+outputs in NumPy. Graphs are scored from outputs, too, which Keras computes. NumPy does small graphs, and all that
+is left where there is no Keras. Keras is imported only where it counts: TensorFlow takes seconds to load and 400 MB to
+stay.
 """
 
 import os
@@ -38,7 +38,7 @@ _WITH_GPU: Final = "it sees a GPU"
 _WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
 
 _SMALL_FLOP: Final = 1 << 12
-"""The work of an image above what is done once a client that NumPy does sooner than any other library is called."""
+"""The work of an image in a graph that NumPy does sooner than any other library is called."""
 _WHOLE_FROM: Final = 14
 """With fewer clients the coalitions are counted as quickly one by one."""
 
@@ -108,8 +108,8 @@ def counts(game: Game, threads: int) -> str:
         return f"NumPy in float64: kernels count accuracy, not {game.metric.name}"
     if suits(game) and not _gpu():
         return _kernel(threads)
-    if not suits(game) and _in_numpy(game, "auto"):
-        return "NumPy in float64: little is left to compute of this model, or there is no Keras"
+    if _lonely(game):
+        return "NumPy in float64: the C kernel does not take this model, and there is no Keras"
     if _gpu():
         why = _WITH_GPU
     elif library() is None:
@@ -123,7 +123,7 @@ def counts(game: Game, threads: int) -> str:
 def _source(game: Game, ready: Prepared | None, threads: int, kind: Kind) -> OutputSource | None:
     """Where outputs come from that are scored in NumPy; None where an engine counts by itself."""
     if not isinstance(game.model, GraphModel):
-        by_numpy = not _by_kernels(game) or (kind == "auto" and not suits(game) and _in_numpy(game, kind))
+        by_numpy = not _by_kernels(game) or (kind == "auto" and _lonely(game))
         return ChainOutputs(game, _first(ready)) if by_numpy else None
     staged = ready if isinstance(ready, Staged) else Staged(game)
     if _in_numpy(game, kind):
@@ -138,9 +138,14 @@ def _by_kernels(game: Game) -> bool:
 
 
 def _in_numpy(game: Game, kind: Kind) -> bool:
-    """Whether NumPy computes what no kernel counts: there is no Keras, or too little to compute to load it for."""
+    """Whether a graph is computed in NumPy: there is no Keras, or too little to compute to load it for."""
     small = game.model.flop_above <= _SMALL_FLOP and not _gpu()
     return kind != "keras" and (small or find_spec("keras") is None)
+
+
+def _lonely(game: Game) -> bool:
+    """Whether a chain is left to NumPy: the kernel does not take it, and there is no Keras, which is quicker."""
+    return not suits(game) and find_spec("keras") is None
 
 
 def _first(ready: Prepared | None) -> FirstLayer | None:
