@@ -15,13 +15,7 @@ from math import ceil, isfinite
 from pathlib import Path
 from typing import NoReturn
 
-from fedcoin_cli.learning.engines.choice import (
-    counts,
-    describe,
-    engine_for,
-    enumeration_for,
-    walker_for,
-)
+from fedcoin_cli.learning.engines.choice import counts, describe, engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.reference.referee import prepared, reference_for

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.exchange.graph_maker import GraphMaker, Imported
-from fedcoin_cli.learning.exchange.keras_layers import LAYERS, Laid, Scribe
+from fedcoin_cli.learning.exchange.keras_layers import LAYERS
+from fedcoin_cli.learning.exchange.keras_scribe import Laid, Scribe
 from fedcoin_cli.learning.graph.graph import Kind
 from ledger_store.base.errors import RoundFilesInvalid
 

@@ -1,127 +1,13 @@
-"""What each layer of Keras becomes in a graph; layers without a function here are refused.
+"""What each layer of Keras becomes in a graph; layers without a function here are refused."""
 
-Keras puts channels last, a graph first: pictures are turned where a layer needs it, and stay turned as long as none
-needs it otherwise. Weights keep Keras' own shapes, and are turned in the graph.
-"""
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 
-from fedcoin_cli.learning.exchange.graph_maker import GraphMaker
-from fedcoin_cli.learning.graph.tensor_type import TensorType
-
-
-@dataclass(frozen=True, slots=True)
-class Laid:
-    """A value of the graph; `first` where its channels stand before the places of the picture."""
-
-    name: str
-    first: bool = False
-
-
-@dataclass
-class Scribe:
-    """Writes one layer after the other into the graph; `names` tells what a variable of Keras is called there."""
-
-    maker: GraphMaker
-    names: Mapping[int, str]
-    layer: Any = None
-    place: str = ""
-    _turned: dict[tuple[str, bool], str] = field(default_factory=dict)
-
-    def refuse(self, message: str, hint: str = "") -> NoReturn:
-        """Raise the error that names this layer."""
-        self.maker.refuse(message, self.place, hint)
-
-    def only(self, **settings: Any) -> None:
-        """Refuse a layer that is set otherwise."""
-        for name, wanted in settings.items():
-            found = getattr(self.layer, name, wanted)
-            if found != wanted:
-                self.refuse(f"its {name} is {found!r}, which is not understood")
-
-    def make(self, operation: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        return self.maker.node(operation, *inputs, place=self.place, outputs=outputs, **attributes)
-
-    def weight(self, variable: Any) -> str:
-        return self.names[id(variable)]
-
-    def number(self, value: float) -> str:
-        return self.maker.constant(np.float32(value))
-
-    def type(self, value: Laid) -> TensorType:
-        return self.maker.types[value.name]
-
-    def first(self, value: Laid) -> str:
-        """With channels before places."""
-        return value.name if value.first or self.type(value).rank < 3 else self._turn(value, last=False)
-
-    def last(self, value: Laid) -> str:
-        """As Keras has it."""
-        return self._turn(value, last=True) if value.first else value.name
-
-    def _turn(self, value: Laid, *, last: bool) -> str:
-        key = value.name, last
-        if key not in self._turned:
-            rank = self.type(value).rank
-            order = (0, *range(2, rank), 1) if last else (0, rank - 1, *range(1, rank - 1))
-            self._turned[key] = self.make("Transpose", value.name, perm=order)
-        return self._turned[key]
-
-    def activated(self, value: Laid, activation: Any) -> Laid:
-        """With an activation of Keras, by its function's name."""
-        name = getattr(activation, "__name__", str(activation))
-        if name == "linear":
-            return value
-        if name in {"softmax", "log_softmax"}:
-            return Laid(self.make(_SOFTMAX[name], self.last(value)))
-        if name not in ACTIVATIONS:
-            self.refuse(f"the activation {name[:40]!r} is not understood", f"known: {', '.join(ACTIVATIONS)}")
-        return Laid(ACTIVATIONS[name](self, value.name), value.first)
-
-
-Layer = Callable[[Scribe, Sequence[Laid]], Laid]
-
-
-def _single(operation: str, **attributes: Any) -> Callable[[Scribe, str], str]:
-    return lambda write, x: str(write.make(operation, x, **attributes))
-
-
-def _silu(write: Scribe, x: str) -> str:
-    return str(write.make("Mul", x, write.make("Sigmoid", x)))
-
-
-def _softsign(write: Scribe, x: str) -> str:
-    return str(write.make("Div", x, write.make("Add", write.make("Abs", x), write.number(1))))
-
-
-def _mish(write: Scribe, x: str) -> str:
-    return str(write.make("Mul", x, write.make("Tanh", write.make("Softplus", x))))
-
-
-_SOFTMAX: Final = {"softmax": "Softmax", "log_softmax": "LogSoftmax"}
-ACTIVATIONS: Final[Mapping[str, Callable[[Scribe, str], str]]] = {
-    "relu": _single("Relu"),
-    "relu6": _single("Clip", min=0.0, max=6.0),
-    "leaky_relu": _single("LeakyRelu", alpha=0.2),
-    "sigmoid": _single("Sigmoid"),
-    "tanh": _single("Tanh"),
-    "elu": _single("Elu"),
-    "selu": _single("Selu"),
-    "gelu": _single("Gelu"),
-    "softplus": _single("Softplus"),
-    "exponential": _single("Exp"),
-    "hard_sigmoid": _single("HardSigmoid", alpha=1 / 6),
-    "hard_silu": _single("HardSwish"),
-    "silu": _silu,
-    "softsign": _softsign,
-    "mish": _mish,
-}
-
+from fedcoin_cli.learning.exchange.keras_scribe import Laid, Layer, Scribe
+from fedcoin_cli.learning.exchange.keras_sequences import attention, both_ways, recurrent
 
 # Plain layers ----------------------------------------------------------------------------------------------------
 
@@ -393,129 +279,6 @@ def _layer_norm(write: Scribe, values: Sequence[Laid]) -> Laid:
     return Laid(write.make("LayerNormalization", x, scale, *centre, epsilon=float(layer.epsilon)))
 
 
-# Sequences -------------------------------------------------------------------------------------------------------
-
-
-def _lstm_parts(write: Scribe, layer: Any) -> tuple[str, str, str]:
-    """Keras' gates stand in the order input, forget, cell, output; a graph's input, output, forget, cell."""
-    cell = layer.cell
-
-    def gates(x: str) -> str:
-        let_in, kept, made, let_out = write.make("Split", x, outputs=4, split=(layer.units,) * 4)
-        return str(write.make("Concat", let_in, let_out, kept, made, axis=0))
-
-    fed, recurrent = (
-        gates(write.make("Transpose", write.weight(one), perm=(1, 0)))
-        for one in (cell.kernel, cell.recurrent_kernel)
-    )
-    if not layer.use_bias:
-        return fed, recurrent, ""
-    zeros = write.maker.constant(np.zeros(4 * layer.units, np.float32))
-    return fed, recurrent, write.make("Concat", gates(write.weight(cell.bias)), zeros, axis=0)
-
-
-def _gru_parts(write: Scribe, layer: Any) -> tuple[str, str, str]:
-    cell = layer.cell
-    fed, recurrent = (
-        write.make("Transpose", write.weight(one), perm=(1, 0))
-        for one in (cell.kernel, cell.recurrent_kernel)
-    )
-    if not layer.use_bias:
-        return fed, recurrent, ""
-    bias = write.weight(cell.bias)
-    if layer.reset_after:
-        return fed, recurrent, write.make("Reshape", bias, shape=(6 * layer.units,))
-    zeros = write.maker.constant(np.zeros(3 * layer.units, np.float32))
-    return fed, recurrent, write.make("Concat", bias, zeros, axis=0)
-
-
-def _steps(write: Scribe, layer: Any, x: str) -> str:
-    """The outputs of all steps, (steps, examples, units), of one direction; in the order of the inputs."""
-    kind = type(layer).__name__
-    for name, wanted in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
-        if getattr(layer, name).__name__ != wanted:
-            write.refuse(f"a {kind} whose {name} is not {wanted} is not understood")
-    if layer.return_state or layer.stateful:
-        write.refuse(f"a {kind} that gives or keeps its state is not understood")
-    parts = (_lstm_parts if kind == "LSTM" else _gru_parts)(write, layer)
-    weights = [write.make("Unsqueeze", part, axes=(0,)) if part else "" for part in parts]
-    more = {} if kind == "LSTM" else {"linear_before_reset": 1 if layer.reset_after else 0}
-    outputs = 3 if kind == "LSTM" else 2
-    made = write.make(
-        kind,
-        x,
-        *weights,
-        outputs=outputs,
-        hidden_size=int(layer.units),
-        reverse=1 if layer.go_backwards else 0,
-        **more,
-    )
-    return str(write.make("Squeeze", made[0], axes=(1,)))
-
-
-def _last_or_all(write: Scribe, layer: Any, made: str) -> str:
-    """All outputs as Keras orders them, or the one of the step that came last."""
-    if layer.return_sequences:
-        return str(write.make("Transpose", made, perm=(1, 0, 2)))
-    steps = write.maker.types[made].sizes[0]
-    at = 0 if layer.go_backwards else steps - 1
-    one = write.make("Slice", made, starts=(at,), ends=(at + 1,), axes=(0,))
-    return str(write.make("Squeeze", one, axes=(0,)))
-
-
-def _recurrent(write: Scribe, values: Sequence[Laid]) -> Laid:
-    layer = write.layer
-    if layer.go_backwards and layer.return_sequences:
-        write.refuse("a layer that gives its sequence backwards is not understood", "use Bidirectional")
-    x = write.make("Transpose", write.last(values[0]), perm=(1, 0, 2))
-    return Laid(_last_or_all(write, layer, _steps(write, layer, x)))
-
-
-def _both_ways(write: Scribe, values: Sequence[Laid]) -> Laid:
-    layer = write.layer
-    ways = (layer.forward_layer, layer.backward_layer)
-    if layer.merge_mode != "concat" or any(type(one).__name__ not in {"LSTM", "GRU"} for one in ways):
-        write.refuse("a Bidirectional other than of LSTM or GRU, side by side, is not understood")
-    x = write.make("Transpose", write.last(values[0]), perm=(1, 0, 2))
-    made = [_last_or_all(write, one, _steps(write, one, x)) for one in ways]
-    return Laid(write.make("Concat", *made, axis=write.maker.types[made[0]].rank - 1))
-
-
-def _attention(write: Scribe, values: Sequence[Laid]) -> Laid:
-    layer = write.layer
-    if len(values) not in {2, 3}:
-        write.refuse("attention with a mask is not understood")
-    query, value, key = (*values, values[1])[:3]
-    parts = []
-    for dense, one in ((layer.query_dense, query), (layer.key_dense, key), (layer.value_dense, value)):
-        x = write.last(one)
-        if write.maker.types[x].rank != 3:
-            write.refuse("attention over more than one axis is not understood")
-        width, heads, each = (int(size) for size in dense.kernel.shape)
-        kernel = write.make("Reshape", write.weight(dense.kernel), shape=(width, heads * each))
-        made = write.make("MatMul", x, kernel)
-        if dense.bias is not None:
-            bias = write.make("Reshape", write.weight(dense.bias), shape=(heads * each,))
-            made = write.make("Add", made, bias)
-        steps = write.maker.types[x].sizes[1]
-        split = write.make("Reshape", made, shape=(-1, steps, heads, each))
-        parts.append(write.make("Transpose", split, perm=(0, 2, 1, 3)))
-    asked, known, told = parts
-    scaled = write.make("Mul", asked, write.number(float(layer.key_dim) ** -0.5))
-    scores = write.make("MatMul", scaled, write.make("Transpose", known, perm=(0, 1, 3, 2)))
-    seen = write.make("MatMul", write.make("Softmax", scores), told)
-    steps = write.maker.types[asked].sizes[2]
-    heads, each, width = (int(size) for size in layer.output_dense.kernel.shape)
-    rows = write.make(
-        "Reshape", write.make("Transpose", seen, perm=(0, 2, 1, 3)), shape=(-1, steps, heads * each)
-    )
-    kernel = write.make("Reshape", write.weight(layer.output_dense.kernel), shape=(heads * each, width))
-    made = write.make("MatMul", rows, kernel)
-    if layer.output_dense.bias is not None:
-        made = write.make("Add", made, write.weight(layer.output_dense.bias))
-    return Laid(made)
-
-
 LAYERS: Final[Mapping[str, Layer]] = {
     **dict.fromkeys(
         (
@@ -560,9 +323,9 @@ LAYERS: Final[Mapping[str, Layer]] = {
     **dict.fromkeys(("ZeroPadding1D", "ZeroPadding2D"), _zero_padding),
     "BatchNormalization": _batch_norm,
     "LayerNormalization": _layer_norm,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "Bidirectional": _both_ways,
-    "MultiHeadAttention": _attention,
+    "LSTM": recurrent,
+    "GRU": recurrent,
+    "Bidirectional": both_ways,
+    "MultiHeadAttention": attention,
 }
 """Of Keras' layers, and of the operations that `a + b` of its tensors makes, those that have a meaning in a graph."""

@@ -78,8 +78,8 @@ class Game:
         """
         model = read_model(_text(files.model), where=str(files.model))
         test = read_test(files.test, model)
-        frozen = read_frozen(files.frozen, model.frozen, where=str(files.model))
         _refuse_excess(model, len(files.updates), len(test), str(files.model))
+        frozen = read_frozen(files.frozen, model.frozen, where=str(files.model))
         updates = tuple(
             read_update(path, model, owner=f"client {number}") for number, path in enumerate(files.updates, 1)
         )
