@@ -307,8 +307,8 @@ def test_compose(tmp_path: Path, engine: Any) -> None:
             assert said["state"] == "SETTLED"
             wait_until(lambda: equal(workspace, said["height"]))
             script = "import urllib.request as u; print(u.urlopen('http://localhost:9467/metrics').read().decode())"
-            seen = run("run", "--rm", "-T", "--entrypoint", "python", "lw", "-c", script)
-            assert f"fedcoin_height {said['height']}.0\n" in seen
+            scrape = ("run", "--rm", "-T", "--entrypoint", "python", "lw", "-c", script)
+            wait_until(lambda: f"fedcoin_height {said['height']}.0\n" in run(*scrape))
         finally:
             run("down")
         assert not engine.containers.list(all=True, filters={"name": "fedcoin-test"})

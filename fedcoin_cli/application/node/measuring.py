@@ -1,4 +1,4 @@
-"""How a miner is, measured for Prometheus: a snapshot a second, and how long each block was waited for."""
+"""How a miner is, measured for Prometheus: a snapshot a second and after each block; how long each was waited for."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -76,7 +76,8 @@ class Measuring:
         self._metrics.update(replica.report.standing(), facts)
 
     def applied(self, now_ms: int) -> None:
-        """A block is final here."""
+        """A block is final here: the next turn makes a snapshot, so that height and ledger agree."""
+        self._measured_ms = 0
         if self._metrics is not None and self._waiting_ms is not None:
             self._metrics.final(now_ms - self._waiting_ms)
             self._waiting_ms = None
