@@ -15,7 +15,6 @@ import typer
 from typer.core import TyperCommand
 
 from fedcoin_cli.cli.program.output import Output, abandon_stdout
-from fedcoin_cli.cli.program.passphrases import Asker
 from fedcoin_cli.cli.program.plain_words import quicken
 from ledger_store.base.errors import ExitCode
 
@@ -42,6 +41,7 @@ class Call:
         """
         # Here, because help needs neither files nor keys.
         from fedcoin_cli.application.workspace.workspace import Workspace
+        from fedcoin_cli.cli.program.passphrases import Asker
 
         return Workspace.find(self.folder, Asker(passphrase_file))
 
