@@ -27,6 +27,7 @@ from fedcoin_cli.network.files import pieces
 from fedcoin_cli.network.transport.admission import transport_public, transport_secret
 from fedcoin_cli.protocol.frame import to_frame
 from fedcoin_cli.protocol.message import (
+    BLOCKS_A_FETCH,
     Ask,
     Fetch,
     Message,
@@ -269,11 +270,11 @@ def refused(target: Target) -> Iterator[bool]:
 
 
 def fetches(target: Target) -> Iterator[bool]:
-    """Blocks from the first on, and files that are not there."""
-    while True:
-        yield target.throw(to_frame(Fetch(1)))
-        for digest in _digests(target.random, 4):
-            yield target.throw(pieces.to_bytes(pieces.Want(Digest(digest), 0)), 1)
+    """The chain read on from its first block to its last and then again, and files that are not there."""
+    for height in cycle(range(1, 1_000, BLOCKS_A_FETCH)):
+        yield target.throw(to_frame(Fetch(height)))
+        for digest in _digests(target.random, 2):
+            yield target.throw(pieces.to_bytes(pieces.Want(digest, 0)), 1)
 
 
 def churn(target: Target) -> Iterator[bool]:
@@ -334,7 +335,7 @@ KINDS: dict[str, Kind] = {
     "votes": Kind(votes, 200),
     "refused": Kind(refused, 20),
     "uploads": Kind(_frames(uploads, 1), 50, loud=True),
-    "fetches": Kind(fetches, 50),
+    "fetches": Kind(fetches, 100),
     "frauds": Kind(_frames(frauds), 100),
     "nonsense": Kind(_frames(nonsense), 50),
     "giants": Kind(giant, 0.1, loud=True),

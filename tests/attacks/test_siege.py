@@ -23,7 +23,12 @@ def test_honest_payments_become_final_while_guests_attack(tmp_path: Path) -> Non
     for phase in ("quiet", "siege"):
         assert len(sieged[phase].seconds) == 6
         assert sieged["blocks"][phase]["blocks"]
-    worse = sieged | {"thrown": {"votes": 3, "half-open": 0}, "ended": 1, "identical": False, "last words": {}}
+    worse = sieged | {
+        "thrown": {"votes": 3, "half-open": 0},
+        "ended": 1,
+        "identical": False,
+        "last words": {},
+    }
     assert faults(worse) == ["half-open was never thrown", "miners fell 1 times: {}", "the ledgers differ"]
 
 
