@@ -4,7 +4,11 @@
 exact games and transfers are published while miners 4, 3, 2, 4, ... are killed (kill -9) and started again all the
 time. Miner 1 lives from the first minute to the last: its memory is a long life's, that of the others what a restart
 brings. At the end every task must be settled, the four ledgers the same bytes, audited to level 3, and every coin
-accounted for. The table compares medians of the first and the last quarter of the run.
+accounted for.
+
+The table compares medians of the first and the last quarter of the run, and gives the slope of the second half a task
+(with its share of transfers). What it says of growth: *chain* grows with the ledger by design; what has a bound in
+words grows until it is there; of what remains, marked *none*, nothing may grow for ever.
 """
 
 import argparse
@@ -28,6 +32,8 @@ from benchmarks.network import Miner, end_tidily, network, wait_until
 from benchmarks.payers import Payers
 from benchmarks.tiny import make_tiny_round
 from benchmarks.vitals import Vitals, as_row, vitals
+from fedcoin_cli.application.books.equivocations import HEIGHTS_KEPT
+from fedcoin_cli.application.node.events import LOG_BYTES_MOST
 from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.requester.session import Patience
@@ -38,7 +44,29 @@ from fedcoin_cli.application.workspace.workspace import SERVER
 from ledger_store.file.chain_file import ChainReader
 
 MINERS, CLIENTS, PUBLISHERS, PAYERS = 4, 3, 3, 8
-LOOK_EVERY_S = 5.0
+LOOK_EVERY_S = 2.0
+GROWS = {
+    "chain": "chain",
+    "snapshot": "chain",
+    "votes": "4 MiB of journal",
+    "log": f"{2 * LOG_BYTES_MOST // 2**20} MiB",
+    "store": "the rounds that are kept",
+    "store_files": "the rounds that are kept",
+    "evidence": f"{HEIGHTS_KEPT:,} heights",
+    "evidence_files": f"{HEIGHTS_KEPT:,} heights",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All miners at one time, by number, and how many tasks had ended."""
+
+    tasks: int
+    miners: dict[int, Vitals]
+
+    @classmethod
+    def at(cls, crew: Sequence[Miner], tasks: int) -> "Look":
+        return cls(tasks, {miner.number: look for miner in crew if (look := vitals(miner)) is not None})
 
 
 @dataclass
@@ -170,7 +198,7 @@ def long_run(
         payers.close()
         ended_s = time.monotonic() - started_s
         heights = _come_together(crew)
-        looks.append({miner.number: look for miner in crew if (look := vitals(miner)) is not None})
+        looks.append(Look.at(crew, sum(publishers.ends.values())))
         for miner in crew:
             miner.stop()
         result = {
@@ -186,7 +214,7 @@ def long_run(
             "task_s_p99": _quantile(publishers.seconds, 0.99),
             "errors": publishers.errors[:5],
             **_verdict(crew),
-            "growth": _growth(looks),
+            "growth": growth(looks),
         }
     whole = result["tasks"].get("SETTLED", 0) == tasks and result["transfers"] == transfers
     result["sound"] = whole and result["identical"] and result["audit_ok"] and result["conserved"]
@@ -202,9 +230,9 @@ def _live(
     killer: Killer,
     say: Callable[[str], None],
     until_s: float,
-) -> list[dict[int, Vitals]]:
+) -> list[Look]:
     """Until all is done; transfers are spread over the tasks' time."""
-    looks: list[dict[int, Vitals]] = []
+    looks: list[Look] = []
     all_tasks, look_s = publishers.left, 0.0
     while (running := any(thread.is_alive() for thread in threads)) or payers.finished < transfers:
         if time.monotonic() > until_s:
@@ -216,7 +244,7 @@ def _live(
         killer.turn()
         if time.monotonic() >= look_s:
             look_s = time.monotonic() + LOOK_EVERY_S
-            looks.append({miner.number: look for miner in crew if (look := vitals(miner)) is not None})
+            looks.append(Look.at(crew, done - 1))
             say(f"{dict(publishers.ends)}, {payers.finished} transfers, {killer.kills} kills")
     return looks
 
@@ -245,19 +273,41 @@ def _verdict(crew: Sequence[Miner]) -> dict[str, Any]:
     }
 
 
-def _growth(looks: Sequence[dict[int, Vitals]]) -> list[dict[str, Any]]:
-    """Medians of the first and the last quarter, for miner 1 and for those that are killed."""
+def growth(looks: Sequence[Look]) -> list[dict[str, Any]]:
+    """Medians of the first and the last quarter and the slope a task, for miner 1 and for those that are killed."""
     quarter = max(1, len(looks) // 4)
     rows = []
     for who, numbers in (("miner 1, never killed", {1}), ("miners 2-4, killed", set(range(2, MINERS + 1)))):
         parts = [
-            [as_row(look) for each in part for number, look in each.items() if number in numbers]
-            for part in (looks[1 : quarter + 1], looks[-quarter:])
+            [
+                (look.tasks, as_row(one))
+                for look in part
+                for number, one in look.miners.items()
+                if number in numbers
+            ]
+            for part in (looks[:quarter], looks[-quarter:], looks[len(looks) // 2 :])
         ]
-        for name in as_row(next(iter(looks[0].values()))):
-            first, last = (statistics.median(row[name] for row in part) if part else 0 for part in parts)
-            rows.append({"of": f"{who}: {name}", "first quarter": first, "last quarter": last})
+        for name in as_row(next(iter(looks[0].miners.values()))):
+            first, last = (
+                statistics.median(row[name] for _, row in part) if part else 0 for part in parts[:2]
+            )
+            slope = _slope([(tasks, row[name]) for tasks, row in parts[2]])
+            rows.append(
+                {
+                    "of": f"{who}: {name}",
+                    "first quarter": first,
+                    "last quarter": last,
+                    "a task": round(slope, 3),
+                    "grows with": GROWS.get(name, "none"),
+                }
+            )
     return rows
+
+
+def _slope(points: Sequence[tuple[int, int]]) -> float:
+    """Least squares; 0 where no task ended meanwhile."""
+    tasks = [x for x, _ in points]
+    return statistics.linear_regression(tasks, [y for _, y in points]).slope if len(set(tasks)) > 1 else 0.0
 
 
 def _quantile(values: Sequence[float], part: float) -> float:

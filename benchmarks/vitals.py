@@ -10,16 +10,20 @@ from benchmarks.network import Miner
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """One look at one miner; sizes in KiB."""
+    """One look at one miner; sizes in KiB. `other` is whatever else lies in its folder."""
 
     rss: int
     child_rss: int
     handles: int
+    chain: int
+    snapshot: int
     votes: int
     log: int
     store: int
     store_files: int
+    evidence: int
     evidence_files: int
+    other: int
 
 
 def vitals(miner: Miner) -> Vitals | None:
@@ -28,16 +32,25 @@ def vitals(miner: Miner) -> Vitals | None:
     if pid is None:
         return None
     folder, store = miner.folder, _files(miner.workspace.store)
+    chain, snapshot, votes, log = (
+        sum(_files(folder.path, name))
+        for name in ("chain.jsonl", "snapshot.json", "votes.sqlite*", "node.log*")
+    )
+    evidence = _files(folder.evidence)
     with contextlib.suppress(OSError):
         return Vitals(
             rss=_rss_kib(pid),
             child_rss=sum(_rss_kib(child) for child in children(pid)),
             handles=len(list(Path(f"/proc/{pid}/fd").iterdir())),
-            votes=sum(_files(folder.path, "votes.sqlite*")) // 1024,
-            log=sum(_files(folder.path, "node.log*")) // 1024,
+            chain=chain // 1024,
+            snapshot=snapshot // 1024,
+            votes=votes // 1024,
+            log=log // 1024,
             store=sum(store) // 1024,
             store_files=len(store),
-            evidence_files=len(_files(folder.evidence)),
+            evidence=sum(evidence) // 1024,
+            evidence_files=len(evidence),
+            other=(sum(_files(folder.path, "**/*")) - chain - snapshot - votes - log - sum(evidence)) // 1024,
         )
     return None
 
@@ -75,5 +88,6 @@ def _files(folder: Path, pattern: str = "*") -> list[int]:
     sizes = []
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):
-            sizes.append(path.stat().st_size)
+            if path.is_file():
+                sizes.append(path.stat().st_size)
     return sizes

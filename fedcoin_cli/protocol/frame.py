@@ -280,3 +280,12 @@ _READERS: dict[str, Callable[[Any], Message]] = {
     "ask": _read_ask,
     "standing": _read_standing,
 }
+# What anybody may say; the rest counts from the roster alone [P-11.7].
+_FROM_ANYONE = frozenset({TransactionNote.kind, Fetch.kind, FinalBlock.kind, Ask.kind})
+# The name of its type ends a frame, as canonical JSON has it.
+_FROM_MINERS_ONLY = tuple(f'"type":"{kind}"}}'.encode() for kind in _READERS.keys() - _FROM_ANYONE)
+
+
+def is_from_miners_only(frame: bytes) -> bool:
+    """Whether it is of a type that says nothing when an account sends it; that is known without reading it."""
+    return frame.endswith(_FROM_MINERS_ONLY)

@@ -4,6 +4,7 @@ Nothing is believed for who says it: a block comes with its certificate and is c
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fedcoin_cli.consensus.council import Signer
 from fedcoin_cli.protocol.message import BLOCKS_A_FETCH, Fetch, FinalBlock, Recalled, Status, Vote
@@ -14,6 +15,21 @@ from ledger_store.genesis import Genesis
 
 ANSWER_INTERVAL_MS = 100
 PEERS_REMEMBERED = 1_000
+# What an account is sent of blocks; a question is 60 bytes, its answer up to a megabyte (docs/adr/0043).
+ACCOUNT_BYTES_A_S, ACCOUNT_BYTES_AT_ONCE = 2**19, 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one peer was sent: the height that it would ask for next, when, and the bytes that count against it."""
+
+    following: int
+    at_ms: int
+    spent: int
+
+    def left(self, now_ms: int) -> int:
+        """The bytes that still count."""
+        return max(0, self.spent - (now_ms - self.at_ms) * ACCOUNT_BYTES_A_S // 1_000)
 
 
 class CatchUp:
@@ -26,8 +42,8 @@ class CatchUp:
         self._ports = ports
         # At which own height each peer was last asked, and when.
         self._asked: dict[Address, tuple[int, int]] = {}
-        # Which height each peer would ask for next, and when it was served: who jumps about waits.
-        self._served: dict[Address, tuple[int, int]] = {}
+        # What each peer was served: who jumps about waits, and so does an account that has had much.
+        self._served: dict[Address, Served] = {}
 
     @property
     def uncertified(self) -> bool:
@@ -46,16 +62,26 @@ class CatchUp:
         """
         if not 1 <= height <= self._ledger.tip.height or not self._may_serve(sender, height):
             return
-        room = self._ledger.tip.genesis.bounds.block_bytes
-        following = height
-        for number in range(height, min(height + BLOCKS_A_FETCH, self._ledger.tip.height + 1)):
-            block, certificate = self._ledger.block(number), self._ledger.certificate_of(number)
-            room -= len(block.line)
+        tip, now = self._ledger.tip, self._ports.now_ms()
+        room = tip.genesis.bounds.block_bytes
+        spent = self._served[sender].left(now) if sender in self._served else 0
+        number, block = height, self._ledger.block(height)
+        for _ in range(BLOCKS_A_FETCH):
+            above = self._ledger.block(number + 1) if number < tip.height else None
+            certificate = tip.certificate if above is None else above.certificate
+            size = len(block.line)
+            room -= size
             if certificate is None or (room < 0 and number > height):
                 break
             self._ports.send(sender, FinalBlock(block, certificate))
-            following = number + 1
-        self._remember(self._served, sender, following)
+            number, spent = number + 1, spent + size
+            if above is None:
+                break
+            block = above
+        self._served[sender] = Served(number, now, spent)
+        if len(self._served) > PEERS_REMEMBERED:
+            for old in [peer for peer, served in self._served.items() if self._is_over(served)]:
+                del self._served[old]
         self._ports.send(sender, status)
 
     def _may_ask(self, sender: Address) -> bool:
@@ -69,8 +95,18 @@ class CatchUp:
 
     def _may_serve(self, sender: Address, height: int) -> bool:
         """Whoever reads on is served at once; whoever jumps about waits: answers are much longer than questions."""
-        following, last_ms = self._served.get(sender, (height, 0))
-        return height == following or self._ports.now_ms() - last_ms >= ANSWER_INTERVAL_MS
+        served = self._served.get(sender)
+        if served is None:
+            return True
+        now = self._ports.now_ms()
+        if sender not in self._ledger.tip.genesis.roster and served.left(now) >= ACCOUNT_BYTES_AT_ONCE:
+            return False
+        return height == served.following or now - served.at_ms >= ANSWER_INTERVAL_MS
+
+    def _is_over(self, served: Served) -> bool:
+        """Whether it decides nothing any more."""
+        now = self._ports.now_ms()
+        return now - served.at_ms >= ANSWER_INTERVAL_MS and not served.left(now)
 
     def _remember(self, heights: dict[Address, tuple[int, int]], sender: Address, height: int) -> None:
         """What is older than the interval decides nothing: accounts come and go, the memory of them does not grow."""

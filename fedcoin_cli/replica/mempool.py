@@ -78,6 +78,9 @@ class Mempool:
             len(entries) >= PENDING_AN_ACCOUNT,
             f"{PENDING_AN_ACCOUNT} transactions of this account are pending",
         )
+        done, number = state.sequences.get(transaction.sender, 0), transaction.sequence
+        taken = number <= done or number in entries
+        refuse(taken, f"sequence {number} where {done + len(entries) + 1} is next")
         full = self._kinds[transaction.kind] >= PENDING[transaction.kind]
         refuse(full, f"too many transactions of this kind are pending: {transaction.kind}")
         # Whoever holds nothing has not even its own signature looked at.

@@ -109,10 +109,13 @@ class Replica:
 
     def receive(self, sender: Address, message: Message) -> None:
         """A message over the authenticated connection of `sender` (a miner's or an account's address)."""
-        if sender in self.genesis.roster:
+        member = sender in self.genesis.roster
+        if member:
             self._from_miner(sender, message)
         self._from_anyone(sender, message)
-        self._settle()
+        # An account's questions change nothing here.
+        if member or isinstance(message, TransactionNote | FinalBlock):
+            self._settle()
 
     def answer(self, answer: jobs.Answer) -> None:
         """What the mining child says."""

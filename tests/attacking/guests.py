@@ -1,8 +1,9 @@
 """A guest of a network, an account with one coin, that throws all that it can make at all miners at once.
 
-`python -m attacking.guests` reads one JSON object on stdin (`Orders`) and prints how much it threw, by kind. Every kind
-keeps to a pace of its own and to `MOST` throws, so that a machine of few cores is not busy with throwing alone; it goes
-to the endpoints that it was given, on this machine, and nowhere else.
+`python -m attacking.guests` reads one JSON object on stdin (`Orders`) and prints how much it threw, by kind. A throw
+is counted when a miner's door had let the guest in; who is kept out dials again once a second. Every kind keeps to a
+pace of its own and to `MOST` throws, so that a machine of few cores is not busy with throwing alone; it goes to the
+endpoints that it was given, on this machine, and nowhere else.
 """
 
 import contextlib
@@ -10,7 +11,8 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from hashlib import sha256
@@ -25,6 +27,7 @@ from fedcoin_cli.network.files import pieces
 from fedcoin_cli.network.transport.admission import transport_public, transport_secret
 from fedcoin_cli.protocol.frame import to_frame
 from fedcoin_cli.protocol.message import (
+    BLOCKS_A_FETCH,
     Ask,
     Fetch,
     Message,
@@ -43,20 +46,22 @@ MOST = 100_000
 HALF_OPEN_MOST = 64
 HEAVY_CLIENTS = 1_000
 FILE_BYTES = 2**18
+REDIAL_S, RETRY_S = 1.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a guest is to do: its key's seed, the network, miners as [address, host, port], which kinds, how long.
+    """What a guest is to do: its key's seed, the network, miners as [address, host, port], which kinds, and when.
 
-    `pace` is the share of every kind's own pace.
+    `windows` are [from, until] of the machine's monotonic clock, in seconds; between them it has no connection. `pace`
+    is the share of every kind's own pace.
     """
 
     seed: str
     genesis: GenesisId
     miners: list[tuple[Address, str, int]]
     kinds: list[str]
-    seconds: float
+    windows: list[tuple[float, float]]
     pace: float = 1.0
 
     def line(self) -> str:
@@ -80,9 +85,10 @@ class Target:
 
     def __post_init__(self) -> None:
         self.wires = {0: self.dial(0), 1: self.dial(1)}
+        self._let_in_s = dict.fromkeys(self.wires, time.monotonic())
 
-    def dial(self, channel: int) -> "zmq.Socket[bytes]":
-        """A new connection to its messages (0) or files (1)."""
+    def dial(self, channel: int, *, at_once: bool = True) -> "zmq.Socket[bytes]":
+        """A new connection to its messages (0) or files (1); what is sent `at_once` goes only when it was let in."""
         wire = self.context.socket(zmq.DEALER)
         wire.curve_publickey, wire.curve_secretkey = (
             transport_public(self.key.address),
@@ -90,6 +96,7 @@ class Target:
         )
         wire.curve_serverkey = transport_public(self.address)
         wire.linger = 0
+        wire.setsockopt(zmq.IMMEDIATE, at_once)
         wire.connect(f"tcp://{self.host}:{self.port + channel}")
         return wire
 
@@ -101,9 +108,36 @@ class Target:
             return False
         return True
 
+    def knock(self, channel: int, greeting: bytes) -> bool:
+        """A bare connection that says no more than this, and is held for a while; whether anybody listens."""
+        try:
+            silent = socket.create_connection((self.host, self.port + channel), 1)
+            self.held.append(silent)
+            silent.sendall(greeting)
+        except OSError:
+            return False
+        while len(self.held) > HALF_OPEN_MOST:
+            self.held.pop(0).close()
+        return True
+
+    def hang_up(self) -> None:
+        """End every connection that is held."""
+        for silent in self.held:
+            silent.close()
+        self.context.destroy(linger=0)
+
     def tell(self, transaction: Task | Transfer) -> bool:
         """A transaction."""
         return self.throw(to_frame(TransactionNote(transaction)))
+
+    def dial_again(self, now_s: float) -> None:
+        """Who was refused is never tried again by ZeroMQ."""
+        for channel, wire in self.wires.items():
+            if wire.poll(0, zmq.POLLOUT):
+                self._let_in_s[channel] = now_s
+            elif now_s - self._let_in_s[channel] >= REDIAL_S:
+                wire.close(linger=0)
+                self.wires[channel], self._let_in_s[channel] = self.dial(channel), now_s
 
     def hear(self) -> None:
         """Read what has come, and hand out the chunks that are wanted."""
@@ -236,45 +270,42 @@ def refused(target: Target) -> Iterator[bool]:
 
 
 def fetches(target: Target) -> Iterator[bool]:
-    """Blocks from the first on, and files that are not there."""
-    while True:
-        yield target.throw(to_frame(Fetch(1)))
-        for digest in _digests(target.random, 4):
-            yield target.throw(pieces.to_bytes(pieces.Want(Digest(digest), 0)), 1)
+    """The chain read on from its first block to its last and then again, and files that are not there."""
+    for height in cycle(range(1, 1_000, BLOCKS_A_FETCH)):
+        yield target.throw(to_frame(Fetch(height)))
+        for digest in _digests(target.random, 2):
+            yield target.throw(pieces.to_bytes(pieces.Want(digest, 0)), 1)
 
 
 def churn(target: Target) -> Iterator[bool]:
     """Connections that are opened, used once and torn down, and some that say nothing at all."""
     while True:
         for channel in (0, 1):
-            wire = target.dial(channel)
+            wire = target.dial(channel, at_once=False)
             with contextlib.suppress(zmq.Again):
                 wire.send(to_frame(Ask()), zmq.NOBLOCK)
-            yield True
+            yield target.knock(channel, b"")
             wire.close(linger=0)
-            with contextlib.suppress(OSError):
-                socket.create_connection((target.host, target.port + channel), 1).close()
 
 
 def half_open(target: Target) -> Iterator[bool]:
     """Connections that stop in the middle of their greeting, and a message whose end never comes."""
     wire = target.dial(0)
     while True:
-        with contextlib.suppress(OSError):
-            silent = socket.create_connection((target.host, target.port + target.random.randrange(2)), 1)
-            silent.sendall(b"\xff" + bytes(8) + b"\x7f\x03")
-            target.held.append(silent)
-        while len(target.held) > HALF_OPEN_MOST:
-            target.held.pop(0).close()
         with contextlib.suppress(zmq.Again):
             wire.send(bytes(2**16), zmq.NOBLOCK | zmq.SNDMORE)
-        yield True
+        yield target.knock(target.random.randrange(2), b"\xff" + bytes(8) + b"\x7f\x03")
 
 
 def giant(target: Target) -> Iterator[bool]:
     """Frames of 100 MiB, over a connection and a thread of their own: encrypting one takes a while."""
-    own = replace(target, context=zmq.Context())
-    yield from map(own.throw, giants(target.random))
+    own = replace(target, context=zmq.Context(), held=[])
+    try:
+        for frame in giants(target.random):
+            own.dial_again(time.monotonic())
+            yield own.throw(frame)
+    finally:
+        own.hang_up()
 
 
 def _frames(
@@ -289,27 +320,42 @@ def _frames(
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A way to attack, and how often a second a guest does it to each miner."""
+    """A way to attack, how often a second a guest does it to each miner, and whether that gets a guest kept out."""
 
     throws: Callable[[Target], Iterator[bool]]
     per_s: float
+    loud: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "heavy": Kind(heavy, 15),
+    "heavy": Kind(heavy, 15, loud=True),
     "free": Kind(free, 40),
     "transfers": Kind(transfers, 100),
     "small": Kind(small, 500),
     "votes": Kind(votes, 200),
     "refused": Kind(refused, 20),
-    "uploads": Kind(_frames(uploads, 1), 50),
-    "fetches": Kind(fetches, 50),
+    "uploads": Kind(_frames(uploads, 1), 50, loud=True),
+    "fetches": Kind(fetches, 100),
     "frauds": Kind(_frames(frauds), 100),
     "nonsense": Kind(_frames(nonsense), 50),
-    "giants": Kind(giant, 0.1),
+    "giants": Kind(giant, 0.1, loud=True),
     "churn": Kind(churn, 10),
     "half-open": Kind(half_open, 10),
 }
+
+
+def shares(kinds: Sequence[str], guests: int) -> list[list[str]]:
+    """Which kinds each guest throws: what gets one kept out is left to the first, so that the others go on.
+
+    One kind alone is thrown by everybody.
+    """
+    if len(kinds) == 1 or guests == 1:
+        return [list(kinds)] * guests
+    loud = [kind for kind in kinds if KINDS[kind].loud]
+    rest = [kind for kind in kinds if kind not in loud]
+    parts = [loud] if loud and rest else []
+    parts += [(rest or loud)[first :: guests - len(parts)] for first in range(guests - len(parts))]
+    return [part or list(kinds) for part in parts]
 
 
 @dataclass
@@ -323,21 +369,31 @@ class Due:
     thrown: int = 0
 
     def turn(self, now_s: float) -> None:
-        """Throw what is due; what the connection does not take is not thrown later."""
+        """Throw what is due; where no connection takes it, try again soon."""
         for _ in range(16):
             if self.next_s > now_s or self.thrown >= MOST:
                 break
+            if not next(self.throws):
+                self.next_s = now_s + min(self.every_s, RETRY_S)
+                break
             self.next_s = max(self.next_s + self.every_s, now_s - 0.1)
-            self.thrown += next(self.throws)
+            self.thrown += 1
 
 
 def attack(orders: Orders) -> dict[str, int]:
-    """Everything that is ordered, until the time is over; returns throws by kind."""
+    """Everything that is ordered, in each window; returns throws by kind."""
+    thrown = Counter(dict.fromkeys(orders.kinds, 0))
+    for start_s, until_s in orders.windows:
+        time.sleep(max(0.0, start_s - time.monotonic()))
+        thrown.update(_thrown(orders, until_s))
+    return dict(thrown)
+
+
+def _thrown(orders: Orders, until_s: float) -> Counter[str]:
     key, random = KeyPair(bytes.fromhex(orders.seed)), Random(orders.seed)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     targets = [Target(key, orders.genesis, *miner, context, random) for miner in orders.miners]
     now_s = time.monotonic()
-    until_s = now_s + orders.seconds
     dues = [
         Due(name, KINDS[name].throws(target), 1 / (orders.pace * KINDS[name].per_s), now_s)
         for name in orders.kinds
@@ -345,15 +401,17 @@ def attack(orders: Orders) -> dict[str, int]:
     ]
     while (now_s := time.monotonic()) < until_s:
         for target in targets:
+            target.dial_again(now_s)
             target.hear()
         for due in dues:
             due.turn(now_s)
         time.sleep(0.002)
     for target in targets:
-        for silent in target.held:
-            silent.close()
-    context.destroy(linger=0)
-    return {name: sum(due.thrown for due in dues if due.name == name) for name in orders.kinds}
+        target.hang_up()
+    thrown = Counter[str]()
+    for due in dues:
+        thrown[due.name] += due.thrown
+    return thrown
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from chains import COIN, ChainMaker, build_chain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES, from_frame, to_frame
+from fedcoin_cli.protocol.frame import FRAME_MAX_BYTES, from_frame, is_from_miners_only, to_frame
 from fedcoin_cli.protocol.message import (
     CHECKED_MOST,
     Ask,
@@ -124,6 +124,14 @@ def test_every_kind_has_an_example() -> None:
     """No message is left out of the frozen file [P-11.2]."""
     kinds = {type(message) for message in examples().values()}
     assert kinds == set(Message.__args__)
+
+
+@pytest.mark.parametrize("name", examples())
+def test_what_accounts_cannot_say_is_known_by_its_end(name: str) -> None:
+    """Of all types just those that anybody may send are worth reading when an account sends them [P-11.7]."""
+    message = examples()[name]
+    anyones = isinstance(message, TransactionNote | Fetch | FinalBlock | Ask)
+    assert is_from_miners_only(to_frame(message)) == (not anyones)
 
 
 # Round trips --------------------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ def test_what_a_block_did_not_touch_is_not_looked_at_again(
 def test_who_cannot_pay_has_no_signature_looked_at(
     chain: ChainMaker, pool: Mempool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task beyond its account's balance is refused before anything is verified; a false client is told apart.
+    """Beyond its account's balance, or under a number that is taken, nothing is verified; a false client is told apart.
 
     [P-11.15]
     """
@@ -179,6 +179,14 @@ def test_who_cannot_pay_has_no_signature_looked_at(
         blind.setattr("ledger_store.signed.verify_bytes", lambda *_: pytest.fail("looked at"))
         with pytest.raises(InvalidTransaction, match="a balance of 0 micro"):
             admit(pool, chain, poor)
+        with pytest.raises(InvalidTransaction, match="sequence 1 where 2 is next"):
+            admit(pool, chain, chain.transfer(chain.requester, chain.server.address, COIN, 1))
+    admit(pool, chain, first := chain.transfer(chain.requester, chain.server.address, COIN, 2))
+    with monkeypatch.context() as blind:
+        blind.setattr("ledger_store.signed.verify_bytes", lambda *_: pytest.fail("looked at"))
+        with pytest.raises(InvalidTransaction, match="sequence 2 where 3 is next"):
+            admit(pool, chain, replace(first, amount_micro=2 * COIN))
+    pool.drop(first)
     spoilt = replace(task.updates[-1], signature="00" * 64)
     plain = replace(task, updates=(*task.updates[:-1], spoilt), signature="")
     with pytest.raises(BadSignature):

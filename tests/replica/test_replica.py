@@ -24,7 +24,7 @@ from fedcoin_cli.protocol.message import (
     TransactionNote,
     Vote,
 )
-from fedcoin_cli.replica import jobs
+from fedcoin_cli.replica import catchup, jobs
 from fedcoin_cli.replica.catchup import PEERS_REMEMBERED
 from fedcoin_cli.replica.early import EARLY_A_PEER, EARLY_BODIES_A_PEER
 from ledger_store.base.names import Address, MinerIndex
@@ -566,6 +566,37 @@ def test_who_is_behind_gets_blocks_with_their_certificates_then_the_status() -> 
     messages.clear()
     node.deliver(world.client_keys[2].address, Fetch(height(world) + 1))
     assert [message for sender, message in messages if sender is node] == []
+
+
+def test_an_account_is_sent_blocks_within_an_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads a chain again and again waits once it has had its share; miners do not, others neither.
+
+    [P-11.21]
+    """
+    world = quiet()
+    for sequence in range(1, 4):
+        pay(world, sequence)
+        until(world, world.converged)
+    node, messages = world.nodes[0], sent(world)
+    assert node.replica is not None
+    whole = sum(len(node.ledger.block(number).line) for number in range(1, height(world) + 1))
+    monkeypatch.setattr(catchup, "ACCOUNT_BYTES_AT_ONCE", 2 * whole)
+    monkeypatch.setattr(catchup, "ACCOUNT_BYTES_A_S", whole // 10)
+
+    def blocks(asker: Address) -> int:
+        wait(world, catchup.ANSWER_INTERVAL_MS)
+        messages.clear()
+        assert node.replica is not None
+        node.replica.receive(asker, Fetch(1))
+        return sum(isinstance(message, FinalBlock) for sender, message in messages if sender is node)
+
+    guest, other = world.client_keys[2].address, world.client_keys[1].address
+    all_of_it = height(world)
+    assert [blocks(guest) for _ in range(5)] == [all_of_it] * 3 + [0] * 2
+    assert blocks(other) == all_of_it
+    assert [blocks(world.nodes[1].address) for _ in range(5)] == [all_of_it] * 5
+    wait(world, 12_000)
+    assert [blocks(guest) for _ in range(2)] == [all_of_it, 0]
 
 
 def test_all_tables_share_the_time_for_checks() -> None:
