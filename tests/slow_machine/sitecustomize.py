@@ -26,8 +26,8 @@ def _slow(block_s: float) -> None:
         time.sleep(_JUDGED * block_s * len(images) / _BLOCK_IMAGES)
         return marks(one, images, values, own, factor)
 
-    GraphOutputs._outputs = slow_outputs  # type: ignore[method-assign]
-    GraphReference._marks = slow_marks  # type: ignore[method-assign]
+    setattr(GraphOutputs, "_outputs", slow_outputs)  # noqa: B010 (the checker would have it typed)
+    setattr(GraphReference, "_marks", slow_marks)  # noqa: B010
 
 
 if os.environ.get("SLOW_WITHOUT_KERAS"):

@@ -1,8 +1,8 @@
 """What a check looks at in a sampled table: ends of blocks, then secret draws, until the time is over.
 
 Rankings are walked whole, as many together as a slice takes: so a miner's walker counts quickest. Where one takes
-longer than a slice, and the walker counts a coalition as well alone, single counts are drawn instead: as many counts see
-more rankings then.
+longer than a slice, and the walker counts a coalition as well alone, single counts are drawn instead: so many counts
+see more rankings then.
 """
 
 from collections.abc import Callable, Iterable

@@ -108,6 +108,22 @@ class _Part:
     blocks_done: int = 0
 
 
+class _Stride:
+    """How many blocks of the present rankings the next slice walks: what a call counts together, then by speed."""
+
+    def __init__(self, together: int) -> None:
+        self.blocks = self._together = together
+        # What the last slice took, and of it a coalition on a block.
+        self.slice_s = self.count_s = 0.0
+
+    def took(self, blocks: int, shape: tuple[int, ...], seconds: float) -> None:
+        """So many blocks of (rankings, coalitions) took so long; at most four times as many are walked next."""
+        rankings, coalitions = shape
+        self.slice_s, self.count_s = seconds, seconds / (blocks * rankings * max(1, coalitions))
+        fitting = int(blocks * SLICE_S / max(seconds, 1e-6))
+        self.blocks = max(1, self._together // rankings, min(fitting, 4 * self.blocks))
+
+
 class MiningSession:
     """The resumable work of one miner on one task.
 
@@ -141,9 +157,7 @@ class MiningSession:
         # The file that keeps them over a crash.
         self._kept = KeptWalks(terms)
         self._part: _Part | None = None
-        self._blocks_at_once = walker.together
-        # What the last slice took, and of it a coalition on a block.
-        self._slice_s = self._count_s = 0.0
+        self._stride = _Stride(walker.together)
         self._marginals = Marginals(len(terms.sizes), terms.clients)
         self._precision: Precision | None = None
         self._looked, self._looks = 0, 0
@@ -213,12 +227,12 @@ class MiningSession:
     def _walk(self) -> None:
         """A slice: some blocks of the rankings that are being walked."""
         part = self._part = self._part or self._next_part()
-        blocks = range(part.blocks_done, min(part.blocks_done + self._blocks_at_once, len(self.terms.sizes)))
+        blocks = range(part.blocks_done, min(part.blocks_done + self._stride.blocks, len(self.terms.sizes)))
         started = self._clock()
         walked = self._orders(blocks, part.rankings)
         counts = self._walker.walk(blocks, walked)
         self._fill(part, blocks, walked, counts)
-        self._measure(part, len(blocks), self._clock() - started)
+        self._stride.took(len(blocks), counts.shape[1:], self._clock() - started)
         if part.blocks_done == len(self.terms.sizes):
             self._take(part)
 
@@ -243,11 +257,11 @@ class MiningSession:
         what has been walked.
         """
         few = min(_RANKINGS_A_PART, self._rankings // 8)
-        wanted = max(1, few, self._blocks_at_once // len(self.terms.sizes))
+        wanted = max(1, few, self._stride.blocks // len(self.terms.sizes))
         if self._rankings < self.plan.least:  # RUNTIME may end with these
             wanted = min(wanted, self.plan.least - self._rankings)
         part = self._part_of(wanted)
-        self._blocks_at_once = max(1, self._blocks_at_once // len(part.rankings))
+        self._stride.blocks = max(1, self._stride.blocks // len(part.rankings))
         return part
 
     def _part_of(self, count: int) -> _Part:
@@ -259,14 +273,6 @@ class MiningSession:
         counts = np.empty((blocks, len(rankings), clients - 1), self.terms.kind)
         return _Part(rankings, counts, np.zeros((2, blocks, clients), np.int64))
 
-    def _measure(self, part: _Part, blocks: int, seconds: float) -> None:
-        """Set how many blocks of the present rankings a slice takes; at most four times as many as before."""
-        self._slice_s = seconds
-        self._count_s = seconds / (blocks * len(part.rankings) * max(1, self.terms.clients - 1))
-        fitting = int(blocks * SLICE_S / max(seconds, 1e-6))
-        fewest = max(1, self._walker.together // len(part.rankings))
-        self._blocks_at_once = max(fewest, min(fitting, 4 * self._blocks_at_once))
-
     def _take(self, part: _Part) -> None:
         self._part = None
         self._walked.append(part.counts)
@@ -276,7 +282,7 @@ class MiningSession:
                 self._marginals.add(stream, count, part.marginals[stream].astype(np.float64))
         self._rankings = part.rankings.stop
         # What is known of one ranking a slice holds for several as well.
-        self._blocks_at_once *= len(part.rankings)
+        self._stride.blocks *= len(part.rankings)
         self._observe()
 
     # A crash ----------------------------------------------------------------------------------------------------
@@ -304,7 +310,7 @@ class MiningSession:
             walked = self._orders(range(blocks), part.rankings)
             self._fill(part, range(blocks), walked, counts[:, part.rankings.start : part.rankings.stop])
             self._take(part)
-        self._kept.saved, self._blocks_at_once = count, self._walker.together
+        self._kept.saved, self._stride.blocks = count, self._walker.together
 
     def _observe(self) -> None:
         """At each new number on the grid: what the rankings say of values and payments."""
@@ -331,7 +337,7 @@ class MiningSession:
     def _too_late(self) -> bool:
         """Whether RUNTIME is over, or what comes next would end well after it."""
         now = self._clock()
-        next_s = 0.0 if self._enumerates else self._slice_s
+        next_s = 0.0 if self._enumerates else self._stride.slice_s
         return now >= self._deadline or now + next_s > self._deadline + _LATE_S
 
     def _precise(self) -> bool:
@@ -353,7 +359,7 @@ class MiningSession:
             left_s = enumeration.seconds_left()
             if left_s is None:
                 # A slice to measure by, unless one coalition on all images takes most of the time.
-                whole_s = self._count_s * len(self.terms.sizes)
+                whole_s = self._stride.count_s * len(self.terms.sizes)
                 return 2 * whole_s < self._deadline - self._clock()
             if self._wanted_micro is not None and self._rankings < min(_TELLING_RANKINGS, self.plan.most):
                 return False
