@@ -1,4 +1,4 @@
-"""A slow machine: with this folder on PYTHONPATH a miner's worker sleeps for whatever it counts of a graph.
+"""A slow machine: with this folder on PYTHONPATH miners' workers, and `publish`, sleep for what they count of a graph.
 
 One coalition on 16 images takes SLOW_BLOCK_S seconds more, judging it six times as long, as it does on any machine.
 SLOW_WITHOUT_KERAS hides Keras from every process.
@@ -32,5 +32,5 @@ def _slow(block_s: float) -> None:
 
 if os.environ.get("SLOW_WITHOUT_KERAS"):
     sys.modules["keras"] = None  # type: ignore[assignment]
-if os.environ.get("SLOW_BLOCK_S") and "fedcoin_cli.learning.worker" in sys.orig_argv:
+if os.environ.get("SLOW_BLOCK_S") and {"fedcoin_cli.learning.worker", "publish"} & {*sys.orig_argv}:
     _slow(float(os.environ["SLOW_BLOCK_S"]))
