@@ -1,6 +1,6 @@
 """Games by blocks of images, given by their utilities, and what rankings say of them one after the other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -23,6 +23,7 @@ class BlockGame:
     sizes: Counts
     counts: Counts
     baseline: bool = False
+    together: int = 1
 
     @property
     def clients(self) -> int:
@@ -101,6 +102,11 @@ class KnownReference:
         self.factors.add(factor)
         sums = zip(self._counts[:, masks].sum(axis=0), self._slack[:, masks].sum(axis=0), strict=True)
         return [Interval(count - factor * off, count, count + factor * off) for count, off in sums]
+
+    def steps(self, masks: Sequence[int], factor: int, totals: Counts) -> Iterator[tuple[int, int]]:
+        for row, one in enumerate(self.intervals(masks, factor)):
+            totals[row] += (one.lo, one.count, one.hi)
+        yield 1, 1
 
     def block_intervals(
         self, positions: Counts, members: npt.NDArray[np.uint8], factor: int = 1

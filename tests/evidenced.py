@@ -21,7 +21,7 @@ from fedcoin_cli.learning.coalitions.walks import Counts, Orders
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import CountJudge
+from fedcoin_cli.learning.shapley.judging import CountJudge
 from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, Place, TableTerms, derive
 from fedcoin_cli.learning.task_game import load_game
@@ -51,6 +51,8 @@ HONEST = Bent()
 
 class _Right:
     """The float64 reference as a miner's walker."""
+
+    together = 1
 
     def __init__(self, game: Game, blocks: Partition) -> None:
         self._judge, self._blocks = CountJudge(Reference(game), blocks), blocks

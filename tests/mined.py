@@ -17,7 +17,7 @@ from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.graph.graph import Graph
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.reference.referee import prepared, reference_for
-from fedcoin_cli.learning.shapley.checking import CountJudge
+from fedcoin_cli.learning.shapley.judging import CountJudge
 from fedcoin_cli.learning.shapley.sampling import Estimator, MinedEstimate, MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Place, TableTerms
 from fedcoin_cli.learning.task_game import blocks_of, load_game, table_terms, worth

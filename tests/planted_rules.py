@@ -16,7 +16,8 @@ from fedcoin_cli.consensus import attempt, rankings
 from fedcoin_cli.consensus.accusations import Accusations
 from fedcoin_cli.consensus.posap import Posap
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR
-from fedcoin_cli.learning.shapley import checking
+from fedcoin_cli.learning.shapley import exact_look
+from fedcoin_cli.learning.shapley.judging import CountJudge
 from fedcoin_cli.protocol.message import FraudNote, TransactionNote
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import Address
@@ -204,16 +205,14 @@ def exact_with_fewer_rankings(patch: pytest.MonkeyPatch) -> None:
 
 def co_singletons_unchecked(patch: pytest.MonkeyPatch) -> None:
     """Of an exact table all but one client's absence is sure to be looked at."""
-    right = checking.heavy_masks
-    patch.setattr(checking, "heavy_masks", lambda clients: right(clients)[: clients + 1])
+    right = exact_look.heavy_masks
+    patch.setattr(exact_look, "heavy_masks", lambda clients: right(clients)[: clients + 1])
 
 
 def frauds_only_beyond_twice_the_bound(patch: pytest.MonkeyPatch) -> None:
     """A count is judged false where it would be accused, and not from ε on."""
-    right = checking.CountJudge.intervals
-    patch.setattr(
-        checking.CountJudge, "intervals", lambda judge, places, _: right(judge, places, RAISE_FACTOR)
-    )
+    right = CountJudge.steps
+    patch.setattr(CountJudge, "steps", lambda judge, places, _: right(judge, places, RAISE_FACTOR))
 
 
 def _without(patch: pytest.MonkeyPatch, words: str) -> None:

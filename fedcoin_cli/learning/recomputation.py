@@ -20,7 +20,8 @@ from fedcoin_cli.contract.task import most_table_bytes
 from fedcoin_cli.learning.reference.referee import Referee, reference_for
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
 from fedcoin_cli.learning.reference.update_admission import Inspection
-from fedcoin_cli.learning.shapley.checking import CountJudge, heavy_masks
+from fedcoin_cli.learning.shapley.exact_look import heavy_masks
+from fedcoin_cli.learning.shapley.judging import CountJudge
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     TableTerms,

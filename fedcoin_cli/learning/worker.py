@@ -25,6 +25,7 @@ from fedcoin_cli.learning.shapley.precision import Precision
 from fedcoin_cli.learning.shapley.sampling import Estimator, MiningPlan, MiningProgress, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, derive
 from fedcoin_cli.learning.task_game import blocks_of, load_game, refused_terms, table_terms, told
+from fedcoin_cli.learning.verifications import Verifications
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.protocol.message import Errors
 from fedcoin_cli.replica import jobs
@@ -146,14 +147,18 @@ class Worker:
         self._saved_s = 0.0
         self._warm: Problem | None = None
         self._inspections: deque[RunningInspection] = deque()
+        self._verifications = Verifications()
 
     def run(self) -> None:
         """Serve until the input closes."""
         while not self._ended or self._orders:
-            idle = self._mining is None and self._warm is None and not self._inspections
+            at_work = bool(self._mining or self._verifications or self._inspections)
+            idle = self._warm is None and not at_work
             self._read(blocking=idle and not self._orders)
             if self._orders:
                 self._serve(self._orders.popleft())
+            elif self._verifications:
+                self._verify()
             elif self._mining:
                 self._slice(*self._mining)
                 self._look(BESIDE_S)
@@ -176,6 +181,7 @@ class Worker:
             self._ended, self._mining = True, None
             self._orders.clear()
             self._inspections.clear()
+            self._verifications.clear()
             return
         *lines, self._rest = (self._rest + data).split(b"\n")
         self._orders += [order for line in lines if isinstance(order := from_line(line), Order)]
@@ -194,9 +200,9 @@ class Worker:
             case jobs.Mine():
                 self._begin(order)
             case jobs.VerifyTable():
-                self._answer(self._verify_table(order))
+                self._begin_table(order)
             case jobs.VerifyEntry():
-                self._answer(self._verify_entry(order))
+                self._begin_entry(order)
             case jobs.Forget():
                 self._forget(order.task.id)
 
@@ -250,6 +256,7 @@ class Worker:
 
     def _forget(self, task_id: TaskId) -> None:
         self._problems.pop(task_id, None)
+        self._verifications.drop(task_id)
         self._inspections = deque(one for one in self._inspections if one.problem.task.id != task_id)
         for kept in self._kept(task_id):
             kept.unlink(missing_ok=True)
@@ -262,6 +269,7 @@ class Worker:
 
     def _begin(self, order: jobs.Mine) -> None:
         problem = self._problem(order.task)
+        self._verifications.drop(order.task.id, before=order.attempt)
         told_engine = counts(problem.game, self._config.threads)
         self._answer(jobs.Counting(order.task.id, order.attempt, told_engine))
         left_s = max(0.0, order.deadline_ms / 1000 - time.monotonic())
@@ -312,7 +320,7 @@ class Worker:
 
     # Checking ---------------------------------------------------------------------------------------------------
 
-    def _verify_table(self, order: jobs.VerifyTable) -> jobs.TableVerified:
+    def _begin_table(self, order: jobs.VerifyTable) -> None:
         problem, reveal = self._problem(order.task), order.reveal
         place = (order.task.id, order.attempt, reveal.miner)
         data, claim = self._claimed(order)
@@ -320,18 +328,27 @@ class Worker:
             follows = derive(data, claim, problem.terms) == reveal.sums
         except Malformed:
             follows = False
-        if not follows:
-            return jobs.TableVerified(*place, False, ())
+        if not follows or reveal.miner == self._config.address:  # the own one was looked at before the commit
+            self._answer(jobs.TableVerified(*place, follows, ()))
+            return
         own = None if problem.session is None else problem.session.known()
-        wrong = problem.checker.wrong_entries(data, claim, order.budget_ms / 1000, own)
-        return jobs.TableVerified(*place, True, wrong)
+        look = problem.checker.look(data, claim, order.budget_ms / 1000, own)
+        self._verifications.add(order, look, lambda wrong: jobs.TableVerified(*place, True, wrong))
 
-    def _verify_entry(self, order: jobs.VerifyEntry) -> jobs.EntryVerified:
+    def _begin_entry(self, order: jobs.VerifyEntry) -> None:
+        place = (order.task.id, order.attempt, order.reveal.miner, order.entry)
         try:
-            wrong = self._problem(order.task).checker.is_wrong(*self._claimed(order), order.entry)
+            look = self._problem(order.task).checker.look_at(*self._claimed(order), order.entry)
         except Malformed:  # there is no such entry: nobody has claimed anything
-            wrong = False
-        return jobs.EntryVerified(order.task.id, order.attempt, order.reveal.miner, order.entry, wrong)
+            self._answer(jobs.EntryVerified(*place, False))
+            return
+        self._verifications.add(order, look, lambda wrong: jobs.EntryVerified(*place, wrong))
+
+    def _verify(self) -> None:
+        """A slice of a check."""
+        answer = self._verifications.advance()
+        if answer is not None:
+            self._answer(answer)
 
     def _claimed(self, order: jobs.VerifyTable | jobs.VerifyEntry) -> tuple[bytes, Claim]:
         """A revealed table's bytes, and what they are to prove."""

@@ -96,9 +96,11 @@ class Child(Worker):
     def serve(self, order: jobs.Order) -> list[jobs.Answer]:
         """Carry out an order to its end."""
         self._serve(order)
-        while self._mining or self._inspections:
+        while self._mining or self._inspections or self._verifications:
             self._look(60.0)
-            if self._mining:
+            if self._verifications:
+                self._verify()
+            elif self._mining:
                 self._slice(*self._mining)
         said, self._said = self._said, []
         return [answer for answer in said if not isinstance(answer, jobs.Mined | jobs.Inspecting)]

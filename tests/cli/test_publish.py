@@ -1,13 +1,17 @@
+import os
 from pathlib import Path
 
 import pytest
 from chains import ChainMaker
+from graphs import small
 from live import free_ports
 from places import place
-from rounds import make_round
+from rounds import make_graph_round, make_round
 from shell import fedcoin
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+
+SLOW_MACHINE = Path(__file__).parents[1] / "slow_machine"
 
 
 @pytest.fixture
@@ -52,6 +56,29 @@ def test_a_dry_run_says_what_there_is_to_distribute(quiet: Workspace) -> None:
     assert said.code == 2
     assert "there is no metric 'f2'" in said.err
     assert "one of: accuracy" in said.err
+
+
+def test_it_says_what_the_time_has_room_for(quiet: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a price is locked: how many coalitions fit, and where they are few what would help."""
+    quick = fedcoin("publish", "-n", "--price", "10", "--runtime", "20", "--json", folder=quiet.root)
+    assert quick.code == 0, quick.err
+    assert quick.json["mining"]["coalitions"] > 1_000
+    assert (quick.json["mining"]["exact"], quick.json["mining"]["scarce"]) == (True, False)
+    assert "coalitions fit into 20 s of mining" in quick.err
+    assert "values will be exact" in quick.err
+    make_graph_round(quiet, small(), clients=3, images=40)
+    monkeypatch.setenv("PYTHONPATH", str(SLOW_MACHINE), prepend=os.pathsep)
+    monkeypatch.setenv("SLOW_BLOCK_S", "1")
+    monkeypatch.setenv("SLOW_WITHOUT_KERAS", "1")
+    slow = fedcoin("publish", "-n", "--price", "10", "--runtime", "11", folder=quiet.root)
+    assert slow.code == 0, slow.err
+    assert "about 4 coalitions fit into 11 s of mining" in slow.err
+    assert "warning: values would say little: --runtime" in slow.err
+    assert "for exact values, miners with Keras may be quicker: pip install 'fedcoin[mine]'" in slow.err
+    late = fedcoin("publish", "-n", "--price", "10", "--runtime", "2", folder=quiet.root)
+    assert "no estimate in time, and the price would come back" in late.err
+    unasked = fedcoin("publish", "-n", "--price", "10", "--no-inspect", folder=quiet.root)
+    assert "coalitions fit" not in unasked.err
 
 
 def test_no_round_yet(quiet: Workspace) -> None:

@@ -295,6 +295,8 @@ def test_a_session_takes_the_whole_where_it_fits(
 class Ticking:
     """A walker that takes 10 ms a coalition of all images on the clock."""
 
+    together = 1
+
     def __init__(self, game: Game, blocks: Partition, clock: list[float]) -> None:
         self._walker, self._blocks, self._clock = walker_for(game, blocks, threads=1), len(blocks), clock
 

@@ -256,11 +256,11 @@ def test_the_bound_holds_at_all_looks() -> None:
     truth, held, plain, wide = payments(truth_of(game())), [], [], []
     for number in range(80):
         session = session_of(game(), number, 39)
-        session._blocks_at_once = 50  # one ranking a slice: a look at each
+        session._stride.blocks = 50  # one ranking a slice: a look at each
         inside = True
         two = True
         while not session.advance(0.0).finished:
-            session._blocks_at_once = 50
+            session._stride.blocks = 50
             precision = session.progress().precision
             if precision is None or precision.rankings != session._marginals.rankings:
                 continue  # between two looks

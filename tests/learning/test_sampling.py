@@ -36,6 +36,8 @@ class Clock:
 class Walking:
     """A walker that takes `cost_s` a ranking and block, and counts how often each is walked."""
 
+    together = 1
+
     def __init__(self, game: BlockGame, clock: Clock, cost_s: float = 0.001) -> None:
         self.game, self._clock, self._cost_s = game, clock, cost_s
         self.walked, self.slices = 0, list[tuple[int, int]]()

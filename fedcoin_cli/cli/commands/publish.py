@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.requester.publication import Publication
     from fedcoin_cli.application.requester.requester import Published, Requester
     from fedcoin_cli.application.rounds.judging import Foresight
+    from fedcoin_cli.application.rounds.room import Room
     from fedcoin_cli.application.workspace.address_names import Names
     from fedcoin_cli.application.workspace.workspace import Workspace
     from ledger_store.identity.keys import KeyPair
@@ -84,7 +85,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     The price is locked before any miner works; it ends as payments or comes back, a deposit of 1 FedCoin always
     does. What is shown is in a certified block that was verified here. A round of real clients is published
     once, under the terms that they have signed: `fedcoin round call` sets them, and options here that say
-    otherwise are refused. What is conspicuous about the updates (see fedcoin-inspect(1)) is said first; the very
+    otherwise are refused. How many coalitions the time to mine has room for is tried here and said first. What is
+    conspicuous about the updates (see fedcoin-inspect(1)) is said first; the very
     same update by two clients is refused until --allow-copies says that it is meant. Ctrl-C leaves the task with
     the miners: `fedcoin show` tells how it ended. The exit code is 6 when the task was refunded.
     """
@@ -124,13 +126,30 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     if times != 1 and first.called:
         raise typer.BadParameter("real clients have signed for one task: leave out --repeat")
     warn_of(call, look_first(first.round, configuration.settings.task, first.groups), names)
+    room = _foretold(call, first, payer) if configuration.settings.task.inspect != "no" else None
     if dry_run:
-        _try(call, workspace, payer, first)
+        _try(call, workspace, payer, first, room)
     elif no_wait:
         _hand_over(call, workspace, payer, first)
     else:
         more = (wanted() for _ in (count() if times == 0 else range(times - 1)))
         _publish(call, workspace, payer, chain([first], more), names, alone=times == 1)
+
+
+def _foretold(call: Call, wanted: "Publication", payer: "KeyPair") -> "Room | None":
+    """How much mining RUNTIME has room for, and what to do where that is too little."""
+    from fedcoin_cli.application.rounds.room import room_for
+    from ledger_store.base.errors import RoundFilesInvalid, SettingsError
+
+    try:
+        room = room_for(wanted.task(payer.address, 1), wanted.round.paths)
+    except (RoundFilesInvalid, SettingsError):  # whoever takes the round says so, and more
+        return None
+    if room is not None:
+        call.output.note(room.words)
+        if room.scarce:
+            call.output.warn(room.advice)
+    return room
 
 
 def _learnt(call: Call, workspace: "Workspace", wanted: "Publication") -> "Publication":
@@ -143,7 +162,9 @@ def _learnt(call: Call, workspace: "Workspace", wanted: "Publication") -> "Publi
     return replace(wanted, terms=learnt(call, workspace, wanted.terms, len(wanted.round.updates)))
 
 
-def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Publication") -> None:
+def _try(
+    call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Publication", room: "Room | None"
+) -> None:
     from fedcoin_cli.application.books.books import certified_tip
     from fedcoin_cli.application.requester.trial import check_admissible
     from fedcoin_cli.application.rounds.judging import foresee
@@ -171,6 +192,7 @@ def _try(call: Call, workspace: "Workspace", payer: "KeyPair", wanted: "Publicat
         "together": together,
         "to_distribute": ahead.points,
         "difficulty_proves": not ahead.loose,
+        "mining": None if room is None else room.to_json(),
         "files": len(task.files),
         "bytes": wanted.round.size_bytes,
         "price": format_micro(task.price_micro),

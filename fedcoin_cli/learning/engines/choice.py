@@ -78,13 +78,22 @@ def walker_for(
     return KerasWalker(game, partition, first, threads)
 
 
+def walker_in_numpy_for(game: Game, partition: Partition) -> Walker:
+    """What counts along rankings without Keras, on one core: the C kernel where it can, else NumPy."""
+    if isinstance(game.model, GraphModel):
+        return OutputWalker(GraphOutputs(Staged(game), NumpyRest), partition)
+    if by_kernels(game) and suits(game):
+        return KernelWalker(game, partition, threads=1)
+    return OutputWalker(ChainOutputs(game), partition)
+
+
 def enumeration_for(
     game: Game, engine: Callable[[], Utility], ready: Prepared | None = None, threads: int = 0
 ) -> Enumeration | None:
     """What counts all coalitions of this game, together where that is quicker; None where there are too many."""
     if game.clients > MAX_EXACT_CLIENTS:
         return None
-    if game.clients < _WHOLE_FROM or not _by_kernels(game) or not cube.suits(game) or _gpu():
+    if game.clients < _WHOLE_FROM or not by_kernels(game) or not cube.suits(game) or _gpu():
         return Enumerating(engine(), game.clients, scorer_of(game).whole)
     return cube.Cube(game, _first(ready), threads or os.cpu_count() or 1)
 
@@ -104,7 +113,7 @@ def counts(game: Game, threads: int) -> str:
         if _in_numpy(game, "auto"):
             return "NumPy in float32: little is left to compute of this graph, or there is no Keras"
         return f"{_keras(threads)}: the C kernel takes no graphs"
-    if not _by_kernels(game):
+    if not by_kernels(game):
         return f"NumPy in float64: kernels count accuracy, not {game.metric.name}"
     if suits(game) and not _gpu():
         return _kernel(threads)
@@ -123,7 +132,7 @@ def counts(game: Game, threads: int) -> str:
 def _source(game: Game, ready: Prepared | None, threads: int, kind: Kind) -> OutputSource | None:
     """Where outputs come from that are scored in NumPy; None where an engine counts by itself."""
     if not isinstance(game.model, GraphModel):
-        by_numpy = not _by_kernels(game) or (kind == "auto" and _lonely(game))
+        by_numpy = not by_kernels(game) or (kind == "auto" and _lonely(game))
         return ChainOutputs(game, _first(ready)) if by_numpy else None
     staged = ready if isinstance(ready, Staged) else Staged(game)
     if _in_numpy(game, kind):
@@ -133,7 +142,8 @@ def _source(game: Game, ready: Prepared | None, threads: int, kind: Kind) -> Out
     return GraphOutputs(staged, partial(KerasRest, threads=threads))
 
 
-def _by_kernels(game: Game) -> bool:
+def by_kernels(game: Game) -> bool:
+    """Whether kernels count by this game's metric, and it is a chain."""
     return game.metric == ACCURACY and isinstance(game.model, ModelSpec)
 
 

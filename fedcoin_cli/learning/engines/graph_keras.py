@@ -33,7 +33,9 @@ class KerasRest(Rest):
             use_threads(threads)
         types = ready.game.graph.types
         nodes = max(1, sum(_operations(node, types) for node in ready.staging.rest))
-        super().__init__(ready, KerasArrays(), max(1, min(_MOST_COALITIONS, _MOST_NODES // nodes)))
+        # No more than a ranking has: a call takes as long whether all of it is wanted or not.
+        most = min(_MOST_COALITIONS, _MOST_NODES // nodes, ready.game.clients - 1)
+        super().__init__(ready, KerasArrays(), max(1, most))
         self._compiled = _compiled(super().outputs)
 
     def outputs(

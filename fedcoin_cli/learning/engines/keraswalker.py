@@ -53,6 +53,7 @@ class KerasWalker:
         self._real = "float64" if wide(game.chain) else "float32"
         self._weights = np.array(game.weights, np.float64)
         self._steps, self.rows = _sizes(game, rows.lanes)
+        self.together = max(1, self.rows * self._steps // game.clients)
         inputs = [
             keras.Input(batch_shape=(self.rows,), name="blocks", dtype="int32"),
             keras.Input(batch_shape=(self.rows, game.clients), name="joined", dtype="int32"),

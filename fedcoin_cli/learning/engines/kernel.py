@@ -39,11 +39,12 @@ Floats = npt.NDArray[Any]
 
 def suits(game: Game) -> bool:
     """Whether the kernel can count this game here: it is compiled, and a positive scale passes all activations."""
-    return (
-        not game.chain.features
-        and all(layer.activation in _RELU for layer in game.chain.layers)
-        and library() is not None
-    )
+    return takes(game) and library() is not None
+
+
+def takes(game: Game) -> bool:
+    """Whether a kernel would, where there is a compiler."""
+    return not game.chain.features and all(layer.activation in _RELU for layer in game.chain.layers)
 
 
 class KernelEngine:

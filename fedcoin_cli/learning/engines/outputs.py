@@ -13,6 +13,7 @@ import numpy as np
 from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders, members
 from fedcoin_cli.learning.game.game import Floats, Game
+from fedcoin_cli.learning.game.utility import Members
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.metrics.nobody import of_blocks
 from fedcoin_cli.learning.metrics.scorer import Marks, Places
@@ -126,11 +127,13 @@ class OutputEngine(Outputs):
 
 
 class OutputWalker(Outputs):
-    """The same along rankings, block by block; a `Walker`."""
+    """The same along rankings, block by block; a `Walker`, and as quick on coalitions `Apart`."""
 
     def __init__(self, source: OutputSource, partition: Partition) -> None:
         super().__init__(source)
         self._partition = partition
+        self.coalitions = source.masks
+        self.together = max(1, source.masks // max(1, source.game.clients - 1))
         self._ends = self._found_ends()
 
     def ends(self) -> tuple[Counts, Counts]:
@@ -145,6 +148,10 @@ class OutputWalker(Outputs):
             shares = self.game.shares_of(members(walked[row]).reshape(-1, self.game.clients))
             found[row] = self._of_block(block, shares).reshape(shape[1:])
         return found
+
+    def count(self, block: int, members: Members) -> Counts:
+        """u (n,) of non-empty coalitions (n, K) on a block."""
+        return self._of_block(block, self.game.shares_of(members))
 
     def _of_block(self, block: int, shares: Floats) -> Counts:
         images = self._partition.block(block)

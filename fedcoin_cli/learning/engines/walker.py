@@ -44,6 +44,8 @@ class KernelWalker:
     It holds 4·K·n·units bytes of pre-activations, each client's times the client's weight in an aggregate.
     """
 
+    together = 1
+
     def __init__(
         self, game: Game, partition: Partition, first: FirstLayer | None = None, threads: int = 1
     ) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders
 
 Found = npt.NDArray[np.integer[Any]]
+Members = npt.NDArray[np.uint8]
 
 
 class Utility(Protocol):
@@ -25,12 +26,31 @@ class Utility(Protocol):
 class Walker(Protocol):
     """What counts along rankings, block by block."""
 
+    @property
+    def together(self) -> int:
+        """So many rankings take no longer than one."""
+        ...
+
     def ends(self) -> tuple[Counts, Counts]:
         """u(∅) and u(full) of each block, (blocks,)."""
         ...
 
     def walk(self, blocks: range, walked: Orders) -> Found:
         """The counts of the proper coalitions on the way of rankings (blocks, r, K): (blocks, r, K − 1)."""
+        ...
+
+
+@runtime_checkable
+class Apart(Protocol):
+    """What counts coalitions of a block alone as quickly as along rankings."""
+
+    @property
+    def coalitions(self) -> int:
+        """So many take no longer than one."""
+        ...
+
+    def count(self, block: int, members: Members) -> Counts:
+        """u of non-empty coalitions (n, K), given by zeros and ones, on a block: (n,)."""
         ...
 
 

@@ -4,6 +4,7 @@ Every miner runs this before it votes for a TASK block. The coalitions follow fr
 same ones.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import shake_256
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Utility
 from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.pace import Pace
 from fedcoin_cli.learning.reference.graph_reference import GraphReference
 from fedcoin_cli.learning.reference.referee import Referee
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
@@ -125,10 +127,14 @@ class Inspection:
     def _counts(self, engine: Utility) -> Iterator[bool]:
         ordered = sorted(zip(self._masks, self._totals.tolist(), strict=True))  # neighbours share members
         game = self._reference.game
-        size = max(1, min(_COUNTED, _COUNTED_FLOP // max(1, game.images * game.model.flop_above)))
-        for start in range(0, len(ordered), size):
-            part = ordered[start : start + size]
+        most = max(1, min(_COUNTED, _COUNTED_FLOP // max(1, game.images * game.model.flop_above)))
+        pace, start = Pace(most, engine.batch), 0
+        while start < len(ordered):
+            part = ordered[start : start + pace.size]
+            began = time.monotonic()
             counts = engine.counts([mask for mask, _ in part]).tolist()
+            pace.took(len(part), time.monotonic() - began)
+            start += len(part)
             for (mask, (lo, right, hi)), count in zip(part, counts, strict=True):
                 if not lo <= count <= hi:
                     self.refused = Refusal(None, mask, Interval(lo, right, hi), count)

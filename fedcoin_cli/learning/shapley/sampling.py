@@ -17,6 +17,7 @@ from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, exact_numerators
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders, marginals_of, orders
 from fedcoin_cli.learning.game.utility import Enumeration, Found, Walker
+from fedcoin_cli.learning.pace import SLICE_S
 from fedcoin_cli.learning.shapley.kept_walks import KeptWalks
 from fedcoin_cli.learning.shapley.precision import Marginals, Precision, precision_of
 from fedcoin_cli.learning.shapley.table import Claim, Entries, Table, TableTerms, encode_exact, sums_of
@@ -27,9 +28,8 @@ Estimator = Literal["auto", "exact", "balanced"]
 
 # Enumerating is chosen when it would end within this share of the time left: measured speeds waver.
 _SAFE_SHARE: Final = 0.8
-# About how long a slice of walking takes: its owner looks for other work in between.
-_SLICE_S: Final = 0.1
-_FIRST_BLOCKS: Final = 16
+# What ends so much after RUNTIME is not begun: commits are waited for 10 s, and a table is looked at before.
+_LATE_S: Final = 1.0
 # With so many rankings a part nearly all is counted in the cache.
 _RANKINGS_A_PART: Final = 10
 # How many clients' joinings are laid out at a time where nobody waits for a slice.
@@ -108,6 +108,22 @@ class _Part:
     blocks_done: int = 0
 
 
+class _Stride:
+    """How many blocks of the present rankings the next slice walks: what a call counts together, then by speed."""
+
+    def __init__(self, together: int) -> None:
+        self.blocks = self._together = together
+        # What the last slice took, and of it a coalition on a block.
+        self.slice_s = self.count_s = 0.0
+
+    def took(self, blocks: int, shape: tuple[int, ...], seconds: float) -> None:
+        """So many blocks of (rankings, coalitions) took so long; at most four times as many are walked next."""
+        rankings, coalitions = shape
+        self.slice_s, self.count_s = seconds, seconds / (blocks * rankings * max(1, coalitions))
+        fitting = int(blocks * SLICE_S / max(seconds, 1e-6))
+        self.blocks = max(1, self._together // rankings, min(fitting, 4 * self.blocks))
+
+
 class MiningSession:
     """The resumable work of one miner on one task.
 
@@ -141,7 +157,7 @@ class MiningSession:
         # The file that keeps them over a crash.
         self._kept = KeptWalks(terms)
         self._part: _Part | None = None
-        self._blocks_at_once = _FIRST_BLOCKS
+        self._stride = _Stride(walker.together)
         self._marginals = Marginals(len(terms.sizes), terms.clients)
         self._precision: Precision | None = None
         self._looked, self._looks = 0, 0
@@ -211,12 +227,12 @@ class MiningSession:
     def _walk(self) -> None:
         """A slice: some blocks of the rankings that are being walked."""
         part = self._part = self._part or self._next_part()
-        blocks = range(part.blocks_done, min(part.blocks_done + self._blocks_at_once, len(self.terms.sizes)))
+        blocks = range(part.blocks_done, min(part.blocks_done + self._stride.blocks, len(self.terms.sizes)))
         started = self._clock()
         walked = self._orders(blocks, part.rankings)
         counts = self._walker.walk(blocks, walked)
         self._fill(part, blocks, walked, counts)
-        self._measure(len(blocks), self._clock() - started)
+        self._stride.took(len(blocks), counts.shape[1:], self._clock() - started)
         if part.blocks_done == len(self.terms.sizes):
             self._take(part)
 
@@ -241,8 +257,11 @@ class MiningSession:
         what has been walked.
         """
         few = min(_RANKINGS_A_PART, self._rankings // 8)
-        part = self._part_of(max(1, few, self._blocks_at_once // len(self.terms.sizes)))
-        self._blocks_at_once = max(1, self._blocks_at_once // len(part.rankings))
+        wanted = max(1, few, self._stride.blocks // len(self.terms.sizes))
+        if self._rankings < self.plan.least:  # RUNTIME may end with these
+            wanted = min(wanted, self.plan.least - self._rankings)
+        part = self._part_of(wanted)
+        self._stride.blocks = max(1, self._stride.blocks // len(part.rankings))
         return part
 
     def _part_of(self, count: int) -> _Part:
@@ -254,11 +273,6 @@ class MiningSession:
         counts = np.empty((blocks, len(rankings), clients - 1), self.terms.kind)
         return _Part(rankings, counts, np.zeros((2, blocks, clients), np.int64))
 
-    def _measure(self, blocks: int, seconds: float) -> None:
-        """Set how many blocks of the present rankings a slice takes; at most four times as many as before."""
-        fitting = int(blocks * _SLICE_S / max(seconds, 1e-6))
-        self._blocks_at_once = max(1, min(fitting, 4 * self._blocks_at_once))
-
     def _take(self, part: _Part) -> None:
         self._part = None
         self._walked.append(part.counts)
@@ -268,7 +282,7 @@ class MiningSession:
                 self._marginals.add(stream, count, part.marginals[stream].astype(np.float64))
         self._rankings = part.rankings.stop
         # What is known of one ranking a slice holds for several as well.
-        self._blocks_at_once *= len(part.rankings)
+        self._stride.blocks *= len(part.rankings)
         self._observe()
 
     # A crash ----------------------------------------------------------------------------------------------------
@@ -296,7 +310,7 @@ class MiningSession:
             walked = self._orders(range(blocks), part.rankings)
             self._fill(part, range(blocks), walked, counts[:, part.rankings.start : part.rankings.stop])
             self._take(part)
-        self._kept.saved, self._blocks_at_once = count, _FIRST_BLOCKS
+        self._kept.saved, self._stride.blocks = count, self._walker.together
 
     def _observe(self) -> None:
         """At each new number on the grid: what the rankings say of values and payments."""
@@ -318,7 +332,13 @@ class MiningSession:
             return False
         # A miner that enumerates may have walked all its rankings; it still works towards exactness.
         walked = self._rankings >= self.plan.most and not self._enumerates
-        return walked or self._precise() or self._clock() >= self._deadline
+        return walked or self._precise() or self._too_late()
+
+    def _too_late(self) -> bool:
+        """Whether RUNTIME is over, or what comes next would end well after it."""
+        now = self._clock()
+        next_s = 0.0 if self._enumerates else self._stride.slice_s
+        return now >= self._deadline or now + next_s > self._deadline + _LATE_S
 
     def _precise(self) -> bool:
         """Whether all payments are known as well as the task asks for [P-7.13]."""
@@ -338,7 +358,9 @@ class MiningSession:
         if self._enumerates is None:
             left_s = enumeration.seconds_left()
             if left_s is None:
-                return True  # a slice to measure by
+                # A slice to measure by, unless one coalition on all images takes most of the time.
+                whole_s = self._stride.count_s * len(self.terms.sizes)
+                return 2 * whole_s < self._deadline - self._clock()
             if self._wanted_micro is not None and self._rankings < min(_TELLING_RANKINGS, self.plan.most):
                 return False
             fits = left_s <= _SAFE_SHARE * (self._deadline - self._clock())
