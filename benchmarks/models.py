@@ -1,19 +1,21 @@
 """Everyday models beside plain PyTorch: what a coalition costs, and whether both count the same.
 
-    python -m benchmarks.models [--quick] [--json] [--models cnn tabular …]
+    python -m benchmarks.models [--quick] [--json] [--models cnn tabular …] [--beside keras numpy]
 
 Plain PyTorch takes the mean of the members' state_dicts, loads it and evaluates in batches of 256 (`inference_mode`).
 Ours is what a miner's child would take: `engine_for`. Both have one thread, and what is compared is processor time, in
 turns, the least of three. What is done once is told apart. `outside` counts those outside the reference's [lo, hi], of
-`checked`. Weights and inputs are drawn: a layer's speed does not depend on them.
+`checked`. Weights and inputs are drawn: a layer's speed does not depend on them. `--beside` names engines that count
+the same in the same turns.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from graphs import MODELS, drawn_inputs, drawn_weights, transformer
 
 from benchmarks.machine import finish, machine
-from fedcoin_cli.learning.engines.choice import counts, engine_for
+from fedcoin_cli.learning.engines.choice import Kind, counts, engine_for
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.graph.graph import Graph, Node, Weight
 from fedcoin_cli.learning.model.graph_model import GraphModel
@@ -175,7 +177,7 @@ def _low_rank(torch: Any) -> Any:
     return Added()
 
 
-def compare(name: str, case: Case, checked: int) -> dict[str, Any]:
+def compare(name: str, case: Case, checked: int, beside: Sequence[Kind] = ()) -> dict[str, Any]:
     """One row of the table."""
     game, clients = game_of(case)
     plain = Plain(case.twin, clients, game)
@@ -186,6 +188,10 @@ def compare(name: str, case: Case, checked: int) -> dict[str, Any]:
     engine = engine_for(game, ready, 1)
     engine.counts(masks[:1])
     once_s = time.process_time() - began
+    others = {kind: engine_for(game, ready, 1, kind) for kind in beside}
+    also = {kind: [inf] for kind in beside}
+    for other in others.values():
+        other.counts(masks[:1])
     ours: list[int] = []
     theirs: list[int] = []
     ours_s, theirs_s = [], []
@@ -194,6 +200,9 @@ def compare(name: str, case: Case, checked: int) -> dict[str, Any]:
         theirs_s.append(taken / case.coalitions[1])
         ours, taken = _timed(lambda: engine.counts(masks[: case.coalitions[0]]).tolist())
         ours_s.append(taken / case.coalitions[0])
+        for kind, other in others.items():
+            _, taken = _timed(lambda other=other: other.counts(masks[: case.coalitions[0]]).tolist())  # type: ignore[misc]  # bound at once
+            also[kind].append(taken / case.coalitions[0])
     both = list(zip(ours, theirs, strict=False))
     some = masks[: min(checked, len(ours))]
     bounds = reference_for(game, ready).intervals(some)
@@ -209,7 +218,7 @@ def compare(name: str, case: Case, checked: int) -> dict[str, Any]:
         "outside": sum(not one.lo <= count <= one.hi for one, count in zip(bounds, ours, strict=False)),
         "checked": len(some),
         "engine": counts(game, 1).split(":")[0],
-    }
+    } | {f"{kind}_ms": 1e3 * min(taken) for kind, taken in also.items()}
 
 
 def _timed(work: Callable[[], list[int]]) -> tuple[list[int], float]:
@@ -218,13 +227,13 @@ def _timed(work: Callable[[], list[int]]) -> tuple[list[int], float]:
     return found, time.process_time() - began
 
 
-def rows(names: list[str], *, quick: bool) -> Iterator[dict[str, Any]]:
+def rows(names: list[str], beside: Sequence[Kind] = (), *, quick: bool) -> Iterator[dict[str, Any]]:
     """The table, row by row."""
     for name in names:
         case = CASES[name]
         if quick:
             case = replace(case, images=64, coalitions=(4, 2))
-        yield compare(name, case, 2 if quick else 4)
+        yield compare(name, case, 2 if quick else 4, beside)
 
 
 def main() -> None:
@@ -235,10 +244,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="few images and coalitions: whether it runs")
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES), help="which of them")
+    parser.add_argument("--beside", nargs="+", choices=("keras", "onnx", "numpy"), default=[], help="engines")
     chosen = parser.parse_args()
     # Before PyTorch, which brings threads of its own.
     import_module("fedcoin_cli.learning.model.backend").use_threads(1)
-    found = list(rows(chosen.models, quick=chosen.quick))
+    found = list(rows(chosen.models, chosen.beside, quick=chosen.quick))
     torch = import_module("torch")
     result = {"machine": machine() | {"torch": torch.__version__}, "clients": CLIENTS, "models": found}
     finish(result, chosen.json, {"models": found})

@@ -12,7 +12,10 @@ from mined import MinedRound
 
 from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
 from fedcoin_cli.learning.coalitions.partition import partition
+from fedcoin_cli.learning.engines import choice
 from fedcoin_cli.learning.engines.choice import Kind, counts, engine_for, walker_for
+from fedcoin_cli.learning.engines.graph_outputs import GraphOutputs
+from fedcoin_cli.learning.engines.outputs import OutputEngine
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.graph.graph import Graph
 from fedcoin_cli.learning.model.graph_model import GraphModel
@@ -42,10 +45,12 @@ def game_of(graph: Graph, clients: int = 4, images: int = 70, seed: int = 3) -> 
     return replace(game, test=replace(test, labels=labels.astype(np.int32)))
 
 
-@pytest.mark.parametrize("kind", ["auto", "keras"])
+@pytest.mark.parametrize("kind", ["auto", "keras", "numpy", "onnx"])
 @pytest.mark.parametrize("name", ["small", "tabular", "mlp"])
 def test_engines_and_walkers_count_what_is_right(name: str, kind: Kind) -> None:
     """Each count lies in [lo, hi] of the reference, and blocks along rankings add up to it [P-6.4]."""
+    if kind == "onnx":
+        pytest.importorskip("onnxruntime")
     game = game_of({**MODELS, "small": small}[name]())
     ready, masks = prepared(game), list(range(1, 16))
     found = engine_for(game, ready, 1, kind).counts(masks)
@@ -81,7 +86,45 @@ def test_another_graph_stays_one(name: str) -> None:
         GraphModel.of(MODELS[name]()), TestSet(np.zeros((1, 1), np.float32), np.zeros(1, np.int32)), (), ()
     )
     assert game.played() is game
-    assert "no graphs" in counts(game, 1)
+    assert "the C kernel takes no graphs" in counts(game, 1)
+
+
+@pytest.mark.parametrize(
+    ("there", "said", "made"),
+    [
+        ({"onnx", "onnxruntime", "keras"}, "onnxruntime ", "OnnxRest"),
+        ({"onnxruntime", "keras"}, "Keras ", "KerasRest"),
+        ({"keras"}, "Keras ", "KerasRest"),
+        ({"onnx", "onnxruntime"}, "onnxruntime ", "OnnxRest"),
+        (set[str](), "NumPy in float32", "NumpyRest"),
+    ],
+)
+def test_what_is_installed_counts_a_graph(
+    there: set[str], said: str, made: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Onnxruntime with what writes for it, then Keras, then NumPy, and people are told which; no GPU here."""
+    if "onnxruntime" in there:
+        pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(choice, "find_spec", lambda name: name if name in there else None)
+    monkeypatch.setattr(choice, "gpu_devices", tuple)
+    game = game_of(small(), images=10)
+    engine = engine_for(game)
+    assert isinstance(engine, OutputEngine)
+    assert isinstance(engine._source, GraphOutputs)
+    assert type(engine._source._rest).__name__ == made
+    assert counts(game, 1).startswith(said)
+    assert ("no onnxruntime" in counts(game, 1)) == (made == "KerasRest")
+    assert engine.counts([15]).tolist() == [reference_for(game, prepared(game)).count(15)]
+
+
+def test_a_gpu_that_keras_sees_counts_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before onnxruntime, which computes on CPUs here."""
+    monkeypatch.setattr(choice, "_gpu", lambda: True)
+    game = game_of(small(), images=10)
+    assert counts(game, 1).startswith("Keras ")
+    assert counts(game, 1).endswith("it sees a GPU")
+    with pytest.raises(LookupError):
+        engine_for(game, kind="kernel")
 
 
 def test_a_head_on_frozen_layers_leaves_nothing_to_compute() -> None:

@@ -12,8 +12,9 @@ import pytest
 from fedcoin_cli.consensus.rankings import prefixes, ranking
 from fedcoin_cli.learning.engines import compiled
 from fedcoin_cli.learning.engines.choice import _gpu, counts, describe, engine_for
-from fedcoin_cli.learning.engines.kernel import KernelEngine, suits
+from fedcoin_cli.learning.engines.kernel import KernelEngine, _quick_order, suits
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.model.features import Conv
 from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.reference.reference import Reference
 
@@ -148,16 +149,74 @@ def test_ties_go_to_the_lowest_class(make_game: Make) -> None:
     assert KernelEngine(game).counts([1, 2, 3]).tolist() == [zeros] * 3
 
 
+CURVES = (
+    (Dense(9, 6, "sigmoid", True), Dense(6, 4, "linear", True)),
+    (Dense(9, 33, "tanh", False), Dense(33, 4, "linear", True)),
+    (Dense(9, 33, "tanh", True), Dense(33, 12, "sigmoid", True), Dense(12, 3, "linear", False)),
+    (
+        Dense(9, 8, "relu", True),
+        Dense(8, 40, "tanh", True),
+        Dense(40, 20, "relu", True),
+        Dense(20, 2, "linear", True),
+    ),
+)
+
+
 @needs_compiler
-def test_other_activations_are_for_keras(make_game: Make) -> None:
-    """A sigmoid passes no scale: the kernel refuses such a game, the choice falls on Keras."""
-    layers = (Dense(9, 6, "sigmoid", use_bias=True), Dense(6, 4, "linear", use_bias=True))
-    game = make_game(3, model=ModelSpec((3, 3), layers))
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0, 1e5])
+@pytest.mark.parametrize("layers", CURVES)
+def test_curves_are_counted(layers: tuple[Dense, ...], scale: float, make_game: Make) -> None:
+    """Tanh and sigmoid, from all but straight to quite closed: every count is right, with any weights."""
+    game = make_game(5, 300, weights=(1, 2, 3, 4, 5000), model=ModelSpec((9,), layers))
+    updates = tuple(tuple(np.float32(scale) * weight for weight in update) for update in game.updates)
+    game, masks = replace(game, updates=updates), list(range(1, 32))
+    assert suits(game)
+    assert counts(game, 1) == "C kernel, 1 thread"
+    assert outside(game, masks, engine_for(game).counts(masks)) == []
+
+
+@needs_compiler
+def test_clients_of_a_whole_chain_are_curved_once(make_game: Make) -> None:
+    """Members beyond the first 64 stand in a sum of their own until a tanh takes them all."""
+    for layers in CURVES[:3]:
+        game = make_game(70, 60, model=ModelSpec((9,), layers))
+        masks = prefixes(ranking(SEED, SEED, 0, 1, 70))
+        assert outside(game, masks, KernelEngine(game).counts(masks)) == []
+
+
+@needs_compiler
+def test_a_tanh_of_nothing_is_nothing(make_game: Make) -> None:
+    """Updates of zeros are exact with curves, too: all images get the lowest class."""
+    game = make_game(2, model=ModelSpec((9,), CURVES[1]))
+    game = replace(game, updates=tuple(tuple(0 * weight for weight in update) for update in game.updates))
+    zeros = int((game.test.labels == 0).sum())
+    assert KernelEngine(game).counts([1, 2, 3]).tolist() == [zeros] * 3
+
+
+@needs_compiler
+def test_masks_in_any_order(make_game: Make) -> None:
+    """Drawn masks are counted ascending and given back in their order; rankings are counted as they stand."""
+    game = make_game(9, 200)
+    engine = KernelEngine(game)
+    every = engine.counts(range(1, 512))
+    drawn = np.random.default_rng(1).integers(1, 512, 700)
+    assert engine.counts(drawn.tolist()).tolist() == every[drawn - 1].tolist()
+    walks = [mask for index in range(20) for mask in prefixes(ranking(SEED, SEED, 0, index, 9))]
+    assert _quick_order(walks) == list(range(len(walks)))
+    assert _quick_order([6, 1, 5, 2]) == [1, 3, 2, 0]
+
+
+@needs_compiler
+def test_convolutions_are_for_keras(make_game: Make) -> None:
+    """The kernel refuses such a game, the choice falls on Keras."""
+    front = (Conv((3, 3, 1), 2, (2, 2), (1, 1), False, "relu", True),)
+    game = make_game(3, model=ModelSpec((3, 3, 1), (Dense(8, 4, "linear", use_bias=True),), front))
     assert not suits(game)
-    assert counts(game, 1).endswith("1 thread: the C kernel takes no activations other than ReLU")
+    assert counts(game, 1).endswith("1 thread: the C kernel takes no convolutions")
     assert type(engine_for(game)).__name__ == "UtilityEngine"
-    with pytest.raises(LookupError):
-        engine_for(game, kind="kernel")
+    for kind in ("kernel", "onnx"):
+        with pytest.raises(LookupError):
+            engine_for(game, kind=kind)
 
 
 def test_no_compiler_no_kernel(tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ def packages() -> CheckFinding:
 
 
 def backend() -> CheckFinding:
-    """Keras and its TensorFlow: `train` needs them, mining only for models that the C kernel cannot count.
+    """Keras and its TensorFlow: `train` needs them, mining only for convolutions; onnxruntime counts graphs.
 
-    Neither is imported: that takes seconds.
+    None is imported: that takes seconds.
     """
     asked = os.environ.get("KERAS_BACKEND")
     if asked and (asked not in {"tensorflow", "jax", "torch"} or find_spec(asked) is None):
@@ -57,7 +57,11 @@ def backend() -> CheckFinding:
         return CheckFinding(
             "backend", NOTE, "no TensorFlow: values can be mined, models not be trained", hint
         )
-    return CheckFinding("backend", GOOD, f"TensorFlow {number}, Keras {_version('keras')}")
+    said, counting = f"TensorFlow {number}, Keras {_version('keras')}", _version("onnxruntime")
+    if counting is None:
+        hint = "pip install onnx onnxruntime, where models of PyTorch or ONNX are mined on a CPU"
+        return CheckFinding("backend", GOOD, f"{said}; no onnxruntime: graphs are counted by Keras", hint)
+    return CheckFinding("backend", GOOD, f"{said}, onnxruntime {counting}")
 
 
 def graphics() -> CheckFinding:

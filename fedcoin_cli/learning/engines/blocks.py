@@ -13,6 +13,9 @@ from fedcoin_cli.learning.engines.compiled import ffi
 LANES: Final = 32
 """Images in a block, as in `kernel.c`."""
 
+BENT: Final = {"linear": 0, "relu": 1, "tanh": 2, "sigmoid": 3}
+"""What activations are called in C."""
+
 _BLOCKS_AT_ONCE: Final = 4
 _LINE_BYTES: Final = 64
 _KINDS: Final = {

@@ -1,14 +1,15 @@
 """Which engine counts a game: the one place that decides.
 
-For accuracy a GPU that Keras sees comes first, then the C kernel, then Keras on the CPU; other metrics are scored from
-outputs in NumPy. Graphs are scored from outputs, too, which Keras computes. NumPy does small graphs, and all that
-is left where there is no Keras. Keras is imported only where it counts: TensorFlow takes seconds to load and 400 MB to
-stay.
+Of chains, for accuracy, a GPU that Keras sees comes first, then the C kernel, then Keras on the CPU; other metrics are
+scored from outputs in NumPy. Graphs are scored from outputs, too: Keras computes them on a GPU, onnxruntime on a CPU,
+Keras where that is not installed, NumPy where neither is or next to nothing is left to compute. Libraries are imported
+only where they count: TensorFlow takes seconds to load and 400 MB to stay.
 """
 
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Final, Literal
 
@@ -32,7 +33,7 @@ from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.referee import Prepared
 from fedcoin_cli.learning.reference.staged import Staged
 
-Kind = Literal["auto", "keras", "kernel"]
+Kind = Literal["auto", "keras", "kernel", "onnx", "numpy"]
 
 _WITH_GPU: Final = "it sees a GPU"
 _WITHOUT_KERNEL: Final = "there is no C kernel, for which cc is needed"
@@ -48,7 +49,7 @@ def engine_for(game: Game, ready: Prepared | None = None, threads: int = 0, kind
 
     Raises:
         MissingPart: Keras is needed and not installed.
-        LookupError: the kernel is asked for and cannot count this game here.
+        LookupError: what is asked for cannot count this game here.
     """
     if (source := _source(game, ready, threads, kind)) is not None:
         return OutputEngine(source)
@@ -110,9 +111,16 @@ def describe(threads: int) -> str:
 def counts(game: Game, threads: int) -> str:
     """What counts this game here and, where that is not the C kernel, why."""
     if isinstance(game.model, GraphModel):
-        if _in_numpy(game, "auto"):
-            return "NumPy in float32: little is left to compute of this graph, or there is no Keras"
-        return f"{_keras(threads)}: the C kernel takes no graphs"
+        match _of_graph(game, "auto"):
+            case "numpy" if game.model.flop_above <= _SMALL_FLOP:
+                return "NumPy in float32: little is left to compute of this graph"
+            case "numpy":
+                return "NumPy in float32: the C kernel takes no graphs, and there is neither onnxruntime nor Keras"
+            case "onnx":
+                return f"onnxruntime {_onnxruntime()} on cpu, {_cores(threads)}: the C kernel takes no graphs"
+            case _:
+                why = _WITH_GPU if _gpu() else "the C kernel takes no graphs, and there is no onnxruntime"
+                return f"{_keras(threads)}: {why}"
     if not by_kernels(game):
         return f"NumPy in float64: kernels count accuracy, not {game.metric.name}"
     if suits(game) and not _gpu():
@@ -124,22 +132,31 @@ def counts(game: Game, threads: int) -> str:
     elif library() is None:
         why = _WITHOUT_KERNEL
     else:
-        layers = "convolutions" if game.chain.features else "activations other than ReLU"
-        why = f"the C kernel takes no {layers}"
+        why = "the C kernel takes no convolutions"
     return f"{_keras(threads)}: {why}"
 
 
 def _source(game: Game, ready: Prepared | None, threads: int, kind: Kind) -> OutputSource | None:
     """Where outputs come from that are scored in NumPy; None where an engine counts by itself."""
     if not isinstance(game.model, GraphModel):
-        by_numpy = not by_kernels(game) or (kind == "auto" and _lonely(game))
+        if kind == "onnx":
+            raise LookupError("onnxruntime counts graphs, not chains of layers")
+        by_numpy = not by_kernels(game) or kind == "numpy" or (kind == "auto" and _lonely(game))
         return ChainOutputs(game, _first(ready)) if by_numpy else None
     staged = ready if isinstance(ready, Staged) else Staged(game)
-    if _in_numpy(game, kind):
-        return GraphOutputs(staged, NumpyRest)
-    from fedcoin_cli.learning.engines.graph_keras import KerasRest
+    match _of_graph(game, kind):
+        case "numpy":
+            return GraphOutputs(staged, NumpyRest)
+        case "onnx":
+            from fedcoin_cli.learning.engines.graph_onnx import OnnxRest
 
-    return GraphOutputs(staged, partial(KerasRest, threads=threads))
+            return GraphOutputs(staged, partial(OnnxRest, threads=threads))
+        case "keras":
+            from fedcoin_cli.learning.engines.graph_keras import KerasRest
+
+            return GraphOutputs(staged, partial(KerasRest, threads=threads))
+        case _:
+            raise LookupError("the C kernel counts no graphs")
 
 
 def by_kernels(game: Game) -> bool:
@@ -147,10 +164,17 @@ def by_kernels(game: Game) -> bool:
     return game.metric == ACCURACY and isinstance(game.model, ModelSpec)
 
 
-def _in_numpy(game: Game, kind: Kind) -> bool:
-    """Whether a graph is computed in NumPy: there is no Keras, or too little to compute to load it for."""
-    small = game.model.flop_above <= _SMALL_FLOP and not _gpu()
-    return kind != "keras" and (small or find_spec("keras") is None)
+def _of_graph(game: Game, kind: Kind) -> Kind:
+    """Which library computes a graph."""
+    if kind != "auto":
+        return kind
+    if _gpu():
+        return "keras"
+    if game.model.flop_above <= _SMALL_FLOP:
+        return "numpy"
+    if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
+        return "onnx"
+    return "keras" if find_spec("keras") is not None else "numpy"
 
 
 def _lonely(game: Game) -> bool:
@@ -168,6 +192,10 @@ def _kernel(threads: int) -> str:
     return f"C kernel, {_cores(threads)}"
 
 
+def _onnxruntime() -> str:
+    return version("onnxruntime")
+
+
 def _keras(threads: int) -> str:
     from fedcoin_cli.learning.model.backend import devices, keras
 
@@ -180,7 +208,7 @@ def _cores(threads: int) -> str:
 
 def _gpu() -> bool:
     """Whether Keras sees a GPU."""
-    if not gpu_devices():
+    if not gpu_devices() or find_spec("keras") is None:
         return False
     from fedcoin_cli.learning.model.backend import devices
 

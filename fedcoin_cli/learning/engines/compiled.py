@@ -30,7 +30,9 @@ from ledger_store.base.errors import StorageFailure
 
 SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "cube.c", "walks.c"))
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
-_DIGEST: Final = hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()
+SHARED: Final = (Path(__file__).with_name("curves.h"),)
+"""What they include."""
+_DIGEST: Final = hashlib.sha256(b"".join(source.read_bytes() for source in (*SOURCES, *SHARED))).hexdigest()
 INSTALLED: Final = f"libfedcoin-kernel-{_DIGEST[:16]}.so"
 """What a library of these sources is called among the system's."""
 
@@ -44,7 +46,7 @@ _log: Final = logging.getLogger(__name__)
 def library() -> Any:
     """The loaded library, or None where it can neither be found nor made. Any number of processes may ask at once."""
     try:
-        source = "".join(source.read_text() for source in SOURCES)
+        source = "".join(source.read_text() for source in (*SOURCES, *SHARED))
         # The declarations are those of the definitions: every exported function starts in column 0.
         for declaration in re.findall(
             r"^(?:void|int32_t|int64_t) fedcoin_\w+\([^)]*\)", source, re.MULTILINE

@@ -1,12 +1,13 @@
 """The rest of a graph on the library that Keras runs on, compiled by it: float32, several coalitions a call."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
 import numpy as np
 
-from fedcoin_cli.learning.engines.graph_outputs import Rest, Single
+from fedcoin_cli.learning.engines.averages import Single
+from fedcoin_cli.learning.engines.graph_outputs import Rest
 from fedcoin_cli.learning.engines.keras_namespace import KerasArrays
 from fedcoin_cli.learning.graph.graph import Node
 from fedcoin_cli.learning.graph.namespace import Array
@@ -31,25 +32,25 @@ class KerasRest(Rest):
     def __init__(self, ready: Staged, threads: int = 0) -> None:
         if threads:
             use_threads(threads)
-        types = ready.game.graph.types
-        nodes = max(1, sum(_operations(node, types) for node in ready.staging.rest))
+        super().__init__(ready, KerasArrays())
+        nodes = max(1, sum(_operations(node, self.averages.types) for node in self.averages.nodes))
         # No more than a ranking has: a call takes as long whether all of it is wanted or not.
-        most = min(_MOST_COALITIONS, _MOST_NODES // nodes, ready.game.clients - 1)
-        super().__init__(ready, KerasArrays(), max(1, most))
+        self.coalitions = max(1, min(_MOST_COALITIONS, _MOST_NODES // nodes, ready.game.clients - 1))
         self._compiled = _compiled(super().outputs)
 
     def outputs(
         self,
         shares: Single,
-        weights: Single,
+        rows: Sequence[Single],
         constants: Mapping[str, Array],
         averaged: Mapping[str, Array],
     ) -> Array:
-        """As of `Rest`, as a NumPy array."""
-        found = self._compiled(
-            ops.convert_to_tensor(shares), ops.convert_to_tensor(weights), dict(constants), dict(averaged)
-        )
-        return np.asarray(ops.convert_to_numpy(found))
+        """As of `Rest`, as a NumPy array: a call has one size, and what fills it up is not looked at."""
+        missing = self.coalitions - len(shares)
+        filled = np.concatenate([shares, np.repeat(shares[-1:], missing, 0)])
+        weights = [ops.convert_to_tensor(row) for row in (*rows, *[rows[-1]] * missing)]
+        found = self._compiled(ops.convert_to_tensor(filled), weights, dict(constants), dict(averaged))
+        return np.asarray(ops.convert_to_numpy(found))[: len(shares)]
 
 
 def _operations(node: Node, types: Mapping[str, TensorType]) -> int:

@@ -1,11 +1,11 @@
 """Outputs of a graph's coalitions, from what `Staged` has computed once: averages, then the rest of the nodes.
 
-Weights are averaged in float64 and rounded once; values of images that are affine in the updates are averaged by the
-library that computes the rest, one product of shares and the clients' values. NumPy is such a library where there is
-no Keras (`NumpyRest`), the one that Keras runs on is the other (`graph_keras`).
+Values of images that are affine in the updates are averaged by the library that computes the rest, one product of
+shares and the clients' values. onnxruntime is such a library (`graph_onnx`), the one that Keras runs on another
+(`graph_keras`), NumPy (`NumpyRest`) what is there without them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.learning.engines.averages import Averages, Single
 from fedcoin_cli.learning.engines.outputs import Compute, OutputSource
 from fedcoin_cli.learning.game.game import Floats, Game
 from fedcoin_cli.learning.graph.namespace import Array, Namespace, Numpy
@@ -24,10 +25,11 @@ from fedcoin_cli.learning.reference.staged import PART_IMAGES, Staged
 LANES: Final = 16
 """Images of a block are filled up to a multiple of these: few shapes are compiled then."""
 
+_MOST_IMAGES: Final = 1024
+"""Whose averaged outputs are computed together."""
+
 _SLICE_FLOP: Final = 2 * 10**9
 _MOST_COALITIONS: Final = 64
-
-Single = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,16 @@ class _Loaded:
 
 
 class Rest:
-    """What is left to compute of a graph for each coalition, over any array library, for all at once.
+    """What is left to compute of a graph for each coalition, over any array library.
 
-    `coalitions` is how many a call computes.
+    `coalitions` is how many a call computes at most, `images` how many of those it is best given.
     """
 
-    def __init__(self, ready: Staged, xp: Namespace, coalitions: int = 1) -> None:
-        self._graph, self._nodes, self._xp = ready.game.graph.graph, ready.staging.rest, xp
-        self.coalitions = coalitions
-        self._weights = {name: values.shape[1:] for name, values in ready.weights.items()}
+    coalitions = 8
+    images = PART_IMAGES
+
+    def __init__(self, ready: Staged, xp: Namespace) -> None:
+        self._graph, self._xp, self.averages = ready.game.graph.graph, xp, Averages(ready)
         self._shared = {name: xp.constant(values) for name, values in ready.shared.items()}
 
     def loaded(self, values: npt.NDArray[Any]) -> Array:
@@ -57,37 +60,36 @@ class Rest:
     def outputs(
         self,
         shares: Single,
-        weights: Single,
+        rows: Sequence[Single],
         constants: Mapping[str, Array],
         averaged: Mapping[str, Array],
     ) -> Array:
         """Outputs (coalitions, images, classes) of coalitions with these shares (coalitions, K).
 
         Args:
-            shares: rows that sum to 1.
-            weights: the averages of all weights in a row, (coalitions, …), in the order of `Staged.weights`.
+            shares: that sum to 1.
+            rows: the weights of each, as of `Averages`.
             constants: values of the images.
             averaged: all clients' values of the images, (K, …).
         """
         xp = self._xp
         mixed = {name: self._mixed(shares, values) for name, values in averaged.items()}
         found = []
-        for number in range(self.coalitions):
-            row = xp.reshape(xp.slice(weights, 0, number, number + 1), (-1,))
-            values = {**self._shared, **constants, **self._apart(row)}
+        for number, row in enumerate(rows):
+            values = {**self._shared, **constants, **self._weights(row)}
             for name, averages in mixed.items():
                 one = xp.slice(averages, 0, number, number + 1)
                 values[name] = xp.reshape(one, xp.shape(one)[1:])
-            for node in self._nodes:
+            for node in self.averages.nodes:
                 compute(node, values, xp)
             outputs = widened(values[self._graph.output], xp)
             found.append(xp.reshape(outputs, (1, *xp.shape(outputs))))
         return xp.concatenate(found, 0)
 
-    def _apart(self, row: Array) -> dict[str, Array]:
+    def _weights(self, row: Array) -> Mapping[str, Array]:
         """The weights that stand in a row."""
         found, start = {}, 0
-        for name, shape in self._weights.items():
+        for name, shape in self.averages.layout.items():
             size = prod(shape)
             found[name] = self._xp.reshape(self._xp.slice(row, 0, start, start + size), shape)
             start += size
@@ -96,24 +98,30 @@ class Rest:
     def _mixed(self, shares: Array, values: Array) -> Array:
         shape = self._xp.shape(values)
         flat = self._xp.matmul(shares, self._xp.reshape(values, (shape[0], prod(shape[1:]))))
-        return self._xp.reshape(flat, (self.coalitions, *shape[1:]))
+        return self._xp.reshape(flat, (self._xp.shape(shares)[0], *shape[1:]))
 
 
 class NumpyRest(Rest):
-    """The same in NumPy, float32."""
+    """The same in NumPy, float32; where all is averaged, many coalitions and images at once."""
 
     def __init__(self, ready: Staged) -> None:
         super().__init__(ready, Numpy(np.float32))
+        self._whole = self._graph.output in ready.averaged
+        if self._whole:
+            self.coalitions, self.images = _MOST_COALITIONS, _MOST_IMAGES
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def outputs(
         self,
         shares: Single,
-        weights: Single,
+        rows: Sequence[Single],
         constants: Mapping[str, Array],
         averaged: Mapping[str, Array],
     ) -> Array:
-        return super().outputs(shares, weights, constants, averaged)
+        if self._whole:
+            mixed = self._mixed(shares, averaged[self._graph.output])
+            return widened(mixed.reshape(-1, mixed.shape[2]), self._xp).reshape(*mixed.shape[:2], -1)
+        return super().outputs(shares, rows, constants, averaged)
 
 
 class GraphOutputs:
@@ -127,17 +135,13 @@ class GraphOutputs:
     def __init__(self, ready: Staged, made: Callable[[Staged], Rest]) -> None:
         self.game, self._ready, self._made = ready.game, ready, made
         self._rest = made(ready)
-        self.parts = ready.parts
+        most = self._rest.images if ready.kept else PART_IMAGES
+        every = np.arange(self.game.images)
+        self.parts = np.array_split(every, -(-len(every) // most))
+        self._lanes = min(most, -(-max(map(len, self.parts)) // LANES) * LANES)
         self.masks = self._rest.coalitions
         flop = max(1, self.game.images * self.game.model.flop_above)
         self.batch = max(1, min(_MOST_COALITIONS, _SLICE_FLOP // flop))
-        self._weights = np.concatenate(
-            [
-                np.empty((self.game.clients, 0)),
-                *(one.reshape(len(one), -1) for one in ready.weights.values()),
-            ],
-            axis=1,
-        )
         self._loaded: dict[int, _Loaded] = {}
 
     def of_part(self, number: int) -> Compute:
@@ -145,7 +149,7 @@ class GraphOutputs:
         part = self.parts[number]
         if number in self._loaded:
             return partial(self._outputs, self._loaded[number], len(part))
-        loaded = self._load(part, PART_IMAGES)
+        loaded = self._load(part, self._lanes)
         if self._ready.kept:
             self._loaded[number] = loaded
         return partial(self._outputs, loaded, len(part))
@@ -168,9 +172,7 @@ class GraphOutputs:
         )
 
     def _outputs(self, loaded: _Loaded, images: int, shares: Floats) -> Floats:
-        """(coalitions, classes, images) of up to `masks` coalitions: a call has one size."""
-        filled = shares[np.minimum(np.arange(self.masks), len(shares) - 1)]
-        weights = (filled @ self._weights).astype(np.float32)
-        found = self._rest.outputs(filled.astype(np.float32), weights, loaded.constants, loaded.averaged)
-        outputs = np.asarray(found, np.float64)[: len(shares), :images]
-        return outputs.transpose(0, 2, 1)
+        """(coalitions, classes, images) of up to `masks` coalitions."""
+        rows = self._rest.averages.rows(shares)
+        found = self._rest.outputs(shares.astype(np.float32), rows, loaded.constants, loaded.averaged)
+        return np.asarray(found[:, :images], np.float64).transpose(0, 2, 1)

@@ -65,19 +65,20 @@ static int32_t join(uint64_t *stack, int32_t depth, int32_t words, uint64_t *mis
 
    first: weighted first pre-activations (blocks, clients, units[0], LANES); labels, sizes: (blocks)
    masks: (number, words); units: (layers + 1), of the first layer and of the `layers` above it, rounded up
-   relu: (layers), what stands below each; kernels, biases: (number, ...), the aggregates' layers above the first
+   relu: (layers), what stands below each: 0 nothing, 1 a ReLU, 2 tanh, 3 a sigmoid; kernels, biases: (number, ...), the
+   aggregates' layers above the first; weights: (number), of the members, which their sums have been multiplied by
    stack: (clients + 2, words), zero; sums: (clients + 1, units[0], LANES), zero, of the members since the last whole
    chain; bases: (clients / CHAIN + 1, units[0], LANES), zero, of whole chains; values: (2, widest, LANES) */
 void fedcoin_counts(
     const float *first, const int32_t *labels, const int32_t *sizes, int32_t from, int32_t to, int32_t clients,
     const uint64_t *masks, int32_t words, int32_t number, const int32_t *units, int32_t layers, int32_t classes,
-    const int32_t *relu, const float *kernels, const float *biases, uint64_t *stack, float *sums, float *bases,
-    float *values, int32_t widest, int32_t *counts);
+    const int32_t *relu, const float *kernels, const float *biases, const float *weights,
+    uint64_t *stack, float *sums, float *bases, float *values, int32_t widest, int32_t *counts);
 void fedcoin_counts_wide(
     const float *first, const int32_t *labels, const int32_t *sizes, int32_t from, int32_t to, int32_t clients,
     const uint64_t *masks, int32_t words, int32_t number, const int32_t *units, int32_t layers, int32_t classes,
-    const int32_t *relu, const double *kernels, const double *biases, uint64_t *stack, double *sums, double *bases,
-    double *values, int32_t widest, int32_t *counts);
+    const int32_t *relu, const double *kernels, const double *biases, const double *weights,
+    uint64_t *stack, double *sums, double *bases, double *values, int32_t widest, int32_t *counts);
 
 #define REAL float
 #define INTEGER int32_t
@@ -97,6 +98,9 @@ void fedcoin_counts_wide(
 #define narrow wide_narrow
 #define tile wide_tile
 #define correct wide_correct
+#define within wide_within
+#define power wide_power
+#define bend wide_bend
 #include "kernel.c"
 
 #else /* REAL, INTEGER of the same size, COUNTS, and the names below: once for float, once for double */
@@ -105,6 +109,7 @@ enum { LONG = 4 * WIDTH / sizeof(REAL), VECTORS = LANES / LONG };
 typedef REAL reals __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef INTEGER bits __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float narrow __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
+#include "curves.h"
 
 /* TILE outputs of a dense layer, relu(x) * kernel + bias. With `joining`, x + joining takes the place of x and is kept
    in `sum`: the last member is added on the way; `base` is what stands below its chain.
@@ -169,8 +174,8 @@ static int32_t correct(const reals *logits, int32_t classes, int32_t label, int3
 void COUNTS(
     const float *first, const int32_t *labels, const int32_t *sizes, int32_t from, int32_t to, int32_t clients,
     const uint64_t *masks, int32_t words, int32_t number, const int32_t *units, int32_t layers, int32_t classes,
-    const int32_t *relu, const REAL *kernels, const REAL *biases, uint64_t *stack, REAL *sums, REAL *bases,
-    REAL *values, int32_t widest, int32_t *counts)
+    const int32_t *relu, const REAL *kernels, const REAL *biases, const REAL *weights,
+    uint64_t *stack, REAL *sums, REAL *bases, REAL *values, int32_t widest, int32_t *counts)
 {
     size_t row = (size_t)units[0] * LANES;
     int32_t vectors = units[0] * VECTORS;
@@ -189,23 +194,30 @@ void COUNTS(
                 for (int32_t i = 0; i < vectors && base && depth % CHAIN == 0; i++)
                     ((reals *)base)[i] = base[i - vectors] + ((const reals *)(sums + depth * row))[i];
                 y = (reals *)(sums + ++depth * row);
-                for (int32_t i = 0; i < vectors && (left || !layers); i++)
+                for (int32_t i = 0; i < vectors && (left || !layers || relu[0] >= TANH); i++)
                     y[i] = x[i] + __builtin_convertvector(joining[i], reals);
             }
             for (int32_t layer = 0; layer < layers; layer++) {
-                int32_t inputs = units[layer], outputs = units[layer + 1], fused = !layer;
+                int32_t inputs = units[layer], outputs = units[layer + 1], bent = relu[layer], fused = !layer;
                 reals *sum = y;
+                if (bent >= TANH) {
+                    sum = layer ? y : (reals *)(values + (size_t)widest * LANES);
+                    bend(y, base, sum, inputs * VECTORS, bent, weights[m]);
+                    bent = fused = 0;
+                }
+                if (bent != relu[layer] || layer)
+                    base = 0;
                 y = (reals *)(values + (size_t)(layer % 2) * widest * LANES);
                 for (int32_t o = 0; o < outputs; o += TILE, fused = 0) {
                     reals *out = y + o * VECTORS;
                     if (fused && base)
-                        tile(kernel, bias, inputs, outputs, relu[0], x, joining, base, sum, y);
+                        tile(kernel, bias, inputs, outputs, bent, x, joining, base, sum, y);
                     else if (fused)
-                        tile(kernel, bias, inputs, outputs, relu[0], x, joining, 0, sum, y);
-                    else if (!layer && base)
-                        tile(kernel + o, bias + o, inputs, outputs, relu[0], sum, 0, base, 0, out);
+                        tile(kernel, bias, inputs, outputs, bent, x, joining, 0, sum, y);
+                    else if (base)
+                        tile(kernel + o, bias + o, inputs, outputs, bent, sum, 0, base, 0, out);
                     else
-                        tile(kernel + o, bias + o, inputs, outputs, relu[layer], sum, 0, 0, 0, out);
+                        tile(kernel + o, bias + o, inputs, outputs, bent, sum, 0, 0, 0, out);
                 }
                 kernel += (size_t)inputs * outputs;
                 bias += outputs;

@@ -5,6 +5,7 @@ Compiling and loading live in `compiled`, threads over blocks of images in `bloc
 
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.coalitions.walks import Counts
 from fedcoin_cli.learning.engines.blocks import (
+    BENT,
     LANES,
     BlockThreads,
     Int32s,
@@ -32,19 +34,25 @@ _TRIED: Final = 64
 _TRIES: Final = 3
 _MOST_BATCH: Final = 2048
 _BATCH_BYTES: Final = 64 << 20
-_RELU: Final = {"linear": 0, "relu": 1}
 
 Floats = npt.NDArray[Any]
 
 
 def suits(game: Game) -> bool:
-    """Whether the kernel can count this game here: it is compiled, and a positive scale passes all activations."""
+    """Whether the kernel can count this game here: it is compiled, and there are dense layers alone."""
     return takes(game) and library() is not None
 
 
 def takes(game: Game) -> bool:
     """Whether a kernel would, where there is a compiler."""
-    return not game.chain.features and all(layer.activation in _RELU for layer in game.chain.layers)
+    return not game.chain.features
+
+
+def _quick_order(masks: Sequence[int]) -> list[int]:
+    """The places of masks as they stand where most hold the one before them, as along rankings, else ascending."""
+    nested = sum(before & after == before for before, after in pairwise(masks))
+    places = list(range(len(masks)))
+    return places if 2 * nested >= len(masks) else sorted(places, key=masks.__getitem__)
 
 
 class KernelEngine:
@@ -56,9 +64,10 @@ class KernelEngine:
         threads: cores to use.
 
     It holds 4·K·n·units bytes of pre-activations. The sums over members are not divided by their weight: a positive
-    scale passes a ReLU and changes no argmax. The layers above have true averages as kernels, and biases times that
-    weight. Models of many layers are counted in double above the pre-activations (see `tolerance`). A batch is quickest
-    when each coalition holds the one before it, or is the next larger mask.
+    scale passes a ReLU and changes no argmax, and tanh and sigmoid put it back. The layers above have true averages as
+    kernels, and biases times that weight. Models of many layers are counted in double above the pre-activations (see
+    `tolerance`). A batch is quickest when each coalition holds the one before it, or is the next larger mask: others
+    are counted ascending.
     """
 
     def __init__(self, game: Game, first: FirstLayer | None = None, threads: int = 1) -> None:
@@ -74,7 +83,7 @@ class KernelEngine:
         units = [layer.units for layer in game.chain.layers]
         # Above the first layer whole tiles are computed; what is added has weights of zero and is never looked at.
         self._units = np.array([units[0], *(-(-unit // tile) * tile for unit in units[1:])], np.int32)
-        self._relu = np.array([_RELU[layer.activation] for layer in game.chain.layers[:-1]], np.int32)
+        self._relu = np.array([BENT[layer.activation] for layer in game.chain.layers[:-1]], np.int32)
         # The largest weight becomes 1: sums stay as small as one client's values times K.
         self._scale = np.array(game.weights, np.float64) / max(game.weights)
         self._labels, self._sizes, self._first = self._in_blocks(first or FirstLayer(game))
@@ -85,10 +94,12 @@ class KernelEngine:
 
     def counts(self, masks: Sequence[int]) -> Counts:
         """u(mask) in images for each non-empty mask, in order."""
-        parts = [
-            self._counts(masks[start : start + self.batch]) for start in range(0, len(masks), self.batch)
-        ]
-        return np.concatenate([np.empty(0, np.int64), *parts])
+        order = _quick_order(masks)
+        found = np.empty(len(masks), np.int64)
+        for start in range(0, len(masks), self.batch):
+            places = order[start : start + self.batch]
+            found[places] = self._counts([masks[place] for place in places])
+        return found
 
     def _counts(self, masks: Sequence[int]) -> Counts:
         clients = self.game.clients
@@ -96,6 +107,7 @@ class KernelEngine:
         shares = weighted / weighted.sum(axis=1, keepdims=True)
         kernels = self._mixed(shares, self._kernels)
         biases = self._mixed(weighted, self._biases)
+        weights = np.ascontiguousarray(weighted.sum(axis=1), self._real)
         words = mask_words(masks, clients)
         widest = int(self._units.max())
 
@@ -118,7 +130,7 @@ class KernelEngine:
                     ),
                     *(pointer(words), words.shape[1], len(words)),
                     *(pointer(self._units), len(self._relu), self.game.chain.classes, pointer(self._relu)),
-                    *(pointer(kernels), pointer(biases)),
+                    *(pointer(kernels), pointer(biases), pointer(weights)),
                     *(pointer(stack), pointer(sums), pointer(bases)),
                     *(pointer(values), widest, pointer(counts)),
                 )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders
-from fedcoin_cli.learning.engines.blocks import aligned, pointer
+from fedcoin_cli.learning.engines.blocks import BENT, aligned, pointer
 from fedcoin_cli.learning.engines.compiled import library
 from fedcoin_cli.learning.engines.rows import weighted_rows
 from fedcoin_cli.learning.game.game import Game
@@ -27,7 +27,6 @@ LIFT: Final = 2.0**16
 """Kernels are so many times as large, as in `walks.c`."""
 
 _BLOCKS_AT_ONCE: Final = 4
-_RELU: Final = {"linear": 0, "relu": 1}
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -59,7 +58,7 @@ class KernelWalker:
         units = [layer.units for layer in game.chain.layers]
         # Above the first layer whole tiles are computed; what is added has weights of zero and is never looked at.
         self._units = np.array([units[0], *(-(-unit // tile) * tile for unit in units[1:])], np.int32)
-        self._relu = np.array([_RELU[layer.activation] for layer in game.chain.layers[:-1]], np.int32)
+        self._relu = np.array([BENT[layer.activation] for layer in game.chain.layers[:-1]], np.int32)
         self._weights = np.array(game.weights, np.float64)
         # The largest weight becomes 1: sums stay as small as one client's values times K.
         self._relative = self._weights / max(game.weights)
@@ -109,6 +108,7 @@ class KernelWalker:
                 *(pointer(walked), walked.shape[1], counts.shape[2]),
                 *(pointer(self._units), len(self._relu), self.game.chain.classes, pointer(self._relu)),
                 *(pointer(self._upper), size, pointer(self._weights), max(self.game.weights) / LIFT),
+                max(self.game.weights),
                 *(pointer(memory), widest, pointer(counts)),
             )
 

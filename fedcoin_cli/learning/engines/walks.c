@@ -44,20 +44,21 @@ int32_t fedcoin_walk_tile(void) { return TILE; }
    first: weighted first pre-activations (rows, clients, units[0], LANES); labels: (rows, LANES), -1 where no image is;
    a block is the rows starts[block]..starts[block + 1] - 1. orders: (blocks, rankings, clients); steps: how many
    coalitions of a ranking are wanted. units: (layers + 1), of the first layer and of the `layers` above it, rounded up
-   to whole tiles; relu: (layers), what is below each; upper: (clients, size), weighted: each layer's kernel (inputs,
+   to whole tiles; relu: (layers), what is below each: 0 nothing, 1 a ReLU, 2 tanh, 3 a sigmoid; upper: (clients, size), weighted: each layer's kernel (inputs,
    outputs) and its biases, filled up to a multiple of LANES. weights: (clients), whole numbers; a sum over members is
-   `factor` over their weight times too large where a kernel has been applied. memory: zeros, as many as
+   `factor` over their weight times too large where a kernel has been applied, and their weight over `largest` times the
+   average elsewhere. memory: zeros, as many as
    the larger of units[0] * LANES and size; then (2, units[0], LANES), (5, size) and (2, widest, LANES). counts: (blocks,
    rankings, steps), to which is added */
 void fedcoin_walk(
     const float *first, const int32_t *labels, const int32_t *starts, int32_t from, int32_t to, int32_t clients,
     const uint16_t *orders, int32_t rankings, int32_t steps, const int32_t *units, int32_t layers, int32_t classes,
-    const int32_t *relu, const float *upper, int32_t size, const double *weights, double factor, float *memory, int32_t widest,
+    const int32_t *relu, const float *upper, int32_t size, const double *weights, double factor, double largest, float *memory, int32_t widest,
     uint8_t *counts);
 void fedcoin_walk_wide(
     const float *first, const int32_t *labels, const int32_t *starts, int32_t from, int32_t to, int32_t clients,
     const uint16_t *orders, int32_t rankings, int32_t steps, const int32_t *units, int32_t layers, int32_t classes,
-    const int32_t *relu, const double *upper, int32_t size, const double *weights, double factor, double *memory, int32_t widest,
+    const int32_t *relu, const double *upper, int32_t size, const double *weights, double factor, double largest, double *memory, int32_t widest,
     uint8_t *counts);
 
 #define REAL float
@@ -86,6 +87,9 @@ void fedcoin_walk_wide(
 #define run wide_run
 #define tile wide_tile
 #define correct wide_correct
+#define within wide_within
+#define power wide_power
+#define bend wide_bend
 #include "walks.c"
 
 #else /* REAL, INTEGER of the same size, WALK, and the names below: once for float, once for double */
@@ -95,6 +99,7 @@ typedef REAL reals __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias)
 typedef INTEGER bits __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float narrow __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
 typedef int32_t whole __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
+#include "curves.h"
 
 #if defined(__AVX512F__)
 static inline __attribute__((always_inline)) reals rectified(reals x)
@@ -228,7 +233,7 @@ static inline int32_t correct(const reals *logits, const whole *labels, int32_t 
 void WALK(
     const float *first, const int32_t *labels, const int32_t *starts, int32_t from, int32_t to, int32_t clients,
     const uint16_t *orders, int32_t rankings, int32_t steps, const int32_t *units, int32_t layers, int32_t classes,
-    const int32_t *relu, const REAL *upper, int32_t size, const double *weights, double factor, REAL *memory, int32_t widest,
+    const int32_t *relu, const REAL *upper, int32_t size, const double *weights, double factor, double largest, REAL *memory, int32_t widest,
     uint8_t *counts)
 {
     size_t row = (size_t)units[0] * LANES;
@@ -266,15 +271,24 @@ void WALK(
                         complete(&one, 1);
                     }
                     reals *y = values;
-                    for (int32_t i = 0; i < vectors && !layers; i++) {
-                        y[i] = x[i] = sum[i] + __builtin_convertvector(joining[i], reals);
-                        if (far)
+                    for (int32_t i = 0; i < vectors && (!layers || relu[0] >= TANH); i++) {
+                        x[i] = sum[i] + __builtin_convertvector(joining[i], reals);
+                        if (!layers)
+                            y[i] = x[i];
+                        if (!layers && far)
                             y[i] += base[i];
                     }
                     for (int32_t layer = 0; layer < layers; layer++) {
                         int32_t inputs = units[layer], outputs = units[layer + 1], fused = !layer, bent = relu[layer];
                         const REAL *bias = below + (size_t)inputs * outputs;
-                        const reals *in = layer ? y : x;
+                        reals *in = layer ? y : x;
+                        const reals *beneath = far && !layer ? base : 0;
+                        if (bent >= TANH) {
+                            in = layer ? y : values + (size_t)widest * VECTORS;
+                            bend(layer ? y : x, beneath, in, inputs * VECTORS, bent, weight / largest);
+                            beneath = 0;
+                            bent = fused = 0;
+                        }
                         y = values + (size_t)(layer % 2) * widest * VECTORS;
                         for (int32_t o = 0; o < outputs; o += TILE, fused = 0) {
                             reals *out = y + o * VECTORS;
@@ -287,8 +301,8 @@ void WALK(
                                 tile(k, b, inputs, outputs, scale, sum, base, joining, later, x, &one, 0, 1, out);
                             else if (fused)
                                 tile(k, b, inputs, outputs, scale, sum, 0, joining, later, x, &one, 0, 0, out);
-                            else if (!layer && far)
-                                tile(k, b, inputs, outputs, scale, in, base, 0, later, 0, &one, bent, 1, out);
+                            else if (beneath)
+                                tile(k, b, inputs, outputs, scale, in, beneath, 0, later, 0, &one, bent, 1, out);
                             else if (far)
                                 tile(k, b, inputs, outputs, scale, in, 0, 0, later, 0, &one, bent, 1, out);
                             else

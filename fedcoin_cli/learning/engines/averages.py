@@ -1,0 +1,103 @@
+"""The weights that a coalition's rest of a graph is computed from: averages, and what is made of them alone.
+
+Averages are taken in float64, what no image enters is computed in float64, and all is rounded to float32 once.
+"""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from fedcoin_cli.learning.game.game import Floats
+from fedcoin_cli.learning.graph.graph import Node
+from fedcoin_cli.learning.graph.namespace import NUMPY
+from fedcoin_cli.learning.graph.normalised import folded
+from fedcoin_cli.learning.graph.passes import compute
+from fedcoin_cli.learning.reference.staged import Staged
+
+_MOST_BYTES: Final = 1 << 26
+"""Of averages that are kept: parts of the test set, and blocks, ask for the same coalitions."""
+
+Single = npt.NDArray[np.float32]
+
+
+class Averages:
+    """Rows of weights, one a coalition, that `nodes` read.
+
+    `nodes` are what is left to compute of images, with BatchNormalization folded; `types` are those of all values;
+    `layout` says which values stand in a row, in order, and their shapes.
+    """
+
+    def __init__(self, ready: Staged) -> None:
+        model = ready.game.graph
+        one = folded(ready.staging.rest, model.types, model.graph.output)
+        self.types, self._foldings = one.types, one.foldings
+        self._small = tuple(node for node in one.nodes if not self._of_images(node))
+        self.nodes = tuple(node for node in one.nodes if self._of_images(node))
+        self._shared = {name: values.astype(np.float64) for name, values in ready.shared.items()}
+        self._taken = {name: values.shape[1:] for name, values in ready.weights.items()}
+        own = {*self._taken, *(name for node in self._small for name in node.outputs)}
+        own.update(name for folding in self._foldings for name in folding.made)
+        read = dict.fromkeys(name for node in self.nodes for name in node.inputs if name in own)
+        self.layout = {name: self.types[name].sizes for name in read}
+        # As they are where nothing is made of them.
+        self._plain = not self._small and not self._foldings
+        if self._plain:
+            self._taken = dict(self.layout)
+        stacks = [ready.weights[name].reshape(ready.game.clients, -1) for name in self._taken]
+        self._clients = np.concatenate([np.empty((ready.game.clients, 0)), *stacks], axis=1)
+        self._size = sum(prod(shape) for shape in self.layout.values())
+        self._kept: dict[bytes, Single] = {}
+
+    def rows(self, shares: Floats) -> list[Single]:
+        """The values of each coalition of these shares (coalitions, K), one row each."""
+        if len(shares) * 4 * self._size > _MOST_BYTES:
+            return list(self._made(shares))
+        keys = [one.tobytes() for one in shares]
+        missing = [place for place, key in enumerate(keys) if key not in self._kept]
+        if missing and (len(self._kept) + len(missing)) * 4 * self._size > _MOST_BYTES:
+            self._kept.clear()
+            missing = list(range(len(keys)))
+        if missing:
+            made = self._made(shares[missing])
+            self._kept.update((keys[place], row) for place, row in zip(missing, made, strict=True))
+        return [self._kept[key] for key in keys]
+
+    def named(self, row: Single) -> dict[str, Single]:
+        """The values of a row by name, in their shapes: views."""
+        return _apart(row, self.layout)
+
+    def _made(self, shares: Floats) -> Single:
+        averages: Floats = shares @ self._clients
+        if self._plain:
+            plain: Single = averages.astype(np.float32)
+            return plain
+        rows = np.empty((len(shares), self._size), np.float32)
+        for row, average in zip(rows, averages, strict=True):
+            self._through(average, self.named(row))
+        return rows
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    def _through(self, average: Floats, row: dict[str, Single]) -> None:
+        """One coalition's values from its averages."""
+        values = {**self._shared, **_apart(average, self._taken)}
+        for node in self._small:
+            compute(node, values, NUMPY)
+        for folding in self._foldings:
+            values.update(folding.values(values))
+        for name, place in row.items():
+            place[...] = values[name]
+
+    def _of_images(self, node: Node) -> bool:
+        return any(self.types[name].axis is not None for name in node.outputs if name)
+
+
+def _apart(row: npt.NDArray[Any], layout: Mapping[str, tuple[int, ...]]) -> dict[str, npt.NDArray[Any]]:
+    found, start = {}, 0
+    for name, shape in layout.items():
+        size = prod(shape)
+        found[name] = row[start : start + size].reshape(shape)
+        start += size
+    return found

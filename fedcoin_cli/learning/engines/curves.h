@@ -1,0 +1,55 @@
+/* tanh and sigmoid of vectors. Whoever includes it has REAL, reals, bits of the same size, and names for what is below.
+
+   Of both kinds of numbers e^x errs by at most 3 units and so do these, in absolute terms; `tolerance.py` has 32. What
+   is no number stays none, and tanh(0) is 0. */
+
+#ifndef CURVES
+#define CURVES
+enum { TANH = 2, SIGMOID = 3 };
+#endif
+
+/* x where it is within, else the end that it is beyond. */
+static inline __attribute__((always_inline)) reals within(reals x, REAL most)
+{
+    bits above = x > most, below = x < -most;
+    reals high = (reals){0} + most;
+    x = (reals)(((bits)high & above) | ((bits)x & ~above));
+    return (reals)(((bits)-high & below) | ((bits)x & ~below));
+}
+
+/* e^x, as 2^k times a polynomial of the rest, at most ln 2 / 2 either way. */
+static inline __attribute__((always_inline)) reals power(reals x)
+{
+    const int32_t single = sizeof(REAL) == 4;
+    const REAL shift = single ? 0x1.8p23 : 0x1.8p52; /* an integer is in the last bits of what it is added to */
+    static const REAL inverse[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320,
+                                   1.0 / 5040,      1.0 / 720,      1.0 / 120,     1.0 / 24,     1.0 / 6,
+                                   0.5,             1,              1};
+    x = within(x, single ? 87 : 708);
+    reals shifted = x * (REAL)0x1.71547652b82fep0 + shift, k = shifted - shift;
+    reals rest = x - k * (REAL)(single ? 0x1.62ep-1 : 0x1.62e42fee00000p-1);
+    rest -= k * (REAL)(single ? 0x1.0bfbe8p-15 : 0x1.a39ef35793c76p-33);
+    int32_t at = single ? 6 : 0;
+    reals sum = (reals){0} + inverse[at];
+#pragma GCC unroll 12
+    for (at++; at < 13; at++)
+        sum = sum * rest + inverse[at];
+    bits scale = ((bits)shifted << (single ? 23 : 52)) + ((INTEGER)(single ? 127 : 1023) << (single ? 23 : 52));
+    return sum * (reals)scale;
+}
+
+/* y = weight * f(x / weight), of x + base where there is one: sums over members keep their weight. */
+static void bend(const reals *x, const reals *base, reals *y, int32_t vectors, int32_t kind, REAL weight)
+{
+    REAL share = 1 / weight;
+    for (int32_t v = 0; v < vectors; v++) {
+        reals in = x[v];
+        if (base)
+            in += base[v];
+        in *= share;
+        if (kind == TANH)
+            y[v] = weight - (2 * weight) / (1 + power(2 * in));
+        else
+            y[v] = weight / (1 + power(-in));
+    }
+}
