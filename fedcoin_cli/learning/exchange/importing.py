@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.contract.metric import Truth
 from fedcoin_cli.learning.exchange import from_keras, from_onnx, from_torch
 from fedcoin_cli.learning.exchange.agreement import check_agreement, samples
 from fedcoin_cli.learning.exchange.from_onnx import Named
@@ -63,6 +64,7 @@ def import_file(
     inputs: Sequence[Array] = (),
     weights: Path | None = None,
     frozen: Collection[str] = (),
+    truth: Truth | None = None,
 ) -> Made:
     """The model in a file.
 
@@ -71,23 +73,26 @@ def import_file(
         inputs: sample inputs, an array each; drawn at random where there are none.
         weights: the original's state_dict: of ONNX, every tensor of it must have kept its name; a module loads it.
         frozen: patterns of the names of weights that no client trains.
+        truth: what it will be judged by; of real-valued targets a closing sigmoid or softmax stays.
 
     Raises:
-        RoundFilesInvalid: what of it is not understood, and where; or it computes something else than the original.
+        RoundFilesInvalid: what of it is not understood, and where; or it computes something else than the original, or
+            its outputs are none that this judges.
         NotFound: no such file.
         MissingPart: what reads this kind is not installed.
     """
     path, colon, name = source.rpartition(":")
     if colon and path.endswith(".py"):
-        return import_model(_from_code(Path(path), name, weights), inputs, where=source, frozen=frozen)
+        module = _from_code(Path(path), name, weights)
+        return import_model(module, inputs, where=source, frozen=frozen, truth=truth)
     file = Path(source)
     if not file.is_file():
         raise NotFound("there is no such file", where=source, hint=_HINT)
     if file.suffix == ".onnx":
-        return _import_onnx(file, inputs, weights, frozen)
+        return _import_onnx(file, inputs, weights, frozen, truth)
     if file.suffix not in _KERAS:
         raise RoundFilesInvalid(_kind(file), where=source, hint=_HINT)
-    return import_model(from_keras.load(file), inputs, where=source, frozen=frozen)
+    return import_model(from_keras.load(file), inputs, where=source, frozen=frozen, truth=truth)
 
 
 def read_sample(path: Path) -> Array:
@@ -105,31 +110,40 @@ def read_sample(path: Path) -> Array:
 
 
 def import_model(
-    model: Any, inputs: Sequence[npt.ArrayLike] = (), *, where: str = "model", frozen: Collection[str] = ()
+    model: Any,
+    inputs: Sequence[npt.ArrayLike] = (),
+    *,
+    where: str = "model",
+    frozen: Collection[str] = (),
+    truth: Truth | None = None,
 ) -> Made:
     """The description of a PyTorch module, called with `inputs`, or of a Keras model; raises as `import_file`."""
-    given = [np.asarray(one) for one in inputs]
+    given, real = [np.asarray(one) for one in inputs], truth is Truth.targets
     if from_torch.is_module(model):
         if not given:
             hint = "--sample FILE.npy; in Python fedcoin.model_of(module, example)"
             raise RoundFilesInvalid("a PyTorch module needs an example of its input", where=where, hint=hint)
-        imported = from_torch.import_torch(model, given, where=where, frozen=frozen)
-        return _compared(imported, lambda x: from_torch.run_torch(model, x), given, where)
+        imported = from_torch.import_torch(model, given, where=where, frozen=frozen, real=real)
+        return _compared(imported, lambda x: from_torch.run_torch(model, x), given, where, truth)
     if not from_keras.is_model(model):
         message = f"{type(model).__name__} is neither a PyTorch module nor a Keras model"
         raise RoundFilesInvalid(message, where=where, hint=_HINT)
     text = str(model.to_json())
-    if not frozen:
+    if not frozen and not real:  # a chain's closing softmax is taken away
         try:
-            return Made(text, parse_model(text, where=where), None, 0.0)
+            return _fitting(Made(text, parse_model(text, where=where), None, 0.0), truth, where)
         except RoundFilesInvalid:
             pass  # no chain of those that there are kernels for
-    imported = from_keras.import_keras(model, where=where, frozen=frozen)
-    return _compared(imported, lambda x: from_keras.run_keras(model, x), given, where)
+    imported = from_keras.import_keras(model, where=where, frozen=frozen, real=real)
+    return _compared(imported, lambda x: from_keras.run_keras(model, x), given, where, truth)
 
 
 def _import_onnx(
-    source: Path, inputs: Sequence[Array], weights: Path | None, frozen: Collection[str]
+    source: Path,
+    inputs: Sequence[Array],
+    weights: Path | None,
+    frozen: Collection[str],
+    truth: Truth | None,
 ) -> Made:
     model = from_onnx.load(source)
     named = None
@@ -141,7 +155,8 @@ def _import_onnx(
             )
         tensors = reader(weights, None)  # type: ignore[arg-type]  # named kinds need no model
         named = Named(tuple(name for name, one in tensors.items() if one.dtype.kind == "f"), ())
-    imported = from_onnx.import_onnx(model, where=str(source), named=named, frozen=frozen)
+    real = truth is Truth.targets
+    imported = from_onnx.import_onnx(model, where=str(source), named=named, frozen=frozen, real=real)
 
     def original(given: Sequence[Array]) -> Array:
         from onnx.reference import ReferenceEvaluator
@@ -154,10 +169,22 @@ def _import_onnx(
         }
         return np.asarray(session.run(None, feeds)[0])
 
-    return _compared(imported, original, inputs, str(source))
+    return _compared(imported, original, inputs, str(source), truth)
 
 
-def _compared(imported: Imported, original: Any, inputs: Sequence[Array], where: str) -> Made:
+def _fitting(made: Made, truth: Truth | None, where: str) -> Made:
+    """The same, where its outputs are a row an example, or one for each token, as what it is judged by needs."""
+    row = made.model.row
+    if truth is None or (truth is Truth.tokens) == (len(row) > 1):
+        return made
+    hint = "return (examples, tokens, classes) to be judged by tokens, else (examples, classes)"
+    message = f"its outputs are (examples, {', '.join(map(str, row))}), and it is to be judged by {truth}"
+    raise RoundFilesInvalid(message, where=where, hint=hint)
+
+
+def _compared(
+    imported: Imported, original: Any, inputs: Sequence[Array], where: str, truth: Truth | None
+) -> Made:
     text = graph_text(imported.graph)
     model = read_model(text, where=where)
     given = (
@@ -165,7 +192,8 @@ def _compared(imported: Imported, original: Any, inputs: Sequence[Array], where:
         if inputs
         else samples(imported.graph, np.random.default_rng(_SEED))
     )
-    return Made(text, model, imported, check_agreement(imported, original, given, where=where))
+    apart = check_agreement(imported, original, given, where=where)
+    return _fitting(Made(text, model, imported, apart), truth, where)
 
 
 def _as_asked(inputs: Sequence[Array], graph: Graph, where: str) -> list[Array]:

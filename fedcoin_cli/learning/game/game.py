@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fedcoin_cli.contract.metric import ACCURACY, Metric
 from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.model.interface import Model
-from fedcoin_cli.learning.model.lowering import chain_of
+from fedcoin_cli.learning.model.lowering import chain_of, widened
 from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import TestSet, Weights, average, read_frozen, read_test, read_update
@@ -102,6 +102,11 @@ class Game:
         return self.model
 
     @property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """A label an image, for what counts by labels alone."""
+        return self.test.classes
+
+    @property
     def clients(self) -> int:
         return len(self.updates)
 
@@ -115,8 +120,8 @@ class Game:
         return (1 << self.clients) - 1
 
     def played(self) -> "Game":
-        """The same game as it is computed: a graph that is a chain of dense layers becomes one."""
-        chain = chain_of(self.model) if isinstance(self.model, GraphModel) else None
+        """The same game as it is computed: a graph that is a chain of dense layers becomes one, a lone output two."""
+        chain = chain_of(self.model) if isinstance(self.model, GraphModel) else widened(self.chain)
         if chain is None:
             return self
         baseline = None if self.baseline is None else chain.weights(self.baseline)

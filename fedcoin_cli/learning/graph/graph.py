@@ -65,7 +65,7 @@ class Graph:
     """A model: nodes in an order in which every name is defined before it is used, each once.
 
     `output` names the logits, (examples, classes), taken before a closing softmax or sigmoid; one column is the logit
-    of label 1 against label 0.
+    of label 1 against label 0. Of tokens they are (examples, tokens, classes).
     """
 
     inputs: tuple[Input, ...]
