@@ -87,15 +87,15 @@ def judged_by(
     """Labels, labels of tokens, or targets that are near what these outputs say."""
     row = typed(graph)[graph.output].sizes[1:]
     if real:
-        noisy = outputs + 0.1 * draw.normal(size=outputs.shape)
-        return (noisy[:, 1] if row == (1,) else noisy).astype(np.float32)
+        noisy = (outputs + 0.1 * draw.normal(size=outputs.shape)).astype(np.float32)
+        return noisy[:, 1] if row == (1,) else noisy
     apart = outputs.reshape(len(outputs), *row) if len(row) > 1 else outputs
     labels = (apart - np.median(apart, axis=0)).argmax(axis=-1).astype(np.int32)
     if len(row) > 1:
         ignored = draw.random(labels.shape) < 0.3
         ignored[:, 0] = False
         labels[ignored] = IGNORED
-    return labels
+    return np.asarray(labels)
 
 
 def default_terms(maker: ChainMaker) -> AskedTerms:
