@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.rounds.files import Round
-from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.game import Game, products
 from fedcoin_cli.learning.metrics.plain import plain, told
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
@@ -39,6 +39,10 @@ def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
     updates = [made.updates[number - 1] for number in numbers]
     files = tuple(made.paths[update.digest] for update in updates)
     game = Game.load(made.files(files))
+    if len(updates) > 1 and products(game.model):
+        hint = "add the mean of the clients' products to the frozen weights; --clients N writes one client's update"
+        message = "products of weights are averaged, and no factors give that average"
+        raise RoundFilesInvalid(message, where=str(made.folder), hint=hint)
     shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
     weights = average(game.updates, shares)
     measure = plain(game.test, own_outputs(game.of_update(weights), 0))

@@ -76,6 +76,13 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
             help="import: what models will be judged by; by real-valued targets a closing sigmoid or softmax stays.",
         ),
     ] = None,
+    lora: Annotated[
+        str | None,
+        typer.Option(
+            metavar="factors|products",
+            help="import: how LoRA's factors are averaged, each by itself or as B * A; default: factors.",
+        ),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -104,12 +111,12 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
             raise typer.BadParameter("import takes no clients: aggregate does")
         if source is None:
             raise typer.BadParameter("import needs the model's file")
-        _import(call, source, samples or [], weights, frozen or [], metric, target or Path("model.json"))
+        _import(
+            call, source, samples or [], weights, frozen or [], (metric, lora), target or Path("model.json")
+        )
     else:
-        if samples or weights or frozen or metric:
-            raise typer.BadParameter(
-                "aggregate takes no samples, weights, frozen names or metric: import does"
-            )
+        if samples or weights or frozen or metric or lora:
+            raise typer.BadParameter("aggregate takes --clients and --output; the other options are import's")
         _aggregate(call, None if source is None else Path(source), _numbers(clients), target)
 
 
@@ -119,16 +126,18 @@ def _import(
     samples: list[Path],
     weights: Path | None,
     frozen: list[str],
-    metric: str | None,
+    asked: tuple[str | None, str | None],
     target: Path,
 ) -> None:
-    from fedcoin_cli.learning.exchange.description import asked_metric
-    from fedcoin_cli.learning.exchange.importing import import_file, read_sample
+    from fedcoin_cli.learning.exchange.description import asked_metric, asked_products
+    from fedcoin_cli.learning.exchange.importing import Asked, import_file, read_sample
     from ledger_store.base.disk import refusals
 
     inputs = [read_sample(path) for path in samples]
+    metric, lora = asked
     truth = None if metric is None else asked_metric(metric).truth
-    made = import_file(source, inputs=inputs, weights=weights, frozen=frozen, truth=truth)
+    wanted = Asked(truth, asked_products(lora or "factors"))
+    made = import_file(source, inputs=inputs, weights=weights, frozen=frozen, asked=wanted)
     with refusals(target):
         beside = made.write(target)
     data, lines = _told(made)
@@ -168,6 +177,9 @@ def _told(made: "Made") -> tuple[dict[str, Any], list[str]]:
     ]
     if imported is not None:
         data["apart"] = made.apart
+        data["products"] = list(imported.graph.products)
+        if imported.graph.products:
+            lines.append(f"averages {len(imported.graph.products)} products of low-rank factors as such")
         lines.append(f"agrees   with the original within {made.apart:.1e} on samples")
     return data, lines
 

@@ -58,7 +58,7 @@ def description_of(model: Model, images: Any = None, labels: Any = None) -> str:
     ):
         return str(model.to_json())  # type: ignore[union-attr]  # whatever describes itself as Keras does
     given = [] if images is None else list(images.values()) if isinstance(images, Mapping) else [images]
-    return _described(model, given, Truth.targets if _are_real(labels) else None, None, ())
+    return _described(model, given, Truth.targets if _are_real(labels) else None, None, (), "factors")
 
 
 def model_of(
@@ -66,6 +66,7 @@ def model_of(
     *example: Any,
     frozen: Sequence[str] = (),
     metric: str | None = None,
+    lora: str = "factors",
     to: str | Path | None = None,
 ) -> str:
     """Describe a PyTorch module or a Keras model as miners read it: once, for all rounds.
@@ -80,6 +81,8 @@ def model_of(
         frozen: patterns of the names of further weights that no client trains, as "encoder.*".
         metric: what models will be judged by. Of real-valued targets outputs are what they are; else a closing
             sigmoid or softmax is taken away, since metrics of labels judge the scores before it.
+        lora: "factors" averages low-rank factors A and B each by itself, as Flower's FedAvg does; "products" the
+            products of them, as FedEx-LoRA and FLoRA do. Clients sign for it with the description.
         to: where to write the description; frozen weights go into frozen.safetensors beside it.
 
     Returns:
@@ -87,10 +90,11 @@ def model_of(
 
     Raises:
         RoundFilesInvalid: what of it is not understood, or it holds frozen weights and `to` does not say where to.
-        SettingsError: there is no such metric.
+        SettingsError: there is no such metric, or another word for `lora`.
         MissingPart: onnx and onnxscript, by which PyTorch exports, are not installed.
     """
-    return _described(model, example, None if metric is None else asked_metric(metric).truth, to, frozen)
+    truth = None if metric is None else asked_metric(metric).truth
+    return _described(model, example, truth, to, frozen, lora)
 
 
 def _are_real(labels: Any) -> bool:
@@ -104,16 +108,21 @@ def _are_real(labels: Any) -> bool:
 
 
 def _described(
-    model: Any, example: Sequence[Any], truth: Truth | None, to: str | Path | None, frozen: Sequence[str]
+    model: Any,
+    example: Sequence[Any],
+    truth: Truth | None,
+    to: str | Path | None,
+    frozen: Sequence[str],
+    lora: str,
 ) -> str:
-    from fedcoin_cli.learning.exchange.importing import as_float, import_model
+    from fedcoin_cli.learning.exchange.importing import Asked, as_float, import_model
 
     arrays = [np.asarray(one) for one in example]
     made = import_model(
         model,
         [as_float(one) if one.dtype == np.uint8 else one for one in arrays],
         frozen=frozen,
-        truth=truth,
+        asked=Asked(truth, asked_products(lora)),
     )
     if to is not None:
         made.write(Path(to))
@@ -129,6 +138,14 @@ def asked_metric(text: str) -> Metric:
         return read_metric(text)
     except ValueError as error:
         raise SettingsError(str(error), where="metric", hint=f"one of: {forms()}") from error
+
+
+def asked_products(lora: str) -> bool:
+    """Whether low-rank factors are averaged as products, as a person says it; raises `SettingsError`."""
+    if lora not in {"factors", "products"}:
+        message, hint = f"{lora!r} is no way to average LoRA's factors", "factors, or products"
+        raise SettingsError(message, where="lora", hint=hint)
+    return lora == "products"
 
 
 def mlp(image_shape: Sequence[int] | int, hidden: Sequence[int], classes: int) -> str:

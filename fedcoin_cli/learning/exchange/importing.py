@@ -6,7 +6,7 @@ graph with weights by name. What is frozen goes into a file of its own beside th
 
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ from fedcoin_cli.learning.exchange import from_keras, from_onnx, from_torch
 from fedcoin_cli.learning.exchange.agreement import check_agreement, samples
 from fedcoin_cli.learning.exchange.from_onnx import Named
 from fedcoin_cli.learning.exchange.graph_maker import Imported
+from fedcoin_cli.learning.exchange.low_rank import with_products
 from fedcoin_cli.learning.exchange.named_tensors import READERS
 from fedcoin_cli.learning.graph.graph import Graph, Kind
 from fedcoin_cli.learning.graph.writer import graph_text
@@ -58,13 +59,25 @@ class Made:
         return path
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a requester wants of a description.
+
+    `truth` is what models will be judged by, where that is known: of real-valued targets a closing sigmoid or softmax
+    stays. With `products` low-rank factors are averaged as their products.
+    """
+
+    truth: Truth | None = None
+    products: bool = False
+
+
 def import_file(
     source: str,
     *,
     inputs: Sequence[Array] = (),
     weights: Path | None = None,
     frozen: Collection[str] = (),
-    truth: Truth | None = None,
+    asked: Asked = Asked(),
 ) -> Made:
     """The model in a file.
 
@@ -73,7 +86,7 @@ def import_file(
         inputs: sample inputs, an array each; drawn at random where there are none.
         weights: the original's state_dict: of ONNX, every tensor of it must have kept its name; a module loads it.
         frozen: patterns of the names of weights that no client trains.
-        truth: what it will be judged by; of real-valued targets a closing sigmoid or softmax stays.
+        asked: what it will be judged by, and how low-rank factors are averaged.
 
     Raises:
         RoundFilesInvalid: what of it is not understood, and where; or it computes something else than the original, or
@@ -84,15 +97,15 @@ def import_file(
     path, colon, name = source.rpartition(":")
     if colon and path.endswith(".py"):
         module = _from_code(Path(path), name, weights)
-        return import_model(module, inputs, where=source, frozen=frozen, truth=truth)
+        return import_model(module, inputs, where=source, frozen=frozen, asked=asked)
     file = Path(source)
     if not file.is_file():
         raise NotFound("there is no such file", where=source, hint=_HINT)
     if file.suffix == ".onnx":
-        return _import_onnx(file, inputs, weights, frozen, truth)
+        return _import_onnx(file, inputs, weights, frozen, asked)
     if file.suffix not in _KERAS:
         raise RoundFilesInvalid(_kind(file), where=source, hint=_HINT)
-    return import_model(from_keras.load(file), inputs, where=source, frozen=frozen, truth=truth)
+    return import_model(from_keras.load(file), inputs, where=source, frozen=frozen, asked=asked)
 
 
 def read_sample(path: Path) -> Array:
@@ -115,27 +128,27 @@ def import_model(
     *,
     where: str = "model",
     frozen: Collection[str] = (),
-    truth: Truth | None = None,
+    asked: Asked = Asked(),
 ) -> Made:
     """The description of a PyTorch module, called with `inputs`, or of a Keras model; raises as `import_file`."""
-    given, real = [np.asarray(one) for one in inputs], truth is Truth.targets
+    given, real = [np.asarray(one) for one in inputs], asked.truth is Truth.targets
     if from_torch.is_module(model):
         if not given:
             hint = "--sample FILE.npy; in Python fedcoin.model_of(module, example)"
             raise RoundFilesInvalid("a PyTorch module needs an example of its input", where=where, hint=hint)
         imported = from_torch.import_torch(model, given, where=where, frozen=frozen, real=real)
-        return _compared(imported, lambda x: from_torch.run_torch(model, x), given, where, truth)
+        return _compared(imported, lambda x: from_torch.run_torch(model, x), given, where, asked)
     if not from_keras.is_model(model):
         message = f"{type(model).__name__} is neither a PyTorch module nor a Keras model"
         raise RoundFilesInvalid(message, where=where, hint=_HINT)
     text = str(model.to_json())
-    if not frozen and not real:  # a chain's closing softmax is taken away
+    if not frozen and not real and not asked.products:  # a chain's closing softmax is taken away
         try:
-            return _fitting(Made(text, parse_model(text, where=where), None, 0.0), truth, where)
+            return _fitting(Made(text, parse_model(text, where=where), None, 0.0), asked.truth, where)
         except RoundFilesInvalid:
             pass  # no chain of those that there are kernels for
     imported = from_keras.import_keras(model, where=where, frozen=frozen, real=real)
-    return _compared(imported, lambda x: from_keras.run_keras(model, x), given, where, truth)
+    return _compared(imported, lambda x: from_keras.run_keras(model, x), given, where, asked)
 
 
 def _import_onnx(
@@ -143,7 +156,7 @@ def _import_onnx(
     inputs: Sequence[Array],
     weights: Path | None,
     frozen: Collection[str],
-    truth: Truth | None,
+    asked: Asked,
 ) -> Made:
     model = from_onnx.load(source)
     named = None
@@ -155,7 +168,7 @@ def _import_onnx(
             )
         tensors = reader(weights, None)  # type: ignore[arg-type]  # named kinds need no model
         named = Named(tuple(name for name, one in tensors.items() if one.dtype.kind == "f"), ())
-    real = truth is Truth.targets
+    real = asked.truth is Truth.targets
     imported = from_onnx.import_onnx(model, where=str(source), named=named, frozen=frozen, real=real)
 
     def original(given: Sequence[Array]) -> Array:
@@ -169,7 +182,7 @@ def _import_onnx(
         }
         return np.asarray(session.run(None, feeds)[0])
 
-    return _compared(imported, original, inputs, str(source), truth)
+    return _compared(imported, original, inputs, str(source), asked)
 
 
 def _fitting(made: Made, truth: Truth | None, where: str) -> Made:
@@ -182,9 +195,9 @@ def _fitting(made: Made, truth: Truth | None, where: str) -> Made:
     raise RoundFilesInvalid(message, where=where, hint=hint)
 
 
-def _compared(
-    imported: Imported, original: Any, inputs: Sequence[Array], where: str, truth: Truth | None
-) -> Made:
+def _compared(imported: Imported, original: Any, inputs: Sequence[Array], where: str, asked: Asked) -> Made:
+    if asked.products:
+        imported = replace(imported, graph=with_products(imported.graph, where=where))
     text = graph_text(imported.graph)
     model = read_model(text, where=where)
     given = (
@@ -193,7 +206,7 @@ def _compared(
         else samples(imported.graph, np.random.default_rng(_SEED))
     )
     apart = check_agreement(imported, original, given, where=where)
-    return _fitting(Made(text, model, imported, apart), truth, where)
+    return _fitting(Made(text, model, imported, apart), asked.truth, where)
 
 
 def _as_asked(inputs: Sequence[Array], graph: Graph, where: str) -> list[Array]:

@@ -137,10 +137,18 @@ class Game:
 
         An owner's update is the average of its updates by their weights, rounded to float32, and has all these weights:
         the aggregate of all is the same. (docs/adr/0039) [P-6.21]
+
+        Raises:
+            RoundFilesInvalid: the model averages products, so that no one update is what several are together.
         """
         owned = [list(numbers) for numbers in members]
         if len(owned) == len(self.updates):
             return self
+        if products(self.model):
+            hint = "leave the groups out, or import the model with factors that are averaged"
+            raise RoundFilesInvalid(
+                "updates of a model with products have no average", where="groups", hint=hint
+            )
         weights = [[self.weights[number] for number in numbers] for numbers in owned]
         updates = tuple(
             average([self.updates[number] for number in numbers], own)
@@ -165,6 +173,11 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
     packed = b"".join(mask.to_bytes(width, "little") for mask in masks)
     rows = np.frombuffer(packed, np.uint8).reshape(len(masks), width)
     return np.unpackbits(rows, axis=1, count=clients, bitorder="little")
+
+
+def products(model: Model) -> tuple[str, ...]:
+    """What of a model is averaged as products, and so has no average as an update has."""
+    return model.graph.products if isinstance(model, GraphModel) else ()
 
 
 def _refuse_excess(model: Model, clients: int, images: int, where: str) -> None:

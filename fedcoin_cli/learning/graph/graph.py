@@ -74,6 +74,9 @@ class Graph:
     constants: tuple[Constant, ...]
     nodes: tuple[Node, ...]
     output: str
+    products: tuple[str, ...] = ()
+    """Values of weights alone of which a coalition has the average of its members' own, and not what averaged weights
+    make: products of low-rank factors."""
 
     @property
     def weight_names(self) -> tuple[str, ...]:

@@ -101,6 +101,15 @@ def is_row(one: TensorType) -> bool:
     return False
 
 
+def of_weights(graph: Graph, types: Types) -> set[str]:
+    """The trained weights, and what is computed of them and is the same for all examples."""
+    found = set(graph.weight_names)
+    for node in graph.nodes:
+        if found.intersection(node.inputs):
+            found.update(name for name in node.outputs if name and types[name].axis is None)
+    return found
+
+
 def node_place(where: str, number: int, node: Node) -> str:
     """A node as errors name it."""
     name = next((name for name in node.outputs if name), "")
