@@ -73,7 +73,7 @@ def _gains(clients: int, aggregation: str, trick: str, times: int, seed: int) ->
         sybils = [honest[-1]] * times
     else:
         places = np.array_split(rng.permutation(len(own.labels)), times)
-        split = [Part(own.images[one], own.labels[one]) for one in places]
+        split = [Part(own.images[one], own.labels[one], own.strata[one]) for one in places]
         sybils = [(_trained(part), len(part.labels)) for part in split]
     group = tuple(range(clients - 1, clients - 1 + times))
     several = [*honest[:-1], *sybils]

@@ -50,14 +50,17 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
 
     Args:
         model: `mlp(…)`, a Keras model, its `to_json()`, a PyTorch module, what `model_of` gives, or a file.
-        test: images (n, …) as float or uint8 (which means x / 255), and one integer label an image.
+        test: images (n, …) as float or uint8 (which means x / 255), and one integer label an image; labels (n, tokens)
+            of a model of tokens, -100 where none is judged; real numbers are targets, one for each output.
         updates: each client's weights after training, a list of arrays in the order of Keras' `get_weights()`:
             kernel (inputs, units), bias (units,), … Tensors of PyTorch are taken too; its Linear is transposed. Of a
             PyTorch module each client's `state_dict()`.
         examples: how many examples each client trained on.
         aggregation: "mean", or "fedavg", which weights by examples; default: fedavg where examples are given.
-        metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP" or
-            "roc_auc", as scikit-learn names them; a point is a hundredth of what a perfect model is worth.
+        metric: "accuracy", "balanced_accuracy", "top_k_accuracy:K", "neg_log_loss:CAP", "neg_brier_score:CAP",
+            "roc_auc", "f1" or "f1_macro", as scikit-learn names them; of targets "neg_mean_squared_error:CAP"; of
+            tokens "token_accuracy" or "neg_log_perplexity:CAP". A point is a hundredth of what a perfect model is
+            worth.
         baseline: what nobody is worth: "zero", "chance" (a constant output), or weights, as those that all began with.
         groups: updates of one owner each, by their numbers from 0: together one client, at the place of the first.
         seconds: how long sampling takes at most; exact values are taken where they fit in.
@@ -166,7 +169,7 @@ def _game(
     baseline: str | Update,
     groups: Sequence[Sequence[int]],
 ) -> Game:
-    described = read_model(description_of(model, test[0]), where="model")
+    described = read_model(description_of(model, *test), where="model")
     images, labels = test
     combined, weights = aggregation_of(aggregation, examples), updates_of(updates, described)
     counts = examples_of(None if combined == "mean" else examples, len(weights))

@@ -15,6 +15,8 @@ from fedcoin_cli.application.workspace.configuration import render
 from fedcoin_cli.application.workspace.settings import RULES
 from fedcoin_cli.cli.manpage import escaped, exit_codes, pages
 from fedcoin_cli.cli.program.verbs import verbs
+from fedcoin_cli.learning.graph.form import FORMS
+from fedcoin_cli.learning.graph.operations.table import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,7 +95,7 @@ def explained(node: ast.ClassDef) -> dict[str, str]:
 
 
 def _with_fields(text: str) -> str:
-    """A page with a list of fields between each pair of its marks."""
+    """A page with a list of fields between each pair of its marks: of a class of the ledger, or of model.json."""
     return _MARKED.sub(lambda match: f"{match[1]}{_field_list(match[2])}{match[3]}", text)
 
 
@@ -101,7 +103,14 @@ _MARKED = re.compile(r'(^\.\\" fields (\w+)\n).*?(^\.\\" end fields\n)', re.MULT
 
 
 def _field_list(name: str) -> str:
-    return "".join(f".TP\n\\fB{escaped(field)}\\fR\n{_bold(said)}\n" for field, said in fields_of(name))
+    forms = {**FORMS, "operations": _operations()}
+    fields = forms[name].items() if name in forms else fields_of(name)
+    return "".join(f".TP\n\\fB{escaped(field)}\\fR\n{_bold(said)}\n" for field, said in fields)
+
+
+def _operations() -> dict[str, str]:
+    """What the operations of a graph are set by."""
+    return {name: f"{', '.join(one.settings) or 'None'}." for name, one in OPERATIONS.items()}
 
 
 def _bold(text: str) -> str:

@@ -168,6 +168,19 @@ def residual() -> Graph:
     return make.graph(make.dense(make.op("Flatten", x), "out", 8, 2))
 
 
+def tagger(vocabulary: int = 12, steps: int = 5, width: int = 8) -> Graph:
+    """Token ids to a row of outputs for each token, the likes of what comes next; each sees those before it."""
+    make = Builder(Input("ids", Kind.int32, (steps,)))
+    x = make.op("Gather", make.weight("emb.weight", vocabulary, width), "ids")
+    x = make.op("Add", x, make.weight("pos", steps, width))
+    scores = make.op("MatMul", x, make.op("Transpose", x, perm=(0, 2, 1)))
+    later = np.triu(np.full((steps, steps), -1e4), 1)
+    seen = make.op("Softmax", make.op("Add", scores, make.constant(later)))
+    x = make.op("Add", x, make.op("MatMul", seen, x))
+    hidden = make.op("Gelu", make.dense_last(x, "inner", width, width))
+    return make.graph(make.dense_last(hidden, "out", width, vocabulary))
+
+
 def small() -> Graph:
     """A residual network with BatchNorm on images of 1 by 6 by 6, three classes."""
     make = Builder(_floats(1, 6, 6))
@@ -190,12 +203,13 @@ MODELS: Mapping[str, Callable[[], Graph]] = {
 def drawn_inputs(graph: Graph, examples: int, draw: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
     """Random inputs: normal numbers, and ids of which the later ones are padding."""
     found: dict[str, npt.NDArray[Any]] = {}
+    rows = next((one.shape[0] for one in graph.weights if one.name == "emb.weight"), 6000)
     for one in graph.inputs:
         shape = (examples, *one.shape)
         if one.kind == Kind.float32:
             found[one.name] = draw.normal(size=shape).astype(np.float32)
         else:
-            ids = draw.integers(1, 6000, shape).astype(np.int32)
+            ids = draw.integers(1, rows, shape).astype(np.int32)
             found[one.name] = np.where(
                 np.arange(one.shape[0]) < draw.integers(2, one.shape[0], (examples, 1)), ids, 0
             )

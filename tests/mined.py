@@ -41,6 +41,7 @@ class MinedRound:
         classes: int = CLASSES,
         seed: int = 0,
         graph: Graph | None = None,
+        real: bool = False,
         **terms: Any,
     ) -> None:
         self.maker = ChainMaker(miners)
@@ -48,7 +49,7 @@ class MinedRound:
         if graph is None:
             folder = make_round(self.workspace, clients, seed=seed, classes=classes)
         else:
-            folder = make_graph_round(self.workspace, graph, clients, seed=seed)
+            folder = make_graph_round(self.workspace, graph, clients, seed=seed, real=real)
         self.store = Store(self.workspace.store)
         self.game, files = _game(folder, clients)
         self.digests = {path.name: self.store.put_file(path) for path in files}

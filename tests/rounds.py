@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from chains import ChainMaker
 from graphs import drawn_inputs, drawn_weights
 
@@ -15,7 +16,9 @@ from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.graph.graph import Graph
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import Passes
+from fedcoin_cli.learning.graph.shapes import typed
 from fedcoin_cli.learning.graph.writer import graph_text
+from fedcoin_cli.learning.model.truth import IGNORED, Said
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
 from ledger_store.base.canonical import digest
 from ledger_store.identity.keys import KeyPair
@@ -47,9 +50,18 @@ def make_round(
 
 
 def make_graph_round(
-    workspace: Workspace, graph: Graph, clients: int = 3, images: int = 40, seed: int = 0
+    workspace: Workspace,
+    graph: Graph,
+    clients: int = 3,
+    images: int = 40,
+    seed: int = 0,
+    *,
+    real: bool = False,
 ) -> Path:
-    """The same of a graph, whose labels are what the model says that all clients have begun with."""
+    """The same of a graph, whose labels are what the model says that all clients have begun with.
+
+    Where outputs are `real`, targets are its outputs themselves, a little noisy. Of tokens some are not judged.
+    """
     folder, draw = workspace.new_round(), np.random.default_rng(seed)
     (folder / "model.json").write_text(graph_text(graph))
     truth, inputs = drawn_weights(graph, draw), drawn_inputs(graph, images, draw)
@@ -57,7 +69,7 @@ def make_graph_round(
         {name: NUMPY.constant(tensor) for name, tensor in truth.items()},
         {name: NUMPY.constant(tensor) for name, tensor in inputs.items()},
     )
-    labels = (outputs - np.median(outputs, axis=0)).argmax(axis=1).astype(np.int32)
+    labels = judged_by(graph, outputs, draw, real=real)
     first, *more = inputs.values()
     write_test(folder / "test.safetensors", TestSet(first, labels, tuple(more)), list(inputs))
     for number in range(1, clients + 1):
@@ -67,6 +79,23 @@ def make_graph_round(
     keys = [workspace.key(client_name(number + 1)) for number in range(clients)]
     write_round(folder, workspace, keys, images)
     return folder
+
+
+def judged_by(
+    graph: Graph, outputs: npt.NDArray[np.float64], draw: np.random.Generator, *, real: bool = False
+) -> Said:
+    """Labels, labels of tokens, or targets that are near what these outputs say."""
+    row = typed(graph)[graph.output].sizes[1:]
+    if real:
+        noisy = (outputs + 0.1 * draw.normal(size=outputs.shape)).astype(np.float32)
+        return noisy[:, 1] if row == (1,) else noisy
+    apart = outputs.reshape(len(outputs), *row) if len(row) > 1 else outputs
+    labels = (apart - np.median(apart, axis=0)).argmax(axis=-1).astype(np.int32)
+    if len(row) > 1:
+        ignored = draw.random(labels.shape) < 0.3
+        ignored[:, 0] = False
+        labels[ignored] = IGNORED
+    return np.asarray(labels)
 
 
 def default_terms(maker: ChainMaker) -> AskedTerms:

@@ -108,7 +108,7 @@ class Paid(Strategy):
         configuration = configured(
             folder.settings_file, settings, {"task.price": price, "task.metric": metric}
         )
-        self._plan = planned(folder, configuration, key, description_of(model, test[0]), test)
+        self._plan = planned(folder, configuration, key, description_of(model, *test), test)
         self._strategy, self._whole, self._key = strategy, pay == RUN, key
         self._workspace = Workspace(folder)
         # The call under way, and what the run began with.

@@ -7,8 +7,10 @@ integers that follow from the task, whatever its test set holds. (docs/adr/0037)
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from enum import StrEnum
 from fractions import Fraction
+from math import isqrt
 from typing import TYPE_CHECKING, Final
 
 from ledger_store.base.errors import InvalidTransaction
@@ -25,26 +27,42 @@ RATIO: Final = 10**9
 LEAST_EXACT_BYTES: Final = 4
 
 _CAP: Final = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{0,5}[1-9])?")
+# Of targets up to 10⁶ no squared error is larger.
+_SQUARE: Final = re.compile(r"(0|[1-9][0-9]{0,12})(\.[0-9]{0,5}[1-9])?")
 _RANK: Final = re.compile(r"[1-9][0-9]{0,3}")
 
 
 class Family(StrEnum):
-    """How u comes from images: each is right or not, has a weight, loses steps, counts against others, or in ratios."""
+    """How u comes from images: each is right or not, has a weight, loses steps, counts against others, or in ratios.
+
+    Of texts it is tokens that are right or lose steps, of which each example has as many as it has.
+    """
 
     counts = "counts"
     weights = "weights"
     steps = "steps"
     pairs = "pairs"
     ratios = "ratios"
+    tokens = "tokens"
+    losses = "losses"
+
+
+class Truth(StrEnum):
+    """What a test set must say of its examples."""
+
+    labels = "one label an image"
+    targets = "real-valued targets"
+    tokens = "a label for each token"
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A metric by its name: what its parameter is called, and the unit that people know it by."""
+    """A metric by its name: what its parameter is called, the unit that people know it by, and what it judges by."""
 
     family: Family
     parameter: str = ""
     unit: str = ""
+    truth: Truth = Truth.labels
 
 
 KINDS: Final = {
@@ -56,6 +74,9 @@ KINDS: Final = {
     "roc_auc": _Kind(Family.pairs, unit="AUROC"),
     "f1": _Kind(Family.ratios, unit="F1"),
     "f1_macro": _Kind(Family.ratios, unit="macro F1"),
+    "neg_mean_squared_error": _Kind(Family.steps, "CAP", "mean squared error", Truth.targets),
+    "token_accuracy": _Kind(Family.tokens, unit="token accuracy", truth=Truth.tokens),
+    "neg_log_perplexity": _Kind(Family.losses, "CAP", "perplexity", Truth.tokens),
 }
 
 
@@ -71,6 +92,11 @@ class Metric:
         return KINDS[self.name].family
 
     @property
+    def truth(self) -> Truth:
+        """What it judges by."""
+        return KINDS[self.name].truth
+
+    @property
     def text(self) -> str:
         """As a task has it."""
         if not KINDS[self.name].parameter:
@@ -82,16 +108,33 @@ class Metric:
         """Whether it is a sum over images, so that blocks of images have values of their own."""
         return self.family not in {Family.pairs, Family.ratios}
 
+    @property
+    def uneven(self) -> bool:
+        """Whether what a block is worth follows from its labels, and not from the number of its images."""
+        return self.family in {Family.weights, Family.tokens, Family.losses}
+
     def natural(self, share: Fraction) -> str:
         """What a share of the whole, u / M, is in the metric's own unit, for people."""
         unit = KINDS[self.name].unit
         match self.family:
-            case Family.counts | Family.weights:
+            case Family.counts | Family.weights | Family.tokens:
                 return f"{_decimal(100 * share, 2)}% {unit}"
             case Family.steps:
-                return f"{_decimal((1 - share) * self.parameter, 4)} {unit}"
+                return self._lost((1 - share) * self.parameter)
+            case Family.losses:
+                return f"{_power((1 - share) * self.parameter)} {unit}"
             case Family.pairs | Family.ratios:
                 return f"{_decimal(share, 4)} {unit}"
+
+    def _lost(self, loss: Fraction) -> str:
+        """A mean loss, of squares its root, too; of one that a small cap bounds more decimals."""
+        places, unit = 4 if self.parameter >= 1 else 8, KINDS[self.name].unit
+        if self.truth is not Truth.targets:
+            return f"{_decimal(loss, 4)} {unit}"
+        # Of two more decimals than are told, so that these are rounded.
+        scale: int = 10 ** (places + 2)
+        root = Fraction(isqrt(int(max(loss, Fraction(0)) * scale**2)), scale)
+        return f"{_decimal(loss, places)} {unit} (root {_decimal(root, places)})"
 
 
 ACCURACY: Final = Metric("accuracy")
@@ -114,6 +157,8 @@ def read_metric(text: str) -> Metric:
     if not colon:
         return Metric(name)
     form, least = (_RANK, 2) if kind.parameter == "K" else (_CAP, 0)
+    if kind.truth is Truth.targets:
+        form = _SQUARE
     if not form.fullmatch(given) or Fraction(given) < least or not Fraction(given):
         what = (
             "an integer of at least 2"
@@ -150,7 +195,7 @@ def entry_bytes(task: "Task") -> int:
     of_family: dict[Family, Callable[[], int]] = {
         Family.counts: lambda: task.block_images,
         Family.steps: lambda: STEPS * task.block_images,
-    }
+    }  # of others the whole: how many tokens an example has no task says
     most = of_family.get(metric_of(task).family, lambda: task.whole)()
     return _bytes(min(task.whole, most))
 
@@ -164,6 +209,13 @@ def _decimal(value: Fraction, places: int) -> str:
     """So many decimals of any number: what an unchecked ledger holds no float may."""
     whole, rest = divmod(round(abs(value) * 10**places), 10**places)
     return f"{'-' if value < 0 else ''}{whole}.{rest:0{places}d}"
+
+
+def _power(exponent: Fraction) -> str:
+    """e to the power of any number."""
+    context = Context(prec=40, traps=[])
+    found = context.exp(context.divide(Decimal(exponent.numerator), Decimal(exponent.denominator)))
+    return f"{found:.4f}" if found < 10**9 else f"{found:.4e}"
 
 
 def _bytes(number: int) -> int:

@@ -59,6 +59,10 @@ def _may_be_whole(task: Task) -> bool:
             return task.whole <= WEIGHTS
         case Family.ratios:
             return task.whole <= RATIO
+        case Family.tokens:
+            return task.whole >= task.images
+        case Family.losses:
+            return task.whole >= STEPS * task.images and task.whole % STEPS == 0
         case Family.pairs:
             return task.whole <= 2 * (task.images // 2) * (task.images - task.images // 2)
 

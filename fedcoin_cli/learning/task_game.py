@@ -15,6 +15,7 @@ from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.metrics.choice import scorer, scorer_of
 from fedcoin_cli.learning.metrics.nobody import bounds_of
 from fedcoin_cli.learning.metrics.scorer import Scorer
+from fedcoin_cli.learning.model.truth import strata
 from fedcoin_cli.learning.model.weights import read_labels
 from fedcoin_cli.learning.reference.referee import Referee, reference_for
 from fedcoin_cli.learning.reference.update_admission import Refusal
@@ -62,7 +63,7 @@ def refused_terms(task: Task, reference: Referee) -> str | None:
 def blocks_of(task: Task, game: Game) -> Partition:
     """The task's test images in blocks, one of all where its metric is no sum over images [P-6.15]."""
     size = task.block_images if game.metric.sums else game.images
-    return partition(game.test.labels, size, bytes.fromhex(task.id))
+    return partition(game.test.strata, size, bytes.fromhex(task.id))
 
 
 def table_terms(task: Task, scorer: Scorer, blocks: Partition) -> TableTerms:
@@ -71,7 +72,7 @@ def table_terms(task: Task, scorer: Scorer, blocks: Partition) -> TableTerms:
 
 
 def terms_without_files(task: Task, test: Path | None) -> TableTerms:
-    """The same without loading the game; the test set is needed where labels weigh.
+    """The same without loading the game; the test set is needed where a block's worth follows from its labels.
 
     Raises:
         RoundFilesInvalid: the file holds no labels.
@@ -80,7 +81,7 @@ def terms_without_files(task: Task, test: Path | None) -> TableTerms:
     sizes = block_sizes(task.images, task.block_images if metric.sums else task.images)
     if test is not None:
         labels = read_labels(test)
-        blocks = partition(labels, task.block_images, bytes.fromhex(task.id))
+        blocks = partition(strata(labels), task.block_images, bytes.fromhex(task.id))
         judge = scorer(metric, labels, int(labels.max()) + 1)
         sizes = judge.wholes([blocks.block(number) for number in range(len(blocks))])
     elif metric.family is not Family.counts:

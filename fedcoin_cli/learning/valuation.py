@@ -12,10 +12,11 @@ from math import inf, nan
 from typing import Final
 
 from fedcoin_cli.consensus.rankings import grid_up_to
-from fedcoin_cli.contract.metric import forms, read_metric
+from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
+from fedcoin_cli.learning.exchange.description import asked_metric
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.model.weights import Weights
@@ -124,7 +125,7 @@ def semivalues(game: Game, how: How, methods: Sequence[Method]) -> tuple[Semival
 def _mined(game: Game, how: How) -> tuple[MinedEstimate, MiningPlan, TableTerms]:
     """An estimate as a miner makes it, and what its table is read against."""
     plan = _plan(game, how)
-    blocks = partition(game.test.labels, BLOCK_IMAGES if game.metric.sums else game.images, plan.seed)
+    blocks = partition(game.test.strata, BLOCK_IMAGES if game.metric.sums else game.images, plan.seed)
     scorer, above_zero = scorer_of(game), game.baseline is not None or game.chance
     sizes = scorer.wholes([blocks.block(number) for number in range(len(blocks))])
     terms = TableTerms.holding(game.clients, sizes, game.empty, baseline=above_zero)
@@ -172,10 +173,7 @@ def judged(game: Game, metric: str, baseline: str | Weights) -> Game:
         SettingsError: there is no such metric or baseline.
         RoundFilesInvalid: the metric does not fit.
     """
-    try:
-        by = read_metric(metric)
-    except ValueError as error:
-        raise SettingsError(str(error), where="metric", hint=f"one of: {forms()}") from error
+    by = asked_metric(metric)
     if isinstance(baseline, str) and baseline not in {ZERO, CHANCE}:
         message, hint = f"no baseline {baseline!r}", "zero, chance, or weights as those of an update"
         raise SettingsError(message, where="baseline", hint=hint)

@@ -13,7 +13,7 @@ from rounds import SHAPES, default_terms, make_round
 
 from fedcoin_cli.application.rounds.calling import CALL_NAME, make_call, read_call_file, sign_weights
 from fedcoin_cli.application.rounds.files import ROUND_NAME, read_round
-from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
+from fedcoin_cli.application.rounds.gathering import alone, gather, updates_in
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.weights import read_test, read_update, write_update
@@ -271,5 +271,7 @@ def test_how_good_an_update_is_alone(tmp_path: Path, workspace: Workspace, folde
     made, test = gather(folder, updates, genesis), read_test(folder / "test.safetensors", spec)
     hidden = np.maximum(test.images.reshape(IMAGES, -1) @ trained[0] + trained[1], 0)
     said = (hidden @ trained[2] + trained[3]).argmax(axis=1)
-    assert right_alone(made) == [(said == test.labels).sum(), (test.labels == 0).sum()]
-    assert by_chance(made) == max(Counter(test.labels.tolist()).values()) / IMAGES
+    found, right = alone(made), [(said == test.labels).mean(), (test.labels == 0).mean()]
+    assert list(found.measures) == right
+    assert found.words == tuple(f"{100 * share:.1f}% right" for share in right)
+    assert found.chance == max(Counter(test.labels.tolist()).values()) / IMAGES

@@ -43,6 +43,10 @@ def test_how_many_blocks_there_are(images: int, block_images: int, blocks: int) 
         ("roc_auc", 2**16 - 1, 16, 2),
         ("roc_auc", 2**16, 16, 3),
         ("f1", 10**9, 16, 4),
+        ("neg_mean_squared_error:1", 4_095_000, 16, 2),
+        ("token_accuracy", 255, 16, 1),
+        ("token_accuracy", 32_000, 16, 2),
+        ("neg_log_perplexity:7", 4_095 * 32_000, 16, 4),
     ],
 )
 def test_how_wide_an_entry_is(metric: str, whole: int, block_images: int, width: int) -> None:
@@ -65,6 +69,8 @@ def test_how_wide_an_entry_of_all_images_is(whole: int, width: int) -> None:
         ("neg_log_loss:2.5", Metric("neg_log_loss", Fraction(5, 2))),
         ("neg_log_loss:999999.999999", Metric("neg_log_loss", 10**6 - Fraction(1, 10**6))),
         ("neg_brier_score:0.000001", Metric("neg_brier_score", Fraction(1, 10**6))),
+        ("neg_mean_squared_error:9999999999999", Metric("neg_mean_squared_error", Fraction(10**13 - 1))),
+        ("neg_log_perplexity:6.9", Metric("neg_log_perplexity", Fraction(69, 10))),
     ],
 )
 def test_metrics_are_read_and_written(text: str, metric: Metric) -> None:
@@ -91,6 +97,13 @@ def test_metrics_are_read_and_written(text: str, metric: Metric) -> None:
         ("neg_log_loss:1e3", "a number above 0"),
         ("neg_log_loss:inf", "a number above 0"),
         ("neg_log_loss:1:2", "a number above 0"),
+        ("neg_log_loss:1000000", "a number above 0"),
+        ("neg_mean_squared_error", "needs a parameter, neg_mean_squared_error:CAP"),
+        ("neg_mean_squared_error:0", "CAP of neg_mean_squared_error is a number above 0"),
+        ("neg_mean_squared_error:-4", "a number above 0"),
+        ("neg_mean_squared_error:10000000000000", "a number above 0"),
+        ("token_accuracy:2", "takes no parameter"),
+        ("neg_log_perplexity:0.0", "no idle zero"),
         ("neg_log_loss:٢", "a number above 0"),
     ],
 )
@@ -114,6 +127,12 @@ def test_all_forms_are_told() -> None:
         ("roc_auc", Fraction(7, 8), "0.8750 AUROC"),
         ("roc_auc", Fraction(-1, 3), "-0.3333 AUROC"),
         ("f1_macro", Fraction(1, 4), "0.2500 macro F1"),
+        ("neg_mean_squared_error:40", Fraction(1, 10), "36.0000 mean squared error (root 6.0000)"),
+        ("neg_mean_squared_error:40", Fraction(2), "-40.0000 mean squared error (root 0.0000)"),
+        ("token_accuracy", Fraction(1, 3), "33.33% token accuracy"),
+        ("neg_log_perplexity:7", Fraction(1), "1.0000 perplexity"),
+        ("neg_log_perplexity:7", Fraction(0), "1096.6332 perplexity"),
+        ("neg_log_perplexity:7", -Fraction(10**400), "Infinity perplexity"),
         ("accuracy", Fraction(10**400), f"{10**402}.00% accuracy"),
     ],
 )

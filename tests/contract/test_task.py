@@ -47,15 +47,24 @@ def test_admissible_terms_pass(baseline: Baseline) -> None:
         ("balanced_accuracy", 1, 2**32 - 1),
         ("roc_auc", 1, 2 * 500 * 500),
         ("f1", 1, 10**9),
+        ("neg_mean_squared_error:40", 4_095_000, 4_095_000),
+        ("token_accuracy", 1_000, None),
+        ("neg_log_perplexity:7", 4_095_000, None),
     ],
 )
-def test_what_a_perfect_model_may_be_worth(metric: str, least: int, most: int) -> None:
+def test_what_a_perfect_model_may_be_worth(metric: str, least: int, most: int | None) -> None:
     """M follows from the images, or is bounded by them: what no labels could make is refused [P-5.19]."""
-    for whole in (least, most):
+    for whole in (least, most or 1_000 * least):
         check_task(replace(task, metric=metric, whole=whole), maker.genesis)
-    for whole in {least - 1, most + 1} - {0}:
+    for whole in {least - 1, most + 1 if most else least - 2} - {0}:
         with pytest.raises(InvalidTransaction, match="images can be worth"):
             check_task(replace(task, metric=metric, whole=whole), maker.genesis)
+
+
+def test_a_whole_of_steps_is_made_of_steps() -> None:
+    """By perplexity M is so many steps of every judged token [P-5.19]."""
+    with pytest.raises(InvalidTransaction, match="images can be worth"):
+        check_task(replace(task, metric="neg_log_perplexity:7", whole=4_095_001), maker.genesis)
 
 
 def test_an_unknown_metric_is_none_that_miners_could_fulfil() -> None:

@@ -140,7 +140,7 @@ def _changed(change: str) -> dict[str, Any]:
         ("no image", "test images"),
         ("a label beyond the classes", "test labels"),
         ("a label below 0", "test labels"),
-        ("one-hot labels", "test labels"),
+        ("one-hot labels", "metric"),
         ("an unknown layer", "model"),
         ("no model", "nowhere.json"),
         ("examples of nobody", "examples"),

@@ -4,9 +4,11 @@ from dataclasses import replace
 from fractions import Fraction
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from graphs import tabular, tagger
 from mined import MinedRound
 
 from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
@@ -16,10 +18,11 @@ from fedcoin_cli.application.reasons.explanation import explain
 from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.cli.views.explanation_lines import explanation_lines
 from fedcoin_cli.cli.views.task_lines import loose, task_lines
+from fedcoin_cli.contract.metric import Truth, read_metric
 from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.recomputation import Depth, recompute
-from fedcoin_cli.learning.reference.reference import Reference
+from fedcoin_cli.learning.reference.referee import reference_for
 from fedcoin_cli.learning.shapley.checking import Checker
 from fedcoin_cli.learning.shapley.sampling import Estimator, MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, all_counts, derive, entries_of
@@ -36,10 +39,20 @@ CASES = [
     ("roc_auc", "chance"),
     ("f1", "zero"),
     ("f1_macro", "chance"),
+    ("neg_mean_squared_error:4", "chance"),
+    ("neg_mean_squared_error:40", "client-002.safetensors"),
+    ("token_accuracy", "chance"),
+    ("neg_log_perplexity:6", "chance"),
+    ("neg_log_perplexity:6", "client-002.safetensors"),
 ]
 
 
 def made(root: Path, metric: str, baseline: str, estimator: Estimator = "balanced") -> MinedRound:
+    truth = read_metric(metric).truth
+    if truth is not Truth.labels:
+        graph, real = (tabular(4), True) if truth is Truth.targets else (tagger(), False)
+        terms: dict[str, Any] = {"metric": metric, "baseline": baseline, "estimator": estimator}
+        return MinedRound(root, graph=graph, real=real, rankings=6, **terms)
     # A test set of two labels, of both of which there are some.
     classes, seed = (2, 1) if metric in {"roc_auc", "f1"} else (3, 0)
     return MinedRound(
@@ -66,7 +79,7 @@ def test_an_honest_round_is_found_right(
     found = recompute(cases, one.store.path, Depth(None, 1, inf))
     assert (found.findings, found.skipped, found.tables) == ([], [], 3)
     assert found.recomputed == found.claimed
-    reference = Reference(one.game)
+    reference = reference_for(one.game)
     gained = reference.count(one.game.full) - one.task.empty
     outcome = one.result.outcome
     assert outcome.shapley is not None
@@ -83,7 +96,7 @@ def test_a_false_count_is_found(tmp_path: Path, metric: str, baseline: str, esti
     """A table with one u moved by what two images may move it is accused of that entry, and of no other [P-6.7]."""
     one = made(tmp_path, metric, baseline, estimator)
     claim, data = claim_of(one, 0), one.tables[0]
-    checker = Checker(Reference(one.game), one.terms, one.blocks)
+    checker = Checker(reference_for(one.game), one.terms, one.blocks)
     assert checker.own_errors(data, claim, inf) == ()
     width = one.terms.exact_width if claim.exact else one.terms.width
     counts = all_counts(data, claim, one.terms)
@@ -101,7 +114,7 @@ def test_a_false_count_is_found(tmp_path: Path, metric: str, baseline: str, esti
 def test_a_task_that_says_another_whole_is_refused(tmp_path: Path, metric: str, baseline: str) -> None:
     """M and u(∅) are what metric, labels and baseline make of them, and miners know it [P-6.19] [P-6.3]."""
     one = made(tmp_path, metric, baseline)
-    reference = Reference(one.game)
+    reference = reference_for(one.game)
     other = refused_terms(replace(one.task, whole=one.task.whole + 1), reference)
     assert other is not None
     assert "a perfect model is worth" in other
@@ -139,16 +152,17 @@ def test_it_is_told_in_units_that_people_know(
 def test_where_nothing_is_gained_no_client_is_paid(tmp_path: Path, metric: str, baseline: str) -> None:
     """All together worth no more than nobody: TrainPrice returns, whatever single values say [P-9.10]."""
     one = made(tmp_path, metric, baseline, "exact")
-    assert Reference(one.game).count(one.game.full) <= one.task.empty
+    assert reference_for(one.game).count(one.game.full) <= one.task.empty
     outcome = one.result.outcome
     assert outcome.shapley is not None
     assert set(outcome.pay.clients) == {0}
     assert outcome.pay.requester == one.task.train_micro
 
 
-def test_weights_of_labels_are_explained_where_the_test_set_is(tmp_path: Path) -> None:
-    """What a block is worth by balanced accuracy only the test set tells: without it tables say nothing."""
-    one = made(tmp_path, "balanced_accuracy", "chance")
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "token_accuracy"])
+def test_weights_of_labels_are_explained_where_the_test_set_is(tmp_path: Path, metric: str) -> None:
+    """What a block is worth by balanced accuracy, or by tokens, only the test set tells: else tables say nothing."""
+    one = made(tmp_path, metric, "chance")
     client = one.task.updates[0].client
     with Books.open(one.workspace) as books:
         assert explain(books, one.workspace, client, None).seen is not None
@@ -160,7 +174,10 @@ def test_weights_of_labels_are_explained_where_the_test_set_is(tmp_path: Path) -
     assert found.missing == (one.task.test,)
 
 
-@pytest.mark.parametrize(("metric", "baseline"), [("balanced_accuracy", "chance"), ("roc_auc", "chance")])
+@pytest.mark.parametrize(
+    ("metric", "baseline"),
+    [("balanced_accuracy", "chance"), ("roc_auc", "chance"), ("neg_log_perplexity:6", "chance")],
+)
 def test_a_restart_goes_on_from_wide_counts(tmp_path: Path, metric: str, baseline: str) -> None:
     """What was walked and saved is taken up again, whatever an entry's width: the same table comes of it."""
     one = made(tmp_path / "net", metric, baseline)

@@ -68,7 +68,7 @@ REFUSED: dict[str, Callable[[Layers], Any]] = {
     "too many weights": lambda layers: [layer["config"].update(units=1 << 16) for layer in layers[2:]],
     "negative units": lambda layers: layers[2]["config"].update(units=-1),
     "units that are not a number": lambda layers: layers[2]["config"].update(units=True),
-    "one class": lambda layers: layers[3]["config"].update(units=1),
+    "the softmax of one output": lambda layers: layers[3]["config"].update(units=1, activation="softmax"),
     "no input layer": lambda layers: layers.pop(0),
     "an unknown input size": lambda layers: layers[0]["config"].update(batch_shape=[None, None]),
     "a huge input": lambda layers: layers[0]["config"].update(batch_shape=[None, 1 << 20, 2]),

@@ -197,4 +197,4 @@ def test_a_refused_test_set_is_not_told_to_convert_weights(tmp_path: Path, spec:
     path.write_bytes(b"no test set")
     with pytest.raises(RoundFilesInvalid) as caught:
         read_test(path, spec)
-    assert "y (int32, their labels)" in str(caught.value.hint)
+    assert "y (int32, their labels, or float32, real-valued targets)" in str(caught.value.hint)

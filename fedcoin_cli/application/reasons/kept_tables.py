@@ -20,7 +20,7 @@ from fedcoin_cli.application.books.task_report import points
 from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement
-from fedcoin_cli.contract.metric import Family, metric_of
+from fedcoin_cli.contract.metric import metric_of
 from fedcoin_cli.contract.settlement import agreement_of
 from ledger_store.base.amount import format_micro
 from ledger_store.base.errors import MissingPart, NotFound
@@ -95,8 +95,8 @@ class Kept:
         paths = [(reveal, find(workspace, reveal.table)) for reveal in reveals]
         self._reveals = [(reveal, path) for reveal, path in paths if path]
         self.missing = tuple(reveal.table for reveal, path in paths if not path)
-        # What a block is worth by weighted labels only the test set tells.
-        weighted = metric_of(record.task).family is Family.weights
+        # What a block is worth by weighted labels, or by its tokens, only the test set tells.
+        weighted = metric_of(record.task).uneven
         self._test = find(workspace, record.task.test) if weighted else None
         if weighted and self._test is None:
             self.missing, self._reveals = (record.task.test, *self.missing), []

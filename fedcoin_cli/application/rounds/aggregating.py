@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.rounds.files import Round
-from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.game import Game, products
+from fedcoin_cli.learning.metrics.plain import plain, told
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import Weights, average, write_update
@@ -20,12 +21,12 @@ AGGREGATE_NAME = "aggregate.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """The average of some clients' weights, of which model, and on how many of the test images it is right."""
+    """The average of some clients' weights, of which model, and how good it is: a share of 1, and in words."""
 
     weights: Weights
     members: tuple[int, ...]
-    right: int
-    images: int
+    measure: float
+    words: str
     model: Model
 
 
@@ -38,10 +39,14 @@ def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
     updates = [made.updates[number - 1] for number in numbers]
     files = tuple(made.paths[update.digest] for update in updates)
     game = Game.load(made.files(files))
+    if len(updates) > 1 and products(game.model):
+        hint = "add the mean of the clients' products to the frozen weights; --clients N writes one client's update"
+        message = "products of weights are averaged, and no factors give that average"
+        raise RoundFilesInvalid(message, where=str(made.folder), hint=hint)
     shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
     weights = average(game.updates, shares)
-    right = int((own_outputs(game.of_update(weights), 0).argmax(axis=1) == game.test.labels).sum())
-    return Aggregate(weights, numbers, right, game.images, game.model)
+    measure = plain(game.test, own_outputs(game.of_update(weights), 0))
+    return Aggregate(weights, numbers, measure, told(game.test, measure), game.model)
 
 
 def write_aggregate(found: Aggregate, target: Path) -> None:

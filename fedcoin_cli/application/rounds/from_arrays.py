@@ -33,7 +33,7 @@ def round_from_arrays(
         RoundFilesInvalid: what the model, the test set or an update has wrong, or more than this network takes.
     """
     combined = aggregation_of(aggregation, examples)
-    text = description_of(model, test[0])
+    text = description_of(model, *test)
     described = read_model(text, where="model")
     weights, judged = updates_of(updates, described), as_test_set(*test, described)
     counts = examples_of(examples, len(weights))

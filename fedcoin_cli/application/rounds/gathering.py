@@ -6,6 +6,7 @@ numbered by the names of their update files. `round.json` is written last.
 
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from fedcoin_cli.application.rounds.calling import (
@@ -75,26 +76,29 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
     return read_round(folder, genesis)
 
 
-def right_alone(made: Round) -> list[int]:
-    """How many test images each client's update labels correctly by itself, in client order; without TensorFlow.
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """How good updates are by themselves, in client order, what one output for all is, and each in words.
 
-    An update that is no better than chance may be fine; more often it is not what its client meant to send.
+    The share of test images, or of tokens, that are labelled correctly; by real-valued targets R². An update that is no
+    better than chance may be fine; more often it is not what its client meant to send.
     """
+
+    measures: tuple[float, ...]
+    chance: float
+    words: tuple[str, ...]
+
+
+def alone(made: Round) -> Alone:
+    """How good each client's update is by itself; without TensorFlow."""
     from fedcoin_cli.learning.game.game import Game
+    from fedcoin_cli.learning.metrics.plain import plain, plain_chance, told
     from fedcoin_cli.learning.reference.referee import own_outputs
 
     updates = tuple(made.paths[update.digest] for update in made.updates)
     game = Game.load(made.files(updates))
-    labels = game.test.labels
-    return [int((own_outputs(game, client).argmax(axis=1) == labels).sum()) for client in range(game.clients)]
-
-
-def by_chance(made: Round) -> float:
-    """The share of test images that a model labels correctly that always says the most frequent label."""
-    from fedcoin_cli.learning.model.weights import read_labels
-
-    labels = read_labels(made.paths[made.test]).tolist()
-    return float(max(map(labels.count, set(labels))) / made.images)
+    measures = tuple(plain(game.test, own_outputs(game, client)) for client in range(game.clients))
+    return Alone(measures, plain_chance(game.test), tuple(told(game.test, one) for one in measures))
 
 
 def _check_clients(updates: list[tuple[Path, Update]], call: Task) -> None:

@@ -55,7 +55,7 @@ def told(recipe: Recipe, trained: "Trained") -> dict[str, Any]:
             "training_images": len(recipe.dataset.y_train),
             "test_images": len(recipe.dataset.test),
             "image": list(recipe.dataset.input_shape),
-            "labels": recipe.dataset.classes,
+            "labels": None if recipe.dataset.real else recipe.dataset.classes,
         },
         "split": recipe.split,
         "start": recipe.start_digest,

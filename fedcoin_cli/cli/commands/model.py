@@ -30,7 +30,7 @@ class Action(StrEnum):
     importing = "import"
 
 
-def run(
+def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     call: Call,
     action: Annotated[
         Action,
@@ -69,6 +69,20 @@ def run(
         list[str] | None,
         typer.Option(metavar="PATTERN", help="import: weights that no client trains, as 'encoder.*'."),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC",
+            help="import: what models will be judged by; by real-valued targets a closing sigmoid or softmax stays.",
+        ),
+    ] = None,
+    lora: Annotated[
+        str | None,
+        typer.Option(
+            metavar="factors|products",
+            help="import: how LoRA's factors are averaged, each by itself or as B * A; default: factors.",
+        ),
+    ] = None,
     target: Annotated[
         Path | None,
         typer.Option(
@@ -97,10 +111,12 @@ def run(
             raise typer.BadParameter("import takes no clients: aggregate does")
         if source is None:
             raise typer.BadParameter("import needs the model's file")
-        _import(call, source, samples or [], weights, frozen or [], target or Path("model.json"))
+        _import(
+            call, source, samples or [], weights, frozen or [], (metric, lora), target or Path("model.json")
+        )
     else:
-        if samples or weights or frozen:
-            raise typer.BadParameter("aggregate takes no samples, weights or frozen names: import does")
+        if samples or weights or frozen or metric or lora:
+            raise typer.BadParameter("aggregate takes --clients and --output; the other options are import's")
         _aggregate(call, None if source is None else Path(source), _numbers(clients), target)
 
 
@@ -110,13 +126,18 @@ def _import(
     samples: list[Path],
     weights: Path | None,
     frozen: list[str],
+    asked: tuple[str | None, str | None],
     target: Path,
 ) -> None:
-    from fedcoin_cli.learning.exchange.importing import import_file, read_sample
+    from fedcoin_cli.learning.exchange.description import asked_metric, asked_products
+    from fedcoin_cli.learning.exchange.importing import Asked, import_file, read_sample
     from ledger_store.base.disk import refusals
 
     inputs = [read_sample(path) for path in samples]
-    made = import_file(source, inputs=inputs, weights=weights, frozen=frozen)
+    metric, lora = asked
+    truth = None if metric is None else asked_metric(metric).truth
+    wanted = Asked(truth, asked_products(lora or "factors"))
+    made = import_file(source, inputs=inputs, weights=weights, frozen=frozen, asked=wanted)
     with refusals(target):
         beside = made.write(target)
     data, lines = _told(made)
@@ -142,21 +163,32 @@ def _told(made: "Made") -> tuple[dict[str, Any], list[str]]:
         "kind": "chain" if imported is None else "graph",
         "inputs": {one.name: [one.kind, *one.shape] for one in model.inputs},
         "classes": model.classes,
+        "outputs": list(model.row),
         "weights": list(model.weight_names),
         "numbers": numbers,
         "frozen": [one.name for one in model.frozen],
         "closing": closing or None,
     }
     lines = [
-        f"is       {kind}, {model.classes} classes"
+        f"is       {kind}, {_outputs(model.row)}"
         + (f"; the closing {closing} is left out" if closing else ""),
         f"reads    {inputs}",
         f"weights  {len(model.weight_names)} tensors, {numbers:,} numbers",
     ]
     if imported is not None:
         data["apart"] = made.apart
+        data["products"] = list(imported.graph.products)
+        if imported.graph.products:
+            lines.append(f"averages {len(imported.graph.products)} products of low-rank factors as such")
         lines.append(f"agrees   with the original within {made.apart:.1e} on samples")
     return data, lines
+
+
+def _outputs(row: tuple[int, ...]) -> str:
+    """What a model gives for an example, in words."""
+    if row == (1,):
+        return "one output"
+    return f"{row[0]} outputs" if len(row) == 1 else f"{row[1]} outputs for each of {row[0]} tokens"
 
 
 def _aggregate(call: Call, round_dir: Path | None, members: list[int], target: Path | None) -> None:
@@ -170,20 +202,19 @@ def _aggregate(call: Call, round_dir: Path | None, members: list[int], target: P
     written = target or made.folder / AGGREGATE_NAME
     with refusals(written):
         write_aggregate(found, written)
-    share = f"{100 * found.right / found.images:.4f}"
     data = {
         "file": str(written),
         "clients": list(found.members),
-        "right": found.right,
-        "images": found.images,
+        "alone": f"{100 * found.measure:.4f}",
+        "words": found.words,
     }
     lines = [
         f"model    {written}, of {len(found.members)} clients",
-        f"right    {found.right} of {found.images} test images, {share}%",
+        f"alone    {found.words} on the test set",
         "",
         f"next: fedcoin train --model {made.folder / 'model.json'} --start {written}",
     ]
-    call.output.answer(data | {"accuracy": share}, lines[: 4 if written.suffix == ".safetensors" else 2])
+    call.output.answer(data, lines[: 4 if written.suffix == ".safetensors" else 2])
 
 
 def _numbers(text: str | None) -> list[int]:

@@ -154,7 +154,7 @@ def _asked_clients(text: str | None, most: int) -> tuple[int, int]:
 
 
 def _gather(call: Call, places: list[Path], folder: Path | None) -> None:
-    from fedcoin_cli.application.rounds.gathering import by_chance, gather, right_alone, updates_in
+    from fedcoin_cli.application.rounds.gathering import alone, gather, updates_in
 
     workspace = call.workspace()
     chosen = workspace.latest_round() if folder is None else folder
@@ -163,21 +163,25 @@ def _gather(call: Call, places: list[Path], folder: Path | None) -> None:
     grouped = () if gathered.call is None else gathered.call.groups
     if missing := sum(one not in clients for group in grouped for one in group):
         call.output.note(f"{counted(missing, 'address')} of the call's groups have sent no update")
-    right = [100 * count / gathered.images for count in right_alone(gathered)]
-    weak = [number for number, share in enumerate(right, 1) if share <= 100 * by_chance(gathered)]
+    found = alone(gathered)
+    weak = [number for number, measure in enumerate(found.measures, 1) if measure <= found.chance]
     if weak:
         named = ", ".join(map(str, weak))
         call.output.note(
-            f"no better than one label for all images: client {named}. Weights are wanted, not their change since the"
+            f"no better than one output for all images: client {named}. Weights are wanted, not their change since the"
             " round began; with safetensors.numpy store np.ascontiguousarray(weight)"
         )
-    alone = [f"{share:.4f}" for share in right]
-    data = {"round": str(chosen), "clients": clients, "alone": alone, "bytes": gathered.size_bytes}
+    data = {
+        "round": str(chosen),
+        "clients": clients,
+        "alone": [f"{100 * measure:.4f}" for measure in found.measures],
+        "bytes": gathered.size_bytes,
+    }
     lines = [
         f"round    {chosen}",
         *(
-            f"client {number:3}  {update.client}, {counted(update.examples, 'example')}, {share:.1f}% right alone"
-            for number, (update, share) in enumerate(zip(gathered.updates, right, strict=True), 1)
+            f"client {number:3}  {update.client}, {counted(update.examples, 'example')}, {words} alone"
+            for number, (update, words) in enumerate(zip(gathered.updates, found.words, strict=True), 1)
         ),
         f"files    {gathered.size_bytes / 1e6:.1f} MB",
         "",

@@ -34,8 +34,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     dataset: Annotated[
         str | None,
         typer.Option(
-            metavar="digits|mnist|nafld|default|FILE.npz",
-            help="The data: embedded digits, Keras's MNIST, a hospital's, a bank's, or a file.  [default: digits]",
+            metavar="digits|mnist|nafld|default|diamonds|FILE.npz",
+            help="The data: embedded digits, Keras's MNIST, a hospital's, a bank's, prices, or a file.  "
+            "[default: digits]",
         ),
     ] = None,
     split: Annotated[
@@ -92,8 +93,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     round.json and --json hold the whole recipe, with the labels of each client.
 
     FILE.npz is a file of numpy.savez with four arrays: x_train and x_test, images (n, ...) as float or uint8, which
-    means x / 255; y_train and y_test, labels (n,) as integers 0, 1, 2, ... docs/data.md tells more, and what the
-    splits are.
+    means x / 255; y_train and y_test, labels (n,) as integers 0, 1, 2, ..., or real-valued targets as floats.
+    docs/data.md tells more, and what the splits are.
     """
     from fedcoin_cli.application.rounds.recipe import EPOCHS, RATE
 
@@ -156,9 +157,9 @@ def _recipe(named: dict[str, str], split: str, clients: int, **rest: Any) -> "Re
     data.check_clients(clients)
     if spec is not None:
         data = data.reshaped(spec.input_shape)
-        data.check_labels(spec.classes)
+        data.check_labels(*spec.row)
     if weights := named.get("--start"):
-        start = read_update(Path(weights), spec or seed_spec(data.input_shape, data.classes))
+        start = read_update(Path(weights), spec or seed_spec(data.input_shape, data.outputs))
         digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
     files = tuple(named.items())
     return Recipe(data, split, clients, model=spec, start=start, start_digest=digest, named=files, **rest)

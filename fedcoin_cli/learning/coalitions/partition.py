@@ -2,13 +2,13 @@
 
 A Shapley value is linear in the images, so it is the sum of the blocks' values; since the blocks' errors are
 independent they cancel, where one ranking of all images is good or bad luck for all of them at once. Images of one
-label err together: the images are sorted by label, in an order that follows from the task's id within a label, and
-dealt out in turn. So blocks differ by one image at most, and no block is larger than the task says.
+label, or of like targets, err together: the images are sorted by it, in an order that follows from the task's id within
+one, and dealt out in turn. So blocks differ by one image at most, and no block is larger than the task says.
 """
 
 from dataclasses import dataclass
 from hashlib import shake_256
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,8 @@ def block_sizes(images: int, size: int) -> Indices:
     return np.array([len(range(first, images, blocks)) for first in range(blocks)], np.int64)
 
 
-def partition(labels: npt.NDArray[np.integer], size: int, task_id: bytes) -> Partition:
-    """Deal images with these labels, (n,), into blocks of at most `size`, by the 32 raw bytes of a task's id.
+def partition(labels: npt.NDArray[Any], size: int, task_id: bytes) -> Partition:
+    """Deal images with these labels or targets, (n,), into blocks of at most `size`, by the bytes of a task's id.
 
     (docs/adr/0033) [P-6.8]
     """

@@ -86,7 +86,7 @@ class Cube:
         units, classes = self._kernels.shape[0], game.chain.classes
         roundings = 2 * units + 6 * self._clients + 10
         self._gamma = roundings * _UNIT_ROUNDOFF / (1 - roundings * _UNIT_ROUNDOFF)
-        self._tables = {label: self._table(label) for label in np.unique(game.test.labels).tolist()}
+        self._tables = {label: self._table(label) for label in np.unique(game.labels).tolist()}
         bits = (_PART_WORK // _cost(units, classes)).bit_length() - 1
         self._free = max(self._leaf, min(self._clients, bits))
         self._parts = 1 << (self._clients - self._free)

@@ -160,7 +160,7 @@ class KernelEngine:
 
     def _in_blocks(self, first: FirstLayer) -> tuple[Int32s, Int32s, Floats]:
         """Labels and sizes of the blocks, (blocks,), and pre-activations by weight, (blocks, K, units, LANES)."""
-        labels, numbers = np.unique(self.game.test.labels, return_counts=True)
+        labels, numbers = np.unique(self.game.labels, return_counts=True)
         per_label = -(-numbers // LANES)
         starts = dict(
             zip(labels.tolist(), (LANES * (np.cumsum(per_label) - per_label)).tolist(), strict=True)

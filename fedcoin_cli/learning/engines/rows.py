@@ -40,7 +40,7 @@ def weighted_rows(partition: Partition, first: FirstLayer, lanes: int) -> Rows:
     lane = np.empty_like(row)
     lane[partition.images] = within % lanes
     labels = np.full((starts[-1], lanes), NO_IMAGE, np.int32)
-    labels[row, lane] = game.test.labels
+    labels[row, lane] = game.labels
     values = aligned((int(starts[-1]), game.clients, game.chain.first_values, lanes), np.float32)
     weights = np.array(game.weights, np.float64)[:, None, None] / max(game.weights)
     for index, (_, positions) in enumerate(first.chunks):

@@ -10,6 +10,7 @@ from fedcoin_cli.learning.exchange.graph_maker import Imported
 from fedcoin_cli.learning.graph.graph import Graph, Input, Kind
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import Passes
+from fedcoin_cli.learning.graph.shapes import typed
 from ledger_store.base.errors import RoundFilesInvalid
 
 Array = npt.NDArray[Any]
@@ -50,7 +51,7 @@ def check_agreement(
 
 
 def outputs_of(imported: Imported, inputs: Sequence[Array]) -> Array:
-    """The graph's own outputs (examples, classes) in float64, one column where there is a lone logit."""
+    """The graph's own outputs in float64, (examples, classes), (examples, tokens, classes) or (examples, 1)."""
     tensors: Mapping[str, Array] = {**imported.weights, **imported.frozen}
     weights = {name: array.astype(np.float64) for name, array in tensors.items()}
     given = {
@@ -58,8 +59,8 @@ def outputs_of(imported: Imported, inputs: Sequence[Array]) -> Array:
         for one, array in zip(imported.graph.inputs, inputs, strict=True)
     }
     outputs: Array = Passes(imported.graph, NUMPY).outputs(weights, given)
-    lone = outputs.shape[1] == 2 and not outputs[:, 0].any()
-    return outputs[:, 1:] if lone else outputs
+    row = typed(imported.graph)[imported.graph.output].sizes[1:]
+    return outputs[:, 1:] if row == (1,) else outputs.reshape(len(outputs), *row)
 
 
 def closed(scores: Array, closing: str) -> Array:
@@ -68,9 +69,9 @@ def closed(scores: Array, closing: str) -> Array:
         case "Sigmoid":
             return np.asarray(1 / (1 + np.exp(-scores)))
         case "Softmax" | "LogSoftmax":
-            below = scores - scores.max(axis=1, keepdims=True)
+            below = scores - scores.max(axis=-1, keepdims=True)
             powers = np.exp(below)
-            whole = powers.sum(axis=1, keepdims=True)
+            whole = powers.sum(axis=-1, keepdims=True)
             return np.asarray(powers / whole if closing == "Softmax" else below - np.log(whole))
     return scores
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ledger_store.base.errors import RoundFilesInvalid
+from fedcoin_cli.contract.metric import Metric, Truth, forms, read_metric
+from ledger_store.base.errors import RoundFilesInvalid, SettingsError
 
 
 class HasJson(Protocol):
@@ -35,12 +36,13 @@ Model = str | Path | Mapping[str, Any] | HasJson | Module
 """A model: a description as text or as a mapping, a file of it, a Keras model, or a PyTorch module."""
 
 
-def description_of(model: Model, images: Any = None) -> str:
+def description_of(model: Model, images: Any = None, labels: Any = None) -> str:
     """The JSON text of a model.
 
     Args:
         model: what a person has.
         images: what it will be given, as `fedcoin.shapley` takes it: PyTorch exports a module by an example.
+        labels: what it will be judged by; of real-valued targets its outputs are taken as they are.
 
     Raises:
         RoundFilesInvalid: a file that cannot be read, or a model that cannot be imported.
@@ -56,10 +58,17 @@ def description_of(model: Model, images: Any = None) -> str:
     ):
         return str(model.to_json())  # type: ignore[union-attr]  # whatever describes itself as Keras does
     given = [] if images is None else list(images.values()) if isinstance(images, Mapping) else [images]
-    return model_of(model, *given)
+    return _described(model, given, Truth.targets if _are_real(labels) else None, None, (), "factors")
 
 
-def model_of(model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Path | None = None) -> str:
+def model_of(
+    model: Any,
+    *example: Any,
+    frozen: Sequence[str] = (),
+    metric: str | None = None,
+    lora: str = "factors",
+    to: str | Path | None = None,
+) -> str:
     """Describe a PyTorch module or a Keras model as miners read it: once, for all rounds.
 
     What it computes is compared with the model's own outputs on a few examples. Weights keep their names in the
@@ -70,6 +79,10 @@ def model_of(model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Pa
         model: a `torch.nn.Module` or a built `keras.Model`; it stays as it was.
         example: what a PyTorch module is called with, an array an input, the examples first; uint8 means x / 255.
         frozen: patterns of the names of further weights that no client trains, as "encoder.*".
+        metric: what models will be judged by. Of real-valued targets outputs are what they are; else a closing
+            sigmoid or softmax is taken away, since metrics of labels judge the scores before it.
+        lora: "factors" averages low-rank factors A and B each by itself, as Flower's FedAvg does; "products" the
+            products of them, as FedEx-LoRA and FLoRA do. Clients sign for it with the description.
         to: where to write the description; frozen weights go into frozen.safetensors beside it.
 
     Returns:
@@ -77,13 +90,39 @@ def model_of(model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Pa
 
     Raises:
         RoundFilesInvalid: what of it is not understood, or it holds frozen weights and `to` does not say where to.
+        SettingsError: there is no such metric, or another word for `lora`.
         MissingPart: onnx and onnxscript, by which PyTorch exports, are not installed.
     """
-    from fedcoin_cli.learning.exchange.importing import as_float, import_model
+    truth = None if metric is None else asked_metric(metric).truth
+    return _described(model, example, truth, to, frozen, lora)
+
+
+def _are_real(labels: Any) -> bool:
+    kind = getattr(labels, "dtype", None)
+    if kind is not None:
+        return "float" in str(kind)
+    try:
+        return np.asarray(labels).dtype.kind == "f"
+    except ValueError:  # of unlike rows: told when they are read
+        return False
+
+
+def _described(
+    model: Any,
+    example: Sequence[Any],
+    truth: Truth | None,
+    to: str | Path | None,
+    frozen: Sequence[str],
+    lora: str,
+) -> str:
+    from fedcoin_cli.learning.exchange.importing import Asked, as_float, import_model
 
     arrays = [np.asarray(one) for one in example]
     made = import_model(
-        model, [as_float(one) if one.dtype == np.uint8 else one for one in arrays], frozen=frozen
+        model,
+        [as_float(one) if one.dtype == np.uint8 else one for one in arrays],
+        frozen=frozen,
+        asked=Asked(truth, asked_products(lora)),
     )
     if to is not None:
         made.write(Path(to))
@@ -93,15 +132,33 @@ def model_of(model: Any, *example: Any, frozen: Sequence[str] = (), to: str | Pa
     return made.text
 
 
+def asked_metric(text: str) -> Metric:
+    """A metric as a person names it; raises `SettingsError`."""
+    try:
+        return read_metric(text)
+    except ValueError as error:
+        raise SettingsError(str(error), where="metric", hint=f"one of: {forms()}") from error
+
+
+def asked_products(lora: str) -> bool:
+    """Whether low-rank factors are averaged as products, as a person says it; raises `SettingsError`."""
+    if lora not in {"factors", "products"}:
+        message, hint = f"{lora!r} is no way to average LoRA's factors", "factors, or products"
+        raise SettingsError(message, where="lora", hint=hint)
+    return lora == "products"
+
+
 def mlp(image_shape: Sequence[int] | int, hidden: Sequence[int], classes: int) -> str:
     """Describe a multilayer perceptron: the image laid flat, hidden ReLU layers, one logit a class.
+
+    One output alone is a real number, or the logit of label 1 against label 0.
 
     It holds one kernel (inputs, units) and one bias (units,) a layer, in this order.
 
     Args:
         image_shape: one image without the batch axis, or how many values it has.
         hidden: units of the hidden layers; none makes a linear model.
-        classes: how many labels there are.
+        classes: how many labels there are; 1 for one output.
 
     Returns:
         The JSON that Keras' `model_from_json` reads too.

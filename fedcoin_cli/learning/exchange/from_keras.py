@@ -59,18 +59,19 @@ def load(source: Path) -> Any:
         raise RoundFilesInvalid(message, where=str(source), hint=_HINT) from error
 
 
-def import_keras(model: Any, *, where: str, frozen: Collection[str] = ()) -> Imported:
+def import_keras(model: Any, *, where: str, frozen: Collection[str] = (), real: bool = False) -> Imported:
     """The graph of a functional or sequential model that has been built.
 
     Args:
         model: a `keras.Model`.
         where: its name for errors.
         frozen: patterns of the names of weights that no client trains, beside those of layers that are not trainable.
+        real: outputs are meant for real-valued targets: a closing sigmoid or softmax stays.
 
     Raises:
         RoundFilesInvalid: a layer or a setting that is not understood; the place is the layer.
     """
-    maker = GraphMaker(where, _HINT)
+    maker = GraphMaker(where, _HINT, real)
     if not model.built or not model.inputs:
         maker.refuse("the model has no input yet", hint="begin with keras.Input(shape), or call it once")
     names: dict[int, str] = {}

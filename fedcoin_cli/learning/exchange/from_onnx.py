@@ -74,7 +74,7 @@ def load(source: Path) -> Any:
 
 
 def import_onnx(
-    model: Any, *, where: str, named: Named | None = None, frozen: Collection[str] = ()
+    model: Any, *, where: str, named: Named | None = None, frozen: Collection[str] = (), real: bool = False
 ) -> Imported:
     """The graph of an ONNX model.
 
@@ -83,11 +83,13 @@ def import_onnx(
         where: its name for errors.
         named: what the original calls its tensors; None where that is not known, so all that have a name are weights.
         frozen: patterns, as `encoder.*`, of the names of weights that no client trains.
+        real: outputs are meant for real-valued targets: a closing sigmoid or softmax stays.
 
     Raises:
         RoundFilesInvalid: what of it is not understood, or lost its name; the place is the node.
     """
-    return _Importer(_inlined(model), where, named or _told_by(model), tuple(frozen)).imported()
+    maker = GraphMaker(where, EXPORT_HINT, real)
+    return _Importer(_inlined(model), maker, named or _told_by(model), tuple(frozen)).imported()
 
 
 def _told_by(model: Any) -> Named | None:
@@ -106,9 +108,9 @@ def _told_by(model: Any) -> Named | None:
 class _Importer:
     """One import; `values` holds what every name of the ONNX graph is."""
 
-    def __init__(self, model: Any, where: str, named: Named | None, patterns: tuple[str, ...]) -> None:
+    def __init__(self, model: Any, maker: GraphMaker, named: Named | None, patterns: tuple[str, ...]) -> None:
         self._graph, self._named, self._patterns = model.graph, named, patterns
-        self._maker = GraphMaker(where, EXPORT_HINT)
+        self._maker = maker
         self._opset = self._version(model)
         self._values: dict[str, Value] = {}
         self._arrays: dict[str, npt.NDArray[Any]] = {}

@@ -33,7 +33,12 @@ def is_module(model: object) -> bool:
 
 
 def import_torch(
-    module: Any, examples: Sequence[npt.ArrayLike], *, where: str, frozen: Collection[str] = ()
+    module: Any,
+    examples: Sequence[npt.ArrayLike],
+    *,
+    where: str,
+    frozen: Collection[str] = (),
+    real: bool = False,
 ) -> Imported:
     """The graph of a module in eval mode.
 
@@ -42,6 +47,7 @@ def import_torch(
         examples: what it is called with, an array an input, one example or more along the first axis of each.
         where: its name for errors.
         frozen: patterns of the names of weights that no client trains, beside those without a gradient.
+        real: outputs are meant for real-valued targets: a closing sigmoid or softmax stays.
 
     Raises:
         RoundFilesInvalid: what of it cannot be exported or is not understood.
@@ -52,7 +58,7 @@ def import_torch(
         made = _exported(module, [_several(one, where) for one in examples], where)
     unused = _unused(made.exported_program)
     named = Named(*(tuple(name for name in names if name not in unused) for names in (trained, fixed)))
-    imported = import_onnx(made.model_proto, where=where, named=named, frozen=frozen)
+    imported = import_onnx(made.model_proto, where=where, named=named, frozen=frozen, real=real)
     idle = tuple(name for name in (*trained, *fixed) if name in unused)
     return replace(imported, unused=(*imported.unused, *idle))
 

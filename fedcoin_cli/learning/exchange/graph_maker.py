@@ -1,7 +1,8 @@
 """A graph in the making: every node is typed as it is added, so that what does not fit is refused where it stands.
 
 Importers add inputs, weights and nodes in order; `finish` takes a closing softmax or sigmoid away, leaves out what
-nothing needs, and gives the graph with the values of its frozen tensors.
+nothing needs, and gives the graph with the values of its frozen tensors. Where outputs are judged as they are, as by
+real-valued targets, a closing stays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.graph.graph import Attribute, Constant, Graph, Input, Kind, Node, Weight
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
-from fedcoin_cli.learning.graph.shapes import typed
+from fedcoin_cli.learning.graph.shapes import is_row, typed
 from fedcoin_cli.learning.graph.tensor_type import Misfit, TensorType
 from ledger_store.base.errors import RoundFilesInvalid
 
@@ -42,10 +43,14 @@ class Imported:
 
 @dataclass
 class GraphMaker:
-    """Collects a graph; `where` names the original for errors, `hint` says how it is made well."""
+    """Collects a graph; `where` names the original for errors, `hint` says how it is made well.
+
+    `real` says that outputs are meant for real-valued targets.
+    """
 
     where: str
     hint: str
+    real: bool = False
     types: dict[str, TensorType] = field(default_factory=dict)
     inputs: list[Input] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
@@ -118,12 +123,12 @@ class GraphMaker:
 
     def finish(self, output: str, place: str = "") -> Imported:
         """The graph whose `output` holds the logits; a closing softmax or sigmoid is taken away."""
-        output, closing = self._opened(output)
+        output, closing = (output, "") if self.real else self._opened(output)
         if self.types[output].rank == 1 and self.types[output].axis == 0:
             output = self.node("Unsqueeze", output, axes=(1,))
         one = self.types[output]
-        if one.kind != Kind.float32 or one.rank != 2 or one.axis != 0 or one.sizes[0] != 1:
-            hint = "return the logits of an example alone, one a class: (examples, classes)"
+        if not is_row(one):
+            hint = "return the logits of an example alone, one a class: (examples, classes), of tokens a row for each"
             self.refuse(f"the output is {one}, not float32 (examples, classes)", place, hint)
         nodes, used = self._needed(output)
         graph = Graph(
@@ -165,11 +170,12 @@ class GraphMaker:
         scores = output
         while (node := makers.get(scores)) is not None:
             inner = self.types[node.inputs[0]]
-            if inner.rank != 2 or inner.axis != 0 or node.attributes.get("axis", 1) not in {1, -1}:
+            last = inner.rank - 1
+            if last not in {1, 2} or inner.axis != 0 or node.attributes.get("axis", -1) not in {last, -1}:
                 break
             if node.operation in _CLOSING:
                 return node.inputs[0], node.operation
-            if node.operation not in _UNFOLDING or inner.each != self.types[scores].each:
+            if last != 1 or node.operation not in _UNFOLDING or inner.each != self.types[scores].each:
                 break
             scores = node.inputs[0]
         return output, ""

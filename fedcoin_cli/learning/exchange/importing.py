@@ -6,7 +6,7 @@ graph with weights by name. What is frozen goes into a file of its own beside th
 
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +14,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.contract.metric import Truth
 from fedcoin_cli.learning.exchange import from_keras, from_onnx, from_torch
 from fedcoin_cli.learning.exchange.agreement import check_agreement, samples
 from fedcoin_cli.learning.exchange.from_onnx import Named
 from fedcoin_cli.learning.exchange.graph_maker import Imported
+from fedcoin_cli.learning.exchange.low_rank import with_products
 from fedcoin_cli.learning.exchange.named_tensors import READERS
 from fedcoin_cli.learning.graph.graph import Graph, Kind
 from fedcoin_cli.learning.graph.writer import graph_text
@@ -57,12 +59,25 @@ class Made:
         return path
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a requester wants of a description.
+
+    `truth` is what models will be judged by, where that is known: of real-valued targets a closing sigmoid or softmax
+    stays. With `products` low-rank factors are averaged as their products.
+    """
+
+    truth: Truth | None = None
+    products: bool = False
+
+
 def import_file(
     source: str,
     *,
     inputs: Sequence[Array] = (),
     weights: Path | None = None,
     frozen: Collection[str] = (),
+    asked: Asked = Asked(),
 ) -> Made:
     """The model in a file.
 
@@ -71,23 +86,26 @@ def import_file(
         inputs: sample inputs, an array each; drawn at random where there are none.
         weights: the original's state_dict: of ONNX, every tensor of it must have kept its name; a module loads it.
         frozen: patterns of the names of weights that no client trains.
+        asked: what it will be judged by, and how low-rank factors are averaged.
 
     Raises:
-        RoundFilesInvalid: what of it is not understood, and where; or it computes something else than the original.
+        RoundFilesInvalid: what of it is not understood, and where; or it computes something else than the original, or
+            its outputs are none that this judges.
         NotFound: no such file.
         MissingPart: what reads this kind is not installed.
     """
     path, colon, name = source.rpartition(":")
     if colon and path.endswith(".py"):
-        return import_model(_from_code(Path(path), name, weights), inputs, where=source, frozen=frozen)
+        module = _from_code(Path(path), name, weights)
+        return import_model(module, inputs, where=source, frozen=frozen, asked=asked)
     file = Path(source)
     if not file.is_file():
         raise NotFound("there is no such file", where=source, hint=_HINT)
     if file.suffix == ".onnx":
-        return _import_onnx(file, inputs, weights, frozen)
+        return _import_onnx(file, inputs, weights, frozen, asked)
     if file.suffix not in _KERAS:
         raise RoundFilesInvalid(_kind(file), where=source, hint=_HINT)
-    return import_model(from_keras.load(file), inputs, where=source, frozen=frozen)
+    return import_model(from_keras.load(file), inputs, where=source, frozen=frozen, asked=asked)
 
 
 def read_sample(path: Path) -> Array:
@@ -105,31 +123,40 @@ def read_sample(path: Path) -> Array:
 
 
 def import_model(
-    model: Any, inputs: Sequence[npt.ArrayLike] = (), *, where: str = "model", frozen: Collection[str] = ()
+    model: Any,
+    inputs: Sequence[npt.ArrayLike] = (),
+    *,
+    where: str = "model",
+    frozen: Collection[str] = (),
+    asked: Asked = Asked(),
 ) -> Made:
     """The description of a PyTorch module, called with `inputs`, or of a Keras model; raises as `import_file`."""
-    given = [np.asarray(one) for one in inputs]
+    given, real = [np.asarray(one) for one in inputs], asked.truth is Truth.targets
     if from_torch.is_module(model):
         if not given:
             hint = "--sample FILE.npy; in Python fedcoin.model_of(module, example)"
             raise RoundFilesInvalid("a PyTorch module needs an example of its input", where=where, hint=hint)
-        imported = from_torch.import_torch(model, given, where=where, frozen=frozen)
-        return _compared(imported, lambda x: from_torch.run_torch(model, x), given, where)
+        imported = from_torch.import_torch(model, given, where=where, frozen=frozen, real=real)
+        return _compared(imported, lambda x: from_torch.run_torch(model, x), given, where, asked)
     if not from_keras.is_model(model):
         message = f"{type(model).__name__} is neither a PyTorch module nor a Keras model"
         raise RoundFilesInvalid(message, where=where, hint=_HINT)
     text = str(model.to_json())
-    if not frozen:
+    if not frozen and not real and not asked.products:  # a chain's closing softmax is taken away
         try:
-            return Made(text, parse_model(text, where=where), None, 0.0)
+            return _fitting(Made(text, parse_model(text, where=where), None, 0.0), asked.truth, where)
         except RoundFilesInvalid:
             pass  # no chain of those that there are kernels for
-    imported = from_keras.import_keras(model, where=where, frozen=frozen)
-    return _compared(imported, lambda x: from_keras.run_keras(model, x), given, where)
+    imported = from_keras.import_keras(model, where=where, frozen=frozen, real=real)
+    return _compared(imported, lambda x: from_keras.run_keras(model, x), given, where, asked)
 
 
 def _import_onnx(
-    source: Path, inputs: Sequence[Array], weights: Path | None, frozen: Collection[str]
+    source: Path,
+    inputs: Sequence[Array],
+    weights: Path | None,
+    frozen: Collection[str],
+    asked: Asked,
 ) -> Made:
     model = from_onnx.load(source)
     named = None
@@ -141,7 +168,8 @@ def _import_onnx(
             )
         tensors = reader(weights, None)  # type: ignore[arg-type]  # named kinds need no model
         named = Named(tuple(name for name, one in tensors.items() if one.dtype.kind == "f"), ())
-    imported = from_onnx.import_onnx(model, where=str(source), named=named, frozen=frozen)
+    real = asked.truth is Truth.targets
+    imported = from_onnx.import_onnx(model, where=str(source), named=named, frozen=frozen, real=real)
 
     def original(given: Sequence[Array]) -> Array:
         from onnx.reference import ReferenceEvaluator
@@ -154,10 +182,22 @@ def _import_onnx(
         }
         return np.asarray(session.run(None, feeds)[0])
 
-    return _compared(imported, original, inputs, str(source))
+    return _compared(imported, original, inputs, str(source), asked)
 
 
-def _compared(imported: Imported, original: Any, inputs: Sequence[Array], where: str) -> Made:
+def _fitting(made: Made, truth: Truth | None, where: str) -> Made:
+    """The same, where its outputs are a row an example, or one for each token, as what it is judged by needs."""
+    row = made.model.row
+    if truth is None or (truth is Truth.tokens) == (len(row) > 1):
+        return made
+    hint = "return (examples, tokens, classes) to be judged by tokens, else (examples, classes)"
+    message = f"its outputs are (examples, {', '.join(map(str, row))}), and it is to be judged by {truth}"
+    raise RoundFilesInvalid(message, where=where, hint=hint)
+
+
+def _compared(imported: Imported, original: Any, inputs: Sequence[Array], where: str, asked: Asked) -> Made:
+    if asked.products:
+        imported = replace(imported, graph=with_products(imported.graph, where=where))
     text = graph_text(imported.graph)
     model = read_model(text, where=where)
     given = (
@@ -165,7 +205,8 @@ def _compared(imported: Imported, original: Any, inputs: Sequence[Array], where:
         if inputs
         else samples(imported.graph, np.random.default_rng(_SEED))
     )
-    return Made(text, model, imported, check_agreement(imported, original, given, where=where))
+    apart = check_agreement(imported, original, given, where=where)
+    return _fitting(Made(text, model, imported, apart), asked.truth, where)
 
 
 def _as_asked(inputs: Sequence[Array], graph: Graph, where: str) -> list[Array]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from fedcoin_cli.contract.metric import ACCURACY, Metric
 from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.model.interface import Model
-from fedcoin_cli.learning.model.lowering import chain_of
+from fedcoin_cli.learning.model.lowering import chain_of, widened
 from fedcoin_cli.learning.model.model import MAX_MODEL_BYTES, ModelSpec
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import TestSet, Weights, average, read_frozen, read_test, read_update
@@ -102,6 +102,11 @@ class Game:
         return self.model
 
     @property
+    def labels(self) -> npt.NDArray[np.int32]:
+        """A label an image, for what counts by labels alone."""
+        return self.test.classes
+
+    @property
     def clients(self) -> int:
         return len(self.updates)
 
@@ -115,8 +120,8 @@ class Game:
         return (1 << self.clients) - 1
 
     def played(self) -> "Game":
-        """The same game as it is computed: a graph that is a chain of dense layers becomes one."""
-        chain = chain_of(self.model) if isinstance(self.model, GraphModel) else None
+        """The same game as it is computed: a graph that is a chain of dense layers becomes one, a lone output two."""
+        chain = chain_of(self.model) if isinstance(self.model, GraphModel) else widened(self.chain)
         if chain is None:
             return self
         baseline = None if self.baseline is None else chain.weights(self.baseline)
@@ -132,10 +137,18 @@ class Game:
 
         An owner's update is the average of its updates by their weights, rounded to float32, and has all these weights:
         the aggregate of all is the same. (docs/adr/0039) [P-6.21]
+
+        Raises:
+            RoundFilesInvalid: the model averages products, so that no one update is what several are together.
         """
         owned = [list(numbers) for numbers in members]
         if len(owned) == len(self.updates):
             return self
+        if products(self.model):
+            hint = "leave the groups out, or import the model with factors that are averaged"
+            raise RoundFilesInvalid(
+                "updates of a model with products have no average", where="groups", hint=hint
+            )
         weights = [[self.weights[number] for number in numbers] for numbers in owned]
         updates = tuple(
             average([self.updates[number] for number in numbers], own)
@@ -160,6 +173,11 @@ def member_bits(masks: Sequence[int], clients: int) -> npt.NDArray[np.uint8]:
     packed = b"".join(mask.to_bytes(width, "little") for mask in masks)
     rows = np.frombuffer(packed, np.uint8).reshape(len(masks), width)
     return np.unpackbits(rows, axis=1, count=clients, bitorder="little")
+
+
+def products(model: Model) -> tuple[str, ...]:
+    """What of a model is averaged as products, and so has no average as an update has."""
+    return model.graph.products if isinstance(model, GraphModel) else ()
 
 
 def _refuse_excess(model: Model, clients: int, images: int, where: str) -> None:

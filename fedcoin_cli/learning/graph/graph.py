@@ -65,7 +65,7 @@ class Graph:
     """A model: nodes in an order in which every name is defined before it is used, each once.
 
     `output` names the logits, (examples, classes), taken before a closing softmax or sigmoid; one column is the logit
-    of label 1 against label 0.
+    of label 1 against label 0. Of tokens they are (examples, tokens, classes).
     """
 
     inputs: tuple[Input, ...]
@@ -74,6 +74,9 @@ class Graph:
     constants: tuple[Constant, ...]
     nodes: tuple[Node, ...]
     output: str
+    products: tuple[str, ...] = ()
+    """Values of weights alone of which a coalition has the average of its members' own, and not what averaged weights
+    make: products of low-rank factors."""
 
     @property
     def weight_names(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Computes a graph: its nodes in order, over any array library, each value let go where nothing needs it any more."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ class Passes:
         self._steps = Steps(graph.nodes, graph.output)
 
     def outputs(self, weights: Mapping[str, Array], inputs: Mapping[str, Array]) -> Array:
-        """The outputs (examples, classes); of a lone logit z those are [0, z].
+        """The outputs (examples, classes); of a lone logit z those are [0, z], of tokens their rows in a row.
 
         Args:
             weights: all weights and frozen tensors by name, as arrays of the library.
@@ -57,8 +58,14 @@ def compute(node: Node, values: MutableMapping[str, Array], xp: Namespace) -> No
 
 
 def widened(outputs: Array, xp: Namespace) -> Array:
-    """A lone logit as two outputs, the first of which is 0: label 1 is said where it is positive [P-12.17]."""
-    examples, classes = xp.shape(outputs)
+    """A lone logit as two outputs, the first of which is 0: label 1 is said where it is positive [P-12.17].
+
+    Rows of tokens stand behind one another.
+    """
+    examples, *row = xp.shape(outputs)
+    if len(row) > 1:
+        return xp.reshape(outputs, (examples, prod(row)))
+    (classes,) = row
     return outputs if classes > 1 else xp.concatenate([xp.constant(np.zeros((examples, 1))), outputs], 1)
 
 

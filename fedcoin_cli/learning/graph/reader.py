@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from math import isfinite, prod
 from typing import Any, Final, NoReturn
 
+from fedcoin_cli.learning.graph.form import CONSTANT, DESCRIPTION, FROZEN, INPUT, NODE, OPTIONAL, WEIGHT
 from fedcoin_cli.learning.graph.graph import Constant, Graph, Input, Kind, Node, Weight
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
-from fedcoin_cli.learning.graph.shapes import MAX_AXES, MAX_VALUES, node_place, typed
+from fedcoin_cli.learning.graph.shapes import MAX_AXES, MAX_VALUES, Types, node_place, of_weights, typed
 from fedcoin_cli.learning.graph.tensor_type import Misfit
 from ledger_store.base.errors import RoundFilesInvalid
 
@@ -25,7 +26,6 @@ MAX_NAME: Final = 256
 MAX_WEIGHT_VALUES: Final = 1 << 28
 """Of all weights together, and of all frozen ones; as a chain has."""
 
-_KEYS: Final = ("schema", "inputs", "weights", "frozen", "constants", "nodes", "output")
 _INT32: Final = 2**31
 _FLOAT32: Final = float.fromhex("0x1.fffffep+127")
 _HINT: Final = "such a description is made by `fedcoin model import FILE` from ONNX, PyTorch or Keras"
@@ -54,8 +54,18 @@ def read_graph(text: str | bytes, *, where: str = "model.json") -> Graph:
     except (ValueError, RecursionError) as error:
         raise RoundFilesInvalid("the model description is not JSON", where=where, hint=_HINT) from error
     graph = _Reader(where).graph(document)
-    typed(graph, where=where)
+    _check_products(graph, typed(graph, where=where), where)
     return graph
+
+
+def _check_products(graph: Graph, types: Types, where: str) -> None:
+    """Refuse products that are none, or of something else than weights [P-12.19]."""
+    made = {name for node in graph.nodes if node.operation == "MatMul" for name in node.outputs}
+    trained = of_weights(graph, types)
+    for number, name in enumerate(graph.products):
+        if name not in made or name not in trained or name in graph.products[:number]:
+            message = f"{name[:80]!r} is no product of trained weights alone, or named twice"
+            raise RoundFilesInvalid(message, where=f"{where}, products[{number}]", hint=_HINT)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -69,7 +79,9 @@ class _Reader:
         self._where = where
 
     def graph(self, document: object) -> Graph:
-        top = self._object(document, _KEYS, "the description")
+        given = isinstance(document, dict) and OPTIONAL in document
+        keys = tuple(key for key in DESCRIPTION if given or key != OPTIONAL)
+        top = self._object(document, keys, "the description")
         if top["schema"] != SCHEMA or type(top["schema"]) is not int:
             self._refuse(f"schema {str(top['schema'])[:40]} is not {SCHEMA}", "schema")
         graph = Graph(
@@ -79,6 +91,7 @@ class _Reader:
             constants=self._each(top, "constants", self._constant, MAX_TENSORS),
             nodes=self._each(top, "nodes", self._node, MAX_NODES),
             output=self._name(top["output"], "output"),
+            products=self._each(top, OPTIONAL, self._name, MAX_TENSORS, 1) if given else (),
         )
         for tensors, what in ((graph.weights, "weights"), (graph.frozen, "frozen")):
             if sum(prod(one.shape) for one in tensors) > MAX_WEIGHT_VALUES:
@@ -96,24 +109,24 @@ class _Reader:
         return tuple(read(entry, f"{key}[{number}]") for number, entry in enumerate(entries))
 
     def _input(self, entry: object, place: str) -> Input:
-        its = self._object(entry, ("name", "dtype", "shape"), place)
+        its = self._object(entry, tuple(INPUT), place)
         kind = self._kind(its["dtype"], place)
         if kind == Kind.bool:
             self._refuse("an input is float32 or int32", place)
         return Input(self._name(its["name"], place), kind, self._shape(its["shape"], place, MAX_AXES - 1))
 
     def _weight(self, entry: object, place: str) -> Weight:
-        its = self._object(entry, ("name", "shape"), place)
+        its = self._object(entry, tuple(WEIGHT), place)
         return Weight(self._name(its["name"], place), self._shape(its["shape"], place))
 
     def _frozen(self, entry: object, place: str) -> Weight:
-        its = self._object(entry, ("name", "shape", "dtype"), place)
+        its = self._object(entry, tuple(FROZEN), place)
         if self._kind(its["dtype"], place) != Kind.float32:
             self._refuse("a frozen tensor is float32", place)
         return Weight(self._name(its["name"], place), self._shape(its["shape"], place))
 
     def _constant(self, entry: object, place: str) -> Constant:
-        its = self._object(entry, ("name", "dtype", "shape", "values"), place)
+        its = self._object(entry, tuple(CONSTANT), place)
         kind, shape = self._kind(its["dtype"], place), self._shape(its["shape"], place)
         values = its["values"]
         if not isinstance(values, list) or len(values) != prod(shape):
@@ -123,7 +136,7 @@ class _Reader:
         return Constant(self._name(its["name"], place), kind, shape, tuple(values))
 
     def _node(self, entry: object, place: str) -> Node:
-        its = self._object(entry, ("op", "inputs", "outputs", "attributes"), place)
+        its = self._object(entry, tuple(NODE), place)
         operation, attributes = its["op"], its["attributes"]
         if not isinstance(operation, str) or not isinstance(attributes, dict):
             self._refuse("op is a text and attributes an object", place)

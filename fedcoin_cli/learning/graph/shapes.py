@@ -55,8 +55,8 @@ def typed(graph: Graph, *, where: str = "model.json") -> Types:
 
 
 def classes(graph: Graph, types: Types) -> int:
-    """How many outputs the metrics see: a lone logit is two, of which the first is 0."""
-    return max(2, types[graph.output].sizes[1])
+    """How many outputs the metrics see of an example or token: a lone logit is two, of which the first is 0."""
+    return max(2, types[graph.output].sizes[-1])
 
 
 def cost(graph: Graph, types: Types, examples: int) -> Cost:
@@ -87,6 +87,27 @@ def last_uses(nodes: Sequence[Node], output: str) -> list[tuple[str, ...]]:
         last.append(tuple(name for name in names if name not in seen))
         seen.update(names)
     return last[::-1]
+
+
+def is_row(one: TensorType) -> bool:
+    """Whether a value is outputs that can be judged: a row of them an example, or one for each token [P-12.13]."""
+    if one.kind is not Kind.float32 or one.axis != 0 or one.sizes[0] != 1:
+        return False
+    match one.sizes[1:]:
+        case (outputs,):
+            return outputs <= MAX_OUTPUTS
+        case (_, outputs):
+            return 2 <= outputs <= MAX_OUTPUTS
+    return False
+
+
+def of_weights(graph: Graph, types: Types) -> set[str]:
+    """The trained weights, and what is computed of them and is the same for all examples."""
+    found = set(graph.weight_names)
+    for node in graph.nodes:
+        if found.intersection(node.inputs):
+            found.update(name for name in node.outputs if name and types[name].axis is None)
+    return found
 
 
 def node_place(where: str, number: int, node: Node) -> str:
@@ -144,9 +165,9 @@ def _made(node: Node, found: Types, place: str) -> tuple[TensorType, ...]:
 def _refuse_output(one: TensorType | None, name: str, where: str) -> None:
     if one is None:
         raise _refused(f"the output {name[:80]!r} is not defined", where)
-    fits = one.kind == Kind.float32 and one.rank == 2 and one.axis == 0 and one.sizes[0] == 1
-    if not fits or one.sizes[1] > MAX_OUTPUTS:
-        raise _refused(f"the output must be float32 (examples, classes), not {one}", where)
+    if not is_row(one):
+        message = f"the output must be float32 (examples, classes) or (examples, tokens, classes), not {one}"
+        raise _refused(message, where)
 
 
 def _refused(message: str, where: str) -> RoundFilesInvalid:

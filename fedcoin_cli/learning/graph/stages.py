@@ -40,14 +40,17 @@ class Staging:
 
 
 def stages(graph: Graph) -> dict[str, Stage]:
-    """The stage of every value, by name."""
+    """The stage of every value, by name [P-6.25]."""
     names = [one.name for one in graph.inputs]
     names += [*(one.name for one in graph.frozen), *(one.name for one in graph.constants)]
     found = dict.fromkeys(names, Stage.constant)
     found.update((weight.name, Stage.affine) for weight in graph.weights)
     for node in graph.nodes:
         stage = _stage(node, [found[name] if name else Stage.constant for name in node.inputs])
-        found.update((name, stage) for name in node.outputs if name)
+        # What is averaged as such is an average of the clients' own, whatever it is made of.
+        found.update(
+            (name, Stage.affine if name in graph.products else stage) for name in node.outputs if name
+        )
     return found
 
 

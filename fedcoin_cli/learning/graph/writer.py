@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from fedcoin_cli.learning.graph.form import OPTIONAL
 from fedcoin_cli.learning.graph.graph import Constant, Graph, Input, Node, Weight
 from fedcoin_cli.learning.graph.reader import SCHEMA
 
@@ -13,7 +14,7 @@ def graph_text(graph: Graph) -> str:
     Raises:
         ValueError: a number is not finite.
     """
-    document = {
+    document: dict[str, Any] = {
         "schema": SCHEMA,
         "inputs": [_input(one) for one in graph.inputs],
         "weights": [{"name": one.name, "shape": list(one.shape)} for one in graph.weights],
@@ -22,6 +23,8 @@ def graph_text(graph: Graph) -> str:
         "nodes": [_node(one) for one in graph.nodes],
         "output": graph.output,
     }
+    if graph.products:
+        document[OPTIONAL] = list(graph.products)
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

@@ -1,11 +1,12 @@
 """Losses of single images in steps: how much of `cap` an image does not lose, of `STEPS` steps.
 
-A loss falls with the output of the true class and grows with all others, which gives its least and its most within the
-outputs' bounds. Exponentials and logarithms differ between machines in their last digits: `_SLACK` is more than that.
+A loss falls with the output of the true class and grows with all others, or with how far an output is from its target;
+either gives its least and its most within the outputs' bounds. Exponentials and logarithms differ between machines in
+their last digits: `_SLACK` is more than that.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from fedcoin_cli.learning.metrics.scorer import Counts, Floats, Marks, Places
 _SLACK: Final = 2.0**-36
 
 Labels = npt.NDArray[np.integer]
-Loss = Callable[[Floats, Floats, Labels], Floats]
+Targets = npt.NDArray[np.floating]
+Loss = Callable[[Floats, Floats, npt.NDArray[Any]], Floats]
 """The loss (coalitions, images) with the others' outputs from one array (coalitions, classes, images) and the true
 class's from another. With the upper and the lower ends of all outputs that is the most, with both exchanged the
 least."""
@@ -28,7 +30,7 @@ class Losses:
     [P-6.17]
     """
 
-    def __init__(self, labels: Labels, loss: Loss, cap: float) -> None:
+    def __init__(self, labels: npt.NDArray[Any], loss: Loss, cap: float) -> None:
         self._labels, self._loss, self._cap = labels, loss, cap
         self.whole, self.swing = STEPS * len(labels), STEPS
 
@@ -81,6 +83,20 @@ def brier_loss(others: Floats, true: Floats, labels: Labels) -> Floats:
     own = np.arange(true.shape[1])[:, None] == labels
     share = _softmax(_mixed(others, true, labels)[0])
     loss: Floats = np.where(own, (1 - share) ** 2, _share_among(others, true) ** 2).sum(axis=1)
+    return loss
+
+
+def square_loss(upper: Floats, lower: Floats, targets: Targets) -> Floats:
+    """The mean over an example's targets of (output − target)².
+
+    A single target is that of the second of two outputs, whose first is 0 [P-12.17]. An output between two ends is at
+    most as far from its target as the further of them; with both exchanged this is how near it may come.
+    """
+    if targets.ndim == 1:
+        upper, lower, targets = upper[:, 1:], lower[:, 1:], targets[:, None]
+    wanted = targets.T.astype(np.float64)
+    gaps = np.maximum(np.maximum(upper - wanted, wanted - lower), 0.0)
+    loss: Floats = np.add.reduce(gaps**2, axis=1) / wanted.shape[0]
     return loss
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fedcoin_cli.learning.graph.graph import Input, Kind
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
+from fedcoin_cli.learning.model.truth import Unfit, check_shape, check_values
 from fedcoin_cli.learning.model.weights import MAX_IMAGES, MAX_PIXEL, MAX_WEIGHT, TestSet, Weights
 from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.transaction import AGGREGATIONS
@@ -90,6 +91,8 @@ def aggregation_of(aggregation: str | None, examples: Sequence[int] | None) -> s
 def as_test_set(images: Images, labels: Array, model: Model) -> TestSet:
     """A test set for a model: uint8 stays and means x / 255, other real numbers become float32, token ids int32.
 
+    Labels are whole numbers; real ones are targets.
+
     Raises:
         RoundFilesInvalid: shapes that do not fit each other or the model, numbers out of bounds, unknown labels.
     """
@@ -97,15 +100,13 @@ def as_test_set(images: Images, labels: Array, model: Model) -> TestSet:
     first, *more = (_input(values, wanted) for values, wanted in _by_input(images, model))
     if any(len(each) != len(first) for each in more):
         raise RoundFilesInvalid("inputs of unlike numbers of images", where="test images")
-    if numbers.ndim != 1 or len(numbers) != len(first) or numbers.dtype.kind not in "iu":
-        message = f"labels {numbers.shape} of {numbers.dtype} for {len(first)} images"
-        hint = "give one integer an image: 0, 1, 2, …; of one-hot rows labels.argmax(axis=1)"
-        raise RoundFilesInvalid(message, where="test labels", hint=hint)
-    if numbers.min() < 0 or numbers.max() >= model.classes:
-        message = f"a label lies outside 0..{model.classes - 1}"
-        hint = f"the model tells {model.classes} classes apart: give its last layer one unit a label"
-        raise RoundFilesInvalid(message, where="test labels", hint=hint)
-    return TestSet(first, numbers.astype(np.int32), tuple(more))
+    real = numbers.dtype.kind == "f"
+    try:
+        check_shape(numbers.shape, model, len(first), real=real)
+        check_values(numbers, model)
+    except Unfit as error:
+        raise RoundFilesInvalid(str(error), where="test labels", hint=error.hint) from error
+    return TestSet(first, numbers.astype(np.float32 if real else np.int32), tuple(more))
 
 
 def _by_input(images: Images, model: Model) -> list[tuple[Array, Input]]:

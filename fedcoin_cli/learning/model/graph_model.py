@@ -47,6 +47,10 @@ class GraphModel:
         return self.graph.inputs
 
     @property
+    def row(self) -> tuple[int, ...]:
+        return self.types[self.graph.output].sizes[1:]
+
+    @property
     def frozen(self) -> tuple[Weight, ...]:
         return self.graph.frozen
 

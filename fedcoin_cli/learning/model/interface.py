@@ -23,6 +23,11 @@ class Model(Protocol):
         ...
 
     @property
+    def row(self) -> tuple[int, ...]:
+        """The outputs of an example as the description gives them: (1,), (classes,) or (tokens, classes)."""
+        ...
+
+    @property
     def weight_names(self) -> tuple[str, ...]:
         """What an update's tensors are called, in order."""
         ...

@@ -39,6 +39,15 @@ class Chain:
         return tuple(np.ascontiguousarray(tensor) for tensor in found)
 
 
+def widened(spec: ModelSpec) -> Chain | None:
+    """A chain with one output as one with two, the first of which is 0 [P-12.17]; None where it has more."""
+    *hidden, last = spec.layers
+    if last.units > 1:
+        return None
+    places = tuple((place, False) for place in range(len(spec.weight_shapes)))
+    return Chain(replace(spec, layers=(*hidden, replace(last, units=2))), places, lone=True)
+
+
 def chain_of(model: GraphModel) -> Chain | None:
     """The chain that a graph is; None where it is none."""
     return _Follower(model).chain()

@@ -65,7 +65,12 @@ class ModelSpec:
     @property
     def classes(self) -> int:
         """How many labels the model tells apart."""
-        return self.layers[-1].units
+        return max(2, self.layers[-1].units)
+
+    @property
+    def row(self) -> tuple[int, ...]:
+        """The outputs of an image."""
+        return (self.layers[-1].units,)
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -251,8 +256,10 @@ class _Reader:
         if not spec.layers:
             raise self.refused("the model has no Dense layer")
         *hidden, output = spec.layers
-        if output.activation not in OUTPUT_ACTIVATIONS or output.units < 2:
-            raise self.refused("the last layer must give two or more class logits (linear or softmax)")
+        if output.activation not in OUTPUT_ACTIVATIONS or (output.units, output.activation) == (1, "softmax"):
+            raise self.refused(
+                "the last layer must give one output or class logits (linear, or softmax of several)"
+            )
         inner: tuple[Conv | Dense, ...] = (*spec.convolutions, *hidden)
         if any(layer.activation not in HIDDEN_ACTIVATIONS for layer in inner):
             raise self.refused("softmax is allowed after the last layer only")

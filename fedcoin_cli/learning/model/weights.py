@@ -15,6 +15,16 @@ import numpy.typing as npt
 from fedcoin_cli.learning.graph.graph import Input, Kind, Weight
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.tensorfile import TensorFile, tensor_bytes, write_tensors
+from fedcoin_cli.learning.model.truth import (
+    IGNORED,
+    MAX_TARGET,
+    Said,
+    Unfit,
+    check_shape,
+    check_values,
+    classes_of,
+    strata,
+)
 from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.genesis import WEIGHT_MAX
 
@@ -25,7 +35,7 @@ MAX_IMAGES: Final = 1_000_000
 
 _TEST_HINT: Final = (
     "a test set is a safetensors file of x (float32 or uint8, images of the model's input) "
-    "and y (int32, their labels)"
+    "and y (int32, their labels, or float32, real-valued targets)"
 )
 
 Weights = tuple[npt.NDArray[np.float32], ...]
@@ -36,12 +46,13 @@ class TestSet:
     """Images (n, …) as float32, or uint8 that means x/255, and labels (n,) int32 in 0..classes−1.
 
     What a graph is given may be int32, too; where it is given several tensors an image, `more` holds the others.
+    `labels` may also be those of tokens (n, T), or real-valued targets (n,) or (n, outputs) as float32.
     """
 
     __test__ = False
 
     images: npt.NDArray[np.float32] | npt.NDArray[np.uint8] | npt.NDArray[np.int32]
-    labels: npt.NDArray[np.int32]
+    labels: Said
     more: tuple[npt.NDArray[Any], ...] = ()
 
     def __len__(self) -> int:
@@ -52,9 +63,23 @@ class TestSet:
         """What a model is given, a tensor an input."""
         return (self.images, *self.more)
 
+    @property
+    def strata(self) -> Said:
+        """A number an image by which it is dealt into a block."""
+        return strata(self.labels)
+
+    @property
+    def classes(self) -> npt.NDArray[np.int32]:
+        """A label an image, 0 where it has none or several: images of one label are computed together."""
+        return classes_of(self.labels)
+
     def first(self, images: int) -> "TestSet":
         """So many of its images."""
         return TestSet(self.images[:images], self.labels[:images], tuple(each[:images] for each in self.more))
+
+    def taken(self, places: npt.NDArray[np.integer]) -> "TestSet":
+        """Some of its images."""
+        return TestSet(self.images[places], self.labels[places], tuple(each[places] for each in self.more))
 
 
 def write_update(
@@ -125,7 +150,8 @@ def read_frozen(path: Path | None, frozen: Sequence[Weight], *, where: str) -> W
 
 def write_test(path: Path, test: TestSet, names: Sequence[str] = ("x",)) -> None:
     """Write a test set as tensors named as the model's inputs, and `y`."""
-    write_tensors(path, {**dict(zip(names, test.inputs, strict=True)), "y": test.labels.astype("<i4")})
+    kind = "<f4" if test.labels.dtype.kind == "f" else "<i4"
+    write_tensors(path, {**dict(zip(names, test.inputs, strict=True)), "y": test.labels.astype(kind)})
 
 
 def read_test(path: Path, model: Model) -> TestSet:
@@ -133,7 +159,7 @@ def read_test(path: Path, model: Model) -> TestSet:
 
     Raises:
         RoundFilesInvalid: no images, more than 10⁶, of another shape than the model's input, not finite or beyond
-            ±10⁶, or a label that the model does not have.
+            ±10⁶, or labels or targets that the model is not judged by.
     """
     file = TensorFile(path, hint=_TEST_HINT)
     names = [each.name for each in model.inputs]
@@ -144,10 +170,15 @@ def read_test(path: Path, model: Model) -> TestSet:
         file.refuse(f"a test set has 1 to {MAX_IMAGES} images")
     kinds = {each.name: _kind(file, each) for each in model.inputs}
     shapes = {each.name: (kinds[each.name], (count, *each.shape)) for each in model.inputs}
-    _require(file, {**shapes, "y": ("<i4", (count,))})
-    labels = file.read("y")
-    if labels.min() < 0 or labels.max() >= model.classes:
-        file.refuse(f"a label lies outside 0..{model.classes - 1}")
+    said = file.entries["y"]
+    real = said.dtype == np.dtype("<f4")
+    _require(file, {**shapes, "y": ("<f4" if real else "<i4", said.shape)})
+    try:
+        check_shape(said.shape, model, count, real=real)
+        labels = file.read("y")
+        check_values(labels, model)
+    except Unfit as error:
+        raise RoundFilesInvalid(str(error), where=str(path), hint=error.hint) from error
     images, *more = (
         _bounded(file, name, MAX_PIXEL) if kind == "<f4" else file.read(name) for name, kind in kinds.items()
     )
@@ -161,16 +192,20 @@ def _kind(file: TensorFile, wanted: Input) -> str:
     return "u1" if file.entries[wanted.name].dtype == np.uint8 else "<f4"
 
 
-def read_labels(path: Path) -> npt.NDArray[np.int32]:
-    """The labels of a test set, whatever the model; raises `RoundFilesInvalid`."""
+def read_labels(path: Path) -> Said:
+    """The labels or targets of a test set, whatever the model; raises `RoundFilesInvalid`."""
     file = TensorFile(path, hint=_TEST_HINT)
     if "y" not in file.entries:
         file.refuse("the file holds no labels y")
     entry = file.entries["y"]
-    if entry.dtype != np.dtype("<i4") or len(entry.shape) != 1 or not 1 <= entry.shape[0] <= MAX_IMAGES:
-        file.refuse("its labels are not one int32 an image")
+    if len(entry.shape) not in {1, 2} or 0 in entry.shape or entry.shape[0] > MAX_IMAGES:
+        file.refuse("it holds no labels of images")
+    if entry.dtype == np.dtype("<f4"):
+        return _bounded(file, "y", MAX_TARGET)
+    if entry.dtype != np.dtype("<i4"):
+        file.refuse("its labels are neither int32 nor float32")
     labels: npt.NDArray[np.int32] = file.read("y")
-    if labels.min() < 0:
+    if labels.min() < (0 if labels.ndim == 1 else IGNORED):
         file.refuse("a label is below 0")
     return labels
 

@@ -36,8 +36,9 @@ class FirstLayer:
 
     def __init__(self, game: Game) -> None:
         first = game.chain.first
+        assert game.chain.row != (1,), "a lone output is played as two"
         self.game = game
-        self.chunks = list(_label_chunks(game.test.labels, _most_images(game)))
+        self.chunks = list(_label_chunks(game.test.classes, _most_images(game)))
         self._cache: dict[int, Floats] = {}
         self.cached = 8 * game.clients * game.images * game.chain.first_values <= MAX_CACHED_BYTES
         # One product for all clients: (K·units, values), or for a convolution (K·filters, values of a window).

@@ -61,9 +61,10 @@ def reference_for(game: Game, ready: Prepared | None = None) -> Referee:
 
 
 def own_outputs(game: Game, client: int) -> Floats:
-    """The outputs of one client's own model on the test images, (n, classes)."""
+    """The outputs of one client's own model on the test images, (n, classes); of tokens, rows in a row."""
     if not isinstance(game.model, GraphModel):
-        return own_logits(game, client)
+        outputs = own_logits(game, client)
+        return outputs if outputs.shape[1] > 1 else np.concatenate([np.zeros_like(outputs), outputs], axis=1)
     model, tensors = game.graph, (*game.updates[client], *game.frozen)
     names = (*model.weight_names, *(one.name for one in model.frozen))
     weights = {name: NUMPY.constant(tensor) for name, tensor in zip(names, tensors, strict=True)}

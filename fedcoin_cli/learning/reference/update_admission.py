@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Utility
-from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.pace import Pace
 from fedcoin_cli.learning.reference.graph_reference import GraphReference
 from fedcoin_cli.learning.reference.referee import Referee
@@ -170,11 +169,8 @@ def looked_at(reference: Referee, task_id: str) -> tuple[Referee, list[int]]:
         return reference, masks
     fewest = 2 * game.clients + 1  # each client alone, all but each, and all
     masks = masks[: max(fewest, pairs // min(LEAST_IMAGES, game.images))]
-    places = sampled(game.test.labels, max(1, pairs // len(masks)), task_id)
-    test = TestSet(
-        game.test.images[places], game.test.labels[places], tuple(each[places] for each in game.test.more)
-    )
-    few = replace(game, test=test)
+    places = sampled(game.test.classes, max(1, pairs // len(masks)), task_id)
+    few = replace(game, test=game.test.taken(places))
     return GraphReference(few, Staged(few)), masks
 
 

@@ -21,7 +21,6 @@ from fedcoin_cli.learning.coalitions.walks import Orders, marginals_of, orders
 from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.metrics.choice import scorer_of
-from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.shapley.precision import (
     Floats,
     Marginals,
@@ -198,13 +197,13 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
         return None
     # Many small blocks tell a spread better than few large ones.
     size = min(_TEST_SET_IMAGES, -(-game.images // _TEST_SET_BLOCKS))
-    part = partition(game.test.labels, size, bytes(32))
+    part = partition(game.test.strata, size, bytes(32))
     some = min(len(part), _TEST_SET_BLOCKS)
     if some < 2:
         return None
     part = part.first(some)
     images = part.images
-    fewer = replace(game, test=TestSet(game.test.images[images], game.test.labels[images]))
+    fewer = replace(game, test=game.test.taken(images))
     here = scorer_of(fewer)
     terms = TableTerms(game.clients, part.sizes, game.empty)  # read for the number of its blocks alone
     claim = Claim(bytes(32), bytes(32), _TEST_SET_RANKINGS, exact=False)

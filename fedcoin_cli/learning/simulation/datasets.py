@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.learning.model.truth import MAX_TARGET, Said
 from fedcoin_cli.learning.model.weights import MAX_IMAGES, MAX_PIXEL, TestSet
 from fedcoin_cli.learning.simulation.patients import SOURCES, table_of
 from ledger_store.base.errors import MissingPart, NetworkFailure, NotFound, RoundFilesInvalid, SettingsError
@@ -23,6 +24,7 @@ DIGITS_TEST_IMAGES: Final = 397
 
 _DIGITS_SHUFFLE: Final = 20_020
 _ARRAYS: Final = ("x_train", "y_train", "x_test", "y_test")
+_STRATA: Final = 10
 
 Images = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
@@ -30,16 +32,39 @@ Labels = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Images (n, …) as float32, or uint8 that means x/255; labels (n,) int32 from 0 to `classes` − 1."""
+    """Images (n, …) as float32, or uint8 that means x/255; labels (n,) int32 from 0 to `classes` − 1.
+
+    Or real-valued targets (n,) float32, which are divided among clients by their tenths as others are by labels.
+    """
 
     name: str
     x_train: Images
-    y_train: Labels
+    y_train: Said
     test: TestSet
 
     @property
+    def real(self) -> bool:
+        """Whether it has targets."""
+        return self.y_train.dtype.kind == "f"
+
+    @property
+    def strata(self) -> Labels:
+        """The label of each training image; of targets in which tenth of them it lies, from 0."""
+        if not self.real:
+            return self.y_train
+        ranks = np.empty(len(self.y_train), np.int64)
+        ranks[np.argsort(self.y_train, kind="stable")] = np.arange(len(ranks))
+        return (ranks * _STRATA // len(ranks)).astype(np.int32)
+
+    @property
     def classes(self) -> int:
-        return 1 + int(max(self.y_train.max(), self.test.labels.max()))
+        """How many labels or strata there are."""
+        return _STRATA if self.real else 1 + int(max(self.y_train.max(), self.test.labels.max()))
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs a model of it has."""
+        return 1 if self.real else self.classes
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -62,10 +87,13 @@ class Dataset:
             message = f"{len(self.y_train)} training images are too few for {clients} clients"
             raise SettingsError(message, where="task.clients", hint="take fewer clients or a larger data set")
 
-    def check_labels(self, classes: int) -> None:
-        """Raise `SettingsError` where a model of so many classes does not know all labels."""
-        if classes < self.classes:
-            message = f"a model of {classes} classes cannot learn {self.classes} labels"
+    def check_labels(self, outputs: int) -> None:
+        """Raise `SettingsError` where a model of so many outputs does not know all labels, or cannot learn targets."""
+        if self.real and outputs != 1:
+            message = f"a model of {outputs} outputs cannot learn one target an image"
+            raise SettingsError(message, where=self.name, hint="give the last layer one unit")
+        if outputs < self.outputs:
+            message = f"a model of {outputs} outputs cannot learn {self.classes} labels"
             raise SettingsError(message, where=self.name, hint="give the last layer one unit a label")
 
     def reshaped(self, shape: tuple[int, ...]) -> "Dataset":
@@ -115,7 +143,7 @@ def load(name_or_path: str) -> Dataset:
         return Dataset(name_or_path, table.x_train, table.y_train, TestSet(table.x_test, table.y_test))
     path = Path(name_or_path)
     if path.suffix != ".npz" or not path.is_file():
-        hint = "name digits, mnist, nafld, default, or a .npz file with x_train, y_train, x_test and y_test"
+        hint = "name digits, mnist, nafld, default, diamonds, or a .npz file with x_train, y_train, x_test and y_test"
         raise NotFound("there is no such data set", where=name_or_path, hint=hint)
     return _from_npz(path)
 
@@ -163,6 +191,8 @@ def _from_npz(path: Path) -> Dataset:
         message = f"the file does not hold plain arrays {', '.join(_ARRAYS)}"
         raise RoundFilesInvalid(message, where=str(path), hint="write it with numpy.savez") from error
     y_train, y_test = _labels(y_train, x_train, path), _labels(y_test, x_test, path)
+    if y_train.dtype != y_test.dtype:
+        raise _unfit("training and test part must both have labels, or targets", path)
     x_train, x_test = _images(x_train, path), _images(x_test, path)
     if x_train.shape[1:] != x_test.shape[1:] or x_train.dtype != x_test.dtype:
         raise _unfit("training and test images differ in shape or kind", path)
@@ -180,14 +210,21 @@ def _images(images: npt.NDArray[Any], path: Path) -> Images:
     return values
 
 
-def _labels(labels: npt.NDArray[Any], images: npt.NDArray[Any], path: Path) -> Labels:
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or images.ndim < 2 or len(images) != len(labels):
-        raise _unfit("there must be one integer label an image", path)
+def _labels(labels: npt.NDArray[Any], images: npt.NDArray[Any], path: Path) -> Said:
+    if labels.ndim != 1 or labels.dtype.kind not in "iuf" or images.ndim < 2 or len(images) != len(labels):
+        raise _unfit("there must be one integer label, or one real-valued target, an image", path)
+    if labels.dtype.kind == "f":
+        if not (1 <= len(labels) <= MAX_IMAGES and np.abs(labels).max() <= MAX_TARGET):
+            raise _unfit(f"a target is not finite or beyond ±{MAX_TARGET:g}", path)
+        return labels.astype(np.float32)
     if not 1 <= len(labels) <= MAX_IMAGES or labels.min() < 0 or labels.max() >= 1 << 16:
         raise _unfit(f"there must be 1 to {MAX_IMAGES} images with labels 0, 1, 2, …", path)
     return labels.astype(np.int32)
 
 
 def _unfit(message: str, path: Path) -> RoundFilesInvalid:
-    hint = f"the file holds {', '.join(_ARRAYS)}: images (n, …) as float or uint8, labels (n,) as integers 0, 1, …"
+    hint = (
+        f"the file holds {', '.join(_ARRAYS)}: images (n, …) as float or uint8, labels (n,) as integers 0, 1, … "
+        "or targets as floats"
+    )
     return RoundFilesInvalid(message, where=str(path), hint=hint)

@@ -7,13 +7,14 @@ grows from client to client, it does so in equal steps from the first to the las
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from fedcoin_cli.learning.model.truth import Said
 from fedcoin_cli.learning.simulation.datasets import Dataset, Images, Labels, as_float
 from ledger_store.base.errors import SettingsError
 
@@ -40,10 +41,11 @@ Shares = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One client's own training images and labels."""
+    """One client's own training images, labels or targets, and in which strata they are."""
 
     images: Images
-    labels: Labels
+    labels: Said
+    strata: Labels
 
 
 Split = Callable[[Dataset, int, np.random.Generator], list[Part]]
@@ -81,7 +83,7 @@ def noisex(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Par
     """Noisy features: as `same`, and Gaussian noise on the pixels, none at the first client to 0.2 at the last."""
     parts = same(dataset, clients, rng)
     return [
-        Part(_noisy(part.images, level, rng), part.labels)
+        replace(part, images=_noisy(part.images, level, rng))
         for part, level in zip(parts, np.linspace(0, MOST_NOISE, clients), strict=True)
     ]
 
@@ -90,7 +92,7 @@ def noisey(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Par
     """Noisy labels: as `same`, and 0% of the first client's labels to 20% of the last's are moved to another one."""
     parts = same(dataset, clients, rng)
     return [
-        Part(part.images, _moved(part.labels, level, dataset.classes, rng))
+        replace(part, labels=_moved(part.labels, level, dataset, rng))
         for part, level in zip(parts, np.linspace(0, MOST_MOVED, clients), strict=True)
     ]
 
@@ -102,8 +104,8 @@ def types(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part
     may draw the same one.
     """
     dataset.check_clients(clients)
-    labels = np.unique(dataset.y_train)
-    positions = [np.flatnonzero(dataset.y_train == label) for label in labels]
+    labels = np.unique(dataset.strata)
+    positions = [np.flatnonzero(dataset.strata == label) for label in labels]
     parts = []
     for client in range(clients):
         known = len(labels) - client * len(labels) // clients
@@ -126,7 +128,7 @@ def rare(dataset: Dataset, clients: int, rng: np.random.Generator) -> list[Part]
     The others share the rest of it equally, and all clients all other labels; of two clients the first gets them all.
     """
     shares = np.full((dataset.classes, clients), 1 / clients)
-    rarest = int(np.bincount(dataset.y_train, minlength=dataset.classes).argmin())
+    rarest = int(np.bincount(dataset.strata, minlength=dataset.classes).argmin())
     between = clients - 2
     shares[rarest] = [
         MOST_OF_RARE if between else 1.0,
@@ -174,10 +176,14 @@ def _noisy(images: Images, level: float, rng: np.random.Generator) -> Images:
     return as_float(images) + np.float32(level) * noise
 
 
-def _moved(labels: Labels, share: float, classes: int, rng: np.random.Generator) -> Labels:
-    moved = labels.copy()
+def _moved(labels: Said, share: float, dataset: Dataset, rng: np.random.Generator) -> Said:
+    """Some labels moved to another one; of targets, to that of any image."""
+    moved, classes = labels.copy(), dataset.classes
     chosen = rng.permutation(len(labels))[: round(share * len(labels))]
-    moved[chosen] = (moved[chosen] + rng.integers(1, classes, len(chosen))) % classes
+    if dataset.real:
+        moved[chosen] = rng.choice(dataset.y_train, len(chosen))
+    else:
+        moved[chosen] = (moved[chosen] + rng.integers(1, classes, len(chosen))) % classes
     return moved
 
 
@@ -186,8 +192,9 @@ def _dealt(dataset: Dataset, shares: Shares, rng: np.random.Generator) -> list[P
     clients = shares.shape[1]
     dataset.check_clients(clients)
     dealt: list[list[int]] = [[] for _ in range(clients)]
+    strata = dataset.strata
     for label, row in enumerate(shares):
-        positions = rng.permutation(np.flatnonzero(dataset.y_train == label))
+        positions = rng.permutation(np.flatnonzero(strata == label))
         # Which clients get the odd images turns with the label, so that sizes stay equal over all labels.
         turned = np.roll(np.arange(clients), -label * clients // len(shares))
         ends = np.rint(np.cumsum(row[turned]) * len(positions)).astype(int)[:-1]
@@ -205,4 +212,4 @@ def _fill_empty(dealt: list[list[int]]) -> None:
 
 
 def _part(dataset: Dataset, positions: list[int]) -> Part:
-    return Part(dataset.x_train[positions], dataset.y_train[positions])
+    return Part(dataset.x_train[positions], dataset.y_train[positions], dataset.strata[positions])

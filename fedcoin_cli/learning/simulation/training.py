@@ -44,7 +44,7 @@ PLAIN: Final = Descent()
 
 @dataclass(frozen=True, slots=True)
 class TrainedUpdate:
-    """One client's trained weights, and how many images of each label from 0 on it trained on."""
+    """One client's trained weights, and how many images of each label (or tenth of targets) from 0 on it trained on."""
 
     weights: Weights
     labelled: tuple[int, ...]
@@ -98,15 +98,15 @@ def train_round(
     division, *orders = np.random.SeedSequence(seed).spawn(1 + clients)
     parts = split_of(split)(dataset, clients, np.random.default_rng(division))
     deterministic(seed)
-    spec = model or seed_spec(dataset.input_shape, dataset.classes)
-    dataset.check_labels(spec.classes)
+    spec = model or seed_spec(dataset.input_shape, dataset.outputs)
+    dataset.check_labels(*spec.row)
     network = build(spec)
     # Before compiling: afterwards Keras would add the optimiser, with a counter in its name.
     model_json = network.to_json()
     initial = network.get_weights() if descent.start is None else list(descent.start)
     network.compile(
         optimizer=keras.optimizers.SGD(descent.rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=_loss(dataset),
     )
     size = descent.batch or batch_of(sum(len(part.labels) for part in parts), clients)
     one_pass = _trainer(network, size)
@@ -120,9 +120,15 @@ def train_round(
             one_pass(images, labels, rng.permutation(len(part.labels)))
             if report:
                 report(client, epoch + 1)
-        labelled = np.bincount(part.labels, minlength=dataset.classes)
+        labelled = np.bincount(part.strata, minlength=dataset.classes)
         updates.append(TrainedUpdate(tuple(network.get_weights()), tuple(labelled.tolist())))
     return Trained(model_json, tuple(updates), size, tuple(initial))
+
+
+def _loss(dataset: Dataset) -> Any:
+    if dataset.real:
+        return keras.losses.MeanSquaredError()
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def batch_of(images: int, clients: int) -> int:
