@@ -11,11 +11,10 @@ import numpy as np
 
 from fedcoin_cli.learning.coalitions.partition import partition
 from fedcoin_cli.learning.coalitions.walks import orders
-from fedcoin_cli.learning.engines.choice import by_kernels, walker_in_numpy_for
+from fedcoin_cli.learning.engines.choice import by_kernels, walker_without_keras_for
 from fedcoin_cli.learning.engines.kernel import suits, takes
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Apart
-from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference.update_admission import sampled
 
 _IMAGES: Final = 64
@@ -38,7 +37,7 @@ def trial_count(game: Game, task_id: str, block_images: int) -> Trial | None:
     if by_kernels(game) and takes(game) and not suits(game):
         return None
     few = _few(game, task_id)
-    walker = walker_in_numpy_for(few, blocks := partition(few.test.labels, block_images, bytes(32)))
+    walker = walker_without_keras_for(few, blocks := partition(few.test.strata, block_images, bytes(32)))
     everybody = np.ones((1, game.clients), np.uint8)
     counted, size, began = 0, int(blocks.sizes[0]), time.monotonic()
     while (taken_s := time.monotonic() - began) < _SECONDS or not counted:
@@ -53,6 +52,4 @@ def trial_count(game: Game, task_id: str, block_images: int) -> Trial | None:
 
 
 def _few(game: Game, task_id: str) -> Game:
-    places = sampled(game.test.labels, min(_IMAGES, game.images), task_id)
-    test, more = game.test, tuple(each[places] for each in game.test.more)
-    return replace(game, test=TestSet(test.images[places], test.labels[places], more))
+    return replace(game, test=game.test.taken(sampled(game.test.classes, min(_IMAGES, game.images), task_id)))

@@ -79,13 +79,13 @@ def walker_for(
     return KerasWalker(game, partition, first, threads)
 
 
-def walker_in_numpy_for(game: Game, partition: Partition) -> Walker:
-    """What counts along rankings without Keras, on one core: the C kernel where it can, else NumPy."""
+def walker_without_keras_for(game: Game, partition: Partition) -> Walker:
+    """What counts along rankings without Keras, on one core: the C kernel or onnxruntime where they can, else NumPy."""
     if isinstance(game.model, GraphModel):
-        return OutputWalker(GraphOutputs(Staged(game), NumpyRest), partition)
-    if by_kernels(game) and suits(game):
-        return KernelWalker(game, partition, threads=1)
-    return OutputWalker(ChainOutputs(game), partition)
+        kind = _of_graph(game, "auto")
+    else:
+        kind = "kernel" if by_kernels(game) and suits(game) else "numpy"
+    return walker_for(game, partition, threads=1, kind="numpy" if kind == "keras" else kind)
 
 
 def enumeration_for(
