@@ -11,7 +11,7 @@ import simulator
 from planted import PLANTED
 from simulated.world import BEHAVIOURS
 
-SEEDS = 1_000
+SEEDS = 1_300
 WALLED = 42
 PROCESSES = 2
 PROGRAM = Path(simulator.__file__)
@@ -23,7 +23,7 @@ def counted(lines: list[str]) -> dict[str, int]:
     return counts
 
 
-def test_a_thousand_histories_without_fork_or_stall(capsys: pytest.CaptureFixture[str]) -> None:
+def test_histories_without_fork_or_stall(capsys: pytest.CaptureFixture[str]) -> None:
     """R = 1..20, all faults on, real signatures in 1 %: 0 forks, 0 stalls, and every fault really happened."""
     reports = simulator.run_many(0, SEEDS, PROCESSES)
     happened = simulator.summary(reports)
