@@ -25,7 +25,8 @@ PAGE = ROOT / "docs" / "errors.md"
 _HEAD = """# What can go wrong, and what the program says then
 
 Made from the table in `tests/bad_inputs.py` by running every case; a test compares it. Each error says what happened,
-where, and what to do. Folders are shown as `WORKSPACE`; keys and digests are those of the tests.
+where, and what to do. Folders are shown as `WORKSPACE`, what depends on the machine as N; keys and digests are those of
+the tests.
 """
 
 
@@ -42,6 +43,7 @@ def entry(bad: Bad, said: str, root: Path) -> str:
     """A case as the page shows it: what was typed and what was said, without what differs from run to run."""
     text = said.replace(str(root.resolve()), "WORKSPACE")
     text = re.sub(r"(?<=127\.0\.0\.1:)\d+", "PORT", text)
+    text = re.sub(r"(?<=about )[\d,]+(?= coalitions fit)", "N", text)
     command = shlex.join(["fedcoin", *bad.command])
     return f"### {bad.case[0].upper()}{bad.case[1:]}\n\n```console\n$ {command}\n{text}```\n"
 

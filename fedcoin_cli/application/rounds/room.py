@@ -54,13 +54,12 @@ class Room:
     @property
     def words(self) -> str:
         """What fits."""
-        task, ways = self.task, []
-        rankings = "ranking" if self.rankings == 1 else "rankings"
-        ways.append(f"{self.rankings} {rankings} of {task.clients} clients")
-        if self.exact:
-            ways.append("all there are: values will be exact")
+        task = self.task
         fits = f"about {self.coalitions:,} coalitions fit into {task.runtime_ms / 1000:g} s of mining"
-        return f"{fits} on one core like this one's: {', or '.join(ways)}"
+        what = f"{self.rankings} {'ranking' if self.rankings == 1 else 'rankings'} of {task.clients} clients"
+        if self.exact:
+            what = f"all {self._all:,} of {task.clients} clients, so values will be exact"
+        return f"{fits} on one core like this one's: {what}"
 
     @property
     def advice(self) -> str:
