@@ -33,7 +33,8 @@ def test_it_is_the_model_that_miners_judge(aggregation: str, workspace: Workspac
     examples = None if aggregation == "mean" else [update.examples for update in made.updates]
     game = Game.load(RoundFiles(folder / "model.json", folder / "test.safetensors", paths), examples)
     for mask, members in ((1, [1]), (5, [3, 1]), (7, [])):
-        assert round(aggregate(made, members).measure * game.images) == Reference(game).count(mask)
+        share = f"{100 * Reference(game).count(mask) / game.images:.4f}"
+        assert aggregate(made, members).measure == ("accuracy", share)
 
 
 def test_it_is_written_as_an_update_or_for_keras(workspace: Workspace, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_the_next_round_starts_from_the_model_of_the_last(quiet: Workspace) -> N
             assert said.code == 0, said.err
             assert Path(said.json["file"]) == quiet.rounds / "1" / "aggregate.safetensors"
     kept = fedcoin("model", "aggregate", "--clients", "2", "--json", folder=quiet.root)
-    assert (kept.json["clients"], kept.json["right"]) == ([2], said.json["right"])
+    assert (kept.json["clients"], kept.json["accuracy"]) == ([2], said.json["accuracy"])
     assert fedcoin("model", "aggregate", "--clients", "3", folder=quiet.root).code == 11
     assert fedcoin("model", "aggregate", "--clients", "one", folder=quiet.root).code == 2
 

@@ -45,3 +45,18 @@ def test_the_notebook_runs(
 def test_the_notebook_is_short() -> None:
     """About twenty lines do all of it."""
     assert len([line for line in notebook().splitlines() if line.strip()]) <= 22
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+def test_the_example_of_targets_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/examples/regression.md: its lines value four clients against the best constant, in the targets' own unit."""
+    pytest.importorskip("sklearn")
+    text = (ROOT / "docs" / "examples" / "regression.md").read_text("utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(code, "regression.md", "exec"), names)  # noqa: S102 -- the page is ours
+    found = names["found"]
+    assert isinstance(found, fedcoin.ShapleyValues)
+    assert found.exact
+    assert found.nobody > 0
+    assert " mean squared error (root " in capsys.readouterr().out

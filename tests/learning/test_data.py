@@ -91,6 +91,61 @@ def test_tables_of_people(name: str, people: int, signs: int, cases: int) -> Non
     assert load(name).digest == found.digest
 
 
+def test_prices_of_diamonds() -> None:
+    """Real-valued targets, every diamond once, in thousands of dollars."""
+    found = load("diamonds")
+    assert (found.real, found.outputs, found.input_shape) == (True, 1, (6,))
+    assert found.y_train.dtype == found.test.labels.dtype == np.float32
+    assert len(found.y_train) + len(found.test) == 53_940
+    assert float(found.y_train.min()) == pytest.approx(0.326)
+    assert load("diamonds").digest == found.digest
+
+
+def targeted(images: int = 200) -> Dataset:
+    """One-pixel images that carry their own number, each with a target of its own."""
+    targets = np.random.default_rng(0).permutation(images).astype(np.float32)
+    pixels = np.arange(images, dtype=np.float32)[:, None]
+    return Dataset("made", pixels, targets, TestSet(pixels[:1], targets[:1]))
+
+
+def test_targets_are_divided_by_their_tenths() -> None:
+    """The lowest tenth stands for label 0: `mix` gives each client most of its own, and everything once."""
+    dataset = targeted()
+    assert np.bincount(dataset.strata).tolist() == [20] * 10
+    assert dataset.y_train[dataset.strata == 0].max() == 19
+    parts = SPLITS["mix"](dataset, 5, np.random.default_rng(1))
+    dealt = np.concatenate([part.images.ravel() for part in parts])
+    assert sorted(dealt.tolist()) == list(range(200))
+    for number, part in enumerate(parts):
+        own = (part.labels >= 40 * number) & (part.labels < 40 * number + 40)
+        assert own.mean() == pytest.approx(0.8)
+        assert (part.labels == dataset.y_train[part.images.ravel().astype(int)]).all()
+        assert (part.strata == dataset.strata[part.images.ravel().astype(int)]).all()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_every_split_takes_targets(split: str) -> None:
+    """Nobody stays empty, and targets stay targets; with `noisey` some are those of other images."""
+    parts = SPLITS[split](targeted(), 6, np.random.default_rng(2))
+    assert min(len(part.labels) for part in parts) >= 1
+    assert {part.labels.dtype for part in parts} == {np.dtype(np.float32)}
+
+
+def test_a_file_of_targets(tmp_path: Path) -> None:
+    """Floats as y are targets, finite and of both parts; a model of several outputs cannot learn them."""
+    path, x, y = tmp_path / "own.npz", np.zeros((6, 2), np.float32), np.linspace(0, 1, 6)
+    np.savez(path, x_train=x, y_train=y, x_test=x, y_test=y)
+    found = load(str(path))
+    assert found.real
+    assert found.y_train.dtype == np.float32
+    with pytest.raises(SettingsError, match="3 outputs cannot learn one target an image"):
+        found.check_labels(3)
+    for wrong in (np.full(6, np.nan), np.full(6, 1e7), np.arange(6)):
+        np.savez(path, x_train=x, y_train=y, x_test=x, y_test=wrong)
+        with pytest.raises(RoundFilesInvalid):
+            load(str(path))
+
+
 def test_rare_leaves_the_last_client_without_a_case() -> None:
     """`rare`: 60% of the rarest label's images are the first client's, the last has none of it."""
     parts = SPLITS["rare"](labelled({0: 600, 1: 100}), 6, np.random.default_rng(0))

@@ -10,10 +10,12 @@ from oracles import shapley
 
 from fedcoin_cli.learning.game import game as game_module
 from fedcoin_cli.learning.game.game import Game, RoundFiles
+from fedcoin_cli.learning.metrics.plain import plain
 from fedcoin_cli.learning.model.build import build
 from fedcoin_cli.learning.model.model import parse_model, seed_spec
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
 from fedcoin_cli.learning.reference.forward import own_logits
+from fedcoin_cli.learning.reference.referee import own_outputs
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.simulation.datasets import Dataset, load
 from fedcoin_cli.learning.simulation.training import Descent, Trained, batch_of, in_batches, train_round
@@ -39,6 +41,23 @@ def round_files(tmp_path: Path, trained: Trained, digits: Dataset) -> RoundFiles
     for path, update in zip(paths, trained.updates, strict=True):
         write_update(path, update.weights)
     return RoundFiles(tmp_path / "model.json", tmp_path / "test.safetensors", paths)
+
+
+def test_a_round_of_targets_learns() -> None:
+    """By squared error, with one output: together the clients explain most of the targets' variance."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(260, 3)).astype(np.float32)
+    y = (x @ np.array([1.0, -2.0, 0.5]) + 0.1 * draw.normal(size=260)).astype(np.float32)
+    dataset = Dataset("made", x[60:], y[60:], TestSet(x[:60], y[:60]))
+    found = train_round(dataset, "same", 2, epochs=6, descent=Descent(rate=0.02), seed=1)
+    spec = parse_model(found.model_json)
+    assert spec.row == (1,)
+    assert [sum(one.labelled) for one in found.updates] == [100, 100]
+    mean = tuple(
+        np.mean(parts, axis=0) for parts in zip(*(one.weights for one in found.updates), strict=True)
+    )
+    game = Game(spec, dataset.test, (mean,), (1,))
+    assert plain(dataset.test, own_outputs(game, 0)) > 0.8
 
 
 def test_a_round_learns(round_files: RoundFiles, trained: Trained) -> None:

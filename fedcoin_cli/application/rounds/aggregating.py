@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedcoin_cli.application.rounds.files import Round
 from fedcoin_cli.learning.game.game import Game, products
-from fedcoin_cli.learning.metrics.plain import plain, told
+from fedcoin_cli.learning.metrics.plain import named, plain, told
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import Weights, average, write_update
@@ -21,11 +21,11 @@ AGGREGATE_NAME = "aggregate.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """The average of some clients' weights, of which model, and how good it is: a share of 1, and in words."""
+    """The average of some clients' weights, of which model, and how good it is, by name and in words."""
 
     weights: Weights
     members: tuple[int, ...]
-    measure: float
+    measure: tuple[str, str]
     words: str
     model: Model
 
@@ -46,7 +46,7 @@ def aggregate(made: Round, members: Sequence[int] = ()) -> Aggregate:
     shares = [update.examples if made.aggregation == "fedavg" else 1 for update in updates]
     weights = average(game.updates, shares)
     measure = plain(game.test, own_outputs(game.of_update(weights), 0))
-    return Aggregate(weights, numbers, measure, told(game.test, measure), game.model)
+    return Aggregate(weights, numbers, named(game.test, measure), told(game.test, measure), game.model)
 
 
 def write_aggregate(found: Aggregate, target: Path) -> None:

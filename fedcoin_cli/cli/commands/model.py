@@ -205,16 +205,15 @@ def _aggregate(call: Call, round_dir: Path | None, members: list[int], target: P
     data = {
         "file": str(written),
         "clients": list(found.members),
-        "alone": f"{100 * found.measure:.4f}",
-        "words": found.words,
     }
+    name, measure = found.measure
     lines = [
         f"model    {written}, of {len(found.members)} clients",
         f"alone    {found.words} on the test set",
         "",
         f"next: fedcoin train --model {made.folder / 'model.json'} --start {written}",
     ]
-    call.output.answer(data, lines[: 4 if written.suffix == ".safetensors" else 2])
+    call.output.answer(data | {name: measure}, lines[: 4 if written.suffix == ".safetensors" else 2])
 
 
 def _numbers(text: str | None) -> list[int]:

@@ -37,6 +37,17 @@ def plain_chance(test: TestSet) -> float:
     return float(np.unique(judged, return_counts=True)[1].max() / judged.size)
 
 
+def named(test: TestSet, measure: float) -> tuple[str, str]:
+    """What the measure is called, and itself for programs: percent, or R²."""
+    match truth_of(test.labels):
+        case Truth.labels:
+            return "accuracy", f"{100 * measure:.4f}"
+        case Truth.tokens:
+            return "token_accuracy", f"{100 * measure:.4f}"
+        case Truth.targets:
+            return "r2", f"{measure:.6f}"
+
+
 def told(test: TestSet, measure: float) -> str:
     """The measure in words."""
     match truth_of(test.labels):
