@@ -50,12 +50,12 @@ def run(
     of them vote.
     """
     from fedcoin_cli.application.books.books import certified_tip
-    from fedcoin_cli.application.requester.asking import asking_key
+    from fedcoin_cli.application.requester.asking import admitted_key
     from fedcoin_cli.application.requester.standing import ask, verdict
 
     workspace = call.workspace(passphrase_file)
     genesis, known = workspace.genesis(), certified_tip(workspace).state
-    name, asking = asking_key(workspace, known, key)
+    name, asking = admitted_key(workspace, known, key)
     if wait is None:
         miners = ask(workspace, asking, WAIT_S)
     else:
