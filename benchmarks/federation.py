@@ -8,6 +8,7 @@ the clients do is taken out and told apart. The goal at 100 clients: 50 ms and t
 """
 
 import argparse
+import logging
 import os
 import statistics
 import sys
@@ -201,6 +202,7 @@ def settled(case: Case, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.federation", description=__doc__)
+    logging.getLogger("flwr").setLevel(logging.ERROR)
     parser.add_argument("--rounds", type=int, default=6, help="rounds a run")
     parser.add_argument(
         "--settle", action="store_true", help="with miners: seconds until the coins are there"

@@ -120,8 +120,13 @@ def signer_of(node: Mapping[str, Any], simulated: str | Path | None) -> Signer:
 
 
 def arrays(record: ArrayRecord) -> dict[str, Any]:
-    """The arrays of a record by their names."""
-    return {name: array.numpy() for name, array in record.items()}
+    """The arrays of a record by their names, read-only; raises `RoundFilesInvalid` for what holds no numbers."""
+    from fedcoin_cli.learning.model.running import npy_array
+
+    try:
+        return {name: npy_array(array.data) for name, array in record.items()}
+    except ValueError as error:
+        raise RoundFilesInvalid(f"an array cannot be read: {error}") from error
 
 
 def _tensors(records: Mapping[str, ArrayRecord], where: str) -> dict[str, Any]:

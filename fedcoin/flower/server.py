@@ -219,7 +219,8 @@ class Paid(Strategy):
             return
         node = str(reply.metadata.src_node_id)
         record = reply.content.pop(RECORD, None)
-        records = list(reply.content.array_records.values())
+        # Not `array_records`, which makes a dictionary of its own with every key checked.
+        records = [one for one in reply.content.values() if isinstance(one, ArrayRecord)]
         returned = arrays(records[0]) if len(records) == 1 else {}
         answer = dict(record) if isinstance(record, ConfigRecord) else None
         reason = self._run.answered(node, returned, answer)

@@ -7,6 +7,7 @@ So a run that dies leaves what `fedcoin round gather` takes. A step counts when 
 to it: what was lost on the way, or signed wrongly, counts for nobody, and the client goes on from the step before.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.amount import format_micro
-from ledger_store.base.canonical import digest, encode
+from ledger_store.base.canonical import encode
 from ledger_store.base.errors import InsufficientFunds, RoundFilesInvalid, SettingsError
 from ledger_store.base.names import Address
 from ledger_store.identity.keys import verify
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     from fedcoin_cli.learning.model.arrays import Array
     from fedcoin_cli.learning.model.interface import Model
     from fedcoin_cli.learning.model.running import Tensors
-    from fedcoin_cli.learning.model.weights import TestSet, Weights
+    from fedcoin_cli.learning.model.weights import Parts, TestSet, Weights
 
+_SIGNED_BYTES: Final = 1024
+"""What a signed update's file takes, blanks and all; it holds about 600."""
 UPDATES: Final = "updates"
 """The folder in which a round's signed updates wait until it is gathered."""
 _LEAST_CLIENTS: Final = 2
@@ -148,8 +151,8 @@ class PaidRun:
         self._clients: dict[str, _Client] = {}
         # Clients in the order in which they first signed: the round's order.
         self._order: dict[Address, int] = {}
-        # Where what each of them signed last lies, and of how many steps it is.
-        self._files: dict[Address, Path] = {}
+        # In which of its two files what each of them signed last lies, and of how many steps it is.
+        self._files: dict[Address, int] = {}
         self._steps: dict[Address, int] = {}
         # What the nodes that are asked in this round got.
         self._got: dict[str, Weights] = {}
@@ -204,7 +207,7 @@ class PaidRun:
 
     def _count(self, node: str, got: "Weights", returned: "Tensors", record: object) -> None:
         from fedcoin_cli.learning.model.running import moved
-        from fedcoin_cli.learning.model.weights import update_bytes
+        from fedcoin_cli.learning.model.weights import update_digest, update_parts
 
         if not isinstance(record, dict):
             raise RoundFilesInvalid("it runs without fedcoin.flower.paid()")
@@ -217,8 +220,8 @@ class PaidRun:
         if self._whole:
             before = self._initial if known is None else known.now
             weights = moved(before, got, weights)
-        data = update_bytes(weights, self._plan.described.weight_names)
-        if digest(data) != update.digest:
+        parts = update_parts(weights, self._plan.described.weight_names)
+        if update_digest(parts) != update.digest:
             raise RoundFilesInvalid("it signed for other weights than it returned")
         if not verify(
             update.client, "update", self._genesis.id, self.call.update_terms(update), update.signature
@@ -227,33 +230,28 @@ class PaidRun:
         steps = 1 if known is None else known.steps + 1
         # A SuperNode that was started anew is another node of its client, which has signed for more before.
         if steps >= self._steps.get(update.client, 0):
-            self._keep(data, update)
+            self._keep(parts, update)
             self._steps[update.client] = steps
         self._clients[node] = _Client(weights, steps, update)
 
-    def _keep(self, data: bytes, update: Update) -> None:
-        """Replace what a client has signed: weights first, under a name of their own, then what names them."""
-        folder = self.folder / UPDATES
+    def _keep(self, parts: "Parts", update: Update) -> None:
+        """Replace what a client has signed: weights first, into the file that is not in force, then what names it."""
         number = self._order.setdefault(update.client, len(self._order) + 1)
+        file = self._files[update.client] = 1 - self._files.get(update.client, 1)
         name = f"{number:05d}-{update.client[:16]}"
-        weights = folder / f"{name}-{update.digest[:16]}.safetensors"
-        weights.write_bytes(data)
         signed = {
             "schema": SCHEMA,
             "genesis": self._genesis.id,
             "call": self.call.call,
-            "file": weights.name,
+            "file": f"{name}-{file}.safetensors",
             **update.to_json(),
         }
-        place = folder / f"{name}{UPDATE_SUFFIX}"
-        # A process that dies must not leave half of it; that power is cut is borne, the run is lost with it anyway.
-        staged = place.with_suffix(".new")
-        staged.write_bytes(encode(signed) + b"\n")
-        staged.replace(place)
-        old = self._files.get(update.client, weights)
-        self._files[update.client] = weights
-        if old != weights:
-            old.unlink()
+        folder = str(self.folder / UPDATES)
+        _overwrite(f"{folder}/{signed['file']}", parts)
+        # In one call, so that a process that dies leaves this one or the last one, whole. That power is cut is borne,
+        # the run is lost with it anyway: to rename a new file over the old one would have some file systems wait for
+        # the disk, for every client in every round.
+        _overwrite(f"{folder}/{name}{UPDATE_SUFFIX}", [encode(signed).ljust(_SIGNED_BYTES - 1) + b"\n"])
 
     @property
     def signers(self) -> int:
@@ -270,3 +268,9 @@ class PaidRun:
             raise RoundFilesInvalid(message, hint=hint)
         gather(self.folder, updates_in([self.folder / UPDATES]), self._genesis)
         shutil.rmtree(self.folder / UPDATES)
+
+
+def _overwrite(path: str, parts: "Iterable[bytes] | Parts") -> None:
+    """Write over a file, which was as long before where there was one."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
+        file.writelines(parts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.options import Call, no_nan
 from fedcoin_cli.cli.program.output import table
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.views.amounts import errors_text
@@ -38,7 +38,9 @@ def run(
     ] = None,
     wait: Annotated[
         float | None,
-        typer.Option(metavar="S", min=0, help="Wait at most S seconds until blocks can become final."),
+        typer.Option(
+            metavar="S", min=0, callback=no_nan, help="Wait at most S seconds until blocks can become final."
+        ),
     ] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
