@@ -1,13 +1,17 @@
 """Tensors by a framework's names as an update's file has them, and updates of several rounds."""
 
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 import fedcoin
 from fedcoin_cli.learning.model.reading import read_model
-from fedcoin_cli.learning.model.running import Layout, moved
+from fedcoin_cli.learning.model.running import Layout, moved, npy_array
+from fedcoin_cli.learning.model.weights import update_bytes, update_digest, update_parts
+from ledger_store.base.canonical import digest
 from ledger_store.base.errors import RoundFilesInvalid
 
 SQUARE = read_model(fedcoin.mlp(3, [3], 3))
@@ -51,3 +55,48 @@ def test_an_update_is_the_beginning_and_all_steps() -> None:
     """With everybody's steps in one run the mean of the updates is the model that the run came to."""
     begun, got, returned = ((np.array([number], np.float32),) for number in (1, 5, 7.5))
     assert moved(begun, got, returned)[0].tolist() == [3.5]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype="<f4").reshape(2, 3),
+        np.asfortranarray(np.arange(6, dtype=">f8").reshape(2, 3)),
+        np.arange(6, dtype=np.int64).reshape(2, 3).T,
+        np.float32(3),
+        np.zeros((0, 4), np.float16),
+    ],
+    ids=["rows", "columns", "a view", "one number", "none"],
+)
+def test_arrays_on_their_way(array: Any) -> None:
+    """Read as NumPy reads them, whichever way they lie, and by nobody to be changed."""
+    file = BytesIO()
+    np.save(file, array)
+    found, wanted = npy_array(file.getvalue()), np.load(BytesIO(file.getvalue()))
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+    assert np.array_equal(found, wanted)
+    assert not found.flags.writeable
+
+
+def test_arrays_that_cannot_be_read() -> None:
+    """Objects, which would be pickled, bytes that are missing, and no array at all."""
+    file = BytesIO()
+    np.save(file, np.array([{}]), allow_pickle=True)
+    for data in (file.getvalue(), b"\x93NUMPY\x01\x00\x03\x00{}\n", b"\x93NUMPY\x09\x00", b"hello"):
+        with pytest.raises(ValueError, match="."):
+            npy_array(data)
+
+
+def test_a_file_in_parts_is_the_file() -> None:
+    """As safetensors writes it, which orders tensors by name, of whatever shapes and however they lie."""
+    draw = np.random.default_rng(1)
+    weights = {
+        "z": draw.random((3, 4), np.float32).T,
+        "a": draw.random((), np.float32),
+        "m.weight": draw.random((2, 0, 3), np.float32),
+        "b": draw.random((5,), np.float32),
+    }
+    arrays = [np.asarray(one) for one in weights.values()]
+    data = update_bytes(arrays, list(weights))
+    assert data == save({name: np.ascontiguousarray(one) for name, one in weights.items()})
+    assert update_digest(update_parts(arrays, list(weights))) == digest(data)

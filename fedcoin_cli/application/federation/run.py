@@ -270,7 +270,7 @@ class PaidRun:
         shutil.rmtree(self.folder / UPDATES)
 
 
-def _overwrite(path: str, parts: "Iterable[bytes] | Parts") -> None:
+def _overwrite(path: str, parts: "Parts") -> None:
     """Write over a file, which was as long before where there was one."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
         file.writelines(parts)

@@ -33,8 +33,8 @@ _TEST_HINT: Final = (
 )
 
 Weights = tuple[npt.NDArray[np.float32], ...]
-Parts = Sequence[npt.NDArray[np.uint8]]
-"""A file's bytes, as arrays to be hashed or written one after the other."""
+Parts = Sequence[bytes | memoryview]
+"""A file's bytes in parts, to be hashed or written one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def update_parts(weights: Sequence[npt.NDArray[np.float32]], names: Sequence[str
     """The same in parts: the arrays themselves are not copied."""
     called = tuple(names or [f"{index:03d}" for index in range(len(weights))])
     header, order = _frame(called, tuple(weight.shape for weight in weights))
-    laid = (np.ascontiguousarray(weights[index], "<f4").reshape(-1).view(np.uint8) for index in order)
+    laid = (np.ascontiguousarray(weights[index], "<f4").reshape(-1).view(np.uint8).data for index in order)
     return [header, *laid]
 
 
@@ -92,15 +92,13 @@ def update_digest(parts: Parts) -> Digest:
 
 
 @lru_cache(maxsize=16)
-def _frame(
-    names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]
-) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
+def _frame(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[bytes, tuple[int, ...]]:
     """The header that safetensors writes for float32 tensors, and in which order their bytes follow it."""
     data = tensor_bytes({name: np.zeros(shape, "<f4") for name, shape in zip(names, shapes, strict=True)})
     length = 8 + int.from_bytes(data[:8], "little")
     entries = json.loads(data[8:length])
     order = sorted(range(len(names)), key=lambda index: entries[names[index]]["data_offsets"])
-    return np.frombuffer(data[:length], np.uint8), tuple(order)
+    return data[:length], tuple(order)
 
 
 def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:
