@@ -18,8 +18,9 @@ LIBRARY := $(addprefix tests/,ledger_store protocol consensus incentive contract
 QUICK := $(addprefix tests/,ledger_store protocol consensus incentive contract replica network application architecture) \
   $(addprefix --ignore=tests/,ledger_store/test_bitflips.py consensus/test_planted.py consensus/test_simulation.py)
 
-# The tests of models and federations of other frameworks.
-PEERS := tests/flower $(addprefix tests/learning/test_,graph_operations.py graph_models.py importing.py named_tensors.py)
+# The tests of models and federations of other frameworks, and what the releases that Flower pins may change.
+PEERS := tests/flower tests/cli tests/application \
+  $(addprefix tests/learning/test_,graph_operations.py graph_models.py importing.py named_tensors.py running.py)
 
 BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-$(MINE)
@@ -82,7 +83,7 @@ mutants: $(RUN) $(MUTATION)
 # What the gate has not: PyTorch, which is large, and Flower, which pins older releases of typer and rich.
 peers: $(RUN) $(DEV) $(RELEASE)
 	$(BIN)/uv venv --quiet --clear --python 3.11 build/peers
-	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx]' torch pytest pytest-xdist
+	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx,dev]' 'flwr[simulation]' torch
 	build/peers/bin/python -m pytest -n0 $(PEERS)
 
 release: check coverage versions peers

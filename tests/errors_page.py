@@ -44,6 +44,8 @@ def entry(bad: Bad, said: str, root: Path) -> str:
     text = said.replace(str(root.resolve()), "WORKSPACE")
     text = re.sub(r"(?<=127\.0\.0\.1:)\d+", "PORT", text)
     text = re.sub(r"(?<=about )[\d,]+(?= coalitions fit)", "N", text)
+    # In the words of Typer's newest release, whatever is installed.
+    text = re.sub(r"\S+ is not in the range x>=(\d+)\.", r"Input should be greater than or equal to \1", text)
     command = shlex.join(["fedcoin", *bad.command])
     return f"### {bad.case[0].upper()}{bad.case[1:]}\n\n```console\n$ {command}\n{text}```\n"
 

@@ -17,11 +17,18 @@ Node = dict[str, Any]
 class Loop(Grid):
     """Every message goes to its node's ClientApp at once; what that raises is an error reply, as Flower makes of it."""
 
-    def __init__(self, app: Callable[[Message, Context], Message], nodes: dict[int, Node]) -> None:
+    def __init__(
+        self,
+        app: Callable[[Message, Context], Message],
+        nodes: dict[int, Node],
+        run_config: Node | None = None,
+    ) -> None:
         self.app = app
         # What the process that runs a ServerApp is told when it starts.
         TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 1, 1
-        self.contexts = {node: Context(1, node, config, RecordDict(), {}) for node, config in nodes.items()}
+        self.contexts = {
+            node: Context(1, node, config, RecordDict(), run_config or {}) for node, config in nodes.items()
+        }
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         return [self._handed(message) for message in messages]

@@ -64,11 +64,11 @@ def paid(*, simulated: str | Path | None = None) -> Mod:
         try:
             signed = _signed(context, dict(record), got, reply.content, initial, simulated)
         except FedCoinError as error:
-            hint = f" ({error.hint})" if error.hint else ""
-            if error.message not in told_once:
-                _LOG.warning("fedcoin: not signed, so not paid: %s%s", error.message, hint)
-            told_once.add(error.message)
-            signed = unsigned_record(error.message)
+            reason = f"{error.message} ({error.hint})" if error.hint else error.message
+            if reason not in told_once:
+                _LOG.warning("fedcoin: not signed, so not paid: %s", reason)
+            told_once.add(reason)
+            signed = unsigned_record(reason)
         # Whatever else happens while signing, the client's training is not to be lost for it.
         except Exception as error:  # noqa: BLE001
             _LOG.warning("fedcoin: not signed, so not paid: %r", error)
@@ -120,8 +120,13 @@ def signer_of(node: Mapping[str, Any], simulated: str | Path | None) -> Signer:
 
 
 def arrays(record: ArrayRecord) -> dict[str, Any]:
-    """The arrays of a record by their names."""
-    return {name: array.numpy() for name, array in record.items()}
+    """The arrays of a record by their names, read-only; raises `RoundFilesInvalid` for what holds no numbers."""
+    from fedcoin_cli.learning.model.running import npy_array
+
+    try:
+        return {name: npy_array(array.data) for name, array in record.items()}
+    except ValueError as error:
+        raise RoundFilesInvalid(f"an array cannot be read: {error}") from error
 
 
 def _tensors(records: Mapping[str, ArrayRecord], where: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.application.workspace.workspace import Workspace as Folder
 from fedcoin_cli.learning.exchange.description import Model, description_of
 from fedcoin_cli.learning.model.arrays import Array
-from ledger_store.base.errors import FedCoinError, SettingsError
+from ledger_store.base.errors import FedCoinError, RoundFilesInvalid, SettingsError
 
 __all__ = ["Paid", "PaidResult"]
 
@@ -64,7 +64,8 @@ class Paid(Strategy):
     The wrapped strategy decides everything about training. A client is paid if it runs `fedcoin.flower.paid()` with a
     key. With `pay="run"` one task pays for the whole run: a client's update is the model that the run began with plus
     everything the client did, and nobody's worth is that model's. It is published when training is done. With
-    `pay="round"` each round is a task, published while the next trains; there nobody is worth 0.
+    `pay="round"` each round is a task, published while the next trains; there nobody is worth what the setting
+    `task.baseline` says, 0 unless it is "chance".
 
     Nothing after the construction raises: who trains and is not paid, and a task that could not be published, are told
     in the log and in the result's `fedcoin`; the round's folder stays, with the command that goes on.
@@ -108,14 +109,13 @@ class Paid(Strategy):
         configuration = configured(
             folder.settings_file, settings, {"task.price": price, "task.metric": metric}
         )
-        self._plan = planned(folder, configuration, key, description_of(model, *test), test)
+        described = description_of(model, *test)
+        self._plan = planned(folder, configuration, key=key, model=described, test=test, whole=pay == RUN)
         self._strategy, self._whole, self._key = strategy, pay == RUN, key
         self._workspace = Workspace(folder)
         # The call under way, and what the run began with.
         self._run: PaidRun | None = None
         self._initial = ArrayRecord()
-        # By node, in the round that is under way: the arrays that it got.
-        self._sent: dict[str, ArrayRecord] = {}
         self._problems: list[str] = []
         self._unpaid: dict[str, str] = {}
         self._tasks: list[tuple[Path, Future[Settlement]]] = []
@@ -185,46 +185,45 @@ class Paid(Strategy):
             self._problem(f"a fault in fedcoin: {error!r}")
 
     def _problem(self, line: str) -> None:
-        self._problems.append(line)
-        _LOG.warning("fedcoin: %s", line)
+        """Say it once, in whichever rounds it comes up."""
+        if line not in self._problems:
+            self._problems.append(line)
+            _LOG.warning("fedcoin: %s", line)
 
     def _begin(self, initial: ArrayRecord) -> None:
         weigh = str(getattr(self._strategy, "weighted_by_key", _WEIGH))
         self._run, self._initial = None, initial
-        self._run = PaidRun(self._plan, arrays(initial), weigh, whole=self._whole)
+        self._run = PaidRun(self._plan, arrays(initial), weigh)
 
     def _tell(self, messages: list[Message], server_round: int) -> None:
-        self._sent = {}
         if self._run is None:
             return
-        nodes = [str(message.metadata.dst_node_id) for message in messages]
+        # Messages that share one dictionary still do afterwards: it is sent once.
+        shared: dict[int, list[Message]] = {}
+        for message in messages:
+            shared.setdefault(id(message.content), []).append(message)
+        groups = list(shared.values())
+        nodes = {str(message.metadata.dst_node_id) for message in messages}
         told = self._run.told(first=server_round == 1)
         late = {} if server_round == 1 else self._run.late(nodes)
-        self._run.asked(nodes)
-        shared: dict[int, tuple[RecordDict, RecordDict]] = {}
-        for node, message in zip(nodes, messages, strict=True):
-            content = message.content
-            (got,) = content.array_records.values()
-            self._sent[node] = got
-            if node in late:
+        self._run.asked((list(map(_asked, group)), _sent(group[0])) for group in groups)
+        for group in groups:
+            said = _with(group[0].content, told, {})
+            for message in group:
+                own = late.get(_asked(message))
                 beginning = {INITIAL: self._initial}
-                message.content = _with(content, late[node], beginning)
-            else:
-                # Messages that shared one dictionary still do: it is sent once.
-                if id(content) not in shared:
-                    shared[id(content)] = content, _with(content, told, {})
-                message.content = shared[id(content)][1]
+                message.content = said if own is None else _with(message.content, own, beginning)
 
     def _note(self, reply: Message) -> None:
         if reply.has_error() or self._run is None:
             return
         node = str(reply.metadata.src_node_id)
         record = reply.content.pop(RECORD, None)
-        if (got := self._sent.get(node)) is None or len(reply.content.array_records) != 1:
-            return
-        (returned,) = reply.content.array_records.values()
+        # Not `array_records`, which makes a dictionary of its own with every key checked.
+        records = [one for one in reply.content.values() if isinstance(one, ArrayRecord)]
+        returned = arrays(records[0]) if len(records) == 1 else {}
         answer = dict(record) if isinstance(record, ConfigRecord) else None
-        reason = self._run.answered(node, arrays(got), arrays(returned), answer)
+        reason = self._run.answered(node, returned, answer)
         if reason is not None:
             _LOG.warning("fedcoin: node %s trains on and is not paid: %s", node, reason)
 
@@ -250,6 +249,21 @@ class Paid(Strategy):
                 left.append(folder)
                 self._problem(f"a fault in fedcoin: {error!r}; to go on: fedcoin publish {folder}")
         return Earnings(tuple(settled), tuple(left), tuple(self._problems), dict(self._unpaid))
+
+
+def _asked(message: Message) -> str:
+    return str(message.metadata.dst_node_id)
+
+
+def _sent(message: Message) -> dict[str, Any]:
+    """The arrays that a message takes to its node."""
+    records = list(message.content.array_records.values())
+    if len(records) != 1:
+        hint = (
+            "clients sign for one model: a strategy that sends more beside it, as SCAFFOLD, is not paid for"
+        )
+        raise RoundFilesInvalid(f"the strategy sends {len(records)} records of arrays, not one", hint=hint)
+    return arrays(records[0])
 
 
 def _with(content: RecordDict, told: Told, more: Mapping[str, ArrayRecord]) -> RecordDict:

@@ -14,11 +14,12 @@ from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.engines.choice import by_kernels, walker_without_keras_for
 from fedcoin_cli.learning.engines.kernel import suits, takes
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.game.utility import Apart
+from fedcoin_cli.learning.game.utility import Apart, Walker
 from fedcoin_cli.learning.reference.update_admission import sampled
 
 _IMAGES: Final = 64
 _SECONDS: Final = 0.2
+_RANKINGS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +39,22 @@ def trial_count(game: Game, task_id: str, block_images: int) -> Trial | None:
         return None
     few = _few(game, task_id)
     walker = walker_without_keras_for(few, blocks := partition(few.test.strata, block_images, bytes(32)))
-    everybody = np.ones((1, game.clients), np.uint8)
-    counted, size, began = 0, int(blocks.sizes[0]), time.process_time()
-    while (taken_s := time.process_time() - began) < _SECONDS or not counted:
-        if isinstance(walker, Apart):
-            walker.count(0, np.repeat(everybody, walker.coalitions, axis=0))
-            counted += walker.coalitions
-        else:
-            walked = orders(bytes(32), bytes(32), range(1), range(counted, counted + 10), game.clients)
-            walker.walk(range(1), walked)
-            counted += 10 * max(1, game.clients - 1)
+    size, counted, began = int(blocks.sizes[0]), 0, 0.0
+    while not counted or time.process_time() - began < _SECONDS:
+        some = _counted(walker, few.clients)
+        # The first time a library gets ready as well, once for all that follows.
+        counted, began = (counted + some, began) if began else (0, time.process_time())
+    taken_s = time.process_time() - began
     return Trial(taken_s / counted * game.images / size, not isinstance(walker, Apart))
+
+
+def _counted(walker: Walker, clients: int) -> int:
+    """Count a few coalitions of the first block; returns how many."""
+    if isinstance(walker, Apart):
+        walker.count(0, np.ones((walker.coalitions, clients), np.uint8))
+        return walker.coalitions
+    walker.walk(range(1), orders(bytes(32), bytes(32), range(1), range(_RANKINGS), clients))
+    return _RANKINGS * max(1, clients - 1)
 
 
 def _few(game: Game, task_id: str) -> Game:

@@ -1,5 +1,6 @@
 """Plain words become the values that Typer would make of them, and what is not plain is left to Typer."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_no_library_is_loaded_for_plain_words(words: tuple[str, ...], workspace:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("log", "--last", "0"), "greater than or equal to 1"),
+        (("log", "--last", "0"), "(greater than or equal to |x>=)1"),
         (("log", "--last", "1.5"), "integer"),
         (("log", "--last"), "requires an argument"),
         (("export", "--format", "xml"), "is not one of"),
@@ -55,4 +56,4 @@ def test_what_is_not_plain_is_a_usage_error(words: tuple[str, ...], said: str, t
     """A number out of range, a choice that does not exist, a missing file or word: exit code 2, in Typer's words."""
     refused = fedcoin(*words, folder=tmp_path)
     assert (refused.code, refused.out) == (2, "")
-    assert said in refused.err
+    assert re.search(said, refused.err)

@@ -212,6 +212,14 @@ def test_a_task_a_round(shop: fedcoin.Workspace) -> None:
     shop.audit(level=4, sample=None).check()
 
 
+def test_a_task_a_round_against_chance(shop: fedcoin.Workspace) -> None:
+    """What nobody is worth may be asked for there: by the frequencies of the labels."""
+    terms = {"pay": "round", "price": 10, "settings": {"task.baseline": "chance"}}
+    result = strategy(shop, **terms).start(loop(shop), ArrayRecord(begun()), num_rounds=1)
+    (settled,) = result.fedcoin.settlements
+    assert settled.nobody == f"{np.bincount(TEST[1]).max()}.00% accuracy"
+
+
 def test_miners_that_are_down_end_no_training(tmp_path: Path) -> None:
     """Without a network the run ends as ever; its folder stays, and the command that it names pays later."""
     root = tmp_path / "shop"
@@ -257,17 +265,26 @@ def test_what_does_not_average_is_refused_or_warned_of(shop: fedcoin.Workspace, 
     assert "FedAdam makes another model" in caplog.text
 
 
+class Starts(FedAvg):
+    """A strategy that runs rounds in its own way."""
+
+    def start(self, *_: Any, **__: Any) -> Any: ...
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no model": ({"model": "{}"}, "only Keras' own layers|model"),
     "a model of other images": ({"model": fedcoin.mlp(9, [4], 3)}, "images are"),
     "no such key": ({"key": "nobody"}, "no such key"),
     "a price above the balance": ({"price": 5_000_000}, "the price is 5000000.0"),
     "no such metric": ({"metric": "beauty"}, "beauty"),
+    "a metric of two classes": ({"metric": "roc_auc"}, "roc_auc"),
+    "terms out of range": ({"settings": {"task.runtime": 86_000}}, "task.runtime"),
     "no such way to pay": ({"pay": "hour"}, "neither of"),
     "no workspace": ({"workspace": "/nowhere"}, "no FedCoin workspace"),
     "a baseline": ({"settings": {"task.baseline": "chance"}}, "task.baseline is not asked for here"),
     "no such setting": ({"settings": {"task.luck": 1}}, "luck"),
     "no strategy": ({"strategy": object()}, "does not average weights"),
+    "a start of its own": ({"strategy": Starts()}, "Starts has a start of its own"),
 }
 
 
@@ -285,6 +302,60 @@ def test_what_cannot_be_paid_is_refused_at_construction(shop: fedcoin.Workspace,
     given |= spoilt
     with pytest.raises(fedcoin.FedCoinError, match=words):
         Paid(given.pop("strategy"), **given)
+
+
+def spoils(message: Message, context: Context, call_next: Any) -> Message:
+    """A ClientApp whose metrics or weights are no client's: half an example, a training that diverged."""
+    reply = call_next(message, context)
+    if "half" in context.node_config:
+        reply.content["metrics"]["num-examples"] = 2.5
+    if "diverged" in context.node_config:
+        reply.content["arrays"] = ArrayRecord([one * np.nan for one in begun()])
+    return reply
+
+
+def test_hosts_that_cannot_sign(shop: fedcoin.Workspace, tmp_path: Path) -> None:
+    """Whatever keeps a host from signing is told with its node; it trains on, and the others are paid."""
+    other = fedcoin.Workspace.create(tmp_path / "other", miners=1, clients=2)
+    own = {"fedcoin-workspace": str(shop.path)}
+    hosts: dict[str, dict[str, Any]] = {
+        "names no key": {},
+        "needs both fedcoin-workspace and fedcoin-key": own,
+        "no FedCoin workspace": {"fedcoin-workspace": "/nowhere", "fedcoin-key": "client-001"},
+        "no such key": {**own, "fedcoin-key": "nobody"},
+        "for another network": {"fedcoin-workspace": str(other.path), "fedcoin-key": "client-001"},
+        "no signer answers": {"fedcoin-signer": str(tmp_path / "none.sock")},
+        "no whole number 'num-examples'": {**own, "fedcoin-key": "client-003", "half": 1},
+        "not finite": {**own, "fedcoin-key": "client-004", "diverged": 1},
+    }
+    good = [{**own, "fedcoin-key": f"client-00{part + 1}", "partition-id": part} for part in (0, 1)]
+    configs = [*good, *({**config, "partition-id": 1} for config in hosts.values())]
+    app = client_app([paid(), spoils])
+    grid = Loop(app, dict(enumerate(configs, 1)))
+    result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=1)
+    assert len(result.train_metrics_clientapp) == 1
+    assert set(result.fedcoin.payments) == {"client-001", "client-002"}
+    for node, words in enumerate(hosts, 3):
+        assert words in result.fedcoin.unpaid[str(node)]
+    assert len(result.fedcoin.unpaid) == len(hosts)
+
+
+def test_a_strategy_that_sends_more_than_a_model(shop: fedcoin.Workspace) -> None:
+    """Told once, however many rounds there are, and nobody is asked to sign."""
+
+    class Two(FedAvg):
+        def configure_train(self, *given: Any) -> list[Message]:
+            messages = list(super().configure_train(*given))
+            for message in messages:
+                message.content["control"] = ArrayRecord([np.zeros(2, np.float32)])
+            return messages
+
+    result = strategy(shop, Two()).start(loop(shop), ArrayRecord(begun()), num_rounds=2)
+    assert len(result.train_metrics_clientapp) == 2
+    assert [line.split(";")[0] for line in result.fedcoin.problems] == [
+        "the strategy sends 2 records of arrays, not one",
+        "0 of its clients signed, and a value compares two: nobody is paid",
+    ]
 
 
 def test_arrays_that_are_not_the_models(shop: fedcoin.Workspace) -> None:

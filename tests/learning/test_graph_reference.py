@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from graph_games import graph_game, judged, single_counts
-from graphs import MODELS, Builder
+from graphs import MODELS, Builder, small
 
 from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.learning.game.game import Game, member_bits
@@ -41,6 +41,15 @@ def test_what_float32_counts_lies_in_the_interval(name: str) -> None:
         assert interval.lo <= count <= interval.hi
         assert interval.lo <= interval.count <= interval.hi
         assert interval.width <= 1
+
+
+def test_an_honest_cnn_is_admitted_on_2000_images() -> None:
+    """A bound from norms alone had some images of each such round within rounding's reach, and refused it."""
+    game = graph_game(small(), images=2_000)
+    reference = judged(game)
+    assert refused_update(reference, TASK) is None
+    (whole,) = reference.intervals([game.full])
+    assert whole.width <= 2
 
 
 def test_a_count_alone_is_that_of_the_interval() -> None:

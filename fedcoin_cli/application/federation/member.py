@@ -56,32 +56,32 @@ def answer(
     """
     from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.running import Layout, moved
-    from fedcoin_cli.learning.model.weights import update_bytes
+    from fedcoin_cli.learning.model.weights import update_digest, update_parts
 
     begun = _begun(told, kept)
     layout = Layout.of(read_model(begun, where="the server's model"), round_.got)
     names = layout.model.weight_names
     returned = layout.weights(round_.returned, "the returned arrays")
     if told.call.named is None:
-        return signer.sign(told, digest(update_bytes(returned, names)), round_.examples), None
+        return signer.sign(told, update_digest(update_parts(returned, names)), round_.examples), None
     if round_.initial is not None:
         before = layout.weights(round_.initial, "the initial arrays")
-        if digest(update_bytes(before, names)) != told.call.named:
+        if update_digest(update_parts(before, names)) != told.call.named:
             raise RoundFilesInvalid("the run did not begin with the weights that its call names")
     else:
         assert kept is not None, "who is told no beginning has one"
         before = _counted(kept, told.lost[node]) if node in told.lost else kept.now
     now = moved(before, layout.weights(round_.got, "the arrays"), returned)
-    update = signer.sign(told, digest(update_bytes(now, names)), round_.examples)
+    update = signer.sign(told, update_digest(update_parts(now, names)), round_.examples)
     return update, Kept(told.call.call, begun, names, now, before)
 
 
 def _counted(kept: Kept, wanted: str) -> "Weights":
     """The update that the server counted last: the newest, or the one before where an answer was lost on its way."""
-    from fedcoin_cli.learning.model.weights import update_bytes
+    from fedcoin_cli.learning.model.weights import update_digest, update_parts
 
     for weights in (kept.now, kept.before):
-        if digest(update_bytes(weights, kept.names)) == wanted:
+        if update_digest(update_parts(weights, kept.names)) == wanted:
             return weights
     raise RoundFilesInvalid("the server counts from an update that this client does not know")
 

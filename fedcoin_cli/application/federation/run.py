@@ -7,6 +7,7 @@ So a run that dies leaves what `fedcoin round gather` takes. A step counts when 
 to it: what was lost on the way, or signed wrongly, counts for nobody, and the client goes on from the step before.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.amount import format_micro
-from ledger_store.base.canonical import digest, encode
+from ledger_store.base.canonical import encode
 from ledger_store.base.errors import InsufficientFunds, RoundFilesInvalid, SettingsError
 from ledger_store.base.names import Address
 from ledger_store.identity.keys import verify
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
     from fedcoin_cli.learning.model.arrays import Array
     from fedcoin_cli.learning.model.interface import Model
     from fedcoin_cli.learning.model.running import Tensors
-    from fedcoin_cli.learning.model.weights import TestSet, Weights
+    from fedcoin_cli.learning.model.weights import Parts, TestSet, Weights
 
+_SIGNED_BYTES: Final = 1024
+"""What a signed update's file takes, blanks and all; it holds about 600."""
 UPDATES: Final = "updates"
 """The folder in which a round's signed updates wait until it is gathered."""
 _LEAST_CLIENTS: Final = 2
@@ -46,7 +49,8 @@ _LEAST_CLIENTS: Final = 2
 class Plan:
     """What is fixed before a run begins: where it is paid from and by whom, what models are and are judged by.
 
-    Raises nothing: `planned` has checked it.
+    With `whole`, one task pays for the run, against the model that it begins with; else each round is a task, against
+    what the settings say that nobody is worth. Raises nothing: `planned` has checked it.
     """
 
     workspace: Workspace
@@ -55,18 +59,25 @@ class Plan:
     model: str
     described: "Model"
     test: "TestSet"
+    whole: bool
 
 
 def planned(
-    workspace: Workspace, configuration: Configuration, key: str, model: str, test: "tuple[Array, Array]"
+    workspace: Workspace,
+    configuration: Configuration,
+    *,
+    key: str,
+    model: str,
+    test: "tuple[Array, Array]",
+    whole: bool,
 ) -> Plan:
-    """Check what a run is to be paid by, before anybody trains.
+    """Check what a run is to be paid by, before anybody trains: a call like its own is written, and thrown away.
 
     Raises:
-        RoundFilesInvalid: the model cannot be described, or the test set is not one of its.
+        RoundFilesInvalid: the model cannot be described, or the test set or the metric does not fit it.
         KeyFailure: there is no such key.
         InsufficientFunds: the key's account does not hold the price, by the ledger here.
-        SettingsError: the server that is to be paid has no address.
+        SettingsError: the server that is to be paid has no address, or terms that this network does not admit.
     """
     from fedcoin_cli.learning.model.arrays import as_test_set
     from fedcoin_cli.learning.model.reading import read_model
@@ -76,15 +87,40 @@ def planned(
     payer = workspace.address(key)
     Names.of(workspace).address(configuration.settings.task.server)
     price = configuration.settings.task.price_micro
-    for setting in ("task.baseline", "task.aggregation"):
+    for setting in ("task.aggregation", *(["task.baseline"] if whole else [])):
         if (given := configuration.origin(setting)).origin == "flag":
-            hint = "what nobody is worth follows from pay=, and Flower averages by examples"
+            hint = "Flower averages by examples, and by pay='run' nobody is worth what the run begins with"
             raise SettingsError(f"{setting} is not asked for here", where=given.where, hint=hint)
     state = certified_tip(workspace).state
-    if state.height and (held := state.balances.get(payer, 0)) < price:
+    # Who has no copy of the ledger yet knows no balances.
+    if (state.height or payer in state.balances) and (held := state.balances.get(payer, 0)) < price:
         message = f"{key} holds {format_micro(held)} FedCoin, the price is {format_micro(price)}"
         raise InsufficientFunds(message, where="price", hint="ask for less, or pay from another key=")
-    return Plan(workspace, configuration, key, model, described, tests)
+    plan = Plan(workspace, configuration, key, model, described, tests, whole)
+    with tempfile.TemporaryDirectory() as place:
+        _called(plan, Path(place), ZERO if whole else configuration.settings.task.baseline)
+    return plan
+
+
+def _called(plan: Plan, folder: Path, baseline: "str | Weights") -> Task:
+    """Write the call of a plan into an empty folder; raises as `make_call`.
+
+    `baseline` says what nobody is worth: the weights that a run begins with, or as the setting does.
+    """
+    from fedcoin_cli.learning.model.weights import write_test, write_update
+
+    settings, genesis = plan.configuration.settings, plan.workspace.genesis()
+    with tempfile.TemporaryDirectory() as place:
+        model, test, begun = (Path(place) / name for name in (MODEL_NAME, TEST_NAME, BASELINE_NAME))
+        model.write_text(plan.model, "utf-8")
+        write_test(test, plan.test, [each.name for each in plan.described.inputs])
+        if not isinstance(baseline, str):
+            write_update(begun, baseline, plan.described.weight_names)
+            baseline = str(begun)
+        task = replace(settings.task, baseline=baseline, aggregation="fedavg")
+        terms = AskedTerms(replace(settings, task=task), Names.of(plan.workspace).address(task.server))
+        clients = (_LEAST_CLIENTS, genesis.bounds.clients)
+        return make_call(folder, genesis, (model, test), terms, plan.workspace.address(plan.key), clients)
 
 
 @dataclass(slots=True)
@@ -99,40 +135,34 @@ class _Client:
 class PaidRun:
     """One call and what its clients have signed, in the next folder of the workspace's rounds.
 
-    `folder` is that folder and `call` what clients sign. With `whole`, the call is for the run: its baseline is where
-    it began, and an update is that and everything a client did since. Else it is for one round.
+    `folder` is that folder and `call` what clients sign. A call for a whole run has its beginning as baseline, and an
+    update is that and everything a client did since. Else the call is for one round.
     """
 
-    def __init__(self, plan: Plan, initial: "Tensors", weigh: str, *, whole: bool) -> None:
+    def __init__(self, plan: Plan, initial: "Tensors", weigh: str) -> None:
         """Write the call; raises as `make_call`, and `RoundFilesInvalid` where the arrays are not the model's."""
         from fedcoin_cli.learning.model.running import Layout
-        from fedcoin_cli.learning.model.weights import update_bytes, write_test
 
         self._genesis = plan.workspace.genesis()
-        self._plan, self._weigh, self._whole = plan, weigh, whole
+        self._plan, self._weigh, self._whole = plan, weigh, plan.whole
         self._layout = Layout.of(plan.described, initial)
         self._initial = self._layout.weights(initial, "the initial arrays")
         # By node: those whose signature has been counted at least once.
         self._clients: dict[str, _Client] = {}
         # Clients in the order in which they first signed: the round's order.
         self._order: dict[Address, int] = {}
-        # Where what each of them signed last lies.
-        self._files: dict[Address, Path] = {}
+        # In which of its two files what each of them signed last lies, and of how many steps it is.
+        self._files: dict[Address, int] = {}
+        self._steps: dict[Address, int] = {}
+        # What the nodes that are asked in this round got.
+        self._got: dict[str, Weights] = {}
         # Nodes that were asked, and whose last answer was not counted.
         self._lost: set[str] = set()
         # Nodes that answered without signing when they were first asked: they train on, and are not paid.
         self.unpaid: dict[str, str] = {}
-        with tempfile.TemporaryDirectory() as place, new_round(plan.workspace, None) as folder:
-            model, test, begun = (Path(place) / name for name in (MODEL_NAME, TEST_NAME, BASELINE_NAME))
-            model.write_text(plan.model, "utf-8")
-            write_test(test, plan.test, [each.name for each in plan.described.inputs])
-            begun.write_bytes(update_bytes(self._initial, plan.described.weight_names))
-            terms = _terms(plan, str(begun) if whole else ZERO)
-            sender = plan.workspace.address(plan.key)
-            most = self._genesis.bounds.clients
-            self.call: Task = make_call(
-                folder, self._genesis, (model, test), terms, sender, (_LEAST_CLIENTS, most)
-            )
+        with new_round(plan.workspace, None) as folder:
+            baseline = plan.configuration.settings.task.baseline
+            self.call: Task = _called(plan, folder, self._initial if plan.whole else baseline)
             (folder / UPDATES).mkdir()
         self.folder = folder
 
@@ -150,15 +180,20 @@ class PaidRun:
         told = replace(self.told(first=False), begins=THERE, model=self._plan.model)
         return {node: told for node in nodes if node not in self._clients and node not in self.unpaid}
 
-    def asked(self, nodes: Iterable[str]) -> None:
-        """These nodes were sent a round: until an answer of theirs is counted, it is lost."""
-        self._lost |= {node for node in nodes if node in self._clients}
+    def asked(self, groups: Iterable[tuple[Iterable[str], "Tensors"]]) -> None:
+        """A round begins: these nodes are sent these tensors. Until an answer of theirs is counted, it is lost."""
+        laid = [(nodes, self._layout.weights(got, "the arrays")) for nodes, got in groups]
+        self._got = {node: weights for nodes, weights in laid for node in nodes}
+        self._lost |= self._got.keys() & self._clients.keys()
 
-    def answered(self, node: str, got: "Tensors", returned: "Tensors", record: object) -> str | None:
+    def answered(self, node: str, returned: "Tensors", record: object) -> str | None:
         """Count what a node did in a round; says why not, where it is not counted for the first time.
 
-        `record` is the node's answer as `telling` writes it, None without one.
+        `record` is the node's answer as `telling` writes it, None without one. An answer of a node that was not asked,
+        or has answered already, counts for nobody.
         """
+        if (got := self._got.pop(node, None)) is None:
+            return None
         try:
             self._count(node, got, returned, record)
         except RoundFilesInvalid as error:
@@ -170,9 +205,9 @@ class PaidRun:
         self.unpaid.pop(node, None)
         return None
 
-    def _count(self, node: str, got: "Tensors", returned: "Tensors", record: object) -> None:
+    def _count(self, node: str, got: "Weights", returned: "Tensors", record: object) -> None:
         from fedcoin_cli.learning.model.running import moved
-        from fedcoin_cli.learning.model.weights import update_bytes
+        from fedcoin_cli.learning.model.weights import update_digest, update_parts
 
         if not isinstance(record, dict):
             raise RoundFilesInvalid("it runs without fedcoin.flower.paid()")
@@ -184,46 +219,39 @@ class PaidRun:
         weights = self._layout.weights(returned, "the returned arrays")
         if self._whole:
             before = self._initial if known is None else known.now
-            weights = moved(before, self._layout.weights(got, "the arrays"), weights)
-        data = update_bytes(weights, self._plan.described.weight_names)
-        if digest(data) != update.digest:
+            weights = moved(before, got, weights)
+        parts = update_parts(weights, self._plan.described.weight_names)
+        if update_digest(parts) != update.digest:
             raise RoundFilesInvalid("it signed for other weights than it returned")
         if not verify(
             update.client, "update", self._genesis.id, self.call.update_terms(update), update.signature
         ):
             raise RoundFilesInvalid("its signature is wrong")
         steps = 1 if known is None else known.steps + 1
-        if all(other.steps <= steps for other in self._others(node, update.client)):
-            self._keep(data, update)
+        # A SuperNode that was started anew is another node of its client, which has signed for more before.
+        if steps >= self._steps.get(update.client, 0):
+            self._keep(parts, update)
+            self._steps[update.client] = steps
         self._clients[node] = _Client(weights, steps, update)
 
-    def _others(self, node: str, client: Address) -> list[_Client]:
-        """Other nodes of one client: those it had before its SuperNode was started anew."""
-        return [one for name, one in self._clients.items() if name != node and one.signed.client == client]
-
-    def _keep(self, data: bytes, update: Update) -> None:
-        """Replace what a client has signed: weights first, under a name of their own, then what names them."""
-        folder = self.folder / UPDATES
+    def _keep(self, parts: "Parts", update: Update) -> None:
+        """Replace what a client has signed: weights first, into the file that is not in force, then what names it."""
         number = self._order.setdefault(update.client, len(self._order) + 1)
+        file = self._files[update.client] = 1 - self._files.get(update.client, 1)
         name = f"{number:05d}-{update.client[:16]}"
-        weights = folder / f"{name}-{update.digest[:16]}.safetensors"
-        weights.write_bytes(data)
         signed = {
             "schema": SCHEMA,
             "genesis": self._genesis.id,
             "call": self.call.call,
-            "file": weights.name,
+            "file": f"{name}-{file}.safetensors",
             **update.to_json(),
         }
-        place = folder / f"{name}{UPDATE_SUFFIX}"
-        # A process that dies must not leave half of it; that power is cut is borne, the run is lost with it anyway.
-        staged = place.with_suffix(".new")
-        staged.write_bytes(encode(signed) + b"\n")
-        staged.replace(place)
-        old = self._files.get(update.client, weights)
-        self._files[update.client] = weights
-        if old != weights:
-            old.unlink()
+        folder = str(self.folder / UPDATES)
+        _overwrite(f"{folder}/{signed['file']}", parts)
+        # In one call, so that a process that dies leaves this one or the last one, whole. That power is cut is borne,
+        # the run is lost with it anyway: to rename a new file over the old one would have some file systems wait for
+        # the disk, for every client in every round.
+        _overwrite(f"{folder}/{name}{UPDATE_SUFFIX}", [encode(signed).ljust(_SIGNED_BYTES - 1) + b"\n"])
 
     @property
     def signers(self) -> int:
@@ -242,9 +270,7 @@ class PaidRun:
         shutil.rmtree(self.folder / UPDATES)
 
 
-def _terms(plan: Plan, baseline: str) -> AskedTerms:
-    """The settings in force, with the baseline that paying by runs or rounds asks for."""
-    settings = plan.configuration.settings
-    task = replace(settings.task, baseline=baseline, aggregation="fedavg")
-    server = Names.of(plan.workspace).address(task.server)
-    return AskedTerms(replace(settings, task=task), server)
+def _overwrite(path: str, parts: "Parts") -> None:
+    """Write over a file, which was as long before where there was one."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644), "wb") as file:
+        file.writelines(parts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.options import Call, no_nan
 from fedcoin_cli.cli.program.output import table
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.views.amounts import errors_text
@@ -38,7 +38,9 @@ def run(
     ] = None,
     wait: Annotated[
         float | None,
-        typer.Option(metavar="S", min=0, help="Wait at most S seconds until blocks can become final."),
+        typer.Option(
+            metavar="S", min=0, callback=no_nan, help="Wait at most S seconds until blocks can become final."
+        ),
     ] = None,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -50,12 +52,12 @@ def run(
     of them vote.
     """
     from fedcoin_cli.application.books.books import certified_tip
-    from fedcoin_cli.application.requester.asking import asking_key
+    from fedcoin_cli.application.requester.asking import admitted_key
     from fedcoin_cli.application.requester.standing import ask, verdict
 
     workspace = call.workspace(passphrase_file)
     genesis, known = workspace.genesis(), certified_tip(workspace).state
-    name, asking = asking_key(workspace, known, key)
+    name, asking = admitted_key(workspace, known, key)
     if wait is None:
         miners = ask(workspace, asking, WAIT_S)
     else:

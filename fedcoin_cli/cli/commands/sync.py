@@ -29,14 +29,14 @@ def run(
     at least 1 FedCoin, and whoever their peers.toml names.
     """
     from fedcoin_cli.application.books.books import certified_tip
-    from fedcoin_cli.application.requester.asking import asking_key
+    from fedcoin_cli.application.requester.asking import admitted_key
     from fedcoin_cli.application.requester.requester import Requester
     from ledger_store.base.errors import StorageFailure
 
     workspace = call.workspace(passphrase_file)
     known = certified_tip(workspace).state
     before = known.height
-    _, asking = asking_key(workspace, known, key)
+    _, asking = admitted_key(workspace, known, key)
     with Requester(workspace, asking) as requester:
         requester.connect()
         state, problem = requester.state, requester.copy_problem

@@ -11,7 +11,7 @@ import typer
 
 from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.cli.program.interrupts import Interrupts, interrupt
-from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.options import Call, no_nan
 from fedcoin_cli.cli.program.passphrases import PassphraseFile
 from fedcoin_cli.cli.program.progress import progress
 
@@ -69,7 +69,8 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
         int | None, typer.Option(min=1, max=1_000, help="Passes of each client over its data.  [default: 10]")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=1e-9, max=1e3, help="The learning rate of SGD.  [default: 0.1]")
+        float | None,
+        typer.Option(min=1e-9, max=1e3, callback=no_nan, help="The learning rate of SGD.  [default: 0.1]"),
     ] = None,
     batch: Annotated[
         int | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fedcoin_cli.cli.program.options import Call
+from fedcoin_cli.cli.program.options import Call, no_nan
 
 if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.workspace import Workspace
@@ -43,7 +43,8 @@ def run(
     ] = None,
     method: Annotated[By | None, typer.Option(help="By one method only; default: all three.")] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help="How long a round is counted at most.  [default: 15]")
+        float | None,
+        typer.Option(min=0, callback=no_nan, help="How long a round is counted at most.  [default: 15]"),
     ] = None,
     rankings: Annotated[
         int | None, typer.Option(min=2, help="Walk so many rankings of a round instead, whatever the time.")

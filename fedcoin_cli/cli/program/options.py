@@ -5,6 +5,7 @@ start. Which commands there are is decided in `main`.
 """
 
 import inspect
+import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from fedcoin_cli.application.workspace.configuration import Configuration
     from fedcoin_cli.application.workspace.settings import Settings
     from fedcoin_cli.application.workspace.workspace import Workspace
+
+
+def no_nan(value: float | None) -> float | None:
+    """An option's callback that refuses "nan", which older releases of Typer find in any range."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("Input should be a number")
+    return value
+
 
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 

@@ -4,8 +4,11 @@ Reading checks names, shapes and kinds of numbers from the header alone, then th
 bounds). Nothing here needs Keras, so nodes and auditors may import it.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +29,7 @@ from fedcoin_cli.learning.model.truth import (
     strata,
 )
 from ledger_store.base.errors import RoundFilesInvalid
+from ledger_store.base.names import Digest
 from ledger_store.genesis import WEIGHT_MAX
 
 # Every genesis promises these two.
@@ -39,6 +43,8 @@ _TEST_HINT: Final = (
 )
 
 Weights = tuple[npt.NDArray[np.float32], ...]
+Parts = Sequence[bytes | memoryview]
+"""A file's bytes in parts, to be hashed or written one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,33 @@ def write_update(
 
 def update_bytes(weights: Sequence[npt.NDArray[np.float32]], names: Sequence[str] | None = None) -> bytes:
     """What the file of these weights holds; equal weights give equal bytes."""
-    called = names or [f"{index:03d}" for index in range(len(weights))]
-    return tensor_bytes(
-        {name: weight.astype("<f4", copy=False) for name, weight in zip(called, weights, strict=True)}
-    )
+    return b"".join(update_parts(weights, names))
+
+
+def update_parts(weights: Sequence[npt.NDArray[np.float32]], names: Sequence[str] | None = None) -> Parts:
+    """The same in parts: the arrays themselves are not copied."""
+    called = tuple(names or [f"{index:03d}" for index in range(len(weights))])
+    header, order = _frame(called, tuple(weight.shape for weight in weights))
+    laid = (np.ascontiguousarray(weights[index], "<f4").reshape(-1).view(np.uint8).data for index in order)
+    return [header, *laid]
+
+
+def update_digest(parts: Parts) -> Digest:
+    """SHA-256 of a file's parts, as hex."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        hasher.update(part)
+    return Digest(hasher.hexdigest())
+
+
+@lru_cache(maxsize=16)
+def _frame(names: tuple[str, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[bytes, tuple[int, ...]]:
+    """The header that safetensors writes for float32 tensors, and in which order their bytes follow it."""
+    data = tensor_bytes({name: np.zeros(shape, "<f4") for name, shape in zip(names, shapes, strict=True)})
+    length = 8 + int.from_bytes(data[:8], "little")
+    entries = json.loads(data[8:length])
+    order = sorted(range(len(names)), key=lambda index: entries[names[index]]["data_offsets"])
+    return data[:length], tuple(order)
 
 
 def average(updates: Sequence[Weights], shares: Sequence[int]) -> Weights:

@@ -1,0 +1,1 @@
+"""A paid federation: hospitals learn which patients will die, judged by AUROC."""
