@@ -39,12 +39,10 @@ def trial_count(game: Game, task_id: str, block_images: int) -> Trial | None:
         return None
     few = _few(game, task_id)
     walker = walker_without_keras_for(few, blocks := partition(few.test.strata, block_images, bytes(32)))
-    size, counted, began = int(blocks.sizes[0]), 0, 0.0
-    while not counted or time.process_time() - began < _SECONDS:
-        some = _counted(walker, few.clients)
-        # The first time a library gets ready as well, once for all that follows.
-        counted, began = (counted + some, began) if began else (0, time.process_time())
-    taken_s = time.process_time() - began
+    _counted(walker, few.clients)  # at the first call a library gets ready, once for all that follows
+    size, counted, began = int(blocks.sizes[0]), 0, time.process_time()
+    while (taken_s := time.process_time() - began) < _SECONDS or not counted:
+        counted += _counted(walker, few.clients)
     return Trial(taken_s / counted * game.images / size, not isinstance(walker, Apart))
 
 
