@@ -10,6 +10,7 @@ from scenarios.rows import Row
 
 from fedcoin_cli.consensus.rankings import table_entries
 from fedcoin_cli.learning.shapley.checking import DRAWN_RANKINGS, Checker
+from fedcoin_cli.learning.shapley.looking import Look, Steps
 
 NAMES = (
     "sums that do not follow",
@@ -41,9 +42,14 @@ def test_no_false_table_is_paid(name: str) -> None:
     assert tried.told == SAMPLE
 
 
+def _nothing() -> Steps[tuple[int, ...]]:
+    yield
+    return ()
+
+
 def test_false_tables_are_paid_where_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The attack can succeed: with checkers that look at nothing, a false table counts and its lie costs others."""
-    monkeypatch.setattr(Checker, "wrong_entries", lambda *_: ())
+    monkeypatch.setattr(Checker, "look", lambda *_: Look(_nothing()))
     tried = attacks(STRATEGIES["fabricated 20%"], 3)
     assert tried.accepted == 3
     assert tried.lost_micro > 0
