@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from graphs import Builder, drawn_weights
 from mined import MinedRound
+from rounds import default_terms
 
 from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
 from fedcoin_cli.application.rounds.aggregating import aggregate
+from fedcoin_cli.application.rounds.calling import make_call
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.learning.engines.choice import engine_for
@@ -136,6 +138,12 @@ def test_a_round_is_mined_audited_and_paid_otherwise(tmp_path: Path, estimator: 
             with pytest.raises(RoundFilesInvalid, match="products of weights are averaged") as caught:
                 aggregate(made)
             assert caught.value.hint
+            files = (made.folder / "model.json", made.folder / "test.safetensors")
+            terms = replace(
+                default_terms(one.maker), groups=(tuple(each.client for each in made.updates[:2]),)
+            )
+            with pytest.raises(RoundFilesInvalid, match="owners cannot be grouped"):
+                make_call(tmp_path, one.maker.genesis, files, terms, one.maker.requester.address, (2, 4))
     assert paid[0] != paid[1]
 
 

@@ -19,7 +19,7 @@ from fedcoin_cli.learning.game.game import Floats, Game
 from fedcoin_cli.learning.graph.namespace import Array, Namespace, Numpy
 from fedcoin_cli.learning.graph.passes import compute, widened
 from fedcoin_cli.learning.metrics.scorer import Places
-from fedcoin_cli.learning.reference.staged import PART_IMAGES, Staged
+from fedcoin_cli.learning.reference.staged import Staged
 
 LANES: Final = 16
 """Images of a block are filled up to a multiple of these: few shapes are compiled then."""
@@ -145,7 +145,7 @@ class GraphOutputs:
         part = self.parts[number]
         if number in self._loaded:
             return partial(self._outputs, self._loaded[number], len(part))
-        loaded = self._load(part, PART_IMAGES)
+        loaded = self._load(part, self._ready.part_images)
         if self._ready.kept:
             self._loaded[number] = loaded
         return partial(self._outputs, loaded, len(part))
