@@ -181,6 +181,17 @@ def tagger(vocabulary: int = 12, steps: int = 5, width: int = 8) -> Graph:
     return make.graph(make.dense_last(hidden, "out", width, vocabulary))
 
 
+def low_rank(width: int = 6, rank: int = 2, classes: int = 3) -> Graph:
+    """x · W0, which is frozen, with LoRA's x · Aᵀ · Bᵀ beside it, twice of that, tanh, a dense layer."""
+    make = Builder(_floats(width))
+    make.frozen.append(Weight("base", (width, width)))
+    first, second = make.weight("lora.A", rank, width), make.weight("lora.B", width, rank)
+    low = make.op("MatMul", "x", make.op("Transpose", first, perm=(1, 0)))
+    low = make.op("MatMul", make.op("Identity", low), make.op("Transpose", second, perm=(1, 0)))
+    whole = make.op("Add", make.op("MatMul", "x", "base"), make.op("Mul", low, make.constant(2.0)))
+    return make.graph(make.dense(make.op("Tanh", whole), "out", width, classes))
+
+
 def small() -> Graph:
     """A residual network with BatchNorm on images of 1 by 6 by 6, three classes."""
     make = Builder(_floats(1, 6, 6))

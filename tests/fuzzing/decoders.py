@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from chains import ChainMaker, build_chain
-from graphs import MODELS
+from graphs import MODELS, low_rank, tagger
 from places import place
 from rounds import SHAPES, make_round, model_json
 
@@ -27,11 +27,14 @@ from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.keyring import read_armor
 from fedcoin_cli.application.workspace.peers import read_peers
 from fedcoin_cli.consensus.attempt import Frozen, Opening, Stage, Started
+from fedcoin_cli.learning.exchange.low_rank import with_products
 from fedcoin_cli.learning.graph.reader import read_graph
 from fedcoin_cli.learning.graph.writer import graph_text
+from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.tensorfile import write_tensors
-from fedcoin_cli.learning.model.weights import TestSet, read_test, read_update, write_test
+from fedcoin_cli.learning.model.truth import IGNORED
+from fedcoin_cli.learning.model.weights import TestSet, read_labels, read_test, read_update, write_test
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, derive, encode_exact
 from fedcoin_cli.network.files import pieces
 from fedcoin_cli.protocol.frame import from_frame, to_frame
@@ -157,7 +160,8 @@ def _files(folder: Path) -> Iterable[Decoder]:
     model = json.dumps(model_json()).encode()
     spec = parse_model(model)
     yield Decoder("model", parse_model, (model, *_more_models()), RoundFilesInvalid)
-    graphs = tuple(graph_text(make()).encode() for make in MODELS.values())
+    made = [*(make() for make in MODELS.values()), tagger(), with_products(low_rank(), where="sample")]
+    graphs = tuple(graph_text(graph).encode() for graph in made)
     yield Decoder("graph", read_graph, graphs, RoundFilesInvalid)
     rng = np.random.default_rng(1)
     path = folder / "sample.safetensors"
@@ -169,8 +173,15 @@ def _files(folder: Path) -> Iterable[Decoder]:
     write_test(path, TestSet(images, labels))
     test = path.read_bytes()
     write_test(path, TestSet((images * 255).astype(np.uint8), labels))
-    tests = (test, path.read_bytes())
-    yield Decoder("test set", _at(path, lambda at: read_test(at, spec)), tests, RoundFilesInvalid)
+    tests = [test, path.read_bytes()]
+    write_test(path, TestSet(images, rng.random((9, spec.classes), np.float32)))
+    tests.append(path.read_bytes())
+    yield Decoder("test set", _at(path, lambda at: read_test(at, spec)), tuple(tests), RoundFilesInvalid)
+    tokens, ids = GraphModel.of(tagger()), np.arange(45, dtype=np.int32).reshape(9, 5) % 12
+    write_test(path, TestSet(ids, np.where(ids % 4, ids, IGNORED).astype(np.int32)), ["ids"])
+    judged = (path.read_bytes(),)
+    yield Decoder("tokens", _at(path, lambda at: read_test(at, tokens)), judged, RoundFilesInvalid)
+    yield Decoder("labels", _at(path, read_labels), (*tests, *judged), RoundFilesInvalid)
     yield _round(folder)
 
 

@@ -280,7 +280,7 @@ def refusals() -> dict[str, tuple[Any, str]]:
         "a name of nothing": (onnx_model([node("Abs", "gone")], bare), "before it is defined"),
         "many operations": (onnx_model(deep, bare), "more than 65536 operations"),
         "pictures as output": (
-            onnx_model([node("Mul", "x w")], {"w": np.ones(3, np.float32)}),
+            onnx_model([node("Mul", "x w")], {"w": np.ones(4, np.float32)}, shape=("n", 2, 3, 4)),
             "(examples, classes)",
         ),
         "nothing trained": (onnx_model([FLAT, node("Abs", "flat")], {}), "nothing of it is trained"),

@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import Builder, drawn_weights
+from graphs import Builder, drawn_weights, low_rank
 from mined import MinedRound
+from rounds import default_terms
 
 from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
 from fedcoin_cli.application.rounds.aggregating import aggregate
+from fedcoin_cli.application.rounds.calling import make_call
 from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.learning.engines.choice import engine_for
 from fedcoin_cli.learning.exchange.low_rank import with_products
 from fedcoin_cli.learning.game.game import Game
-from fedcoin_cli.learning.graph.graph import Graph, Input, Kind, Weight
+from fedcoin_cli.learning.graph.graph import Graph, Input, Kind
 from fedcoin_cli.learning.graph.reader import read_graph
 from fedcoin_cli.learning.graph.writer import graph_text
 from fedcoin_cli.learning.model.graph_model import GraphModel
@@ -27,19 +29,8 @@ from fedcoin_cli.learning.recomputation import Depth, recompute
 from fedcoin_cli.learning.reference.referee import prepared, reference_for
 from ledger_store.base.errors import RoundFilesInvalid
 
-WIDTH, RANK, CLASSES = 6, 2, 3
+WIDTH, CLASSES = 6, 3
 MASKS = list(range(1, 16))
-
-
-def factors() -> Graph:
-    """x · W0 with x · Aᵀ · Bᵀ beside it, twice of that, tanh, a dense layer: W0 is frozen."""
-    make = Builder(Input("x", Kind.float32, (WIDTH,)))
-    make.frozen.append(Weight("base", (WIDTH, WIDTH)))
-    first, second = make.weight("lora.A", RANK, WIDTH), make.weight("lora.B", WIDTH, RANK)
-    low = make.op("MatMul", "x", make.op("Transpose", first, perm=(1, 0)))
-    low = make.op("MatMul", make.op("Identity", low), make.op("Transpose", second, perm=(1, 0)))
-    whole = make.op("Add", make.op("MatMul", "x", "base"), make.op("Mul", low, make.constant(2.0)))
-    return make.graph(make.dense(make.op("Tanh", whole), "out", WIDTH, CLASSES))
 
 
 def without_frozen(graph: Graph) -> Graph:
@@ -48,7 +39,7 @@ def without_frozen(graph: Graph) -> Graph:
 
 
 def products() -> Graph:
-    return with_products(factors(), where="model")
+    return with_products(low_rank(), where="model")
 
 
 def game_of(graph: Graph, clients: int = 4, images: int = 80, seed: int = 0) -> Game:
@@ -87,7 +78,7 @@ def by_torch(game: Game, mask: int, *, as_products: bool) -> Any:
 @pytest.mark.parametrize("kind", ["auto", "keras"])
 def test_plain_pytorch_counts_the_same(kind: str, as_products: bool) -> None:
     """Every coalition of four has the count of PyTorch, whichever is averaged, and lies in its interval [P-6.25]."""
-    game = game_of(products() if as_products else factors())
+    game = game_of(products() if as_products else low_rank())
     ready = prepared(game)
     found = engine_for(game, ready, 1, kind).counts(MASKS).tolist()  # type: ignore[arg-type]
     outputs = [by_torch(game, mask, as_products=as_products) for mask in MASKS]
@@ -111,7 +102,7 @@ def test_the_outputs_are_pytorchs() -> None:
 
 def test_which_is_averaged_matters() -> None:
     """Coalitions of one count alike, others do not: both ways are games of their own."""
-    apart = [engine_for(game_of(graph)).counts(MASKS).tolist() for graph in (factors(), products())]
+    apart = [engine_for(game_of(graph)).counts(MASKS).tolist() for graph in (low_rank(), products())]
     alone = [0, 1, 3, 7]
     assert [apart[0][place] for place in alone] == [apart[1][place] for place in alone]
     assert sum(one != other for one, other in zip(*apart, strict=True)) >= 6
@@ -121,7 +112,7 @@ def test_which_is_averaged_matters() -> None:
 def test_a_round_is_mined_audited_and_paid_otherwise(tmp_path: Path, estimator: Any) -> None:
     """Level 4 recomputes every count of either; the payments of the same updates differ [P-6.25]."""
     paid = []
-    for name, graph in (("factors", factors()), ("products", products())):
+    for name, graph in (("factors", low_rank()), ("products", products())):
         one = MinedRound(
             tmp_path / name, graph=without_frozen(graph), estimator=estimator, rankings=6, seed=5
         )
@@ -136,12 +127,18 @@ def test_a_round_is_mined_audited_and_paid_otherwise(tmp_path: Path, estimator: 
             with pytest.raises(RoundFilesInvalid, match="products of weights are averaged") as caught:
                 aggregate(made)
             assert caught.value.hint
+            files = (made.folder / "model.json", made.folder / "test.safetensors")
+            terms = replace(
+                default_terms(one.maker), groups=(tuple(each.client for each in made.updates[:2]),)
+            )
+            with pytest.raises(RoundFilesInvalid, match="owners cannot be grouped"):
+                make_call(tmp_path, one.maker.genesis, files, terms, one.maker.requester.address, (2, 4))
     assert paid[0] != paid[1]
 
 
 def test_a_description_names_its_products_and_keeps_its_bytes_without() -> None:
     """The key is there where it says something; clients sign for it with the file's digest [P-12.13] [P-12.19]."""
-    plain, named = graph_text(factors()), graph_text(products())
+    plain, named = graph_text(low_rank()), graph_text(products())
     assert "products" not in json.loads(plain)
     assert json.loads(named)["products"] == ["product0"]
     assert read_graph(named) == products()

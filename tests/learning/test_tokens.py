@@ -33,6 +33,7 @@ from fedcoin_cli.learning.model.tensorfile import write_tensors
 from fedcoin_cli.learning.model.truth import IGNORED
 from fedcoin_cli.learning.model.weights import TestSet, read_test, write_test
 from fedcoin_cli.learning.reference.referee import own_outputs, prepared, reference_for
+from fedcoin_cli.learning.reference.staged import Staged
 from ledger_store.base.errors import RoundFilesInvalid
 
 METRICS = ("token_accuracy", "neg_log_perplexity:6")
@@ -224,6 +225,24 @@ def test_chance_is_scikit_learns_prior(metric: str) -> None:
         assert own / whole == pytest.approx(1 - lost / 6, abs=0.5 / STEPS)
     assert lo == own == hi
     assert int(of_blocks(game, partition(game.test.strata, 16, bytes(32))).sum()) == own
+
+
+def test_many_tokens_are_computed_few_examples_at_a_time() -> None:
+    """Rows of a large vocabulary take fewer images together, by engines and for chance; counts are what they are."""
+    graph, draw = tagger(vocabulary=3_000, steps=50, width=4), np.random.default_rng(0)
+    updates = tuple(tuple(drawn_weights(graph, draw).values()) for _ in range(2))
+    ids = drawn_inputs(graph, 40, draw)["ids"]
+    labels = draw.integers(0, 3_000, (40, 50)).astype(np.int32)
+    labels[:, :30] = 7
+    model, metric = GraphModel.of(graph), read_metric("token_accuracy")
+    game = Game(model, TestSet(ids, labels), updates, (1, 1), metric=metric, chance=True)
+    ready = prepared(game)
+    assert isinstance(ready, Staged)
+    assert ready.part_images == (1 << 22) // 150_000
+    found = engine_for(game, ready, 1).counts([1, 3]).tolist()
+    bounds = reference_for(game, ready).intervals([1, 3])
+    assert all(one.lo <= count <= one.hi for one, count in zip(bounds, found, strict=True))
+    assert bounds_of(game, [np.arange(40)])[0].tolist() == [int((labels == 7).sum())] * 3
 
 
 MODEL = GraphModel.of(tagger())

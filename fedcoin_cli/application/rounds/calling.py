@@ -55,6 +55,7 @@ def make_call(
     `clients` are the fewest and the most that it asks for. Raises `RoundFilesInvalid`, and `SettingsError` for terms
     that this network does not admit: they could not be mended once clients have signed.
     """
+    from fedcoin_cli.learning.game.game import products
     from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.weights import read_test
     from fedcoin_cli.learning.reference.agreement import check_reading
@@ -62,6 +63,9 @@ def make_call(
     model, test = files
     text = _read(model)
     described = read_model(text, where=str(model))
+    if terms.groups and products(described):
+        hint = "leave --group out, or import the model with --lora factors"
+        _refuse("updates of a model with products have no average, so owners cannot be grouped", model, hint)
     if not test.is_file():
         _refuse("no such test set", test, "a .safetensors file with x (float32 or uint8) and y (int32)")
     images = read_test(test, described)

@@ -20,7 +20,7 @@ from fedcoin_cli.learning.game.game import Floats, Game
 from fedcoin_cli.learning.graph.namespace import Array, Namespace, Numpy
 from fedcoin_cli.learning.graph.passes import compute, widened
 from fedcoin_cli.learning.metrics.scorer import Places
-from fedcoin_cli.learning.reference.staged import PART_IMAGES, Staged
+from fedcoin_cli.learning.reference.staged import Staged
 
 LANES: Final = 16
 """Images of a block are filled up to a multiple of these: few shapes are compiled then."""
@@ -135,7 +135,9 @@ class GraphOutputs:
     def __init__(self, ready: Staged, made: Callable[[Staged], Rest]) -> None:
         self.game, self._ready, self._made = ready.game, ready, made
         self._rest = made(ready)
-        most = self._rest.images if ready.kept else PART_IMAGES
+        # Rows of many tokens are few at a time, whatever a library would like.
+        many = ready.kept and ready.part_images == PART_IMAGES
+        most = self._rest.images if many else ready.part_images
         every = np.arange(self.game.images)
         self.parts = np.array_split(every, -(-len(every) // most))
         self._lanes = min(most, -(-max(map(len, self.parts)) // LANES) * LANES)

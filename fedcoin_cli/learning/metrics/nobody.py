@@ -21,8 +21,8 @@ from fedcoin_cli.learning.model.truth import IGNORED
 
 # A label that is not there: rarer than any that can be.
 _ABSENT: Final = 2.0**-64
-# Examples whose marks are found at one time.
-_TOGETHER: Final = 256
+# Outputs whose marks are found at one time.
+_TOGETHER: Final = 1 << 22
 
 
 def by_chance(labels: npt.NDArray[np.integer], classes: int) -> Floats:
@@ -66,11 +66,11 @@ def bounds_of(game: Game, parts: Sequence[Places]) -> Counts:
     if not game.chance:
         return np.zeros((len(parts), 3), np.int64)
     scorer, outputs = scorer_of(game), _constant(game)
-    found = []
+    size, found = max(1, _TOGETHER // len(outputs)), []
     for part in parts:
         marks = [
             scorer.reaches(same, np.zeros(same.shape[1:]), some)
-            for some in (part[start : start + _TOGETHER] for start in range(0, len(part), _TOGETHER))
+            for some in (part[start : start + size] for start in range(0, len(part), size))
             for same in [np.repeat(outputs[None, :, None], len(some), axis=2)]
         ]
         found.append(scorer.worth(np.concatenate(marks, axis=2), part))

@@ -5,6 +5,7 @@ fits into memory and computed anew otherwise. What each coalition then adds live
 """
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,9 @@ from fedcoin_cli.learning.graph.stages import staged
 from fedcoin_cli.learning.graph.tensor_type import TensorType
 
 PART_IMAGES: Final = 64
-"""Images that are computed together: their values stay in a core's cache."""
+"""Images that are computed together at most: their values stay in a core's cache."""
+_PART_VALUES: Final = 1 << 22
+"""Outputs of the images that are computed together: a row for each of many tokens takes fewer images."""
 
 _MAX_KEPT_BYTES: Final = 1 << 30
 
@@ -38,7 +41,8 @@ class Staged:
         self.game, self._model = game, game.graph
         graph, types = self._model.graph, self._model.types
         self.staging = staged(graph, types, game.clients, PART_IMAGES)
-        self.parts = np.array_split(np.arange(game.images), -(-game.images // PART_IMAGES))
+        self.part_images = max(1, min(PART_IMAGES, _PART_VALUES // prod(self._model.row)))
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // self.part_images))
         self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
         self._given |= {
             one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
