@@ -40,7 +40,8 @@ Floats = npt.NDArray[Any]
 
 def suits(game: Game) -> bool:
     """Whether the kernel can count this game here: it is compiled, and there are dense layers alone."""
-    return not game.chain.features and library() is not None
+    known = all(layer.activation in BENT for layer in game.chain.layers)
+    return known and not game.chain.features and library() is not None
 
 
 def _quick_order(masks: Sequence[int]) -> list[int]:
