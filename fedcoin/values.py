@@ -45,8 +45,8 @@ def shapley(  # noqa: PLR0913 -- what a valuation may be asked for, by name
 
     A coalition's model is the average of its members' weights, its worth by default the part of the test set that it
     labels correctly, in percentage points; nobody's is 0 unless `baseline` says otherwise. No ledger, no miner and no
-    file is involved. Models of Dense and ReLU layers are counted by a compiled kernel without TensorFlow where there is
-    a C compiler, by accuracy; others need Keras, and other metrics NumPy alone.
+    file is involved. Models of Dense layers are counted by a compiled kernel without TensorFlow where there is a C
+    compiler, by accuracy; others by onnxruntime or Keras where they are installed, else by NumPy, as other metrics are.
 
     Args:
         model: `mlp(…)`, a Keras model, its `to_json()`, a PyTorch module, what `model_of` gives, or a file.

@@ -36,7 +36,7 @@ def code() -> str:
     sum_ = hashlib.sha256()
     for package in PACKAGES:
         for path in sorted(package.rglob("*")):
-            if path.suffix in {".py", ".c"}:
+            if path.suffix in {".py", ".c", ".h"}:
                 sum_.update(f"{package.name}/{path.relative_to(package)}\0".encode())
                 sum_.update(hashlib.sha256(path.read_bytes()).digest())
     return sum_.hexdigest()[:12]

@@ -3,7 +3,7 @@
 Of chains, for accuracy, a GPU that Keras sees comes first, then the C kernel, then Keras on the CPU; other metrics are
 scored from outputs in NumPy. Graphs are scored from outputs, too: Keras computes them on a GPU, onnxruntime on a CPU,
 Keras where that is not installed, NumPy where neither is or next to nothing is left to compute. Libraries are imported
-only where they count: TensorFlow takes seconds to load and 400 MB to stay.
+only where they count: TensorFlow takes seconds to load and 400 MB to stay. (docs/adr/0040)
 """
 
 import os

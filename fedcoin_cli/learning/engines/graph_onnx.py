@@ -16,9 +16,9 @@ from fedcoin_cli.learning.graph.namespace import Array
 from fedcoin_cli.learning.graph.passes import widened
 from fedcoin_cli.learning.reference.staged import Staged
 
-_PART_VALUES: Final = 1 << 19
+_PART_VALUES: Final = 1 << 18
 """Of the widest value of the images that are computed together: what a core's cache holds."""
-_LEAST_IMAGES: Final = 64
+_LEAST_IMAGES: Final = 16
 _MOST_IMAGES: Final = 512
 
 

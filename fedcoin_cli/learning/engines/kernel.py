@@ -45,7 +45,8 @@ def suits(game: Game) -> bool:
 
 def takes(game: Game) -> bool:
     """Whether a kernel would, where there is a compiler."""
-    return not game.chain.features
+    known = all(layer.activation in BENT for layer in game.chain.layers)
+    return known and not game.chain.features
 
 
 def _quick_order(masks: Sequence[int]) -> list[int]:

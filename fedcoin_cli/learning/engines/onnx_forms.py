@@ -5,7 +5,7 @@ others where onnxruntime's own are too coarse or lose what is no number: its sig
 its Elu by as much near 0, its Clip makes infinity a number.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -32,9 +32,11 @@ class Scribe:
     Args:
         types: of every value.
         examples: how many there are.
+        read: the values that anything reads.
     """
 
-    def __init__(self, types: Mapping[str, TensorType], examples: int) -> None:
+    def __init__(self, types: Mapping[str, TensorType], examples: int, read: Collection[str]) -> None:
+        self.read = read
         self._helper = import_module("onnx.helper")
         self._types, self._examples = types, examples
         self._names: dict[str, str] = {}
@@ -69,7 +71,7 @@ class Scribe:
 
     def constant(self, values: npt.NDArray[Any]) -> str:
         """An array that the model holds."""
-        return self._hold(self._own(), values)
+        return self._hold(self.unnamed(), values)
 
     def held(self, value: str, values: npt.NDArray[Any]) -> None:
         """A value of the graph that the model holds."""
@@ -77,7 +79,7 @@ class Scribe:
 
     def op(self, operation: str, *inputs: str, into: str = "", **attributes: Any) -> str:
         """One node of one output, whose name is returned."""
-        name = into or self._own()
+        name = into or self.unnamed()
         self.node(operation, inputs, [name], attributes)
         return name
 
@@ -108,7 +110,8 @@ class Scribe:
         made: bytes = self._helper.make_model(graph, opset_imports=opset, ir_version=_IR).SerializeToString()
         return made
 
-    def _own(self) -> str:
+    def unnamed(self) -> str:
+        """A name that no value of the graph has."""
         self._made += 1
         return f"m{self._made}"
 
@@ -142,7 +145,8 @@ def written(
         held: values that the model holds.
         inputs: values that it is given.
     """
-    scribe = Scribe(types, examples)
+    read = {name for node in nodes for name in node.inputs} | {graph.output}
+    scribe = Scribe(types, examples, read)
     for name, values in held.items():
         scribe.held(name, values)
     for node in nodes:
@@ -174,7 +178,9 @@ def _slice(scribe: Scribe, node: Node, its: Settings) -> None:
 
 
 def _split(scribe: Scribe, node: Node, its: Settings) -> None:
-    outputs = [*scribe.names(node.outputs), *[""] * (len(its["split"]) - len(node.outputs))]
+    # All of them: releases of onnxruntime before 1.30 end the process where one is left out.
+    unnamed = [scribe.unnamed() for _ in its["split"][len(node.outputs) :]]
+    outputs = [scribe.name(name) or scribe.unnamed() for name in node.outputs] + unnamed
     parts = scribe.integers(its["split"])
     scribe.node("Split", [scribe.name(node.inputs[0]), parts], outputs, {"axis": its["axis"]})
 
@@ -306,7 +312,9 @@ def _recurrent(scribe: Scribe, node: Node, its: Settings) -> None:
     for place, value in enumerate(node.inputs):
         if place > 4 and value and scribe.shape(value) != size:
             inputs[place] = scribe.op("Expand", inputs[place], scribe.integers(size))
-    scribe.node(node.operation, inputs, scribe.names(node.outputs), {**its, "direction": direction})
+    # All steps of a recurrent layer are much where only the last is read.
+    outputs = [scribe.name(name) if name in scribe.read else "" for name in node.outputs]
+    scribe.node(node.operation, inputs, outputs, {**its, "direction": direction})
 
 
 _FORMS: Final[Mapping[str, Form]] = {
