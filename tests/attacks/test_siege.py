@@ -11,7 +11,7 @@ from benchmarks.siege import faults, siege
 from fedcoin_cli.network.transport.admission import Admission
 from fedcoin_cli.network.transport.base import Door
 from fedcoin_cli.network.transport.p2p import P2P
-from ledger_store.base.names import GenesisId
+from ledger_store.base.names import BlockId, GenesisId
 from ledger_store.identity.keys import KeyPair
 
 
@@ -40,7 +40,9 @@ def test_a_throw_counts_where_a_door_was_open(let_in: bool) -> None:
     p2p = P2P(miner, {}, door)
     now_s = time.monotonic()
     place = (miner.address, "127.0.0.1", p2p.port or 0)
-    orders = Orders(guest.seed.hex(), GenesisId("ab" * 32), [place], ["votes"], [(now_s, now_s + 1.5)])
+    orders = Orders(
+        guest.seed.hex(), GenesisId(BlockId("ab" * 32)), [place], ["votes"], [(now_s, now_s + 1.5)]
+    )
     thrown: dict[str, int] = {}
     thread = threading.Thread(target=lambda: thrown.update(attack(orders)))
     thread.start()
