@@ -249,3 +249,17 @@ def test_who_has_voted_is_armed() -> None:
     member.hear(proposal)
     assert ("notar", 0) in member.kinds()
     assert member.machine.armed
+
+
+def test_what_is_decided_is_not_voted_on() -> None:
+    """A block that was not acceptable, and is by now: its FINAL certificate ends the height, and no vote follows."""
+    council = armed(4)
+    (proposal,) = [one for one in council.leader(0).said if isinstance(one, Proposal)]
+    member = council.members[3]
+    member.judge.refuses = True
+    member.hear(proposal)
+    member.judge.refuses = False
+    member.hear(proof_of(council, "final", 0, proposal.block.id))
+    assert member.final is not None
+    assert member.final[0] == proposal.block
+    assert not [said for said in member.said if isinstance(said, Vote)]
