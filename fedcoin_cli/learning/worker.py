@@ -5,6 +5,7 @@ when its input closes. While it mines it works in short slices and looks for ord
 a task (game, engine, counts) is kept until the task is forgotten.
 """
 
+import gc
 import logging
 import os
 import select
@@ -255,7 +256,7 @@ class Worker:
         self._answer(jobs.Inspected(task.id, error))
 
     def _forget(self, task_id: TaskId) -> None:
-        self._problems.pop(task_id, None)
+        known = self._problems.pop(task_id, None)
         self._verifications.drop(task_id)
         self._inspections = deque(one for one in self._inspections if one.problem.task.id != task_id)
         for kept in self._kept(task_id):
@@ -264,6 +265,10 @@ class Worker:
             self._mining = None
         if self._warm is not None and self._warm.task.id == task_id:
             self._warm = None
+        if known is not None:
+            # Its parts know each other. The collector comes by itself when there are many objects, whatever they weigh.
+            del known
+            gc.collect()
 
     # Mining -----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger_store.base.canonical import DEPTH_LIMIT, decode, encode, tagged_hash
+from ledger_store.base.canonical import DEPTH_LIMIT, decode, digest, encode, tagged_hash
 from ledger_store.base.errors import Malformed
 from ledger_store.base.words import TaskState, VoteKind
 
@@ -85,6 +85,11 @@ def test_foreign_values_cannot_be_written(value: Any) -> None:
     """Floats, tuples, sets, bytes, foreign keys and large integers never reach the chain [P-1.3]."""
     with pytest.raises(Malformed):
         encode(value)
+
+
+def test_a_digest_is_sha_256() -> None:
+    """In hexadecimal; the example of FIPS 180-2."""
+    assert digest(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_the_integer_limit_is_exact() -> None:

@@ -10,7 +10,9 @@ from ledger_store.base.names import BlockId, GenesisId, TaskId
 from ledger_store.base.words import TaskState
 from ledger_store.outcome import read_outcome
 from ledger_store.transaction import (
+    Estimate,
     FraudMark,
+    Reveal,
     Task,
     Transaction,
     mask_hex,
@@ -229,3 +231,11 @@ def test_equal_payments_are_told_apart_by_their_nonce() -> None:
     again = replace(payment, nonce="1" * 32)
     assert again.id != payment.id
     assert not again.verified(maker.genesis.id)
+
+
+def test_a_miner_opens_its_estimate_under_a_salt() -> None:
+    """What it estimated, whose it is, the salt, and no signature yet."""
+    miner, salt, table = key("miner").address, "5a" * 16, digest("table")
+    opened = Estimate(10, False, (3, -4), table).opened(miner, salt)
+    assert opened == Reveal(10, False, (3, -4), table, miner, salt, "")
+    assert (opened.miner, opened.salt, opened.table, opened.signature) == (miner, salt, table, "")

@@ -15,7 +15,7 @@ from fedcoin_cli.application.books.equivocations import keep_evidence
 from fedcoin_cli.application.node.events import EventLog
 from fedcoin_cli.application.node.fetched import Fetched
 from fedcoin_cli.application.node.guests import Guests
-from fedcoin_cli.application.node.lobby import Lobby
+from fedcoin_cli.application.node.lobby import Lobby, Pace
 from fedcoin_cli.application.node.measuring import Measuring
 from fedcoin_cli.application.node.readers import Readers
 from fedcoin_cli.application.node.round_files import RoundFiles
@@ -30,7 +30,6 @@ from fedcoin_cli.network.bell import Bell
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.network.transport.admission import Admission
 from fedcoin_cli.network.transport.base import Door, Transport
-from fedcoin_cli.network.transport.limits import Bucket
 from fedcoin_cli.network.transport.p2p import P2P
 from fedcoin_cli.protocol.frame import from_frame, is_from_miners_only, to_frame
 from fedcoin_cli.protocol.message import (
@@ -53,9 +52,6 @@ from ledger_store.transaction import Close, Result, Task
 POLL_MOST_MS = 1_000
 # How long one turn listens to guests: what the miners say is read before, and again after it.
 GUESTS_MS = 10
-# A turn costs more than most frames. So many a second are made for guests alone; when they bring more, what comes
-# within a moment is taken together (docs/adr/0043).
-GUEST_TURNS_A_S, GATHER_S = 50, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +111,8 @@ class Node:
         reconcile(self._ledger, remembered)
         # Whether somebody asked for the end.
         self._stopping = False
-        # Guests' frames, which wait until the miners' were heard.
-        self._lobby = Lobby()
-        # Turns that only guests' frames asked for.
-        self._guest_turns = Bucket(GUEST_TURNS_A_S, GUEST_TURNS_A_S, time.monotonic())
+        # Guests' frames, which wait until the miners' were heard, and how often turns are made for them alone.
+        self._lobby, self._pace = Lobby(), Pace(self.genesis.roster, self.now_ms())
         # It ends a poll from a signal handler.
         self._bell = Bell()
         self._stack.callback(self._bell.close)
@@ -192,15 +186,11 @@ class Node:
             self._turn()
 
     def _turn(self) -> None:
-        wait_ms = (
-            min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms())) if not self._lobby else 0
-        )
+        idle_ms = min(POLL_MOST_MS, max(0, self._replica.deadline_ms - self.now_ms()))
         fds = [self._files.fileno(), self._bell.fileno(), *self._child.fds]
-        frames, others = self._p2p.poll(wait_ms, fds)
-        from_guests = bool(frames) and not others
+        frames, others = self._p2p.poll(0 if self._lobby else idle_ms, fds)
         for sender, frame in frames:
             if sender in self.genesis.roster:
-                from_guests = False
                 self._take(sender, frame)
             elif not is_from_miners_only(frame):
                 self._lobby.push(sender, frame)
@@ -212,8 +202,8 @@ class Node:
         self._hear_child()
         self._replica.tick()
         self._look_after()
-        if from_guests and not self._guest_turns.take(time.monotonic()):
-            time.sleep(GATHER_S)
+        if not others:
+            time.sleep(self._pace.rest_ms(frames, self.now_ms()) / 1_000)
 
     def _look_after(self) -> None:
         """What is due beside the protocol: files that go, words for people, measures."""

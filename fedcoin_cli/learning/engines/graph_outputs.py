@@ -20,7 +20,7 @@ from fedcoin_cli.learning.game.game import Floats, Game
 from fedcoin_cli.learning.graph.namespace import Array, Namespace, Numpy
 from fedcoin_cli.learning.graph.passes import compute, widened
 from fedcoin_cli.learning.metrics.scorer import Places
-from fedcoin_cli.learning.reference.staged import Staged
+from fedcoin_cli.learning.reference.staged import PART_IMAGES, Staged
 
 LANES: Final = 16
 """Images of a block are filled up to a multiple of these: few shapes are compiled then."""
