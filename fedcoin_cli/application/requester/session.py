@@ -92,6 +92,8 @@ class Session:
         self._lock_file = workspace.keys / f".{key.address[:16]}.lock"
         self.on_its_way: str | None = None
         self._connected = False
+        # Who has refused this key: a link that tries again has not heard so yet.
+        self._denied: set[Address] = set()
         self._voted_s = 0.0
 
     @property
@@ -195,6 +197,7 @@ class Session:
             self.view.take(miner, message)
             self._take_receipt(miner, message)
         now_s = time.monotonic()
+        self._denied |= set(self.line.denied)
         if (asked := self.view.fetch(now_s)) is not None:
             self.line.send(*asked)
         if self._submission is not None:
@@ -290,9 +293,12 @@ class Session:
         return ConsensusFailure(message, hint=hint)
 
     def _unreachable(self, within_s: float) -> NetworkFailure:
-        heard, denied = len(self.line.heard(within_s)), len(self.line.denied)
+        heard = set(self.line.heard(within_s))
+        denied = len(self._denied - heard)
         hint = self._start_hint
         if denied:
             hint = f"{denied} miners do not admit this key: an account needs at least 1 FedCoin; --key names another"
-        message = f"{heard} of {len(self.genesis.roster)} miners reachable, {self.genesis.quorum} are needed"
+        message = (
+            f"{len(heard)} of {len(self.genesis.roster)} miners reachable, {self.genesis.quorum} are needed"
+        )
         return NetworkFailure(message, where=self._where, hint=hint)
