@@ -132,7 +132,9 @@ def test_signs_refuse_nothing(workspace: Workspace, folder: Path) -> None:
     assert said.code == 0
     assert "warning: client-001: it sends the weights back" in said.err
     said = fedcoin(*ALIKE, "--json", folder=workspace.root)
-    assert "it sends the weights back" in json.loads(said.err)["warning"]
+    warned, foretold = map(json.loads, said.err.splitlines())
+    assert "it sends the weights back" in warned["warning"]
+    assert "coalitions fit into" in foretold["note"]
 
 
 def test_one_client_and_one_client_twice(workspace: Workspace, folder: Path) -> None:
