@@ -18,7 +18,7 @@ from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError, Given, load
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.learning.game.game import Game, RoundFiles
-from fedcoin_cli.learning.model.weights import write_update
+from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
 from fedcoin_cli.learning.reference.reference import Reference
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import RoundFilesInvalid, SettingsError
@@ -48,9 +48,11 @@ def asked(**settings: str) -> Configuration:
     return load(None, given, {})
 
 
-def test_accuracy_against_nothing_needs_no_file(tmp_path: Path) -> None:
-    """As in the paper M is n and u(∅) is 0, whatever the files hold."""
-    found = judged(asked().settings.task, (tmp_path / "none", tmp_path / "none", None), 397)
+def test_accuracy_against_nothing_needs_labels_alone(tmp_path: Path) -> None:
+    """As in the paper M is n and u(∅) is 0, whatever the model: a test set of labels is all that is looked at."""
+    test = tmp_path / "test.safetensors"
+    write_test(test, TestSet(np.zeros((397, 2), np.uint8), np.zeros(397, np.int32)))
+    found = judged(asked().settings.task, (tmp_path / "none", test, None), 397)
     assert (found.metric, found.baseline, found.whole, found.empty) == ("accuracy", ZERO, 397, 0)
 
 
