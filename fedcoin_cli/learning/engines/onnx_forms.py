@@ -178,7 +178,7 @@ def _slice(scribe: Scribe, node: Node, its: Settings) -> None:
 
 
 def _split(scribe: Scribe, node: Node, its: Settings) -> None:
-    # All of them: releases of onnxruntime before 1.30 end the process where one is left out.
+    # All of them have names: releases of onnxruntime do not agree on those that are left out.
     unnamed = [scribe.unnamed() for _ in its["split"][len(node.outputs) :]]
     outputs = [scribe.name(name) or scribe.unnamed() for name in node.outputs] + unnamed
     parts = scribe.integers(its["split"])
