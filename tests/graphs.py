@@ -78,19 +78,19 @@ class Builder:
         )
 
 
-def _floats(*shape: int) -> Input:
+def floats(*shape: int) -> Input:
     return Input("x", Kind.float32, shape)
 
 
 def mlp() -> Graph:
-    make = Builder(_floats(1, 28, 28))
+    make = Builder(floats(1, 28, 28))
     hidden = make.op("Relu", make.dense(make.op("Flatten", "x"), "fc1", 784, 128))
     return make.graph(make.dense(hidden, "fc2", 128, 10))
 
 
 def cnn() -> Graph:
     """Two convolutions, each with BatchNorm, ReLU and max-pooling."""
-    make = Builder(_floats(1, 28, 28))
+    make = Builder(floats(1, 28, 28))
     x = "x"
     for number, channels in ((1, 1), (2, 16)):
         x = make.conv(x, f"conv{number}", (16 * number, channels, 3, 3))
@@ -101,7 +101,7 @@ def cnn() -> Graph:
 
 def tabular(columns: int = 8) -> Graph:
     """One logit."""
-    make, x, widths = Builder(_floats(columns)), "x", (columns, 32, 16)
+    make, x, widths = Builder(floats(columns)), "x", (columns, 32, 16)
     for number in range(2):
         x = make.op("Sigmoid", make.dense(x, f"net.{2 * number}", widths[number], widths[number + 1]))
     return make.graph(make.dense(x, "net.4", 16, 1))
@@ -109,7 +109,7 @@ def tabular(columns: int = 8) -> Graph:
 
 def lstm(hidden: int = 64) -> Graph:
     """PyTorch's LSTM over the rows of an image; its gates stand in the order input, forget, cell, output."""
-    make = Builder(_floats(28, 28))
+    make = Builder(floats(28, 28))
     parts = {}
     for part, shape in (("weight_ih", (28,)), ("weight_hh", (hidden,)), ("bias_ih", ()), ("bias_hh", ())):
         name = make.weight(f"lstm.{part}_l0", 4 * hidden, *shape)
@@ -161,7 +161,7 @@ def transformer(
 
 def residual() -> Graph:
     """A convolution around which its input is led, an average over all places, two classes."""
-    make = Builder(_floats(3, 8, 8))
+    make = Builder(floats(3, 8, 8))
     x = make.op("Relu", make.conv("x", "stem", (8, 3, 3, 3), pads=(1, 1, 1, 1)))
     inner = make.op("Relu", make.conv(x, "inner", (8, 8, 3, 3), pads=(1, 1, 1, 1)))
     x = make.op("GlobalAveragePool", make.op("Add", x, inner))
@@ -183,7 +183,7 @@ def tagger(vocabulary: int = 12, steps: int = 5, width: int = 8) -> Graph:
 
 def low_rank(width: int = 6, rank: int = 2, classes: int = 3) -> Graph:
     """x · W0, which is frozen, with LoRA's x · Aᵀ · Bᵀ beside it, twice of that, tanh, a dense layer."""
-    make = Builder(_floats(width))
+    make = Builder(floats(width))
     make.frozen.append(Weight("base", (width, width)))
     first, second = make.weight("lora.A", rank, width), make.weight("lora.B", width, rank)
     low = make.op("MatMul", "x", make.op("Transpose", first, perm=(1, 0)))
@@ -194,7 +194,7 @@ def low_rank(width: int = 6, rank: int = 2, classes: int = 3) -> Graph:
 
 def small() -> Graph:
     """A residual network with BatchNorm on images of 1 by 6 by 6, three classes."""
-    make = Builder(_floats(1, 6, 6))
+    make = Builder(floats(1, 6, 6))
     x = make.op("Relu", make.batch_norm(make.conv("x", "stem", (4, 1, 3, 3), pads=(1, 1, 1, 1)), "bn", 4))
     inner = make.op("Relu", make.conv(x, "inner", (4, 4, 3, 3), pads=(1, 1, 1, 1)))
     x = make.op("MaxPool", make.op("Add", x, inner), kernel_shape=(2, 2), strides=(2, 2))

@@ -140,9 +140,13 @@ class Metric:
 ACCURACY: Final = Metric("accuracy")
 
 
-def forms() -> str:
-    """All metrics as they are written, for people."""
-    return ", ".join(f"{name}:{kind.parameter}" if kind.parameter else name for name, kind in KINDS.items())
+def forms(truth: Truth | None = None) -> list[str]:
+    """Metrics as they are written, for people: all, or those that judge by one kind of test set."""
+    return [
+        f"{name}:{kind.parameter}" if kind.parameter else name
+        for name, kind in KINDS.items()
+        if truth in {None, kind.truth}
+    ]
 
 
 def read_metric(text: str) -> Metric:

@@ -1,6 +1,6 @@
 """Where guests' frames wait."""
 
-from fedcoin_cli.application.node.lobby import LINE_BYTES, LINE_FRAMES, REST_MS, TURNS_A_S, Lobby, Pace
+from fedcoin_cli.application.node.lobby import LINE_BYTES, LINE_FRAMES, REST_MS, TURNS_A_S, GuestTurns, Lobby
 from ledger_store.base.names import Address
 
 A = Address("a")
@@ -32,7 +32,7 @@ def test_a_line_is_bounded_by_frames_and_bytes() -> None:
 
 def test_turns_for_guests_alone_are_bounded() -> None:
     """Fifty at once and fifty a second are free; after more, frames gather for 10 ms, unless a miner spoke."""
-    pace, guests, both = Pace([B], 1_000), [(A, b"")], [(A, b""), (B, b"")]
-    assert [pace.rest_ms(guests, 1_000) for _ in range(TURNS_A_S + 2)] == [0] * TURNS_A_S + [REST_MS] * 2
-    assert pace.rest_ms(both, 1_000) == pace.rest_ms([], 1_000) == 0
-    assert [pace.rest_ms(guests, 1_100) for _ in range(7)] == [0] * 5 + [REST_MS] * 2
+    turns, guests, both = GuestTurns([B], 1_000), [(A, b"")], [(A, b""), (B, b"")]
+    assert [turns.rest_ms(guests, 1_000) for _ in range(TURNS_A_S + 2)] == [0] * TURNS_A_S + [REST_MS] * 2
+    assert turns.rest_ms(both, 1_000) == turns.rest_ms([], 1_000) == 0
+    assert [turns.rest_ms(guests, 1_100) for _ in range(7)] == [0] * 5 + [REST_MS] * 2

@@ -52,7 +52,7 @@ class Lobby:
         return sender, frame
 
 
-class Pace:
+class GuestTurns:
     """How long a miner rests after a turn that only guests asked for."""
 
     def __init__(self, roster: Collection[Address], now_ms: int) -> None:

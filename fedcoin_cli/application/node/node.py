@@ -15,7 +15,7 @@ from fedcoin_cli.application.books.equivocations import keep_evidence
 from fedcoin_cli.application.node.events import EventLog
 from fedcoin_cli.application.node.fetched import Fetched
 from fedcoin_cli.application.node.guests import Guests
-from fedcoin_cli.application.node.lobby import Lobby, Pace
+from fedcoin_cli.application.node.lobby import GuestTurns, Lobby
 from fedcoin_cli.application.node.measuring import Measuring
 from fedcoin_cli.application.node.readers import Readers
 from fedcoin_cli.application.node.round_files import RoundFiles
@@ -112,7 +112,7 @@ class Node:
         # Whether somebody asked for the end.
         self._stopping = False
         # Guests' frames, which wait until the miners' were heard, and how often turns are made for them alone.
-        self._lobby, self._pace = Lobby(), Pace(self.genesis.roster, self.now_ms())
+        self._lobby, self._guest_turns = Lobby(), GuestTurns(self.genesis.roster, self.now_ms())
         # It ends a poll from a signal handler.
         self._bell = Bell()
         self._stack.callback(self._bell.close)
@@ -203,7 +203,7 @@ class Node:
         self._replica.tick()
         self._look_after()
         if not others:
-            time.sleep(self._pace.rest_ms(frames, self.now_ms()) / 1_000)
+            time.sleep(self._guest_turns.rest_ms(frames, self.now_ms()) / 1_000)
 
     def _look_after(self) -> None:
         """What is due beside the protocol: files that go, words for people, measures."""

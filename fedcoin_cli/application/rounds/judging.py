@@ -1,6 +1,5 @@
 """By what a round is judged: the settings' metric and baseline, and what a perfect model and nobody are worth."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -75,13 +74,6 @@ def baseline_of(settings: TaskSettings) -> tuple[Baseline, Path | None]:
         raise SettingsError(message, where="task.baseline", hint=hint) from error
 
 
-def _holds_labels(test: Path) -> bool:
-    """Whether y of a test set that was read before is one whole number an image: by the file's header alone."""
-    with test.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return bool(header["y"]["dtype"] == "I32" and len(header["y"]["shape"]) == 1)
-
-
 def judged(settings: TaskSettings, files: tuple[Path, Path, Path | None], images: int) -> Judged:
     """What the settings make of a model's description, a test set and, where there are any, frozen weights.
 
@@ -90,11 +82,13 @@ def judged(settings: TaskSettings, files: tuple[Path, Path, Path | None], images
         RoundFilesInvalid: the metric does not fit the files, or the baseline is another model's.
     """
     metric, (baseline, named) = read_metric(settings.metric), baseline_of(settings)
-    if metric == ACCURACY and baseline == ZERO and _holds_labels(files[1]):
-        return Judged(settings.metric, baseline, images, 0)
     # Here, because NumPy takes longer to import than most commands take to run.
+    from fedcoin_cli.learning.model.truth import truth_of
+    from fedcoin_cli.learning.model.weights import read_labels
     from fedcoin_cli.learning.task_game import worth
 
+    if metric == ACCURACY and baseline == ZERO and truth_of(read_labels(files[1])) is metric.truth:
+        return Judged(settings.metric, baseline, images, 0)
     try:
         whole, empty = worth(metric, files, named, chance=baseline == CHANCE)
     except RoundFilesInvalid as error:

@@ -8,28 +8,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedcoin_cli.contract.metric import metric_of
+from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS
+from fedcoin_cli.learning.shapley.sampling import SAFE_SHARE
+from fedcoin_cli.learning.task_game import load_game
+from fedcoin_cli.learning.trial_count import Trial, trial_count
 from ledger_store.base.names import Digest
 from ledger_store.transaction import Task
 
 USEFUL_RANKINGS: Final = 10
 """With fewer the values of clients of unlike data lie points apart from miner to miner (docs/adr/0033)."""
-_MOST_EXACT_CLIENTS: Final = 24
-# As miners do: enumerating is chosen when it fits into this part of the time.
-_SAFE_SHARE: Final = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What fits into RUNTIME: a coalition takes `seconds` on one core; `compiled`: counted by the C kernel."""
+    """What fits into RUNTIME, where a coalition takes as long as in a trial."""
 
     task: Task
-    seconds: float
-    compiled: bool
+    trial: Trial
 
     @property
     def coalitions(self) -> int:
         """So many on all images."""
-        return int(self.task.runtime_ms / 1000 / self.seconds)
+        return int(self.task.runtime_ms / 1000 / self.trial.seconds)
 
     @property
     def rankings(self) -> int:
@@ -39,7 +39,7 @@ class Room:
     @property
     def exact(self) -> bool:
         """Whether all coalitions fit."""
-        return self._all is not None and self._all <= _SAFE_SHARE * self.coalitions
+        return self._all is not None and self._all <= SAFE_SHARE * self.coalitions
 
     @property
     def scarce(self) -> bool:
@@ -49,7 +49,7 @@ class Room:
     @property
     def _all(self) -> int | None:
         clients = self.task.clients
-        return (1 << clients) - 1 if clients <= _MOST_EXACT_CLIENTS else None
+        return (1 << clients) - 1 if clients <= MAX_EXACT_CLIENTS else None
 
     @property
     def words(self) -> str:
@@ -69,14 +69,14 @@ class Room:
             few = "miners like this machine would have no estimate in time, and the price would come back"
         longer = f"--runtime {self._seconds_for(USEFUL_RANKINGS * max(1, self.task.clients - 1)):,}"
         ways = [f"{longer} has room for {USEFUL_RANKINGS} rankings"]
-        if self._all is not None and (exact := ceil(self._all / _SAFE_SHARE)) <= 40 * self.task.clients:
+        if self._all is not None and (exact := ceil(self._all / SAFE_SHARE)) <= 40 * self.task.clients:
             ways.append(f"--runtime {self._seconds_for(exact):,} for exact values")
-        if not self.compiled and find_spec("keras") is None:
+        if not self.trial.compiled and find_spec("keras") is None:
             ways.append("miners with Keras may be quicker: pip install 'fedcoin[mine]'")
         return f"{few}: {', '.join(ways)}"
 
     def _seconds_for(self, coalitions: int) -> int:
-        return max(1, ceil(1.1 * coalitions * self.seconds))
+        return max(1, ceil(1.1 * coalitions * self.trial.seconds))
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -94,10 +94,7 @@ def room_for(task: Task, paths: Mapping[Digest, Path]) -> Room | None:
     None where this machine cannot tell: it has no C kernel, which miners count this round with. Raises
     `RoundFilesInvalid`.
     """
-    from fedcoin_cli.learning.task_game import load_game
-    from fedcoin_cli.learning.trial_count import trial_count
-
     game = load_game(task, paths.__getitem__)
     size = task.block_images if metric_of(task).sums else task.images
     trial = trial_count(game, task.id, size)
-    return None if trial is None else Room(task, trial.seconds, trial.compiled)
+    return None if trial is None else Room(task, trial)

@@ -182,7 +182,7 @@ def _check_metric(configuration: Configuration) -> None:
     try:
         read_metric(configuration.settings.task.metric)
     except ValueError as error:
-        _refuse(configuration, ("task.metric",), str(error), f"one of: {forms()}")
+        _refuse(configuration, ("task.metric",), str(error), f"one of: {', '.join(forms())}")
 
 
 def _refuse(configuration: Configuration, keys: tuple[str, ...], message: str, hint: str) -> None:

@@ -85,9 +85,9 @@ def run(  # noqa: PLR0913, PLR0917 -- one parameter an option
     The price is locked before any miner works; it ends as payments or comes back, a deposit of 1 FedCoin always
     does. What is shown is in a certified block that was verified here. A round of real clients is published
     once, under the terms that they have signed: `fedcoin round call` sets them, and options here that say
-    otherwise are refused. How many coalitions the time to mine has room for is tried here and said first. What is
-    conspicuous about the updates (see fedcoin-inspect(1)) is said first; the very
-    same update by two clients is refused until --allow-copies says that it is meant. Ctrl-C leaves the task with
+    otherwise are refused. What is conspicuous about the updates (see fedcoin-inspect(1)) and how many coalitions the
+    time to mine has room for are said first; the very same update by two clients is refused until --allow-copies
+    says that it is meant. Ctrl-C leaves the task with
     the miners: `fedcoin show` tells how it ended. The exit code is 6 when the task was refunded.
     """
     from fedcoin_cli.application.requester.publication import wanted_of

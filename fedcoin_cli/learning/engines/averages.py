@@ -19,6 +19,8 @@ from fedcoin_cli.learning.reference.staged import Staged
 
 _MOST_BYTES: Final = 1 << 26
 """Of averages that are kept: parts of the test set, and blocks, ask for the same coalitions."""
+_ENTRY_BYTES: Final = 256
+"""What one takes beside its numbers: a graph that is averaged whole has none."""
 
 Single = npt.NDArray[np.float32]
 
@@ -49,15 +51,16 @@ class Averages:
         stacks = [ready.weights[name].reshape(ready.game.clients, -1) for name in self._taken]
         self._clients = np.concatenate([np.empty((ready.game.clients, 0)), *stacks], axis=1)
         self._size = sum(prod(shape) for shape in self.layout.values())
+        self._most = _MOST_BYTES // (4 * self._size + 8 * ready.game.clients + _ENTRY_BYTES)
         self._kept: dict[bytes, Single] = {}
 
     def rows(self, shares: Floats) -> list[Single]:
         """The values of each coalition of these shares (coalitions, K), one row each."""
-        if len(shares) * 4 * self._size > _MOST_BYTES:
+        if len(shares) > self._most:
             return list(self._made(shares))
         keys = [one.tobytes() for one in shares]
         missing = [place for place, key in enumerate(keys) if key not in self._kept]
-        if missing and (len(self._kept) + len(missing)) * 4 * self._size > _MOST_BYTES:
+        if len(self._kept) + len(missing) > self._most:
             self._kept.clear()
             missing = list(range(len(keys)))
         if missing:

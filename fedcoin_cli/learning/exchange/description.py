@@ -137,7 +137,7 @@ def asked_metric(text: str) -> Metric:
     try:
         return read_metric(text)
     except ValueError as error:
-        raise SettingsError(str(error), where="metric", hint=f"one of: {forms()}") from error
+        raise SettingsError(str(error), where="metric", hint=f"one of: {', '.join(forms())}") from error
 
 
 def asked_products(lora: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Final, NoReturn
 
 import numpy as np
 
-from fedcoin_cli.contract.metric import KINDS, Family, Metric, Truth
+from fedcoin_cli.contract.metric import Family, Metric, Truth, forms
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.metrics.labelling import Labelling, Labels, balanced_weights
 from fedcoin_cli.learning.metrics.losses import Loss, Losses, brier_loss, log_loss, square_loss
@@ -90,14 +90,9 @@ def _ratios(metric: Metric, labels: Labels, classes: int) -> Ratios:
 
 
 def _refuse_truth(metric: Metric, found: Truth) -> NoReturn:
-    forms = (
-        f"{name}:{kind.parameter}" if kind.parameter else name
-        for name, kind in KINDS.items()
-        if kind.truth is found
-    )
     held = _HELD[found].partition(" (of")[0]
     message = f"{metric.name} does not fit: it judges by {metric.truth}, y of the test set holds {held}"
-    hint = f"choose {' or '.join(forms)}, or give y as {_HELD[metric.truth]}"
+    hint = f"choose {' or '.join(forms(found))}, or give y as {_HELD[metric.truth]}"
     raise RoundFilesInvalid(message, where="metric", hint=hint)
 
 

@@ -27,7 +27,7 @@ from ledger_store.transaction import Estimate
 Estimator = Literal["auto", "exact", "balanced"]
 
 # Enumerating is chosen when it would end within this share of the time left: measured speeds waver.
-_SAFE_SHARE: Final = 0.8
+SAFE_SHARE: Final = 0.8
 # What ends so much after RUNTIME is not begun: commits are waited for 10 s, and a table is looked at before.
 _LATE_S: Final = 1.0
 # With so many rankings a part nearly all is counted in the cache.
@@ -363,7 +363,7 @@ class MiningSession:
                 return 2 * whole_s < self._deadline - self._clock()
             if self._wanted_micro is not None and self._rankings < min(_TELLING_RANKINGS, self.plan.most):
                 return False
-            fits = left_s <= _SAFE_SHARE * (self._deadline - self._clock())
+            fits = left_s <= SAFE_SHARE * (self._deadline - self._clock())
             self._enumerates = fits and not self._walking_ends_sooner(left_s)
         return self._enumerates
 
