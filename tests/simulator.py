@@ -162,16 +162,11 @@ def run_walled(seed: int) -> Report:
     return run(seed, walls=WALLS[seed // 7 % len(WALLS)], live=calm)
 
 
-def histories(start: int, seeds: int, processes: int = 2, *, walled: bool = False) -> Iterator[Report]:
-    """Histories start .. start + seeds − 1 on several cores, in seed order."""
+def histories(seeds: Iterable[int], processes: int = 2, *, walled: bool = False) -> Iterator[Report]:
+    """One history a seed on several cores, in their order."""
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(processes, context) as pool:
-        yield from pool.map(run_walled if walled else run, range(start, start + seeds), chunksize=20)
-
-
-def run_many(start: int, seeds: int, processes: int = 2) -> list[Report]:
-    """The same, all at once."""
-    return list(histories(start, seeds, processes))
+        yield from pool.map(run_walled if walled else run, seeds, chunksize=20)
 
 
 @dataclass
@@ -249,7 +244,8 @@ def main() -> int:
     parser.add_argument("--walled", action="store_true", help="quiet but for tables that never arrive")
     arguments = parser.parse_args()
     began, counts, version = time.monotonic(), Summary(), commit()
-    for report in histories(arguments.start, arguments.seeds, arguments.processes, walled=arguments.walled):
+    seeds = range(arguments.start, arguments.start + arguments.seeds)
+    for report in histories(seeds, arguments.processes, walled=arguments.walled):
         counts.add(report)
         for problem in report.problems:
             print(f"seed {report.seed} (R = {report.miners}): {problem}", flush=True)
