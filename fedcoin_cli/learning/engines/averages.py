@@ -84,8 +84,10 @@ class Averages:
         self._plain = not self._small and not self._foldings
         if self._plain:
             self._taken = dict(self.layout)
-        stacks = [self._stack(ready, name) for name in self._taken]
-        self._clients = np.concatenate([np.empty((ready.game.clients, 0)), *stacks], axis=1)
+        # (K, …) of all values: small ones in one piece, large ones as they are held already.
+        self._clients = [self._stack(ready, name) for name in self._taken]
+        if sum(stack.size for stack in self._clients) <= _MOST_BYTES // 8:
+            self._clients = [np.concatenate([np.empty((ready.game.clients, 0)), *self._clients], axis=1)]
         self._size = sum(prod(shape) for shape in self.layout.values())
         self._most = _MOST_BYTES // (4 * self._size + 8 * ready.game.clients + _ENTRY_BYTES)
         self._kept: dict[bytes, Single] = {}
@@ -109,14 +111,22 @@ class Averages:
         return _apart(row, self.layout)
 
     def _made(self, shares: Floats) -> Single:
-        averages: Floats = shares @ self._clients
-        if self._plain:
-            plain: Single = averages.astype(np.float32)
-            return plain
         rows = np.empty((len(shares), self._size), np.float32)
+        if self._plain:
+            self._averaged(shares, rows)
+            return rows
+        averages = self._averaged(shares, np.empty((len(shares), sum(map(prod, self._taken.values())))))
         for row, average in zip(rows, averages, strict=True):
             self._through(average, self.named(row))
         return rows
+
+    def _averaged(self, shares: Floats, into: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Averages in float64, (coalitions, values)."""
+        start = 0
+        for stack in self._clients:
+            into[:, start : start + stack.shape[1]] = shares @ stack
+            start += stack.shape[1]
+        return into
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def _through(self, average: Floats, row: dict[str, Single]) -> None:
@@ -130,14 +140,14 @@ class Averages:
         for name, place in row.items():
             place[...] = values[name]
 
-    def _stack(self, ready: Staged, name: str) -> Floats:
-        """All clients' values of a name, (K, …)."""
+    def _stack(self, ready: Staged, name: str) -> npt.NDArray[Any]:
+        """All clients' values of a name, (K, values)."""
         each = range(ready.game.clients)
-        if name in self._packings:
-            one = self._packings[name]
-            own = [one.of({part: ready.weights[part][client] for part in one.parts}) for client in each]
-            return np.stack(own).reshape(len(each), -1)
-        return ready.weights[name].reshape(len(each), -1)
+        if name not in self._packings:
+            return ready.weights[name].reshape(len(each), -1)
+        one = self._packings[name]
+        own = [one.of({part: ready.weights[part][client] for part in one.parts}) for client in each]
+        return np.stack(own).reshape(len(each), -1)
 
     def _of_images(self, node: Node) -> bool:
         return any(self.types[name].axis is not None for name in node.outputs if name)

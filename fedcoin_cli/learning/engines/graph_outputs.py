@@ -17,12 +17,12 @@ import numpy.typing as npt
 from fedcoin_cli.learning.engines.averages import Averages, Packer, Single, as_they_are
 from fedcoin_cli.learning.engines.outputs import Compute, OutputSource
 from fedcoin_cli.learning.engines.recurrent import Layer, packing
-from fedcoin_cli.learning.game.game import Floats, Game
+from fedcoin_cli.learning.game.game import GRAPH_IMAGES, Floats, Game
 from fedcoin_cli.learning.graph.graph import Node
 from fedcoin_cli.learning.graph.namespace import Array, Namespace, Numpy
 from fedcoin_cli.learning.graph.passes import compute, widened
 from fedcoin_cli.learning.metrics.scorer import Places
-from fedcoin_cli.learning.reference.staged import PART_IMAGES, Staged
+from fedcoin_cli.learning.reference.staged import Staged
 
 LANES: Final = 16
 """Images of a block are filled up to a multiple of these: few shapes are compiled then."""
@@ -49,7 +49,7 @@ class Rest:
     """
 
     coalitions = 8
-    images = PART_IMAGES
+    images = GRAPH_IMAGES
 
     def __init__(self, ready: Staged, xp: Namespace, packer: Packer = as_they_are) -> None:
         self._graph, self._xp, self.averages = ready.game.graph.graph, xp, Averages(ready, packer)
@@ -163,7 +163,7 @@ class GraphOutputs:
         self.game, self._ready, self._made = ready.game, ready, made
         self._rest = made(ready)
         # Rows of many tokens are few at a time, whatever a library would like.
-        many = ready.kept and ready.part_images == PART_IMAGES
+        many = ready.kept and ready.part_images == GRAPH_IMAGES
         most = self._rest.images if many else ready.part_images
         every = np.arange(self.game.images)
         self.parts = np.array_split(every, -(-len(every) // most))

@@ -1,4 +1,7 @@
-"""LSTM and GRU layers of a graph by `recurrent.c`, quicker than by a library: how weights are laid out, and a layer."""
+"""LSTM and GRU layers of a graph by `recurrent.c`, quicker than by a library: how weights are laid out, and a layer.
+
+Why so: docs/adr/0044.
+"""
 
 import os
 from collections.abc import MutableMapping, Sequence
