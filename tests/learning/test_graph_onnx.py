@@ -15,7 +15,7 @@ from fedcoin_cli.learning.engines.graph_onnx import OnnxRest, session_of
 from fedcoin_cli.learning.engines.graph_outputs import GraphOutputs, NumpyRest
 from fedcoin_cli.learning.engines.onnx_forms import written
 from fedcoin_cli.learning.engines.outputs import OutputEngine
-from fedcoin_cli.learning.graph.graph import Graph, Node
+from fedcoin_cli.learning.graph.graph import Node
 from fedcoin_cli.learning.graph.namespace import Numpy
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
 from fedcoin_cli.learning.reference.staged import Staged
@@ -46,8 +46,7 @@ def by_runtime(case: Case, inputs: list[Array | None]) -> list[Array | None]:
     )
     found: list[Array | None] = []
     for output in outputs:
-        graph = Graph((), (), (), (), (node,), output)
-        text, words = written(graph, [node], types, examples, {}, [name for name in names if name])
+        text, words = written([node], types, examples, {}, [name for name in names if name], [output])
         fed = {
             words[name]: array
             for name, array in zip(names, inputs, strict=True)

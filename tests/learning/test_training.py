@@ -178,6 +178,7 @@ def test_a_damaged_round_names_the_client(round_files: RoundFiles) -> None:
 @pytest.mark.parametrize(
     "limit",
     [
+        "MAX_WEIGHTS",
         "MAX_ACTIVATION_BYTES",
         "MAX_COALITION_FLOP",
         "MAX_FIRST_LAYER_FLOP",
@@ -190,6 +191,7 @@ def test_games_beyond_a_miner_are_refused(
 ) -> None:
     """A game that needs more memory or work than the bounds is refused before anything is computed [P-6.13]."""
     needs = {
+        "MAX_WEIGHTS": 4 * (64 * 128 + 128 + 128 * 10 + 10),
         "MAX_ACTIVATION_BYTES": 4 * 4 * 397 * 128,
         "MAX_COALITION_FLOP": 2 * 397 * 128 * 10,
         "MAX_FIRST_LAYER_FLOP": 2 * 4 * 397 * 64 * 128,

@@ -29,9 +29,9 @@ def _slow(block_s: float, spend: Callable[[float], None]) -> None:
         spend(block_s * len(shares) * images / _BLOCK_IMAGES)
         return outputs(one, loaded, images, shares)
 
-    def slow_marks(one: GraphReference, images: Any, values: Any, own: Any, factor: int) -> Any:
+    def slow_marks(one: GraphReference, images: Any, outputs: Any, bounds: Any, factor: int) -> Any:
         spend(_JUDGED * block_s * len(images) / _BLOCK_IMAGES)
-        return marks(one, images, values, own, factor)
+        return marks(one, images, outputs, bounds, factor)
 
     setattr(GraphOutputs, "_outputs", slow_outputs)  # noqa: B010 (the checker would have it typed)
     setattr(GraphReference, "_marks", slow_marks)  # noqa: B010

@@ -146,7 +146,7 @@ def _source(game: Game, ready: Prepared | None, threads: int, kind: Kind) -> Out
     staged = ready if isinstance(ready, Staged) else Staged(game)
     match _of_graph(game, kind):
         case "numpy":
-            return GraphOutputs(staged, NumpyRest)
+            return GraphOutputs(staged, partial(NumpyRest, threads=threads))
         case "onnx":
             from fedcoin_cli.learning.engines.graph_onnx import OnnxRest
 

@@ -1,4 +1,4 @@
-"""`kernel.c`, `cube.c` and `walks.c` as one library, compiled by the system's `cc` on first use, for this very CPU.
+"""What is written in C as one library, compiled by the system's `cc` on first use, for this very CPU.
 
 The result lies in the user's cache folder under a name made of everything it depends on, and is loaded from there only
 if nobody else could have put it there; else it is compiled for one process into a folder of its own. Where somebody has
@@ -28,7 +28,9 @@ from platformdirs import user_cache_path
 from ledger_store.base.disk import alone
 from ledger_store.base.errors import StorageFailure
 
-SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("kernel.c", "cube.c", "walks.c"))
+SOURCES: Final = tuple(
+    Path(__file__).with_name(name) for name in ("kernel.c", "cube.c", "walks.c", "recurrent.c")
+)
 FLAGS: Final = ("-O3", "-march=native", "-ffp-contract=fast", "-std=gnu11", "-shared", "-fPIC")
 SHARED: Final = (Path(__file__).with_name("curves.h"),)
 """What they include."""

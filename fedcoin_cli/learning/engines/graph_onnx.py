@@ -3,8 +3,10 @@
 What an image number changes is known before: of each number of images there is one model, with fixed shapes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +14,8 @@ import numpy as np
 from fedcoin_cli.learning.engines.averages import Single
 from fedcoin_cli.learning.engines.graph_outputs import NumpyRest
 from fedcoin_cli.learning.engines.onnx_forms import written
+from fedcoin_cli.learning.engines.recurrent import Layer
+from fedcoin_cli.learning.graph.graph import Node
 from fedcoin_cli.learning.graph.namespace import Array
 from fedcoin_cli.learning.graph.passes import widened
 from fedcoin_cli.learning.reference.staged import Staged
@@ -22,8 +26,23 @@ _LEAST_IMAGES: Final = 16
 _MOST_IMAGES: Final = 512
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Nodes one after the other as one model of ONNX: what it reads and gives, by the graph's names and its own."""
+
+    session: Any
+    given: Mapping[str, str]
+    made: Sequence[str]
+
+    def compute(self, values: MutableMapping[str, Array]) -> bool:
+        """Its outputs join the values; whether none of them may lack what is no number."""
+        found = self.session.run(None, {word: values[name] for name, word in self.given.items()})
+        values.update(zip(self.made, found, strict=False))
+        return bool(np.isfinite(found[len(self.made) :]).all())
+
+
 class OnnxRest(NumpyRest):
-    """A graph's rest as a model of ONNX.
+    """A graph's rest as models of ONNX, one where there are no recurrent layers in it.
 
     Args:
         ready: the game, and what is computed once of it.
@@ -31,7 +50,7 @@ class OnnxRest(NumpyRest):
     """
 
     def __init__(self, ready: Staged, threads: int = 0) -> None:
-        super().__init__(ready)
+        super().__init__(ready, threads)
         self._ready, self._threads = ready, threads
         widest = max(
             (self.averages.types[name].each for node in self.averages.nodes for name in node.outputs if name),
@@ -39,7 +58,7 @@ class OnnxRest(NumpyRest):
         )
         if not self._whole:
             self.images = max(_LEAST_IMAGES, min(_MOST_IMAGES, _PART_VALUES // widest // 16 * 16))
-        self._sessions: dict[int, tuple[Any, dict[str, str]]] = {}
+        self._steps: dict[int, Sequence[Layer | _Run]] = {}
 
     def outputs(
         self,
@@ -51,17 +70,14 @@ class OnnxRest(NumpyRest):
         """As of `Rest`; where poolings may have dropped what is no number, NumPy computes the coalition."""
         if not self.averages.nodes:
             return super().outputs(shares, rows, constants, averaged)
-        images = self._images(constants, averaged)
-        session, names = self._session(images)
+        steps = self._of(self._images(constants, averaged))
         mixed = {name: self._mixed(shares, values) for name, values in averaged.items()}
-        given = {names[name]: values for name, values in constants.items() if name in names}
         found = []
         for number, row in enumerate(rows):
-            own = {name: values[number] for name, values in mixed.items()} | self.averages.named(row)
-            fed = given | {names[name]: values for name, values in own.items()}
-            outputs, *sums = session.run(None, fed)
-            if np.isfinite(sums).all():
-                found.append(widened(outputs, self._xp))
+            values = {**self._shared, **constants, **self.averages.named(row)}
+            values.update((name, averages[number]) for name, averages in mixed.items())
+            if all(step.compute(values) for step in steps):
+                found.append(widened(values[self._graph.output], self._xp))
             else:
                 found.append(super().outputs(shares[number : number + 1], [row], constants, averaged)[0])
         return np.stack(found)
@@ -78,18 +94,34 @@ class OnnxRest(NumpyRest):
                 return int(values.shape[one.axis + more]) // one.sizes[one.axis]
         raise AssertionError("an output depends on no image")
 
-    def _session(self, images: int) -> tuple[Any, dict[str, str]]:
-        if images not in self._sessions:
-            self._sessions[images] = self._made(images)
-        return self._sessions[images]
+    def _of(self, images: int) -> Sequence[Layer | _Run]:
+        if images not in self._steps:
+            self._steps[images] = self._made(images)
+        return self._steps[images]
 
-    def _made(self, images: int) -> tuple[Any, dict[str, str]]:
-        averages, ready = self.averages, self._ready
-        read = {name for node in averages.nodes for name in node.inputs}
-        held = {name: values for name, values in ready.shared.items() if name in read}
-        inputs = [name for name in (*averages.layout, *ready.constants, *ready.averaged) if name in read]
-        text, names = written(self._graph, averages.nodes, averages.types, images, held, inputs)
-        return session_of(text, self._threads), names
+    def _made(self, images: int) -> Sequence[Layer | _Run]:
+        """All steps on so many images, in order."""
+        found: list[Layer | _Run] = []
+        nodes = self.averages.nodes
+        for layered, group in groupby(
+            range(len(nodes)), key=lambda place: nodes[place].outputs in self.layers
+        ):
+            some = list(group)
+            if layered:
+                found += [self.layers[nodes[place].outputs] for place in some]
+            else:
+                found.append(self._run(nodes[some[0] : some[-1] + 1], nodes[some[-1] + 1 :], images))
+        return found
+
+    def _run(self, nodes: Sequence[Node], later: Sequence[Node], images: int) -> _Run:
+        own = {name for node in nodes for name in node.outputs if name}
+        read = dict.fromkeys(name for node in nodes for name in node.inputs if name and name not in own)
+        wanted = {self._graph.output, *(name for node in later for name in node.inputs)}
+        held = {name: self._ready.shared[name] for name in read if name in self._ready.shared}
+        inputs = [name for name in read if name not in held]
+        outputs = [name for name in own if name in wanted]
+        text, words = written(nodes, self.averages.types, images, held, inputs, outputs)
+        return _Run(session_of(text, self._threads), words, outputs)
 
 
 def session_of(text: bytes, threads: int) -> Any:

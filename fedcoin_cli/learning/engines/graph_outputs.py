@@ -5,7 +5,7 @@ shares and the clients' values. onnxruntime is such a library (`graph_onnx`), th
 (`graph_keras`), NumPy (`NumpyRest`) what is there without them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -14,13 +14,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.engines.averages import Averages, Single
+from fedcoin_cli.learning.engines.averages import Averages, Packer, Single, as_they_are
 from fedcoin_cli.learning.engines.outputs import Compute, OutputSource
-from fedcoin_cli.learning.game.game import Floats, Game
+from fedcoin_cli.learning.engines.recurrent import Layer, packing
+from fedcoin_cli.learning.game.game import GRAPH_IMAGES, Floats, Game
+from fedcoin_cli.learning.graph.graph import Node
 from fedcoin_cli.learning.graph.namespace import Array, Namespace, Numpy
 from fedcoin_cli.learning.graph.passes import compute, widened
 from fedcoin_cli.learning.metrics.scorer import Places
-from fedcoin_cli.learning.reference.staged import PART_IMAGES, Staged
+from fedcoin_cli.learning.reference.staged import Staged
 
 LANES: Final = 16
 """Images of a block are filled up to a multiple of these: few shapes are compiled then."""
@@ -47,10 +49,10 @@ class Rest:
     """
 
     coalitions = 8
-    images = PART_IMAGES
+    images = GRAPH_IMAGES
 
-    def __init__(self, ready: Staged, xp: Namespace) -> None:
-        self._graph, self._xp, self.averages = ready.game.graph.graph, xp, Averages(ready)
+    def __init__(self, ready: Staged, xp: Namespace, packer: Packer = as_they_are) -> None:
+        self._graph, self._xp, self.averages = ready.game.graph.graph, xp, Averages(ready, packer)
         self._shared = {name: xp.constant(values) for name, values in ready.shared.items()}
 
     def loaded(self, values: npt.NDArray[Any]) -> Array:
@@ -81,10 +83,14 @@ class Rest:
                 one = xp.slice(averages, 0, number, number + 1)
                 values[name] = xp.reshape(one, xp.shape(one)[1:])
             for node in self.averages.nodes:
-                compute(node, values, xp)
+                self._compute(node, values)
             outputs = widened(values[self._graph.output], xp)
             found.append(xp.reshape(outputs, (1, *xp.shape(outputs))))
         return xp.concatenate(found, 0)
+
+    def _compute(self, node: Node, values: MutableMapping[str, Array]) -> None:
+        """One node: its outputs join the values."""
+        compute(node, values, self._xp)
 
     def _weights(self, row: Array) -> Mapping[str, Array]:
         """The weights that stand in a row."""
@@ -102,10 +108,22 @@ class Rest:
 
 
 class NumpyRest(Rest):
-    """The same in NumPy, float32; where all is averaged, many coalitions and images at once."""
+    """The same in NumPy, float32, and recurrent layers in C; where all is averaged, many coalitions and images at once.
 
-    def __init__(self, ready: Staged) -> None:
-        super().__init__(ready, Numpy(np.float32))
+    Args:
+        ready: the game, and what is computed once of it.
+        threads: cores to use for what is computed in C; 0: all.
+    """
+
+    def __init__(self, ready: Staged, threads: int = 0) -> None:
+        super().__init__(ready, Numpy(np.float32), packing)
+        self.layers = {
+            node.outputs: Layer(
+                node, self.averages.packed[node.outputs], threads, stepwise=self._read(node.outputs[0])
+            )
+            for node in self.averages.nodes
+            if node.outputs in self.averages.packed
+        }
         self._whole = self._graph.output in ready.averaged
         if self._whole:
             self.coalitions, self.images = _MOST_COALITIONS, _MOST_IMAGES
@@ -123,6 +141,15 @@ class NumpyRest(Rest):
             return widened(mixed.reshape(-1, mixed.shape[2]), self._xp).reshape(*mixed.shape[:2], -1)
         return super().outputs(shares, rows, constants, averaged)
 
+    def _compute(self, node: Node, values: MutableMapping[str, Array]) -> None:
+        if node.outputs in self.layers:
+            self.layers[node.outputs].compute(values)
+        else:
+            super()._compute(node, values)
+
+    def _read(self, value: str) -> bool:
+        return any(value in node.inputs for node in self.averages.nodes)
+
 
 class GraphOutputs:
     """Outputs of one game's coalitions; an `OutputSource`.
@@ -136,7 +163,7 @@ class GraphOutputs:
         self.game, self._ready, self._made = ready.game, ready, made
         self._rest = made(ready)
         # Rows of many tokens are few at a time, whatever a library would like.
-        many = ready.kept and ready.part_images == PART_IMAGES
+        many = ready.kept and ready.part_images == GRAPH_IMAGES
         most = self._rest.images if many else ready.part_images
         every = np.arange(self.game.images)
         self.parts = np.array_split(every, -(-len(every) // most))

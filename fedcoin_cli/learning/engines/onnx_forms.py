@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.graph.graph import Graph, Kind, Node
+from fedcoin_cli.learning.graph.graph import Kind, Node
 from fedcoin_cli.learning.graph.operations.operation import Settings
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
 from fedcoin_cli.learning.graph.tensor_type import TensorType
@@ -98,17 +98,17 @@ class Scribe:
         axes = self.integers(range(self.rank(value)))
         self._watched.append(self.op("ReduceSum", self.name(value), axes, keepdims=0))
 
-    def text(self, inputs: Sequence[str], output: str) -> bytes:
+    def text(self, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
         """The model of these inputs, as a file has it."""
-        outputs = [self._described(output)]
+        made = [self._described(value) for value in outputs]
         if self._watched:
             told = self.op("Sum", *self._watched)
-            outputs.append(self._helper.make_tensor_value_info(told, _FLOAT32, []))
+            made.append(self._helper.make_tensor_value_info(told, _FLOAT32, []))
         given = [self._described(value) for value in inputs]
-        graph = self._helper.make_graph(self._nodes, "rest", given, outputs, self._initial)
+        graph = self._helper.make_graph(self._nodes, "rest", given, made, self._initial)
         opset = [self._helper.make_opsetid("", _OPSET)]
-        made: bytes = self._helper.make_model(graph, opset_imports=opset, ir_version=_IR).SerializeToString()
-        return made
+        text: bytes = self._helper.make_model(graph, opset_imports=opset, ir_version=_IR).SerializeToString()
+        return text
 
     def unnamed(self) -> str:
         """A name that no value of the graph has."""
@@ -126,32 +126,32 @@ class Scribe:
 
 
 def written(
-    graph: Graph,
     nodes: Sequence[Node],
     types: Mapping[str, TensorType],
     examples: int,
     held: Mapping[str, npt.NDArray[Any]],
     inputs: Sequence[str],
+    outputs: Sequence[str],
 ) -> tuple[bytes, dict[str, str]]:
-    """Some nodes that give a graph's output, as ONNX, and what its inputs are called there.
+    """Some nodes of a graph as ONNX, and what its inputs are called there.
 
-    Where there is a second output and that is no finite number, the first may lack what is no number.
+    Where there is one output more and that is no finite number, the others may lack what is no number.
 
     Args:
-        graph: whose output is meant.
         nodes: in order.
         types: of all values that these read and make.
         examples: how many.
         held: values that the model holds.
         inputs: values that it is given.
+        outputs: values that it gives.
     """
-    read = {name for node in nodes for name in node.inputs} | {graph.output}
+    read = {name for node in nodes for name in node.inputs}.union(outputs)
     scribe = Scribe(types, examples, read)
     for name, values in held.items():
         scribe.held(name, values)
     for node in nodes:
         scribe.write(node)
-    return scribe.text(inputs, graph.output), {value: scribe.name(value) for value in inputs}
+    return scribe.text(inputs, outputs), {value: scribe.name(value) for value in inputs}
 
 
 def _plain(scribe: Scribe, node: Node, its: Settings) -> None:

@@ -19,6 +19,7 @@ class GraphModel:
     classes: int
     widest: int
     laid_out: int
+    flop_once: int
     flop_first: int
     flop_above: int
 
@@ -26,20 +27,18 @@ class GraphModel:
     def of(cls, graph: Graph) -> "GraphModel":
         """Of a graph that `graph.reader` has read."""
         types, by_stage = typed(graph), stages(graph)
-        above = sum(
-            _work(graph, types, number)
-            for number, node in enumerate(graph.nodes)
-            if Stage.rest in {by_stage[name] for name in node.outputs if name}
-        )
-        whole = cost(graph, types, 1)
+        flop = dict.fromkeys(Stage, 0)
+        for number, node in enumerate(graph.nodes):
+            flop[max(by_stage[name] for name in node.outputs if name)] += _work(graph, types, number)
         return cls(
             graph=graph,
             types=types,
             classes=classes(graph, types),
             widest=max(one.each for one in types.values() if one.axis is not None),
-            laid_out=whole.laid_out,
-            flop_first=whole.flop - above,
-            flop_above=above,
+            laid_out=cost(graph, types, 1).laid_out,
+            flop_once=flop[Stage.constant],
+            flop_first=flop[Stage.affine],
+            flop_above=flop[Stage.rest],
         )
 
     @property

@@ -53,6 +53,11 @@ class Model(Protocol):
         ...
 
     @property
+    def flop_once(self) -> int:
+        """The work of an image that all clients share: of what is frozen."""
+        ...
+
+    @property
     def flop_first(self) -> int:
         """The work of an image once a client, whatever the coalitions."""
         ...

@@ -113,6 +113,11 @@ class ModelSpec:
         return max(self._outputs)
 
     @property
+    def flop_once(self) -> int:
+        """None: a chain trains all that it has."""
+        return 0
+
+    @property
     def flop_first(self) -> int:
         """The work of an image in one client's first layer."""
         return 2 * self.first.inputs * self.first_values

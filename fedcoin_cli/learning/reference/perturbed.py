@@ -50,10 +50,15 @@ class Moved:
 
 
 class Perturbed:
-    """A `Namespace` over `Moved` values; arrays that stand alone are the same in all passes."""
+    """A `Namespace` over `Moved` values; arrays that stand alone are the same in all passes.
 
-    def __init__(self, seed: int) -> None:
-        self._seed, self._results = seed, 0
+    Args:
+        seed: what draws follow from.
+        results: how many were moved before.
+    """
+
+    def __init__(self, seed: int, results: int = 0) -> None:
+        self._seed, self._results = seed, results
 
     # What rounds ----------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.game.game import Floats, Game
+from fedcoin_cli.learning.game.game import GRAPH_IMAGES, Floats, Game
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import Passes
 from fedcoin_cli.learning.metrics.scorer import Scorer
@@ -17,7 +17,7 @@ from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.reference.forward import FirstLayer, own_logits
 from fedcoin_cli.learning.reference.graph_reference import GraphReference
 from fedcoin_cli.learning.reference.reference import Interval, Reference
-from fedcoin_cli.learning.reference.staged import PART_IMAGES, Staged, inputs_of
+from fedcoin_cli.learning.reference.staged import Staged, inputs_of
 
 Prepared = FirstLayer | Staged
 """What is computed once a client."""
@@ -69,5 +69,5 @@ def own_outputs(game: Game, client: int) -> Floats:
     names = (*model.weight_names, *(one.name for one in model.frozen))
     weights = {name: NUMPY.constant(tensor) for name, tensor in zip(names, tensors, strict=True)}
     passes, every = Passes(model.graph, NUMPY), np.arange(game.images)
-    parts = (every[start : start + PART_IMAGES] for start in range(0, game.images, PART_IMAGES))
+    parts = (every[start : start + GRAPH_IMAGES] for start in range(0, game.images, GRAPH_IMAGES))
     return np.concatenate([passes.outputs(weights, inputs_of(game, part)) for part in parts])

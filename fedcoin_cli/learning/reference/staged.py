@@ -4,22 +4,21 @@ It is to graphs what `forward.FirstLayer` is to chains: computed in float64, rou
 fits into memory and computed anew otherwise. What each coalition then adds lives in `engines.graph_outputs`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import copy
 from math import prod
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.game import GRAPH_IMAGES, Game
 from fedcoin_cli.learning.graph.graph import Kind
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import compute, constant_array
 from fedcoin_cli.learning.graph.stages import staged
 from fedcoin_cli.learning.graph.tensor_type import TensorType
 
-PART_IMAGES: Final = 64
-"""Images that are computed together at most: their values stay in a core's cache."""
 _PART_VALUES: Final = 1 << 22
 """Outputs of the images that are computed together: a row for each of many tokens takes fewer images."""
 
@@ -33,16 +32,15 @@ Places = npt.NDArray[np.integer[Any]]
 class Staged:
     """The values that a graph's coalitions begin with, by name.
 
-    `weights` are each client's values that stand for all images, (K, …) float64: weights, and what is made of them
-    alone; `shared` those that are the same for all clients, too. `of_images` has those of images.
+    `weights` are each client's values that stand for all images, (K, …): weights, and what is made of them alone,
+    float32 where that is exact and float64 elsewhere; `shared` those that are the same for all clients, too.
+    `of_images` has those of images.
     """
 
     def __init__(self, game: Game) -> None:
         self.game, self._model = game, game.graph
         graph, types = self._model.graph, self._model.types
-        self.staging = staged(graph, types, game.clients, PART_IMAGES)
-        self.part_images = max(1, min(PART_IMAGES, _PART_VALUES // prod(self._model.row)))
-        self.parts = np.array_split(np.arange(game.images), -(-game.images // self.part_images))
+        self.staging = staged(graph, types, game.clients, GRAPH_IMAGES)
         self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
         self._given |= {
             one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
@@ -50,18 +48,40 @@ class Staged:
         alone = _without_images(types)
         self._given = self._through(self._given)
         self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
-        each = [self._of_client(client, self._given) for client in range(game.clients)]
-        self.weights = {
-            name: np.stack([one[name] for one in each]) for name in self.staging.averaged if name in alone
-        }
+        once = {name for node in self.staging.once for name in node.inputs}
+        self._read = [name in once for name in self._model.weight_names]
+        self.weights = self._stacks([name for name in self.staging.averaged if name in alone])
         self.constants = tuple(name for name in self.staging.constants if name not in alone)
         self.averaged = tuple(name for name in self.staging.averaged if name not in alone)
+        self._of(game)
+
+    def _of(self, game: Game) -> "Staged":
+        """Itself, with what depends on the images."""
+        self.game, types = game, self._model.types
+        self.part_images = max(1, min(GRAPH_IMAGES, _PART_VALUES // prod(self._model.row)))
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // self.part_images))
         held = sum(types[name].each for name in self.constants)
         held += game.clients * sum(types[name].each for name in self.averaged)
         self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
         # Of all images, filled part by part.
         self._all: tuple[Arrays, Arrays] | None = None
         self._filled = np.zeros(len(self.parts), np.bool_)
+        return self
+
+    def _stacks(self, names: Sequence[str]) -> dict[str, Array]:
+        """All clients' values of these names, which stand for all images."""
+        places = {name: place for place, name in enumerate(self._model.weight_names)}
+        own, updates = [name for name in names if name in places], self.game.updates
+        found: dict[str, Array] = {name: np.stack([one[places[name]] for one in updates]) for name in own}
+        made = [name for name in names if name not in places]
+        if made:
+            each = [self._of_client(client, self._given) for client in range(self.game.clients)]
+            found.update((name, _exact(np.stack([one[name] for one in each]))) for name in made)
+        return {name: found[name] for name in names}
+
+    def on(self, game: Game) -> "Staged":
+        """The same of other images: what stands for all of them is shared."""
+        return copy(self)._of(game)  # noqa: SLF001 (a copy of its own)
 
     def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
         """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
@@ -113,8 +133,9 @@ class Staged:
 
     def _of_client(self, client: int, constants: Arrays) -> Arrays:
         """All values of one client that follow from its weights and these."""
-        own = zip(self._model.weight_names, self.game.updates[client], strict=True)
-        return self._through({**constants, **{name: NUMPY.constant(tensor) for name, tensor in own}})
+        own = zip(self._model.weight_names, self.game.updates[client], self._read, strict=True)
+        given = {name: NUMPY.constant(tensor) for name, tensor, read in own if read}
+        return self._through({**constants, **given})
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def _through(self, values: Arrays) -> Arrays:
@@ -143,6 +164,13 @@ def _without_images(types: Mapping[str, TensorType]) -> set[str]:
 
 def _single(values: Array) -> Array:
     return values.astype(np.float32) if values.dtype.kind == "f" else values
+
+
+@np.errstate(over="ignore")
+def _exact(values: Array) -> Array:
+    """As float32, which takes half the memory, where that is the same."""
+    single = _single(values)
+    return single if np.array_equal(single, values, equal_nan=values.dtype.kind == "f") else values
 
 
 def _taken(values: Array, one: TensorType, columns: Places, more: int) -> Array:

@@ -21,7 +21,6 @@ from fedcoin_cli.learning.pace import Pace
 from fedcoin_cli.learning.reference.graph_reference import GraphReference
 from fedcoin_cli.learning.reference.referee import Referee
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
-from fedcoin_cli.learning.reference.staged import Staged
 
 PAIRS: Final = 256
 RANDOM_MASKS: Final = 64
@@ -171,7 +170,7 @@ def looked_at(reference: Referee, task_id: str) -> tuple[Referee, list[int]]:
     masks = masks[: max(fewest, pairs // min(LEAST_IMAGES, game.images))]
     places = sampled(game.test.classes, max(1, pairs // len(masks)), task_id)
     few = replace(game, test=game.test.taken(places))
-    return GraphReference(few, Staged(few)), masks
+    return GraphReference(few, reference.staged.on(few)), masks
 
 
 def sampled(labels: npt.NDArray[np.integer], wanted: int, task_id: str) -> npt.NDArray[np.intp]:
