@@ -24,7 +24,7 @@ from fedcoin_cli.application.federation.run import PaidRun, planned
 from fedcoin_cli.application.federation.telling import INITIAL, RECORD, Told
 from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.application.workspace.workspace import Workspace as Folder
-from fedcoin_cli.learning.exchange.description import Model, description_of
+from fedcoin_cli.learning.exchange.description import Model, described
 from fedcoin_cli.learning.model.arrays import Array
 from ledger_store.base.errors import FedCoinError, RoundFilesInvalid, SettingsError
 
@@ -109,8 +109,8 @@ class Paid(Strategy):
         configuration = configured(
             folder.settings_file, settings, {"task.price": price, "task.metric": metric}
         )
-        described = description_of(model, *test)
-        self._plan = planned(folder, configuration, key=key, model=described, test=test, whole=pay == RUN)
+        told = described(model, *test)
+        self._plan = planned(folder, configuration, key=key, model=told, test=test, whole=pay == RUN)
         self._strategy, self._whole, self._key = strategy, pay == RUN, key
         self._workspace = Workspace(folder)
         # The call under way, and what the run began with.

@@ -155,7 +155,7 @@ def update_of(update: Update, model: Model, where: str) -> Weights:
         message = f"{len(arrays)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
         raise RoundFilesInvalid(message, where=where)
     return tuple(
-        _weight(values, shape, f"{where}[{place}]")
+        weight_of(values, shape, f"{where}[{place}]")
         for place, (values, shape) in enumerate(zip(arrays, shapes, strict=True))
     )
 
@@ -176,7 +176,8 @@ def _named(update: Mapping[str, Array], model: Model, where: str) -> Sequence[Ar
     return [update[name] for name in names]
 
 
-def _weight(values: Array, shape: tuple[int, ...], where: str) -> npt.NDArray[np.float32]:
+def weight_of(values: Array, shape: tuple[int, ...], where: str) -> npt.NDArray[np.float32]:
+    """One tensor of a model, float32; raises `RoundFilesInvalid`, which says `where` it stands."""
     array = _array(values, where)
     if array.shape != shape:
         transposed = array.ndim == 2 and array.shape[::-1] == shape
