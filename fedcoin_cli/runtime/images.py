@@ -23,7 +23,16 @@ TARGETS: Final = ("fedcoin_lw", "fedcoin")
 """The lightweight image first: it is done soon, and the other is built on its layers."""
 PACKAGES: Final = tuple(Path(str(package.__file__)).parent for package in (fedcoin_cli, ledger_store))
 _CHECKOUT: Final = PACKAGES[0].parent
-_CONTEXT: Final = ("pyproject.toml", "README.md", "LICENSE", "man", "docker", "ledger_store", "fedcoin_cli")
+_CONTEXT: Final = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "man",
+    "docker",
+    "ledger_store",
+    "fedcoin_cli",
+    "fedcoin",
+)
 _STEP: Final = re.compile(r"Step (\d+)/(\d+) : (.*)")
 
 Told = Callable[[str, int, int], None]
