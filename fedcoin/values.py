@@ -10,6 +10,7 @@ from fedcoin_cli.learning.model.arrays import (
     aggregation_of,
     as_test_set,
     examples_of,
+    images_and_labels,
     owners_of,
     update_of,
     updates_of,
@@ -168,8 +169,8 @@ def _game(
     baseline: str | Update,
     groups: Sequence[Sequence[int]],
 ) -> Game:
-    told = described(model, *test)
-    images, labels = test
+    images, labels = images_and_labels(test)
+    told = described(model, images, labels)
     combined, weights = aggregation_of(aggregation, examples), updates_of(updates, told.model)
     counts = examples_of(None if combined == "mean" else examples, len(weights))
     played = Game(told.model, as_test_set(images, labels, told.model), weights, counts, frozen=told.frozen)

@@ -1,5 +1,6 @@
 """The client's side in Flower: a mod that signs, on the client's own host, for what its ClientApp returns."""
 
+import os
 from collections.abc import Callable, Mapping
 from logging import getLogger
 from pathlib import Path
@@ -105,7 +106,7 @@ def _signed(
 def signer_of(node: Mapping[str, Any], simulated: str | Path | None) -> Signer:
     """Who signs on this host, by its own configuration; raises `KeyFailure`, `NoWorkspace`."""
     if SIGNER in node:
-        return AgentSigner(Path(str(node[SIGNER])))
+        return AgentSigner(Path(os.path.expanduser(str(node[SIGNER]))))  # noqa: PTH111 -- it never raises
     if WORKSPACE in node or KEY in node:
         if WORKSPACE not in node or KEY not in node:
             hint = f'--node-config \'{WORKSPACE}="DIR" {KEY}="NAME"\''

@@ -342,6 +342,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no workspace": ({"workspace": "/nowhere"}, "no FedCoin workspace"),
     "a baseline": ({"settings": {"task.baseline": "chance"}}, "task.baseline is not asked for here"),
     "no such setting": ({"settings": {"task.luck": 1}}, "luck"),
+    "a class": ({"strategy": FedAvg}, "FedAvg is a class"),
+    "no pair of arrays": ({"test": TEST[0]}, r"no pair of arrays\ntest\nhint: \(images, labels\)"),
     "no strategy": ({"strategy": object()}, "does not average weights"),
     "a start of its own": ({"strategy": Starts()}, "Starts has a start of its own"),
 }

@@ -34,7 +34,7 @@ from ledger_store.transaction import ZERO, Task, Update
 
 if TYPE_CHECKING:
     from fedcoin_cli.learning.exchange.description import Described
-    from fedcoin_cli.learning.model.arrays import Array
+    from fedcoin_cli.learning.model.arrays import Array, Images
     from fedcoin_cli.learning.model.running import Tensors
     from fedcoin_cli.learning.model.weights import Parts, TestSet, Weights
 
@@ -67,7 +67,7 @@ def planned(
     *,
     key: str,
     model: "Described",
-    test: "tuple[Array, Array]",
+    test: "tuple[Images, Array]",
     whole: bool,
 ) -> Plan:
     """Check what a run is to be paid by, before anybody trains: a call like its own is written, and thrown away.

@@ -14,6 +14,7 @@ from fedcoin_cli.learning.model.arrays import (
     aggregation_of,
     as_test_set,
     examples_of,
+    images_and_labels,
     updates_of,
 )
 
@@ -32,8 +33,9 @@ def round_from_arrays(
         RoundFilesInvalid: what the model, the test set or an update has wrong, or more than this network takes.
     """
     combined = aggregation_of(aggregation, examples)
-    told = described(model, *test)
-    weights, judged = updates_of(updates, told.model), as_test_set(*test, told.model)
+    images, labels = images_and_labels(test)
+    told = described(model, images, labels)
+    weights, judged = updates_of(updates, told.model), as_test_set(images, labels, told.model)
     counts = examples_of(examples, len(weights))
     parts = Parts(told.text, judged, list(zip(weights, counts, strict=True)), combined, frozen=told.frozen)
     with new_round(workspace, None) as folder:

@@ -31,6 +31,14 @@ _TRANSPOSED_HINT: Final = (
 )
 
 
+def images_and_labels(test: object) -> tuple[Images, Array]:
+    """The two halves of a test set; raises `RoundFilesInvalid` for anything but a pair."""
+    if not isinstance(test, tuple | list) or len(test) != 2:
+        hint = "(images, labels), an array each; of a DataLoader put the batches together first"
+        raise RoundFilesInvalid(f"{type(test).__name__} is no pair of arrays", where="test", hint=hint)
+    return test[0], test[1]
+
+
 def updates_of(updates: Sequence[Update], model: Model) -> tuple[Weights, ...]:
     """Updates for a model, one a client.
 
