@@ -137,7 +137,8 @@ def import_model(
 ) -> Made:
     """The description of a PyTorch module, called with `inputs`, or of a Keras model; raises as `import_file`."""
     given, real = [np.asarray(one) for one in inputs], asked.truth is Truth.targets
-    if from_torch.is_module(model):
+    # On PyTorch's backend a Keras model is a module, too.
+    if from_torch.is_module(model) and not from_keras.is_model(model):
         if not given:
             hint = "--sample FILE.npy; in Python fedcoin.model_of(module, example)"
             raise RoundFilesInvalid("a PyTorch module needs an example of its input", where=where, hint=hint)

@@ -161,7 +161,10 @@ def update_of(update: Update, model: Model, where: str) -> Weights:
     arrays = _named(update, model, where) if isinstance(update, Mapping) else update
     if len(arrays) != len(shapes):
         message = f"{len(arrays)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
-        raise RoundFilesInvalid(message, where=where)
+        hint = (
+            f"leave out the {len(model.frozen)} that it freezes, or give them by name" if model.frozen else ""
+        )
+        raise RoundFilesInvalid(message, where=where, hint=hint)
     return tuple(
         weight_of(values, shape, f"{where}[{place}]")
         for place, (values, shape) in enumerate(zip(arrays, shapes, strict=True))
