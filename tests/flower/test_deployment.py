@@ -189,13 +189,18 @@ def test_a_client_killed_in_round_2_that_comes_back(federation: Federation) -> N
     federation.start("cleo")
     federation.fleet.wait("cleo", "SuperNode ID")
     before = len(federation.signed("cleo"))
-    with federation.training("third", "num-server-rounds=6"):
-        federation.fleet.wait("third", "[ROUND 2/6]")
+    with federation.training("third", "num-server-rounds=7"):
+        federation.fleet.wait("third", "[ROUND 2/7]")
         federation.fleet.kill("cleo")
+        # The SuperLink takes nobody for this node before it has missed the old one.
+        federation.fleet.wait("third", "[ROUND 3/7]")
         federation.start("cleo")
     assert "was started anew" in federation.fleet.log("third")
-    assert len(federation.signed("cleo")) - before > 2
+    signed = federation.signed("cleo")[before:]
+    assert len(signed) > 2
     check_paid(federation, "third")
+    made = json.loads((federation.shop.path / "rounds" / "3" / "round.json").read_text())
+    assert signed[-1]["digest"] in {one["digest"] for one in made["updates"]}
 
 
 def test_miners_in_containers(tmp_path: Path) -> None:
