@@ -71,6 +71,7 @@ lock: $(BIN)/python
 	$(PIP) uv
 	$(LOCK) pyproject.toml -o docker/lw.lock
 	$(LOCK) pyproject.toml --extra mine-cpu -c docker/lw.lock -o docker/full.lock
+	$(LOCK) pyproject.toml --extra flower --extra data -o docker/flower.lock
 	echo 'setuptools>=77' | $(LOCK) - -o docker/build.lock
 
 simulate: $(RUN) $(DEV)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from fedcoin_cli.learning.exchange.description import Model, description_of, mlp, model_of
+from fedcoin_cli.learning.exchange.description import Model, described, mlp, model_of
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.arrays import (
     Array,
@@ -10,11 +10,11 @@ from fedcoin_cli.learning.model.arrays import (
     aggregation_of,
     as_test_set,
     examples_of,
+    images_and_labels,
     owners_of,
     update_of,
     updates_of,
 )
-from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.scrutiny.look import Looked
 from fedcoin_cli.learning.scrutiny.named import look_at
 from fedcoin_cli.learning.shapley.semivalues import Method, Semivalues
@@ -169,10 +169,10 @@ def _game(
     baseline: str | Update,
     groups: Sequence[Sequence[int]],
 ) -> Game:
-    described = read_model(description_of(model, *test), where="model")
-    images, labels = test
-    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, described)
+    images, labels = images_and_labels(test)
+    told = described(model, images, labels)
+    combined, weights = aggregation_of(aggregation, examples), updates_of(updates, told.model)
     counts = examples_of(None if combined == "mean" else examples, len(weights))
-    played = Game(described, as_test_set(images, labels, described), weights, counts)
-    named = baseline if isinstance(baseline, str) else update_of(baseline, described, "baseline")
+    played = Game(told.model, as_test_set(images, labels, told.model), weights, counts, frozen=told.frozen)
+    named = baseline if isinstance(baseline, str) else update_of(baseline, told.model, "baseline")
     return judged(played.merged(owners_of(groups, len(weights))), metric, named).played()

@@ -4,6 +4,8 @@ Where no engine runs these tests are left out, and the end of the run says so; w
 """
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,9 +40,20 @@ def base(engine: Any) -> str:
     return local if engine.images.list(local) else "python:3.11-slim-bookworm"
 
 
-def build_images(engine: Any) -> None:
-    """Both images of this very code; seconds when only the program has changed."""
-    images.build(base(engine), lambda *_: None)
+def build_images(engine: Any, *more: str) -> None:
+    """The images of this very code, and `more`; seconds when only the program has changed."""
+    images.build(base(engine), lambda *_: None, (*images.TARGETS, *more))
+
+
+def compose() -> list[str]:
+    """How this machine calls compose."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if (
+            shutil.which(words[0])
+            and not subprocess.run([*words, "version"], capture_output=True, check=False).returncode
+        ):
+            return words
+    pytest.skip("miners in containers by compose: there is no compose here (Debian: docker-compose)")
 
 
 @contextmanager

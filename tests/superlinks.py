@@ -1,7 +1,7 @@
 """Flower's own processes on the loopback: a SuperLink, SuperNodes and `flwr run`, all ended with the block.
 
-Every process has a folder of its own as FLWR_HOME: what one unpacks of an app another takes for whole. Programs are
-found by PATH, since Flower starts its own by name.
+Whoever shares a FLWR_HOME shares what is unpacked of an app, and one takes for whole what another still unpacks: every
+process has a folder of its own, or all of a HOME. Programs are found by PATH, since Flower starts its own by name.
 """
 
 import contextlib
@@ -23,62 +23,91 @@ _MARK = "FEDCOIN_TEST_OF"
 
 @dataclass(slots=True)
 class Fleet:
-    """A SuperLink and its SuperNodes; `root` is everybody's HOME and holds a log each."""
+    """Processes that end together; `root` holds a log each, and a home for each that has one of its own."""
 
     root: Path
     port: int
-    nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def environment(self, name: str) -> dict[str, str]:
-        """What a process called `name` is started with."""
-        return os.environ | {
-            "HOME": str(self.root),
-            "FLWR_HOME": str(self.root / f"flwr-{name}"),
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            _MARK: str(self.root),
-        }
+        """What a process called `name` is started with; its HOME is the folder of that name where there is one."""
+        home, shared = (
+            self.root / name,
+            os.environ
+            | {
+                "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+                "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+                "FLWR_DISABLE_UPDATE_CHECK": "1",
+                "FLWR_TELEMETRY_ENABLED": "0",
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+                _MARK: str(self.root),
+            },
+        )
+        if home.is_dir():
+            return shared | {"HOME": str(home)}
+        return shared | {"HOME": str(self.root), "FLWR_HOME": str(self.root / f"flwr-{name}")}
 
     def log(self, name: str) -> str:
         """What a process has said so far."""
         return (self.root / f"{name}.log").read_text(errors="replace")
 
-    def start(self, name: str, *command: str, folder: Path | None = None) -> subprocess.Popen[bytes]:
-        """A program that runs until the fleet ends; what it says is in its log."""
+    def start(self, name: str, *command: str, folder: Path | None = None, of: str = "") -> None:
+        """A program that runs until the fleet ends, in the environment of `of`; what it says is in its log."""
         with (self.root / f"{name}.log").open("wb") as log:
-            return subprocess.Popen(
+            self.started[name] = subprocess.Popen(
                 command,
                 cwd=folder or self.root,
-                env=self.environment(name),
+                env=self.environment(of or name),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
 
-    def node(self, name: str, config: str) -> None:
-        """A SuperNode with this configuration, until it is ended."""
-        link = ("--insecure", "--superlink", f"127.0.0.1:{self.port}", "--port", str(free_ports(1)))
-        self.nodes[name] = self.start(name, "flower-supernode", *link, "--node-config", config)
+    def wait(self, name: str, words: str) -> None:
+        """Until a program says this; fails where it ends before."""
+        process = self.started[name]
+        wait_until(lambda: process.poll() is not None or words in self.log(name), PATIENCE_S)
+        assert words in self.log(name), self.log(name)
+
+    def ended(self, name: str) -> int:
+        """A program's exit code, once it has ended."""
+        return self.started[name].wait(PATIENCE_S)
 
     def kill(self, name: str) -> None:
-        """A SuperNode and whatever it has started are gone at once, as by a power cut."""
-        home = self.environment(name)["FLWR_HOME"]
-        for pid in _processes("FLWR_HOME", home):
+        """A host is gone at once, as by a power cut: whatever was started with its HOME."""
+        for pid in _processes("HOME", self.environment(name)["HOME"]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.nodes.pop(name).wait()
+        self.started.pop(name).wait()
 
-    def run(self, name: str, app: Path, *options: str) -> subprocess.Popen[bytes]:
-        """`flwr run` of an app, which tells the ServerApp's log and ends with it."""
+    def run(self, name: str, app: Path, *options: str) -> None:
+        """`flwr run` of an app by whoever knows no other SuperLink; it tells the ServerApp's log and ends with it."""
         home = Path(self.environment(name)["FLWR_HOME"])
         home.mkdir()
         connection = f'[superlink.here]\naddress = "127.0.0.1:{self.port}"\ninsecure = true\n'
         (home / "config.toml").write_text(f'[superlink]\ndefault = "here"\n\n{connection}')
-        return self.start(name, "flwr", "run", ".", "--stream", *options, folder=app)
+        self.start(name, "flwr", "run", ".", "--stream", *options, folder=app)
+
+
+@contextmanager
+def fleet(root: Path) -> Iterator[Fleet]:
+    """Nothing runs yet; all that is started is killed at the end."""
+    made = Fleet(root, free_ports(1))
+    try:
+        yield made
+    finally:
+        for pid in _processes(_MARK, str(root)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for process in made.started.values():
+            process.wait()
+
+
+def blocks(page: Path, heading: str) -> list[str]:
+    """The commands under a heading of a page, as a reader copies them: a fenced block each."""
+    section = page.read_text("utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return [part.partition("\n")[2] for part in section.split("```")[1::2]]
 
 
 def _processes(variable: str, value: str) -> list[int]:
@@ -90,22 +119,3 @@ def _processes(variable: str, value: str) -> list[int]:
                 if entry in (place / "environ").read_bytes().split(b"\0"):
                     found.append(int(place.name))
     return found
-
-
-@contextmanager
-def fleet(root: Path, *options: str) -> Iterator[Fleet]:
-    """A SuperLink in `root` that answers; all that was started with it is killed at the end."""
-    port = free_ports(1)
-    made = Fleet(root, port)
-    here = ("--insecure", "--host", "127.0.0.1", "--port", str(port))
-    link = made.start("superlink", "flower-superlink", *here, *options)
-    try:
-        wait_until(lambda: link.poll() is not None or "startup complete" in made.log("superlink"), PATIENCE_S)
-        assert link.poll() is None, made.log("superlink")
-        yield made
-    finally:
-        for pid in _processes(_MARK, str(root)):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for process in (link, *made.nodes.values()):
-            process.wait()

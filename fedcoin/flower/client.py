@@ -1,5 +1,6 @@
 """The client's side in Flower: a mod that signs, on the client's own host, for what its ClientApp returns."""
 
+import os
 from collections.abc import Callable, Mapping
 from logging import getLogger
 from pathlib import Path
@@ -7,14 +8,13 @@ from typing import Any, Final
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 
-from fedcoin_cli.application.federation.member import Kept, Trained, answer
+from fedcoin_cli.application.federation.member import Kept, Trained, knows, opened, signed
 from fedcoin_cli.application.federation.signers import AgentSigner, KeySigner, Signer
 from fedcoin_cli.application.federation.telling import (
-    HERE,
     INITIAL,
     RECORD,
-    THERE,
     Told,
+    forgotten_record,
     signed_record,
     unsigned_record,
 )
@@ -62,18 +62,18 @@ def paid(*, simulated: str | Path | None = None) -> Mod:
         if reply.has_error():
             return reply
         try:
-            signed = _signed(context, dict(record), got, reply.content, initial, simulated)
+            said = _signed(context, dict(record), got, reply.content, initial, simulated)
         except FedCoinError as error:
             reason = f"{error.message} ({error.hint})" if error.hint else error.message
             if reason not in told_once:
                 _LOG.warning("fedcoin: not signed, so not paid: %s", reason)
             told_once.add(reason)
-            signed = unsigned_record(reason)
+            said = unsigned_record(reason)
         # Whatever else happens while signing, the client's training is not to be lost for it.
         except Exception as error:  # noqa: BLE001
             _LOG.warning("fedcoin: not signed, so not paid: %r", error)
-            signed = unsigned_record(f"signing failed: {type(error).__name__}")
-        reply.content[RECORD] = ConfigRecord(signed)
+            said = unsigned_record(f"signing failed: {type(error).__name__}")
+        reply.content[RECORD] = ConfigRecord(said)
         return reply
 
     return mod
@@ -87,26 +87,26 @@ def _signed(
     initial: object,
     simulated: str | Path | None,
 ) -> dict[str, Any]:
-    told = Told.read(record)
-    start = _tensors(got, "the message")
-    beginnings = {HERE: start, THERE: arrays(initial) if isinstance(initial, ArrayRecord) else None}
-    trained = Trained(
-        got=start,
-        returned=_tensors(reply.array_records, "the reply"),
-        examples=_examples(reply, told.weigh),
-        initial=beginnings.get(told.begins),
-    )
+    told, kept, start = Told.read(record), _kept(context.state), _tensors(got, "the message")
+    if not knows(told, kept):
+        return forgotten_record()
+    begun = opened(told, start, arrays(initial) if isinstance(initial, ArrayRecord) else None, kept)
+    # Whoever cannot sign this time, for want of an agent say, can in a later round.
+    if begun is not kept and told.call.named is not None:
+        _keep(context.state, begun)
+    returned = _tensors(reply.array_records, "the reply")
+    trained = Trained(start, returned, _examples(reply, told.weigh))
     signer = signer_of(context.node_config, simulated)
-    update, kept = answer(signer, told, trained, _kept(context.state), str(context.node_id))
-    if kept is not None:
-        _keep(context.state, kept)
+    update, after = signed(signer, told, begun, trained, str(context.node_id))
+    if told.call.named is not None:
+        _keep(context.state, after)
     return signed_record(update)
 
 
 def signer_of(node: Mapping[str, Any], simulated: str | Path | None) -> Signer:
     """Who signs on this host, by its own configuration; raises `KeyFailure`, `NoWorkspace`."""
     if SIGNER in node:
-        return AgentSigner(Path(str(node[SIGNER])))
+        return AgentSigner(Path(os.path.expanduser(str(node[SIGNER]))))  # noqa: PTH111 -- it never raises
     if WORKSPACE in node or KEY in node:
         if WORKSPACE not in node or KEY not in node:
             hint = f'--node-config \'{WORKSPACE}="DIR" {KEY}="NAME"\''

@@ -24,8 +24,8 @@ from fedcoin_cli.application.federation.run import PaidRun, planned
 from fedcoin_cli.application.federation.telling import INITIAL, RECORD, Told
 from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.application.workspace.workspace import Workspace as Folder
-from fedcoin_cli.learning.exchange.description import Model, description_of
-from fedcoin_cli.learning.model.arrays import Array
+from fedcoin_cli.learning.exchange.description import Model, described
+from fedcoin_cli.learning.model.arrays import Array, images_and_labels
 from ledger_store.base.errors import FedCoinError, RoundFilesInvalid, SettingsError
 
 __all__ = ["Paid", "PaidResult"]
@@ -109,8 +109,9 @@ class Paid(Strategy):
         configuration = configured(
             folder.settings_file, settings, {"task.price": price, "task.metric": metric}
         )
-        described = description_of(model, *test)
-        self._plan = planned(folder, configuration, key=key, model=described, test=test, whole=pay == RUN)
+        pair = images_and_labels(test)
+        told = described(model, *pair)
+        self._plan = planned(folder, configuration, key=key, model=told, test=pair, whole=pay == RUN)
         self._strategy, self._whole, self._key = strategy, pay == RUN, key
         self._workspace = Workspace(folder)
         # The call under way, and what the run began with.
@@ -278,6 +279,9 @@ def _line(error: FedCoinError) -> str:
 
 def _check_strategy(strategy: object) -> None:
     """Refuse what does not average weights, and say where the mean of updates is not what the strategy makes."""
+    if isinstance(strategy, type):
+        name = strategy.__name__
+        raise SettingsError(f"{name} is a class", where="strategy", hint=f"give a strategy: {name}()")
     name = type(strategy).__name__
     if not isinstance(strategy, Strategy) or isinstance(strategy, _known(_TREES)):
         hint = "FedAvg, FedProx, or a strategy that averages arrays like them"

@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,16 @@ TARGETS: Final = ("fedcoin_lw", "fedcoin")
 """The lightweight image first: it is done soon, and the other is built on its layers."""
 PACKAGES: Final = tuple(Path(str(package.__file__)).parent for package in (fedcoin_cli, ledger_store))
 _CHECKOUT: Final = PACKAGES[0].parent
-_CONTEXT: Final = ("pyproject.toml", "README.md", "LICENSE", "man", "docker", "ledger_store", "fedcoin_cli")
+_CONTEXT: Final = (
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "man",
+    "docker",
+    "ledger_store",
+    "fedcoin_cli",
+    "fedcoin",
+)
 _STEP: Final = re.compile(r"Step (\d+)/(\d+) : (.*)")
 
 Told = Callable[[str, int, int], None]
@@ -57,13 +66,13 @@ def checked(engine: Any, image: str) -> None:
         raise MissingPart(message, where=where, hint=hint)
 
 
-def build(base: str, told: Told) -> list[str]:
-    """Build both images unless they are there and of this code; returns the names of those that were built.
+def build(base: str, told: Told, targets: Iterable[str] = TARGETS) -> list[str]:
+    """Build images unless they are there and of this code; returns the names of those that were built.
 
     Raises `NotFound` where there is no checkout to build from, `MissingPart` when a step fails.
     """
     engine = connect()
-    wanted = [target for target in TARGETS if not _is_current(engine, target)]
+    wanted = [target for target in targets if not _is_current(engine, target)]
     if wanted and not (_CHECKOUT / "docker" / "Dockerfile").is_file():
         hint = "run fedcoin from a checkout: images are built from its docker folder"
         raise NotFound("no docker folder beside this program", where=str(_CHECKOUT), hint=hint)

@@ -70,6 +70,10 @@ class FedCoinError(Exception):
         self.message = message
         self.where = where
         self.hint = hint
+        # What Python shows beside an error that nobody catches, as in a script or in another program's log.
+        for note in (where, hint and f"hint: {hint}"):
+            if note:
+                self.add_note(note)
 
 
 class SettingsError(FedCoinError):

@@ -1,6 +1,7 @@
 import os
 import signal
 import threading
+import traceback
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_a_named_folder_is_meant_exactly(workspace: Workspace) -> None:
         Workspace.find(below)
     assert caught.value.exit_code is ExitCode.NO_WORKSPACE
     assert "fedcoin init" in caught.value.hint
+    # What Python itself shows where nobody catches it.
+    shown = "".join(traceback.format_exception_only(caught.value))
+    assert shown.splitlines()[1:] == [caught.value.where, f"hint: {caught.value.hint}"]
+
+
+def test_home_is_found_where_no_shell_looked(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a script, or within the quotes of another program's option; a ~ that nobody has is a name like any other."""
+    monkeypatch.setenv("HOME", str(workspace.root.parent))
+    assert Workspace.find(Path("~") / workspace.root.name) == workspace
+    with pytest.raises(NoWorkspace):
+        Workspace.find(Path("~nobody-at-all"))
 
 
 def test_rounds_are_numbered_without_gaps_or_clashes(workspace: Workspace) -> None:

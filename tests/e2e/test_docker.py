@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from containers import base, build_images, contained, container_of, engine_or_skip, forget, layers_kept, runs
+from containers import (
+    base,
+    build_images,
+    compose,
+    contained,
+    container_of,
+    engine_or_skip,
+    forget,
+    layers_kept,
+    runs,
+)
 from docker.errors import ImageNotFound
 from live import PATIENCE_S, events_of, free_ports, ledgers, program, wait_until, workspace_of
 from rounds import make_round
@@ -284,14 +294,13 @@ def test_two_hosts(tmp_path: Path, engine: Any) -> None:
 
 def test_compose(tmp_path: Path, engine: Any) -> None:
     """Compose alone, without the program: four miners settle a round, their ledgers are equal; metrics are served."""
-    compose = _compose()
     ports = ("--set", "network.port=7460", "--set", "metrics.port=9464")
     with workspace_of(tmp_path / "net", 4, *FEW, *ports) as workspace:
         make_round(workspace)
         owner = user_of(workspace.root)
         _give(workspace.root, owner)
         words = {"WORKSPACE": str(workspace.root), "OWNER": f"{owner[0]}:{owner[1]}"}
-        command = [*compose, "-p", "fedcoin-test", "-f", str(ROOT / "docker" / "compose.yaml")]
+        command = [*compose(), "-p", "fedcoin-test", "-f", str(ROOT / "docker" / "compose.yaml")]
 
         def run(*arguments: str) -> str:
             done = subprocess.run(
@@ -312,17 +321,6 @@ def test_compose(tmp_path: Path, engine: Any) -> None:
         finally:
             run("down")
         assert not engine.containers.list(all=True, filters={"name": "fedcoin-test"})
-
-
-def _compose() -> list[str]:
-    """How this machine calls compose."""
-    for words in (["docker", "compose"], ["docker-compose"]):
-        if (
-            shutil.which(words[0])
-            and not subprocess.run([*words, "version"], capture_output=True, check=False).returncode
-        ):
-            return words
-    pytest.skip("miners in containers by compose: there is no compose here (Debian: docker-compose)")
 
 
 def _give(root: Path, owner: tuple[int, int]) -> None:

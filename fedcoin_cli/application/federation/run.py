@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fedcoin_cli.application.books.books import certified_tip
-from fedcoin_cli.application.federation.telling import BEFORE, HERE, THERE, Told, read_answer
+from fedcoin_cli.application.federation.telling import BEFORE, HERE, THERE, Told, has_forgotten, read_answer
 from fedcoin_cli.application.rounds.calling import UPDATE_SUFFIX, make_call
-from fedcoin_cli.application.rounds.files import BASELINE_NAME, MODEL_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.files import BASELINE_NAME, FROZEN_NAME, MODEL_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.rounds.gathering import gather, updates_in
 from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.application.rounds.terms import AskedTerms
@@ -33,8 +33,8 @@ from ledger_store.identity.keys import verify
 from ledger_store.transaction import ZERO, Task, Update
 
 if TYPE_CHECKING:
-    from fedcoin_cli.learning.model.arrays import Array
-    from fedcoin_cli.learning.model.interface import Model
+    from fedcoin_cli.learning.exchange.description import Described
+    from fedcoin_cli.learning.model.arrays import Array, Images
     from fedcoin_cli.learning.model.running import Tensors
     from fedcoin_cli.learning.model.weights import Parts, TestSet, Weights
 
@@ -56,8 +56,7 @@ class Plan:
     workspace: Workspace
     configuration: Configuration
     key: str
-    model: str
-    described: "Model"
+    model: "Described"
     test: "TestSet"
     whole: bool
 
@@ -67,8 +66,8 @@ def planned(
     configuration: Configuration,
     *,
     key: str,
-    model: str,
-    test: "tuple[Array, Array]",
+    model: "Described",
+    test: "tuple[Images, Array]",
     whole: bool,
 ) -> Plan:
     """Check what a run is to be paid by, before anybody trains: a call like its own is written, and thrown away.
@@ -80,10 +79,8 @@ def planned(
         SettingsError: the server that is to be paid has no address, or terms that this network does not admit.
     """
     from fedcoin_cli.learning.model.arrays import as_test_set
-    from fedcoin_cli.learning.model.reading import read_model
 
-    described = read_model(model, where="model")
-    tests = as_test_set(*test, described)
+    tests = as_test_set(*test, model.model)
     payer = workspace.address(key)
     Names.of(workspace).address(configuration.settings.task.server)
     price = configuration.settings.task.price_micro
@@ -96,26 +93,31 @@ def planned(
     if (state.height or payer in state.balances) and (held := state.balances.get(payer, 0)) < price:
         message = f"{key} holds {format_micro(held)} FedCoin, the price is {format_micro(price)}"
         raise InsufficientFunds(message, where="price", hint="ask for less, or pay from another key=")
-    plan = Plan(workspace, configuration, key, model, described, tests, whole)
+    plan = Plan(workspace, configuration, key, model, tests, whole)
     with tempfile.TemporaryDirectory() as place:
-        _called(plan, Path(place), ZERO if whole else configuration.settings.task.baseline)
+        baseline = ZERO if whole else configuration.settings.task.baseline
+        _called(plan, Path(place), baseline, model.frozen)
     return plan
 
 
-def _called(plan: Plan, folder: Path, baseline: "str | Weights") -> Task:
+def _called(plan: Plan, folder: Path, baseline: "str | Weights", frozen: "Weights") -> Task:
     """Write the call of a plan into an empty folder; raises as `make_call`.
 
-    `baseline` says what nobody is worth: the weights that a run begins with, or as the setting does.
+    `baseline` says what nobody is worth: the weights that a run begins with, or as the setting does. `frozen` are those
+    that no client trains.
     """
     from fedcoin_cli.learning.model.weights import write_test, write_update
 
     settings, genesis = plan.configuration.settings, plan.workspace.genesis()
+    described = plan.model.model
     with tempfile.TemporaryDirectory() as place:
         model, test, begun = (Path(place) / name for name in (MODEL_NAME, TEST_NAME, BASELINE_NAME))
-        model.write_text(plan.model, "utf-8")
-        write_test(test, plan.test, [each.name for each in plan.described.inputs])
+        model.write_text(plan.model.text, "utf-8")
+        write_test(test, plan.test, [each.name for each in described.inputs])
+        if frozen:
+            write_update(model.with_name(FROZEN_NAME), frozen, [each.name for each in described.frozen])
         if not isinstance(baseline, str):
-            write_update(begun, baseline, plan.described.weight_names)
+            write_update(begun, baseline, described.weight_names)
             baseline = str(begun)
         task = replace(settings.task, baseline=baseline, aggregation="fedavg")
         terms = AskedTerms(replace(settings, task=task), Names.of(plan.workspace).address(task.server))
@@ -145,7 +147,7 @@ class PaidRun:
 
         self._genesis = plan.workspace.genesis()
         self._plan, self._weigh, self._whole = plan, weigh, plan.whole
-        self._layout = Layout.of(plan.described, initial)
+        self._layout = Layout.of(plan.model.model, initial)
         self._initial = self._layout.weights(initial, "the initial arrays")
         # By node: those whose signature has been counted at least once.
         self._clients: dict[str, _Client] = {}
@@ -158,27 +160,35 @@ class PaidRun:
         self._got: dict[str, Weights] = {}
         # Nodes that were asked, and whose last answer was not counted.
         self._lost: set[str] = set()
+        # Nodes that have been told how the run began, and have answered since.
+        self._knowing: set[str] = set()
         # Nodes that answered without signing when they were first asked: they train on, and are not paid.
         self.unpaid: dict[str, str] = {}
         with new_round(plan.workspace, None) as folder:
             baseline = plan.configuration.settings.task.baseline
-            self.call: Task = _called(plan, folder, self._initial if plan.whole else baseline)
+            # As the run has them, where it has them: a model that was made anew may begin with others.
+            frozen = self._layout.all_frozen(initial, plan.model.frozen)
+            assert frozen is not None, "the plan has them all"
+            self.call: Task = _called(plan, folder, self._initial if plan.whole else baseline, frozen)
             (folder / UPDATES).mkdir()
         self.folder = folder
 
     def told(self, *, first: bool) -> Told:
         """What all clients are told in a round; those that must be told more are `late`."""
         begins = HERE if first or not self._whole else BEFORE
-        model = self._plan.model if begins == HERE else ""
+        model = self._plan.model.text if begins == HERE else ""
         lost = {node: str(self._clients[node].signed.digest) for node in sorted(self._lost)}
         return Told(self._genesis.id, self.call, begins, model, self._weigh, lost)
 
     def late(self, nodes: Iterable[str]) -> dict[str, Told]:
-        """The nodes among these that do not know how the run began, and what they are told."""
+        """The nodes among these that do not know how the run began, and what they are told.
+
+        Whoever has answered knows it, signed or not, unless it says that it has forgotten.
+        """
         if not self._whole:
             return {}
-        told = replace(self.told(first=False), begins=THERE, model=self._plan.model)
-        return {node: told for node in nodes if node not in self._clients and node not in self.unpaid}
+        told = replace(self.told(first=False), begins=THERE, model=self._plan.model.text)
+        return {node: told for node in nodes if node not in self._knowing}
 
     def asked(self, groups: Iterable[tuple[Iterable[str], "Tensors"]]) -> None:
         """A round begins: these nodes are sent these tensors. Until an answer of theirs is counted, it is lost."""
@@ -194,12 +204,18 @@ class PaidRun:
         """
         if (got := self._got.pop(node, None)) is None:
             return None
+        self._knowing.add(node)
         try:
             self._count(node, got, returned, record)
         except RoundFilesInvalid as error:
             told = node in self.unpaid
             if node not in self._clients:
                 self.unpaid.setdefault(node, error.message)
+            if has_forgotten(record):
+                # It begins anew, as another node of the same client would.
+                self._knowing.discard(node)
+                self._lost.discard(node)
+                self._clients.pop(node, None)
             return None if told else error.message
         self._lost.discard(node)
         self.unpaid.pop(node, None)
@@ -220,7 +236,7 @@ class PaidRun:
         if self._whole:
             before = self._initial if known is None else known.now
             weights = moved(before, got, weights)
-        parts = update_parts(weights, self._plan.described.weight_names)
+        parts = update_parts(weights, self._plan.model.model.weight_names)
         if update_digest(parts) != update.digest:
             raise RoundFilesInvalid("it signed for other weights than it returned")
         if not verify(
@@ -256,7 +272,7 @@ class PaidRun:
     @property
     def signers(self) -> int:
         """How many clients have signed for something that counts."""
-        return len({one.signed.client for one in self._clients.values()})
+        return len(self._steps)
 
     def gather(self) -> None:
         """Make the folder a round that can be published; raises `RoundFilesInvalid` for fewer than two signers."""

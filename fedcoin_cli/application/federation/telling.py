@@ -24,7 +24,7 @@ INITIAL: Final = "fedcoin-initial"
 HERE, THERE, BEFORE = "here", "there", "before"
 """Where a client's first weights are: in the message's own arrays, beside them, or with the client since an earlier
 message."""
-_UNSIGNED = "unsigned"
+_UNSIGNED, _FORGOTTEN = "unsigned", "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,16 @@ def signed_record(update: Update) -> dict[str, Any]:
 def unsigned_record(reason: str) -> dict[str, Any]:
     """A client's answer where it has not signed, with the reason in a line."""
     return {_UNSIGNED: reason}
+
+
+def forgotten_record() -> dict[str, Any]:
+    """A client's answer where it does not know how the run began, as after a new start: it is to be told again."""
+    return unsigned_record("it was started anew: what it signed before still counts") | {_FORGOTTEN: "yes"}
+
+
+def has_forgotten(record: object) -> bool:
+    """Whether a client's answer says that."""
+    return isinstance(record, Mapping) and _FORGOTTEN in record
 
 
 def read_answer(record: Mapping[str, Any], genesis: Genesis) -> Update | str:

@@ -7,16 +7,16 @@ from fedcoin_cli.application.rounds.files import read_round
 from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.application.rounds.writing import Parts, write_round
 from fedcoin_cli.application.workspace.workspace import Workspace
-from fedcoin_cli.learning.exchange.description import Model, description_of
+from fedcoin_cli.learning.exchange.description import Model, described
 from fedcoin_cli.learning.model.arrays import (
     Array,
     Update,
     aggregation_of,
     as_test_set,
     examples_of,
+    images_and_labels,
     updates_of,
 )
-from fedcoin_cli.learning.model.reading import read_model
 
 
 def round_from_arrays(
@@ -33,11 +33,11 @@ def round_from_arrays(
         RoundFilesInvalid: what the model, the test set or an update has wrong, or more than this network takes.
     """
     combined = aggregation_of(aggregation, examples)
-    text = description_of(model, *test)
-    described = read_model(text, where="model")
-    weights, judged = updates_of(updates, described), as_test_set(*test, described)
+    images, labels = images_and_labels(test)
+    told = described(model, images, labels)
+    weights, judged = updates_of(updates, told.model), as_test_set(images, labels, told.model)
     counts = examples_of(examples, len(weights))
-    parts = Parts(text, judged, list(zip(weights, counts, strict=True)), combined)
+    parts = Parts(told.text, judged, list(zip(weights, counts, strict=True)), combined, frozen=told.frozen)
     with new_round(workspace, None) as folder:
         write_round(workspace, folder, parts)
         read_round(folder, workspace.genesis())

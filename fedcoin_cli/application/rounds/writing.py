@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedcoin_cli.application.rounds.files import INITIAL_NAME, MODEL_NAME, ROUND_NAME, SCHEMA, TEST_NAME
+from fedcoin_cli.application.rounds.files import (
+    FROZEN_NAME,
+    INITIAL_NAME,
+    MODEL_NAME,
+    ROUND_NAME,
+    SCHEMA,
+    TEST_NAME,
+)
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import TestSet, Weights, write_test, write_update
@@ -25,7 +32,7 @@ class Parts:
     """What a round is made of: a model's JSON, the test set, and each client's weights and number of examples.
 
     `recipe` tells people how the weights came about; None where nobody says. `initial` are the weights that all began
-    with, kept beside the updates for whoever inspects them; no miner gets them.
+    with, kept beside the updates for whoever inspects them; no miner gets them. `frozen` are what the model freezes.
     """
 
     model_json: str
@@ -34,6 +41,7 @@ class Parts:
     aggregation: str
     recipe: dict[str, Any] | None = None
     initial: Weights | None = None
+    frozen: Weights = ()
 
 
 def write_round(workspace: Workspace, folder: Path, parts: Parts) -> dict[str, Any]:
@@ -43,11 +51,13 @@ def write_round(workspace: Workspace, folder: Path, parts: Parts) -> dict[str, A
     write_test(folder / TEST_NAME, parts.test, [each.name for each in model.inputs])
     if parts.initial is not None:
         write_update(folder / INITIAL_NAME, parts.initial, model.weight_names)
+    if parts.frozen:
+        write_update(folder / FROZEN_NAME, parts.frozen, [each.name for each in model.frozen])
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "genesis": workspace.genesis().id,
         "call": None,
-        "frozen": None,
+        "frozen": _digest(folder / FROZEN_NAME) if parts.frozen else None,
         "model": _digest(folder / MODEL_NAME),
         "test": _digest(folder / TEST_NAME),
         "images": len(parts.test),

@@ -8,6 +8,7 @@ Only places are decided here: what is in the files belongs to the modules that r
 """
 
 import contextlib
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +87,8 @@ class Workspace:
 
         Raises `NoWorkspace`.
         """
-        here = (start or Path()).resolve()
+        # A shell leaves ~ alone within quotes, and nobody's shell has seen what stands in a script.
+        here = Path(os.path.expanduser(start or Path())).resolve()  # noqa: PTH111 -- it never raises
         for folder in (here,) if start else (here, *here.parents):
             if (folder / _GENESIS).is_file():
                 return cls(folder, ask)

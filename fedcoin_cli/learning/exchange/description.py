@@ -7,13 +7,20 @@ one is `importing`'s, which is loaded for them alone.
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fedcoin_cli.contract.metric import Metric, Truth, forms, read_metric
+from fedcoin_cli.learning.model.interface import Model as Read
+from fedcoin_cli.learning.model.reading import read_model
+from fedcoin_cli.learning.model.weights import FROZEN_NAME, Weights, read_frozen
 from ledger_store.base.errors import RoundFilesInvalid, SettingsError
+
+if TYPE_CHECKING:
+    from fedcoin_cli.learning.exchange.importing import Made
 
 
 class HasJson(Protocol):
@@ -36,8 +43,17 @@ Model = str | Path | Mapping[str, Any] | HasJson | Module
 """A model: a description as text or as a mapping, a file of it, a Keras model, or a PyTorch module."""
 
 
-def description_of(model: Model, images: Any = None, labels: Any = None) -> str:
-    """The JSON text of a model.
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A model as miners read it: its JSON, what that says, and the weights that no client trains, in its order."""
+
+    text: str
+    model: Read
+    frozen: Weights
+
+
+def described(model: Model, images: Any = None, labels: Any = None) -> Described:
+    """The description of a model, and what of its weights nobody trains.
 
     Args:
         model: what a person has.
@@ -45,20 +61,29 @@ def description_of(model: Model, images: Any = None, labels: Any = None) -> str:
         labels: what it will be judged by; of real-valued targets its outputs are taken as they are.
 
     Raises:
-        RoundFilesInvalid: a file that cannot be read, or a model that cannot be imported.
+        RoundFilesInvalid: a file that cannot be read, a model that cannot be imported, or a description that freezes
+            weights and has no file of them beside it.
         MissingPart: what a PyTorch module is exported with is not installed.
     """
     if isinstance(model, Mapping):
-        return json.dumps(model)
+        return _read(json.dumps(model))
     if isinstance(model, str | Path):
-        return _text(model)
+        return _read(_text(model), None if _is_json(model) else Path(model).with_name(FROZEN_NAME))
     keras, torch = sys.modules.get("keras"), sys.modules.get("torch")
     if (torch is None or not isinstance(model, torch.nn.Module)) and (
         keras is None or not isinstance(model, keras.Model)
     ):
-        return str(model.to_json())  # type: ignore[union-attr]  # whatever describes itself as Keras does
+        return _read(str(model.to_json()))  # type: ignore[union-attr]  # whatever describes itself as Keras does
     given = [] if images is None else list(images.values()) if isinstance(images, Mapping) else [images]
-    return _described(model, given, Truth.targets if _are_real(labels) else None, None, (), "factors")
+    made = _made(model, given, Truth.targets if _are_real(labels) else None, (), "factors")
+    return Described(made.text, made.model, made.frozen)
+
+
+def _read(text: str, beside: Path | None = None) -> Described:
+    """A description that is text, and the frozen weights of the file beside it, where it freezes any."""
+    model = read_model(text, where="model")
+    frozen = model.frozen and beside is not None and beside.is_file()
+    return Described(text, model, read_frozen(beside if frozen else None, model.frozen, where="model"))
 
 
 def model_of(
@@ -93,8 +118,15 @@ def model_of(
         SettingsError: there is no such metric, or another word for `lora`.
         MissingPart: onnx and onnxscript, by which PyTorch exports, are not installed.
     """
-    truth = None if metric is None else asked_metric(metric).truth
-    return _described(model, example, truth, to, frozen, lora)
+    made = _made(model, example, None if metric is None else asked_metric(metric).truth, frozen, lora)
+    if to is not None:
+        made.write(Path(to))
+    elif made.model.frozen:
+        hint = (
+            "to='model.json' writes them beside the description; shapley and others take the model as it is"
+        )
+        raise RoundFilesInvalid("it holds frozen weights, which need a file", where="model", hint=hint)
+    return made.text
 
 
 def _are_real(labels: Any) -> bool:
@@ -107,29 +139,18 @@ def _are_real(labels: Any) -> bool:
         return False
 
 
-def _described(
-    model: Any,
-    example: Sequence[Any],
-    truth: Truth | None,
-    to: str | Path | None,
-    frozen: Sequence[str],
-    lora: str,
-) -> str:
+def _made(
+    model: Any, example: Sequence[Any], truth: Truth | None, frozen: Sequence[str], lora: str
+) -> "Made":
     from fedcoin_cli.learning.exchange.importing import Asked, as_float, import_model
 
     arrays = [np.asarray(one) for one in example]
-    made = import_model(
+    return import_model(
         model,
         [as_float(one) if one.dtype == np.uint8 else one for one in arrays],
         frozen=frozen,
         asked=Asked(truth, asked_products(lora)),
     )
-    if to is not None:
-        made.write(Path(to))
-    elif made.model.frozen:
-        hint = "fedcoin.model_of(…, to='model.json') writes them beside the description"
-        raise RoundFilesInvalid("it holds frozen weights, which need a file", where="model", hint=hint)
-    return made.text
 
 
 def asked_metric(text: str) -> Metric:
@@ -179,9 +200,13 @@ def _layer(name: str, **config: Any) -> dict[str, Any]:
     return {"module": "keras.layers", "class_name": name, "config": config, "registered_name": None}
 
 
+def _is_json(model: str | Path) -> bool:
+    return isinstance(model, str) and model.lstrip()[:1] in {"{", "["}
+
+
 def _text(model: str | Path) -> str:
-    if isinstance(model, str) and model.lstrip()[:1] in {"{", "["}:
-        return model
+    if _is_json(model):
+        return str(model)
     try:
         return Path(model).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

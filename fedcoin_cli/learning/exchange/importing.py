@@ -26,10 +26,9 @@ from fedcoin_cli.learning.graph.writer import graph_text
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.reading import read_model
-from fedcoin_cli.learning.model.tensorfile import write_tensors
+from fedcoin_cli.learning.model.weights import FROZEN_NAME, Weights, write_update
 from ledger_store.base.errors import NotFound, RoundFilesInvalid
 
-FROZEN_NAME: Final = "frozen.safetensors"
 # What is drawn where nobody gives samples; any number does.
 _SEED: Final = 1
 _KERAS: Final = (".keras", ".h5", ".json")
@@ -52,11 +51,17 @@ class Made:
     def write(self, target: Path) -> Path | None:
         """Write the description, and beside it the frozen tensors; returns their file, where there are any."""
         target.write_text(self.text, "utf-8")
-        if self.imported is None or not self.imported.frozen:
+        if not self.model.frozen:
             return None
         path = target.with_name(FROZEN_NAME)
-        write_tensors(path, self.imported.frozen)
+        write_update(path, self.frozen, [one.name for one in self.model.frozen])
         return path
+
+    @property
+    def frozen(self) -> Weights:
+        """What no client trains, in the model's order."""
+        held = {} if self.imported is None else self.imported.frozen
+        return tuple(held[one.name] for one in self.model.frozen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,8 @@ def import_model(
 ) -> Made:
     """The description of a PyTorch module, called with `inputs`, or of a Keras model; raises as `import_file`."""
     given, real = [np.asarray(one) for one in inputs], asked.truth is Truth.targets
-    if from_torch.is_module(model):
+    # On PyTorch's backend a Keras model is a module, too.
+    if from_torch.is_module(model) and not from_keras.is_model(model):
         if not given:
             hint = "--sample FILE.npy; in Python fedcoin.model_of(module, example)"
             raise RoundFilesInvalid("a PyTorch module needs an example of its input", where=where, hint=hint)

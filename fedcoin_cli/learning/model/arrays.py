@@ -31,6 +31,14 @@ _TRANSPOSED_HINT: Final = (
 )
 
 
+def images_and_labels(test: object) -> tuple[Images, Array]:
+    """The two halves of a test set; raises `RoundFilesInvalid` for anything but a pair."""
+    if not isinstance(test, tuple | list) or len(test) != 2:
+        hint = "(images, labels), an array each; of a DataLoader put the batches together first"
+        raise RoundFilesInvalid(f"{type(test).__name__} is no pair of arrays", where="test", hint=hint)
+    return test[0], test[1]
+
+
 def updates_of(updates: Sequence[Update], model: Model) -> tuple[Weights, ...]:
     """Updates for a model, one a client.
 
@@ -153,9 +161,12 @@ def update_of(update: Update, model: Model, where: str) -> Weights:
     arrays = _named(update, model, where) if isinstance(update, Mapping) else update
     if len(arrays) != len(shapes):
         message = f"{len(arrays)} arrays, the model has {len(shapes)}: {_listed(shapes)}"
-        raise RoundFilesInvalid(message, where=where)
+        hint = (
+            f"leave out the {len(model.frozen)} that it freezes, or give them by name" if model.frozen else ""
+        )
+        raise RoundFilesInvalid(message, where=where, hint=hint)
     return tuple(
-        _weight(values, shape, f"{where}[{place}]")
+        weight_of(values, shape, f"{where}[{place}]")
         for place, (values, shape) in enumerate(zip(arrays, shapes, strict=True))
     )
 
@@ -176,7 +187,8 @@ def _named(update: Mapping[str, Array], model: Model, where: str) -> Sequence[Ar
     return [update[name] for name in names]
 
 
-def _weight(values: Array, shape: tuple[int, ...], where: str) -> npt.NDArray[np.float32]:
+def weight_of(values: Array, shape: tuple[int, ...], where: str) -> npt.NDArray[np.float32]:
+    """One tensor of a model, float32; raises `RoundFilesInvalid`, which says `where` it stands."""
     array = _array(values, where)
     if array.shape != shape:
         transposed = array.ndim == 2 and array.shape[::-1] == shape

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.model.arrays import update_of
+from fedcoin_cli.learning.model.arrays import update_of, weight_of
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import Weights
@@ -30,9 +30,10 @@ _NPY_1_0: Final = b"\x93NUMPY\x01\x00"
 class Layout:
     """How a framework's tensors become the weights of a model: which are taken, and which lie transposed.
 
-    A graph names its weights as its framework does, and holds them as they are. Where the model is a chain, PyTorch's
-    names end in `weight` and `bias`, and its Linear is (units, inputs) where a kernel is (inputs, units): names decide
-    that, for shapes do not tell in a square layer. Integers, as `num_batches_tracked`, are no weights.
+    A graph names its weights as its framework does, and holds them as they are; a list of as many goes by its order.
+    Where the model is a chain, PyTorch's names end in `weight` and `bias`, and its Linear is (units, inputs) where a
+    kernel is (inputs, units): names decide that, for shapes do not tell in a square layer. Integers, as
+    `num_batches_tracked`, are no weights, and neither is what the model freezes, whether it is sent or not.
     """
 
     model: Model
@@ -42,11 +43,12 @@ class Layout:
     @classmethod
     def of(cls, model: Model, tensors: Tensors) -> "Layout":
         """The layout of tensors that a model begins with; raises `RoundFilesInvalid` where they are not its own."""
+        names = tuple(name for name, tensor in tensors.items() if _is_weight(name, tensor))
+        turned: frozenset[str] = frozenset()
         if isinstance(model, ModelSpec):
-            names = tuple(name for name, tensor in tensors.items() if _is_weight(name, tensor))
             turned = frozenset(name for name in names if _end(name) == "weight" and tensors[name].ndim == 2)
-        else:
-            names, turned = model.weight_names, frozenset()
+        elif any(name in tensors for name in model.weight_names) or not all(map(str.isdecimal, names)):
+            names = model.weight_names
         layout = cls(model, names, turned)
         layout.weights(tensors, "the initial arrays")
         return layout
@@ -58,6 +60,23 @@ class Layout:
             hint = "send the tensors of the model that the run began with"
             raise RoundFilesInvalid(f"no tensor {lacking[0]!r}", where=where, hint=hint)
         return update_of([self._laid(name, tensors[name]) for name in self.names], self.model, where)
+
+    def frozen(self, tensors: Tensors) -> Tensors:
+        """Those of the tensors that the model freezes, by name."""
+        return {one.name: tensors[one.name] for one in self.model.frozen if one.name in tensors}
+
+    def all_frozen(self, tensors: Tensors, otherwise: Weights | None = None) -> Weights | None:
+        """What the model freezes, in its order, from these tensors; what they lack is as `otherwise` has it.
+
+        None where that is nowhere. Raises `RoundFilesInvalid` for another shape, or what is not finite.
+        """
+        held = dict(
+            zip((one.name for one in self.model.frozen), otherwise or (), strict=otherwise is not None)
+        )
+        held |= self.frozen(tensors)
+        if len(held) < len(self.model.frozen):
+            return None
+        return tuple(weight_of(held[one.name], one.shape, one.name) for one in self.model.frozen)
 
     def _laid(self, name: str, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return tensor.T if name in self.transposed else tensor

@@ -37,6 +37,9 @@ MAX_WEIGHT: Final = WEIGHT_MAX
 MAX_PIXEL: Final = 1e6
 MAX_IMAGES: Final = 1_000_000
 
+FROZEN_NAME: Final = "frozen.safetensors"
+"""What no client trains, beside a description that freezes any."""
+
 _TEST_HINT: Final = (
     "a test set is a safetensors file of x (float32 or uint8, images of the model's input) "
     "and y (int32, their labels, or float32, real-valued targets)"
