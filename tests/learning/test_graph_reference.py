@@ -116,6 +116,19 @@ def attention_mask(value: float) -> Graph:
     return make.graph(make.dense(seen, "out", 3, 2))
 
 
+@pytest.mark.parametrize("made", ["Div", "Pow"])
+def test_the_sign_of_a_zero_is_nobody_s(made: str) -> None:
+    """1 / (−0 + 0) is ∞ in NumPy and −∞ where a sum with 0 is left out: an update that needs it is refused [P-6.22]."""
+    make = Builder(Input("x", Kind.float32, (3,)))
+    below = make.op("Neg", make.op("Relu", make.op("Neg", make.op("Abs", make.dense("x", "fc", 3, 1)))))
+    zero = make.op("Add", below, make.constant([[0.0]]))
+    over = make.op("Div", make.constant([[1.0]]), zero) if made == "Div" else make.op("Pow", zero, exponent=-1.0)
+    end = make.op("Tanh", make.op("Mul", over, make.constant([[1.0]])))
+    refused = refused_update(judged(graph_game(make.graph(end), images=20)), TASK)
+    assert refused is not None
+    assert refused.interval.width == 20
+
+
 def test_what_leaves_float32_s_range_and_does_not_matter_is_admitted() -> None:
     """Transformers mask with float32's lowest number, which one addition makes infinite: weights are 0 either way."""
     game = graph_game(attention_mask(-3.4028234663852886e38))
