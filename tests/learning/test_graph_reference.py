@@ -122,7 +122,9 @@ def test_the_sign_of_a_zero_is_nobody_s(made: str) -> None:
     make = Builder(Input("x", Kind.float32, (3,)))
     below = make.op("Neg", make.op("Relu", make.op("Neg", make.op("Abs", make.dense("x", "fc", 3, 1)))))
     zero = make.op("Add", below, make.constant([[0.0]]))
-    over = make.op("Div", make.constant([[1.0]]), zero) if made == "Div" else make.op("Pow", zero, exponent=-1.0)
+    over = (
+        make.op("Div", make.constant([[1.0]]), zero) if made == "Div" else make.op("Pow", zero, exponent=-1.0)
+    )
     end = make.op("Tanh", make.op("Mul", over, make.constant([[1.0]])))
     refused = refused_update(judged(graph_game(make.graph(end), images=20)), TASK)
     assert refused is not None

@@ -40,6 +40,8 @@ Members = npt.NDArray[np.uint8]
 class GraphReference:
     """Counts and intervals of one graph's game; `reference.Reference` says what each method gives [P-6.4]."""
 
+    proven = False
+
     def __init__(self, game: Game, staged: Staged) -> None:
         self.game, self.scorer = game, scorer_of(game)
         self._staged = staged
