@@ -12,7 +12,7 @@ from graphs import MODELS, Builder, small
 from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.learning.game.game import Game, member_bits
 from fedcoin_cli.learning.graph.graph import Graph, Input, Kind
-from fedcoin_cli.learning.reference import update_admission
+from fedcoin_cli.learning.reference import staged, update_admission
 from fedcoin_cli.learning.reference.perturbed import DRAWS, Moved, deviations
 from fedcoin_cli.learning.reference.update_admission import (
     Inspection,
@@ -191,6 +191,18 @@ def test_a_dear_graph_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> N
     other, _ = looked_at(judged(game), "cd" * 32)
     assert not np.array_equal(few.game.test.images[:100], other.game.test.images[:100])
     assert refused_update(reference, TASK) is None
+
+
+def test_what_is_computed_once_is_computed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However dear a frozen base is: of a few images at a time, and what comes of it is the same [P-6.12]."""
+    game = graph_game("mlp", images=40)
+    whole = judged(game)
+    every = len(list(whole.steps([1], 1, totals := np.zeros((1, 3), np.int64))))
+    monkeypatch.setattr(staged, "_TOGETHER_FLOP", 3 * game.clients * game.graph.flop_first)
+    reference = judged(game)
+    found = np.zeros_like(totals)
+    assert len(list(reference.steps([1], 1, found))) == every - 1 + 14
+    assert found.tolist() == totals.tolist()
 
 
 def test_a_sample_has_every_label() -> None:

@@ -32,6 +32,8 @@ MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
 """The work of all first layers, done once; 20 clients' MNIST updates take 0.04·10¹²."""
 MAX_IMAGE_FLOP: Final = 2 * 10**9
 """The work of one image in one model: nothing interrupts it."""
+VALUE_FLOP: Final = 16
+"""What it takes to move one value as rounding may, in operations."""
 MAX_CHUNK_FLOP: Final = 20 * 10**9
 """The work of all first layers on the images that are taken together, a second or two."""
 
@@ -191,7 +193,10 @@ def _refuse_excess(model: Model, clients: int, images: int, where: str) -> None:
         message = f"the windows of a layer hold {model.laid_out} values an image: that needs too much memory"
     elif images * model.flop_above > MAX_COALITION_FLOP:
         message = f"one coalition of this model on {images} images takes too much work"
-    elif model.flop_above + first > MAX_IMAGE_FLOP or clients * first > MAX_CHUNK_FLOP:
+    elif (
+        model.flop_above + first + VALUE_FLOP * model.values > MAX_IMAGE_FLOP
+        or clients * first > MAX_CHUNK_FLOP
+    ):
         message = f"one image takes too much work in the models of {clients} clients"
     elif clients * images * first > MAX_FIRST_LAYER_FLOP:
         message = f"the first layers of {clients} clients on {images} images take too much work"

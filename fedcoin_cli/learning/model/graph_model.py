@@ -19,6 +19,7 @@ class GraphModel:
     classes: int
     widest: int
     laid_out: int
+    values: int
     flop_first: int
     flop_above: int
 
@@ -38,6 +39,7 @@ class GraphModel:
             classes=classes(graph, types),
             widest=max(one.each for one in types.values() if one.axis is not None),
             laid_out=whole.laid_out,
+            values=sum(types[name].each for node in graph.nodes for name in node.outputs if name),
             flop_first=whole.flop - above,
             flop_above=above,
         )

@@ -53,6 +53,11 @@ class Model(Protocol):
         ...
 
     @property
+    def values(self) -> int:
+        """How many values all layers give for an image."""
+        ...
+
+    @property
     def flop_first(self) -> int:
         """The work of an image once a client, whatever the coalitions."""
         ...

@@ -113,6 +113,11 @@ class ModelSpec:
         return max(self._outputs)
 
     @property
+    def values(self) -> int:
+        """How many values all layers give for an image."""
+        return sum(self._outputs)
+
+    @property
     def flop_first(self) -> int:
         """The work of an image in one client's first layer."""
         return 2 * self.first.inputs * self.first_values

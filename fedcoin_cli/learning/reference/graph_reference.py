@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.game.game import Floats, Game, member_bits
+from fedcoin_cli.learning.game.game import VALUE_FLOP, Floats, Game, member_bits
 from fedcoin_cli.learning.graph.namespace import NUMPY, Array
 from fedcoin_cli.learning.graph.passes import Steps
 from fedcoin_cli.learning.graph.shapes import cost
@@ -31,9 +31,6 @@ _MOST_IMAGES: Final = 64
 _STEP_FLOP: Final = 4 * 10**8
 _STEP_VALUES: Final = 1 << 25
 
-# Drawing and adding what moves a value, in operations.
-_VALUE_FLOP: Final = 16
-
 Members = npt.NDArray[np.uint8]
 
 
@@ -50,9 +47,11 @@ class GraphReference:
         one = cost(game.graph.graph, game.graph.types, 1)
         types, rest = game.graph.types, staged.staging.rest
         values = sum(types[name].each for node in rest for name in node.outputs if name)
-        self.image_flop = PASSES * (game.model.flop_above + _VALUE_FLOP * max(1, values))
+        self.image_flop = PASSES * (game.model.flop_above + VALUE_FLOP * max(1, values))
         """About what one coalition's interval on one image takes, moving every value included."""
         fitting = min(_STEP_FLOP // (PASSES * max(1, one.flop)), _STEP_VALUES // (PASSES * one.held))
+        if not staged.kept:
+            fitting = min(fitting, staged.together)
         self._images = max(1, min(_MOST_IMAGES, fitting))
 
     @property
@@ -89,6 +88,8 @@ class GraphReference:
         sums = self.game.metric.sums
         held = None if sums else np.empty((3, len(masks), self.game.images), np.int64)
         for number, part in enumerate(parts):
+            for _ in self._staged.filling(part):
+                yield number * len(masks), len(parts) * len(masks)
             values = self._values(part)
             for row, own in enumerate(members):
                 marks = self._marks(part, values, own, factor)

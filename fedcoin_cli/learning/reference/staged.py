@@ -4,7 +4,7 @@ It is to graphs what `forward.FirstLayer` is to chains: computed in float64, rou
 fits into memory and computed anew otherwise. What each coalition then adds lives in `engines.graph_outputs`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any, Final
 
@@ -20,6 +20,8 @@ from fedcoin_cli.learning.graph.tensor_type import TensorType
 
 PART_IMAGES: Final = 64
 """Images that are computed together at most: their values stay in a core's cache."""
+_TOGETHER_FLOP: Final = 2 * 10**10
+"""What nothing interrupts, of all clients."""
 _PART_VALUES: Final = 1 << 22
 """Outputs of the images that are computed together: a row for each of many tokens takes fewer images."""
 
@@ -42,7 +44,10 @@ class Staged:
         graph, types = self._model.graph, self._model.types
         self.staging = staged(graph, types, game.clients, PART_IMAGES)
         self.part_images = max(1, min(PART_IMAGES, _PART_VALUES // prod(self._model.row)))
-        self.parts = np.array_split(np.arange(game.images), -(-game.images // self.part_images))
+        self.together = max(1, _TOGETHER_FLOP // max(1, game.clients * self._model.flop_first))
+        """Of so many images all clients' values take no longer than a step may."""
+        size = min(self.part_images, self.together)
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // size))
         self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
         self._given |= {
             one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
@@ -67,9 +72,8 @@ class Staged:
         """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
         if not self.kept:
             return self._on(images)
-        for number in np.unique(self._part_of(images)).tolist():
-            if not self._filled[number]:
-                self._fill(number)
+        for _ in self.filling(images):
+            pass
         assert self._all is not None
         types = self._model.types
         constants, averaged = self._all
@@ -77,6 +81,13 @@ class Staged:
             {name: _taken(values, types[name], images, 0) for name, values in constants.items()},
             {name: _taken(values, types[name], images, 1) for name, values in averaged.items()},
         )
+
+    def filling(self, images: Places) -> Iterator[None]:
+        """Compute what some images lack, where it is kept, in small steps; `of_images` then has it at hand."""
+        for number in np.unique(self._part_of(images)).tolist() if self.kept else ():
+            if not self._filled[number]:
+                self._fill(number)
+                yield
 
     def _part_of(self, images: Places) -> Places:
         starts = np.array([part[0] for part in self.parts])
