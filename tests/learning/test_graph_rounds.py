@@ -181,7 +181,7 @@ def test_what_moves_values_is_work(tmp_path: Path, operation: str) -> None:
     make = Builder(floats(2))
     x = make.op("Expand", make.op("Tanh", make.op("MatMul", "x", make.weight("w", 2, 1))), shape=(1, 100_000))
     for _ in range(4_000):
-        x = make.op(operation, x, **({"pads": (0, 0, 0, 0)} if operation == "Pad" else {}))
+        x = make.op("Pad", x, pads=(0,) * 4) if operation == "Pad" else make.op(operation, x)
     graph = make.graph(make.op("Slice", x, starts=(0,), ends=(1,), axes=(1,)))
     (tmp_path / "model.json").write_text(graph_text(graph))
     write_test(tmp_path / "test", TestSet(np.zeros((2, 2), np.float32), np.array([0, 1], np.int32)))
