@@ -175,6 +175,27 @@ def test_a_layer_used_twice_and_a_scaled_one_are_no_chain() -> None:
         assert game.played() is game
 
 
+@pytest.mark.parametrize("made", ["Expand", "MatMul", "held"])
+def test_what_is_made_of_weights_is_bounded(made: str) -> None:
+    """Files of a few kilobytes that a graph stretches to gigabytes are refused before anything is computed [P-6.13]."""
+    make, side = Builder(floats(2)), 4096
+    if made == "Expand":
+        large = make.op("Expand", make.weight("w", 1, 1), shape=(side, side))
+    else:
+        large = make.op("MatMul", make.weight("a", side, 1), make.weight("b", 1, side))
+    if made == "held":
+        large = make.op("Expand", large, shape=(9, side, side))
+    found = make.op("ReduceMax", large, axes=tuple(range(2 + (made == "held"))), keepdims=0)
+    graph = make.graph(make.op("Add", make.op("MatMul", "x", make.weight("h", 2, 1)), found))
+    if made == "MatMul":
+        graph = replace(graph, products=(large,))
+    clients = 2 if made == "held" else 60
+    update = tuple(np.ones(shape, np.float32) for shape in GraphModel.of(graph).weight_shapes)
+    tests = TestSet(np.zeros((2, 2), np.float32), np.array([0, 1], np.int32))
+    with pytest.raises(RoundFilesInvalid, match="need too much memory"):
+        prepared(Game(GraphModel.of(graph), tests, (update,) * clients, (1,) * clients))
+
+
 @pytest.mark.parametrize("operation", ["Pad", "Neg"])
 def test_what_moves_values_is_work(tmp_path: Path, operation: str) -> None:
     """4,000 nodes that hand 100,000 values on: nothing interrupts an image's pass, so it is refused [P-6.13]."""

@@ -4,7 +4,7 @@ It is to graphs what `forward.FirstLayer` is to chains: computed in float64, rou
 fits into memory and computed anew otherwise. What each coalition then adds lives in `engines.graph_outputs`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any, Final
 
@@ -15,8 +15,10 @@ from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.graph.graph import Kind
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import compute, constant_array
+from fedcoin_cli.learning.graph.shapes import cost
 from fedcoin_cli.learning.graph.stages import staged
 from fedcoin_cli.learning.graph.tensor_type import TensorType
+from ledger_store.base.errors import RoundFilesInvalid
 
 PART_IMAGES: Final = 64
 """Images that are computed together at most: their values stay in a core's cache."""
@@ -26,6 +28,10 @@ _PART_VALUES: Final = 1 << 22
 """Outputs of the images that are computed together: a row for each of many tokens takes fewer images."""
 
 _MAX_KEPT_BYTES: Final = 1 << 30
+_MOST_BYTES: Final = 6 << 30
+"""Of what all clients' weights come to, and of an image's passes."""
+_PASSES: Final = 6
+"""The reference computes so many at a time."""
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -53,6 +59,7 @@ class Staged:
             one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
         }
         alone = _without_images(types)
+        _refuse_excess(game, [types[name].each for name in self.staging.averaged if name in alone])
         self._given = self._through(self._given)
         self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
         each = [self._of_client(client, self._given) for client in range(game.clients)]
@@ -135,6 +142,22 @@ class Staged:
             if not known and all(not name or name in values for name in node.inputs):
                 compute(node, values, NUMPY)
         return values
+
+
+def _refuse_excess(game: Game, averaged: Sequence[int]) -> None:
+    """A graph of a few bytes may stretch a weight to as many values as it likes [P-6.13].
+
+    `averaged` is how many values those have that no image enters and of which each client has its own.
+    """
+    one = cost(game.graph.graph, game.graph.types, 1)
+    if 8 * game.clients * sum(averaged) > _MOST_BYTES:
+        what = f"the weights of {game.clients} clients, and what the model makes of them alone,"
+    elif 8 * _PASSES * one.held > _MOST_BYTES:
+        what = "what the model holds at one time for a single image"
+    else:
+        return
+    message, hint = f"{what} need too much memory", "use a smaller model, or fewer clients"
+    raise RoundFilesInvalid(message, where="the model's graph", hint=hint)
 
 
 def inputs_of(game: Game, images: Places) -> Arrays:
