@@ -1,4 +1,6 @@
-"""Every attack on the real code, and on the paper's rules: `python -m benchmarks.attacks [--quick] [--tries N] [--json] [--mnist]`.
+"""Every attack on the real code, and on the paper's rules.
+
+`python -m benchmarks.attacks [--quick] [--tries N] [--json] [--mnist]`.
 
 A row tells how often an attack was tried and how often it came through, what it cost honest parties in coins a try, and
 the same for FedCoin's Algorithms 1 and 2 as printed. Schemes that no rule forbids come with what they gain in
