@@ -1,4 +1,6 @@
-"""Every attack on the real code, and on the paper's rules: `python -m benchmarks.attacks [--quick] [--json] [--mnist]`.
+"""Every attack on the real code, and on the paper's rules.
+
+`python -m benchmarks.attacks [--quick] [--tries N] [--json] [--mnist]`.
 
 A row tells how often an attack was tried and how often it came through, what it cost honest parties in coins a try, and
 the same for FedCoin's Algorithms 1 and 2 as printed. Schemes that no rule forbids come with what they gain in
@@ -28,10 +30,12 @@ def main() -> None:
     """Attack, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few tries: about a minute")
+    parser.add_argument("--tries", type=int, help="how often each lie is told: 100, with --quick 5")
     parser.add_argument("--json", action="store_true", help="print one JSON object; money in micro-FedCoin")
     parser.add_argument("--mnist", action="store_true", help="schemes on ten MNIST clients")
     chosen = parser.parse_args()
-    tries, trials = (5, 80) if chosen.quick else (100, 800)
+    tries = chosen.tries or (5 if chosen.quick else 100)
+    trials = 8 * tries
     rows = [
         *miners(tries),
         *pairs(max(2, tries // 10)),

@@ -24,7 +24,8 @@ from fedcoin_cli.learning.engines.choice import engine_for, walker_for
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.checking import Checker
+from fedcoin_cli.learning.shapley.judging import Engines
 from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms
 

@@ -31,7 +31,8 @@ from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
 from fedcoin_cli.learning.reference.forward import FirstLayer
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.checking import Checker
+from fedcoin_cli.learning.shapley.judging import Engines
 from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import TableTerms
 

@@ -224,11 +224,19 @@ class Task(Signed):
     @property
     def members(self) -> dict[Address, tuple[int, ...]]:
         """For each owner the numbers of its updates, from 0 [P-5.20]."""
-        owner = {address: group[0] for group in self.groups for address in group}
+        owners = self._owners
         found: dict[Address, list[int]] = {}
         for number, update in enumerate(self.updates):
-            found.setdefault(owner.get(update.client, update.client), []).append(number)
+            found.setdefault(owners.get(update.client, update.client), []).append(number)
         return {one: tuple(numbers) for one, numbers in found.items()}
+
+    def owner_of(self, client: Address) -> Address:
+        """Who is paid for a client's update: the first address of its group, or itself."""
+        return self._owners.get(client, client)
+
+    @property
+    def _owners(self) -> dict[Address, Address]:
+        return {address: group[0] for group in self.groups for address in group}
 
     @property
     def named(self) -> Digest | None:

@@ -90,6 +90,8 @@ class KnownReference:
     `slack` (blocks, 2^K) is how many images ε reaches to each side.
     """
 
+    proven = True
+
     def __init__(self, game: BlockGame, slack: Counts | int = 0) -> None:
         self.game = SimpleNamespace(clients=game.clients, baseline=None, chance=False)
         self.partition = Partition(np.arange(game.sizes.sum()), np.concatenate([[0], np.cumsum(game.sizes)]))

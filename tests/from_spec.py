@@ -243,12 +243,25 @@ def outcome(genesis: Json, task: Json, result: Json) -> Json:
         "distance": [str(x) for x in min((distances[i] for i in nearest), key=lambda one: Fraction(*one))],
         "shapley": [str(x) for x in whole],
         "denominator": str(common * of),
-        "pay": _pay(task, whole, [(one["miner"], one["rankings"]) for one in counted], nearest),
+        "pay": _pay(genesis, task, whole, [(one["miner"], one["rankings"]) for one in counted], nearest),
     }
 
 
-def _pay(task: Json, values: list[int], counted: list[tuple[str, int]], nearest: list[int]) -> Json:
+def _pay(
+    genesis: Json, task: Json, values: list[int], counted: list[tuple[str, int]], nearest: list[int]
+) -> Json:
     weights = [max(0, value) if sum(values) > 0 else 0 for value in values]
+    order, least = (
+        sorted(range(len(values)), key=lambda i: (-weights[i], i)),
+        genesis["bounds"]["least_transfer_micro"],
+    )
+    enough = [
+        i
+        for place, i in enumerate(order)
+        if weights[i]
+        and task["train_micro"] * weights[i] >= least * sum(weights[j] for j in order[: place + 1])
+    ]
+    weights = [weight if i in enough else 0 for i, weight in enumerate(weights)]
     shares = counted if task["sap_rule"] == "shared" else [(counted[i][0], 1) for i in nearest]
     miners = split(task["shapley_micro"], [weight for _, weight in shares])
     return {

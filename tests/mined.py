@@ -6,7 +6,7 @@ from typing import Any
 
 from chains import COIN, TO_SIGN, ChainMaker
 from places import place
-from rounds import CLASSES, make_graph_round, make_round
+from rounds import CLASSES, make_game_round, make_graph_round, make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.metric import read_metric
@@ -40,7 +40,7 @@ class MinedRound:
         estimator: Estimator = "balanced",
         classes: int = CLASSES,
         seed: int = 0,
-        graph: Graph | None = None,
+        graph: Graph | Game | None = None,
         real: bool = False,
         **terms: Any,
     ) -> None:
@@ -48,6 +48,8 @@ class MinedRound:
         self.workspace: Workspace = place(root, self.maker, clients=clients)
         if graph is None:
             folder = make_round(self.workspace, clients, seed=seed, classes=classes)
+        elif isinstance(graph, Game):
+            folder = make_game_round(self.workspace, graph)
         else:
             folder = make_graph_round(self.workspace, graph, clients, seed=seed, real=real)
         self.store = Store(self.workspace.store)

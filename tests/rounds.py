@@ -13,6 +13,7 @@ from fedcoin_cli.application.rounds.files import SCHEMA
 from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.configuration import load
 from fedcoin_cli.application.workspace.workspace import Workspace, client_name
+from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.graph.graph import Graph
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import Passes
@@ -78,6 +79,18 @@ def make_graph_round(
         write_update(folder / f"{client_name(number)}.safetensors", update, names)
     keys = [workspace.key(client_name(number + 1)) for number in range(clients)]
     write_round(folder, workspace, keys, images)
+    return folder
+
+
+def make_game_round(workspace: Workspace, game: Game) -> Path:
+    """The round of a graph's game, file by file."""
+    folder, names = workspace.new_round(), game.graph.weight_names
+    (folder / "model.json").write_text(graph_text(game.graph.graph))
+    write_test(folder / "test.safetensors", game.test, [one.name for one in game.graph.graph.inputs])
+    keys = [workspace.key(client_name(number + 1)) for number in range(game.clients)]
+    for number, update in enumerate(game.updates, 1):
+        write_update(folder / f"{client_name(number)}.safetensors", update, names)
+    write_round(folder, workspace, keys, game.images)
     return folder
 
 

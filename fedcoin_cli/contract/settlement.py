@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from fedcoin_cli.consensus.estimate import Agreement, Terms, agree
 from fedcoin_cli.contract.task import attempt_of, check_task
-from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares
+from fedcoin_cli.incentive.payment import Price, pay_refunded, pay_settled, shapley_shares, without_dust
 from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import InvalidTransaction, Malformed, found_as
 from ledger_store.base.names import Address, TaskId
@@ -49,8 +49,13 @@ def settle(
         distance=_distance(agreement),
         shapley=agreement.numerators,
         denominator=agreement.denominator,
-        pay=pay_settled(price_of(task), agreement.weights, shares),
+        pay=pay_settled(price_of(task), pay_weights(task, genesis, agreement), shares),
     )
+
+
+def pay_weights(task: Task, genesis: Genesis, agreement: Agreement) -> tuple[int, ...]:
+    """By which weights TrainPrice is split, one an owner [P-9.10] [P-9.16]."""
+    return without_dust(task.train_micro, agreement.weights, genesis.bounds.least_transfer_micro)
 
 
 def give_up(record: TaskRecord) -> Outcome:

@@ -52,6 +52,22 @@ def shapley_shares(rule: str, agreement: Agreement, estimates: Sequence[Reveal])
     raise ValueError(f"no such sap-rule: {rule!r}")
 
 
+def without_dust(train_micro: int, weights: Sequence[int], least_micro: int) -> tuple[int, ...]:
+    """The clients' weights, but 0 for whoever would get less than `least_micro`: the heaviest share, as many as can.
+
+    A payment makes an account: of less than the least transfer each, a task of 1,000 clients would make as many for
+    nothing. Of equal weights the lower index comes first. (docs/adr/0047) [P-9.16]
+    """
+    order = sorted((-weight, index) for index, weight in enumerate(weights) if weight)
+    paid, whole = set[int](), 0
+    for negative, index in order:
+        whole -= negative
+        if train_micro * -negative < least_micro * whole:
+            break
+        paid.add(index)
+    return tuple(weight if index in paid else 0 for index, weight in enumerate(weights))
+
+
 def pay_settled(price: Price, weights: Sequence[int], shares: Shares) -> Pay:
     """Pay the clients by their weights, the FL server, and the miners by their shares.
 

@@ -1,8 +1,9 @@
 """Audit level 4: a task's tables, sums and frauds, recomputed from its files in float64.
 
 Each task gets a time; what is not done when it is over is told as skipped, and counts as not recomputed. NumPy alone,
-so that an auditor installs no Keras. Where files are and who fetches them is for the application to say; what follows
-from the sums is level 3 (`contract.outcome_check`). Signatures of clients and miners are level 2.
+so that an auditor installs no Keras; what is off in a graph's tables is counted once more by whatever engine is here.
+Where files are and who fetches them is for the application to say; what follows from the sums is level 3
+(`contract.outcome_check`). Signatures of clients and miners are level 2.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -17,11 +19,12 @@ import numpy as np
 
 from fedcoin_cli.contract.outcome_check import Case
 from fedcoin_cli.contract.task import most_table_bytes
-from fedcoin_cli.learning.reference.referee import Referee, reference_for
+from fedcoin_cli.learning.engines.choice import engine_for, walker_for
+from fedcoin_cli.learning.reference.referee import Referee, prepared, reference_for
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Interval
 from fedcoin_cli.learning.reference.update_admission import Inspection
 from fedcoin_cli.learning.shapley.exact_look import heavy_masks
-from fedcoin_cli.learning.shapley.judging import CountJudge
+from fedcoin_cli.learning.shapley.judging import CountJudge, Engines
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     TableTerms,
@@ -155,7 +158,8 @@ class _Recomputation:
             return self._verdict
         try:
             game = load_game(self._task, self._places.__getitem__)
-            reference = reference_for(game)
+            ready = prepared(game)
+            reference = reference_for(game, ready)
             reason = refused_terms(self._task, reference) or self._inspected(reference)
         except RoundFilesInvalid as error:
             self._accuse("E502", self._record.height, error.message, Path(error.where))
@@ -164,7 +168,10 @@ class _Recomputation:
             self._accuse("E502", self._record.height, reason, None)
         blocks = blocks_of(self._task, game)
         self._terms = table_terms(self._task, reference.scorer, blocks)
-        self._judge, self._reference = CountJudge(reference, blocks), reference
+        # Made where a count of a graph is off alone.
+        walker = cache(partial(walker_for, game, blocks, ready, self._depth.jobs))
+        engines = Engines(walker, cache(partial(engine_for, game, ready, self._depth.jobs)))
+        self._judge, self._reference = CountJudge(reference, blocks, engines), reference
         self._check_counts([held for held in self._held() if self._sums_follow(held)])
         for case in self._cases:
             self._check_frauds(case)
@@ -270,7 +277,10 @@ class _Recomputation:
                 claimed = (entry_count(held.data, held.claim, entry, self._terms) for entry in batch)
                 judged = zip(batch, claimed, bounds, strict=True)
                 wrong += [
-                    (entry, bound) for entry, count, bound in judged if not bound.lo <= count <= bound.hi
+                    (entry, bound)
+                    for entry, count, bound in judged
+                    if not bound.lo <= count <= bound.hi
+                    and not self._judge.counts_so(place_of(entry, held.claim, self._terms), count)
                 ]
                 done += len(batch)
                 self._step(done, total)

@@ -21,7 +21,8 @@ from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Enumeration, Utility, Walker
 from fedcoin_cli.learning.reference.referee import prepared, reference_for
 from fedcoin_cli.learning.reference.update_admission import Inspection
-from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.checking import Checker
+from fedcoin_cli.learning.shapley.judging import Engines
 from fedcoin_cli.learning.shapley.precision import Precision
 from fedcoin_cli.learning.shapley.sampling import Estimator, MiningPlan, MiningProgress, MiningSession, Stakes
 from fedcoin_cli.learning.shapley.table import Claim, derive

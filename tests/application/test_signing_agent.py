@@ -6,6 +6,7 @@ import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from chains import ChainMaker
 from shell import fedcoin
 
 from fedcoin_cli.application.federation.agent import SigningAgent
-from fedcoin_cli.application.federation.signers import REQUEST_BYTES_MOST, AgentSigner
+from fedcoin_cli.application.federation.signers import REQUEST_BYTES_MOST, AgentSigner, KeySigner
 from fedcoin_cli.application.federation.telling import HERE, Told
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import FedCoinError
@@ -88,6 +89,24 @@ def test_it_refuses_everything_else(tmp_path: Path, spoilt: dict[str, Any], word
         assert words in answer["refused"]
         assert signer.sign(TOLD, WEIGHTS, 7)
     assert "refused" in json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+
+
+def test_it_signs_no_call_that_pays_another(tmp_path: Path) -> None:
+    """A server that names the client in a group of its friend's gets no signature, from agent or key [P-5.20]."""
+    friend, other = (KeyPair.generate().address for _ in range(2))
+    with agent(tmp_path) as signer:
+        for asks in (signer, KeySigner(KEY, GENESIS)):
+            for groups, signs in (
+                (((friend, KEY.address),), False),
+                (((KEY.address, friend),), True),
+                (((friend, other),), True),
+            ):
+                told = replace(TOLD, call=replace(CALL, groups=groups))
+                if signs:
+                    assert asks.sign(told, WEIGHTS, 7).client == KEY.address
+                    continue
+                with pytest.raises(FedCoinError, match="pays another address"):
+                    asks.sign(told, WEIGHTS, 7)
 
 
 @pytest.mark.parametrize(

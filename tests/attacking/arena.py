@@ -28,6 +28,7 @@ from simulated.world import Faults, Table, World
 from fedcoin_cli.consensus.estimate import Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.contract.metric import blocks_of
+from fedcoin_cli.contract.settlement import pay_weights
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
 from fedcoin_cli.learning.worker import Worker
 from fedcoin_cli.network.files.store import Store
@@ -320,7 +321,7 @@ class Arena(World):
             return {}
         price = Price(task.train_micro, task.computation_micro, task.shapley_micro)
         shares = shapley_shares(task.sap_rule, agreement, estimates)
-        return self._by_party(pay_settled(price, agreement.weights, shares))
+        return self._by_party(pay_settled(price, pay_weights(task, self.genesis, agreement), shares))
 
     def _by_party(self, pay: Pay) -> dict[Address, int]:
         clients = {update.client: micro for update, micro in zip(self.task.updates, pay.clients, strict=True)}

@@ -25,7 +25,8 @@ from fedcoin_cli.learning.coalitions.walks import Orders, orders
 from fedcoin_cli.learning.engines.choice import engine_for, walker_for
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.reference.update_admission import refused_update
-from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.checking import Checker
+from fedcoin_cli.learning.shapley.judging import Engines
 from fedcoin_cli.learning.shapley.table import Claim, Table, TableTerms, derive
 from ledger_store.base.amount import split
 from ledger_store.base.names import Address, Digest

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedcoin_cli.contract.settlement import agreement_of, give_up, settle, validate
+from fedcoin_cli.incentive.payment import without_dust
 from ledger_store.base.errors import InvalidTransaction
 from ledger_store.base.names import Address, TaskId
 from ledger_store.base.words import TaskState
@@ -137,6 +138,31 @@ def test_clients_without_positive_value_earn_nothing() -> None:
     assert outcome.pay.clients == (0, TRAIN)
     outcome = settled(record(1), 1, reveal(1, 0, 10, (-30, 0)))
     assert outcome.pay == Pay((0, 0), COMPUTATION, ((address(1, 0), SHAPLEY),), TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("train_micro", "paid"),
+    [
+        (40_000, (30_000, 10_000)),
+        (39_999, (39_999, 0)),
+        (10_000, (10_000, 0)),
+        (9_999, (0, 0)),
+        (0, (0, 0)),
+    ],
+)
+def test_no_client_is_paid_dust(train_micro: int, paid: tuple[int, int]) -> None:
+    """Values 30 and 10, the least transfer 10,000 micro: less goes to the other, and below it all returns [P-9.16]."""
+    prices = {"train_micro": train_micro, "price_micro": train_micro + COMPUTATION + SHAPLEY}
+    pay = settled(record(1, **prices), 1, reveal(1, 0, 10, (30, 10))).pay
+    assert pay.clients == paid
+    assert pay.requester == train_micro - sum(paid)
+
+
+def test_equal_clients_share_what_makes_no_dust() -> None:
+    """Of 1,000 equals as many are paid as the price has least transfers for, the first of them [P-9.16]."""
+    kept = without_dust(35_000, (7,) * 1_000, 10_000)
+    assert kept == (7, 7, 7) + (0,) * 997
+    assert without_dust(35_000, (0, 1, 5, 0, 3), 0) == (0, 1, 5, 0, 3)
 
 
 @pytest.mark.parametrize(("sums", "paid"), [((-30, 31), TRAIN), ((-30, 30), 0), ((-30, 29), 0)])
@@ -327,6 +353,11 @@ def slow(one: TaskRecord, roster: Sequence[Address], faults: int, reveals: list[
         )
         return TaskState.REFUNDED, mean, None, pay
     gains = [max(Fraction(0), value) * (sum(mean) > 0) for value in mean]
+    # Whoever would get less than a hundredth of a coin is left out, the lightest first, of equals the last.
+    while (lightest := min((g for g in gains if g), default=None)) is not None:
+        if one.task.train_micro * lightest / sum(gains) >= 10_000:
+            break
+        gains[max(j for j in columns if gains[j] == lightest)] = Fraction(0)
     paid = list(own) if one.task.sap_rule == "shared" else nearest
     counts = {r.miner: r.rankings for r in all_here}
     share_by = [Fraction(counts[m] if one.task.sap_rule == "shared" else 1) for m in paid]

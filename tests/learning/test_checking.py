@@ -16,9 +16,9 @@ from fedcoin_cli.learning.game.game import Game, member_bits
 from fedcoin_cli.learning.game.utility import Utility
 from fedcoin_cli.learning.reference.reference import RAISE_FACTOR, Reference
 from fedcoin_cli.learning.shapley import checking
-from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.checking import Checker
 from fedcoin_cli.learning.shapley.exact_look import DRAWN_MASKS, MOST_DISAGREEMENTS, heavy_masks
-from fedcoin_cli.learning.shapley.judging import CountJudge
+from fedcoin_cli.learning.shapley.judging import CountJudge, Engines
 from fedcoin_cli.learning.shapley.table import (
     Claim,
     Place,

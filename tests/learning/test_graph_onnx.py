@@ -73,7 +73,7 @@ def test_an_operation_is_the_table_s(case: Case) -> None:
         np.testing.assert_allclose(theirs, mine, rtol=2e-6, atol=2e-6)
 
 
-WATCHED = {"MaxPool", "ReduceMax", "ReduceMin", "InstanceNormalization", "LSTM", "GRU"}
+WATCHED = {"GroupNormalization", "MaxPool", "ReduceMax", "ReduceMin", "InstanceNormalization", "LSTM", "GRU"}
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
@@ -95,6 +95,20 @@ def test_what_is_no_number_stays_none(case: Case, odd: float) -> None:
             assert case.operation in WATCHED
         else:
             np.testing.assert_allclose(theirs, mine, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("operation", ["LayerNormalization", "GroupNormalization", "InstanceNormalization"])
+def test_what_is_normalised_may_have_a_large_mean(operation: str) -> None:
+    """Within a few roundings of the values: their mean is taken away before they are squared."""
+    x = (1e4 + np.random.default_rng(0).standard_normal((2, 4, 16))).astype(SINGLE)
+    parts = (16,) if operation == "LayerNormalization" else (4,)
+    more = {"num_groups": 2} if operation == "GroupNormalization" else {}
+    scale, bias = np.ones(parts), np.zeros(parts)
+    inputs: list[Array | None] = [x.astype(np.float64), scale, bias]
+    case = Case(operation, inputs, (0, None, None), attributes=more)
+    (made,), (right,) = by_runtime(case, [single(one) for one in inputs]), ours(case)
+    assert made is not None
+    np.testing.assert_allclose(made, right, atol=1e4 * 2.0**-20)
 
 
 MODEL = {**MODELS, "small": small}

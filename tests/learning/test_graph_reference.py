@@ -12,7 +12,7 @@ from graphs import MODELS, Builder, small
 from fedcoin_cli.contract.metric import read_metric
 from fedcoin_cli.learning.game.game import Game, member_bits
 from fedcoin_cli.learning.graph.graph import Graph, Input, Kind
-from fedcoin_cli.learning.reference import update_admission
+from fedcoin_cli.learning.reference import staged, update_admission
 from fedcoin_cli.learning.reference.perturbed import DRAWS, Moved, deviations
 from fedcoin_cli.learning.reference.update_admission import (
     Inspection,
@@ -116,6 +116,21 @@ def attention_mask(value: float) -> Graph:
     return make.graph(make.dense(seen, "out", 3, 2))
 
 
+@pytest.mark.parametrize("made", ["Div", "Pow"])
+def test_the_sign_of_a_zero_is_nobody_s(made: str) -> None:
+    """1 / (−0 + 0) is ∞ in NumPy and −∞ where a sum with 0 is left out: an update that needs it is refused [P-6.22]."""
+    make = Builder(Input("x", Kind.float32, (3,)))
+    below = make.op("Neg", make.op("Relu", make.op("Neg", make.op("Abs", make.dense("x", "fc", 3, 1)))))
+    zero = make.op("Add", below, make.constant([[0.0]]))
+    over = (
+        make.op("Div", make.constant([[1.0]]), zero) if made == "Div" else make.op("Pow", zero, exponent=-1.0)
+    )
+    end = make.op("Tanh", make.op("Mul", over, make.constant([[1.0]])))
+    refused = refused_update(judged(graph_game(make.graph(end), images=20)), TASK)
+    assert refused is not None
+    assert refused.interval.width == 20
+
+
 def test_what_leaves_float32_s_range_and_does_not_matter_is_admitted() -> None:
     """Transformers mask with float32's lowest number, which one addition makes infinite: weights are 0 either way."""
     game = graph_game(attention_mask(-3.4028234663852886e38))
@@ -176,6 +191,18 @@ def test_a_dear_graph_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch) -> N
     other, _ = looked_at(judged(game), "cd" * 32)
     assert not np.array_equal(few.game.test.images[:100], other.game.test.images[:100])
     assert refused_update(reference, TASK) is None
+
+
+def test_what_is_computed_once_is_computed_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However dear a frozen base is: of a few images at a time, and what comes of it is the same [P-6.12]."""
+    game = graph_game("mlp", images=40)
+    whole = judged(game)
+    every = len(list(whole.steps([1], 1, totals := np.zeros((1, 3), np.int64))))
+    monkeypatch.setattr(staged, "_TOGETHER_FLOP", 3 * game.clients * game.graph.flop_first)
+    reference = judged(game)
+    found = np.zeros_like(totals)
+    assert len(list(reference.steps([1], 1, found))) == every - 1 + 14
+    assert found.tolist() == totals.tolist()
 
 
 def test_a_sample_has_every_label() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graphs import MODELS, Builder, drawn_inputs, drawn_weights, small, tabular
+from graphs import MODELS, Builder, drawn_inputs, drawn_weights, floats, small, tabular
 from mined import MinedRound
 
 from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
@@ -16,14 +16,16 @@ from fedcoin_cli.learning.engines import choice
 from fedcoin_cli.learning.engines.choice import Kind, counts, engine_for, walker_for
 from fedcoin_cli.learning.engines.graph_outputs import GraphOutputs
 from fedcoin_cli.learning.engines.outputs import OutputEngine
-from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.graph.graph import Graph
+from fedcoin_cli.learning.graph.writer import graph_text
 from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.model.model import ModelSpec
-from fedcoin_cli.learning.model.weights import TestSet
+from fedcoin_cli.learning.model.weights import TestSet, write_test
 from fedcoin_cli.learning.recomputation import Depth, recompute
 from fedcoin_cli.learning.reference.referee import own_outputs, prepared, reference_for
 from fedcoin_cli.learning.shapley.sampling import Estimator
+from ledger_store.base.errors import RoundFilesInvalid
 
 
 def game_of(graph: Graph, clients: int = 4, images: int = 70, seed: int = 3) -> Game:
@@ -171,3 +173,39 @@ def test_a_layer_used_twice_and_a_scaled_one_are_no_chain() -> None:
         made = make.op("Gemm", "x", weight, bias, transB=1, **alpha)
         game = game_of(make.graph(made if ending == "alpha" else make.op("Relu", made)))
         assert game.played() is game
+
+
+@pytest.mark.parametrize("made", ["Expand", "MatMul", "held"])
+def test_what_is_made_of_weights_is_bounded(made: str) -> None:
+    """Files of a few kilobytes that a graph stretches to gigabytes are refused before anything is computed [P-6.13]."""
+    make, side = Builder(floats(2)), 4096
+    if made == "Expand":
+        large = make.op("Expand", make.weight("w", 1, 1), shape=(side, side))
+    else:
+        large = make.op("MatMul", make.weight("a", side, 1), make.weight("b", 1, side))
+    if made == "held":
+        large = make.op("Expand", large, shape=(9, side, side))
+    found = make.op("ReduceMax", large, axes=tuple(range(2 + (made == "held"))), keepdims=0)
+    graph = make.graph(make.op("Add", make.op("MatMul", "x", make.weight("h", 2, 1)), found))
+    if made == "MatMul":
+        graph = replace(graph, products=(large,))
+    clients = 2 if made == "held" else 60
+    update = tuple(np.ones(shape, np.float32) for shape in GraphModel.of(graph).weight_shapes)
+    tests = TestSet(np.zeros((2, 2), np.float32), np.array([0, 1], np.int32))
+    with pytest.raises(RoundFilesInvalid, match="needs too much memory"):
+        prepared(Game(GraphModel.of(graph), tests, (update,) * clients, (1,) * clients))
+
+
+@pytest.mark.parametrize("operation", ["Pad", "Neg"])
+def test_what_moves_values_is_work(tmp_path: Path, operation: str) -> None:
+    """4,000 nodes that hand 100,000 values on: nothing interrupts an image's pass, so it is refused [P-6.13]."""
+    make = Builder(floats(2))
+    x = make.op("Expand", make.op("Tanh", make.op("MatMul", "x", make.weight("w", 2, 1))), shape=(1, 100_000))
+    for _ in range(4_000):
+        x = make.op("Pad", x, pads=(0,) * 4) if operation == "Pad" else make.op(operation, x)
+    graph = make.graph(make.op("Slice", x, starts=(0,), ends=(1,), axes=(1,)))
+    (tmp_path / "model.json").write_text(graph_text(graph))
+    write_test(tmp_path / "test", TestSet(np.zeros((2, 2), np.float32), np.array([0, 1], np.int32)))
+    files = RoundFiles(tmp_path / "model.json", tmp_path / "test", ())
+    with pytest.raises(RoundFilesInvalid, match="one image takes too much work"):
+        Game.load(files)

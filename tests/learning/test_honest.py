@@ -13,8 +13,8 @@ from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.model.model import Dense, ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet, Weights
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Checker, Engines
-from fedcoin_cli.learning.shapley.judging import CountJudge
+from fedcoin_cli.learning.shapley.checking import Checker
+from fedcoin_cli.learning.shapley.judging import CountJudge, Engines
 from fedcoin_cli.learning.shapley.sampling import MiningPlan, MiningSession
 from fedcoin_cli.learning.shapley.table import Claim, TableTerms, encode_exact, place_of
 

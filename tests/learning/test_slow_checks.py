@@ -12,8 +12,9 @@ from chains import ChainMaker
 from fedcoin_cli.learning.coalitions.walks import orders
 from fedcoin_cli.learning.game.utility import Utility
 from fedcoin_cli.learning.reference.reference import Reference
-from fedcoin_cli.learning.shapley.checking import Checker, Engines
+from fedcoin_cli.learning.shapley.checking import Checker
 from fedcoin_cli.learning.shapley.exact_look import heavy_masks
+from fedcoin_cli.learning.shapley.judging import Engines
 from fedcoin_cli.learning.shapley.looking import Budget, Look, Steps
 from fedcoin_cli.learning.shapley.table import Claim, Table, encode_exact
 from fedcoin_cli.learning.verifications import Verifications

@@ -15,7 +15,7 @@ import struct
 from pathlib import Path
 from typing import Any, Final, Self
 
-from fedcoin_cli.application.federation.signers import PATIENCE_S, check, read_line
+from fedcoin_cli.application.federation.signers import PATIENCE_S, check, check_payee, read_line
 from ledger_store.base.canonical import encode
 from ledger_store.base.disk import refusals
 from ledger_store.base.errors import FedCoinError, Locked, Malformed, SettingsError, StorageFailure
@@ -105,6 +105,7 @@ class SigningAgent:
         call, weights = read_call(fields.raw("call")), fields.digest("digest")
         examples = fields.integer("examples", 1)
         check(self._genesis, str(fields.raw("genesis")), examples)
+        check_payee(call, self._key.address)
         # First: what cannot be logged is not signed.
         self._note({"call": call.call, "digest": weights, "examples": examples, "price": call.price_micro})
         update = sign_update(call, weights, examples, self._key, self._genesis.id)

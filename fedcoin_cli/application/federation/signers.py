@@ -11,10 +11,10 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import KeyFailure, Malformed, RoundFilesInvalid
 from ledger_store.base.fields import Fields
-from ledger_store.base.names import Digest
+from ledger_store.base.names import Address, Digest
 from ledger_store.genesis import Genesis
 from ledger_store.identity.keys import SIGNATURE_LENGTH, KeyPair
-from ledger_store.transaction import Update, sign_update
+from ledger_store.transaction import Task, Update, sign_update
 
 REQUEST_BYTES_MOST: Final = 2**16
 """A request or an answer is one line of JSON, no longer than this."""
@@ -46,6 +46,7 @@ class KeySigner:
     def sign(self, told: Told, weights: Digest, examples: int) -> Update:
         """As `Signer`."""
         check(self.genesis, told.genesis, examples)
+        check_payee(told.call, self.key.address)
         return sign_update(told.call, weights, examples, self.key, self.genesis.id)
 
 
@@ -88,6 +89,16 @@ def check(genesis: Genesis, told: str, examples: int) -> None:
     if not 1 <= examples <= genesis.bounds.examples:
         message = f"{examples} examples; this network counts from 1 to {genesis.bounds.examples}"
         raise RoundFilesInvalid(message, hint="let the ClientApp tell how many it trained on")
+
+
+def check_payee(call: Task, client: Address) -> None:
+    """Refuse a call that has somebody else be paid for this client's updates; raises `RoundFilesInvalid`.
+
+    Nobody reads what is signed here. A server could name any client in a group whose first address is its friend's.
+    """
+    if (payee := call.owner_of(client)) != client:
+        hint = "who shares an owner with others signs by hand: fedcoin update sign shows whom a call pays"
+        raise RoundFilesInvalid("this call pays another address for this client", where=payee, hint=hint)
 
 
 def read_line(link: socket.socket) -> bytes:

@@ -15,10 +15,11 @@ from fedcoin_cli.application.reasons.certainty import Certainty
 from fedcoin_cli.application.reasons.kept_tables import Kept, Seen
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.consensus.estimate import Agreement
-from fedcoin_cli.contract.settlement import agreement_of
+from fedcoin_cli.contract.settlement import agreement_of, pay_weights
 from ledger_store.base.errors import LedgerInvalid, NotFound
 from ledger_store.base.names import Address, Digest
 from ledger_store.bookkeeping.history import History
+from ledger_store.genesis import Genesis
 from ledger_store.state import TaskRecord
 from ledger_store.transaction import Close, Result, Task
 
@@ -129,7 +130,7 @@ def explain(books: Books, workspace: Workspace, client: Address, beginning: str 
         error_from=source,
         paid=line.paid,
         certainty=certainty,
-        share=_share(record.task, end, agreement, index),
+        share=_share(record.task, books.state.genesis, end, agreement, index),
         views=_views(record.task, end, agreement, report, index, missing),
         seen=seen,
         missing=missing,
@@ -177,11 +178,13 @@ def _error(report: TaskReport, certainty: Certainty | None, index: int) -> tuple
     return report.error, None if report.error is None else "ledger"
 
 
-def _share(task: Task, end: Close | Result | None, agreement: Agreement | None, index: int) -> Share | None:
+def _share(
+    task: Task, genesis: Genesis, end: Close | Result | None, agreement: Agreement | None, index: int
+) -> Share | None:
     """The steps, where TrainPrice was shared among the clients."""
     if end is None or end.outcome is None or agreement is None or not any(end.outcome.pay.clients):
         return None
-    share = share_of(task.train_micro, agreement.weights, index)
+    share = share_of(task.train_micro, pay_weights(task, genesis, agreement), index)
     if share.paid_micro != end.outcome.pay.clients[index]:
         hint = "fedcoin audit tells more"
         raise LedgerInvalid(

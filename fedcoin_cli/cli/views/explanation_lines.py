@@ -161,7 +161,7 @@ def _coins(share: Share, one: Explanation) -> list[str]:
     lines = [
         "how the value became coins (1 FedCoin is 1,000,000 micro; every number is exact)",
         f"  price           {one.report.price} FedCoin, of which all clients share {share.total_micro:,} micro",
-        f"  weight          {share.weight} of {share.weights}: its value and the sum of all positive ones",
+        f"  weight          {share.weight} of {share.weights}: its value and the sum of all that are paid",
     ]
     if share.weight:
         product = f"{share.total_micro:,} × {share.weight} ÷ {share.weights} = {share.whole_micro:,}"

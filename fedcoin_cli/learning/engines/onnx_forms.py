@@ -2,11 +2,12 @@
 
 Shapes are those of so many examples, so nothing is left to be found out at run time. A few operations are composed of
 others where onnxruntime's own are too coarse or lose what is no number: its sigmoid is off by 1e-7 whatever the result,
-its Elu by as much near 0, its Clip makes infinity a number.
+its Elu by as much near 0, its Clip makes infinity a number, its GroupNormalization cancels.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -302,6 +303,19 @@ def _instances(scribe: Scribe, node: Node, its: Settings) -> None:
     scribe.op("Reshape", made, scribe.integers(shape), into=scribe.name(node.outputs[0]))
 
 
+def _groups(scribe: Scribe, node: Node, its: Settings) -> None:
+    """ONNX's own takes the mean's square from the mean of squares: where the mean is large nothing is left of it."""
+    shape, groups = scribe.shape(node.inputs[0]), its["num_groups"]
+    x, scale, bias = scribe.names(node.inputs)
+    apart = scribe.op("Reshape", x, scribe.integers((shape[0], groups, prod(shape[1:]) // groups)))
+    one, zero = (scribe.constant(np.full(groups, each, np.float32)) for each in (1.0, 0.0))
+    alike = scribe.op("InstanceNormalization", apart, one, zero, epsilon=its["epsilon"])
+    along = scribe.integers((1, shape[1], *(1,) * (len(shape) - 2)))
+    factor, offset = (scribe.op("Reshape", each, along) for each in (scale, bias))
+    scaled = scribe.op("Mul", scribe.op("Reshape", alike, scribe.integers(shape)), factor)
+    scribe.op("Add", scaled, offset, into=scribe.name(node.outputs[0]))
+
+
 def _recurrent(scribe: Scribe, node: Node, its: Settings) -> None:
     its = dict(its)
     directions = scribe.shape(node.inputs[1])[0]
@@ -336,6 +350,7 @@ _FORMS: Final[Mapping[str, Form]] = {
     "Gelu": _gelu,
     "Cast": _cast,
     "InstanceNormalization": _watched(_instances),
+    "GroupNormalization": _watched(_groups),
     "LSTM": _watched(_recurrent),
     "GRU": _watched(_recurrent),
 }

@@ -37,6 +37,8 @@ MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
 """The work of all first layers and of what is frozen, done once; 20 clients' MNIST updates take 0.04·10¹²."""
 MAX_IMAGE_FLOP: Final = 10**10
 """The work of one image in one model: nothing interrupts it, not the reference's six passes either."""
+MAX_IMAGE_VALUES: Final = 10**8
+"""What all layers give for one image: moving so many as rounding may takes seconds, and nothing interrupts it."""
 MAX_CHUNK_FLOP: Final = 20 * 10**9
 """The work of all first layers on the images that are taken together, a second or two."""
 
@@ -202,7 +204,11 @@ def _refuse_excess(model: Model, clients: int, images: int, where: str) -> None:
         message = f"the windows of a layer hold {model.laid_out} values an image: that needs too much memory"
     elif images * above > MAX_COALITION_FLOP:
         message = f"one coalition of this model on {images} images takes too much work"
-    elif once + first + above > MAX_IMAGE_FLOP or clients * first > MAX_CHUNK_FLOP:
+    elif (
+        once + first + above > MAX_IMAGE_FLOP
+        or model.values > MAX_IMAGE_VALUES
+        or clients * first > MAX_CHUNK_FLOP
+    ):
         message = f"one image takes too much work in the models of {clients} clients"
     elif images * (once + clients * first) > MAX_FIRST_LAYER_FLOP:
         message = f"the first layers of {clients} clients on {images} images take too much work"

@@ -19,6 +19,7 @@ class GraphModel:
     classes: int
     widest: int
     laid_out: int
+    values: int
     flop_once: int
     flop_first: int
     flop_above: int
@@ -36,6 +37,7 @@ class GraphModel:
             classes=classes(graph, types),
             widest=max(one.each for one in types.values() if one.axis is not None),
             laid_out=cost(graph, types, 1).laid_out,
+            values=sum(types[name].each for node in graph.nodes for name in node.outputs if name),
             flop_once=flop[Stage.constant],
             flop_first=flop[Stage.affine],
             flop_above=flop[Stage.rest],

@@ -53,6 +53,11 @@ class Model(Protocol):
         ...
 
     @property
+    def values(self) -> int:
+        """How many values all layers give for an image."""
+        ...
+
+    @property
     def flop_once(self) -> int:
         """The work of an image that all clients share: of what is frozen."""
         ...

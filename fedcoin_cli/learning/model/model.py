@@ -113,6 +113,11 @@ class ModelSpec:
         return max(self._outputs)
 
     @property
+    def values(self) -> int:
+        """How many values all layers give for an image."""
+        return sum(self._outputs)
+
+    @property
     def flop_once(self) -> int:
         """None: a chain trains all that it has."""
         return 0

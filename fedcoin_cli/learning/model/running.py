@@ -4,7 +4,7 @@ A framework carries weights as named tensors. `Layout` says how they lie in an u
 what a client did. Client and server add in the same order in float32, so that both come to the same bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -64,6 +64,13 @@ class Layout:
     def frozen(self, tensors: Tensors) -> Tensors:
         """Those of the tensors that the model freezes, by name."""
         return {one.name: tensors[one.name] for one in self.model.frozen if one.name in tensors}
+
+    def thawed(self, before: Tensors, after: Tensors) -> Iterator[str]:
+        """The names of what the model freezes and is another afterwards."""
+        later = self.frozen(after)
+        for name, tensor in self.frozen(before).items():
+            if name in later and not np.array_equal(later[name], tensor):
+                yield name
 
     def all_frozen(self, tensors: Tensors, otherwise: Weights | None = None) -> Weights | None:
         """What the model freezes, in its order, from these tensors; what they lack is as `otherwise` has it.

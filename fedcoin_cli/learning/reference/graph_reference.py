@@ -41,6 +41,8 @@ Members = npt.NDArray[np.uint8]
 class GraphReference:
     """Counts and intervals of one graph's game; `reference.Reference` says what each method gives [P-6.4]."""
 
+    proven = False
+
     def __init__(self, game: Game, staged: Staged) -> None:
         self.game, self.scorer = game, scorer_of(game)
         self.staged = staged
@@ -53,6 +55,8 @@ class GraphReference:
         fitting = min(
             _STEP_FLOP // (PASSES * max(1, one.flop)), _STEP_VALUES // (PASSES * max(1, two.held - one.held))
         )
+        if not staged.kept:
+            fitting = min(fitting, staged.together)
         self._images = max(1, min(_MOST_IMAGES, fitting))
         # How many results stand before the images' constants, and before the weights.
         kinds = [[types[name].kind for name in some] for some in (staged.shared, staged.constants)]
@@ -93,6 +97,9 @@ class GraphReference:
         parts, members = self._parts(), member_bits(masks, self.game.clients)
         sums = self.game.metric.sums
         held = None if sums else np.empty((3, len(masks), self.game.images), np.int64)
+        for part in parts:
+            for _ in self.staged.filling(part):
+                yield 0, len(parts) * len(masks)
         for done, (row, part, outputs, bounds) in enumerate(self._each(parts, members), 1):
             marks = self._marks(part, outputs, bounds, factor)
             if held is None:

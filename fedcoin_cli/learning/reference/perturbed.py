@@ -100,13 +100,14 @@ class Perturbed:
         return self._arithmetic(np.multiply, a, b)
 
     def divide(self, a: Array, b: Array) -> Array:
-        return self._arithmetic(np.divide, a, b)
+        return _without_sign_of_zero(self._arithmetic(np.divide, a, b), b)
 
     def sqrt(self, x: Array) -> Array:
         return self._arithmetic(np.sqrt, x)
 
     def power(self, a: Array, exponent: float) -> Array:
-        return self._arithmetic(np.power, a, exponent, factor=_FUNCTION)
+        found = self._arithmetic(np.power, a, exponent, factor=_FUNCTION)
+        return _without_sign_of_zero(found, a) if exponent < 0 else found
 
     def exp(self, x: Array) -> Array:
         return self._arithmetic(np.exp, x, factor=_FUNCTION)
@@ -273,6 +274,19 @@ def deviations(outputs: Array) -> Floats:
     floor = np.sqrt(squares.sum(axis=0) / np.maximum(finite.sum(axis=0), 1)) / 4
     deviation: Floats = np.maximum(found, floor)
     return deviation
+
+
+def _without_sign_of_zero(found: Array, divisor: Array) -> Array:
+    """Nobody agrees on a zero's sign, and so on that of an infinity by which it divides: its companions are none.
+
+    onnxruntime, to name one, leaves out what adds 0, and ends a sum of −0 with 0.
+    """
+    if not isinstance(found, Moved):
+        return found
+    lost = (_exact(divisor) == 0) & np.isinf(found.exact)
+    if not lost.any():
+        return found
+    return Moved(found.exact, tuple(np.where(lost, np.nan, companion) for companion in found.companions))
 
 
 def _exact(value: Array) -> Array:

@@ -28,6 +28,8 @@ class Referee(Protocol):
 
     game: Game
     scorer: Scorer
+    proven: bool
+    """Whether no engine that keeps to its order of summation leaves an interval, whoever made the round."""
 
     @property
     def kept(self) -> bool:

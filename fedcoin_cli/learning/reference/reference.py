@@ -54,6 +54,8 @@ class Interval:
 class Reference:
     """Counts and intervals of one game; memory is bounded by `forward.MAX_CACHED_BYTES` and a few MiB [P-6.4]."""
 
+    proven = True
+
     def __init__(self, game: Game, first: FirstLayer | None = None) -> None:
         self.game = game
         self.scorer = scorer_of(game)

@@ -4,7 +4,7 @@ It is to graphs what `forward.FirstLayer` is to chains: computed in float64, rou
 fits into memory and computed anew otherwise. What each coalition then adds lives in `engines.graph_outputs`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from math import prod
 from typing import Any, Final
@@ -16,13 +16,21 @@ from fedcoin_cli.learning.game.game import GRAPH_IMAGES, Game
 from fedcoin_cli.learning.graph.graph import Kind
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import compute, constant_array
+from fedcoin_cli.learning.graph.shapes import cost
 from fedcoin_cli.learning.graph.stages import staged
 from fedcoin_cli.learning.graph.tensor_type import TensorType
+from ledger_store.base.errors import RoundFilesInvalid
 
+_TOGETHER_FLOP: Final = 2 * 10**10
+"""What nothing interrupts, of all clients."""
 _PART_VALUES: Final = 1 << 22
 """Outputs of the images that are computed together: a row for each of many tokens takes fewer images."""
 
 _MAX_KEPT_BYTES: Final = 1 << 30
+_MOST_BYTES: Final = 6 << 30
+"""Of what is made of all clients' weights, and of an image's passes."""
+_PASSES: Final = 6
+"""The reference computes so many at a time."""
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -46,6 +54,8 @@ class Staged:
             one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
         }
         alone = _without_images(types)
+        made = alone - set(self._model.weight_names)
+        _refuse_excess(game, [types[name].each for name in self.staging.averaged if name in made])
         self._given = self._through(self._given)
         self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
         once = {name for node in self.staging.once for name in node.inputs}
@@ -59,7 +69,10 @@ class Staged:
         """Itself, with what depends on the images."""
         self.game, types = game, self._model.types
         self.part_images = max(1, min(GRAPH_IMAGES, _PART_VALUES // prod(self._model.row)))
-        self.parts = np.array_split(np.arange(game.images), -(-game.images // self.part_images))
+        self.together = max(1, _TOGETHER_FLOP // max(1, game.clients * self._model.flop_first))
+        """Of so many images all clients' values take no longer than a step may."""
+        size = min(self.part_images, self.together)
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // size))
         held = sum(types[name].each for name in self.constants)
         held += game.clients * sum(types[name].each for name in self.averaged)
         self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
@@ -87,9 +100,8 @@ class Staged:
         """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
         if not self.kept:
             return self._on(images)
-        for number in np.unique(self._part_of(images)).tolist():
-            if not self._filled[number]:
-                self._fill(number)
+        for _ in self.filling(images):
+            pass
         assert self._all is not None
         types = self._model.types
         constants, averaged = self._all
@@ -97,6 +109,13 @@ class Staged:
             {name: _taken(values, types[name], images, 0) for name, values in constants.items()},
             {name: _taken(values, types[name], images, 1) for name, values in averaged.items()},
         )
+
+    def filling(self, images: Places) -> Iterator[None]:
+        """Compute what some images lack, where it is kept, in small steps; `of_images` then has it at hand."""
+        for number in np.unique(self._part_of(images)).tolist() if self.kept else ():
+            if not self._filled[number]:
+                self._fill(number)
+                yield
 
     def _part_of(self, images: Places) -> Places:
         starts = np.array([part[0] for part in self.parts])
@@ -145,6 +164,22 @@ class Staged:
             if not known and all(not name or name in values for name in node.inputs):
                 compute(node, values, NUMPY)
         return values
+
+
+def _refuse_excess(game: Game, averaged: Sequence[int]) -> None:
+    """A graph of a few bytes may stretch a weight to as many values as it likes [P-6.13].
+
+    `averaged` is how many values those have that are made of weights alone and of which each client has its own.
+    """
+    one = cost(game.graph.graph, game.graph.types, 1)
+    if 8 * game.clients * sum(averaged) > _MOST_BYTES:
+        what = f"what the model makes of the weights of {game.clients} clients alone"
+    elif 8 * _PASSES * one.held > _MOST_BYTES:
+        what = "what the model holds at one time for a single image"
+    else:
+        return
+    message, hint = f"{what} needs too much memory", "use a smaller model, or fewer clients"
+    raise RoundFilesInvalid(message, where="the model's graph", hint=hint)
 
 
 def inputs_of(game: Game, images: Places) -> Arrays:

@@ -7,17 +7,15 @@ whoever checks may do other things between two steps. (docs/adr/0041)
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.coalitions.walks import Counts
-from fedcoin_cli.learning.game.utility import Utility, Walker
 from fedcoin_cli.learning.reference.referee import Referee
 from fedcoin_cli.learning.shapley.exact_look import ExactLook, heavy_masks, suspects_of
-from fedcoin_cli.learning.shapley.judging import CountJudge, Judging
+from fedcoin_cli.learning.shapley.judging import CountJudge, Engines, Judging
 from fedcoin_cli.learning.shapley.looking import Budget, Look, Steps
 from fedcoin_cli.learning.shapley.sampled_look import SampledLook
 from fedcoin_cli.learning.shapley.table import (
@@ -34,14 +32,6 @@ DRAWN_RANKINGS: Final = 4_096
 """Where 0.2% of a table's rankings are false in some block they miss all once in 3,600 times."""
 
 _BATCH: Final = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """What counts here: rankings of blocks, and coalitions on all images; made when they are first needed."""
-
-    walker: Callable[[], Walker]
-    utility: Callable[[], Utility]
 
 
 class Checker:
@@ -65,7 +55,7 @@ class Checker:
         engines: Engines | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._judge = CountJudge(reference, partition)
+        self._judge = CountJudge(reference, partition, engines)
         self._terms, self._engines, self._clock = terms, engines, clock
         # Fresh from the system: nobody can know what will be looked at.
         self._random = np.random.default_rng()
@@ -75,7 +65,7 @@ class Checker:
     def wrong_entries(
         self, data: bytes, claim: Claim, budget_s: float, own: Counts | None = None
     ) -> tuple[int, ...]:
-        """Entries whose claims lie outside [lo, hi] of 2ε; `own` are the counts of all coalitions, if known here.
+        """Entries whose claims are false at 2ε; `own` are the counts of all coalitions, if known here.
 
         Stops after the batch in which the first is found, or when the budget is over.
 
@@ -106,7 +96,7 @@ class Checker:
         return Look(steps, budget, self._clock)
 
     def own_errors(self, data: bytes, claim: Claim, budget_s: float) -> tuple[int, ...]:
-        """The same of the own table, by the reference alone: what others would accuse this miner of."""
+        """The same of the own table: what others would accuse this miner of."""
         budget = Budget(budget_s)
         judging = self._judging(claim, budget)
         if claim.exact:
@@ -117,7 +107,7 @@ class Checker:
         return Look(steps, budget, self._clock).finish()
 
     def is_wrong(self, data: bytes, claim: Claim, entry: int) -> bool:
-        """Whether the count number `entry` lies outside [lo, hi] of ε: what makes a FRAUD accepted [P-6.7].
+        """Whether the count number `entry` is false at ε: what makes a FRAUD accepted [P-6.7].
 
         Raises:
             Malformed: the table has no such entry.
@@ -130,8 +120,8 @@ class Checker:
         claimed = entry_count(data, claim, entry, self._terms)
 
         def steps() -> Steps[bool]:
-            bounds = yield from self._judge.steps([place], 1)
-            return not bounds[0].lo <= claimed <= bounds[0].hi
+            (false,) = yield from self._judge.false([place], [claimed], 1)
+            return false
 
         return Look(steps(), Budget(0.0), self._clock)
 

@@ -1,4 +1,7 @@
-"""Judging counts: which of some claims lie outside [lo, hi], by the reference and in steps.
+"""Judging counts: which of some claims are false, by the reference and in steps.
+
+A claim outside [lo, hi] is false. Bounds of graphs are measured, not proven: whoever makes the graph can have engines
+err by more, so there a claim that the own engine counts as well is not. (docs/adr/0047)
 
 A slow model's interval takes seconds, and on all images minutes, so they are taken part by part of the images and, one
 by one or many together, as many as a slice takes.
@@ -15,6 +18,7 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.game.game import member_bits
+from fedcoin_cli.learning.game.utility import Apart, Utility, Walker
 from fedcoin_cli.learning.metrics.nobody import bounds_of
 from fedcoin_cli.learning.pace import Pace
 from fedcoin_cli.learning.reference.referee import Referee, reference_for
@@ -34,11 +38,32 @@ class Suspect:
     off: int = 0
 
 
-class CountJudge:
-    """What is right at any place of a task's tables [P-8.16]."""
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What counts here: rankings of blocks, and coalitions on all images; made when they are first needed."""
 
-    def __init__(self, reference: Referee, partition: Partition) -> None:
-        self._reference, self._partition = reference, partition
+    walker: Callable[[], Walker]
+    utility: Callable[[], Utility]
+
+    def count(self, place: Place, clients: int) -> int:
+        """What they count at one place, the walker being `Apart`."""
+        if place.block is None:
+            return int(self.utility().counts([place.mask])[0])
+        walker, full = self.walker(), (1 << clients) - 1
+        if place.mask in (0, full):
+            return int(walker.ends()[place.mask == full][place.block])
+        assert isinstance(walker, Apart)
+        return int(walker.count(place.block, member_bits([place.mask], clients))[0])
+
+
+class CountJudge:
+    """What is right at any place of a task's tables [P-8.16].
+
+    Without `engines` the reference is asked alone.
+    """
+
+    def __init__(self, reference: Referee, partition: Partition, engines: Engines | None = None) -> None:
+        self._reference, self._partition, self._engines = reference, partition, engines
 
     @cached_property
     def _baseline(self) -> Referee | None:
@@ -59,6 +84,24 @@ class CountJudge:
             else:
                 found += yield from self._of_block(block, masks, factor)
         return found
+
+    def false(self, places: Sequence[Place], claimed: Sequence[int], factor: int) -> Steps[list[bool]]:
+        """Which claims are false at factor·ε, in steps [P-6.7] [P-6.26]."""
+        bounds = yield from self.steps(places, factor)
+        found = []
+        for place, count, bound in zip(places, claimed, bounds, strict=True):
+            outside = not bound.lo <= count <= bound.hi
+            if outside and self.counts_so(place, count):
+                outside = False
+                yield
+            found.append(outside)
+        return found
+
+    def counts_so(self, place: Place, claimed: int) -> bool:
+        """Whether bounds are not proven and the own engine counts the same."""
+        if self._reference.proven or self._engines is None:
+            return False
+        return self._engines.count(place, self._reference.game.clients) == claimed
 
     def _of_block(self, block: int, masks: Sequence[int], factor: int) -> Steps[list[Interval]]:
         positions, clients = self._partition.block(block), self._reference.game.clients
@@ -119,7 +162,7 @@ class Judging:
         self._pace = Pace(_BATCH)
 
     def wrong(self, suspects: Sequence[Suspect], *, surely: bool) -> Steps[tuple[int, ...]]:
-        """Entries outside [lo, hi] of 2ε of the first batch that has any, in the order in which they are given.
+        """False entries at 2ε of the first batch that has any, in the order in which they are given.
 
         Once the budget is over no batch is begun; one that is begun `surely` is judged to its end, and so is the first.
         """
@@ -134,11 +177,11 @@ class Judging:
 
     def _outside(self, suspects: Sequence[Suspect], *, surely: bool) -> Steps[tuple[int, ...]]:
         places = [place_of(one.entry, self._claim, self._terms) for one in suspects]
-        look = Look(self._judge.steps(places, RAISE_FACTOR), clock=self._clock)
+        claimed = [one.claimed for one in suspects]
+        look = Look(self._judge.false(places, claimed, RAISE_FACTOR), clock=self._clock)
         while look.advance():
             yield
             if self._budget.over and not surely:
                 return ()
         self._pace.took(len(suspects), look.budget.taken_s)
-        judged = zip(suspects, look.found, strict=True)
-        return tuple(one.entry for one, bound in judged if not bound.lo <= one.claimed <= bound.hi)
+        return tuple(one.entry for one, false in zip(suspects, look.found, strict=True) if false)

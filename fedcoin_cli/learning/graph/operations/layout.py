@@ -1,4 +1,4 @@
-"""What moves entries and computes nothing: shapes, orders, parts, rows by index."""
+"""What moves entries and computes nothing: shapes, orders, parts, rows by index. To move one is work, too."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -27,10 +27,6 @@ from fedcoin_cli.learning.graph.tensor_type import Misfit, TensorType, broadcast
 
 _MOST_PARTS: Final = 1024
 _SIZES: Final = integers(1, MOST)
-
-
-def _free(_: Settings, __: Types, ___: Sequence[TensorType], ____: int) -> int:
-    return 0
 
 
 def _one(types: Types) -> TensorType:
@@ -292,7 +288,7 @@ def _gather(xp: Namespace, its: Settings, values: Arrays) -> tuple[Array, ...]:
 
 
 def _moves(typed: Any, run: Any, settings: Mapping[str, Setting], **more: Any) -> Operation:
-    return Operation((1, 1), typed, run, settings, work=_free, affine=always, **more)
+    return Operation((1, 1), typed, run, settings, affine=always, **more)
 
 
 LAYOUT: Final[Mapping[str, Operation]] = {
@@ -315,7 +311,6 @@ LAYOUT: Final[Mapping[str, Operation]] = {
         _concat_typed,
         _concat,
         {"axis": Setting(AXIS, required=True)},
-        work=_free,
         affine=always,
     ),
     "Split": _moves(
@@ -339,7 +334,5 @@ LAYOUT: Final[Mapping[str, Operation]] = {
         _pad,
         {"pads": Setting(integers(0, MOST, longest=16), required=True), "value": Setting(number, 0.0)},
     ),
-    "Gather": Operation(
-        (2, 2), _gather_typed, _gather, {"axis": Setting(AXIS, 0)}, work=_free, affine=first_only
-    ),
+    "Gather": Operation((2, 2), _gather_typed, _gather, {"axis": Setting(AXIS, 0)}, affine=first_only),
 }
