@@ -148,10 +148,11 @@ def _kept(state: RecordDict) -> Kept | None:
         return None
     assert isinstance(before, ArrayRecord), "the three are written together"
     weights = (tuple(one.to_numpy_ndarrays()) for one in (now, before))
-    names = tuple(map(str, record["names"]))
-    return Kept(Digest(str(record["call"])), str(record["model"]), names, *weights)
+    names, order = (tuple(map(str, record[key])) for key in ("names", "order"))
+    return Kept(Digest(str(record["call"])), str(record["model"]), names, order, *weights)
 
 
 def _keep(state: RecordDict, kept: Kept) -> None:
-    state[RECORD] = ConfigRecord({"call": kept.call, "model": kept.model, "names": list(kept.names)})
+    named = {"names": list(kept.names), "order": list(kept.order)}
+    state[RECORD] = ConfigRecord({"call": kept.call, "model": kept.model, **named})
     state[_NOW], state[_BEFORE] = ArrayRecord(list(kept.now)), ArrayRecord(list(kept.before))

@@ -67,10 +67,16 @@ def test_a_list_of_a_graphs_weights_goes_by_its_order() -> None:
     for given in ({"0": head}, {"head": head}, {"base": np.zeros((3, 3), np.float32), "head": head}):
         (found,) = Layout.of(GRAPH, given).weights(given, "")
         assert np.array_equal(found, head)
+    # All that the original holds, where its order is known.
+    listed = {"0": np.zeros((3, 3), np.float32), "1": head}
+    layout = Layout.of(GRAPH, listed, ("base", "head"))
+    (found,) = layout.weights(listed, "")
+    assert np.array_equal(found, head)
+    assert list(layout.frozen(listed)) == ["base"]
     with pytest.raises(
         RoundFilesInvalid, match=r"2 arrays, the model has 1(?s:.*)leave out the 1 that it freezes"
     ):
-        Layout.of(GRAPH, {"0": np.zeros((3, 3), np.float32), "1": head})
+        Layout.of(GRAPH, listed)
     with pytest.raises(RoundFilesInvalid, match="no tensor 'head'"):
         Layout.of(GRAPH, {"tail": head})
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 class Kept:
     """What a client keeps from round to round: its update so far and the one before, and the call they are for.
 
-    Both are the weights that the run began with until it has signed. `names` are those of the tensors in its files.
+    Both are the weights that the run began with until it has signed. `names` are those of the tensors in its files,
+    `order` those of all that the original model holds.
     """
 
     call: Digest
     model: str
     names: tuple[str, ...]
+    order: tuple[str, ...]
     now: "Weights"
     before: "Weights"
 
@@ -66,13 +68,13 @@ def opened(told: Told, got: "Tensors", initial: "Tensors | None", kept: Kept | N
     start = got if told.begins == HERE else initial
     if start is None:
         raise RoundFilesInvalid("the weights that the run began with did not come along")
-    layout = Layout.of(read_model(told.model, where="the server's model"), start)
+    layout = Layout.of(read_model(told.model, where="the server's model"), start, told.names)
     names = layout.model.weight_names
     weights = layout.weights(start, "the initial arrays")
     if told.call.named is not None and _digest(weights, names) != told.call.named:
         raise RoundFilesInvalid("the run did not begin with the weights that its call names")
     _check_frozen(layout, start, told.call.frozen)
-    return Kept(told.call.call, told.model, names, weights, weights)
+    return Kept(told.call.call, told.model, names, told.names, weights, weights)
 
 
 def signed(signer: Signer, told: Told, kept: Kept, trained: Trained, node: str) -> tuple[Update, Kept]:
@@ -88,7 +90,7 @@ def signed(signer: Signer, told: Told, kept: Kept, trained: Trained, node: str) 
     from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.running import Layout, moved
 
-    layout = Layout.of(read_model(kept.model, where="the server's model"), trained.got)
+    layout = Layout.of(read_model(kept.model, where="the server's model"), trained.got, kept.order)
     _check_still(layout, trained)
     before, now = kept.now, layout.weights(trained.returned, "the returned arrays")
     if told.call.named is not None:

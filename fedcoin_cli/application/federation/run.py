@@ -147,7 +147,7 @@ class PaidRun:
 
         self._genesis = plan.workspace.genesis()
         self._plan, self._weigh, self._whole = plan, weigh, plan.whole
-        self._layout = Layout.of(plan.model.model, initial)
+        self._layout = Layout.of(plan.model.model, initial, plan.model.names)
         self._initial = self._layout.weights(initial, "the initial arrays")
         # By node: those whose signature has been counted at least once.
         self._clients: dict[str, _Client] = {}
@@ -176,9 +176,9 @@ class PaidRun:
     def told(self, *, first: bool) -> Told:
         """What all clients are told in a round; those that must be told more are `late`."""
         begins = HERE if first or not self._whole else BEFORE
-        model = self._plan.model.text if begins == HERE else ""
+        model, names = (self._plan.model.text, self._plan.model.names) if begins == HERE else ("", ())
         lost = {node: str(self._clients[node].signed.digest) for node in sorted(self._lost)}
-        return Told(self._genesis.id, self.call, begins, model, self._weigh, lost)
+        return Told(self._genesis.id, self.call, begins, model, self._weigh, names, lost)
 
     def late(self, nodes: Iterable[str]) -> dict[str, Told]:
         """The nodes among these that do not know how the run began, and what they are told.
@@ -187,7 +187,9 @@ class PaidRun:
         """
         if not self._whole:
             return {}
-        told = replace(self.told(first=False), begins=THERE, model=self._plan.model.text)
+        told = replace(
+            self.told(first=False), begins=THERE, model=self._plan.model.text, names=self._plan.model.names
+        )
         return {node: told for node in nodes if node not in self._knowing}
 
     def asked(self, groups: Iterable[tuple[Iterable[str], "Tensors"]]) -> None:

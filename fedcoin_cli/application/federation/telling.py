@@ -37,6 +37,7 @@ class Told:
         begins: where the weights are that the run began with: `HERE`, `THERE` or `BEFORE`.
         model: the model's description, in the first message to a client; empty later.
         weigh: the metric that counts the client's examples.
+        names: those of all tensors that the original model holds, in its order, beside the description.
         lost: nodes whose last answer was not counted, each with the digest of the update from which it goes on.
     """
 
@@ -45,6 +46,7 @@ class Told:
     begins: str
     model: str
     weigh: str
+    names: tuple[str, ...] = ()
     lost: Mapping[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
@@ -55,6 +57,7 @@ class Told:
             "begins": self.begins,
             "model": self.model,
             "weigh": self.weigh,
+            "names": list(self.names),
             "lost": [f"{node} {counted}" for node, counted in self.lost.items()],
         }
 
@@ -71,6 +74,7 @@ class Told:
                 begins,
                 str(record["model"]),
                 str(record["weigh"]),
+                tuple(map(str, record["names"])),
                 dict(str(line).split(" ", 1) for line in record["lost"]),
             )
         except (Malformed, KeyError, TypeError, ValueError, RecursionError) as error:

@@ -45,11 +45,15 @@ Model = str | Path | Mapping[str, Any] | HasJson | Module
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A model as miners read it: its JSON, what that says, and the weights that no client trains, in its order."""
+    """A model as miners read it: its JSON, what that says, and the weights that no client trains, in its order.
+
+    `names` are those of all tensors in the original's own order, trained and frozen, where that is known.
+    """
 
     text: str
     model: Read
     frozen: Weights
+    names: tuple[str, ...] = ()
 
 
 def described(model: Model, images: Any = None, labels: Any = None) -> Described:
@@ -76,7 +80,7 @@ def described(model: Model, images: Any = None, labels: Any = None) -> Described
         return _read(str(model.to_json()))  # type: ignore[union-attr]  # whatever describes itself as Keras does
     given = [] if images is None else list(images.values()) if isinstance(images, Mapping) else [images]
     made = _made(model, given, Truth.targets if _are_real(labels) else None, (), "factors")
-    return Described(made.text, made.model, made.frozen)
+    return Described(made.text, made.model, made.frozen, () if made.imported is None else made.imported.names)
 
 
 def _read(text: str, beside: Path | None = None) -> Described:

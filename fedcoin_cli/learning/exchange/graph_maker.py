@@ -31,7 +31,7 @@ class Imported:
     """A graph, and the tensors that the original holds by their names: of its weights, and of what is frozen.
 
     `closing` is the operation behind the graph's output that was taken away, or nothing. `unused` are weights of the
-    original on which no output depends.
+    original on which no output depends. `names` are all that the original holds, in its own order.
     """
 
     graph: Graph
@@ -39,6 +39,7 @@ class Imported:
     frozen: Mapping[str, npt.NDArray[np.float32]]
     closing: str
     unused: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 @dataclass
@@ -156,12 +157,14 @@ class GraphMaker:
         if not graph.weights:
             self.refuse("nothing of it is trained", hint="leave parameters trainable, or freeze fewer")
         typed(graph, where=self.where)
+        own = tuple(name for name in self.tensors if name not in self._known.values())
         return Imported(
             graph,
             {one.name: self.tensors[one.name] for one in graph.weights},
             {one.name: self.tensors[one.name] for one in graph.frozen},
             closing,
-            tuple(name for name in self.tensors if name not in used and name not in self._known.values()),
+            tuple(name for name in own if name not in used),
+            own,
         )
 
     def _opened(self, output: str) -> tuple[str, str]:

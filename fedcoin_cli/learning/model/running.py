@@ -30,40 +30,50 @@ _NPY_1_0: Final = b"\x93NUMPY\x01\x00"
 class Layout:
     """How a framework's tensors become the weights of a model: which are taken, and which lie transposed.
 
-    A graph names its weights as its framework does, and holds them as they are; a list of as many goes by its order.
-    Where the model is a chain, PyTorch's names end in `weight` and `bias`, and its Linear is (units, inputs) where a
-    kernel is (inputs, units): names decide that, for shapes do not tell in a square layer. Integers, as
-    `num_batches_tracked`, are no weights, and neither is what the model freezes, whether it is sent or not.
+    A graph names its weights as its framework does, and holds them as they are; a list goes by its order, of the
+    weights or, where that is known, of all tensors that the original holds. Where the model is a chain, PyTorch's names
+    end in `weight` and `bias`, and its Linear is (units, inputs) where a kernel is (inputs, units): names decide that,
+    for shapes do not tell in a square layer. Integers, as `num_batches_tracked`, are no weights, and neither is what
+    the model freezes, whether it is sent or not.
     """
 
     model: Model
-    names: tuple[str, ...]
+    keys: tuple[str, ...]
     transposed: frozenset[str]
+    frozen_keys: Mapping[str, str]
 
     @classmethod
-    def of(cls, model: Model, tensors: Tensors) -> "Layout":
-        """The layout of tensors that a model begins with; raises `RoundFilesInvalid` where they are not its own."""
-        names = tuple(name for name, tensor in tensors.items() if _is_weight(name, tensor))
+    def of(cls, model: Model, tensors: Tensors, names: Sequence[str] = ()) -> "Layout":
+        """The layout of tensors that a model begins with; raises `RoundFilesInvalid` where they are not its own.
+
+        `names` are those of all that the original holds, in its own order.
+        """
+        keys = tuple(name for name, tensor in tensors.items() if _is_weight(name, tensor))
         turned: frozenset[str] = frozenset()
+        frozen = {one.name: one.name for one in model.frozen}
         if isinstance(model, ModelSpec):
-            turned = frozenset(name for name in names if _end(name) == "weight" and tensors[name].ndim == 2)
-        elif any(name in tensors for name in model.weight_names) or not all(map(str.isdecimal, names)):
-            names = model.weight_names
-        layout = cls(model, names, turned)
+            turned = frozenset(name for name in keys if _end(name) == "weight" and tensors[name].ndim == 2)
+        elif any(name in tensors for name in model.weight_names) or not all(map(str.isdecimal, tensors)):
+            keys = model.weight_names
+        elif len(tensors) == len(names):
+            listed = dict(zip(names, tensors, strict=True))
+            keys = tuple(listed[name] for name in model.weight_names)
+            frozen = {name: listed[name] for name in frozen if name in listed}
+        layout = cls(model, keys, turned, frozen)
         layout.weights(tensors, "the initial arrays")
         return layout
 
     def weights(self, tensors: Tensors, where: str) -> Weights:
         """These tensors as an update has them, float32; raises `RoundFilesInvalid`, which says `where` they stand."""
-        lacking = [name for name in self.names if name not in tensors]
+        lacking = [key for key in self.keys if key not in tensors]
         if lacking:
             hint = "send the tensors of the model that the run began with"
             raise RoundFilesInvalid(f"no tensor {lacking[0]!r}", where=where, hint=hint)
-        return update_of([self._laid(name, tensors[name]) for name in self.names], self.model, where)
+        return update_of([self._laid(key, tensors[key]) for key in self.keys], self.model, where)
 
     def frozen(self, tensors: Tensors) -> Tensors:
-        """Those of the tensors that the model freezes, by name."""
-        return {one.name: tensors[one.name] for one in self.model.frozen if one.name in tensors}
+        """Those of the tensors that the model freezes, by its own names."""
+        return {name: tensors[key] for name, key in self.frozen_keys.items() if key in tensors}
 
     def thawed(self, before: Tensors, after: Tensors) -> Iterator[str]:
         """The names of what the model freezes and is another afterwards."""
