@@ -49,31 +49,51 @@ class Staged:
         self.game, self._model = game, game.graph
         graph, types = self._model.graph, self._model.types
         self.staging = staged(graph, types, game.clients, PART_IMAGES)
-        self.part_images = max(1, min(PART_IMAGES, _PART_VALUES // prod(self._model.row)))
-        self.together = max(1, _TOGETHER_FLOP // max(1, game.clients * self._model.flop_first))
+        alone = _without_images(types)
+        self.constants = tuple(name for name in self.staging.constants if name not in alone)
+        self.averaged = tuple(name for name in self.staging.averaged if name not in alone)
+        own = tuple(name for name in self.staging.averaged if name in alone)
+        fitting = self._fitting(own, alone)
+        self.part_images = max(1, min(PART_IMAGES, _PART_VALUES // prod(self._model.row), fitting))
+        self.together = min(self.part_images, _TOGETHER_FLOP // max(1, game.clients * self._model.flop_first))
+        self.together = max(1, self.together)
         """Of so many images all clients' values take no longer than a step may."""
-        size = min(self.part_images, self.together)
-        self.parts = np.array_split(np.arange(game.images), -(-game.images // size))
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // self.together))
         self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
         self._given |= {
             one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
         }
-        alone = _without_images(types)
-        _refuse_excess(game, [types[name].each for name in self.staging.averaged if name in alone])
         self._given = self._through(self._given)
         self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
-        each = [self._of_client(client, self._given) for client in range(game.clients)]
-        self.weights = {
-            name: np.stack([one[name] for one in each]) for name in self.staging.averaged if name in alone
-        }
-        self.constants = tuple(name for name in self.staging.constants if name not in alone)
-        self.averaged = tuple(name for name in self.staging.averaged if name not in alone)
+        self.weights = self._of_clients(own, self._given)
         held = sum(types[name].each for name in self.constants)
         held += game.clients * sum(types[name].each for name in self.averaged)
         self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
         # Of all images, filled part by part.
         self._all: tuple[Arrays, Arrays] | None = None
         self._filled = np.zeros(len(self.parts), np.bool_)
+
+    def _fitting(self, own: Sequence[str], alone: set[str]) -> int:
+        """Of how many images together memory has room: a graph of a few bytes may make of them what it likes.
+
+        Raises `RoundFilesInvalid` where it has none [P-6.13].
+        """
+        types, clients = self._model.types, self.game.clients
+        made = {name: types[name].each for node in self.staging.once for name in node.outputs if name}
+        fixed = sum(each for name, each in made.items() if name in alone)
+        fixed += clients * sum(types[name].each for name in own)
+        image = sum(each for name, each in made.items() if name not in alone)
+        image += clients * sum(types[name].each for name in self.averaged)
+        held = cost(self._model.graph, types, 1).held
+        for values, what in (
+            (fixed, f"the weights of {clients} clients, and what the model makes of them alone,"),
+            (image, f"what the model makes of a single image, and {clients} clients of it,"),
+            (_PASSES * held, "what the model holds at one time for a single image"),
+        ):
+            if 8 * values > _MOST_BYTES:
+                message, hint = f"{what} need too much memory", "use a smaller model, or fewer clients"
+                raise RoundFilesInvalid(message, where="the model's graph", hint=hint)
+        return _MOST_BYTES // (8 * max(1, image))
 
     def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
         """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
@@ -123,11 +143,19 @@ class Staged:
 
     def _on(self, images: Places) -> tuple[Arrays, Arrays]:
         constants = self._through({**self._given, **inputs_of(self.game, images)})
-        clients = [self._of_client(client, constants) for client in range(self.game.clients)]
-        return (
-            {name: _single(constants[name]) for name in self.constants},
-            {name: np.stack([_single(one[name]) for one in clients]) for name in self.averaged},
-        )
+        stacks = self._of_clients(self.averaged, constants, np.float32)
+        return {name: _single(constants[name]) for name in self.constants}, stacks
+
+    def _of_clients(self, names: Sequence[str], constants: Arrays, floats: type = np.float64) -> Arrays:
+        """Some values of all clients, (K, …), that follow from their weights and these."""
+        found: Arrays = {}
+        for client in range(self.game.clients):
+            one = self._of_client(client, constants)
+            for name in names:
+                if not client:
+                    found[name] = np.empty((self.game.clients, *one[name].shape), floats)
+                found[name][client] = one[name]
+        return found
 
     def _of_client(self, client: int, constants: Arrays) -> Arrays:
         """All values of one client that follow from its weights and these."""
@@ -142,22 +170,6 @@ class Staged:
             if not known and all(not name or name in values for name in node.inputs):
                 compute(node, values, NUMPY)
         return values
-
-
-def _refuse_excess(game: Game, averaged: Sequence[int]) -> None:
-    """A graph of a few bytes may stretch a weight to as many values as it likes [P-6.13].
-
-    `averaged` is how many values those have that no image enters and of which each client has its own.
-    """
-    one = cost(game.graph.graph, game.graph.types, 1)
-    if 8 * game.clients * sum(averaged) > _MOST_BYTES:
-        what = f"the weights of {game.clients} clients, and what the model makes of them alone,"
-    elif 8 * _PASSES * one.held > _MOST_BYTES:
-        what = "what the model holds at one time for a single image"
-    else:
-        return
-    message, hint = f"{what} need too much memory", "use a smaller model, or fewer clients"
-    raise RoundFilesInvalid(message, where="the model's graph", hint=hint)
 
 
 def inputs_of(game: Game, images: Places) -> Arrays:
