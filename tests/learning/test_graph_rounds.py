@@ -24,6 +24,7 @@ from fedcoin_cli.learning.model.model import ModelSpec
 from fedcoin_cli.learning.model.weights import TestSet, write_test
 from fedcoin_cli.learning.recomputation import Depth, recompute
 from fedcoin_cli.learning.reference.referee import own_outputs, prepared, reference_for
+from fedcoin_cli.learning.reference.staged import Staged
 from fedcoin_cli.learning.shapley.sampling import Estimator
 from ledger_store.base.errors import RoundFilesInvalid
 
@@ -194,6 +195,21 @@ def test_what_is_made_of_weights_is_bounded(made: str) -> None:
     tests = TestSet(np.zeros((2, 2), np.float32), np.array([0, 1], np.int32))
     with pytest.raises(RoundFilesInvalid, match="needs too much memory"):
         prepared(Game(GraphModel.of(graph), tests, (update,) * clients, (1,) * clients))
+
+
+def test_images_are_taken_together_as_memory_has_room() -> None:
+    """A first product that is stretched and handed on 250 times: 0.8 GiB an image, so 8 together and not 64."""
+    make, width = Builder(floats(2)), 400_000
+    x = make.op("Expand", make.op("MatMul", "x", make.weight("w", 2, 1)), shape=(1, width))
+    for _ in range(250):
+        x = make.op("Pad", x, pads=(0,) * 4)
+    graph = make.graph(make.op("Tanh", make.op("Slice", x, starts=(0,), ends=(1,), axes=(1,))))
+    tests = TestSet(np.zeros((100, 2), np.float32), np.arange(100, dtype=np.int32) % 2)
+    update = (np.ones((2, 1), np.float32),)
+    ready = prepared(Game(GraphModel.of(graph), tests, (update, update), (1, 1)))
+    assert isinstance(ready, Staged)
+    assert 1 < ready.part_images * (8 * 251 * width) <= 6 << 30
+    assert max(map(len, ready.parts)) <= ready.part_images < 9
 
 
 @pytest.mark.parametrize("operation", ["Pad", "Neg"])

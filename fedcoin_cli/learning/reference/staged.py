@@ -49,30 +49,30 @@ class Staged:
         self.game, self._model = game, game.graph
         graph, types = self._model.graph, self._model.types
         self.staging = staged(graph, types, game.clients, GRAPH_IMAGES)
+        alone = _without_images(types)
+        self.constants = tuple(name for name in self.staging.constants if name not in alone)
+        self.averaged = tuple(name for name in self.staging.averaged if name not in alone)
+        own = [name for name in self.staging.averaged if name in alone]
+        self._fitting = self._room(own, alone)
         self._given = {one.name: NUMPY.constant(constant_array(one)) for one in graph.constants}
         self._given |= {
             one.name: NUMPY.constant(own) for one, own in zip(graph.frozen, game.frozen, strict=True)
         }
-        alone = _without_images(types)
-        made = alone - set(self._model.weight_names)
-        _refuse_excess(game, [types[name].each for name in self.staging.averaged if name in made])
         self._given = self._through(self._given)
         self.shared = {name: _single(self._given[name]) for name in self.staging.constants if name in alone}
         once = {name for node in self.staging.once for name in node.inputs}
         self._read = [name in once for name in self._model.weight_names]
-        self.weights = self._stacks([name for name in self.staging.averaged if name in alone])
-        self.constants = tuple(name for name in self.staging.constants if name not in alone)
-        self.averaged = tuple(name for name in self.staging.averaged if name not in alone)
+        self.weights = self._stacks(own)
         self._of(game)
 
     def _of(self, game: Game) -> "Staged":
         """Itself, with what depends on the images."""
         self.game, types = game, self._model.types
-        self.part_images = max(1, min(GRAPH_IMAGES, _PART_VALUES // prod(self._model.row)))
-        self.together = max(1, _TOGETHER_FLOP // max(1, game.clients * self._model.flop_first))
+        self.part_images = max(1, min(GRAPH_IMAGES, _PART_VALUES // prod(self._model.row), self._fitting))
+        fast = _TOGETHER_FLOP // max(1, game.clients * self._model.flop_first)
+        self.together = max(1, min(self.part_images, fast))
         """Of so many images all clients' values take no longer than a step may."""
-        size = min(self.part_images, self.together)
-        self.parts = np.array_split(np.arange(game.images), -(-game.images // size))
+        self.parts = np.array_split(np.arange(game.images), -(-game.images // self.together))
         held = sum(types[name].each for name in self.constants)
         held += game.clients * sum(types[name].each for name in self.averaged)
         self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
@@ -88,13 +88,35 @@ class Staged:
         found: dict[str, Array] = {name: np.stack([one[places[name]] for one in updates]) for name in own}
         made = [name for name in names if name not in places]
         if made:
-            each = [self._of_client(client, self._given) for client in range(self.game.clients)]
-            found.update((name, _exact(np.stack([one[name] for one in each]))) for name in made)
+            stacks = self._of_clients(made, self._given)
+            found.update((name, _exact(stack)) for name, stack in stacks.items())
         return {name: found[name] for name in names}
 
     def on(self, game: Game) -> "Staged":
         """The same of other images: what stands for all of them is shared."""
         return copy(self)._of(game)  # noqa: SLF001 (a copy of its own)
+
+    def _room(self, own: Sequence[str], alone: set[str]) -> int:
+        """Of how many images together memory has room: a graph of a few bytes may make of them what it likes.
+
+        Raises `RoundFilesInvalid` where it has none [P-6.13].
+        """
+        types, clients = self._model.types, self.game.clients
+        made = {name: types[name].each for node in self.staging.once for name in node.outputs if name}
+        fixed = sum(each for name, each in made.items() if name in alone)
+        fixed += clients * sum(made.get(name, 0) for name in own)
+        image = sum(each for name, each in made.items() if name not in alone)
+        image += clients * sum(types[name].each for name in self.averaged)
+        held = cost(self._model.graph, types, 1).held
+        for values, what in (
+            (fixed, f"what the model makes of the weights of {clients} clients alone"),
+            (image, f"what the model makes of a single image, and {clients} clients of it,"),
+            (_PASSES * held, "what the model holds at one time for a single image"),
+        ):
+            if 8 * values > _MOST_BYTES:
+                message, hint = f"{what} needs too much memory", "use a smaller model, or fewer clients"
+                raise RoundFilesInvalid(message, where="the model's graph", hint=hint)
+        return _MOST_BYTES // (8 * max(1, image))
 
     def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
         """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
@@ -144,11 +166,19 @@ class Staged:
 
     def _on(self, images: Places) -> tuple[Arrays, Arrays]:
         constants = self._through({**self._given, **inputs_of(self.game, images)})
-        clients = [self._of_client(client, constants) for client in range(self.game.clients)]
-        return (
-            {name: _single(constants[name]) for name in self.constants},
-            {name: np.stack([_single(one[name]) for one in clients]) for name in self.averaged},
-        )
+        stacks = self._of_clients(self.averaged, constants, np.float32)
+        return {name: _single(constants[name]) for name in self.constants}, stacks
+
+    def _of_clients(self, names: Sequence[str], constants: Arrays, floats: type = np.float64) -> Arrays:
+        """Some values of all clients, (K, …), that follow from their weights and these."""
+        found: Arrays = {}
+        for client in range(self.game.clients):
+            one = self._of_client(client, constants)
+            for name in names:
+                if not client:
+                    found[name] = np.empty((self.game.clients, *one[name].shape), floats)
+                found[name][client] = one[name]
+        return found
 
     def _of_client(self, client: int, constants: Arrays) -> Arrays:
         """All values of one client that follow from its weights and these."""
@@ -164,22 +194,6 @@ class Staged:
             if not known and all(not name or name in values for name in node.inputs):
                 compute(node, values, NUMPY)
         return values
-
-
-def _refuse_excess(game: Game, averaged: Sequence[int]) -> None:
-    """A graph of a few bytes may stretch a weight to as many values as it likes [P-6.13].
-
-    `averaged` is how many values those have that are made of weights alone and of which each client has its own.
-    """
-    one = cost(game.graph.graph, game.graph.types, 1)
-    if 8 * game.clients * sum(averaged) > _MOST_BYTES:
-        what = f"what the model makes of the weights of {game.clients} clients alone"
-    elif 8 * _PASSES * one.held > _MOST_BYTES:
-        what = "what the model holds at one time for a single image"
-    else:
-        return
-    message, hint = f"{what} needs too much memory", "use a smaller model, or fewer clients"
-    raise RoundFilesInvalid(message, where="the model's graph", hint=hint)
 
 
 def inputs_of(game: Game, images: Places) -> Arrays:
