@@ -241,3 +241,29 @@ def test_the_test_sets_error_from_files_alone(make_game: Callable[..., Game]) ->
     coins = payment_errors(values.sum(axis=0), within, MICRO)
     assert 0.7 < np.mean(np.array(found.images_micro) / coins) < 1.4
     assert test_set_error(make_game(4, 1), [1.0] * 4, MICRO) is None
+
+
+def test_of_a_slow_model_few_rankings_are_walked(
+    make_game: Callable[..., Game], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as seconds allow, two of two blocks at least; where they allow all, the error is as if untried."""
+    game, values = make_game(4, 400), [60.0] * 4
+    whole = test_set_error(game, values, MICRO)
+    monkeypatch.setattr(room, "_LITTLE_FLOP", 0)
+    monkeypatch.setattr(room, "_TEST_SET_S", 1e6)
+    assert test_set_error(game, values, MICRO) == whole
+    monkeypatch.setattr(room, "_TEST_SET_S", 0.0)
+    walked: list[tuple[int, ...]] = []
+    made = room.walker_for
+
+    def watched(*words: Any) -> Any:
+        walker = made(*words)
+        walk = walker.walk
+        walker.walk = lambda blocks, orders: walked.append(orders.shape) or walk(blocks, orders)
+        return walker
+
+    monkeypatch.setattr(room, "walker_for", watched)
+    few = test_set_error(game, values, MICRO)
+    assert walked == [(2, 2, 4)] * 2
+    assert few is not None
+    assert few != whole
