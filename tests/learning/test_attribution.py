@@ -11,7 +11,11 @@ from block_games import BlockGame, finish, picture_game, random_game
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import ranking
+from fedcoin_cli.learning.coalitions.partition import Partition
+from fedcoin_cli.learning.coalitions.walks import Counts, Orders
+from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.utility import Walker
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley import attribution as room
 from fedcoin_cli.learning.shapley.attribution import agreed, convergence, reasons, test_set_error
@@ -253,17 +257,20 @@ def test_of_a_slow_model_few_rankings_are_walked(
     monkeypatch.setattr(room, "_TEST_SET_S", 1e6)
     assert test_set_error(game, values, MICRO) == whole
     monkeypatch.setattr(room, "_TEST_SET_S", 0.0)
-    walked: list[tuple[int, ...]] = []
-    made = room.walker_for
+    shapes: list[tuple[int, ...]] = []
 
-    def watched(*words: Any) -> Any:
-        walker = made(*words)
-        walk = walker.walk
-        walker.walk = lambda blocks, orders: walked.append(orders.shape) or walk(blocks, orders)
+    def watched(game: Game, part: Partition) -> Walker:
+        walker = walker_for(game, part)
+        monkeypatch.setattr(walker, "walk", lambda *words: walk(walker, *words))
         return walker
+
+    def walk(walker: Walker, blocks: range, orders: Orders) -> Counts:
+        shapes.append(orders.shape)
+        found: Counts = type(walker).walk(walker, blocks, orders)
+        return found
 
     monkeypatch.setattr(room, "walker_for", watched)
     few = test_set_error(game, values, MICRO)
-    assert walked == [(2, 2, 4)] * 2
+    assert shapes == [(2, 2, 4)] * 2
     assert few is not None
     assert few != whole

@@ -22,7 +22,6 @@ from fedcoin_cli.learning.coalitions.walks import Orders, marginals_of, orders
 from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.metrics.choice import scorer_of
-from fedcoin_cli.learning.reference.referee import Prepared, prepared
 from fedcoin_cli.learning.shapley.precision import (
     Floats,
     Marginals,
@@ -207,15 +206,11 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
     some = min(len(part), _TEST_SET_BLOCKS)
     if some < 2:
         return None
-    images = part.first(some).images
-    fewer = replace(game, test=game.test.taken(images))
-    part, ready = Partition(np.arange(len(images)), part.starts[: some + 1]), prepared(fewer)
-    blocks, rankings = _affordable(fewer, part, ready)
-    part = part.first(blocks)
-    seen = scorer_of(replace(game, test=fewer.test.taken(part.images))).whole
+    blocks, rankings = _affordable(game, part.first(some))
+    fewer, part = _of_blocks(game, part.first(blocks))
     terms = TableTerms(game.clients, part.sizes, game.empty)  # read for the number of its blocks alone
     claim = Claim(bytes(32), bytes(32), rankings, exact=False)
-    walker = walker_for(fewer, part, ready)
+    walker = walker_for(fewer, part)
     walked = orders(claim.seed, claim.miner_key, range(blocks), range(rankings), game.clients)
     empty, full = walker.ends()
     found = (empty, full, walker.walk(range(blocks), walked))
@@ -225,17 +220,23 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
     assert spread is not None
     # Values are shares of what all images are worth; their variances fall with the images, of which some were seen.
     whole = scorer_of(game).whole
-    scale = (whole / seen) ** 2 * len(part.images) / game.images
+    scale = (whole / scorer_of(fewer).whole) ** 2 * fewer.images / game.images
     covariance = scale * images_covariance(marginals.blocks(), spread.apart)
     return _errors(0, (np.zeros_like(covariance), covariance), whole, values, train_micro)
 
 
-def _affordable(game: Game, part: Partition, ready: Prepared) -> tuple[int, int]:
+def _of_blocks(game: Game, part: Partition) -> tuple[Game, Partition]:
+    """The game of these blocks' images alone, and its blocks."""
+    fewer = replace(game, test=game.test.taken(part.images))
+    return fewer, Partition(np.arange(len(part.images)), part.starts)
+
+
+def _affordable(game: Game, part: Partition) -> tuple[int, int]:
     """On how many blocks how many rankings are walked within about `_TEST_SET_S`: two of two at least."""
-    steps, few = max(1, game.clients - 1), part.first(2)
-    if _TEST_SET_RANKINGS * steps * game.images * game.model.flop_above < _LITTLE_FLOP:
+    steps = max(1, game.clients - 1)
+    if _TEST_SET_RANKINGS * steps * len(part.images) * game.model.flop_above < _LITTLE_FLOP:
         return len(part), _TEST_SET_RANKINGS
-    walker = walker_for(game, few, ready)  # with the first call a library gets ready, and is not measured
+    walker = walker_for(*_of_blocks(game, part.first(2)))  # its ends are counted then, which is not measured
     began = time.monotonic()
     walker.walk(range(2), orders(bytes(32), bytes(32), range(2), range(2), game.clients))
     fitting = int(_TEST_SET_S * 4 * steps / max(time.monotonic() - began, 1e-6))
