@@ -266,7 +266,7 @@ def test_of_a_slow_model_few_rankings_are_walked(
 
     def walk(walker: Walker, blocks: range, orders: Orders) -> Counts:
         shapes.append(orders.shape)
-        found: Counts = type(walker).walk(walker, blocks, orders)
+        found: Counts = np.asarray(type(walker).walk(walker, blocks, orders), np.int64)
         return found
 
     monkeypatch.setattr(room, "walker_for", watched)
