@@ -11,7 +11,11 @@ from block_games import BlockGame, finish, picture_game, random_game
 from oracles import shapley
 
 from fedcoin_cli.consensus.rankings import ranking
+from fedcoin_cli.learning.coalitions.partition import Partition
+from fedcoin_cli.learning.coalitions.walks import Counts, Orders
+from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.game.game import Game
+from fedcoin_cli.learning.game.utility import Walker
 from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley import attribution as room
 from fedcoin_cli.learning.shapley.attribution import agreed, convergence, reasons, test_set_error
@@ -241,3 +245,32 @@ def test_the_test_sets_error_from_files_alone(make_game: Callable[..., Game]) ->
     coins = payment_errors(values.sum(axis=0), within, MICRO)
     assert 0.7 < np.mean(np.array(found.images_micro) / coins) < 1.4
     assert test_set_error(make_game(4, 1), [1.0] * 4, MICRO) is None
+
+
+def test_of_a_slow_model_few_rankings_are_walked(
+    make_game: Callable[..., Game], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as seconds allow, two of two blocks at least; where they allow all, the error is as if untried."""
+    game, values = make_game(4, 400), [60.0] * 4
+    whole = test_set_error(game, values, MICRO)
+    monkeypatch.setattr(room, "_LITTLE_FLOP", 0)
+    monkeypatch.setattr(room, "_TEST_SET_S", 1e6)
+    assert test_set_error(game, values, MICRO) == whole
+    monkeypatch.setattr(room, "_TEST_SET_S", 0.0)
+    shapes: list[tuple[int, ...]] = []
+
+    def watched(game: Game, part: Partition) -> Walker:
+        walker = walker_for(game, part)
+        monkeypatch.setattr(walker, "walk", lambda *words: walk(walker, *words))
+        return walker
+
+    def walk(walker: Walker, blocks: range, orders: Orders) -> Counts:
+        shapes.append(orders.shape)
+        found: Counts = np.asarray(type(walker).walk(walker, blocks, orders), np.int64)
+        return found
+
+    monkeypatch.setattr(room, "walker_for", watched)
+    few = test_set_error(game, values, MICRO)
+    assert shapes == [(2, 2, 4)] * 2
+    assert few is not None
+    assert few != whole

@@ -20,6 +20,8 @@ from fedcoin_cli.learning.reference.staged import Staged
 
 _MOST_BYTES: Final = 1 << 26
 """Of averages that are kept: parts of the test set, and blocks, ask for the same coalitions."""
+_COLUMNS: Final = 1 << 16
+"""Values that are averaged at a time: what is made float64 for it stays in a core's cache."""
 _ENTRY_BYTES: Final = 256
 """What one takes beside its numbers: a graph that is averaged whole has none."""
 
@@ -124,8 +126,10 @@ class Averages:
         """Averages in float64, (coalitions, values)."""
         start = 0
         for stack in self._clients:
-            into[:, start : start + stack.shape[1]] = shares @ stack
-            start += stack.shape[1]
+            for first in range(0, stack.shape[1], _COLUMNS):
+                part = stack[:, first : first + _COLUMNS]
+                into[:, start : start + part.shape[1]] = shares @ part
+                start += part.shape[1]
         return into
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")

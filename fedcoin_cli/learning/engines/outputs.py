@@ -145,8 +145,10 @@ class OutputWalker(Outputs):
         shape = (len(blocks), walked.shape[1], self.game.clients - 1)
         found = np.empty(shape, np.int64)
         for row, block in enumerate(blocks):
-            shares = self.game.shares_of(members(walked[row]).reshape(-1, self.game.clients))
-            found[row] = self._of_block(block, shares).reshape(shape[1:])
+            # Rankings of few clients meet the same coalitions again and again.
+            visited = members(walked[row]).reshape(-1, self.game.clients)
+            own, places = np.unique(visited, axis=0, return_inverse=True)
+            found[row] = self._of_block(block, self.game.shares_of(own))[places].reshape(shape[1:])
         return found
 
     def count(self, block: int, members: Members) -> Counts:

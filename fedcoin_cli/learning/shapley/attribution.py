@@ -5,6 +5,7 @@ the value. Blocks that saw one coalition are taken together. How sure the agreed
 error from all miners' rankings, the test set's from how far apart the blocks are.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -36,6 +37,10 @@ _POINTS: Final = 64
 _WALKED_AT_ONCE: Final = 1 << 20
 _TEST_SET_RANKINGS: Final = 16
 _TEST_SET_BLOCKS, _TEST_SET_IMAGES = 128, 16
+_TEST_SET_S: Final = 5.0
+"""What walking them may take, about: of a slow model fewer rankings are walked, on fewer blocks."""
+_LITTLE_FLOP: Final = 10**10
+"""Less is not worth a trial."""
 _TOLD_APART: Final = 2.0
 
 Integers = npt.NDArray[np.int64]
@@ -183,7 +188,7 @@ def agreed(
 def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agreed | None:
     """The same from a round's files alone, without any table: mining's error is then unknown, and 0 here.
 
-    A few rankings are walked on some of the blocks.
+    A few rankings are walked on some of the blocks, as many as a few seconds allow.
 
     Args:
         game: the round.
@@ -201,25 +206,42 @@ def test_set_error(game: Game, values: Sequence[float], train_micro: int) -> Agr
     some = min(len(part), _TEST_SET_BLOCKS)
     if some < 2:
         return None
-    part = part.first(some)
-    images = part.images
-    fewer = replace(game, test=game.test.taken(images))
-    here = scorer_of(fewer)
+    blocks, rankings = _affordable(game, part.first(some))
+    fewer, part = _of_blocks(game, part.first(blocks))
     terms = TableTerms(game.clients, part.sizes, game.empty)  # read for the number of its blocks alone
-    claim = Claim(bytes(32), bytes(32), _TEST_SET_RANKINGS, exact=False)
-    walker = walker_for(fewer, Partition(np.arange(len(images)), part.starts))
-    walked = orders(claim.seed, claim.miner_key, range(some), range(claim.rankings), game.clients)
+    claim = Claim(bytes(32), bytes(32), rankings, exact=False)
+    walker = walker_for(fewer, part)
+    walked = orders(claim.seed, claim.miner_key, range(blocks), range(rankings), game.clients)
     empty, full = walker.ends()
-    found = (empty, full, walker.walk(range(some), walked))
+    found = (empty, full, walker.walk(range(blocks), walked))
     table = Table(*(part.astype(np.uint64) for part in found))
     marginals = _marginals(claim, table, terms)
     spread = marginals.spread()
     assert spread is not None
     # Values are shares of what all images are worth; their variances fall with the images, of which some were seen.
     whole = scorer_of(game).whole
-    scale = (whole / here.whole) ** 2 * len(images) / game.images
+    scale = (whole / scorer_of(fewer).whole) ** 2 * fewer.images / game.images
     covariance = scale * images_covariance(marginals.blocks(), spread.apart)
     return _errors(0, (np.zeros_like(covariance), covariance), whole, values, train_micro)
+
+
+def _of_blocks(game: Game, part: Partition) -> tuple[Game, Partition]:
+    """The game of these blocks' images alone, and its blocks."""
+    fewer = replace(game, test=game.test.taken(part.images))
+    return fewer, Partition(np.arange(len(part.images)), part.starts)
+
+
+def _affordable(game: Game, part: Partition) -> tuple[int, int]:
+    """On how many blocks how many rankings are walked within about `_TEST_SET_S`: two of two at least."""
+    steps = max(1, game.clients - 1)
+    if _TEST_SET_RANKINGS * steps * len(part.images) * game.model.flop_above < _LITTLE_FLOP:
+        return len(part), _TEST_SET_RANKINGS
+    walker = walker_for(*_of_blocks(game, part.first(2)))  # its ends are counted then, which is not measured
+    began = time.monotonic()
+    walker.walk(range(2), orders(bytes(32), bytes(32), range(2), range(2), game.clients))
+    fitting = int(_TEST_SET_S * 4 * steps / max(time.monotonic() - began, 1e-6))
+    blocks = max(2, min(len(part), fitting // (2 * steps + 1)))
+    return blocks, max(2, min(_TEST_SET_RANKINGS, fitting // (blocks * steps)))
 
 
 def convergence(
