@@ -116,16 +116,10 @@ def _check_frozen(layout: "Layout", start: "Tensors", named: Digest | None) -> N
 
 
 def _check_still(layout: "Layout", trained: Trained) -> None:
-    """Refuse a training that moved what the model freezes: others are judged without that, and so would it be."""
-    import numpy as np
-
-    returned = layout.frozen(trained.returned)
-    for name, tensor in layout.frozen(trained.got).items():
-        if name in returned and not np.array_equal(returned[name], tensor):
-            hint = (
-                "eval() on what is frozen keeps BatchNorm's statistics where they are; or let it be trained"
-            )
-            raise RoundFilesInvalid(f"training moved {name!r}, which the model freezes", hint=hint)
+    """Refuse a training that moved what the model freezes: it would be judged without that [docs/adr/0046]."""
+    if names := sorted(layout.stirred(trained.got, trained.returned)):
+        hint = "eval() on what is frozen keeps BatchNorm's statistics where they are; or let it be trained"
+        raise RoundFilesInvalid(f"training moved {names[0]!r}, which the model freezes", hint=hint)
 
 
 def _digest(weights: "Weights", names: "list[str] | tuple[str, ...]") -> Digest:

@@ -75,6 +75,13 @@ class Layout:
         """Those of the tensors that the model freezes, by its own names."""
         return {name: tensors[key] for name, key in self.frozen_keys.items() if key in tensors}
 
+    def stirred(self, got: Tensors, returned: Tensors) -> list[str]:
+        """What the model freezes and is returned as something else, bit by bit, by its own names."""
+        before, after = self.frozen(got), self.frozen(returned)
+        return [
+            name for name in before.keys() & after.keys() if not np.array_equal(before[name], after[name])
+        ]
+
     def all_frozen(self, tensors: Tensors, otherwise: Weights | None = None) -> Weights | None:
         """What the model freezes, in its order, from these tensors; what they lack is as `otherwise` has it.
 
