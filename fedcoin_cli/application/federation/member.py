@@ -116,7 +116,7 @@ def _check_frozen(layout: "Layout", start: "Tensors", named: Digest | None) -> N
 
 
 def _check_still(layout: "Layout", trained: Trained) -> None:
-    """Refuse a training that moved what the model freezes: it would be judged without that [docs/adr/0046]."""
+    """Refuse a training that moved what the model freezes: it would be judged without that (docs/adr/0046)."""
     if names := sorted(layout.stirred(trained.got, trained.returned)):
         hint = "eval() on what is frozen keeps BatchNorm's statistics where they are; or let it be trained"
         raise RoundFilesInvalid(f"training moved {names[0]!r}, which the model freezes", hint=hint)
