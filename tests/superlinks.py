@@ -65,10 +65,15 @@ class Fleet:
             )
 
     def wait(self, name: str, words: str) -> None:
-        """Until a program says this; fails where it ends before."""
+        """Until a program says this; fails where it ends before, and tells what all have said."""
         process = self.started[name]
-        wait_until(lambda: process.poll() is not None or words in self.log(name), PATIENCE_S)
-        assert words in self.log(name), self.log(name)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: process.poll() is not None or words in self.log(name), PATIENCE_S)
+        assert words in self.log(name), self.told()
+
+    def told(self) -> str:
+        """All logs, for whoever has to find out why."""
+        return "\n".join(f"== {one}\n{self.log(one)}" for one in self.started)
 
     def ended(self, name: str) -> int:
         """A program's exit code, once it has ended."""

@@ -111,17 +111,13 @@ class Federation:
         command = self.command(RUN, FOUNDER).replace("hospitals=3", " ".join(["hospitals=3", *options]))
         self.fleet.start(name, "bash", "-ec", command, folder=self.home(FOUNDER) / "app", of=FOUNDER)
         yield
-        assert self.fleet.ended(name) == 0, self.told(name)
-        assert "Strategy execution finished" in self.fleet.log(name), self.told(name)
-
-    def told(self, name: str) -> str:
-        """All logs, for whoever has to find out why."""
-        return "\n".join(f"== {one}\n{self.fleet.log(one)}" for one in (name, FOUNDER, *NAMES))
+        assert self.fleet.ended(name) == 0, self.fleet.told()
+        assert "Strategy execution finished" in self.fleet.log(name), self.fleet.told()
 
     def task(self, name: str) -> str:
         """The task that a run's log names."""
         found = re.search(r"fedcoin: task ([0-9a-f]{64})", self.fleet.log(name))
-        assert found, self.told(name)
+        assert found, self.fleet.told()
         return found[1]
 
 
@@ -197,11 +193,11 @@ def test_a_client_killed_in_round_2_that_comes_back(federation: Federation) -> N
         federation.start("cleo")
         federation.fleet.wait("cleo", "SuperNode ID")
     before = len(federation.signed("cleo"))
-    with federation.training("third", "num-server-rounds=7"):
-        federation.fleet.wait("third", "[ROUND 2/7]")
+    with federation.training("third", "num-server-rounds=9"):
+        federation.fleet.wait("third", "[ROUND 2/9]")
         federation.fleet.kill("cleo")
         # The SuperLink takes nobody for this node before it has missed the old one.
-        federation.fleet.wait("third", "[ROUND 3/7]")
+        federation.fleet.wait("third", "[ROUND 3/9]")
         federation.start("cleo")
     assert "was started anew" in federation.fleet.log("third")
     signed = federation.signed("cleo")[before:]

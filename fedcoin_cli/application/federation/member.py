@@ -116,10 +116,10 @@ def _check_frozen(layout: "Layout", start: "Tensors", named: Digest | None) -> N
 
 
 def _check_still(layout: "Layout", trained: Trained) -> None:
-    """Refuse a training that moved what the model freezes: it is judged without that (docs/adr/0046)."""
-    for name in layout.thawed(trained.got, trained.returned):
+    """Refuse a training that moved what the model freezes: it would be judged without that (docs/adr/0046)."""
+    if names := sorted(layout.stirred(trained.got, trained.returned)):
         hint = "eval() on what is frozen keeps BatchNorm's statistics where they are; or let it be trained"
-        raise RoundFilesInvalid(f"training moved {name!r}, which the model freezes", hint=hint)
+        raise RoundFilesInvalid(f"training moved {names[0]!r}, which the model freezes", hint=hint)
 
 
 def _digest(weights: "Weights", names: "list[str] | tuple[str, ...]") -> Digest:

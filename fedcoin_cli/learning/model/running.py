@@ -4,7 +4,7 @@ A framework carries weights as named tensors. `Layout` says how they lie in an u
 what a client did. Client and server add in the same order in float32, so that both come to the same bytes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -75,12 +75,12 @@ class Layout:
         """Those of the tensors that the model freezes, by its own names."""
         return {name: tensors[key] for name, key in self.frozen_keys.items() if key in tensors}
 
-    def thawed(self, before: Tensors, after: Tensors) -> Iterator[str]:
-        """The names of what the model freezes and is another afterwards."""
-        later = self.frozen(after)
-        for name, tensor in self.frozen(before).items():
-            if name in later and not np.array_equal(later[name], tensor):
-                yield name
+    def stirred(self, got: Tensors, returned: Tensors) -> list[str]:
+        """What the model freezes and is returned as something else, bit by bit, by its own names."""
+        before, after = self.frozen(got), self.frozen(returned)
+        return [
+            name for name in before.keys() & after.keys() if not np.array_equal(before[name], after[name])
+        ]
 
     def all_frozen(self, tensors: Tensors, otherwise: Weights | None = None) -> Weights | None:
         """What the model freezes, in its order, from these tensors; what they lack is as `otherwise` has it.
