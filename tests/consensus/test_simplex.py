@@ -109,6 +109,18 @@ def test_timeouts_grow_by_half_up_to_a_bound() -> None:
     assert [council.timeout_ms(view) for view in (8, 9, 39, 40, 10_000)] == [76_886, *[TIMEOUT_MAX_MS] * 4]
 
 
+def test_the_own_skip_may_be_the_last_that_a_certificate_needs() -> None:
+    """Then the view is left in the same breath [P-10.18]."""
+    council = armed(4)
+    council.leader(0).said.clear()
+    listener = council.members[0]
+    listener.hear(*(council.vote("skip", other, 0, None) for other in (1, 2)))
+    assert listener.machine.view == 0
+    council.now_ms += T0_MS
+    listener.tick()
+    assert listener.machine.view == 1
+
+
 def test_skip_comes_when_the_timer_fires_and_only_once() -> None:
     """Not a millisecond before T0; never again in the same view [P-10.16]."""
     council = armed(4)

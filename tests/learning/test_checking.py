@@ -121,6 +121,48 @@ def test_an_engine_that_errs_accuses_nobody(near_game: BlockGame) -> None:
     assert checker(near_game, own=engines(broken)).wrong_entries(data, claim(20), 60) == ()
 
 
+class Counting(BlockGame):
+    """A walker that counts coalitions of a block alone, too."""
+
+    coalitions = 1
+
+    def count(self, block: int, members: np.ndarray) -> Counts:
+        masks = members.astype(np.int64) @ (1 << np.arange(self.clients))
+        return np.asarray(self.counts[block, masks])
+
+
+@pytest.mark.parametrize(
+    ("mask", "exact"), [(0, False), (1, False), (21, False), (31, False), (1, True), (21, True)]
+)
+@pytest.mark.parametrize("proven", [False, True])
+def test_what_the_own_engine_counts_as_well_is_false_where_bounds_are_proven(
+    mask: int, exact: bool, proven: bool
+) -> None:
+    """An engine that errs in one coalition: who says the same is accused of a chain's count alone [P-6.26]."""
+    right = random_game(5, [12] * 3, seed=4, baseline=True)
+    off = right.counts.copy()
+    off[1, mask] = (off[1, mask] + 5) % 13
+    known, erring = KnownReference(right), Counting(right.sizes, off, baseline=True)
+    known.proven = proven
+    one = checker(right, known, engines(erring, Wholes(erring.whole)))
+    if exact:
+        made, entry = claim(1, exact=True), mask - 1
+        counts = np.array(erring.whole[1:])
+        said = encode_exact(counts)
+        counts[entry] -= 1
+        lie = encode_exact(counts)
+    else:
+        made, table = claim(40), sampled(erring, 40)
+        said, places = bytes(table), range(len(table))
+        entry = next(each for each in places if place_of(each, made, right.terms) == Place(1, mask))
+        table[entry] = (table[entry] + 1) % 13
+        lie = bytes(table)
+    assert one.is_wrong(said, made, entry) == proven
+    assert one.is_wrong(lie, made, entry)
+    assert proven or one.own_errors(said, made, 1e9) == ()
+    assert one.wrong_entries(lie, made, 1e9, np.array(erring.whole[1:]) if exact else None) != ()
+
+
 def test_what_the_own_engine_counts_alike_is_not_judged(near_game: BlockGame) -> None:
     """The reference is asked only where claim and own count differ: the rest costs no float64 [P-8.16]."""
     known, data = KnownReference(near_game, 5), sampled(near_game, 20)

@@ -70,6 +70,25 @@ def test_what_is_not_canonical_is_refused(data: bytes) -> None:
         decode(data)
 
 
+def test_32_levels_are_read_and_33_are_not() -> None:
+    """Around a number; either way [P-1.4]."""
+    value: Any = 0
+    for _ in range(32):
+        value = [value]
+    assert decode(encode(value)) == value
+    for refused in (lambda: encode([value]), lambda: decode(b"[" * 33 + b"0" + b"]" * 33)):
+        with pytest.raises(Malformed):
+            refused()
+
+
+@pytest.mark.parametrize("data", [b"[1,2,3]", b"[[[1]]]", b'{"a":{"b":{}}}', b'{"a":[],"b":1}'])
+def test_what_may_hold_too_many_values_is_refused(data: bytes) -> None:
+    """A value begins the text, or stands behind a comma or an open bracket: four of them here."""
+    assert decode(data, 4) == decode(data)
+    with pytest.raises(Malformed, match="more than 3 values"):
+        decode(data, 3)
+
+
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     """Reading never fails in another way, and what is read is written with the same bytes [P-1.2]."""
