@@ -86,6 +86,7 @@ peers: $(RUN) $(DEV) $(RELEASE)
 	$(BIN)/uv venv --quiet --clear --python 3.11 build/peers
 	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx,dev]' 'flwr[simulation]' torch
 	build/peers/bin/python -m pytest -n0 $(PEERS)
+	KERAS_BACKEND=torch build/peers/bin/python -m pytest -n0 tests/learning/test_graph_keras.py
 
 release: check coverage versions peers
 	@git log -1 --format='commit %h'

@@ -253,7 +253,7 @@ def measured(folder: Path, name: str, package: Path | None, runtime: float) -> d
     steps.run("round gather", "round", "gather", "updates", "-o", "rounds/1")
     with mining(folder, steps):
         steps.run("publish", "publish", "rounds/1")
-    steps.run("audit --level 4", "audit", "--level", "4")
+    steps.run("audit --level 4", "audit", "--level", "4", "--seconds", "3600")
     found = [path for path in folder.iterdir() if path.suffix in {".json", ".safetensors"}]
     return {
         "model": name,

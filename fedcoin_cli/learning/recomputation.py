@@ -55,6 +55,7 @@ FREE_S: Final = 60.0
 PAID_S: Final = 600.0
 
 _BATCH = 256
+_MOST_KNOWN = 1 << 16
 # Counts that cost more than this together are looked at apart, for a core's time is over only between them.
 _BATCH_FLOP = 10**11
 
@@ -151,6 +152,7 @@ class _Recomputation:
         self._task: Task = self._record.task
         self._clock = _Clock(granted_s(self._task) if depth.seconds is None else depth.seconds, now_s)
         self._verdict = TaskVerdict(of_tables=sum(len(case.result.reveals) for case in cases))
+        self._known: dict[int, Interval] = {}  # of coalitions on all images
         self._unread: set[int] = set()  # heights of results of which a table was not read
 
     def run(self) -> TaskVerdict:
@@ -326,12 +328,16 @@ class _Recomputation:
             yield from zip(batches, pool.map(judged, batches), strict=True)
 
     def _whole(self, masks: Sequence[int]) -> list[Interval] | None:
-        """Of coalitions on all images, in steps between which the time may be over."""
-        totals = np.zeros((len(masks), 3), np.int64)
-        steps = self._reference.steps(masks, RAISE_FACTOR, totals)
+        """Of coalitions on all images, in steps between which the time may be over; once for all tables."""
+        missing = [mask for mask in masks if mask not in self._known]
+        totals = np.zeros((len(missing), 3), np.int64)
+        steps = self._reference.steps(missing, RAISE_FACTOR, totals)
         while not self._clock.over:
             if next(steps, None) is None:
-                return [Interval(*row) for row in totals.tolist()]
+                found = dict(zip(missing, (Interval(*row) for row in totals.tolist()), strict=True))
+                if len(self._known) + len(found) <= _MOST_KNOWN:
+                    self._known.update(found)
+                return [found[mask] if mask in found else self._known[mask] for mask in masks]
         return None
 
     def _accuse_table(self, held: _Held, wrong: Sequence[tuple[int, Interval]]) -> None:

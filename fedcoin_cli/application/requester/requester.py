@@ -51,6 +51,8 @@ class Published:
             return
         message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
         hint = "no estimate came within D: a larger --difficulty or --runtime helps"
+        if not self.report.miners:
+            hint = "no miner's estimate was complete in time: a larger --runtime or a smaller test set helps"
         raise ConsensusFailure(message, where=f"task {self.task_id}", hint=hint)
 
 

@@ -1,6 +1,7 @@
 """The rest of a graph on the library that Keras runs on, compiled by it: float32, several coalitions a call."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import Final
 
@@ -8,9 +9,9 @@ import numpy as np
 
 from fedcoin_cli.learning.engines.averages import Single
 from fedcoin_cli.learning.engines.graph_outputs import Rest
-from fedcoin_cli.learning.engines.keras_namespace import KerasArrays
+from fedcoin_cli.learning.engines.keras_namespace import DROPS, KerasArrays
 from fedcoin_cli.learning.graph.graph import Node
-from fedcoin_cli.learning.graph.namespace import Array
+from fedcoin_cli.learning.graph.namespace import Array, Numpy
 from fedcoin_cli.learning.graph.tensor_type import TensorType
 from fedcoin_cli.learning.model.backend import keras, ops, use_threads
 from fedcoin_cli.learning.reference.staged import Staged
@@ -37,6 +38,7 @@ class KerasRest(Rest):
         # No more than a ranking has: a call takes as long whether all of it is wanted or not.
         self.coalitions = max(1, min(_MOST_COALITIONS, _MOST_NODES // nodes, ready.game.clients - 1))
         self._compiled = _compiled(super().outputs)
+        self._ready = ready
 
     def outputs(
         self,
@@ -49,8 +51,22 @@ class KerasRest(Rest):
         missing = self.coalitions - len(shares)
         filled = np.concatenate([shares, np.repeat(shares[-1:], missing, 0)])
         weights = [ops.convert_to_tensor(row) for row in (*rows, *[rows[-1]] * missing)]
-        found = self._compiled(ops.convert_to_tensor(filled), weights, dict(constants), dict(averaged))
-        return np.asarray(ops.convert_to_numpy(found))[: len(shares)]
+        made = self._compiled(ops.convert_to_tensor(filled), weights, dict(constants), dict(averaged))
+        found = np.asarray(ops.convert_to_numpy(made))[: len(shares)]
+        lost = np.isnan(found).any(axis=(1, 2)).nonzero()[0] if DROPS else ()
+        if len(lost):  # or it was none before
+            given = (
+                {name: ops.convert_to_numpy(one) for name, one in some.items()}
+                for some in (constants, averaged)
+            )
+            found = np.array(found)
+            found[lost] = self._instead.outputs(shares[lost], [rows[place] for place in lost], *given)
+        return found
+
+    @cached_property
+    def _instead(self) -> Rest:
+        """NumPy, for coalitions of which a pooling may have dropped what is no number."""
+        return Rest(self._ready, Numpy(np.float32))
 
 
 def _operations(node: Node, types: Mapping[str, TensorType]) -> int:

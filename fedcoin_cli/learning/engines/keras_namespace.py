@@ -17,6 +17,9 @@ from fedcoin_cli.learning.graph.graph import Kind
 from fedcoin_cli.learning.graph.namespace import Array, Pairs
 from fedcoin_cli.learning.model.backend import keras, ops
 
+DROPS = keras.backend.backend() == "tensorflow"
+"""Whether a pooling that met an infinite or no number gives none at all, instead of what NumPy gives."""
+
 _DTYPES = {Kind.float32: "float32", Kind.int32: "int32", Kind.bool: "bool"}
 
 
@@ -99,7 +102,9 @@ class KerasArrays:
         y = ops.max_pool(
             ops.transpose(padded, order.last), tuple(size), tuple(strides), data_format="channels_last"
         )
-        return ops.transpose(y, order.first)
+        y = ops.transpose(y, order.first)
+        # TensorFlow's drops what is no number: where there is any, all is made none, and told from what is right.
+        return y + 0.0 * ops.sum(x) if DROPS else y
 
     def sum_pool(self, x: Array, size: Sequence[int], strides: Sequence[int], pads: Pairs) -> Array:
         order = _order(x)
@@ -108,7 +113,8 @@ class KerasArrays:
         return ops.transpose(ops.multiply(y, float(prod(size))), order.first)
 
     def sum(self, x: Array, axes: Sequence[int], *, keepdims: bool) -> Array:
-        return ops.sum(x, tuple(axes), keepdims=keepdims)
+        # JAX adds up int32 as int64.
+        return ops.cast(ops.sum(x, tuple(axes), keepdims=keepdims), x.dtype)
 
     def max(self, x: Array, axes: Sequence[int], *, keepdims: bool) -> Array:
         return ops.max(x, tuple(axes), keepdims=keepdims)

@@ -30,7 +30,7 @@ CHUNK_IMAGES: Final = 256
 GRAPH_IMAGES: Final = 64
 """Images of a graph that are computed together at most: their values stay in a core's cache."""
 MAX_WEIGHTS: Final = 1 << 30
-"""Of all updates together, which a miner holds twice and thrice: 4 GiB a time."""
+"""Of all updates together, which a miner holds twice or thrice: 4 GiB a time. (docs/adr/0045)"""
 MAX_COALITION_FLOP: Final = 2 * 10**12
 """The work of one coalition, first layer excepted; ResNet-18 on 300 pictures of 64 by 64 takes 0.09·10¹²."""
 MAX_FIRST_LAYER_FLOP: Final = 5 * 10**12
