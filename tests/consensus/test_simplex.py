@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 from councils import DELTA_MS, Assembly, Said, armed, view_of
 
+from fedcoin_cli.consensus.amnesia import Forgotten
 from fedcoin_cli.consensus.ballots import RECALLED_MOST
 from fedcoin_cli.consensus.council import TIMEOUT_MAX_MS, Council
 from fedcoin_cli.consensus.proposals import SKIPS_CARRIED
 from fedcoin_cli.protocol.message import Certified, Proposal, Vote
+from fedcoin_cli.replica.records import from_bytes
 from ledger_store.base.names import MinerIndex
 from ledger_store.base.words import VoteKind
 
@@ -119,6 +121,54 @@ def test_the_own_skip_may_be_the_last_that_a_certificate_needs() -> None:
     council.now_ms += T0_MS
     listener.tick()
     assert listener.machine.view == 1
+
+
+def test_one_miner_decides_in_the_same_breath() -> None:
+    """Its own votes are a quorum: from the proposal to the decision nothing waits for another input [P-10.19]."""
+    assert armed(1).members[0].final is not None
+
+
+def test_views_that_are_skipped_already_are_passed_at_once() -> None:
+    """View 1 before view 0: whoever leaves 0 is in 2 [P-10.18]."""
+    council = armed(4)
+    listener = council.members[0]
+    listener.hear(*(council.vote("skip", other, view, None) for view in (1, 0) for other in (1, 2, 3)))
+    assert listener.machine.view == 2
+
+
+def test_a_view_that_is_skipped_is_passed_after_a_notarised_one() -> None:
+    """View 0 is notarised and not decided for 2Δ; view 1 is skipped already [P-10.18]."""
+    council = armed(4)
+    listener, block = council.members[0], council.block()
+    listener.hear(council.proposal(0, block))
+    listener.hear(*(council.vote("notar", other, 0, block.id) for other in (1, 2)))
+    listener.hear(*(council.vote("skip", other, 1, None) for other in (1, 2, 3)))
+    assert listener.machine.view == 0
+    council.now_ms += 2 * DELTA_MS
+    listener.tick()
+    assert listener.machine.view == 2
+
+
+def test_what_a_leader_keeps_before_it_proposes_is_kept() -> None:
+    """The skip certificate that justifies its proposal is on its disk, and before the proposal [P-10.22]."""
+    council = armed(4)
+    leader = council.leader(1)
+    leader.hear(*(council.vote("skip", other, 0, None) for other in range(4) if other != leader.index))
+    assert ("proposal", 1) in leader.kinds()
+    kept = [from_bytes(one) for one in leader.disk]
+    kinds = [type(one) for one in kept]
+    assert kinds.index(Certified) < kinds.index(Proposal)
+
+
+def test_who_forgot_gives_no_final_up_to_that_view() -> None:
+    """A notarisation of the last view that it forgot moves it to nothing, one of the next view does [P-10.29]."""
+    for forgotten, finals in ((0, []), (-1, [("final", 0)])):
+        council = Assembly(4)
+        member, block = council.members[0], council.block()
+        member.machine.restore([Forgotten(1, forgotten)], council.now_ms)
+        member.hear(council.proposal(0, block))
+        member.hear(*(council.vote("notar", other, 0, block.id) for other in (1, 2, 3)))
+        assert [one for one in member.kinds() if one[0] == "final"] == finals
 
 
 def test_skip_comes_when_the_timer_fires_and_only_once() -> None:
