@@ -1,4 +1,6 @@
+import json
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -9,12 +11,14 @@ from ledger_store.base.errors import Malformed
 from ledger_store.base.names import BlockId, GenesisId, TaskId
 from ledger_store.base.words import TaskState
 from ledger_store.outcome import read_outcome
+from ledger_store.proof import read_estimate
 from ledger_store.transaction import (
     Estimate,
     FraudMark,
     Reveal,
     Task,
     Transaction,
+    commit_terms,
     mask_hex,
     parse_transaction,
     trusted_task,
@@ -239,3 +243,37 @@ def test_a_miner_opens_its_estimate_under_a_salt() -> None:
     opened = Estimate(10, False, (3, -4), table).opened(miner, salt)
     assert opened == Reveal(10, False, (3, -4), table, miner, salt, "")
     assert (opened.miner, opened.salt, opened.table, opened.signature) == (miner, salt, table, "")
+
+
+def test_what_a_miner_signs_and_commits_to_is_what_the_protocol_says() -> None:
+    """The fields under their names, and the hash of them with the miner's address under its own tag [P-2.2] [P-8.1]."""
+    task, miner, table = TaskId(digest("task")), key("miner").address, digest("table")
+    assert commit_terms(task, 2, table) == {"attempt": 2, "digest": table, "task": task}
+    reveal = Reveal(10, False, (3, -4), table, miner, "5a" * 16, "")
+    said = {
+        "attempt": 2,
+        "exact": False,
+        "rankings": 10,
+        "salt": "5a" * 16,
+        "sums": ["3", "-4"],
+        "table": table,
+        "task": task,
+    }
+    assert reveal.terms(task, 2) == said
+    sealed = json.dumps({**said, "miner": miner}, sort_keys=True, separators=(",", ":")).encode()
+    assert reveal.commitment(task, 2) == sha256(b"fedcoin/v1/commitment\0" + sealed).hexdigest()
+
+
+def test_an_estimate_reads_back() -> None:
+    """Of one ranking too; of none, and with a field more, it is refused."""
+    estimate = Estimate(1, False, (3, -4), digest("table"))
+    assert read_estimate(estimate.to_json()) == estimate
+    for changed in ({"rankings": 0}, {"salt": "5a" * 16}):
+        with pytest.raises(Malformed, match="estimate"):
+            read_estimate({**estimate.to_json(), **changed})
+
+
+def test_attempts_are_numbered_from_1() -> None:
+    """A result of attempt 0 is none."""
+    with pytest.raises(Malformed, match="attempt"):
+        parse_transaction({**copy("result"), "attempt": 0})
