@@ -140,6 +140,27 @@ def recompute(
     return _Recomputation(cases, find, depth, step, now_s).run()
 
 
+class _Whole:
+    """Intervals at 2ε of coalitions on all images, computed once for all tables."""
+
+    def __init__(self, reference: Referee, clock: _Clock) -> None:
+        self._reference, self._clock = reference, clock
+        self._known: dict[int, Interval] = {}
+
+    def intervals(self, masks: Sequence[int]) -> list[Interval] | None:
+        """Of these, in steps between which the time may be over: then None."""
+        missing = [mask for mask in masks if mask not in self._known]
+        totals = np.zeros((len(missing), 3), np.int64)
+        steps = self._reference.steps(missing, RAISE_FACTOR, totals)
+        while not self._clock.over:
+            if next(steps, None) is None:
+                found = dict(zip(missing, (Interval(*row) for row in totals.tolist()), strict=True))
+                if len(self._known) + len(found) <= _MOST_KNOWN:
+                    self._known.update(found)
+                return [found[mask] if mask in found else self._known[mask] for mask in masks]
+        return None
+
+
 class _Recomputation:
     """One task under audit."""
 
@@ -152,7 +173,6 @@ class _Recomputation:
         self._task: Task = self._record.task
         self._clock = _Clock(granted_s(self._task) if depth.seconds is None else depth.seconds, now_s)
         self._verdict = TaskVerdict(of_tables=sum(len(case.result.reveals) for case in cases))
-        self._known: dict[int, Interval] = {}  # of coalitions on all images
         self._unread: set[int] = set()  # heights of results of which a table was not read
 
     def run(self) -> TaskVerdict:
@@ -174,6 +194,7 @@ class _Recomputation:
         walker = cache(partial(walker_for, game, blocks, ready, self._depth.jobs))
         engines = Engines(walker, cache(partial(engine_for, game, ready, self._depth.jobs)))
         self._judge, self._reference = CountJudge(reference, blocks, engines), reference
+        self._whole = _Whole(reference, self._clock)
         self._check_counts([held for held in self._held() if self._sums_follow(held)])
         for case in self._cases:
             self._check_frauds(case)
@@ -318,7 +339,7 @@ class _Recomputation:
 
         def judged(batch: Sequence[int]) -> list[Interval] | None:
             if held.claim.exact:
-                return self._whole([entry + 1 for entry in batch])
+                return self._whole.intervals([entry + 1 for entry in batch])
             if self._clock.over:
                 return None
             places = [place_of(entry, held.claim, self._terms) for entry in batch]
@@ -326,19 +347,6 @@ class _Recomputation:
 
         with ThreadPoolExecutor(self._depth.jobs) as pool:
             yield from zip(batches, pool.map(judged, batches), strict=True)
-
-    def _whole(self, masks: Sequence[int]) -> list[Interval] | None:
-        """Of coalitions on all images, in steps between which the time may be over; once for all tables."""
-        missing = [mask for mask in masks if mask not in self._known]
-        totals = np.zeros((len(missing), 3), np.int64)
-        steps = self._reference.steps(missing, RAISE_FACTOR, totals)
-        while not self._clock.over:
-            if next(steps, None) is None:
-                found = dict(zip(missing, (Interval(*row) for row in totals.tolist()), strict=True))
-                if len(self._known) + len(found) <= _MOST_KNOWN:
-                    self._known.update(found)
-                return [found[mask] if mask in found else self._known[mask] for mask in masks]
-        return None
 
     def _accuse_table(self, held: _Held, wrong: Sequence[tuple[int, Interval]]) -> None:
         if not wrong:
