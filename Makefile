@@ -81,10 +81,12 @@ simulate: $(RUN) $(DEV)
 mutants: $(RUN) $(MUTATION)
 	$(BIN)/python tests/mutants.py --seconds $(SECONDS)
 
-# What the gate has not: PyTorch, which is large, and Flower, which pins older releases of typer and rich.
+# What the gate has not: PyTorch, which is large, and Flower, which pins older releases of typer and rich. Without triton:
+# it and TensorFlow both register LLVM's options, and a process that loads the two is ended by LLVM.
 peers: $(RUN) $(DEV) $(RELEASE)
 	$(BIN)/uv venv --quiet --clear --python 3.11 build/peers
 	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx,dev]' 'flwr[simulation]' torch
+	$(BIN)/uv pip uninstall --quiet --python build/peers/bin/python triton
 	build/peers/bin/python -m pytest -n0 $(PEERS)
 	KERAS_BACKEND=torch build/peers/bin/python -m pytest -n0 tests/learning/test_graph_keras.py
 
