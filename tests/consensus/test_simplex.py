@@ -198,6 +198,16 @@ def test_a_block_that_comes_again_is_kept_once() -> None:
     assert sum(isinstance(from_bytes(one), Proposal) for one in listener.disk) == 1
 
 
+def test_each_block_that_is_voted_for_is_kept() -> None:
+    """View 0 is skipped after all, view 1 has another block: both proposals are on the disk [P-10.22]."""
+    council = armed(4)
+    listener = council.members[0]
+    listener.hear(council.proposal(0, council.block()))
+    listener.hear(council.proposal(1, council.block(view=1, note=2), skips=council.skips(0)))
+    assert listener.kinds() == [("notar", 0), ("notar", 1)]
+    assert sum(isinstance(from_bytes(one), Proposal) for one in listener.disk) == 2
+
+
 def test_skip_comes_when_the_timer_fires_and_only_once() -> None:
     """Not a millisecond before T0; never again in the same view [P-10.16]."""
     council = armed(4)
