@@ -33,11 +33,13 @@ class Judge:
     invalid: set[str] = field(default_factory=set)
     refuses: bool = False
     packed: int = 0
+    asked: list[BlockId] = field(default_factory=list)
 
     def valid(self, block: Block) -> bool:
         return block.id not in self.invalid
 
     def acceptable(self, block: Block) -> bool:
+        self.asked.append(block.id)
         return not self.refuses
 
     def pack(self, view: int) -> Block | None:

@@ -171,6 +171,43 @@ def test_who_forgot_gives_no_final_up_to_that_view() -> None:
         assert [one for one in member.kinds() if one[0] == "final"] == finals
 
 
+def test_a_notarisation_that_comes_first_takes_no_notar_away() -> None:
+    """FINAL and NOTAR of the view are for one block, whichever is given first; its judge is asked about that block."""
+    council = armed(4)
+    listener, block = council.members[0], council.block()
+    listener.hear(*(council.vote("notar", other, 0, block.id) for other in (1, 2, 3)))
+    listener.hear(council.proposal(0, block))
+    assert sorted(listener.kinds()) == [("final", 0), ("notar", 0)]
+    assert listener.judge.asked == [block.id]
+
+
+def test_a_block_that_comes_again_is_kept_once() -> None:
+    """View 1 repeats what view 0 has notarised: the proposal that was kept for it is enough [P-10.22]."""
+    council = armed(4)
+    listener, block = council.members[0], council.block()
+    listener.hear(
+        council.proposal(0, block), *(council.vote("notar", other, 0, block.id) for other in (1, 2))
+    )
+    council.now_ms += 2 * DELTA_MS
+    listener.tick()
+    again = council.proposal(
+        1, block, justified=0, notarisation=council.certificate("notar", 0, block.id, range(3))
+    )
+    listener.hear(again)
+    assert ("notar", 1) in listener.kinds()
+    assert sum(isinstance(from_bytes(one), Proposal) for one in listener.disk) == 1
+
+
+def test_each_block_that_is_voted_for_is_kept() -> None:
+    """View 0 is skipped after all, view 1 has another block: both proposals are on the disk [P-10.22]."""
+    council = armed(4)
+    listener = council.members[0]
+    listener.hear(council.proposal(0, council.block()))
+    listener.hear(council.proposal(1, council.block(view=1, note=2), skips=council.skips(0)))
+    assert listener.kinds() == [("notar", 0), ("notar", 1)]
+    assert sum(isinstance(from_bytes(one), Proposal) for one in listener.disk) == 2
+
+
 def test_skip_comes_when_the_timer_fires_and_only_once() -> None:
     """Not a millisecond before T0; never again in the same view [P-10.16]."""
     council = armed(4)
