@@ -1,6 +1,9 @@
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 from evidenced import evidenced
@@ -9,6 +12,7 @@ from mined import MinedRound
 
 from fedcoin_cli.application.auditing.full_audit import AuditPlan, read_ledger
 from fedcoin_cli.learning.recomputation import FREE_S, PAID_S, Depth, TaskVerdict, granted_s, recompute
+from fedcoin_cli.learning.reference.reference import Reference
 from fedcoin_cli.learning.shapley.sampling import Estimator
 from ledger_store.base.names import Digest
 
@@ -75,3 +79,21 @@ def test_whole_tables_of_both_kinds_are_recomputed(tmp_path: Path, estimator: Es
     few = recompute(cases, made.store.path, Depth(0, 1, inf))
     assert few.recomputed == 3 * (9 if estimator == "exact" else 8)
     assert (few.findings, len(few.skipped)) == ([], 1)
+
+
+def test_a_coalition_is_judged_once_for_all_exact_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On all images in float64 it is what an audit takes longest for, and the same for whoever has counted it."""
+    made, judged, steps = MinedRound(tmp_path, estimator="exact", rankings=6), Counter[int](), Reference.steps
+    _, cases = read_ledger(made.maker.write(tmp_path / "ledger"), AuditPlan(4))
+
+    def watched(one: Reference, masks: Sequence[int], *more: Any) -> Iterator[tuple[int, int]]:
+        judged.update(masks)
+        return steps(one, masks, *more)
+
+    monkeypatch.setattr(Reference, "steps", watched)
+    assert recompute(cases, made.store.path, Depth(None, 1, inf)).recomputed == 3 * 15
+    # Once more in the inspection, which is repeated.
+    assert set(judged) == set(range(1, 16))
+    assert max(judged.values()) <= 2
