@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fedcoin
 from fedcoin_cli.learning.exchange.weights import convert
 from fedcoin_cli.learning.model.backend import keras
 from fedcoin_cli.learning.model.model import Dense, ModelSpec, parse_model
@@ -89,6 +91,15 @@ def test_every_key_of_every_layer_is_understood_or_refused() -> None:
             with pytest.raises(RoundFilesInvalid, match="unheard_of"):
                 parse_model(json.dumps(whole))
             del place["unheard_of"]
+
+
+def test_nobodys_chance_is_disturbed() -> None:
+    """Keras' initializers draw from Python's own generator, which others have seeded for what they do."""
+    text = fedcoin.mlp(4, [3], 2)
+    test = TestSet(np.zeros((2, 4), np.float32), np.zeros(2, np.int32))
+    before = random.getstate()
+    assert check_reading(text, parse_model(text), test, where="")
+    assert random.getstate() == before
 
 
 def test_a_misreading_is_noticed_by_who_makes_the_round() -> None:
