@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedcoin_cli.learning.graph.graph import Kind
-from fedcoin_cli.learning.graph.namespace import NUMPY
+from fedcoin_cli.learning.graph.namespace import NUMPY, Numpy
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
 from fedcoin_cli.learning.graph.tensor_type import TensorType
 
@@ -350,6 +350,23 @@ def ours(case: Case) -> tuple[Array, ...]:
     for one, array in zip(foretold, made, strict=True):
         assert (one.shape(examples), one.kind) == (np.shape(array), _KINDS[array.dtype.kind])
     return made
+
+
+def single(array: Array | None) -> Array | None:
+    """As engines are given it: real numbers as float32."""
+    return array.astype(np.float32) if array is not None and array.dtype == np.float64 else array
+
+
+def spoiled(case: Case, odd: float) -> tuple[list[Array | None], tuple[Array, ...]]:
+    """A case's inputs with something odd in each that is real, and what NumPy makes of them in float32."""
+    inputs, draw = [single(array) for array in case.inputs], np.random.default_rng(1)
+    for place, array in enumerate(inputs):
+        if array is not None and array.dtype == np.float32:
+            other = array.copy()
+            other.flat[draw.integers(0, other.size, 2)] = odd
+            inputs[place] = other
+    operation = OPERATIONS[case.operation]
+    return inputs, operation.run(Numpy(np.float32), operation.completed(case.attributes), inputs)
 
 
 def typed(array: Array, axis: int | None) -> TensorType:

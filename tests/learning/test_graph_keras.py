@@ -11,13 +11,12 @@ import numpy.typing as npt
 import pytest
 from graph_games import graph_game, judged
 from graphs import MODELS, small
-from operation_cases import CASES, Case, named, ours
+from operation_cases import CASES, Case, named, ours, single, spoiled
 
 from fedcoin_cli.learning.engines.graph_keras import KerasRest
 from fedcoin_cli.learning.engines.graph_outputs import GraphOutputs, NumpyRest
 from fedcoin_cli.learning.engines.keras_namespace import DROPS, KerasArrays
 from fedcoin_cli.learning.engines.outputs import OutputEngine
-from fedcoin_cli.learning.graph.namespace import Numpy
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
 from fedcoin_cli.learning.model.backend import ops
 from fedcoin_cli.learning.reference.staged import Staged
@@ -32,10 +31,6 @@ def by_keras(case: Case, inputs: list[Array | None]) -> list[Array]:
     xp, its = KerasArrays(), OPERATIONS[case.operation].completed(case.attributes)
     given = [None if one is None else xp.constant(one) for one in inputs]
     return [np.asarray(ops.convert_to_numpy(one)) for one in OPERATIONS[case.operation].run(xp, its, given)]
-
-
-def single(array: Array | None) -> Array | None:
-    return array.astype(SINGLE) if array is not None and array.dtype == np.float64 else array
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
@@ -53,15 +48,7 @@ def test_an_operation_is_the_table_s(case: Case) -> None:
 @np.errstate(all="ignore")
 def test_what_is_no_number_stays_none(case: Case, odd: float) -> None:
     """NaN and infinities are where NumPy has them."""
-    inputs = [single(array) for array in case.inputs]
-    draw = np.random.default_rng(1)
-    for place, array in enumerate(inputs):
-        if array is not None and array.dtype == SINGLE:
-            spoiled = array.copy()
-            spoiled.flat[draw.integers(0, spoiled.size, 2)] = odd
-            inputs[place] = spoiled
-    its = OPERATIONS[case.operation].completed(case.attributes)
-    expected = OPERATIONS[case.operation].run(Numpy(SINGLE), its, inputs)
+    inputs, expected = spoiled(case, odd)
     for mine, theirs in zip(expected, by_keras(case, inputs), strict=False):
         if not (case.operation == "MaxPool" and DROPS and np.isnan(theirs).all()):
             np.testing.assert_allclose(theirs, mine, rtol=1e-5, atol=1e-5)

@@ -9,14 +9,13 @@ import numpy.typing as npt
 import pytest
 from graph_games import graph_game, judged
 from graphs import MODELS, small
-from operation_cases import CASES, Case, named, ours, typed
+from operation_cases import CASES, Case, named, ours, single, spoiled, typed
 
 from fedcoin_cli.learning.engines.graph_onnx import OnnxRest, session_of
 from fedcoin_cli.learning.engines.graph_outputs import GraphOutputs, NumpyRest
 from fedcoin_cli.learning.engines.onnx_forms import written
 from fedcoin_cli.learning.engines.outputs import OutputEngine
 from fedcoin_cli.learning.graph.graph import Node
-from fedcoin_cli.learning.graph.namespace import Numpy
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
 from fedcoin_cli.learning.reference.staged import Staged
 
@@ -58,10 +57,6 @@ def by_runtime(case: Case, inputs: list[Array | None]) -> list[Array | None]:
     return found
 
 
-def single(array: Array | None) -> Array | None:
-    return array.astype(SINGLE) if array is not None and array.dtype == np.float64 else array
-
-
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_an_operation_is_the_table_s(case: Case) -> None:
     """Within a few roundings of float32, and as that kind [P-12.15]."""
@@ -81,15 +76,7 @@ WATCHED = {"GroupNormalization", "MaxPool", "ReduceMax", "ReduceMin", "InstanceN
 @np.errstate(all="ignore")
 def test_what_is_no_number_stays_none(case: Case, odd: float) -> None:
     """NaN and infinities are where NumPy has them, or the model says that they may not be."""
-    inputs = [single(array) for array in case.inputs]
-    draw = np.random.default_rng(1)
-    for place, array in enumerate(inputs):
-        if array is not None and array.dtype == SINGLE:
-            spoiled = array.copy()
-            spoiled.flat[draw.integers(0, spoiled.size, 2)] = odd
-            inputs[place] = spoiled
-    its = OPERATIONS[case.operation].completed(case.attributes)
-    expected = OPERATIONS[case.operation].run(Numpy(SINGLE), its, inputs)
+    inputs, expected = spoiled(case, odd)
     for mine, theirs in zip(expected, by_runtime(case, inputs), strict=True):
         if theirs is None:
             assert case.operation in WATCHED

@@ -23,7 +23,7 @@ from fedcoin_cli.learning.model.weights import TestSet, Weights, average, read_f
 from ledger_store.base.errors import RoundFilesInvalid
 
 MAX_ACTIVATION_BYTES: Final = 6 << 30
-"""Pre-activations of all clients on all images, float32: what mining a game holds in memory."""
+"""What a game holds at one time: all clients' pre-activations, or what a graph makes of weights or of an image."""
 MAX_WINDOW_BYTES: Final = 4 << 30
 """What a convolution or pooling lays out at once, in float64, of a chunk of images."""
 CHUNK_IMAGES: Final = 256

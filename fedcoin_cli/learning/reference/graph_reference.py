@@ -18,14 +18,12 @@ from fedcoin_cli.learning.graph.passes import Steps
 from fedcoin_cli.learning.graph.shapes import cost
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.metrics.scorer import Marks, Places
-from fedcoin_cli.learning.reference.perturbed import DRAWS, Perturbed, deviations, seed_of, unmoved
+from fedcoin_cli.learning.reference.perturbed import PASSES, Perturbed, deviations, seed_of, unmoved
 from fedcoin_cli.learning.reference.reference import Interval
 from fedcoin_cli.learning.reference.staged import Staged
 
 HONEST: Final = 32
 """ε of an output in deviations of it [P-6.22]."""
-PASSES: Final = DRAWS + 2
-"""What an interval takes, in passes: the exact one, its companions, and one of absolute values."""
 
 _MOST_IMAGES: Final = 64
 # What nothing interrupts, and what is held at one time in all passes.

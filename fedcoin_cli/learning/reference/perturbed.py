@@ -21,6 +21,8 @@ from fedcoin_cli.learning.graph.namespace import NUMPY, Array, Pairs
 
 DRAWS: Final = 4
 """Passes beside the exact one."""
+PASSES: Final = DRAWS + 2
+"""What an interval takes, in passes: the exact one, its companions, and one of absolute values."""
 
 _UNIT: Final = 2.0**-24
 # Results below float32's normal range may be flushed to zero: one unit of this is as much.

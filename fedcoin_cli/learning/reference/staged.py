@@ -12,25 +12,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.game.game import GRAPH_IMAGES, Game
+from fedcoin_cli.learning.game.game import GRAPH_IMAGES, MAX_ACTIVATION_BYTES, MAX_CHUNK_FLOP, Game
 from fedcoin_cli.learning.graph.graph import Kind
 from fedcoin_cli.learning.graph.namespace import NUMPY
 from fedcoin_cli.learning.graph.passes import compute, constant_array
 from fedcoin_cli.learning.graph.shapes import cost
 from fedcoin_cli.learning.graph.stages import staged
 from fedcoin_cli.learning.graph.tensor_type import TensorType
+from fedcoin_cli.learning.reference.perturbed import PASSES
 from ledger_store.base.errors import RoundFilesInvalid
 
-_TOGETHER_FLOP: Final = 2 * 10**10
-"""What nothing interrupts, of all clients."""
 _PART_VALUES: Final = 1 << 22
 """Outputs of the images that are computed together: a row for each of many tokens takes fewer images."""
 
 _MAX_KEPT_BYTES: Final = 1 << 30
-_MOST_BYTES: Final = 6 << 30
-"""Of what is made of all clients' weights, and of an image's passes."""
-_PASSES: Final = 6
-"""The reference computes so many at a time."""
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -69,7 +64,7 @@ class Staged:
         """Itself, with what depends on the images."""
         self.game, types = game, self._model.types
         self.part_images = max(1, min(GRAPH_IMAGES, _PART_VALUES // prod(self._model.row), self._fitting))
-        fast = _TOGETHER_FLOP // max(1, game.clients * self._model.flop_first)
+        fast = MAX_CHUNK_FLOP // max(1, game.clients * self._model.flop_first)
         self.together = max(1, min(self.part_images, fast))
         """Of so many images all clients' values take no longer than a step may."""
         self.parts = np.array_split(np.arange(game.images), -(-game.images // self.together))
@@ -111,12 +106,12 @@ class Staged:
         for values, what in (
             (fixed, f"what the model makes of the weights of {clients} clients alone"),
             (image, f"what the model makes of a single image, and {clients} clients of it,"),
-            (_PASSES * held, "what the model holds at one time for a single image"),
+            (PASSES * held, "what the model holds at one time for a single image"),
         ):
-            if 8 * values > _MOST_BYTES:
+            if 8 * values > MAX_ACTIVATION_BYTES:
                 message, hint = f"{what} needs too much memory", "use a smaller model, or fewer clients"
                 raise RoundFilesInvalid(message, where="the model's graph", hint=hint)
-        return _MOST_BYTES // (8 * max(1, image))
+        return MAX_ACTIVATION_BYTES // (8 * max(1, image))
 
     def of_images(self, images: Places) -> tuple[Arrays, Arrays]:
         """Constant values of some images, and each client's affine ones (K, …); float32 where they are real."""
