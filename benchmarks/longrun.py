@@ -81,6 +81,10 @@ class Publishers:
     errors: list[str] = field(default_factory=list)
     given_up: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock)
+    asked: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.asked = self.left
 
     def start(self) -> list[threading.Thread]:
         threads = [threading.Thread(target=self._publish, args=(key,), daemon=True) for key in self.keys]
@@ -233,13 +237,13 @@ def _live(
 ) -> list[Look]:
     """Until all is done; transfers are spread over the tasks' time."""
     looks: list[Look] = []
-    all_tasks, look_s = publishers.left, 0.0
+    look_s = 0.0
     while (running := any(thread.is_alive() for thread in threads)) or payers.finished < transfers:
         if time.monotonic() > until_s:
             publishers.give_up()
             transfers = min(transfers, payers.sent)
         done = sum(publishers.ends.values()) + 1
-        allowed = transfers * min(done, all_tasks) // all_tasks if running else transfers
+        allowed = transfers * min(done, publishers.asked) // publishers.asked if running else transfers
         payers.pump(max(0, allowed - payers.sent))
         killer.turn()
         if time.monotonic() >= look_s:
