@@ -184,10 +184,9 @@ def judged(game: Game, metric: str, baseline: str | Weights) -> Game:
 
 def _values(game: Game, mined: MinedEstimate, most: int) -> ShapleyValues:
     whole = (exact_denominator(game.clients) if mined.exact else mined.rankings) * most
-    nothing = (0.0,) * game.clients
-    errors, test_errors = nothing, _test_errors(game, mined) if mined.exact else nothing
-    if not mined.exact:
-        assert mined.precision is not None, "two rankings tell an error"
+    if mined.precision is None:
+        errors, test_errors = (0.0,) * game.clients, _test_errors(game, mined)
+    else:
         errors, test_errors = mined.precision.values_pp, mined.precision.images_pp
     return ShapleyValues(
         fractions=tuple(Fraction(100 * total, whole) for total in mined.sums),

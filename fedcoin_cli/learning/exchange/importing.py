@@ -7,7 +7,8 @@ graph with weights by name. What is frozen goes into a file of its own beside th
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -238,14 +239,14 @@ def _from_code(path: Path, name: str, weights: Path | None) -> Any:
     if not path.is_file():
         raise NotFound("there is no such file", where=str(path), hint=_HINT)
     from_torch.require()
-    spec = spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
+    loader = SourceFileLoader(path.stem, str(path))
+    spec = ModuleSpec(path.stem, loader, origin=str(path))
+    spec.has_location = True
     code = module_from_spec(spec)
     sys.modules[path.stem] = code
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        spec.loader.exec_module(code)
+        loader.exec_module(code)
         made = getattr(code, name)
         model = made if from_torch.is_module(made) else made()
         if weights is not None:

@@ -53,16 +53,22 @@ class OnnxNode:
         """Whether an input is there."""
         return number < len(self.inputs) and self.inputs[number] is not None
 
+    def value(self, number: int) -> Value:
+        """An input that may not be left out."""
+        value = self.inputs[number] if self.has(number) else None
+        if value is None:
+            self.refuse(f"its input {number + 1} is left out")
+        return value
+
     def computed(self, number: int) -> str:
         """An input's name in the graph; what is known becomes a constant. Nothing where it is left out."""
         if not self.has(number):
             return ""
-        value = self.inputs[number]
+        value = self.value(number)
         if isinstance(value, str):
             return value
         if isinstance(value, Rows):
             self.refuse("the examples it is given stand mixed: each must count alone")
-        assert value is not None
         return self.maker.constant(self.settled(value.for_all), self.place)
 
     def every(self) -> list[str]:
@@ -71,9 +77,11 @@ class OnnxNode:
 
     def known(self, number: int, what: str) -> Folded | None:
         """An input that must be known; None where it is left out."""
-        if not self.has(number):
-            return None
-        value = self.inputs[number]
+        return self.needed(number, what) if self.has(number) else None
+
+    def needed(self, number: int, what: str) -> Folded:
+        """An input that must be there and known."""
+        value = self.value(number)
         if not isinstance(value, Folded):
             self.refuse(f"its {what} is computed from weights or examples", "make it a number of the model")
         return value
@@ -110,7 +118,7 @@ class OnnxNode:
 
     def shapes(self, number: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """An input's shape for either number of examples."""
-        value = self.inputs[number]
+        value = self.value(number)
         if isinstance(value, Folded):
             first, second = value.values
             return first.shape, second.shape

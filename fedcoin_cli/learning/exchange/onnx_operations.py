@@ -65,9 +65,7 @@ def _plain(*attributes: str) -> Translation:
 
 def _same(node: OnnxNode) -> Sequence[Value]:
     """Nothing happens to the first input."""
-    value = node.inputs[0]
-    assert value is not None
-    return [value]
+    return [node.value(0)]
 
 
 # Shapes ----------------------------------------------------------------------------------------------------------
@@ -85,8 +83,7 @@ def _size(node: OnnxNode) -> Sequence[Value]:
 
 def _reshape(node: OnnxNode) -> Sequence[Value]:
     node.only("allowzero")
-    asked, value = node.known(1, "shape"), node.inputs[0]
-    assert asked is not None
+    asked, value = node.needed(1, "shape"), node.value(0)
 
     def whole(which: int) -> Any:
         sizes, own = [int(size) for size in asked.values[which].ravel()], node.shapes()[which]
@@ -112,8 +109,7 @@ def _reshape(node: OnnxNode) -> Sequence[Value]:
 
 
 def _expand(node: OnnxNode) -> Sequence[Value]:
-    asked = node.known(1, "shape")
-    assert asked is not None
+    asked = node.needed(1, "shape")
     sizes, place = node.settled(asked.sizes)
     if place is not None and sizes[place] != 1:
         node.refuse("it repeats something several times for each example")
@@ -128,8 +124,7 @@ def _expand(node: OnnxNode) -> Sequence[Value]:
 
 
 def _tile(node: OnnxNode) -> Sequence[Value]:
-    repeats = node.known(1, "repeats")
-    assert repeats is not None
+    repeats = node.needed(1, "repeats")
     sizes, place = node.settled(repeats.sizes)
     own = node.type().sizes
     if any(size > 1 and own[number] > 1 for number, size in enumerate(sizes) if number != place):

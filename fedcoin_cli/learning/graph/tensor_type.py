@@ -33,6 +33,13 @@ class TensorType:
         """The values of one example, or of all where they share them."""
         return prod(self.sizes)
 
+    @property
+    def lane(self) -> tuple[int, int]:
+        """The axis along which the examples stand, and how many places each takes there; there must be one."""
+        if self.axis is None:
+            raise Misfit(f"no examples stand in {self}")
+        return self.axis, self.sizes[self.axis]
+
     def shape(self, examples: int) -> tuple[int, ...]:
         """What an array of so many examples has."""
         return tuple(size * examples if place == self.axis else size for place, size in enumerate(self.sizes))

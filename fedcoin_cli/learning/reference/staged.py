@@ -72,7 +72,7 @@ class Staged:
         held += game.clients * sum(types[name].each for name in self.averaged)
         self.kept = 4 * held * game.images <= _MAX_KEPT_BYTES
         # Of all images, filled part by part.
-        self._all: tuple[Arrays, Arrays] | None = None
+        self._all: tuple[Arrays, Arrays] = ({}, {})
         self._filled = np.zeros(len(self.parts), np.bool_)
         return self
 
@@ -119,7 +119,6 @@ class Staged:
             return self._on(images)
         for _ in self.filling(images):
             pass
-        assert self._all is not None
         types = self._model.types
         constants, averaged = self._all
         return (
@@ -140,19 +139,13 @@ class Staged:
 
     def _fill(self, number: int) -> None:
         images, found = self.parts[number], self._on(self.parts[number])
-        if self._all is None:
-            self._all = tuple(  # type: ignore[assignment]  # two of them
-                {name: self._empty(name, values, more) for name, values in some.items()}
-                for some, more in zip(found, (0, 1), strict=True)
-            )
-        assert self._all is not None
         for every, some, more in zip(self._all, found, (0, 1), strict=True):
             for name, values in some.items():
-                one = self._model.types[name]
-                assert one.axis is not None
-                each = one.sizes[one.axis]
+                if name not in every:
+                    every[name] = self._empty(name, values, more)
+                axis, each = self._model.types[name].lane
                 place = slice(int(images[0]) * each, (int(images[-1]) + 1) * each)
-                every[name][(*(slice(None),) * (one.axis + more), place)] = values
+                every[name][(*(slice(None),) * (axis + more), place)] = values
         self._filled[number] = True
 
     def _empty(self, name: str, values: Array, more: int) -> Array:
@@ -219,8 +212,8 @@ def _exact(values: Array) -> Array:
 
 def _taken(values: Array, one: TensorType, columns: Places, more: int) -> Array:
     """Some images of values whose shape has `more` axes before those of the type."""
-    assert one.axis is not None
-    axis, each = one.axis + more, one.sizes[one.axis]
+    lane, each = one.lane
+    axis = lane + more
     if each == 1:
         return np.take(values, columns, axis)
     before, after = values.shape[:axis], values.shape[axis + 1 :]

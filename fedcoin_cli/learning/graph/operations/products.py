@@ -13,6 +13,7 @@ from fedcoin_cli.learning.graph.operations.operation import (
     Types,
     floats,
     floats_first,
+    given,
     number,
     one_at_most,
 )
@@ -47,8 +48,7 @@ def _outer(one: TensorType) -> TensorType:
 
 
 def _matmul_work(_: Settings, types: Types, outputs: Sequence[TensorType], examples: int) -> int:
-    first = types[0]
-    assert first is not None
+    (first,) = given(types[:1])
     return 2 * outputs[0].count(examples) * first.sizes[-1]
 
 
@@ -83,8 +83,7 @@ def _times(xp: Namespace, x: Array, factor: float) -> Array:
 
 
 def _gemm_work(its: Settings, types: Types, outputs: Sequence[TensorType], examples: int) -> int:
-    first = types[0]
-    assert first is not None
+    (first,) = given(types[:1])
     return 2 * outputs[0].count(examples) * first.sizes[0 if its["transA"] else 1]
 
 

@@ -16,6 +16,7 @@ from fedcoin_cli.learning.graph.operations.operation import (
     Setting,
     Settings,
     Types,
+    given,
     integer,
     of_kind,
     shared,
@@ -175,16 +176,13 @@ _GRU: Final = _Cell(1, _gru_bias, _gru_step)
 
 
 def _work(its: Settings, types: Types, outputs: Sequence[TensorType], examples: int) -> int:
-    x, r = types[0], types[2]
-    assert x is not None
-    assert r is not None
+    x, _, r = given(types[:3])
     hidden: int = its["hidden_size"]
     return outputs[0].count(examples) * (r.sizes[1] // hidden) * (2 * (x.sizes[2] + hidden) + _GATED)
 
 
 def _laid_out(its: Settings, types: Types, outputs: Sequence[TensorType], examples: int) -> int:
-    r = types[2]
-    assert r is not None
+    _, _, r = given(types[:3])
     hidden: int = its["hidden_size"]
     return outputs[0].count(examples) * (r.sizes[1] // hidden)
 

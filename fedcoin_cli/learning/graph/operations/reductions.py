@@ -15,6 +15,7 @@ from fedcoin_cli.learning.graph.operations.operation import (
     Types,
     always,
     floats,
+    given,
     never,
     numbers,
 )
@@ -40,8 +41,8 @@ def _typed_floats(its: Settings, types: Types) -> tuple[TensorType, ...]:
 
 
 def _work(_: Settings, types: Types, __: object, examples: int) -> int:
-    assert types[0] is not None
-    return types[0].count(examples)
+    (x,) = given(types[:1])
+    return x.count(examples)
 
 
 def _reduction(

@@ -18,6 +18,7 @@ from fedcoin_cli.learning.graph.operations.operation import (
     always,
     floats,
     floats_first,
+    given,
     integer,
     integers,
     one_at_most,
@@ -112,14 +113,12 @@ def by_channel(xp: Namespace, values: Array, rank: int) -> Array:
 
 
 def _conv_work(_: Settings, types: Types, outputs: Sequence[TensorType], examples: int) -> int:
-    kernels = types[1]
-    assert kernels is not None
+    kernels = given(types[:2])[1]
     return 2 * outputs[0].count(examples) * prod(kernels.sizes[1:])
 
 
 def _conv_laid_out(its: Settings, types: Types, outputs: Sequence[TensorType], examples: int) -> int:
-    kernels = types[1]
-    assert kernels is not None
+    kernels = given(types[:2])[1]
     windows = outputs[0].count(examples) // kernels.sizes[0]
     return windows * prod(kernels.sizes[1:]) * int(its["group"])
 
@@ -180,8 +179,8 @@ def _global_average(xp: Namespace, _: Settings, values: Arrays) -> tuple[Array, 
 
 
 def _input_work(_: Settings, types: Types, __: object, examples: int) -> int:
-    assert types[0] is not None
-    return types[0].count(examples)
+    (x,) = given(types[:1])
+    return x.count(examples)
 
 
 WINDOWS: Final[Mapping[str, Operation]] = {
