@@ -18,6 +18,24 @@ def test_formats(workspace: Workspace, form: str) -> None:
     assert (said.json["format"], said.json["height"], said.json["entries"]) == (form, 4, 4)
 
 
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.journal", "hledger"),
+        ("a.hledger", "hledger"),
+        ("a.beancount", "beancount"),
+        ("a.JSON", "json"),
+        ("a", "csv"),
+    ],
+)
+def test_a_names_ending_says_the_format(workspace: Workspace, name: str, form: str) -> None:
+    """Unless --format does; a name without a known ending is CSV."""
+    said = fedcoin("export", "-o", name, "--json", folder=workspace.root)
+    assert said.json["format"] == form
+    said = fedcoin("export", "-o", name, "--format", "csv", "--json", folder=workspace.root)
+    assert said.json["format"] == "csv"
+
+
 def test_one_object(workspace: Workspace, maker: ChainMaker) -> None:
     """With --json the answer on stdout is one object, so another format is refused; into a file it is not."""
     data = json.loads(fedcoin("export", "--format", "json", "--json", folder=workspace.root).out)

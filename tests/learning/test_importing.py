@@ -298,9 +298,6 @@ def refusals() -> dict[str, tuple[Any, str]]:
             "examples of a batch",
         ),
         "a shape left out": (onnx_model([FLAT, node("Reshape", "flat")], bare), "input 2 is left out"),
-            onnx_model([FLAT, helper.make_node("Identity", [""], ["out"])], bare),
-            "input 1 is left out",
-        ),
         "a name of nothing": (onnx_model([node("Abs", "gone")], bare), "before it is defined"),
         "many operations": (onnx_model(deep, bare), "more than 65536 operations"),
         "pictures as output": (

@@ -24,8 +24,10 @@ class Format(StrEnum):
     hledger = "hledger"
 
 
+# A name's ending says the format, where the option does not.
+_BY_ENDING = {f".{form}": form for form in Format} | {".journal": Format.hledger}
 EXAMPLES = (
-    ("fedcoin export --format hledger -o books.journal", "a journal that hledger checks"),
+    ("fedcoin export -o books.journal", "a journal that hledger checks"),
     ("fedcoin export --format csv", "a line a posting, on standard output"),
 )
 
@@ -33,7 +35,12 @@ EXAMPLES = (
 def run(
     call: Call,
     file: File = None,
-    form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.csv,
+    form: Annotated[
+        Format | None,
+        typer.Option(
+            "--format", help="What to write; default: by FILE's ending (.journal: hledger), else csv."
+        ),
+    ] = None,
     account: Annotated[
         str | None, typer.Option(metavar="WHO", help="One party's book: a key's name or an address.")
     ] = None,
@@ -64,6 +71,7 @@ def run(
     from ledger_store.bookkeeping.export import FORMATS
     from ledger_store.bookkeeping.journal import entries, excerpt
 
+    form = form or _BY_ENDING.get("" if target is None else target.suffix.lower(), Format.csv)
     if call.output.as_json and target is None and form is not Format.json:
         raise typer.BadParameter(f"--json prints one JSON object: add -o FILE, or --format json to {form}")
     with open_books(call, file) as opened:
