@@ -1,4 +1,5 @@
-/* tanh and sigmoid of vectors. Whoever includes it has REAL, reals, bits of the same size, and names for what is below.
+/* ReLU, tanh and sigmoid of vectors. Whoever includes it has REAL, reals, bits of the same size, and names for what is
+   below.
 
    Of both kinds of numbers e^x errs by at most 3 units and so do these, in absolute terms; `tolerance.py` has 32. What
    is no number stays none, and tanh(0) is 0. */
@@ -6,15 +7,28 @@
 #ifndef CURVES
 #define CURVES
 enum { TANH = 2, SIGMOID = 3 };
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#define PICK(name, than) sizeof(REAL) == 4 ? (reals)_mm512_##name##_ps((__m512)a, (__m512)b) \
+                                           : (reals)_mm512_##name##_pd((__m512d)a, (__m512d)b)
+#elif defined(__AVX__)
+#include <immintrin.h>
+#define PICK(name, than) sizeof(REAL) == 4 ? (reals)_mm256_##name##_ps((__m256)a, (__m256)b) \
+                                           : (reals)_mm256_##name##_pd((__m256d)a, (__m256d)b)
+#else
+#define PICK(name, than) (reals)(((bits)a & (a than b)) | ((bits)b & ~(a than b)))
+#endif
 #endif
 
+/* Of two numbers one; b where one of them is none. */
+static inline __attribute__((always_inline)) reals larger(reals a, reals b) { return PICK(max, >); }
+static inline __attribute__((always_inline)) reals smaller(reals a, reals b) { return PICK(min, <); }
+
 /* x where it is within, else the end that it is beyond. */
-static inline __attribute__((always_inline)) reals within(reals x, REAL most)
+static inline __attribute__((always_inline)) reals within(reals x, REAL end)
 {
-    bits above = x > most, below = x < -most;
-    reals high = (reals){0} + most;
-    x = (reals)(((bits)high & above) | ((bits)x & ~above));
-    return (reals)(((bits)-high & below) | ((bits)x & ~below));
+    reals high = (reals){0} + end;
+    return larger(-high, smaller(high, x));
 }
 
 /* e^x, as 2^k times a polynomial of the rest, at most ln 2 / 2 either way. */
@@ -41,15 +55,11 @@ static inline __attribute__((always_inline)) reals power(reals x)
 /* y = weight * f(x / weight), of x + base where there is one: sums over members keep their weight. */
 static void bend(const reals *x, const reals *base, reals *y, int32_t vectors, int32_t kind, REAL weight)
 {
-    REAL share = 1 / weight;
+    REAL share = (kind == TANH ? 2 : -1) / weight, end = kind == TANH ? weight : 0, top = kind == TANH ? -2 * weight : weight;
     for (int32_t v = 0; v < vectors; v++) {
         reals in = x[v];
         if (base)
             in += base[v];
-        in *= share;
-        if (kind == TANH)
-            y[v] = weight - (2 * weight) / (1 + power(2 * in));
-        else
-            y[v] = weight / (1 + power(-in));
+        y[v] = end + top / (1 + power(in * share));
     }
 }

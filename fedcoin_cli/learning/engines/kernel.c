@@ -98,6 +98,8 @@ void fedcoin_counts_wide(
 #define narrow wide_narrow
 #define tile wide_tile
 #define correct wide_correct
+#define larger wide_larger
+#define smaller wide_smaller
 #define within wide_within
 #define power wide_power
 #define bend wide_bend
@@ -135,7 +137,7 @@ static inline __attribute__((always_inline)) void tile(
                     if (base)
                         in[v] += base[at];
                     if (relu)
-                        in[v] = (reals)((bits)in[v] & (in[v] > 0));
+                        in[v] = larger(in[v], (reals){0});
                 }
                 for (int32_t t = 0; t < TILE; t++)
                     for (int32_t v = 0; v < SIDE; v++)
