@@ -92,6 +92,7 @@ CASES: Final = {
     "head": Case(head, "Deep", 256, (1024, 4)),
     "transformer": Case(MODELS["transformer"], "Transformer", 256, (12, 6)),
     "lstm": Case(MODELS["lstm"], "LSTM", 512, (8, 8)),
+    "gru": Case(MODELS["gru"], "GRU", 512, (8, 8)),
 }
 
 
