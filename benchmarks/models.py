@@ -1,12 +1,13 @@
 """Everyday models beside plain PyTorch: what a coalition costs, and whether both count the same.
 
     python -m benchmarks.models [--quick] [--json] [--models cnn tabular …] [--beside keras numpy]
+    python -m benchmarks.models --checked 1000 --images 16      # is any count outside its interval?
 
 Plain PyTorch takes the mean of the members' state_dicts, loads it and evaluates in batches of 256 (`inference_mode`).
 Ours is what a miner's child would take: `engine_for`. Both have one thread, and what is compared is processor time, in
 turns, the least of three. What is done once is told apart. `outside` counts those outside the reference's [lo, hi], of
-`checked`. Weights and inputs are drawn: a layer's speed does not depend on them. `--beside` names engines that count
-the same in the same turns.
+`checked`; `admission_s` is what an inspection takes of one processor before miners admit the round. Weights and inputs
+are drawn: a layer's speed does not depend on them. `--beside` names engines that count the same in the same turns.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from fedcoin_cli.learning.graph.graph import Graph, Node, Weight
 from fedcoin_cli.learning.model.graph_model import GraphModel
 from fedcoin_cli.learning.model.weights import TestSet
 from fedcoin_cli.learning.reference.referee import own_outputs, prepared, reference_for
+from fedcoin_cli.learning.reference.update_admission import refused_update
 
 CLIENTS: Final = 10
 _LAYERS: Final = 6
@@ -92,6 +94,7 @@ CASES: Final = {
     "head": Case(head, "Deep", 256, (1024, 4)),
     "transformer": Case(MODELS["transformer"], "Transformer", 256, (12, 6)),
     "lstm": Case(MODELS["lstm"], "LSTM", 512, (8, 8)),
+    "gru": Case(MODELS["gru"], "GRU", 512, (8, 8)),
 }
 
 
@@ -204,8 +207,12 @@ def compare(name: str, case: Case, checked: int, beside: Sequence[Kind] = ()) ->
             _, taken = _timed(lambda other=other: other.counts(masks[: case.coalitions[0]]).tolist())  # type: ignore[misc]  # bound at once
             also[kind].append(taken / case.coalitions[0])
     both = list(zip(ours, theirs, strict=False))
-    some = masks[: min(checked, len(ours))]
-    bounds = reference_for(game, ready).intervals(some)
+    some = (1 + draw.permutation((1 << CLIENTS) - 1)[:checked]).tolist()
+    reference = reference_for(game, ready)
+    found = zip(reference.intervals(some), engine.counts(some).tolist(), strict=True)
+    began = time.process_time()
+    refused = refused_update(reference, "00" * 32, lambda part: engine_for(part, None, 1))
+    admission_s = time.process_time() - began
     return {
         "model": name,
         "images": game.images,
@@ -215,8 +222,10 @@ def compare(name: str, case: Case, checked: int, beside: Sequence[Kind] = ()) ->
         "once_s": once_s,
         "differ": sum(one != other for one, other in both),
         "of": len(both),
-        "outside": sum(not one.lo <= count <= one.hi for one, count in zip(bounds, ours, strict=False)),
+        "outside": sum(not one.lo <= count <= one.hi for one, count in found),
         "checked": len(some),
+        "admission_s": admission_s,
+        "admitted": refused is None,
         "engine": counts(game, 1).split(":")[0],
     } | {f"{kind}_ms": 1e3 * min(taken) for kind, taken in also.items()}
 
@@ -227,13 +236,15 @@ def _timed(work: Callable[[], list[int]]) -> tuple[list[int], float]:
     return found, time.process_time() - began
 
 
-def rows(names: list[str], beside: Sequence[Kind] = (), *, quick: bool) -> Iterator[dict[str, Any]]:
-    """The table, row by row."""
+def rows(
+    names: list[str], checked: int, images: int | None, beside: Sequence[Kind]
+) -> Iterator[dict[str, Any]]:
+    """The table, row by row; with few `images` few coalitions are timed."""
     for name in names:
         case = CASES[name]
-        if quick:
-            case = replace(case, images=64, coalitions=(4, 2))
-        yield compare(name, case, 2 if quick else 4, beside)
+        if images is not None:
+            case = replace(case, images=images, coalitions=(4, 2))
+        yield compare(name, case, checked, beside)
 
 
 def main() -> None:
@@ -245,10 +256,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few images and coalitions: whether it runs")
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES), help="which of them")
     parser.add_argument("--beside", nargs="+", choices=("keras", "onnx", "numpy"), default=[], help="engines")
+    parser.add_argument(
+        "--checked", type=int, default=4, help="so many counts are held against the reference"
+    )
+    parser.add_argument("--images", type=int, help="so many images, and times of few coalitions")
     chosen = parser.parse_args()
+    if chosen.quick:
+        chosen.checked, chosen.images = 2, 64
     # Before PyTorch, which brings threads of its own.
     import_module("fedcoin_cli.learning.model.backend").use_threads(1)
-    found = list(rows(chosen.models, chosen.beside, quick=chosen.quick))
+    found = list(rows(chosen.models, chosen.checked, chosen.images, chosen.beside))
     torch = import_module("torch")
     result = {"machine": machine() | {"torch": torch.__version__}, "clients": CLIENTS, "models": found}
     finish(result, chosen.json, {"models": found})

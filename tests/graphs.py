@@ -109,19 +109,28 @@ def tabular(columns: int = 8) -> Graph:
 
 def lstm(hidden: int = 64) -> Graph:
     """PyTorch's LSTM over the rows of an image; its gates stand in the order input, forget, cell, output."""
+    return _recurrent("LSTM", (0, 3, 1, 2), hidden)
+
+
+def gru(hidden: int = 64) -> Graph:
+    """PyTorch's GRU, likewise; its gates stand in the order reset, update, new."""
+    return _recurrent("GRU", (1, 0, 2), hidden, linear_before_reset=1)
+
+
+def _recurrent(operation: str, order: Sequence[int], hidden: int, **settings: int) -> Graph:
+    """`order` has PyTorch's gates as ONNX orders them."""
     make = Builder(floats(28, 28))
     parts = {}
     for part, shape in (("weight_ih", (28,)), ("weight_hh", (hidden,)), ("bias_ih", ()), ("bias_hh", ())):
-        name = make.weight(f"lstm.{part}_l0", 4 * hidden, *shape)
-        gates = make.op("Split", name, outputs=4, axis=0, split=(hidden,) * 4)
-        parts[part] = make.op("Concat", gates[0], gates[3], gates[1], gates[2], axis=0)
+        name = make.weight(f"{operation.lower()}.{part}_l0", len(order) * hidden, *shape)
+        gates = make.op("Split", name, outputs=len(order), axis=0, split=(hidden,) * len(order))
+        parts[part] = make.op("Concat", *(gates[number] for number in order), axis=0)
     bias = make.op("Concat", parts["bias_ih"], parts["bias_hh"], axis=0)
     w, r, b = (
         make.op("Unsqueeze", each, axes=(0,)) for each in (parts["weight_ih"], parts["weight_hh"], bias)
     )
-    _, last = make.op(
-        "LSTM", make.op("Transpose", "x", perm=(1, 0, 2)), w, r, b, outputs=2, hidden_size=hidden
-    )
+    x = make.op("Transpose", "x", perm=(1, 0, 2))
+    _, last = make.op(operation, x, w, r, b, outputs=2, hidden_size=hidden, **settings)
     return make.graph(make.dense(make.op("Squeeze", last, axes=(0,)), "fc", hidden, 10))
 
 
@@ -206,6 +215,7 @@ MODELS: Mapping[str, Callable[[], Graph]] = {
     "cnn": cnn,
     "tabular": tabular,
     "lstm": lstm,
+    "gru": gru,
     "transformer": transformer,
     "residual": residual,
 }

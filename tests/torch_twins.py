@@ -59,6 +59,17 @@ class LSTM(nn.Module):
         return self.fc(self.lstm(x)[0][:, -1])
 
 
+class GRU(nn.Module):
+    """Over the rows of an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.fc = nn.GRU(28, 64, batch_first=True), nn.Linear(64, 10)
+
+    def forward(self, x: Any) -> Any:
+        return self.fc(self.gru(x)[0][:, -1])
+
+
 class Block(nn.Module):
     """Attention and two dense layers, each with its input led around."""
 
@@ -114,6 +125,7 @@ _TWINS: dict[str, Any] = {
     "cnn": CNN,
     "tabular": Tabular,
     "lstm": LSTM,
+    "gru": GRU,
     "transformer": Transformer,
     "residual": Residual,
 }

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from graph_games import graph_game, judged
-from graphs import MODELS, small
+from graphs import MODELS, Builder, floats, small
 from operation_cases import CASES, Case, named, ours, single, spoiled, typed
 
 from fedcoin_cli.learning.engines.graph_onnx import OnnxRest, session_of
 from fedcoin_cli.learning.engines.graph_outputs import GraphOutputs, NumpyRest
 from fedcoin_cli.learning.engines.onnx_forms import written
 from fedcoin_cli.learning.engines.outputs import OutputEngine
-from fedcoin_cli.learning.graph.graph import Node
+from fedcoin_cli.learning.graph.graph import Graph, Kind, Node
 from fedcoin_cli.learning.graph.operations.table import OPERATIONS
 from fedcoin_cli.learning.reference.staged import Staged
 
@@ -98,7 +98,16 @@ def test_what_is_normalised_may_have_a_large_mean(operation: str) -> None:
     np.testing.assert_allclose(made, right, atol=1e4 * 2.0**-20)
 
 
-MODEL = {**MODELS, "small": small}
+def last_step() -> Graph:
+    """Of the last step alone, by a number that the model holds: as PyTorch exports `[:, -1]`."""
+    make = Builder(floats(4, 3))
+    steps = make.op("Tanh", make.dense_last("x", "each", 3, 5))
+    return make.graph(
+        make.dense(make.op("Gather", steps, make.constant(-1, Kind.int32), axis=1), "out", 5, 3)
+    )
+
+
+MODEL = {**MODELS, "small": small, "last step": last_step}
 
 
 @pytest.mark.parametrize("name", MODEL)

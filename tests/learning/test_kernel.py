@@ -256,10 +256,10 @@ def test_two_processes_compile_once(tmp_path: Path) -> None:
     cc = tools / "cc"
     cc.write_text(f'#!/bin/sh\n[ "$1" = --version ] || echo made >> {made}\nexec {shutil.which("cc")} "$@"\n')
     cc.chmod(0o755)
-    code = "from fedcoin_cli.learning.engines.compiled import library\nprint(library().fedcoin_tile())"
+    code = "from fedcoin_cli.learning.engines.compiled import library\nprint(library().fedcoin_padded(1))"
     path = f"{tools}:{os.environ['PATH']}"
     both = [ask(tmp_path / "cache", code, path), ask(tmp_path / "cache", code, path)]
-    tile = compiled.library().fedcoin_tile()
+    tile = compiled.library().fedcoin_padded(1)
     assert [int(each.communicate()[0]) for each in both] == [tile, tile]
     assert made.read_text() == "made\n"
     assert [file.suffix for file in tmp_path.rglob("*kernel*")] == [".so"]
@@ -271,7 +271,9 @@ def test_what_others_can_write_is_not_loaded(loose: str, tmp_path: Path) -> None
     """Where others may write the cached library or its folder it is left alone, and one is compiled in private."""
     code = (
         "from fedcoin_cli.learning.engines.compiled import library\n"
-        "print(library().fedcoin_tile(), {line.split()[-1] for line in open('/proc/self/maps') if 'kernel-' in line})"
+        "made = library().fedcoin_padded(1)\n"
+        "kept = {line.split()[-1] for line in open('/proc/self/maps') if 'kernel-' in line}\n"
+        "print(made, kept)"
     )
     said, _ = ask(tmp_path, code).communicate()
     assert str(tmp_path) in said
@@ -279,7 +281,7 @@ def test_what_others_can_write_is_not_loaded(loose: str, tmp_path: Path) -> None
     cached.write_bytes(b"no library")
     (cached if loose == "file" else cached.parent).chmod(0o777)
     said, _ = ask(tmp_path, code).communicate()
-    assert said.split()[0] == str(compiled.library().fedcoin_tile())
+    assert said.split()[0] == str(compiled.library().fedcoin_padded(1))
     assert str(tmp_path) not in said
     assert not Path(said.split("'")[1]).exists()
 

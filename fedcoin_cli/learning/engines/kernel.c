@@ -16,18 +16,24 @@
 #include <string.h>
 
 #if defined(__AVX512F__)
-enum { WIDTH = 16, TILE = 10, SIDE = 2 };
+enum { WIDTH = 16, TILE = 10, EVEN = 8 };
 #elif defined(__AVX__)
-enum { WIDTH = 8, TILE = 5, SIDE = 2 };
+enum { WIDTH = 8, TILE = 5, EVEN = 4 };
 #else
-enum { WIDTH = 4, TILE = 5, SIDE = 2 };
+enum { WIDTH = 4, TILE = 5, EVEN = 4 };
 #endif
-enum { LANES = 32, BLOCK = 32, CHAIN = 64 };
+enum { LANES = 32, BLOCK = 32, CHAIN = 64, PAIR = 2, SIDE = 2 };
 
 typedef int32_t integers __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
-/* Outputs of a layer are computed TILE at a time: callers round their number up. */
-int32_t fedcoin_tile(void) { return TILE; }
+/* Outputs of a layer are computed TILE at a time, else EVEN or PAIR: the first by which their number can be divided. Pairs
+   take twice as long each. Callers round a number of units up to this. */
+int32_t fedcoin_padded(int32_t units)
+{
+    int32_t tiles = (units + TILE - 1) / TILE * TILE, evens = (units + EVEN - 1) / EVEN * EVEN;
+    int32_t pairs = (units + PAIR - 1) / PAIR * PAIR, best = evens < tiles ? evens : tiles;
+    return 2 * pairs < best ? pairs : best;
+}
 
 /* Cuts the stack down to proper subsets of `mask`. Returns how many members are to be added, which are in `missing`. */
 static int32_t unwind(const uint64_t *stack, int32_t *depth, const uint64_t *mask, int32_t words, uint64_t *missing)
@@ -97,7 +103,10 @@ void fedcoin_counts_wide(
 #define bits wide_bits
 #define narrow wide_narrow
 #define tile wide_tile
+#define tiles wide_tiles
 #define correct wide_correct
+#define larger wide_larger
+#define smaller wide_smaller
 #define within wide_within
 #define power wide_power
 #define bend wide_bend
@@ -111,18 +120,18 @@ typedef INTEGER bits __attribute__((vector_size(4 * WIDTH), aligned(4), may_alia
 typedef float narrow __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
 #include "curves.h"
 
-/* TILE outputs of a dense layer, relu(x) * kernel + bias. With `joining`, x + joining takes the place of x and is kept
+/* `size` outputs of a dense layer, relu(x) * kernel + bias. With `joining`, x + joining takes the place of x and is kept
    in `sum`: the last member is added on the way; `base` is what stands below its chain.
    x, joining, base, sum: (inputs, VECTORS); kernel: (inputs, outputs). */
 static inline __attribute__((always_inline)) void tile(
-    const REAL *kernel, const REAL *bias, int32_t inputs, int32_t outputs, int32_t relu, const reals *x,
+    const REAL *kernel, const REAL *bias, int32_t size, int32_t inputs, int32_t outputs, int32_t relu, const reals *x,
     const narrow *joining, const reals *base, reals *sum, reals *y)
 {
     for (int32_t side = 0; side < VECTORS; side += SIDE)
         for (int32_t start = 0; start < inputs; start += BLOCK) {
             int32_t end = inputs - start > BLOCK ? start + BLOCK : inputs;
             reals total[TILE][SIDE];
-            for (int32_t t = 0; t < TILE; t++)
+            for (int32_t t = 0; t < size; t++)
                 for (int32_t v = 0; v < SIDE; v++)
                     total[t][v] = (start ? 0 : bias[t]) - (reals){0};
             for (int32_t i = start; i < end; i++) {
@@ -135,13 +144,13 @@ static inline __attribute__((always_inline)) void tile(
                     if (base)
                         in[v] += base[at];
                     if (relu)
-                        in[v] = (reals)((bits)in[v] & (in[v] > 0));
+                        in[v] = larger(in[v], (reals){0});
                 }
-                for (int32_t t = 0; t < TILE; t++)
+                for (int32_t t = 0; t < size; t++)
                     for (int32_t v = 0; v < SIDE; v++)
                         total[t][v] += kernel[i * outputs + t] * in[v];
             }
-            for (int32_t t = 0; t < TILE; t++)
+            for (int32_t t = 0; t < size; t++)
                 for (int32_t v = 0; v < SIDE; v++) {
                     int32_t at = t * VECTORS + side + v;
                     if (start)
@@ -149,6 +158,22 @@ static inline __attribute__((always_inline)) void tile(
                     y[at] = total[t][v];
                 }
         }
+}
+
+/* All outputs of one, `size` at a time. */
+static inline __attribute__((always_inline)) void tiles(
+    const REAL *kernel, const REAL *bias, int32_t size, int32_t inputs, int32_t outputs, int32_t relu, const reals *x,
+    const narrow *joining, const reals *base, reals *sum, reals *y)
+{
+    if (joining && base)
+        tile(kernel, bias, size, inputs, outputs, relu, x, joining, base, sum, y);
+    else if (joining)
+        tile(kernel, bias, size, inputs, outputs, relu, x, joining, 0, sum, y);
+    for (int32_t o = joining ? size : 0; o < outputs; o += size)
+        if (base)
+            tile(kernel + o, bias + o, size, inputs, outputs, relu, sum, 0, base, 0, y + o * VECTORS);
+        else
+            tile(kernel + o, bias + o, size, inputs, outputs, relu, sum, 0, 0, 0, y + o * VECTORS);
 }
 
 /* Of the first `size` images those whose logit of class `label` is above all lower classes, below no higher one. */
@@ -208,17 +233,14 @@ void COUNTS(
                 if (bent != relu[layer] || layer)
                     base = 0;
                 y = (reals *)(values + (size_t)(layer % 2) * widest * LANES);
-                for (int32_t o = 0; o < outputs; o += TILE, fused = 0) {
-                    reals *out = y + o * VECTORS;
-                    if (fused && base)
-                        tile(kernel, bias, inputs, outputs, bent, x, joining, base, sum, y);
-                    else if (fused)
-                        tile(kernel, bias, inputs, outputs, bent, x, joining, 0, sum, y);
-                    else if (base)
-                        tile(kernel + o, bias + o, inputs, outputs, bent, sum, 0, base, 0, out);
-                    else
-                        tile(kernel + o, bias + o, inputs, outputs, bent, sum, 0, 0, 0, out);
-                }
+                if (!fused)
+                    joining = 0;
+                if (outputs % TILE == 0)
+                    tiles(kernel, bias, TILE, inputs, outputs, bent, x, joining, base, sum, y);
+                else if (outputs % EVEN == 0)
+                    tiles(kernel, bias, EVEN, inputs, outputs, bent, x, joining, base, sum, y);
+                else
+                    tiles(kernel, bias, PAIR, inputs, outputs, bent, x, joining, base, sum, y);
                 kernel += (size_t)inputs * outputs;
                 bias += outputs;
             }

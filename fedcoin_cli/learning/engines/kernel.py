@@ -80,10 +80,9 @@ class KernelEngine:
         )
         self._threads = BlockThreads(threads)
         self._alone = threads == 1
-        tile = self._functions.fedcoin_tile()
         units = [layer.units for layer in game.chain.layers]
         # Above the first layer whole tiles are computed; what is added has weights of zero and is never looked at.
-        self._units = np.array([units[0], *(-(-unit // tile) * tile for unit in units[1:])], np.int32)
+        self._units = np.array([units[0], *map(self._functions.fedcoin_padded, units[1:])], np.int32)
         self._relu = np.array([BENT[layer.activation] for layer in game.chain.layers[:-1]], np.int32)
         # The largest weight becomes 1: sums stay as small as one client's values times K.
         self._scale = np.array(game.weights, np.float64) / max(game.weights)

@@ -117,7 +117,7 @@ class Scribe:
         return f"m{self._made}"
 
     def _hold(self, name: str, values: npt.NDArray[Any]) -> str:
-        made = import_module("onnx.numpy_helper").from_array(np.ascontiguousarray(values), name)
+        made = import_module("onnx.numpy_helper").from_array(np.asarray(values, order="C"), name)
         self._initial.append(made)
         return name
 

@@ -26,7 +26,6 @@
 #include <stdint.h>
 
 #if defined(__AVX512F__)
-#include <immintrin.h>
 enum { WIDTH = 16, TILE = 10 };
 #elif defined(__AVX__)
 enum { WIDTH = 8, TILE = 5 };
@@ -83,7 +82,8 @@ void fedcoin_walk_wide(
 #define grow wide_grow
 #define fold wide_fold
 #define complete wide_complete
-#define rectified wide_rectified
+#define larger wide_larger
+#define smaller wide_smaller
 #define run wide_run
 #define tile wide_tile
 #define correct wide_correct
@@ -100,16 +100,6 @@ typedef INTEGER bits __attribute__((vector_size(4 * WIDTH), aligned(4), may_alia
 typedef float narrow __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
 typedef int32_t whole __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
 #include "curves.h"
-
-#if defined(__AVX512F__)
-static inline __attribute__((always_inline)) reals rectified(reals x)
-{
-    return sizeof(REAL) == 4 ? (reals)_mm512_max_ps((__m512)x, _mm512_setzero_ps())
-                             : (reals)_mm512_max_pd((__m512d)x, _mm512_setzero_pd());
-}
-#else
-static inline __attribute__((always_inline)) reals rectified(reals x) { return (reals)((bits)x & (x > 0)); }
-#endif
 
 /* Kernels of the next coalition on their way: `done` vectors of `next` are `part` and `more`, and of `sum` those and
    `base`. */
@@ -161,7 +151,7 @@ static inline __attribute__((always_inline)) void run(
             if (base)
                 in += base[at];
             if (relu)
-                in = rectified(in);
+                in = larger(in, (reals){0});
             for (int32_t t = 0; t < TILE; t++)
                 part[t][v] += kernel[(size_t)i * outputs + t] * in;
         }
