@@ -83,7 +83,7 @@ mutants: $(RUN) $(MUTATION)
 
 # What the gate has not: PyTorch, which is large, and Flower, which pins older releases of typer and rich. Without triton:
 # it and TensorFlow both register LLVM's options, and a process that loads the two is ended by LLVM.
-peers: $(RUN) $(DEV) $(RELEASE)
+peers: $(BIN)/python
 	$(BIN)/uv venv --quiet --clear --python 3.11 build/peers
 	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx,dev]' 'flwr[simulation]' torch
 	$(BIN)/uv pip uninstall --quiet --python build/peers/bin/python triton
