@@ -160,11 +160,11 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
 
 
 def check_paid(made: Federation, name: str) -> dict[str, float]:
-    """Who trains was paid to the key that its host names, the free rider got nothing."""
+    """Who trains was paid to the key that its host names, the free rider got next to nothing (docs/rounds.md)."""
     paid = made.paid(made.task(name))
     assert paid["ben"] > 0
     assert paid["cleo"] > 0
-    assert paid["dan"] == 0
+    assert paid["dan"] < 0.02 * sum(paid.values())
     assert made.shop.audit(level=4, sample=None).check().level == 4
     return paid
 
