@@ -554,6 +554,21 @@ def test_nodes_that_return_the_very_same(shop: fedcoin.Workspace) -> None:
     assert len(result.fedcoin.payments) == len(NODES)
 
 
+def test_nodes_that_all_return_the_very_same(shop: fedcoin.Workspace) -> None:
+    """Then nothing was learnt: nobody is paid, in one line, and the round is left as it was."""
+
+    def rest(message: Message, _context: Context, _next: Any) -> Message:
+        metrics = MetricRecord({"num-examples": 1, "loss": 0.0})
+        content = RecordDict({**message.content.array_records, "metrics": metrics})
+        return Message(content, reply_to=message)
+
+    grid = Loop(client_app([paid(simulated=shop.path), rest]), dict(NODES))
+    result = strategy(shop, FedAvg(fraction_evaluate=0.0)).start(grid, ArrayRecord(begun()), num_rounds=2)
+    (line,) = result.fedcoin.problems
+    assert line.startswith("1 of its clients would be left, and the round asks for 2: nobody is paid")
+    assert not result.fedcoin.settlements
+
+
 def test_a_strategy_that_sends_more_than_a_model(shop: fedcoin.Workspace) -> None:
     """Told once, however many rounds there are, and nobody is asked to sign."""
 

@@ -87,6 +87,10 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
 
 def leave_out(made: Round, client: Address, genesis: Genesis) -> Round:
     """Take a client out of a gathered round that nobody has paid for; raises `RoundFilesInvalid` where few are left."""
+    left = len(made.updates) - 1
+    if left < (least := 2 if made.call is None else made.call.least_clients):
+        message = f"{left} of its clients would be left, and the round asks for {least}: nobody is paid"
+        raise RoundFilesInvalid(message, where=str(made.folder))
     path = made.folder / ROUND_NAME
     document = json.loads(path.read_bytes())
     document["updates"] = [entry for entry in document["updates"] if entry["client"] != client]
