@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 # Which TensorFlow: mine-cpu (half the download), mine, or gpu.
 MINE   ?= mine-cpu
+# Which PyTorch `make peers` takes. PyPI's has CUDA, 6 GB in all; UV_TORCH_BACKEND=cpu takes PyTorch's own builds without.
+TORCH  ?= torch
 SEEDS  ?= 2000
 START  ?= 0
 # The newest Python that TensorFlow comes for.
@@ -83,9 +85,10 @@ mutants: $(RUN) $(MUTATION)
 
 # What the gate has not: PyTorch, which is large, and Flower, which pins older releases of typer and rich. Without triton:
 # it and TensorFlow both register LLVM's options, and a process that loads the two is ended by LLVM.
-peers: $(RUN) $(DEV) $(RELEASE)
+peers: $(BIN)/python
+	$(PIP) uv
 	$(BIN)/uv venv --quiet --clear --python 3.11 build/peers
-	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx,dev]' 'flwr[simulation]' torch
+	$(BIN)/uv pip install --quiet --python build/peers/bin/python --editable '.[$(MINE),flower,onnx,dev]' 'flwr[simulation]' '$(TORCH)'
 	$(BIN)/uv pip uninstall --quiet --python build/peers/bin/python triton
 	build/peers/bin/python -m pytest -n0 $(PEERS)
 	KERAS_BACKEND=torch build/peers/bin/python -m pytest -n0 tests/learning/test_graph_keras.py

@@ -2,7 +2,9 @@
 
 Processor time of the server a round, all clients signing, without mining: with `Paid`, with a strategy that saves every
 client's update by hand (`safetensors.numpy.save_file`), and bare; in turns in one process, medians of the rounds. What
-the clients do is taken out and told apart. The goal at 100 clients: 50 ms and twice the time to hash the updates.
+the clients do is taken out and told apart. The goal at 100 clients: 50 ms and twice the time to hash the updates. Then
+what a whole round of examples/flower-hospital takes, training included, and what paying adds to that: at most 5 percent
+is the goal; and the peak of memory of each way, in processes of their own, in models a client.
 `--settle` runs two miners beside it and tells how long after the last round the coins are there, and how long
 `make_round` and `publish` take by hand.
 """
@@ -15,9 +17,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
@@ -129,6 +133,24 @@ class Case:
         return time.process_time() - start
 
 
+WAYS: Final[dict[str, Callable[[Case, Path], Any]]] = {
+    "bare": lambda case, _: case.bare(),
+    "by hand": lambda case, folder: case.by_hand(folder),
+    "paid": lambda case, _: case.paid(),
+}
+"""Strategies by how clients' updates are kept, in a folder where by hand."""
+
+
+def opened(root: Path, name: str, some: int | None = None) -> Case:
+    """A case, or one like it of some clients, in a folder of its own, with a place to keep files by hand."""
+    most, sizes = CASES[name]
+    clients = some or most
+    (root / "kept").mkdir()
+    settings = {"network.port": free_ports(4)}
+    workspace = fedcoin.Workspace.create(root / "shop", miners=2, clients=clients, settings=settings)
+    return Case.of(workspace, clients, sizes)
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """Seconds of processor time: the server's in each round but the first, the clients' in all, whatever is left."""
@@ -154,15 +176,10 @@ def run(case: Case, strategy: Any, rounds: int) -> Spent:
 
 def compared(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
     """All three in turns."""
-    ways: dict[str, Callable[[], Any]] = {
-        "bare": case.bare,
-        "by hand": lambda: case.by_hand(folder),
-        "paid": case.paid,
-    }
-    spent: dict[str, list[Spent]] = {way: [] for way in ways}
+    spent: dict[str, list[Spent]] = {way: [] for way in WAYS}
     for _ in range(3):
-        for way, make in ways.items():
-            spent[way].append(run(case, make(), rounds))
+        for way, make in WAYS.items():
+            spent[way].append(run(case, make(case, folder), rounds))
     each = {
         way: 1000 * statistics.median([s for one in runs for s in one.rounds]) for way, runs in spent.items()
     }
@@ -177,6 +194,59 @@ def compared(case: Case, rounds: int, folder: Path) -> dict[str, Any]:
         "a client adds, ms": 1000 * (clients["paid"] - clients["bare"]) / rounds / case.clients,
         "before and after, ms": 1000 * min(one.rest for one in spent["paid"]),
     }
+
+
+def of_example(root: Path, rounds: int) -> dict[str, Any]:
+    """Whole rounds of the hospitals, 8 of them, with and without their pay, in turns; their shop is `root`'s."""
+    os.environ["HOME"] = str(root)
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "flower-hospital"))
+    from hospital_app import client_app, task
+
+    bare = ClientApp()
+    bare.train()(client_app.training)
+    nodes: dict[int, dict[str, Any]] = {number: {"partition-id": number} for number in range(8)}
+    terms: dict[str, Any] = {"model": task.MODEL, "test": task.tests(), "metric": "roc_auc"}
+    spent: dict[str, list[float]] = {"bare": [], "paid": []}
+    for _ in range(3):
+        for way, app in (("bare", bare), ("paid", client_app.app)):
+            inner, stamps = FedAvg(fraction_evaluate=0.0, min_train_nodes=8), list[float]()
+            strategy = inner if way == "bare" else Paid(inner, workspace=task.SHOP, price=100, **terms)
+            strategy.start(
+                Loop(app, dict(nodes), {"hospitals": 8}),
+                ArrayRecord(task.beginning()),
+                num_rounds=rounds,
+                evaluate_fn=lambda *_, stamps=stamps: stamps.append(time.process_time()),
+            )
+            spent[way] += [b - a for a, b in pairwise(stamps[1:])]
+    each = {way: 1000 * statistics.median(found) for way, found in spent.items()}
+    added = each["paid"] - each["bare"]
+    return {"a round, ms": each["bare"], "Paid adds": added, "percent": 100 * added / each["bare"]}
+
+
+def peaks(name: str, rounds: int) -> list[dict[str, Any]]:
+    """The most memory that server and clients held together, each way in processes of its own.
+
+    What another client takes is told by half of them, so that what is loaded once is not counted.
+    """
+    clients, (inputs, hidden, classes) = CASES[name]
+    model = sum(4 * a * b + 4 * b for a, b in pairwise([inputs, *hidden, classes])) / 2**20
+    found = []
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as alone:
+        for way in WAYS:
+            few, all_ = (
+                alone.submit(_peak, name, some, way, rounds).result() for some in (clients // 2, clients)
+            )
+            more = (all_ - few) / (clients - clients // 2)
+            found.append({"way": way, "MiB": all_, "models a client": more / model})
+    return found
+
+
+def _peak(name: str, clients: int, way: str, rounds: int) -> float:
+    logging.getLogger("flwr").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as place:
+        case = opened(Path(place), name, clients)
+        run(case, WAYS[way](case, Path(place) / "kept"), rounds)
+        return peak_mib()
 
 
 def settled(case: Case, rounds: int) -> dict[str, Any]:
@@ -210,20 +280,31 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
     rows, after = [], []
-    for name, (clients, sizes) in CASES.items():
+    for name in CASES:
         with tempfile.TemporaryDirectory() as place:
-            root = Path(place)
-            settings = {"network.port": free_ports(4)}
-            workspace = fedcoin.Workspace.create(root / "shop", miners=2, clients=clients, settings=settings)
-            case = Case.of(workspace, clients, sizes)
-            (root / "kept").mkdir()
-            rows.append({"case": name, **compared(case, chosen.rounds, root / "kept")})
-            if chosen.settle and clients <= 8:
+            case = opened(Path(place), name)
+            rows.append({"case": name, **compared(case, chosen.rounds, Path(place) / "kept")})
+            if chosen.settle and case.clients <= 8:
                 after.append({"case": name, **settled(case, chosen.rounds)})
-    tables = {"processor time of the server, ms a round": rows}
+    held = peaks(max(CASES, key=lambda name: CASES[name][0]), chosen.rounds)
+    with tempfile.TemporaryDirectory() as place:
+        fedcoin.Workspace.create(Path(place) / "fedcoin-shop", miners=2)
+        whole = of_example(Path(place), chosen.rounds)
+    tables = {
+        "processor time of the server, ms a round": rows,
+        "a whole round of the hospitals, processor time": [whole],
+        "memory of server and clients together, most clients": held,
+    }
     if after:
         tables["from the last round to the coins"] = after
-    result = {"schema": 1, "rows": rows, "settled": after, "peak, MiB": peak_mib(), "machine": machine()}
+    result = {
+        "schema": 1,
+        "rows": rows,
+        "example": whole,
+        "memory": held,
+        "settled": after,
+        "machine": machine(),
+    }
     finish(result, chosen.json, tables)
 
 

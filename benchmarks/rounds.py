@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -38,6 +38,8 @@ FULL: Final = (1 << CLIENTS) - 1
 CASES: Final = ("plain", "free rider", "noisy labels", "dropouts")
 ODD: Final = CLIENTS - 1
 """The client that is a free rider, or has random labels."""
+Trial = tuple[str, str, int, dict[str, tuple[float, float]]]
+"""Data set, case and seed, and by scheme what `trial` found."""
 # Two-sided 95% quantiles of Student's t, by degrees of freedom.
 _T: Final = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26)
 
@@ -363,7 +365,25 @@ def interval(numbers: list[float]) -> str:
     return f"{statistics.mean(numbers):.1f} ± {half:.1f}"
 
 
-def trials(names: list[str], seeds: int, seconds: float) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
+def overall(found: list[Trial], names: list[str]) -> list[dict[str, str]]:
+    """Each data set's cases as one, and all of them. Trials of one seed share its draws, so a seed counts once."""
+    seeds = dict.fromkeys(seed for _, _, seed, _ in found)
+
+    def over(some: list[str], scheme: str) -> str:
+        of_seeds = [
+            [schemes[scheme][0] for name, _, one, schemes in found if one == seed and name in some]
+            for seed in seeds
+        ]
+        return interval([statistics.mean(one) for one in of_seeds if one])
+
+    columns = {name: [name] for name in names} | {"all": names}
+    return [
+        {"scheme": scheme} | {column: over(some, scheme) for column, some in columns.items()}
+        for scheme in SCHEMES
+    ]
+
+
+def trials(names: list[str], seeds: int, seconds: float) -> Iterator[Trial]:
     """Trials in turn, all cases of a seed before the next seed, until the CPU time is used."""
     for seed in range(seeds):
         for name in names:
@@ -392,12 +412,13 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=["digits", "mnist", "patients"], help="which data sets")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     chosen = parser.parse_args()
-    found: list[tuple[str, str, int, dict[str, Any]]] = []
+    found: list[Trial] = []
     with suppress(KeyboardInterrupt):  # what is done is shown
         found.extend(trials([name for name in chosen.data if here(name)], chosen.seeds, chosen.seconds))
     raw = [{"data": n, "case": c, "seed": s, "schemes": shares} for n, c, s, shares in found]
-    tables: dict[str, list[dict[str, str]]] = {}
-    for name in dict.fromkeys(name for name, *_ in found):
+    names = list(dict.fromkeys(name for name, *_ in found))
+    tables = {"over all cases: misallocated, % of TrainPrice": overall(found, names)}
+    for name in names:
         tables[f"{name}: misallocated, % of TrainPrice"] = [
             {"scheme": scheme} | {case: _cell(found, name, case, scheme, 0) for case in CASES}
             for scheme in SCHEMES
@@ -409,9 +430,7 @@ def main() -> None:
     finish({"schema": 1, "trials": raw, "machine": machine()}, chosen.json, tables)
 
 
-def _cell(
-    found: list[tuple[str, str, int, dict[str, Any]]], name: str, case: str, scheme: str, which: int
-) -> str:
+def _cell(found: list[Trial], name: str, case: str, scheme: str, which: int) -> str:
     numbers = [schemes[scheme][which] for n, c, _, schemes in found if (n, c) == (name, case)]
     return interval(numbers) if numbers else "-"
 

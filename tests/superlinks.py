@@ -12,8 +12,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from hosts import Hosts
 from live import free_ports, wait_until
 
 # An interpreter with Flower starts for each message: on a busy machine that takes its time.
@@ -23,10 +25,14 @@ _MARK = "FEDCOIN_TEST_OF"
 
 @dataclass(slots=True)
 class Fleet:
-    """Processes that end together; `root` holds a log each, and a home for each that has one of its own."""
+    """Processes that end together; `root` holds a log each, and a home for each that has one of its own.
+
+    Where there are `hosts`, whoever has a home is one of them.
+    """
 
     root: Path
     port: int
+    hosts: Hosts | None = None
     started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def environment(self, name: str) -> dict[str, str]:
@@ -48,6 +54,10 @@ class Fleet:
             return shared | {"HOME": str(home)}
         return shared | {"HOME": str(self.root), "FLWR_HOME": str(self.root / f"flwr-{name}")}
 
+    def inside(self, name: str) -> tuple[str, ...]:
+        """The words before a command of this one's, which say where it runs."""
+        return () if self.hosts is None else self.hosts.inside(name)
+
     def log(self, name: str) -> str:
         """What a process has said so far."""
         return (self.root / f"{name}.log").read_text(errors="replace")
@@ -56,7 +66,7 @@ class Fleet:
         """A program that runs until the fleet ends, in the environment of `of`; what it says is in its log."""
         with (self.root / f"{name}.log").open("wb") as log:
             self.started[name] = subprocess.Popen(
-                command,
+                (*self.inside(of or name), *command),
                 cwd=folder or self.root,
                 env=self.environment(of or name),
                 stdin=subprocess.DEVNULL,
@@ -76,8 +86,14 @@ class Fleet:
         return "\n".join(f"== {one}\n{self.log(one)}" for one in self.started)
 
     def ended(self, name: str) -> int:
-        """A program's exit code, once it has ended."""
-        return self.started[name].wait(PATIENCE_S)
+        """A program's exit code, once it has ended; fails where it says nothing for too long before."""
+        process = self.started[name]
+        while process.poll() is None:
+            wait_until(partial(self._went_on, name, len(self.log(name))), PATIENCE_S)
+        return process.returncode
+
+    def _went_on(self, name: str, said: int) -> bool:
+        return self.started[name].poll() is not None or len(self.log(name)) > said
 
     def kill(self, name: str) -> None:
         """A host is gone at once, as by a power cut: whatever was started with its HOME."""
@@ -96,9 +112,9 @@ class Fleet:
 
 
 @contextmanager
-def fleet(root: Path) -> Iterator[Fleet]:
+def fleet(root: Path, hosts: Hosts | None = None) -> Iterator[Fleet]:
     """Nothing runs yet; all that is started is killed at the end."""
-    made = Fleet(root, free_ports(1))
+    made = Fleet(root, free_ports(1), hosts)
     try:
         yield made
     finally:

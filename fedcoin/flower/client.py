@@ -147,7 +147,7 @@ def _kept(state: RecordDict) -> Kept | None:
     if not (isinstance(record, ConfigRecord) and isinstance(now, ArrayRecord)):
         return None
     assert isinstance(before, ArrayRecord), "the three are written together"
-    weights = (tuple(one.to_numpy_ndarrays()) for one in (now, before))
+    weights = (tuple(arrays(one).values()) for one in (now, before))
     names, order = (tuple(map(str, record[key])) for key in ("names", "order"))
     return Kept(Digest(str(record["call"])), str(record["model"]), names, order, *weights)
 

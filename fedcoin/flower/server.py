@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from logging import getLogger
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, Final
 
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
@@ -26,7 +27,7 @@ from fedcoin_cli.application.workspace.workspace import REQUESTER
 from fedcoin_cli.application.workspace.workspace import Workspace as Folder
 from fedcoin_cli.learning.exchange.description import Model, described
 from fedcoin_cli.learning.model.arrays import Array, images_and_labels
-from ledger_store.base.errors import FedCoinError, RoundFilesInvalid, SettingsError
+from ledger_store.base.errors import FedCoinError, RoundFilesInvalid, SettingsError, Unfinished
 
 __all__ = ["Paid", "PaidResult"]
 
@@ -47,6 +48,9 @@ _OPTIMISERS: Final = (
     "DifferentialPrivacyClientSideAdaptiveClipping",
     "DifferentialPrivacyServerSideAdaptiveClipping",
 )
+_UNSIGNED: Final = ("task.copies", "task.inspect")
+# How long a round waits for another task of who pays to end, and how often it looks.
+_TURN_S, _AGAIN_S = 3600.0, 2.0
 RUN, ROUND = "run", "round"
 """What `pay=` may be: one task for the whole run, or one a round."""
 
@@ -114,6 +118,8 @@ class Paid(Strategy):
         self._plan = planned(folder, configuration, key=key, model=told, test=pair, whole=pay == RUN)
         self._strategy, self._whole, self._key = strategy, pay == RUN, key
         self._workspace = Workspace(folder)
+        # What the call does not fix is asked for once more when the round is published.
+        self._unsigned = {name: word for name, word in (settings or {}).items() if name in _UNSIGNED}
         # The call under way, and what the run began with.
         self._run: PaidRun | None = None
         self._initial = ArrayRecord()
@@ -133,6 +139,7 @@ class Paid(Strategy):
             if self._whole:
                 self._guarded(self._settle)
             earnings = self._earnings()
+        self._payer = None
         for line in str(earnings).splitlines():
             _LOG.info("fedcoin: %s", line)
         return PaidResult(**vars(result), fedcoin=earnings)
@@ -142,6 +149,9 @@ class Paid(Strategy):
     ) -> Iterable[Message]:
         """As the wrapped strategy's, with what clients sign beside the arrays."""
         messages = list(self._strategy.configure_train(server_round, arrays, config, grid))
+        if self._payer is None:
+            self._problem("nobody is paid: another start runs the rounds; let Paid be the outermost strategy")
+            return messages
         if not self._whole:
             self._guarded(self._begin, arrays)
         self._guarded(self._tell, messages, server_round)
@@ -192,9 +202,8 @@ class Paid(Strategy):
             _LOG.warning("fedcoin: %s", line)
 
     def _begin(self, initial: ArrayRecord) -> None:
-        weigh = str(getattr(self._strategy, "weighted_by_key", _WEIGH))
         self._run, self._initial = None, initial
-        self._run = PaidRun(self._plan, arrays(initial), weigh)
+        self._run = PaidRun(self._plan, arrays(initial), _weigh(self._strategy))
 
     def _tell(self, messages: list[Message], server_round: int) -> None:
         if self._run is None:
@@ -232,10 +241,26 @@ class Paid(Strategy):
         run, self._run = self._run, None
         if run is None or self._payer is None:
             return
-        self._unpaid |= run.unpaid
-        run.gather()
-        job = self._payer.submit(self._workspace.publish, run.folder, key=self._key)
-        self._tasks.append((run.folder, job))
+        try:
+            run.gather()
+        finally:
+            self._unpaid |= run.unpaid
+        self._tasks.append((run.folder, self._payer.submit(self._published, run)))
+
+    def _published(self, run: PaidRun) -> Settlement:
+        """What comes of a round, once no other task of who pays is under way, as another run's; raises as `publish`."""
+        until_s = monotonic() + _TURN_S
+        while True:
+            try:
+                return self._workspace.publish(run.folder, settings=self._unsigned, key=self._key)
+            except Unfinished:
+                if monotonic() >= until_s:
+                    raise
+                sleep(_AGAIN_S)
+            except RoundFilesInvalid:
+                if not run.leave_out_refused():
+                    raise
+                self._unpaid |= run.unpaid
 
     def _earnings(self) -> Earnings:
         """Wait for what was published."""
@@ -250,6 +275,13 @@ class Paid(Strategy):
                 left.append(folder)
                 self._problem(f"a fault in fedcoin: {error!r}; to go on: fedcoin publish {folder}")
         return Earnings(tuple(settled), tuple(left), tuple(self._problems), dict(self._unpaid))
+
+
+def _weigh(strategy: object) -> str:
+    """The metric by which a strategy weighs clients; those for differential privacy hold another that does it."""
+    while (inner := getattr(strategy, "strategy", None)) is not None:
+        strategy = inner
+    return str(getattr(strategy, "weighted_by_key", _WEIGH))
 
 
 def _asked(message: Message) -> str:
@@ -283,6 +315,9 @@ def _check_strategy(strategy: object) -> None:
         name = strategy.__name__
         raise SettingsError(f"{name} is a class", where="strategy", hint=f"give a strategy: {name}()")
     name = type(strategy).__name__
+    if any(base.__module__.startswith("flwr.server.") for base in type(strategy).__mro__):
+        hint = f"from flwr.serverapp.strategy import {name}"
+        raise SettingsError(f"{name} is one of Flower's older API", where="strategy", hint=hint)
     if not isinstance(strategy, Strategy) or isinstance(strategy, _known(_TREES)):
         hint = "FedAvg, FedProx, or a strategy that averages arrays like them"
         raise SettingsError(f"{name} does not average weights", where="strategy", hint=hint)

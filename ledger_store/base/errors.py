@@ -100,6 +100,10 @@ class ConsensusFailure(FedCoinError):
     exit_code = ExitCode.CONSENSUS
 
 
+class Unfinished(ConsensusFailure):
+    """A task of the same account is in the way until it ends."""
+
+
 class NetworkFailure(FedCoinError):
     """A port in use, or too few miners reachable."""
 

@@ -8,6 +8,7 @@ from ledger_store.base.errors import (
     InsufficientFunds,
     NotFound,
     SettingsError,
+    Unfinished,
 )
 from ledger_store.base.names import TaskId
 
@@ -58,7 +59,7 @@ def test_another_task_in_the_way() -> None:
     first = maker.task()
     maker.add(first)
     error = refusal(maker, maker.task())
-    assert isinstance(error, ConsensusFailure)
+    assert isinstance(error, Unfinished)
     assert first.id in error.where
 
 

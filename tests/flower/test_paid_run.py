@@ -18,7 +18,10 @@ import pytest
 pytest.importorskip("flwr", reason="Flower is not installed: pip install 'fedcoin[flower]'")
 
 from flowers import Loop, begun, client_app, data
-from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp.mod import adaptiveclipping_mod, fixedclipping_mod
+from flwr.server.strategy import FedAvg as OldFedAvg
+from flwr.serverapp import strategy as strategies
 from flwr.serverapp.strategy import FedAdam, FedAvg
 from live import free_ports
 from safetensors.numpy import load_file
@@ -85,12 +88,12 @@ def by_definition(updates: list[list[Any]], examples: list[int], nobody: list[An
     ]
 
 
-def check(result: PaidResult, updates: dict[int, list[Any]]) -> None:
-    """One task was settled, of all nodes, by the definition for these updates."""
+def check(result: PaidResult, updates: dict[int, list[Any]], first: Any = None) -> None:
+    """One task was settled, of these nodes, by the definition for their updates of what the run began with."""
     (settled,) = result.fedcoin.settlements
     nodes = nodes_of(settled)
-    assert sorted(nodes) == list(NODES)
-    assert list(settled.values) == by_definition([updates[node] for node in nodes], nodes, begun())
+    assert sorted(nodes) == sorted(updates)
+    assert list(settled.values) == by_definition([updates[node] for node in nodes], nodes, first or begun())
 
 
 def nodes_of(settled: fedcoin.Settlement) -> list[int]:
@@ -324,6 +327,102 @@ def test_what_does_not_average_is_refused_or_warned_of(shop: fedcoin.Workspace, 
     assert "FedAdam makes another model" in caplog.text
 
 
+def half(message: Message, context: Context, call_next: Any) -> Message:
+    """A ClientApp that sends half of the bits."""
+    reply = call_next(message, context)
+    if message.metadata.message_type == "train":
+        arrays = reply.content["arrays"].to_numpy_ndarrays()
+        reply.content["arrays"] = ArrayRecord([one.astype(np.float16) for one in arrays])
+    return reply
+
+
+def renamed(message: Message, context: Context, call_next: Any) -> Message:
+    """A ClientApp that counts its examples by another name."""
+    reply = call_next(message, context)
+    if message.metadata.message_type == "train":
+        count = reply.content["metrics"]["num-examples"]
+        reply.content["metrics"] = MetricRecord({"samples": count})
+    return reply
+
+
+NODES_ALL = {"min_train_nodes": len(NODES), "fraction_evaluate": 0.0}
+ORDINARY: dict[str, tuple[Any, list[Any], bool]] = {
+    "FedProx": (lambda: strategies.FedProx(proximal_mu=0.1), [], True),
+    "FedYogi": (strategies.FedYogi, [], False),
+    "clipped by the clients": (
+        lambda: strategies.DifferentialPrivacyClientSideFixedClipping(FedAvg(**NODES_ALL), 0.01, 0.5, 4),
+        [fixedclipping_mod],
+        False,
+    ),
+    "clipped by the clients, by what they say": (
+        lambda: strategies.DifferentialPrivacyClientSideAdaptiveClipping(FedAvg(**NODES_ALL), 0.01, 4),
+        [adaptiveclipping_mod],
+        False,
+    ),
+    "another name for examples, within a wrapper": (
+        lambda: strategies.DifferentialPrivacyServerSideFixedClipping(
+            FedAvg(weighted_by_key="samples", **NODES_ALL), 0.01, 0.5, 4
+        ),
+        [renamed],
+        False,
+    ),
+    "half precision": (FedAvg, [half], True),
+    "some nodes a round": (lambda: FedAvg(fraction_train=0.5), [], True),
+}
+
+
+@pytest.mark.parametrize("case", ORDINARY)
+def test_what_federations_run(shop: fedcoin.Workspace, caplog: Any, case: str) -> None:
+    """Other strategies and mods of Flower's: values are of what left the hosts, with a warning where it is no mean."""
+    make, mods, averages = ORDINARY[case]
+    random.seed(4)  # by which Flower draws its nodes
+    grid = Watched(client_app([paid(simulated=shop.path), *mods]), dict(NODES))
+    result = strategy(shop, make()).start(grid, ArrayRecord(begun()), num_rounds=3)
+    check(result, grid.updates)
+    assert not result.fedcoin.unpaid
+    assert ("makes another model" in caplog.text) != averages
+
+
+def test_a_run_that_goes_on_from_another(shop: fedcoin.Workspace) -> None:
+    """A second run on the same hosts pays for what is added to the first one's model, and for nothing twice."""
+    grid = watched(shop)
+    first = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=1)
+    check(first, grid.updates)
+    reached = first.arrays.to_numpy_ndarrays()
+    grid.updates = dict.fromkeys(NODES, reached)
+    second = strategy(shop).start(grid, first.arrays, num_rounds=2)
+    check(second, grid.updates, reached)
+
+
+def test_two_runs_at_once_of_one_payer(shop: fedcoin.Workspace) -> None:
+    """An account has one unfinished task at a time: who comes second waits, and is paid."""
+    grids, results = [watched(shop), watched(shop)], dict[int, PaidResult]()
+
+    def runs(number: int) -> None:
+        terms = {"settings": {"task.runtime": 3}}
+        paying = strategy(shop, **terms)
+        results[number] = paying.start(grids[number], ArrayRecord(begun()), num_rounds=1)
+
+    running = [Thread(target=runs, args=(number,)) for number in range(len(grids))]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join()
+    for number, grid in enumerate(grids):
+        check(results[number], grid.updates)
+
+
+@pytest.mark.parametrize("pay", ["run", "round"])
+def test_rounds_that_another_start_runs(shop: fedcoin.Workspace, caplog: Any, pay: str) -> None:
+    """A strategy around `Paid` has a start of its own: nobody is paid, which is said once, and nothing is left over."""
+    before = sorted((shop.path / "rounds").iterdir())
+    around = strategies.DifferentialPrivacyServerSideFixedClipping(strategy(shop, pay=pay), 0.01, 0.5, 4)
+    result = around.start(loop(shop), ArrayRecord(begun()), num_rounds=2)
+    assert len(result.train_metrics_clientapp) == 2
+    assert caplog.text.count("let Paid be the outermost strategy") == 1
+    assert sorted((shop.path / "rounds").iterdir()) == before
+
+
 class Starts(FedAvg):
     """A strategy that runs rounds in its own way."""
 
@@ -345,6 +444,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a class": ({"strategy": FedAvg}, "FedAvg is a class"),
     "no pair of arrays": ({"test": TEST[0]}, r"no pair of arrays\ntest\nhint: \(images, labels\)"),
     "no strategy": ({"strategy": object()}, "does not average weights"),
+    "Flower's older API": (
+        {"strategy": OldFedAvg()},
+        "older API\nstrategy\nhint: from flwr.serverapp.strategy",
+    ),
     "a start of its own": ({"strategy": Starts()}, "Starts has a start of its own"),
 }
 
@@ -370,8 +473,8 @@ def spoils(message: Message, context: Context, call_next: Any) -> Message:
     reply = call_next(message, context)
     if "half" in context.node_config:
         reply.content["metrics"]["num-examples"] = 2.5
-    if "diverged" in context.node_config:
-        reply.content["arrays"] = ArrayRecord([one * np.nan for one in begun()])
+    if how := context.node_config.get("diverged"):
+        reply.content["arrays"] = ArrayRecord([np.full(shape, np.inf, str(how)) for shape in SHAPES])
     return reply
 
 
@@ -387,7 +490,8 @@ def test_hosts_that_cannot_sign(shop: fedcoin.Workspace, tmp_path: Path) -> None
         "for another network": {"fedcoin-workspace": str(other.path), "fedcoin-key": "client-001"},
         "no signer answers": {"fedcoin-signer": str(tmp_path / "none.sock")},
         "no whole number 'num-examples'": {**own, "fedcoin-key": "client-003", "half": 1},
-        "not finite": {**own, "fedcoin-key": "client-004", "diverged": 1},
+        "not finite": {**own, "fedcoin-key": "client-004", "diverged": "float32"},
+        "not finite or beyond": {**own, "fedcoin-key": "client-004", "diverged": "float16"},
     }
     good = [{**own, "fedcoin-key": f"client-00{part + 1}", "partition-id": part} for part in (0, 1)]
     configs = [*good, *({**config, "partition-id": 1} for config in hosts.values())]
@@ -399,6 +503,70 @@ def test_hosts_that_cannot_sign(shop: fedcoin.Workspace, tmp_path: Path) -> None
     for node, words in enumerate(hosts, 3):
         assert words in result.fedcoin.unpaid[str(node)]
     assert len(result.fedcoin.unpaid) == len(hosts)
+
+
+def leaps(message: Message, context: Context, call_next: Any) -> Message:
+    """A ClientApp that returns weights of which each is allowed, and a model of them is not."""
+    reply = call_next(message, context)
+    if message.metadata.message_type == "train" and context.node_id == 40:
+        reply.content["arrays"] = ArrayRecord([np.full(shape, 9e5, np.float32) for shape in SHAPES])
+    return reply
+
+
+def rests(message: Message, context: Context, call_next: Any) -> Message:
+    """A ClientApp of which three nodes return what they got."""
+    if message.metadata.message_type == "train" and context.node_id > 10:
+        metrics = MetricRecord({"num-examples": context.node_id, "loss": 0.0})
+        return Message(
+            RecordDict({"arrays": message.content["arrays"], "metrics": metrics}), reply_to=message
+        )
+    return call_next(message, context)
+
+
+def test_one_client_cannot_have_all_the_others_unpaid(shop: fedcoin.Workspace) -> None:
+    """A round with an update that miners refuse would be refused as a whole: it is published without that client."""
+    grid = Watched(client_app([paid(simulated=shop.path), leaps]), dict(NODES))
+    # By the median training survives such a client.
+    result = strategy(shop, strategies.FedMedian()).start(grid, ArrayRecord(begun()), num_rounds=2)
+    grid.updates.pop(40)
+    check(result, grid.updates)
+    assert not result.fedcoin.problems
+    assert set(result.fedcoin.unpaid) == {"40"}
+    assert "makes rounding matter" in result.fedcoin.unpaid["40"]
+
+
+def test_nodes_that_return_the_very_same(shop: fedcoin.Workspace) -> None:
+    """Copies are not paid twice, and do not keep the others from being paid: whoever signed first stays."""
+    grid = Watched(client_app([paid(simulated=shop.path), rests]), dict(NODES))
+    result = strategy(shop).start(grid, ArrayRecord(begun()), num_rounds=2)
+    (settled,) = result.fedcoin.settlements
+    first, second = sorted(nodes_of(settled))
+    assert first == 10
+    check(result, {node: grid.updates[node] for node in (first, second)})
+    assert set(map(int, result.fedcoin.unpaid)) == set(NODES) - {first, second}
+    assert all("very same" in reason for reason in result.fedcoin.unpaid.values())
+    allowed = strategy(shop, settings={"task.copies": "allow"})
+    result = allowed.start(
+        Watched(client_app([paid(simulated=shop.path), rests]), dict(NODES)),
+        ArrayRecord(begun()),
+        num_rounds=1,
+    )
+    assert len(result.fedcoin.payments) == len(NODES)
+
+
+def test_nodes_that_all_return_the_very_same(shop: fedcoin.Workspace) -> None:
+    """Then nothing was learnt: nobody is paid, in one line, and the round is left as it was."""
+
+    def rest(message: Message, _context: Context, _next: Any) -> Message:
+        metrics = MetricRecord({"num-examples": 1, "loss": 0.0})
+        content = RecordDict({**message.content.array_records, "metrics": metrics})
+        return Message(content, reply_to=message)
+
+    grid = Loop(client_app([paid(simulated=shop.path), rest]), dict(NODES))
+    result = strategy(shop, FedAvg(fraction_evaluate=0.0)).start(grid, ArrayRecord(begun()), num_rounds=2)
+    (line,) = result.fedcoin.problems
+    assert line.startswith("1 of its clients would be left, and the round asks for 2: nobody is paid")
+    assert not result.fedcoin.settlements
 
 
 def test_a_strategy_that_sends_more_than_a_model(shop: fedcoin.Workspace) -> None:

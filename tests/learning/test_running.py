@@ -109,6 +109,25 @@ def test_an_update_is_the_beginning_and_all_steps() -> None:
     assert moved(begun, got, returned)[0].tolist() == [3.5]
 
 
+def test_steps_may_not_come_to_more_than_a_weight() -> None:
+    """Each weight that was sent may pass, and their sum be more than any round admits."""
+    begun, got, returned = ((np.array([number], np.float32),) for number in (9e5, -9e5, 0))
+    with pytest.raises(RoundFilesInvalid, match=r"beyond ±1e\+06") as caught:
+        moved(begun, got, returned)
+    assert caught.value.where == "what the client did in all"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_infinite_weights_are_no_models(dtype: Any) -> None:
+    """In half precision, too, in which the bound itself cannot be written."""
+    begun = {name: array.astype(dtype) for name, array in tensors(("0", "1", "2", "3")).items()}
+    layout = Layout.of(SQUARE, begun)
+    assert layout.weights(begun, "sent")[0].dtype == np.float32
+    begun["1"] = np.array([0, np.inf, 0], dtype)
+    with pytest.raises(RoundFilesInvalid, match="not finite"):
+        layout.weights(begun, "sent")
+
+
 @pytest.mark.parametrize(
     "array",
     [

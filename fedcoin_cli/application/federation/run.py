@@ -18,8 +18,15 @@ from typing import TYPE_CHECKING, Final
 from fedcoin_cli.application.books.books import certified_tip
 from fedcoin_cli.application.federation.telling import BEFORE, HERE, THERE, Told, has_forgotten, read_answer
 from fedcoin_cli.application.rounds.calling import UPDATE_SUFFIX, make_call
-from fedcoin_cli.application.rounds.files import BASELINE_NAME, FROZEN_NAME, MODEL_NAME, SCHEMA, TEST_NAME
-from fedcoin_cli.application.rounds.gathering import gather, updates_in
+from fedcoin_cli.application.rounds.files import (
+    BASELINE_NAME,
+    FROZEN_NAME,
+    MODEL_NAME,
+    SCHEMA,
+    TEST_NAME,
+    listed_round,
+)
+from fedcoin_cli.application.rounds.gathering import gather, leave_out, updates_in
 from fedcoin_cli.application.rounds.new_round import new_round
 from fedcoin_cli.application.rounds.terms import AskedTerms
 from fedcoin_cli.application.workspace.address_names import Names
@@ -28,7 +35,7 @@ from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.base.amount import format_micro
 from ledger_store.base.canonical import encode
 from ledger_store.base.errors import InsufficientFunds, RoundFilesInvalid, SettingsError
-from ledger_store.base.names import Address
+from ledger_store.base.names import Address, Digest
 from ledger_store.identity.keys import verify
 from ledger_store.transaction import ZERO, Task, Update
 
@@ -284,8 +291,35 @@ class PaidRun:
             hint = "clients sign with fedcoin.flower.paid() and a key in their node's configuration"
             message = f"{self.signers} of its clients signed, and a value compares two: nobody is paid"
             raise RoundFilesInvalid(message, hint=hint)
-        gather(self.folder, updates_in([self.folder / UPDATES]), self._genesis)
+        made = gather(self.folder, updates_in([self.folder / UPDATES]), self._genesis)
         shutil.rmtree(self.folder / UPDATES)
+        if self._plan.configuration.settings.task.copies != "allow":
+            first: dict[Digest, Address] = {}
+            for update in made.updates:
+                if (other := first.setdefault(update.digest, update.client)) != update.client:
+                    self._leave_out(update.client, f"its update is the very same as that of {other}")
+
+    def leave_out_refused(self) -> bool:
+        """Take out of the gathered round a client whose update no miner admits, where there is one.
+
+        One update that is so large that rounding matters would have the round refused for all.
+        """
+        from fedcoin_cli.learning.reference.referee import reference_for
+        from fedcoin_cli.learning.reference.update_admission import refused_update
+        from fedcoin_cli.learning.task_game import load_game
+
+        made = listed_round(self.folder, self._genesis)
+        task = replace(self.call, updates=made.updates)
+        refused = refused_update(reference_for(load_game(task, made.paths.__getitem__)), self.call.call)
+        if refused is None or refused.client is None:
+            return False
+        self._leave_out(made.updates[refused.client].client, f"miners do not admit its update: {refused}")
+        return True
+
+    def _leave_out(self, client: Address, reason: str) -> None:
+        leave_out(listed_round(self.folder, self._genesis), client, self._genesis)
+        nodes = [node for node, known in self._clients.items() if known.signed.client == client]
+        self.unpaid |= dict.fromkeys(nodes or [client], reason)
 
 
 def _overwrite(path: str, parts: "Parts") -> None:

@@ -94,7 +94,9 @@ def unsigned_record(reason: str) -> dict[str, Any]:
 
 def forgotten_record() -> dict[str, Any]:
     """A client's answer where it does not know how the run began, as after a new start: it is to be told again."""
-    return unsigned_record("it was started anew: what it signed before still counts") | {_FORGOTTEN: "yes"}
+    return unsigned_record(
+        "it was started anew, or its state was cleared: what it signed before still counts"
+    ) | {_FORGOTTEN: "yes"}
 
 
 def has_forgotten(record: object) -> bool:

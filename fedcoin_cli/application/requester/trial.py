@@ -2,7 +2,14 @@
 
 from fedcoin_cli.contract.task import check_task
 from ledger_store.base.amount import format_micro
-from ledger_store.base.errors import ConsensusFailure, InsufficientFunds, NotFound, PeerFault, SettingsError
+from ledger_store.base.errors import (
+    ConsensusFailure,
+    InsufficientFunds,
+    NotFound,
+    PeerFault,
+    SettingsError,
+    Unfinished,
+)
 from ledger_store.base.names import MinerIndex
 from ledger_store.base.words import TaskState
 from ledger_store.block import make_block
@@ -52,7 +59,7 @@ def _check_no_other(state: State, task: Task) -> None:
     own = [name for name, record in state.tasks.items() if record.task.sender == task.sender]
     if len(own) >= state.genesis.bounds.unfinished_an_account:
         hint = f"wait for its end: fedcoin show {own[0][:16]}"
-        raise ConsensusFailure("this account has an unfinished task", where=f"task {own[0]}", hint=hint)
+        raise Unfinished("this account has an unfinished task", where=f"task {own[0]}", hint=hint)
 
 
 def _check_fresh(state: State, task: Task) -> None:

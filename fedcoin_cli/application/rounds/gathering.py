@@ -4,6 +4,7 @@ Every update is checked as a requester's round is: signature, digest, shape, fin
 numbered by the names of their update files. `round.json` is written last.
 """
 
+import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,11 +17,19 @@ from fedcoin_cli.application.rounds.calling import (
     read_signed,
     write_json,
 )
-from fedcoin_cli.application.rounds.files import MODEL_NAME, ROUND_NAME, SCHEMA, Round, read_round
+from fedcoin_cli.application.rounds.files import (
+    MODEL_NAME,
+    ROUND_NAME,
+    SCHEMA,
+    Round,
+    listed_round,
+    read_round,
+)
 from fedcoin_cli.application.rounds.writing import update_name
 from fedcoin_cli.learning.model.reading import read_model
 from fedcoin_cli.learning.model.weights import read_update
 from ledger_store.base.errors import NotFound, RoundFilesInvalid
+from ledger_store.base.names import Address
 from ledger_store.genesis import Genesis
 from ledger_store.transaction import Task, Update
 
@@ -74,6 +83,19 @@ def gather(folder: Path, updates: Iterable[Path], genesis: Genesis) -> Round:
     }
     write_json(folder / ROUND_NAME, document)
     return read_round(folder, genesis)
+
+
+def leave_out(made: Round, client: Address, genesis: Genesis) -> Round:
+    """Take a client out of a gathered round that nobody has paid for; raises `RoundFilesInvalid` where few are left."""
+    left = len(made.updates) - 1
+    if left < (least := 2 if made.call is None else made.call.least_clients):
+        message = f"{left} of its clients would be left, and the round asks for {least}: nobody is paid"
+        raise RoundFilesInvalid(message, where=str(made.folder))
+    path = made.folder / ROUND_NAME
+    document = json.loads(path.read_bytes())
+    document["updates"] = [entry for entry in document["updates"] if entry["client"] != client]
+    write_json(path, document)
+    return listed_round(made.folder, genesis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,11 +211,17 @@ def _array(values: Array, where: str) -> npt.NDArray[Any]:
     return array
 
 
-def _bounded(values: npt.NDArray[Any], bound: float, where: str) -> npt.NDArray[np.float32]:
-    # NaN fails every comparison, so one test refuses it together with infinities and large values.
-    if not (values.min(initial=0) >= -bound and values.max(initial=0) <= bound):
+def check_bound(values: npt.NDArray[Any], bound: float, where: str) -> None:
+    """Refuse values that are not finite or beyond a bound; raises `RoundFilesInvalid`, saying `where` they stand."""
+    # Of Python's floats: in half precision the bound itself would be infinite. NaN fails every comparison.
+    least, most = float(values.min(initial=0)), float(values.max(initial=0))
+    if not (least >= -bound and most <= bound):
         message = f"a value is not finite or beyond ±{bound:g}"
         raise RoundFilesInvalid(message, where=where, hint="a training that diverged leaves such values")
+
+
+def _bounded(values: npt.NDArray[Any], bound: float, where: str) -> npt.NDArray[np.float32]:
+    check_bound(values, bound, where)
     return values.astype(np.float32)
 
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fedcoin_cli.learning.model.arrays import update_of, weight_of
+from fedcoin_cli.learning.model.arrays import check_bound, update_of, weight_of
 from fedcoin_cli.learning.model.interface import Model
 from fedcoin_cli.learning.model.model import ModelSpec
-from fedcoin_cli.learning.model.weights import Weights
+from fedcoin_cli.learning.model.weights import MAX_WEIGHT, Weights
 from ledger_store.base.errors import RoundFilesInvalid
 
 Tensors = Mapping[str, npt.NDArray[Any]]
@@ -109,9 +109,15 @@ def _end(name: str) -> str:
 
 
 def moved(update: Weights, got: Weights, returned: Sequence[npt.NDArray[np.float32]]) -> Weights:
-    """An update after one more round: what the client returned less what it got is added, in float32."""
+    """An update after one more round: what the client returned less what it got is added, in float32.
+
+    Raises `RoundFilesInvalid` where many steps come to more than a weight may be: the round would be nobody's.
+    """
     parts = zip(update, got, returned, strict=True)
-    return tuple(before + (after - start) for before, start, after in parts)
+    added = tuple(before + (after - start) for before, start, after in parts)
+    for one in added:
+        check_bound(one, MAX_WEIGHT, "what the client did in all")
+    return added
 
 
 def npy_array(data: bytes) -> npt.NDArray[Any]:
