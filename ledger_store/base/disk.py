@@ -12,8 +12,8 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from ledger_store.base.errors import Locked, NotFound, StorageFailure
 
@@ -103,7 +103,7 @@ def sweep(path: Path) -> None:
             left.unlink()
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """Open a regular file for reading; raises `NotFound` at once for a pipe, a socket or a device, and `OSError`."""
     mode = path.stat().st_mode  # first, because opening alone does something to some devices
     if stat.S_ISREG(mode):

@@ -12,6 +12,7 @@ over it.
 
 import contextlib
 import hashlib
+import math
 import os
 import time
 from array import array
@@ -116,6 +117,8 @@ class ChainReader:
     """
 
     _FLAGS: ClassVar[int] = os.O_RDONLY
+    # What one append can leave is less than a line; nobody looks through more of others' files for a block behind it.
+    _TORN_BYTES_MAX: ClassVar[float] = 2**20
 
     def __init__(self, place: Path, seal: Seal | None = None) -> None:
         """`seal` is that of whoever writes this ledger: its snapshots are believed, without it none are."""
@@ -232,7 +235,8 @@ class ChainReader:
             try:
                 block = _read_block(line)
             except Malformed as error:
-                if any(_is_block(later) for _, later in lines):
+                torn = self.path.stat().st_size - self._end <= self._TORN_BYTES_MAX
+                if not torn or any(_is_block(later) for _, later in lines):
                     raise self._invalid(height, error) from error
                 break
             try:
@@ -287,6 +291,7 @@ class ChainFile(ChainReader):
     """
 
     _FLAGS: ClassVar[int] = os.O_RDWR | os.O_APPEND
+    _TORN_BYTES_MAX: ClassVar[float] = math.inf
 
     def __init__(self, folder: Path, seal: Seal | None = None) -> None:
         with contextlib.ExitStack() as undo:

@@ -171,3 +171,15 @@ def test_a_hole_of_200_gib_ends_an_audit_at_once(workspace: Workspace, tmp_path:
     said = fedcoin("audit", str(folder), folder=tmp_path, timeout_s=60)
     assert said.code == 5
     assert "they hang on what was altered" in said.out
+    assert fedcoin("balance", str(folder), folder=tmp_path, timeout_s=60).code == 5
+
+
+def test_empty_lines_for_ever_end_an_audit_at_once(workspace: Workspace, tmp_path: Path) -> None:
+    """100 million of them behind the last block: nobody counts or reads them all."""
+    folder = tmp_path / "copy"
+    shutil.copytree(workspace.miner(1).path, folder)
+    with (folder / CHAIN_NAME).open("ab") as file:
+        for _ in range(100):
+            file.write(b"\n" * 10**6)
+    for verb in ("audit", "balance"):
+        assert fedcoin(verb, str(folder), folder=tmp_path, timeout_s=20).code == 5

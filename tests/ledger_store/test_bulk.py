@@ -35,7 +35,7 @@ def test_a_false_signature_is_found_at_its_height(tmp_path: Path, before: int, j
     report = audit(maker.write(tmp_path), jobs=jobs)
     assert [(one.code, one.height) for one in report.findings] == [("E303", before + 1)]
     assert (report.height, report.certified_to) == (before, max(0, before - 1))
-    assert report.skipped == (f"heights {before + 2} to {before + 16}: they hang on what was altered",)
+    assert report.skipped == (f"heights {before + 2} and on: they hang on what was altered",)
 
 
 def test_the_earlier_of_two_findings_is_told(tmp_path: Path) -> None:

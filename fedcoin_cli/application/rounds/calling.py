@@ -168,7 +168,7 @@ def read_signed(path: Path, call: Task, genesis: Genesis) -> tuple[Path, Update]
         _refuse(f"the weights {name!r} are not beside it", path, "the two files travel together")
     if not verify(update.client, "update", genesis.id, call.update_terms(update), update.signature):
         _refuse("the signature does not cover this update", path, hint)
-    if digest(weights.read_bytes()) != update.digest:
+    if weights.stat().st_size > genesis.bounds.files_bytes or digest(weights.read_bytes()) != update.digest:
         _refuse("the weights changed after they were signed", weights, hint)
     return weights, update
 
@@ -195,7 +195,7 @@ def _check_weights(weights: Path, model: Path, call: Task) -> None:
     from fedcoin_cli.learning.model.weights import read_update
 
     if model.is_file():
-        text = model.read_bytes()
+        text = _read(model)
         if digest(text) != call.model:
             _refuse("this is not the model of the call", model, "keep model.json and call.json as they came")
         read_update(weights, read_model(text, where=str(model)))
@@ -211,7 +211,7 @@ def _document(path: Path, hint: str) -> Any:
 
 def _read(path: Path, hint: str = "name a file that Keras' model.to_json() wrote") -> bytes:
     try:
-        with path.open("rb") as file:
+        with disk.open_file(path) as file:
             return file.read(2**20)
     except OSError as error:
         _refuse(f"cannot read it: {error.strerror}", path, hint)

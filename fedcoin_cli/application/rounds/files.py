@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ledger_store.base import disk
 from ledger_store.base.errors import Malformed, RoundFilesInvalid
 from ledger_store.base.fields import Fields
 from ledger_store.base.names import Digest
@@ -115,11 +116,15 @@ class _Reader:
         if not self._folder.is_dir():
             raise RoundFilesInvalid("no such round", where=str(self._folder), hint="fedcoin train makes one")
         try:
-            if path.stat().st_size > _ROUND_BYTES_MAX:
+            with disk.open_file(path) as file:
+                text = file.read(_ROUND_BYTES_MAX + 1)
+            if len(text) > _ROUND_BYTES_MAX:
                 self._refuse("larger than 16 MiB", ROUND_NAME)
-            return json.loads(path.read_bytes())
+            return json.loads(text)
         except FileNotFoundError:
             self._refuse("the round has no round.json", ROUND_NAME)
+        except OSError as error:
+            self._refuse(f"cannot read it: {error.strerror}", ROUND_NAME)
         except (ValueError, RecursionError):
             self._refuse("not JSON", ROUND_NAME)
 
@@ -222,7 +227,7 @@ class _Reader:
         from fedcoin_cli.learning.model.weights import read_frozen, read_test, read_update
 
         model = self._folder / MODEL_NAME
-        with model.open("rb") as file:
+        with disk.open_file(model) as file:
             described = read_model(file.read(MAX_MODEL_BYTES + 1), where=str(model))
         if len(read_test(self._folder / TEST_NAME, described)) != images:
             self._refuse(f"the test set does not hold the {images} images that {ROUND_NAME} names", TEST_NAME)
@@ -232,7 +237,7 @@ class _Reader:
 
     def _check_digests(self, files: Mapping[str, Digest]) -> None:
         for name, digest in files.items():
-            with (self._folder / name).open("rb") as file:
+            with disk.open_file(self._folder / name) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     self._refuse("the file changed after it was signed", name)
 

@@ -4,11 +4,14 @@ Whether a file holds what its digest says is for whoever reads it to check. Fetc
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
 from fedcoin_cli.application.workspace.workspace import Workspace
+from ledger_store.base import disk
 from ledger_store.base.errors import NotFound
 from ledger_store.base.names import Digest
 
@@ -28,12 +31,16 @@ class Evidence:
 
     @cached_property
     def _by_content(self) -> dict[str, Path]:
-        """Every file in the folders, hashed once and only when a name did not tell."""
+        """Every file in the folders that a round may have, hashed once and only when a name did not tell."""
+        # Here, because NumPy takes longer to import than most commands take to run.
+        from fedcoin_cli.learning.model.tensorfile import MAX_FILE_BYTES
+
         found = {}
         for folder in self._folders:
             for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    with path.open("rb") as file:
+                # What cannot be read is as good as missing, which whoever asks for it says.
+                with suppress(OSError, NotFound), disk.open_file(path) as file:
+                    if os.fstat(file.fileno()).st_size <= MAX_FILE_BYTES:
                         found[hashlib.file_digest(file, "sha256").hexdigest()] = path
         return found
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from fedcoin_cli.application.workspace.workspace import NAMES, is_name
+from ledger_store.base import disk
 from ledger_store.base.errors import SettingsError
 from ledger_store.base.names import ADDRESS_LENGTH, Address
 
+_BYTES_MAX = 2**20
 _PORT_MAX = 65_534
 
 
@@ -41,7 +43,11 @@ class Peer:
 def read_peers(path: Path) -> tuple[Peer, ...]:
     """The miners in a peers file, in its order; raises `SettingsError` naming the file and the entry."""
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        with disk.open_file(path) as file:
+            text = file.read(_BYTES_MAX + 1)
+        if len(text) > _BYTES_MAX:
+            raise ValueError("larger than 1 MiB")
+        document = tomllib.loads(text.decode())
     # Numbers of thousands of digits and towers of brackets are refused by Python, not by tomllib.
     except (ValueError, RecursionError, OSError) as error:
         hint = "write one [name] section a miner, with address, host and port"

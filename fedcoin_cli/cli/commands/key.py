@@ -185,6 +185,7 @@ def _export(call: Call, folder: Workspace, names: tuple[str, ...], output: Path 
 
 def _restore(call: Call, folder: Workspace, names: tuple[str, ...], wanted: str | None) -> None:
     from fedcoin_cli.application.workspace.keyring import read_armor, restore_key
+    from ledger_store.base import disk
     from ledger_store.identity.armor import TEXT_MOST
 
     (source,) = map(Path, names) if len(names) == 1 else _missing("the export's file, or -")
@@ -192,7 +193,7 @@ def _restore(call: Call, folder: Workspace, names: tuple[str, ...], wanted: str 
         name, record = read_armor(sys.stdin.buffer.read(TEXT_MOST + 1), "standard input")
     else:
         try:
-            with source.open("rb") as file:
+            with disk.open_file(source) as file:
                 name, record = read_armor(file.read(TEXT_MOST + 1), str(source))
         except OSError as error:
             hint = "fedcoin key export makes one"

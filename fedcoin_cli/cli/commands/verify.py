@@ -92,12 +92,13 @@ def _verify_fork(call: Call, data: bytes, where: str, genesis_id: str, names: "N
 
 def _read(path: Path) -> bytes:
     from ledger_store.audit.inclusion import PROOF_BYTES_MAX
+    from ledger_store.base import disk
     from ledger_store.base.errors import NotFound
 
     if str(path) == "-":
         return sys.stdin.buffer.read(PROOF_BYTES_MAX + 1)
     try:
-        with path.open("rb") as file:
+        with disk.open_file(path) as file:
             return file.read(PROOF_BYTES_MAX + 1)
     except (FileNotFoundError, IsADirectoryError) as error:
         hint = "fedcoin show --proof ID -o FILE writes one"

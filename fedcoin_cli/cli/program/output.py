@@ -23,7 +23,19 @@ from ledger_store.base.errors import ExitCode, FedCoinError, StorageFailure
 SCHEMA = 1
 
 _DISK = frozenset(
-    {errno.EBADF, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG}
+    {
+        *(
+            errno.EBADF,
+            errno.ENOSPC,
+            errno.EDQUOT,
+            errno.EROFS,
+            errno.EIO,
+            errno.EACCES,
+            errno.EPERM,
+            errno.EFBIG,
+        ),
+        *(errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR),
+    }
 )
 # Control characters but the tab, what turns the direction of text, and halves of surrogate pairs.
 _UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

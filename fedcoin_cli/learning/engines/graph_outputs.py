@@ -30,6 +30,9 @@ LANES: Final = 16
 _MOST_IMAGES: Final = 1024
 """Whose averaged outputs are computed together."""
 
+_ROWS: Final = 8
+"""Of shares that are multiplied at a time: in which order BLAS adds up a row follows from how many there are."""
+
 _SLICE_FLOP: Final = 2 * 10**9
 _MOST_COALITIONS: Final = 64
 
@@ -102,9 +105,13 @@ class Rest:
         return found
 
     def _mixed(self, shares: Array, values: Array) -> Array:
-        shape = self._xp.shape(values)
-        flat = self._xp.matmul(shares, self._xp.reshape(values, (shape[0], prod(shape[1:]))))
-        return self._xp.reshape(flat, (self._xp.shape(shares)[0], *shape[1:]))
+        """Averages (coalitions, …), of which none depends on what others are computed with it [P-6.26]."""
+        xp, (some, clients), (_, *shape) = self._xp, self._xp.shape(shares), self._xp.shape(values)
+        filled = xp.concatenate([shares, xp.constant(np.zeros((-some % _ROWS, clients), np.float32))], 0)
+        flat = xp.reshape(values, (clients, prod(shape)))
+        groups = (xp.slice(filled, 0, start, start + _ROWS) for start in range(0, some, _ROWS))
+        found = xp.concatenate([xp.matmul(group, flat) for group in groups], 0)
+        return xp.reshape(xp.slice(found, 0, 0, some), (some, *shape))
 
 
 class NumpyRest(Rest):

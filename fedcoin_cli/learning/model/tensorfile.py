@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from ledger_store.base import disk
 from ledger_store.base.errors import RoundFilesInvalid
 
 MAX_HEADER_BYTES: Final = 1 << 20
@@ -75,7 +76,7 @@ class TensorFile:
     def _header(self) -> tuple[Any, int, int]:
         """The parsed header, the offset of the first tensor byte and the number of tensor bytes."""
         try:
-            with self.path.open("rb") as file:
+            with disk.open_file(self.path) as file:
                 size = file.seek(0, 2)
                 file.seek(0)
                 length = self._header_length(file.read(8), size)
