@@ -251,9 +251,8 @@ def test_a_weight_without_axes_is_a_number(tmp_path: Path) -> None:
     said = fedcoin("convert", "made.onnx", "-o", "mine.safetensors", folder=tmp_path)
     assert said.code == 0, said.err
     kept = {**load_file(tmp_path / "mine.safetensors"), **load_file(tmp_path / "frozen.safetensors")}
-    assert {name: one.shape for name, one in kept.items()} == {
-        name: np.shape(one) for name, one in weights.items()
-    }
+    shapes = {name: one.shape for name, one in kept.items()}
+    assert shapes == {"fc.weight": (6, 2), "scale": (), "temperature": ()}
 
 
 def test_a_value_that_is_repeated_for_each_example_stays_single() -> None:
