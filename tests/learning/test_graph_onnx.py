@@ -98,16 +98,15 @@ def test_what_is_normalised_may_have_a_large_mean(operation: str) -> None:
     np.testing.assert_allclose(made, right, atol=1e4 * 2.0**-20)
 
 
-def last_step() -> Graph:
-    """Of the last step alone, by a number that the model holds: as PyTorch exports `[:, -1]`."""
+def scalars() -> Graph:
+    """Of the last step alone, as PyTorch exports `[:, -1]`, times a weight without axes, as temperatures are."""
     make = Builder(floats(4, 3))
     steps = make.op("Tanh", make.dense_last("x", "each", 3, 5))
-    return make.graph(
-        make.dense(make.op("Gather", steps, make.constant(-1, Kind.int32), axis=1), "out", 5, 3)
-    )
+    last = make.op("Gather", steps, make.constant(-1, Kind.int32), axis=1)
+    return make.graph(make.op("Mul", make.dense(last, "out", 5, 3), make.weight("scale")))
 
 
-MODEL = {**MODELS, "small": small, "last step": last_step}
+MODEL = {**MODELS, "small": small, "scalars": scalars}
 
 
 @pytest.mark.parametrize("name", MODEL)

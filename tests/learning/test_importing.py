@@ -12,6 +12,7 @@ import onnx
 import pytest
 from graphs import MODELS, drawn_inputs
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load_file
 from shell import fedcoin
 
 from fedcoin_cli.learning.exchange.agreement import check_agreement, samples
@@ -237,6 +238,21 @@ def test_shapes_become_attributes_and_the_closing_softmax_goes(tmp_path: Path) -
     assert made.imported.closing == "Softmax"
     assert made.apart < WITHIN
     assert made.model.weight_names == ("fc.weight",)
+
+
+def test_a_weight_without_axes_is_a_number(tmp_path: Path) -> None:
+    """A temperature, trained or frozen, has no axis: in the description, in an update and among what is frozen."""
+    nodes = [FLAT, node("MatMul", "flat fc.weight", "scores"), node("Mul", "scores scale", "more")]
+    nodes.append(node("Div", "more temperature"))
+    weights = {"fc.weight": KERNEL, "scale": np.float32(2), "temperature": np.float32(0.5)}
+    onnx.save(onnx_model(nodes, weights), tmp_path / "made.onnx")
+    said = fedcoin("model", "import", "made.onnx", "--frozen", "temperature", folder=tmp_path)
+    assert said.code == 0, said.err
+    said = fedcoin("convert", "made.onnx", "-o", "mine.safetensors", folder=tmp_path)
+    assert said.code == 0, said.err
+    kept = {**load_file(tmp_path / "mine.safetensors"), **load_file(tmp_path / "frozen.safetensors")}
+    shapes = {name: one.shape for name, one in kept.items()}
+    assert shapes == {"fc.weight": (6, 2), "scale": (), "temperature": ()}
 
 
 def test_a_value_that_is_repeated_for_each_example_stays_single() -> None:

@@ -74,7 +74,7 @@ class GraphMaker:
 
     def weight(self, name: str, values: npt.NDArray[Any], *, frozen: bool = False) -> str:
         """A named tensor, trained by clients or the same for all of them."""
-        self.tensors[name] = np.ascontiguousarray(values, np.float32)
+        self.tensors[name] = np.asarray(values, np.float32, order="C")
         self.types[name] = TensorType(Kind.float32, values.shape)
         if frozen:
             self.frozen.add(name)

@@ -104,7 +104,7 @@ def _weight(
     if not (array.min(initial=0) >= -MAX_WEIGHT and array.max(initial=0) <= MAX_WEIGHT):
         message = f"tensor {name!r} holds a value that is not finite or beyond ±{MAX_WEIGHT:g}"
         raise _refused(source, message, "a training that diverged leaves such values")
-    return np.ascontiguousarray(array, np.float32)
+    return np.asarray(array, np.float32, order="C")
 
 
 def _unwrapped(tensors: Tensors) -> Tensors:

@@ -136,4 +136,4 @@ def tensor_bytes(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
     """Tensors as safetensors; equal tensors give equal bytes."""
     from safetensors.numpy import save  # here: who only reads does without it
 
-    return bytes(save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}))
+    return bytes(save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}))
