@@ -277,10 +277,11 @@ class Paid(Strategy):
         return Earnings(tuple(settled), tuple(left), tuple(self._problems), dict(self._unpaid))
 
 
-def _weigh(strategy: object) -> str:
+def _weigh(strategy: Strategy) -> str:
     """The metric by which a strategy weighs clients; those for differential privacy hold another that does it."""
-    while (inner := getattr(strategy, "strategy", None)) is not None:
-        strategy = inner
+    inner = getattr(strategy, "strategy", None)
+    if not hasattr(strategy, "weighted_by_key") and isinstance(inner, Strategy):
+        return _weigh(inner)
     return str(getattr(strategy, "weighted_by_key", _WEIGH))
 
 

@@ -302,7 +302,7 @@ class PaidRun:
     def leave_out_refused(self) -> bool:
         """Take out of the gathered round a client whose update no miner admits, where there is one.
 
-        One update that is so large that rounding matters would have the round refused for all.
+        One update that is so large that rounding matters would have the round refused for all (docs/adr/0049).
         """
         from fedcoin_cli.learning.reference.referee import reference_for
         from fedcoin_cli.learning.reference.update_admission import refused_update
