@@ -1,6 +1,7 @@
 """Files and modules that documents and docstrings name are there."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_modules_in_docstrings_exist() -> None:
     """Who is sent on to another module finds it there, also after it has moved."""
     found = {str(path.relative_to(ROOT)): gone_modules(path.read_text("utf-8")) for path in SOURCES}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize("room", ["benchmarks", "tests"])
+def test_no_script_hides_the_standard_library(room: str) -> None:
+    """Whoever runs a script of a room finds that room first: a module named like Python's own would be taken for it."""
+    assert not {path.stem for path in (ROOT / room).iterdir()} & sys.stdlib_module_names
 
 
 def test_what_has_moved_is_seen() -> None:

@@ -1,6 +1,6 @@
 """What `fedcoin inspect` sees: each known attack made for real, how often it is seen, and who is suspected wrongly.
 
-    python -m benchmarks.inspect [--quick] [--json] [--part attacks|values|time] [--clients N,N] [--rounds N]
+    python -m benchmarks.inspection [--quick] [--json] [--part attacks|values|time] [--clients N,N] [--rounds N]
 
 Clients are trained on MNIST and on a table with a seed, over all splits; one of them then attacks. `seen` is the part
 of attacks after which the attacker has a sign (copies: either of the pair); `named` the part where the sign is the one
