@@ -273,7 +273,13 @@ def configured(file: Path | None, settings: Settings | None, named: Mapping[str,
     }
     for key, value in named.items():
         if value is not None:
-            given[key] = Given(_text(value), "flag", f"{key.split('.')[1].replace('-', '_')}=")
+            where = f"{key.split('.')[1].replace('-', '_')}="
+            if not isinstance(value, str | Path | int | float | Decimal):
+                hint = "give a number or a word, or the path of a file that holds it"
+                raise SettingsError(
+                    f"{type(value).__name__} is no value of a setting", where=where, hint=hint
+                )
+            given[key] = Given(_text(value), "flag", where)
     return load(file, given)
 
 

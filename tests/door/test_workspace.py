@@ -181,6 +181,9 @@ def test_what_cannot_be_published_is_refused(market: Market) -> None:
     assert error.value.where == "price="
     with pytest.raises(fedcoin.FedCoinError, match=r"task\.prize"):
         workspace.publish(settings={"task.prize": 3})
+    with pytest.raises(fedcoin.FedCoinError, match="list is no value") as error:
+        workspace.publish(baseline=[[0.0]])  # type: ignore[arg-type]
+    assert error.value.where == "baseline="
     with pytest.raises(fedcoin.FedCoinError, match="tells how far"):
         workspace.publish(difficulty="auto")
     test, updates = toy(CLIENTS)
