@@ -198,7 +198,7 @@ def test_what_is_computed_once_is_computed_in_steps(monkeypatch: pytest.MonkeyPa
     game = graph_game("mlp", images=40)
     whole = judged(game)
     every = len(list(whole.steps([1], 1, totals := np.zeros((1, 3), np.int64))))
-    monkeypatch.setattr(staged, "_TOGETHER_FLOP", 3 * game.clients * game.graph.flop_first)
+    monkeypatch.setattr(staged, "MAX_CHUNK_FLOP", 3 * game.clients * game.graph.flop_first)
     reference = judged(game)
     found = np.zeros_like(totals)
     assert len(list(reference.steps([1], 1, found))) == every - 1 + 14
