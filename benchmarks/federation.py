@@ -34,11 +34,11 @@ from flowers import Loop
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
-from live import free_ports
 from safetensors.numpy import save_file
 
 import fedcoin
 from benchmarks.machine import finish, machine, peak_mib
+from benchmarks.network import free_ports
 from fedcoin.flower import Paid, paid
 
 CASES: Final = {"8 clients, 10 kB": (8, (64, [32], 10)), "100 clients, 0.4 MB": (100, (784, [128], 10))}

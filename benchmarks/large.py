@@ -33,10 +33,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from live import free_ports
-
 from benchmarks import nets
 from benchmarks.machine import finish, machine
+from benchmarks.network import free_ports
 from benchmarks.vitals import children
 
 PROGRAM: Final = Path(sys.executable).with_name("fedcoin")

@@ -23,6 +23,7 @@ from fedcoin_cli.application.workspace.workspace import MinerFolder, Workspace
 from fedcoin_cli.runtime.process import ProcessRuntime
 
 PATIENCE_S = 180.0
+_GIVEN: set[int] = set()
 
 
 class Miner:
@@ -90,18 +91,27 @@ def network(root: Path, miners: int, *settings: str) -> Iterator[list[Miner]]:
 
 def _found(root: Path, miners: int, settings: tuple[str, ...]) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
-    chosen = [f"network.port={_free_ports(2 * miners)}", *settings]
+    chosen = [f"network.port={free_ports(2 * miners)}", *settings]
     words = [word for one in chosen for word in ("--set", one)]
     command = [sys.executable, "-m", "fedcoin_cli", "init", str(root), "--miners", str(miners), *words]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def _free_ports(count: int) -> int:
+def free_ports(count: int) -> int:
+    """The first of `count` consecutive ports that nobody listens on now, and that this process was not given before.
+
+    Whoever was given some may not listen yet: a wire must not take the place of a miner that has still to start.
+    """
     while True:
+        # Below the range from which the system hands out ports by itself.
         first = random.SystemRandom().randrange(15_000, 32_000)
+        ports = range(first, first + count)
+        if not _GIVEN.isdisjoint(ports):
+            continue
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in range(first, first + count):
+            for port in ports:
                 stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            _GIVEN.update(ports)
             return first
 
 

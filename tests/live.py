@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from typing import Any
 
 from shell import PROGRAM, fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.crew.crew import posts
 from fedcoin_cli.application.node.events import read_events
 from fedcoin_cli.application.workspace.workspace import Workspace
@@ -22,17 +21,6 @@ from fedcoin_cli.runtime.process import ProcessRuntime
 
 # Generous: machines that run tests have other work, too.
 PATIENCE_S = 90.0
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` consecutive ports that nobody listens on now."""
-    while True:
-        # Below the range from which the system hands out ports by itself.
-        first = random.SystemRandom().randrange(15_000, 32_000)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for port in range(first, first + count):
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
-            return first
 
 
 @contextmanager

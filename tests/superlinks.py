@@ -16,7 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from hosts import Hosts
-from live import free_ports, wait_until
+from live import wait_until
+
+from benchmarks.network import free_ports
 
 # An interpreter with Flower starts for each message: on a busy machine that takes its time.
 PATIENCE_S = 300.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from live import free_ports
+from benchmarks.network import free_ports
 
 CHUNK_BYTES = 65_536
 TURN_S = 0.05

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from chains import COIN, ChainMaker, key
-from live import free_ports
 from places import place, settled_round
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.diagnosis.workspace_checks import ports
 from fedcoin_cli.application.founding.founding import Founding
 from fedcoin_cli.application.founding.old_chain import Seam, end_of, ledger_of, look_across

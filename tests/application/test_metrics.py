@@ -3,9 +3,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from live import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.node.metrics import Facts, Metrics
 from fedcoin_cli.protocol.message import Phase, Silence, Standing
 from ledger_store.base.errors import NetworkFailure

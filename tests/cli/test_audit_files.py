@@ -8,10 +8,11 @@ import pytest
 from chains import COIN
 from corrupt.rounds import corrupted
 from evidenced import Evidenced, evidenced
-from live import PATIENCE_S, free_ports, program, wait_until
+from live import PATIENCE_S, program, wait_until
 from places import place
 from shell import fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.identity.keyfile import save_key

@@ -12,10 +12,11 @@ from pathlib import Path
 import errors_page
 import pytest
 from bad_inputs import CASES, Bad
-from live import free_ports, program, wait_until, workspace_of
+from live import program, wait_until, workspace_of
 from shell import Said, fedcoin
 from small_disks import fill, small_disk
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.file.chain_file import ChainFile
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from chains import ChainMaker
-from live import free_ports
 from places import place, settled_round
 from shell import Said, fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.diagnosis import workspace_checks
 from fedcoin_cli.application.node.events import EventLog
 from fedcoin_cli.application.node.votelog import VoteLog

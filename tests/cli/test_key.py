@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from live import free_ports, processes_in
+from live import processes_in
 from shell import PROGRAM, Said, fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.workspace.keyring import make_key
 from fedcoin_cli.application.workspace.workspace import Workspace
 from ledger_store.identity.keyfile import read_key

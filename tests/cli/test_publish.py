@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 from chains import ChainMaker
 from graphs import small
-from live import free_ports
 from places import place
 from rounds import make_graph_round, make_round
 from shell import fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.workspace.workspace import Workspace
 
 SLOW_MACHINE = Path(__file__).parents[1] / "slow_machine"

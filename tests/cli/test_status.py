@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 from chains import build_chain
-from live import free_ports
 from places import place
 from shell import fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.requester.standing import MinerState, verdict
 from fedcoin_cli.protocol.message import Phase, Silence, Standing
 from ledger_store.base.names import Address

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from live import free_ports, processes_in, wait_until
+from live import processes_in, wait_until
 from shell import fedcoin as program
 
 import fedcoin
+from benchmarks.network import free_ports
 
 CLIENTS, PRICE = 3, 100
 SIGNS = 4

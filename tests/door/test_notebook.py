@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from generated import ROOT
-from live import free_ports, processes_in
+from live import processes_in
 
 import fedcoin
+from benchmarks.network import free_ports
 
 
 def notebook() -> str:

@@ -7,11 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from live import free_ports, processes_in, wait_until
+from live import processes_in, wait_until
 from shell import fedcoin as program
 from toys import MODEL, brute_force, toy
 
 import fedcoin
+from benchmarks.network import free_ports
 from fedcoin_cli.application.books.task_report import as_points
 
 CLIENTS, PRICE = 3, 100

@@ -9,9 +9,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from live import events_of, free_ports, program, wait_until, workspace_of
+from live import events_of, program, wait_until, workspace_of
 from shell import fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.node.votelog import VoteLog
 from fedcoin_cli.application.workspace.peers import Peer, read_peers, render_peers
 from fedcoin_cli.application.workspace.workspace import Workspace

@@ -22,11 +22,12 @@ from containers import (
     runs,
 )
 from docker.errors import ImageNotFound
-from live import PATIENCE_S, events_of, free_ports, ledgers, program, wait_until, workspace_of
+from live import PATIENCE_S, events_of, ledgers, program, wait_until, workspace_of
 from rounds import make_round
 from shell import Said, fedcoin
 from small_disks import fill, small_disk
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.runtime.container_spec import user_of
 from fedcoin_cli.runtime.docker_engine import CODE, EngineWorkspace

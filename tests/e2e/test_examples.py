@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from graphs import MODELS, drawn_weights
-from live import PATIENCE_S, free_ports, wait_until, workspace_of
+from live import PATIENCE_S, wait_until, workspace_of
 from onnx import TensorProto, helper
 from rounds import SHAPES, make_round
 from safetensors.numpy import save_file
 from shell import PROGRAM, fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.cli.program.verbs import examples, verbs
 from fedcoin_cli.consensus.rankings import grid_up_to

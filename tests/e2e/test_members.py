@@ -10,10 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from live import free_ports, processes_in, wait_until
+from live import processes_in, wait_until
 from rounds import make_round
 from shell import Said, fedcoin
 
+from benchmarks.network import free_ports
 from fedcoin_cli.application.workspace.workspace import Workspace
 
 HOSTS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")

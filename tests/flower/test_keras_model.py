@@ -13,9 +13,9 @@ from flowers import Loop
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
-from live import free_ports
 
 import fedcoin
+from benchmarks.network import free_ports
 from fedcoin.flower import Paid, paid
 from fedcoin_cli.learning.model.backend import keras
 

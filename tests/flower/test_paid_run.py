@@ -23,12 +23,12 @@ from flwr.clientapp.mod import adaptiveclipping_mod, fixedclipping_mod
 from flwr.server.strategy import FedAvg as OldFedAvg
 from flwr.serverapp import strategy as strategies
 from flwr.serverapp.strategy import FedAdam, FedAvg
-from live import free_ports
 from safetensors.numpy import load_file
 from shell import fedcoin as program
 from toys import MODEL, SHAPES, logits
 
 import fedcoin
+from benchmarks.network import free_ports
 from fedcoin.flower import Paid, PaidResult, paid
 from fedcoin_cli.application.federation.agent import SigningAgent
 from fedcoin_cli.application.rounds.files import BASELINE_NAME

@@ -15,10 +15,10 @@ from flowers import Loop
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
-from live import free_ports
 from shell import fedcoin as program
 
 import fedcoin
+from benchmarks.network import free_ports
 from fedcoin.flower import Paid, paid
 
 NODES = {node: {"partition-id": node} for node in (1, 2, 3)}
