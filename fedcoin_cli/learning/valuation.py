@@ -184,9 +184,10 @@ def judged(game: Game, metric: str, baseline: str | Weights) -> Game:
 
 def _values(game: Game, mined: MinedEstimate, most: int) -> ShapleyValues:
     whole = (exact_denominator(game.clients) if mined.exact else mined.rankings) * most
-    if mined.precision is None:
+    if mined.exact:
         errors, test_errors = (0.0,) * game.clients, _test_errors(game, mined)
     else:
+        assert mined.precision is not None, "two rankings tell an error"
         errors, test_errors = mined.precision.values_pp, mined.precision.images_pp
     return ShapleyValues(
         fractions=tuple(Fraction(100 * total, whole) for total in mined.sums),

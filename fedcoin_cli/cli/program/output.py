@@ -24,17 +24,18 @@ SCHEMA = 1
 
 _DISK = frozenset(
     {
-        *(
-            errno.EBADF,
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EROFS,
-            errno.EIO,
-            errno.EACCES,
-            errno.EPERM,
-            errno.EFBIG,
-        ),
-        *(errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR),
+        errno.EBADF,
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EFBIG,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
     }
 )
 # Control characters but the tab, what turns the direction of text, and halves of surrogate pairs.
