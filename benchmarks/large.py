@@ -15,7 +15,6 @@ import io
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -44,6 +43,15 @@ IMAGES: Final = 300
 TOKENS: Final = 32
 TOPICS: Final = ("string-methods", "debugger", "attribute-access", "typesmapping")
 
+# Starts a command and tells what it took: from a small process, as a peak is at least what the starting process holds.
+_ASIDE: Final = """
+import json, os, resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+os.write(int(sys.argv[1]), json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]).encode())
+sys.exit(code)
+"""
+
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 
@@ -57,27 +65,32 @@ class Steps:
     def run(self, name: str, *words: str | Path, needed: bool = True) -> None:
         """One `fedcoin` command to its end; where that is needed and it fails, all ends."""
         began = time.monotonic()
-        with (self.folder / "said.txt").open("w+") as said:
-            process = subprocess.Popen(
-                [PROGRAM, *words],
+        with (self.folder / "used.json").open("w+") as told:
+            aside = [sys.executable, "-S", "-c", _ASIDE, str(told.fileno()), PROGRAM, *words]
+            done = subprocess.run(
+                aside,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                pass_fds=[told.fileno()],
+                text=True,
+                check=False,
             )
-            _, code, used = os.wait4(process.pid, 0)
-            said.seek(0)
-            text = said.read()
-        self.add(name, time.monotonic() - began, used)
-        print(f"$ fedcoin {' '.join(map(str, words))}\n{text}", file=sys.stderr, flush=True)
-        if code and needed:
+            told.seek(0)
+            cpu, peak = json.load(told)
+        print(f"$ fedcoin {' '.join(map(str, words))}\n{done.stdout}", file=sys.stderr, flush=True)
+        self.rows.append(
+            {
+                "step": name,
+                "s": time.monotonic() - began,
+                "cpu s": cpu,
+                "peak MiB": peak,
+                "exit code": done.returncode,
+            }
+        )
+        if done.returncode and needed:
             sys.exit(f"{name} failed")
-        self.rows[-1]["exit code"] = os.waitstatus_to_exitcode(code)
-
-    def add(self, name: str, seconds: float, used: resource.struct_rusage) -> None:
-        """A row of the table."""
-        cpu = used.ru_utime + used.ru_stime
-        self.rows.append({"step": name, "s": seconds, "cpu s": cpu, "peak MiB": used.ru_maxrss / 1024})
 
 
 def resnet() -> tuple[torch.nn.Module, list[Arrays], Arrays, Sequence[int]]:

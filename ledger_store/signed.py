@@ -167,6 +167,8 @@ class Task(Signed):
     """What u(empty) is: `zero`, 0; `chance`, what a constant output is worth; a digest, what that update is."""
     frozen: Digest | None
     """Digest of the weights that all clients share and none trains, such as a pretrained base, or null."""
+    held: Digest
+    """Hash of the requester's address and the bytes of all these files: who only knows their digests cannot name it."""
     groups: tuple[tuple[Address, ...], ...]
     """Addresses that are one owner each: what their updates are worth together is paid to the first of them."""
     updates: tuple[Update, ...]
@@ -244,10 +246,14 @@ class Task(Signed):
         return None if self.baseline in {ZERO, CHANCE} else Digest(self.baseline)
 
     @property
+    def called_files(self) -> tuple[Digest, ...]:
+        """The digests of what its call names: model, test set, baseline and frozen weights, those that there are."""
+        return tuple(one for one in (self.model, self.test, self.named, self.frozen) if one is not None)
+
+    @property
     def files(self) -> tuple[Digest, ...]:
         """The digests of all files that a miner needs, each once."""
-        named = [self.model, self.test, *(u.digest for u in self.updates), self.named, self.frozen]
-        return tuple(dict.fromkeys(digest for digest in named if digest is not None))
+        return tuple(dict.fromkeys((*self.called_files, *(update.digest for update in self.updates))))
 
     def lean(self) -> "Task":
         """The same task without the bytes that were made of it: whoever keeps many tasks keeps no more than that."""
@@ -295,6 +301,7 @@ _TASK_HEX = {
     "nonce": NONCE_LENGTH,
     "model": DIGEST_LENGTH,
     "test": DIGEST_LENGTH,
+    "held": DIGEST_LENGTH,
 }
 _TASK_INTEGERS = (
     "least_clients",

@@ -145,6 +145,7 @@ class ChainMaker:
             test=digest("test"),
             baseline=ZERO,
             frozen=None,
+            held=digest("held"),
             groups=(),
             updates=updates,
             images=1_000,

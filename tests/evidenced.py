@@ -5,7 +5,7 @@ needed. What is bent is bent before it is signed and certified: the miners thems
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from chains import TO_SIGN, ChainMaker, key
 from rounds import CLASSES, SHAPES, SIDE, model_json
 
 from fedcoin_cli.consensus.rankings import prefixes
+from fedcoin_cli.contract.possession import held_by
 from fedcoin_cli.contract.settlement import settle
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
 from fedcoin_cli.learning.coalitions.walks import Counts, Orders
@@ -91,11 +92,12 @@ class Evidenced:
 def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int = 2) -> Evidenced:
     """A settled round of `clients` over a store at `folder`/store."""
     maker, store = ChainMaker(miners), Store(folder / "store")
-    task = maker.task(**(_files(folder, store, clients) | bent.terms))
+    files = _files(maker, folder, store, clients)
+    task = maker.task(**(files | bent.terms))
     maker.add(task)
     record = maker.records[task.id]
     assert record.seed is not None
-    game = load_game(task, store.path)
+    game = load_game(replace(task, held=files["held"]), store.path)
     reveals = sorted(
         (
             _reveal(maker, store, task, game, number, bent if number == 1 else HONEST)
@@ -112,7 +114,7 @@ def evidenced(folder: Path, clients: int = 4, bent: Bent = HONEST, miners: int =
     return Evidenced(maker, store, task, tuple(reveals))
 
 
-def _files(folder: Path, store: Store, clients: int) -> dict[str, Any]:
+def _files(maker: ChainMaker, folder: Path, store: Store, clients: int) -> dict[str, Any]:
     """Round files in the store, and the task's terms that name them."""
     draw, draft = np.random.default_rng(7), folder / "draft.safetensors"
     truth = [draw.normal(size=shape).astype(np.float32) for shape in SHAPES]
@@ -130,6 +132,7 @@ def _files(folder: Path, store: Store, clients: int) -> dict[str, Any]:
     return {
         "model": model,
         "test": test,
+        "held": held_by(maker.requester.address, (store.path(model), store.path(test))),
         "updates": tuple(updates),
         "images": IMAGES,
         "difficulty_micro": 100 * 10**6,

@@ -6,7 +6,7 @@ here.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from math import lcm
 from typing import Any
@@ -108,6 +108,11 @@ def authorised(transaction: Json, genesis_id: str) -> bool:
 def call(task: Json) -> str:
     """What the clients signed: a call has no `type`, it is not yet a transaction."""
     return tagged("call", encode(without(task, "updates", "sequence", "signature", "type")))
+
+
+def held(requester: str, files: Iterable[bytes]) -> str:
+    """What shows that the requester has the files that the call names."""
+    return tagged("held", bytes.fromhex(requester) + b"".join(files))
 
 
 def owners(task: Json) -> list[str]:

@@ -10,6 +10,7 @@ from rounds import CLASSES, make_game_round, make_graph_round, make_round
 
 from fedcoin_cli.application.workspace.workspace import Workspace
 from fedcoin_cli.contract.metric import read_metric
+from fedcoin_cli.contract.possession import held_by
 from fedcoin_cli.contract.settlement import settle
 from fedcoin_cli.learning.coalitions.partition import Partition
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
@@ -23,6 +24,7 @@ from fedcoin_cli.learning.shapley.table import Place, TableTerms
 from fedcoin_cli.learning.task_game import blocks_of, load_game, table_terms, worth
 from fedcoin_cli.network.files.store import Store
 from ledger_store.base.canonical import digest
+from ledger_store.base.names import Address
 from ledger_store.identity.keys import KeyPair
 from ledger_store.transaction import CHANCE, ZERO, Result, Task, Update
 
@@ -55,7 +57,8 @@ class MinedRound:
         self.store = Store(self.workspace.store)
         self.game, files = _game(folder, clients)
         self.digests = {path.name: self.store.put_file(path) for path in files}
-        judged = _judged(folder, terms.pop("metric", "accuracy"), terms.pop("baseline", "zero"))
+        requester = self.maker.requester.address
+        judged = _judged(requester, folder, terms.pop("metric", "accuracy"), terms.pop("baseline", "zero"))
         self.task = self._publish(folder, most_rankings=rankings, least_rankings=1, **judged, **terms)
         self.game = load_game(self.task, self.store.path)
         self.mined = [self._mine(miner, rankings, estimator) for miner in self.maker.miners]
@@ -143,14 +146,15 @@ class MinedRound:
         return result
 
 
-def _judged(folder: Path, metric: str, baseline: str) -> dict[str, Any]:
+def _judged(requester: Address, folder: Path, metric: str, baseline: str) -> dict[str, Any]:
     """What the terms of a task say of its metric; a baseline may be the name of a file of the round."""
     files, named = (folder / "model.json", folder / "test.safetensors"), None
     if baseline not in {ZERO, CHANCE}:
         named = folder / baseline
         baseline = digest(named.read_bytes())
     whole, empty = worth(read_metric(metric), (*files, None), named, chance=baseline == CHANCE)
-    return {"metric": metric, "baseline": baseline, "whole": whole, "empty": empty}
+    held = held_by(requester, (*files, *([] if named is None else [named])))
+    return {"metric": metric, "baseline": baseline, "whole": whole, "empty": empty, "held": held}
 
 
 def _game(folder: Path, clients: int) -> tuple[Game, list[Path]]:

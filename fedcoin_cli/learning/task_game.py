@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from fedcoin_cli.contract.metric import Family, Metric, metric_of
+from fedcoin_cli.contract.possession import held_by
 from fedcoin_cli.learning.coalitions.partition import Partition, block_sizes, partition
 from fedcoin_cli.learning.game.game import Game, RoundFiles
 from fedcoin_cli.learning.metrics.choice import scorer, scorer_of
@@ -20,6 +21,7 @@ from fedcoin_cli.learning.model.weights import read_labels
 from fedcoin_cli.learning.reference.referee import Referee, reference_for
 from fedcoin_cli.learning.reference.update_admission import Refusal
 from fedcoin_cli.learning.shapley.table import TableTerms
+from ledger_store.base.errors import RoundFilesInvalid
 from ledger_store.base.names import Digest
 from ledger_store.transaction import CHANCE, Task
 
@@ -28,11 +30,13 @@ Locate = Callable[[Digest], Path]
 
 
 def load_game(task: Task, locate: Locate) -> Game:
-    """The game that a task describes.
+    """The game that a task describes [P-6.27].
 
     Raises:
-        RoundFilesInvalid: a file is not what the model demands, or the task's metric does not fit them.
+        RoundFilesInvalid: a file is not what the model demands, or the task's metric does not fit them, or who asks
+            has not shown to have them.
     """
+    _check_held(task, locate)
     files = RoundFiles(
         model=locate(task.model),
         test=locate(task.test),
@@ -45,6 +49,16 @@ def load_game(task: Task, locate: Locate) -> Game:
     game = replace(loaded, metric=metric_of(task), chance=task.baseline == CHANCE)
     scorer_of(game)
     return game.played()
+
+
+def _check_held(task: Task, locate: Locate) -> None:
+    try:
+        held = held_by(task.sender, map(locate, task.called_files))
+    except OSError as error:
+        raise RoundFilesInvalid(f"cannot read it: {error.strerror}", where=str(error.filename)) from error
+    if held != task.held:
+        message = "who asks for this task has not shown to have the files that its call names"
+        raise RoundFilesInvalid(message, where=str(locate(task.test)))
 
 
 def refused_terms(task: Task, reference: Referee) -> str | None:

@@ -71,7 +71,12 @@ def digest(data: bytes) -> Digest:
 
 def tagged_hash(tag: str, data: bytes) -> Digest:
     """SHA-256 over `fedcoin/v1/<tag>`, a zero byte and `data`, as hex [P-1.8]."""
-    return Digest(hashlib.sha256(b"fedcoin/v1/" + tag.encode() + b"\0" + data).hexdigest())
+    return Digest(tagged_hasher(tag, data).hexdigest())
+
+
+def tagged_hasher(tag: str, data: bytes) -> "hashlib._Hash":
+    """The same for data that goes on."""
+    return hashlib.sha256(b"fedcoin/v1/" + tag.encode() + b"\0" + data)
 
 
 def _no_float(text: str) -> Any:

@@ -50,7 +50,7 @@ def test_who_calls_with_a_miners_key_is_known_by_its_address(tmp_path: Path) -> 
 
 
 def test_repeating_a_digest_gives_no_access(tmp_path: Path) -> None:
-    """A stranger's later task names a file and a table of an earlier one: they stay its; what is new is the stranger's.
+    """A stranger's later task names an update and a table of an earlier one: they stay its; what is new is its own.
 
     So it is for who sees it come, and for who starts afterwards; other tasks stand in the same blocks. [P-11.27]
     """
@@ -70,7 +70,9 @@ def test_repeating_a_digest_gives_no_access(tmp_path: Path) -> None:
         replace(maker.update(number), digest=name, signature=TO_SIGN)
         for number, name in enumerate((table, seen, digest("own")), 7)
     )
-    stolen = maker.task(sender=thief, updates=updates, model=digest("the stranger's"))
+    stolen = maker.task(
+        sender=thief, updates=updates, model=digest("the stranger's"), test=digest("its test set")
+    )
     both = sorted(
         (stolen, maker.task(sender=other, clients=2, test=digest("another"))), key=lambda one: one.sender
     )
@@ -85,6 +87,28 @@ def test_repeating_a_digest_gives_no_access(tmp_path: Path) -> None:
         assert readers.may_read(thief.address, digest("the stranger's"))
         assert not readers.may_read(thief.address, digest("another"))
         assert readers.may_read(other.address, digest("another"))
+
+
+def test_what_a_call_names_belongs_to_all_who_were_shown_to_have_it(tmp_path: Path) -> None:
+    """Parties of a later task with the same model and test set read those, and nothing else of the first.
+
+    [P-11.27]
+    """
+    maker, later = ChainMaker(), key("later")
+    maker.add(maker.transfer(maker.requester, later.address, 100 * COIN))
+    task = settled_round(maker)
+    updates = tuple(maker.update(number) for number in range(7, 10))
+    maker.add(again := maker.task(sender=later, updates=updates, baseline=task.updates[1].digest))
+    readers = readers_of(maker, tmp_path)
+    new = {later.address, *(update.client for update in updates)}
+    assert again.called_files == (task.model, task.test, task.updates[1].digest)
+    for address in new:
+        assert all(readers.may_read(address, name) for name in again.files)
+        assert not readers.may_read(address, task.updates[0].digest)
+    for update in task.updates:
+        assert all(readers.may_read(update.client, name) for name in task.files)
+        assert not readers.may_read(update.client, again.updates[0].digest)
+    assert not any(readers.may_read(STRANGER, name) for name in again.files)
 
 
 def test_digests_are_kept_small_and_told_apart() -> None:

@@ -28,6 +28,7 @@ from simulated.world import Faults, Table, World
 from fedcoin_cli.consensus.estimate import Terms, agree
 from fedcoin_cli.consensus.rankings import grid_up_to, table_entries
 from fedcoin_cli.contract.metric import blocks_of
+from fedcoin_cli.contract.possession import held_by
 from fedcoin_cli.contract.settlement import pay_weights
 from fedcoin_cli.incentive.payment import Price, pay_settled, shapley_shares
 from fedcoin_cli.learning.worker import Worker
@@ -168,6 +169,9 @@ class Arena(World):
             most_clients=game.clients,
             baseline=ZERO,
             frozen=None,
+            held=held_by(
+                key.address, (self.store.path(Digest(self.files[name])) for name in ("model", "test"))
+            ),
             groups=(),
             updates=tuple(updates),
             images=game.images,

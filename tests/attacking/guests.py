@@ -169,6 +169,7 @@ def a_task(sender: KeyPair, genesis: GenesisId, digests: list[Digest], price_mic
         most_clients=len(digests),
         baseline=ZERO,
         frozen=None,
+        held=Digest("00" * 32),
         groups=(),
         updates=updates,
         images=1,

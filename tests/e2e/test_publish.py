@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 from math import comb
@@ -19,15 +20,16 @@ from shell import Said, fedcoin
 from fedcoin_cli.application.requester.publication import Publication
 from fedcoin_cli.application.requester.requester import Requester
 from fedcoin_cli.application.rounds.files import read_round
-from fedcoin_cli.application.rounds.terms import AskedTerms
+from fedcoin_cli.application.rounds.terms import AskedTerms, fresh_nonce
 from fedcoin_cli.application.workspace.configuration import Given, load
 from fedcoin_cli.application.workspace.workspace import REQUESTER, Workspace, client_name
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.model.tensorfile import TensorFile
 from fedcoin_cli.learning.model.weights import write_update
 from ledger_store.base.canonical import digest
-from ledger_store.base.errors import ConsensusFailure
+from ledger_store.base.errors import ConsensusFailure, RoundFilesInvalid
 from ledger_store.base.words import TaskState
+from ledger_store.transaction import sign_update
 
 CLIENTS, MANY, IMAGES, PRICE = 3, 16, 60, 1000
 
@@ -181,6 +183,27 @@ def test_handing_over_and_cancelling(network: Workspace) -> None:
         wait_until(lambda: final_tasks(requester).get(first) == TaskState.SETTLED)
         assert final_tasks(requester)[waiting] == TaskState.CANCELLED
     assert say(network, "show", waiting, "--json").json["state"] == TaskState.CANCELLED
+
+
+def test_who_knows_digests_alone_is_refused(network: Workspace) -> None:
+    """A task of files that the miners have is none of theirs who never had them: they would be its parties. [P-6.27].
+
+    Here it has all of another's call but the proof for its own account. (docs/adr/0050)
+    """
+    stranger, mine = network.key("client-002"), asked(network, price="0", runtime="1")
+    with Requester(network, network.key(REQUESTER)) as requester:
+        requester.publish(mine)
+    sent = mine.task(network.address(REQUESTER), 1)
+    call = replace(sent, sender=stranger.address, updates=())
+    updates = tuple(
+        sign_update(call, one.digest, one.examples, mine.keys[one.client], mine.genesis_id)
+        for one in sent.updates
+    )
+    stolen = replace(mine, round=replace(mine.round, call=call, updates=updates))
+    with Requester(network, stranger) as thief:
+        with pytest.raises(RoundFilesInvalid, match="has not shown to have the files that its call names"):
+            thief.publish(stolen)
+        thief.publish(replace(mine, nonce=fresh_nonce()))
 
 
 def asked(network: Workspace, **changes: str) -> Publication:

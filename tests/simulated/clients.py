@@ -77,6 +77,7 @@ class Clients:
             most_clients=10,
             baseline=ZERO,
             frozen=None,
+            held=Digest("00" * 32),
             groups=(),
             updates=tuple(updates),
             images=1000,

@@ -1,24 +1,28 @@
 """Who may read which files of rounds: the miners and whom the peers file names all, an account those of its own tasks.
 
-A task's own parties are who published it, its server and its clients. A file belongs to the parties of the first task
-on the ledger that names it: digests are public, and whoever repeats one in a task of its own learns nothing by that.
+A task's own parties are who published it, its server and its clients. What a call names, its requester has shown to
+have: that belongs to the parties of every task of it. Any other file belongs to those of the first task on the ledger
+that names it: digests are public, and whoever repeats one in a task of its own learns nothing by that.
 
 Every digest that a task ever named counts, so they are kept small (`Named`); who the parties are is read from the
-ledger when somebody asks. (docs/adr/0034)
+ledger when somebody asks. (docs/adr/0034, 0050)
 """
 
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterable
 from functools import lru_cache
+from itertools import product
 from threading import Lock
 
 from fedcoin_cli.network.transport.base import owner
+from ledger_store.base.canonical import tagged_hash
 from ledger_store.base.errors import FedCoinError
 from ledger_store.base.names import Address, Digest, TaskId
 from ledger_store.file.chain_file import ChainReader
-from ledger_store.transaction import trusted_task
+from ledger_store.transaction import Task, trusted_task
 
+Files = frozenset[str]
 Parties = frozenset[str]
 
 _BUCKETS, _PREFIX = 256, 16
@@ -66,7 +70,7 @@ class Readers:
     def __init__(self, all_files: Collection[str], ledger: ChainReader) -> None:
         self._all_files, self._ledger, self._height = frozenset(all_files), ledger, 0
         self._named, self._numbers = Named(), dict[str, int]()
-        self._parties_of = lru_cache(_REMEMBERED)(self._read_parties)
+        self._task_of = lru_cache(_REMEMBERED)(self._read_task)
         self.follow()
 
     def may_read(self, sender: Address, digest: Digest) -> bool:
@@ -74,8 +78,16 @@ class Readers:
         address = owner(sender)
         if address in self._all_files:
             return True
-        number = self._named.get(digest)
-        return number is not None and address in self._parties_of(number)
+        return self._belongs(digest, digest, address) or self._belongs(
+            _shared(address, digest), digest, address
+        )
+
+    def _belongs(self, key: Digest, digest: Digest, address: str) -> bool:
+        number = self._named.get(key)
+        if number is None:
+            return False
+        parties, called = self._task_of(number)
+        return address in parties and (key == digest or digest in called)
 
     def follow(self) -> None:
         """The ledger may have grown."""
@@ -89,6 +101,8 @@ class Readers:
                 task = trusted_task(item)
                 self._numbers[task.id] = number
                 self._add(task.files, number)
+                pairs = product(_parties(task), task.called_files)
+                self._add((_shared(party, digest) for party, digest in pairs), number)
                 number += 1
 
     def _number_of(self, task_id: TaskId) -> int:
@@ -103,11 +117,20 @@ class Readers:
         for digest in digests:
             self._named.add(digest, number)
 
-    def _read_parties(self, number: int) -> Parties:
-        """Those of the task of that number; nobody where the ledger's bytes are no longer what they were."""
+    def _read_task(self, number: int) -> tuple[Parties, Files]:
+        """The parties of a task and what its call names; nobody where the ledger's bytes have changed."""
         height, place = divmod(number, _TASKS_A_BLOCK)
         try:
             task = trusted_task(self._ledger.transactions(height, "task")[place])
         except (FedCoinError, OSError, LookupError):
-            return frozenset()
-        return frozenset({task.sender, task.server, *(update.client for update in task.updates)})
+            return frozenset(), frozenset()
+        return _parties(task), frozenset(task.called_files)
+
+
+def _parties(task: Task) -> Parties:
+    return frozenset({task.sender, task.server, *(update.client for update in task.updates)})
+
+
+def _shared(party: str, digest: Digest) -> Digest:
+    """Stands for a party of a task and a file that its call names."""
+    return tagged_hash("reader", bytes.fromhex(party + digest))

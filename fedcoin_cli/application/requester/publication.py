@@ -19,6 +19,7 @@ from fedcoin_cli.application.workspace.address_names import Names
 from fedcoin_cli.application.workspace.configuration import Configuration, FlagError
 from fedcoin_cli.application.workspace.keyring import key_of
 from fedcoin_cli.application.workspace.workspace import Workspace
+from fedcoin_cli.contract.possession import held_by
 from ledger_store.base.errors import SettingsError
 from ledger_store.base.names import Address, Digest, GenesisId
 from ledger_store.identity.keys import KeyPair
@@ -80,6 +81,7 @@ class Publication:
                 files.model,
                 files.test,
                 files.frozen,
+                held_by(sender, files.called(self.judged.named)),
                 files.images,
                 self.judged,
                 files.aggregation,
@@ -120,7 +122,15 @@ def wanted_of(
     if (signed := files.call) is not None:
         how = Judged(settings.task.metric, baseline_of(settings.task)[0], signed.whole, signed.empty)
         asked = Asked(
-            files.model, files.test, files.frozen, files.images, how, settings.task.aggregation, 2, 2
+            files.model,
+            files.test,
+            files.frozen,
+            signed.held,
+            files.images,
+            how,
+            settings.task.aggregation,
+            2,
+            2,
         )
         check_unchanged(configuration, terms.call(signed.sender, asked, fresh_nonce()), signed)
         if groups and owned != signed.groups:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fedcoin_cli.application.rounds.files import BASELINE_NAME, FROZEN_NAME, MODEL_NAME, SCHEMA, TEST_NAME
 from fedcoin_cli.application.rounds.judging import judged
 from fedcoin_cli.application.rounds.terms import Asked, AskedTerms, fresh_nonce
+from fedcoin_cli.contract.possession import held_by
 from ledger_store.base import disk
 from ledger_store.base.canonical import digest
 from ledger_store.base.errors import Malformed, PeerFault, RoundFilesInvalid, SettingsError
@@ -76,6 +77,7 @@ def make_call(
         digest(model.read_bytes()),
         digest(test.read_bytes()),
         None if frozen is None else digest(frozen.read_bytes()),
+        held_by(sender, [one for one in (model, test, how.named, frozen) if one is not None]),
         len(images),
         how,
         terms.settings.task.aggregation,

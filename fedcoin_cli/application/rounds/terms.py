@@ -43,11 +43,15 @@ def fresh_nonce() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of the clients' updates: the files that they are judged by and how, and from how many clients."""
+    """What is asked of the clients' updates: the files that they are judged by and how, and from how many clients.
+
+    `held` is the proof that who asks has the files [P-6.27].
+    """
 
     model: Digest
     test: Digest
     frozen: Digest | None
+    held: Digest
     images: int
     judged: Judged
     aggregation: str
@@ -93,6 +97,7 @@ class AskedTerms:
             most_clients=asked.most_clients,
             baseline=asked.judged.baseline,
             frozen=asked.frozen,
+            held=asked.held,
             groups=self.groups,
             updates=(),
             images=asked.images,
