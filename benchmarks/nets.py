@@ -1,4 +1,4 @@
-"""Large models as people have them, in PyTorch: what `benchmarks.large` imports by `fedcoin model import`."""
+"""Large models as people have them, in PyTorch: what `benchmarks.from_files` imports by `fedcoin model import`."""
 
 # mypy: disable-error-code="misc"
 # PyTorch is not installed everywhere, so its classes are unknown.
