@@ -121,6 +121,11 @@ def dealt(x: npt.NDArray[Any], y: npt.NDArray[Any], clients: int, steps: tuple[i
     return Data([(x[rest[mine == c]], y[rest[mine == c]]) for c in range(clients)], (x[test], y[test]), steps)
 
 
+def together(clients: Sequence[Arrays]) -> Arrays:
+    """All that all clients have."""
+    return np.concatenate([x for x, _ in clients]), np.concatenate([y for _, y in clients])
+
+
 def digits(shape: tuple[int, ...], steps: tuple[int, int]) -> Data:
     """Scikit-learn's, each pixel a square, with a border up to this shape."""
     from sklearn.datasets import load_digits
@@ -249,11 +254,7 @@ class Prepared:
         data = kind.data()
         torch.manual_seed(0)
         model = getattr(module, kind.name)()
-        everything = (
-            np.concatenate([x for x, _ in data.clients]),
-            np.concatenate([y for _, y in data.clients]),
-        )
-        trained(model, everything, data.steps[0], kind.rate)
+        trained(model, together(data.clients), data.steps[0], kind.rate)
         begun = {key: one.clone() for key, one in model.state_dict().items()}
         states = []
         for number, mine in enumerate(data.clients):
@@ -279,7 +280,7 @@ class Prepared:
         import keras
 
         keras.utils.set_random_seed(0)
-        data = digits((16, 16, 1), (0, 3))
+        data = digits((16, 16, 1), (15, 3))
         entry = keras.Input((16, 16, 1))
         x = keras.layers.Conv2D(8, 3, padding="same", activation="relu")(entry)
         y = keras.layers.BatchNormalization()(keras.layers.Conv2D(8, 3, padding="same")(x))
@@ -288,6 +289,7 @@ class Prepared:
         model = keras.Model(entry, outputs)
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         model.save(folder / "net.keras")
+        model.fit(*together(data.clients), epochs=data.steps[0], verbose=0)
         begun, sets = model.get_weights(), []
         for number, (mine, labels) in enumerate(data.clients):
             model.set_weights(begun)
