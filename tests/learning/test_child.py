@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from chains import ChainMaker
+from evidenced import evidenced
 
 from fedcoin_cli.application.node.child import Child
+from fedcoin_cli.contract.possession import held_by
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.weights import TestSet, write_test, write_update
+from fedcoin_cli.learning.worker import Problem, RunningInspection
 from fedcoin_cli.network.files.store import Store
 from fedcoin_cli.replica.jobs import Answer, Configure, Inspect, Inspected, Inspecting, Ready
 
@@ -98,8 +101,10 @@ def test_a_free_task_is_not_inspected_without_a_bound(child: Child, tmp_path: Pa
         write_update(path, [rng.normal(0, 0.1, shape).astype(np.float32) for shape in spec.weight_shapes])
         updates.append(replace(chain.update(1), digest=store.put_file(path)))
     free: dict[str, Any] = {"price_micro": 0, "train_micro": 0, "computation_micro": 0, "shapley_micro": 0}
-    heavy = chain.task(model=model, test=test, updates=tuple(updates), images=400, **free)
-    other = chain.task(model=model, test=test, images=999)
+    asked: dict[str, Any] = {"model": model, "test": test}
+    asked["held"] = held_by(chain.requester.address, (store.path(model), store.path(test)))
+    heavy = chain.task(**asked, updates=tuple(updates), images=400, **free)
+    other = chain.task(**asked, images=999)
     for update in other.updates:
         if not store.has(update.digest):
             (store.folder / update.digest).write_bytes(b"nothing")
@@ -138,3 +143,36 @@ def convolutional(side: int) -> dict[str, Any]:
     ]
     config = {"name": "m", "layers": layers}
     return {"module": "keras", "class_name": "Sequential", "registered_name": None, "config": config}
+
+
+class _Work:
+    """An inspection of a hundred steps, each of which waits or works for ten milliseconds."""
+
+    total = 100
+
+    def __init__(self, *, busy: bool) -> None:
+        self._busy, self._done = busy, 0
+
+    @property
+    def share(self) -> float:
+        return self._done / self.total
+
+    def advance(self) -> bool:
+        until = time.process_time() + 0.01
+        while self._busy and time.process_time() < until:
+            pass
+        if not self._busy:
+            time.sleep(0.01)
+        self._done += 1
+        return self._done < self.total
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_an_inspection_is_not_charged_for_other_programs(tmp_path: Path, *, busy: bool) -> None:
+    """While the processor works for others an honest round's time stands still; its own work counts [P-6.12]."""
+    made = evidenced(tmp_path)
+    one = RunningInspection(Problem(made.task, made.store, 1), 0.0)
+    one.allowed_s, one.work = 0.5, _Work(busy=busy)  # type: ignore[assignment]
+    while one.advance(0.1):
+        pass
+    assert (one.taken_s > 0.5) is busy
