@@ -10,9 +10,10 @@ from fedcoin_cli.application.workspace.peers import Peer, render_peers
 from fedcoin_cli.application.workspace.workspace import REQUESTER, SERVER, Workspace, client_name, miner_name
 from fedcoin_cli.contract.settlement import give_up, settle
 from ledger_store.base.canonical import encode
+from ledger_store.base.names import Address
 from ledger_store.identity.keyfile import save_key
 from ledger_store.identity.keys import KeyPair
-from ledger_store.transaction import Close, Task
+from ledger_store.transaction import Close, Result, Task
 
 
 def place(root: Path, maker: ChainMaker, *, clients: int = 3, port: int = 1) -> Workspace:
@@ -46,6 +47,14 @@ def settled_round(maker: ChainMaker, sums: tuple[int, ...] | None = None, **term
     outcome = settle(record, maker.genesis, reveals, ())
     maker.add(maker.result(task, reveals, outcome))
     return task
+
+
+def won_by(maker: ChainMaker) -> Address | None:
+    """Who won the one settled task of a chain: whom that is depends on the task's id."""
+    (winner,) = [
+        one.outcome.winner for block in maker.blocks for one in block.transactions if isinstance(one, Result)
+    ]
+    return winner
 
 
 def refunded_round(maker: ChainMaker, **terms: Any) -> Task:

@@ -5,11 +5,6 @@ from pathlib import Path
 
 import pytest
 import small_disks
-from hypothesis import settings
-
-# Speed is never asserted: a loaded machine may take its time over an example.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture
