@@ -25,6 +25,7 @@ from superlinks import PATIENCE_S, Fleet, blocks, fleet
 
 import fedcoin as door
 from benchmarks.network import free_ports
+from ledger_store.base.amount import MICRO, format_micro
 from ledger_store.base.names import Address
 
 APP = ROOT / "examples" / "flower-hospital"
@@ -169,6 +170,11 @@ def check_paid(made: Federation, name: str) -> dict[str, float]:
     return paid
 
 
+def payment(coins: float) -> str:
+    """As `explain` has it."""
+    return f" = {format_micro(round(coins * MICRO))} FedCoin"
+
+
 def test_a_deployment_is_paid(federation: Federation) -> None:
     """Each by its own key, over certificates; and a member can check it all."""
     with federation.training("first"):
@@ -178,7 +184,7 @@ def test_a_deployment_is_paid(federation: Federation) -> None:
     for arguments in (("sync",), ("status",), ("audit",), ("explain", "ben")):
         said = fedcoin(*arguments, folder=federation.home("ben") / "fed")
         assert said.code == 0, said.err
-    assert f"{paid['ben']:.6f}" in said.out
+    assert payment(paid["ben"]) in said.out
 
 
 def test_a_client_killed_in_round_2(federation: Federation) -> None:
@@ -242,4 +248,4 @@ def test_hosts_of_their_own(tmp_path: Path) -> None:
         assert len(made.signed("dan")) == 9
         assert 2 < len(made.signed("cleo")) < 9
         assert made.counted("cleo") == made.signed("cleo")[-1]["digest"]
-        assert f"{paid['cleo']:.6f}" in made.do("cd ~/fed && fedcoin sync && fedcoin explain cleo", "cleo")
+        assert payment(paid["cleo"]) in made.do("cd ~/fed && fedcoin sync && fedcoin explain cleo", "cleo")
