@@ -1,5 +1,7 @@
 """What a requester is told of a task that ended without values: why, and what would help."""
 
+from dataclasses import replace
+
 import pytest
 from chains import ChainMaker
 from places import refunded_round
@@ -8,6 +10,7 @@ from fedcoin_cli.application.books.task_report import report_of
 from fedcoin_cli.application.requester.requester import Published
 from fedcoin_cli.contract.settlement import settle
 from ledger_store.base.errors import ConsensusFailure
+from ledger_store.base.words import TaskState
 from ledger_store.transaction import Close, Result, Task
 
 
@@ -34,3 +37,15 @@ def test_a_refund_says_what_would_help() -> None:
     maker.add(maker.close(task, reveals))
     maker.add(maker.result(task, reveals, settle(maker.records[task.id], maker.genesis, reveals, ())))
     assert told(maker, task).startswith("no estimate came within D")
+
+
+def test_a_task_that_was_withdrawn_was_not_refunded_for_want_of_anything() -> None:
+    """Another command of the same account may cancel what waits."""
+    maker = ChainMaker(2)
+    task = maker.task()
+    maker.add(task)
+    record = replace(maker.records[task.id], state=TaskState.CANCELLED)
+    report = report_of(record, maker.genesis, None)
+    with pytest.raises(ConsensusFailure, match="the task was cancelled\\n") as caught:
+        Published(task.id, report, 1.0, 0.0).check()
+    assert caught.value.hint == "its requester withdrew it: fedcoin publish asks anew"

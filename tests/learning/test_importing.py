@@ -1,5 +1,6 @@
 """Models of PyTorch, ONNX and Keras as graphs: they compute the same, weights keep their names, the rest is refused."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -46,6 +47,18 @@ def test_a_module_keeps_outputs_and_names(name: str) -> None:
     wanted = [key for key in module.state_dict() if not key.endswith("num_batches_tracked")]
     assert list(made.model.weight_names) == wanted
     assert module.training, "the module stays as it was"
+
+
+@pytest.mark.parametrize("wrap", ["compile", "nn.DataParallel"])
+def test_what_is_put_around_a_module_is_left_out(wrap: str) -> None:
+    """As people train: the description is the plain module's, and so are the names of its weights."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    from torch_twins import twin
+
+    module, given = twin("tabular"), np.ones((1, 8), np.float32)
+    put_around = functools.reduce(getattr, wrap.split("."), torch)
+    assert import_model(put_around(module), [given]).text == import_model(module, [given]).text
 
 
 def test_what_asks_for_no_gradient_is_frozen() -> None:

@@ -49,6 +49,9 @@ class Published:
         """Raise `ConsensusFailure` where the task has ended without values: it was refunded or cancelled."""
         if self.report.state == TaskState.SETTLED:
             return
+        if self.report.state == TaskState.CANCELLED:
+            hint = "its requester withdrew it: fedcoin publish asks anew"
+            raise ConsensusFailure("the task was cancelled", where=f"task {self.task_id}", hint=hint)
         message = f"the task was {self.report.state.lower()} after {self.report.attempts} attempts"
         hint = "no estimate came within D: a larger --difficulty or --runtime helps"
         if not self.report.miners:

@@ -32,6 +32,15 @@ def is_module(model: object) -> bool:
     return torch is not None and isinstance(model, torch.nn.Module)
 
 
+def unwrapped(module: Any) -> Any:
+    """The module that a person wrote: without what torch.compile and DataParallel put around it."""
+    torch = sys.modules["torch"]
+    if hasattr(module, "_orig_mod"):
+        return unwrapped(module._orig_mod)  # noqa: SLF001 (its only name)
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    return unwrapped(module.module) if isinstance(module, parallel) else module
+
+
 def import_torch(
     module: Any,
     examples: Sequence[npt.ArrayLike],

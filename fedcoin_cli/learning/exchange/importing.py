@@ -140,6 +140,7 @@ def import_model(
     given, real = [np.asarray(one) for one in inputs], asked.truth is Truth.targets
     # On PyTorch's backend a Keras model is a module, too.
     if from_torch.is_module(model) and not from_keras.is_model(model):
+        model = from_torch.unwrapped(model)
         if not given:
             hint = "--sample FILE.npy; in Python fedcoin.model_of(module, example)"
             raise RoundFilesInvalid("a PyTorch module needs an example of its input", where=where, hint=hint)
