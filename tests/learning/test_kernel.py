@@ -29,7 +29,8 @@ def ask(cache: Path, code: str, path: str | None = None) -> subprocess.Popen[str
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "HOME": str(cache)}
     if path is not None:
         environment["PATH"] = path
-    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+    words, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    return subprocess.Popen(words, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
 def outside(game: Game, masks: list[int], counts: np.ndarray) -> list[int]:
@@ -234,7 +235,7 @@ def test_no_compiler_no_kernel(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trouble", ["compiler fails", "cache is a file"])
 def test_what_cannot_be_made_is_missing(trouble: str, tmp_path: Path) -> None:
-    """A compiler that fails and a cache folder that cannot be made leave no library and no rubbish."""
+    """A compiler that fails, with a warning of what it said, and a cache that cannot be made leave no library."""
     tools, cache = tmp_path / "tools", tmp_path / "cache"
     tools.mkdir()
     cc = tools / "cc"
@@ -243,8 +244,9 @@ def test_what_cannot_be_made_is_missing(trouble: str, tmp_path: Path) -> None:
     if trouble == "cache is a file":
         cache.write_text("")
     code = "from fedcoin_cli.learning.engines.compiled import library\nprint(library())"
-    said, _ = ask(cache, code, path=str(tools)).communicate()
+    said, told = ask(cache, code, path=str(tools)).communicate()
     assert said.strip() == "None"
+    assert "the C kernel does not compile, so counting is several times slower: no" in told
     assert not list(cache.rglob("*.so"))
 
 

@@ -56,6 +56,10 @@ def library() -> Any:
             ffi.cdef(declaration + ";", override=True)
         compiler = shutil.which("cc")
         return ffi.dlopen(INSTALLED if compiler is None else str(_compiled(source, compiler)))
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip().partition("\n")[0]
+        _log.warning("the C kernel does not compile, so counting is several times slower: %s", said or error)
+        return None
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -100,9 +104,8 @@ def writable_by_others(path: Path) -> Path | None:
 
 def _key(source: str, compiler: str) -> str:
     """Compiled code is good for one source, one compiler and one CPU; home folders are shared by unlike machines."""
-    version = subprocess.run(
-        [compiler, "--version"], capture_output=True, check=True, timeout=_PATIENCE_S
-    ).stdout
+    asked = [compiler, "--version"]
+    version = subprocess.run(asked, capture_output=True, check=True, timeout=_PATIENCE_S).stdout
     parts = (source, " ".join(FLAGS), version.decode(errors="replace"), platform.machine(), _cpu())
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
