@@ -45,7 +45,7 @@ def fresh_nonce() -> str:
 class Asked:
     """What is asked of the clients' updates: the files that they are judged by and how, and from how many clients.
 
-    `held` is the proof that who asks has the files [P-6.27].
+    `held` shows that who asks has the files [P-5.22].
     """
 
     model: Digest
