@@ -99,7 +99,7 @@ class KernelWalker:
     def _work(self, blocks: range, walked: Orders, counts: Bytes, starts: Iterator[int]) -> None:
         """One thread, with memory of its own."""
         row, widest, size = LANES * int(self._units[0]), int(self._units.max()), self._upper.shape[1]
-        memory = aligned((max(row, size) + 2 * row + 5 * size + 2 * LANES * widest,), self._real)
+        memory = aligned((max(row, size) + 2 * row + 3 * size + 2 * LANES * widest,), self._real)
         offsets = self._rows.starts[blocks.start :]
         for start in starts:
             self._function(

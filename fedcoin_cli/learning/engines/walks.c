@@ -3,7 +3,7 @@
    A block's pre-activations of all clients stay in a core's cache for all rankings of the block. A coalition's sums
    grow by one client a step, by additions only, and every ranking begins them anew: no sum drifts. The layers above
    the first have the members' weighted sums as kernels; a product with one over the coalition's weight after each of
-   them keeps magnitudes those of one client. While one coalition is evaluated the kernels of the next one are summed.
+   them keeps magnitudes those of one client.
 
    How far rounding moves a logit stays within `tolerance.py`, whose M = 3 + min(K, CHAIN) + ceil(K / CHAIN) roundings
    are for an average and whose T = 2 + min(n, BLOCK) + ceil(n / BLOCK) are for a layer's sum of n products. A member's
@@ -47,7 +47,7 @@ int32_t fedcoin_walk_tile(void) { return TILE; }
    outputs) and its biases, filled up to a multiple of LANES. weights: (clients), whole numbers; a sum over members is
    `factor` over their weight times too large where a kernel has been applied, and their weight over `largest` times the
    average elsewhere. memory: zeros, as many as
-   the larger of units[0] * LANES and size; then (2, units[0], LANES), (5, size) and (2, widest, LANES). counts: (blocks,
+   the larger of units[0] * LANES and size; then (2, units[0], LANES), (3, size) and (2, widest, LANES). counts: (blocks,
    rankings, steps), to which is added */
 void fedcoin_walk(
     const float *first, const int32_t *labels, const int32_t *starts, int32_t from, int32_t to, int32_t clients,
@@ -78,10 +78,8 @@ void fedcoin_walk_wide(
 #define bits wide_bits
 #define narrow wide_narrow
 #define whole wide_whole
-#define growth wide_growth
 #define grow wide_grow
 #define fold wide_fold
-#define complete wide_complete
 #define larger wide_larger
 #define smaller wide_smaller
 #define run wide_run
@@ -101,27 +99,14 @@ typedef float narrow __attribute__((vector_size(4 * LONG), aligned(4), may_alias
 typedef int32_t whole __attribute__((vector_size(4 * LONG), aligned(4), may_alias));
 #include "curves.h"
 
-/* Kernels of the next coalition on their way: `done` vectors of `next` are `part` and `more`, and of `sum` those and
-   `base`. */
-typedef struct {
-    const reals *more, *part, *base;
-    reals *next, *sum;
-    int32_t done, vectors;
-} growth;
-
-/* Vector v of them; `far`: there is a base. */
-static inline __attribute__((always_inline)) void grow(const growth *one, int32_t v, int32_t far)
+/* A chain's kernels with those of one member more; with `base`, what stands below the chain, their sum as well. */
+static void grow(const reals *chain, const reals *more, const reals *base, reals *grown, reals *sum, int32_t vectors)
 {
-    reals next = one->next[v] = one->part[v] + one->more[v];
-    if (far)
-        one->sum[v] = one->base[v] + next;
-}
-
-/* All of the rest. */
-static void complete(growth *one, int32_t far)
-{
-    for (; one->done < one->vectors; one->done++)
-        grow(one, one->done, far);
+    for (int32_t v = 0; v < vectors; v++) {
+        reals next = grown[v] = chain[v] + more[v];
+        if (base)
+            sum[v] = base[v] + next;
+    }
 }
 
 /* base + chain, as the new base. */
@@ -134,39 +119,34 @@ static void fold(const reals *base, const reals *chain, reals *sum, int32_t vect
 /* What `number` inputs add to TILE outputs: see `tile`. */
 static inline __attribute__((always_inline)) void run(
     const REAL *kernel, int32_t outputs, const reals *x, const reals *base, const narrow *joining, const narrow *later,
-    reals *sum, growth *one, int32_t relu, int32_t far, int32_t number, reals (*part)[SIDE])
+    reals *sum, int32_t relu, int32_t number, reals (*part)[SIDE])
 {
-#pragma GCC unroll 8
     for (int32_t i = 0; i < number; i++) {
-        if (one)
-            for (int32_t v = i * TILE / LONG; v < (i + 1) * TILE / LONG; v++)
-                grow(one, one->done + v, far);
+        reals in[SIDE];
         for (int32_t v = 0; v < SIDE; v++) {
             int32_t at = i * VECTORS + v;
-            reals in = x[at];
+            in[v] = x[at];
             if (joining) {
-                sum[at] = in += __builtin_convertvector(joining[at], reals);
+                sum[at] = in[v] += __builtin_convertvector(joining[at], reals);
                 __builtin_prefetch(later + at);
             }
             if (base)
-                in += base[at];
+                in[v] += base[at];
             if (relu)
-                in = larger(in, (reals){0});
-            for (int32_t t = 0; t < TILE; t++)
-                part[t][v] += kernel[(size_t)i * outputs + t] * in;
+                in[v] = larger(in[v], (reals){0});
         }
+        for (int32_t t = 0; t < TILE; t++)
+            for (int32_t v = 0; v < SIDE; v++)
+                part[t][v] += kernel[(size_t)i * outputs + t] * in[v];
     }
-    if (one)
-        one->done += number * TILE / LONG;
 }
 
 /* y = ((x + base) · kernel) * scale + bias for TILE outputs; x: (inputs, LANES), kernel: (inputs, outputs), y: (TILE,
    LANES). With `joining`, x + joining takes the place of x and is kept in `sum`, and `later` is fetched. With `relu`
-   only what is positive counts. On the way `one` grows by as much as this kernel is large. */
+   only what is positive counts. */
 static inline __attribute__((always_inline)) void tile(
     const REAL *kernel, const REAL *bias, int32_t inputs, int32_t outputs, REAL scale, const reals *x,
-    const reals *base, const narrow *joining, const narrow *later, reals *sum, growth *one, int32_t relu, int32_t far,
-    reals *y)
+    const reals *base, const narrow *joining, const narrow *later, reals *sum, int32_t relu, reals *y)
 {
     for (int32_t side = 0; side < VECTORS; side += SIDE) {
         reals total[TILE][SIDE];
@@ -182,12 +162,7 @@ static inline __attribute__((always_inline)) void tile(
             for (int32_t t = 0; t < TILE; t++)
                 for (int32_t v = 0; v < SIDE; v++)
                     part[t][v] = (reals){0};
-            if (left < BLOCK)
-                run(rows, outputs, x + at, beneath, more, later + at, sum + at, 0, relu, far, left, part);
-            else if (side || one->vectors - one->done < BLOCK * TILE / LONG)
-                run(rows, outputs, x + at, beneath, more, later + at, sum + at, 0, relu, far, BLOCK, part);
-            else
-                run(rows, outputs, x + at, beneath, more, later + at, sum + at, one, relu, far, BLOCK, part);
+            run(rows, outputs, x + at, beneath, more, later + at, sum + at, relu, left < BLOCK ? left : BLOCK, part);
             for (int32_t t = 0; t < TILE; t++)
                 for (int32_t v = 0; v < SIDE; v++)
                     total[t][v] += part[t][v];
@@ -230,36 +205,28 @@ void WALK(
     int32_t vectors = units[0] * VECTORS, above = size / LONG;
     const reals *zero = (const reals *)memory;
     reals *x = (reals *)memory + (vectors > above ? vectors : above), *base = x + vectors, *chains = base + vectors;
-    reals *parts = chains + above, *sums = parts + 2 * above, *values = sums + 2 * above;
+    reals *chain = chains + above, *sums = chain + above, *values = sums + above;
     for (int32_t block = from; block < to; block++)
         for (int32_t at = starts[block]; at < starts[block + 1]; at++)
             for (int32_t r = 0; r < rankings; r++) {
                 size_t way = (size_t)block * rankings + r;
                 const uint16_t *order = orders + way * clients;
                 const float *rows = first + (size_t)at * clients * row;
-                growth one = {(const reals *)upper + (size_t)order[0] * above, zero, chains, parts, sums, 0, above};
                 double weight = 0;
-                complete(&one, 0);
                 for (int32_t s = 0; s < steps; s++) {
-                    int32_t far = s >= CHAIN, next = s + 1 < steps ? order[s + 1] : order[s];
+                    int32_t far = s >= CHAIN, begins = s % CHAIN == 0, next = s + 1 < steps ? order[s + 1] : order[s];
                     const narrow *joining = (const narrow *)(rows + order[s] * row);
                     const narrow *later = (const narrow *)(rows + next * row);
-                    const REAL *below = (const REAL *)(far ? one.sum : one.next);
-                    const reals *sum = s % CHAIN ? x : zero;
+                    const reals *more = (const reals *)upper + (size_t)order[s] * above;
+                    if (far && begins) {
+                        fold(s == CHAIN ? zero : base, x, base, vectors);
+                        fold(s == CHAIN ? zero : chains, chain, chains, above);
+                    }
+                    grow(begins ? zero : chain, more, far ? chains : 0, chain, sums, above);
+                    const REAL *below = (const REAL *)(far ? sums : chain);
+                    const reals *sum = begins ? zero : x;
                     weight += weights[order[s]];
                     REAL scale = factor / weight;
-                    if (far && s % CHAIN == 0)
-                        fold(s == CHAIN ? zero : base, x, base, vectors);
-                    one.part = one.next;
-                    one.more = (const reals *)upper + (size_t)next * above;
-                    one.next = parts + (s + 1) % 2 * above;
-                    one.sum = sums + (s + 1) % 2 * above;
-                    one.done = 0;
-                    if ((s + 1) % CHAIN == 0) {
-                        fold(far ? chains : zero, one.part, chains, above);
-                        one.part = zero;
-                        complete(&one, 1);
-                    }
                     reals *y = values;
                     for (int32_t i = 0; i < vectors && (!layers || relu[0] >= TANH); i++) {
                         x[i] = sum[i] + __builtin_convertvector(joining[i], reals);
@@ -284,23 +251,20 @@ void WALK(
                             reals *out = y + o * VECTORS;
                             const REAL *k = below + o, *b = bias + o;
                             if (fused && bent && far)
-                                tile(k, b, inputs, outputs, scale, sum, base, joining, later, x, &one, 1, 1, out);
+                                tile(k, b, inputs, outputs, scale, sum, base, joining, later, x, 1, out);
                             else if (fused && bent)
-                                tile(k, b, inputs, outputs, scale, sum, 0, joining, later, x, &one, 1, 0, out);
-                            else if (fused && far)
-                                tile(k, b, inputs, outputs, scale, sum, base, joining, later, x, &one, 0, 1, out);
+                                tile(k, b, inputs, outputs, scale, sum, 0, joining, later, x, 1, out);
                             else if (fused)
-                                tile(k, b, inputs, outputs, scale, sum, 0, joining, later, x, &one, 0, 0, out);
+                                tile(k, b, inputs, outputs, scale, sum, beneath, joining, later, x, 0, out);
                             else if (beneath)
-                                tile(k, b, inputs, outputs, scale, in, beneath, 0, later, 0, &one, bent, 1, out);
-                            else if (far)
-                                tile(k, b, inputs, outputs, scale, in, 0, 0, later, 0, &one, bent, 1, out);
+                                tile(k, b, inputs, outputs, scale, in, beneath, 0, later, 0, bent, out);
+                            else if (bent)
+                                tile(k, b, inputs, outputs, scale, in, 0, 0, later, 0, 1, out);
                             else
-                                tile(k, b, inputs, outputs, scale, in, 0, 0, later, 0, &one, bent, 0, out);
+                                tile(k, b, inputs, outputs, scale, in, 0, 0, later, 0, 0, out);
                         }
                         below = bias + outputs;
                     }
-                    complete(&one, far);
                     counts[way * steps + s] += correct(y, (const whole *)(labels + (size_t)at * LANES), classes);
                 }
             }
