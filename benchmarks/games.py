@@ -17,13 +17,13 @@ from platformdirs import user_cache_path
 from fedcoin_cli.consensus.rankings import grid_up_to
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, exact_numerators
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
-from fedcoin_cli.learning.coalitions.walks import Counts, marginals_of, orders
+from fedcoin_cli.learning.coalitions.walks import Counts, orders
 from fedcoin_cli.learning.engines.choice import engine_for, enumeration_for, walker_for
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.game.utility import Walker
 from fedcoin_cli.learning.model.model import parse_model
 from fedcoin_cli.learning.model.weights import TestSet
-from fedcoin_cli.learning.shapley.precision import Marginals
+from fedcoin_cli.learning.shapley.precision import Marginals, Walk
 from fedcoin_cli.learning.shapley.table import TableTerms
 from fedcoin_cli.learning.simulation.datasets import Dataset, load
 from fedcoin_cli.learning.simulation.training import train_round
@@ -150,8 +150,9 @@ def _long_run(blocks: Blocks, rankings: int) -> Truth:
             walked = orders(SEED, _LONG_KEY, everywhere, some, clients)
             counts = blocks.walker.walk(everywhere, walked)
             for stream in (0, 1):
-                own = marginals_of(walked[:, stream::2], counts[:, stream::2], ends)
-                marginals.add(stream, len(some[stream::2]), own.astype(np.float64))
+                walk = Walk.of(len(everywhere), clients)
+                walk.put(slice(None), walked[:, stream::2], counts[:, stream::2], ends)
+                marginals.add(stream, walk)
     spread = marginals.spread()
     assert spread is not None
     error_pp = 100 / blocks.terms.whole * float(np.sqrt(np.trace(spread.covariance)))

@@ -5,8 +5,9 @@ in squares of K: a block's square is a random base order whose clients are all s
 0..K−1, so that in a whole square every client stands once at every position. Two squares are walked in turn, row by
 row: what the two say of a client is independent, so their difference tells the error from the second ranking on.
 Which client begins a block's ranking follows a deal that all blocks of a key share: over K neighbouring blocks, too,
-every client begins once, so that the first client's large marginal is balanced long before a square is whole. Nothing
-about a ranking is a miner's choice.
+every client begins once, and where there are fewer blocks than clients each row goes on well away from those before it;
+so the first client's large marginal is balanced long before a square is whole. Nothing about a ranking is a miner's
+choice.
 
 All draws are Fisher-Yates from SHAKE-256, so any language reproduces them; the test vectors are in
 `tests/consensus/golden/rankings.json`. What a ranking is worth (utilities, sums) does not live here.
@@ -16,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import shake_256
-from itertools import accumulate
+from itertools import accumulate, count
+from math import gcd
 from operator import or_
 
 TAG = b"fedcoin/v1/ranking\0"
@@ -52,6 +54,15 @@ def deal(seed: bytes, miner_key: bytes, number: int, clients: int) -> tuple[int,
     return _shuffled(range(clients), _draws(DEAL_TAG + seed + miner_key + number.to_bytes(8, "big"), clients))
 
 
+@lru_cache(maxsize=64)
+def stride(clients: int) -> int:
+    """How far a deal moves on from row to row: near the golden ratio of K, so that no few rows repeat clients.
+
+    It shares no divisor with K, so that over the K rows of a square every client begins once (docs/adr/0051) [P-7.14].
+    """
+    return next(step for step in count(618 * clients // 1000) if gcd(step, clients) == 1)
+
+
 def place_of(index: int, clients: int) -> tuple[int, int]:
     """Square and row of ranking number `index`: rankings 0, 2, 4, … are square 0's rows, 1, 3, 5, … square 1's.
 
@@ -67,7 +78,7 @@ def ranking(seed: bytes, miner_key: bytes, block: int, index: int, clients: int)
     [P-7.5]
     """
     number, row = place_of(index, clients)
-    first = deal(seed, miner_key, number, clients)[(row + block) % clients]
+    first = deal(seed, miner_key, number, clients)[(row * stride(clients) + block) % clients]
     return square(seed, miner_key, block, number, clients).beginning_with(first)
 
 

@@ -23,6 +23,7 @@ from fedcoin_cli.consensus.rankings import (
     prefixes,
     ranking,
     square,
+    stride,
 )
 
 VECTORS = json.loads((Path(__file__).parent / "golden" / "rankings.json").read_text(encoding="ascii"))
@@ -68,11 +69,22 @@ def slow_deal(seed: bytes, key: bytes, which: int, clients: int) -> list[int]:
     return Stream(b"fedcoin/v1/deal", seed, key, number(which)).shuffled(list(range(clients)))
 
 
+def slow_stride(clients: int) -> int:
+    """The first number from 618 thousandths of K on whose multiples run through all remainders of K."""
+    step = clients * 618 // 1000
+    while len({step * row % clients for row in range(clients)}) < clients:
+        step += 1
+    return step
+
+
 def slow_ranking(seed: bytes, key: bytes, block: int, index: int, clients: int) -> list[int]:
-    """Even rankings are one square's rows, odd ones the next's; who begins is dealt, a block later one place later."""
+    """Even rankings are one square's rows, odd ones the next's; who begins is dealt, a block later one place later.
+
+    A row later it is a stride later.
+    """
     which = 2 * (index // (2 * clients)) + index % 2
     row = (index - index // (2 * clients) * 2 * clients) // 2
-    first = slow_deal(seed, key, which, clients)[(row + block) % clients]
+    first = slow_deal(seed, key, which, clients)[(slow_stride(clients) * row + block) % clients]
     (found,) = [one for one in slow_square(seed, key, block, which, clients) if one[0] == first]
     return found
 
@@ -82,12 +94,17 @@ def digest_of(labels: Iterable[int]) -> str:
 
 
 def test_the_published_vectors_hold() -> None:
-    """Squares, deals, places and rankings are the published ones, also where draws are rejected [P-7.2] [P-7.3]."""
+    """Squares, deals, strides, places and rankings are the published ones, also where draws are rejected.
+
+    [P-7.2] [P-7.3] [P-7.14]
+    """
     for item in VECTORS["squares"]:
         found = square(SEED, KEY, item["block"], item["square"], item["clients"])
         assert (list(found.circle), list(found.base)) == (item["circle"], item["base"])
     for item in VECTORS["deals"]:
         assert list(deal(SEED, KEY, item["square"], item["clients"])) == item["deal"]
+    for item in VECTORS["strides"]:
+        assert stride(item["clients"]) == item["stride"]
     for item in VECTORS["places"]:
         assert place_of(item["index"], item["clients"]) == (item["square"], item["row"])
     for item in VECTORS["rankings"]:
@@ -175,6 +192,30 @@ def test_over_neighbouring_blocks_every_client_begins_once(clients: int, block: 
     """K blocks in a row, wherever they begin and at whatever ranking: each client begins one of them [P-7.3]."""
     beginners = [ranking(SEED, KEY, block + more, index, clients)[0] for more in range(clients)]
     assert sorted(beginners) == list(range(clients))
+
+
+@given(st.integers(2, 60), st.integers(0, 59), st.integers(0, 3))
+def test_a_block_s_square_lets_everyone_begin_once(clients: int, block: int, which: int) -> None:
+    """Whatever the stride, the K rows of a block's square have K different beginners [P-7.14]."""
+    first = 2 * clients * (which // 2) + which % 2
+    beginners = [ranking(SEED, KEY, block, first + 2 * row, clients)[0] for row in range(clients)]
+    assert sorted(beginners) == list(range(clients))
+
+
+@pytest.mark.parametrize(("clients", "blocks"), [(1_000, 125), (300, 25), (100, 25), (50, 13)])
+def test_few_blocks_let_many_clients_begin_evenly(clients: int, blocks: int) -> None:
+    """With fewer blocks than clients: after any number of rows nobody has begun oftener than others by half the blocks.
+
+    With one step a row the first `blocks` clients would begin a row's length oftener than those far away [P-7.14].
+    """
+    begun = Counter(dict.fromkeys(range(clients), 0))
+    for row in range(clients):
+        begun.update(
+            deal(SEED, KEY, 0, clients)[(stride(clients) * row + block) % clients] for block in range(blocks)
+        )
+        if (row + 1) * blocks >= clients:
+            assert max(begun.values()) - min(begun.values()) <= max(3, blocks // 4)
+    assert set(begun.values()) == {blocks}
 
 
 @pytest.mark.parametrize("clients", [4, 5, 8])

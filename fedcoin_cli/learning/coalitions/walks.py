@@ -36,7 +36,7 @@ def orders_at(seed: bytes, miner_key: bytes, blocks: Counts, indices: Counts, cl
     circles, bases = _squares(seed, miner_key, squares, clients)
     dealt, number = np.unique(squares[:, 0], return_inverse=True)
     deals = np.array([rankings.deal(seed, miner_key, each, clients) for each in dealt.tolist()])
-    beginners = deals[number[place], (rows.ravel() + wanted[:, 1]) % clients]
+    beginners = deals[number[place], (rows.ravel() * rankings.stride(clients) + wanted[:, 1]) % clients]
     at = np.empty_like(circles)
     np.put_along_axis(at, circles, np.arange(clients)[None, :], axis=1)
     steps = (bases[place] + at[place, beginners][:, None]) % clients
@@ -111,6 +111,16 @@ def marginals_of(walked: Orders, values: npt.NDArray[Any], ends: tuple[Counts, C
     places = walked.astype(np.int64) + clients * np.arange(blocks)[:, None, None]
     sums = sums_at(places.ravel(), _marginals(values, ends).ravel(), blocks * clients)
     return sums.reshape(blocks, clients)
+
+
+def beginnings_of(
+    walked: Orders, values: npt.NDArray[Any], ends: tuple[Counts, Counts]
+) -> tuple[Counts, Counts]:
+    """How many of the rankings given each client begins, (blocks, K), and its marginals in those summed, (K,)."""
+    blocks, _, clients = walked.shape
+    first, places = walked[:, :, 0].astype(np.int64), clients * np.arange(blocks)[:, None]
+    begun = np.bincount((first + places).ravel(), minlength=blocks * clients).reshape(blocks, clients)
+    return begun.astype(np.int64), sums_at(first.ravel(), _marginals(values, ends)[:, :, 0].ravel(), clients)
 
 
 def _marginals(values: npt.NDArray[Any], ends: tuple[Counts, Counts]) -> Counts:

@@ -18,13 +18,14 @@ import numpy.typing as npt
 
 from fedcoin_cli.learning.coalitions.exact import coalition_sizes, sums_at
 from fedcoin_cli.learning.coalitions.partition import Partition, partition
-from fedcoin_cli.learning.coalitions.walks import Orders, marginals_of, orders
+from fedcoin_cli.learning.coalitions.walks import Orders, orders
 from fedcoin_cli.learning.engines.choice import walker_for
 from fedcoin_cli.learning.game.game import Game
 from fedcoin_cli.learning.metrics.choice import scorer_of
 from fedcoin_cli.learning.shapley.precision import (
     Floats,
     Marginals,
+    Walk,
     images_covariance,
     payment_errors,
     standard_errors,
@@ -363,19 +364,20 @@ def counts_of(table: Table, blocks: range, rankings: range) -> Integers:
 
 def _marginals(claim: Claim, table: Table, terms: TableTerms) -> Marginals:
     """What a table's rankings say by block, as a session takes it in."""
-    found = Marginals(len(terms.sizes), terms.clients)
-    sums = np.zeros((2, len(terms.sizes), terms.clients))
+    blocks_of = len(terms.sizes)
+    found, walks = Marginals(blocks_of, terms.clients), list[Walk]()
     for blocks, rankings, walked in pieces(claim, terms):
+        if not blocks.start:
+            walks = [Walk.of(blocks_of, terms.clients) for _ in range(2)]
         some = slice(blocks.start, blocks.stop)
         values = table.walked[some, rankings.start : rankings.stop]
         ends = (table.ends[0][some], table.ends[1][some])
-        for stream in (0, 1):  # a piece begins with a pair of squares, so with an even ranking
-            sums[stream, some] = marginals_of(walked[:, stream::2], values[:, stream::2], ends)
-        if blocks.stop == len(terms.sizes):
-            for stream in (0, 1):
-                count = len(rankings[stream::2])
-                if count:
-                    found.add(stream, count, sums[stream])
+        for stream, walk in enumerate(
+            walks
+        ):  # a piece begins with a pair of squares, so with an even ranking
+            walk.put(some, walked[:, stream::2], values[:, stream::2], ends)
+            if blocks.stop == blocks_of:
+                found.add(stream, walk)
     return found
 
 

@@ -6,9 +6,10 @@ remove it. Everything here is about one miner's own work: what the others found 
 average is more precise still. Nothing here moves money.
 
 Mining's error is taken from what the two streams of rankings that a block walks in turn (`consensus.rankings`) say
-apart: both have the same mean and are independent. While no square is whole, the blocks are coupled by the deal of
-who begins; so the difference is taken over K neighbouring blocks, a *group*, over which the deal is even. Once both
-squares are whole, every block and square is an independent draw, and the blocks' variances add up.
+apart: both have the same mean and are independent, and so is every block, so the blocks' variances add up. Only who
+begins is dealt to all blocks together, evenly, while a square is partial. So a first marginal counts as how far it is
+from the mean of them all; what that mean leaves, where some begin more often than others, is known and added.
+(docs/adr/0051)
 
 Payments are a function of the values: TrainPrice · max(0, φ_j) / Σ max(0, φ). Its errors follow from the values' by
 the delta method. At the kink, where φ is within two standard errors of 0, the derivative is 0 on one side only: there
@@ -18,10 +19,12 @@ the steeper side counts, for a payment's own kink as for the other clients' in t
 from dataclasses import dataclass
 from math import expm1, inf, pi, sqrt, tan
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from fedcoin_cli.learning.coalitions.walks import Counts, Orders, beginnings_of, marginals_of
 
 CONFIDENCE: Final = 0.95
 LEAST_RANKINGS: Final = 2
@@ -63,6 +66,34 @@ class Spread:
     apart: Floats
 
 
+@dataclass(slots=True)
+class Walk:
+    """Some rankings of one stream: their marginals summed and how many each client begins, (blocks, K).
+
+    `firsts` are the marginals of those who begin, summed over the blocks, (K,).
+    """
+
+    marginals: Floats
+    begun: Floats
+    firsts: Floats
+    rankings: int = 0
+
+    @classmethod
+    def of(cls, blocks: int, clients: int) -> "Walk":
+        """None yet, of so many blocks and clients."""
+        return cls(np.zeros((blocks, clients)), np.zeros((blocks, clients)), np.zeros(clients))
+
+    def put(
+        self, blocks: slice, walked: Orders, values: npt.NDArray[Any], ends: tuple[Counts, Counts]
+    ) -> None:
+        """What some blocks counted, (blocks, rankings, K − 1), on the way of orders (blocks, rankings, K)."""
+        self.rankings = walked.shape[1]
+        if self.rankings:
+            self.marginals[blocks] = marginals_of(walked, values, ends)
+            self.begun[blocks], firsts = beginnings_of(walked, values, ends)
+            self.firsts += firsts
+
+
 class Marginals:
     """Each block's summed marginals by square, as they come in; (blocks, K) a square, in images.
 
@@ -76,24 +107,30 @@ class Marginals:
         self._whole = np.zeros((2, blocks, clients))
         self._products = np.zeros((clients, clients))
         self._pairs = 0
-        self._open = np.zeros((2, blocks, clients))
+        self._firsts = np.zeros(clients)
+        self._begun_in_all = np.zeros(clients)
         self._counts = [0, 0]
+        self._open = np.zeros((2, blocks, clients))
+        self._begun = np.zeros((2, blocks, clients))
 
     @property
     def rankings(self) -> int:
         """How many rankings are in."""
         return 2 * self._clients * self._pairs + sum(self._counts)
 
-    def add(self, stream: int, rankings: int, marginals: Floats) -> None:
-        """Take in so many rankings of one stream: their marginals summed a block, (blocks, K)."""
-        self._open[stream] += marginals
-        self._counts[stream] += rankings
+    def add(self, stream: int, walk: Walk) -> None:
+        """Take in some rankings of one stream."""
+        self._open[stream] += walk.marginals
+        self._begun[stream] += walk.begun
+        self._firsts += walk.firsts
+        self._begun_in_all += walk.begun.sum(axis=0)
+        self._counts[stream] += walk.rankings
         if self._counts == [self._clients, self._clients]:
             self._whole += self._open / self._clients
             difference = (self._open[0] - self._open[1]) / self._clients
             self._products += difference.T @ difference
             self._pairs += 1
-            self._open[:] = 0
+            self._open[:] = self._begun[:] = 0
             self._counts = [0, 0]
 
     def blocks(self) -> Floats:
@@ -104,20 +141,39 @@ class Marginals:
 
     def spread(self) -> Spread | None:
         """Mining's error now; None before each stream has a ranking."""
-        if self._pairs:
-            # A pair's mean has a quarter of its difference's square as variance; blocks are independent.
-            a_pair = self._products / (4 * self._pairs)
-            whole = 2 * self._clients * self._pairs
-            covariance = a_pair / self._pairs * whole / self.rankings
-            return Spread(covariance, self._pairs * len(self._open[0]), covariance)
+        blocks, whole = len(self._open[0]), 2 * self._clients * self._pairs
+        partial = self._partial()
+        if not self._pairs:
+            return None if partial is None else Spread(partial[0], blocks, partial[1])
+        # A pair's mean has a quarter of its difference's square as variance.
+        paired = self._products / (4 * self._pairs**2)
+        if partial is None:  # a lone ranking is taken for as good as those before it
+            covariance = apart = whole / self.rankings * paired
+        else:
+            covariance, apart = (
+                (whole / self.rankings) ** 2 * paired + (1 - whole / self.rankings) ** 2 * one
+                for one in partial
+            )
+        return Spread(covariance, self._pairs * blocks, apart)
+
+    def _partial(self) -> tuple[Floats, Floats] | None:
+        """Covariance of what the squares begun say, and the same as if the deal, too, were each block's own."""
         one, other = self._counts
         if not (one and other):
             return None
-        groups = max(1, len(self._open[0]) // self._clients)
-        difference = self._open[0] / one - self._open[1] / other
-        parts = np.array([part.sum(axis=0) for part in np.array_split(difference, groups)])
         scale = one * other / (one + other) ** 2
-        return Spread(scale * parts.T @ parts, groups, scale * difference.T @ difference)
+        apart = self._open[0] / one - self._open[1] / other
+        first = self._first()
+        own = apart - first * (self._begun[0] / one - self._begun[1] / other)
+        begun = self._begun.sum(axis=(0, 1))
+        uneven = first * (begun - begun.mean()) / (one + other)
+        return scale * own.T @ own + np.outer(uneven, uneven), scale * apart.T @ apart
+
+    def _first(self) -> Floats:
+        """What each client adds on the mean where it begins, (K,); who never did, what all do."""
+        mean = self._firsts.sum() / self._begun_in_all.sum()
+        found: Floats = np.where(self._begun_in_all, self._firsts / np.maximum(self._begun_in_all, 1), mean)
+        return found
 
 
 def precision_of(marginals: Marginals, whole: int, train_micro: int, look: int) -> Precision | None:

@@ -15,11 +15,11 @@ import numpy as np
 
 from fedcoin_cli.consensus.rankings import grid_floor, grid_up_to
 from fedcoin_cli.learning.coalitions.exact import MAX_EXACT_CLIENTS, exact_numerators
-from fedcoin_cli.learning.coalitions.walks import Counts, Orders, marginals_of, orders
+from fedcoin_cli.learning.coalitions.walks import Counts, Orders, orders
 from fedcoin_cli.learning.game.utility import Enumeration, Found, Walker
 from fedcoin_cli.learning.pace import SLICE_S
 from fedcoin_cli.learning.shapley.kept_walks import KeptWalks
-from fedcoin_cli.learning.shapley.precision import Marginals, Precision, precision_of
+from fedcoin_cli.learning.shapley.precision import Marginals, Precision, Walk, precision_of
 from fedcoin_cli.learning.shapley.table import Claim, Entries, Table, TableTerms, encode_exact, sums_of
 from ledger_store.base.names import Digest
 from ledger_store.transaction import Estimate
@@ -100,11 +100,11 @@ class MinedEstimate:
 
 @dataclass(slots=True)
 class _Part:
-    """Rankings being walked: their numbers, counts (blocks, rankings, K − 1) and summed marginals by stream."""
+    """Rankings being walked: their numbers, counts (blocks, rankings, K − 1), and each stream's for the precision."""
 
     rankings: range
     counts: Entries
-    marginals: Counts
+    walks: tuple[Walk, Walk]
     blocks_done: int = 0
 
 
@@ -247,7 +247,7 @@ class MiningSession:
             ends = (self._ends[0][place], self._ends[1][place])
             for stream in (0, 1):
                 mine = slice((stream - part.rankings.start) % 2, None, 2)
-                part.marginals[stream, place] = marginals_of(walked[:, mine], counts[:, mine], ends)
+                part.walks[stream].put(place, walked[:, mine], counts[:, mine], ends)
         part.blocks_done = blocks.stop
 
     def _next_part(self) -> _Part:
@@ -271,15 +271,13 @@ class MiningSession:
         stop = min(self._rankings + count, self.plan.most, pair_ends)
         rankings = range(self._rankings, max(stop, self._rankings + 1))
         counts = np.empty((blocks, len(rankings), clients - 1), self.terms.kind)
-        return _Part(rankings, counts, np.zeros((2, blocks, clients), np.int64))
+        return _Part(rankings, counts, (Walk.of(blocks, clients), Walk.of(blocks, clients)))
 
     def _take(self, part: _Part) -> None:
         self._part = None
         self._walked.append(part.counts)
-        for stream in (0, 1):
-            count = len(range((stream - part.rankings.start) % 2, len(part.rankings), 2))
-            if count and self.plan.stakes is not None:
-                self._marginals.add(stream, count, part.marginals[stream].astype(np.float64))
+        for stream, walk in enumerate(part.walks):
+            self._marginals.add(stream, walk)
         self._rankings = part.rankings.stop
         # What is known of one ranking a slice holds for several as well.
         self._stride.blocks *= len(part.rankings)
