@@ -58,7 +58,7 @@ def deal(seed: bytes, miner_key: bytes, number: int, clients: int) -> tuple[int,
 def stride(clients: int) -> int:
     """How far a deal moves on from row to row: near the golden ratio of K, so that no few rows repeat clients.
 
-    It shares no divisor with K, so that over the K rows of a square every client begins once (docs/adr/0051) [P-7.14].
+    It shares no divisor with K, so that over the K rows of a square every client begins once (docs/adr/0051) [P-7.5].
     """
     return next(step for step in count(618 * clients // 1000) if gcd(step, clients) == 1)
 

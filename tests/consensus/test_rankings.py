@@ -96,7 +96,7 @@ def digest_of(labels: Iterable[int]) -> str:
 def test_the_published_vectors_hold() -> None:
     """Squares, deals, strides, places and rankings are the published ones, also where draws are rejected.
 
-    [P-7.2] [P-7.3] [P-7.14]
+    [P-7.2] [P-7.3] [P-7.5]
     """
     for item in VECTORS["squares"]:
         found = square(SEED, KEY, item["block"], item["square"], item["clients"])
@@ -196,7 +196,7 @@ def test_over_neighbouring_blocks_every_client_begins_once(clients: int, block: 
 
 @given(st.integers(2, 60), st.integers(0, 59), st.integers(0, 3))
 def test_a_block_s_square_lets_everyone_begin_once(clients: int, block: int, which: int) -> None:
-    """Whatever the stride, the K rows of a block's square have K different beginners [P-7.14]."""
+    """Whatever the stride, the K rows of a block's square have K different beginners [P-7.5]."""
     first = 2 * clients * (which // 2) + which % 2
     beginners = [ranking(SEED, KEY, block, first + 2 * row, clients)[0] for row in range(clients)]
     assert sorted(beginners) == list(range(clients))
@@ -206,7 +206,7 @@ def test_a_block_s_square_lets_everyone_begin_once(clients: int, block: int, whi
 def test_few_blocks_let_many_clients_begin_evenly(clients: int, blocks: int) -> None:
     """With fewer blocks than clients: after any number of rows nobody has begun oftener than others by half the blocks.
 
-    With one step a row the first `blocks` clients would begin a row's length oftener than those far away [P-7.14].
+    With one step a row the first `blocks` clients would begin a row's length oftener than those far away [P-7.5].
     """
     begun = Counter(dict.fromkeys(range(clients), 0))
     for row in range(clients):
