@@ -153,7 +153,7 @@ def _judged(requester: Address, folder: Path, metric: str, baseline: str) -> dic
         named = folder / baseline
         baseline = digest(named.read_bytes())
     whole, empty = worth(read_metric(metric), (*files, None), named, chance=baseline == CHANCE)
-    held = held_by(requester, (*files, *([] if named is None else [named])))
+    held = held_by(requester, (*files, named))
     return {"metric": metric, "baseline": baseline, "whole": whole, "empty": empty, "held": held}
 
 

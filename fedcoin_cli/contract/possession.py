@@ -9,13 +9,13 @@ from ledger_store.base.canonical import tagged_hasher
 from ledger_store.base.names import Address, Digest
 
 
-def held_by(requester: Address, files: Iterable[Path]) -> Digest:
+def held_by(requester: Address, files: Iterable[Path | None]) -> Digest:
     """What nobody can name who has not the files, and nobody for another account; raises `OSError`.
 
-    (docs/adr/0050) [P-5.22]
+    `files` are model, test set, baseline and frozen weights, None where there is none. (docs/adr/0050) [P-5.22]
     """
     hasher = tagged_hasher("held", bytes.fromhex(requester))
-    for path in files:
+    for path in filter(None, files):
         with disk.open_file(path) as file:
             hashlib.file_digest(file, lambda: hasher)
     return Digest(hasher.hexdigest())

@@ -77,7 +77,7 @@ def make_call(
         digest(model.read_bytes()),
         digest(test.read_bytes()),
         None if frozen is None else digest(frozen.read_bytes()),
-        held_by(sender, [one for one in (model, test, how.named, frozen) if one is not None]),
+        held_by(sender, (model, test, how.named, frozen)),
         len(images),
         how,
         terms.settings.task.aggregation,

@@ -74,11 +74,10 @@ class Round:
         frozen = None if self.frozen is None else self.paths[self.frozen]
         return RoundFiles(self.paths[self.model], self.paths[self.test], updates, frozen=frozen)
 
-    def called(self, named: Path | None) -> list[Path]:
+    def called(self, named: Path | None) -> tuple[Path | None, ...]:
         """The files that its call names; `named` is the baseline's, where it is a file."""
         frozen = None if self.frozen is None else self.paths[self.frozen]
-        found = self.paths[self.model], self.paths[self.test], named, frozen
-        return [one for one in found if one is not None]
+        return self.paths[self.model], self.paths[self.test], named, frozen
 
     @property
     def size_bytes(self) -> int:
