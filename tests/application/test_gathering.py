@@ -121,6 +121,21 @@ def edited(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
+def test_what_is_no_model_is_no_reason_to_sign_unchecked(
+    tmp_path: Path, workspace: Workspace, folder: Path
+) -> None:
+    """A folder in the model's place, or a link to nowhere, is told; without anything nothing can be checked."""
+    weights = host(tmp_path, folder, "alice", model=False)
+    model, call = weights.with_name("model.json"), weights.with_name(CALL_NAME)
+    for linked in (False, True):
+        model.symlink_to("nowhere") if linked else model.mkdir()
+        with pytest.raises(RoundFilesInvalid, match="cannot read it") as refused:
+            sign_weights(weights, call, workspace.genesis(), key("alice"), 5)
+        assert refused.value.where == str(model)
+        model.unlink() if linked else model.rmdir()
+    sign_weights(weights, call, workspace.genesis(), key("alice"), 5)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -196,8 +196,8 @@ def _check_weights(weights: Path, model: Path, call: Task) -> None:
     from fedcoin_cli.learning.model.reading import read_model
     from fedcoin_cli.learning.model.weights import read_update
 
-    if model.is_file():
-        text = _read(model)
+    if model.exists() or model.is_symlink():
+        text = _read(model, "it lies beside call.json as it came, or not at all")
         if digest(text) != call.model:
             _refuse("this is not the model of the call", model, "keep model.json and call.json as they came")
         read_update(weights, read_model(text, where=str(model)))
