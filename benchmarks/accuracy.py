@@ -325,7 +325,7 @@ def measure(wanted: Sequence[Cells], rivals: Rivals) -> dict[str, Any]:
     for cells in wanted:
         more, versions = compare(Bench.of(cells.case), cells, rivals)
         rows += more
-        print(cells.case.title, "done", file=sys.stderr, flush=True)
+        print("\n".join(tables({"errors": more})), file=sys.stderr, flush=True)
     by_library = ratios(rows, lambda name: name.startswith(LIBRARIES))
     by_before = ratios(rows, lambda name: name == BEFORE)
     found: dict[str, Any] = {"machine": machine(), "versions": versions, "errors": rows, "ratios": by_library}
