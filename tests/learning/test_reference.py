@@ -89,6 +89,26 @@ def test_uint8_pixels_mean_255ths(make_game: Make) -> None:
     assert Reference(game).count(5) == plain_count(game, 5)
 
 
+@pytest.mark.parametrize("dark", [0, 1, 6, 9])
+@pytest.mark.parametrize("share", [None, 2.0])
+def test_values_that_are_dark_in_a_whole_chunk_change_nothing(
+    dark: int, share: float | None, make_game: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First pre-activations are the plain products, whichever values are 0 in all images of a label, or all are."""
+    if share is not None:  # leave out wherever there is one
+        monkeypatch.setattr(forward, "_WORTH_LEAVING_OUT", share)
+    game = make_game(3, model=DEEP)
+    for label in range(game.chain.classes):
+        # Other places for each label, so that chunks differ in what they leave out.
+        places = (np.arange(dark) + 2 * label) % 9
+        game.test.images.reshape(-1, 9)[np.ix_(game.test.labels == label, places)] = 0
+    first = forward.FirstLayer(game)
+    for number, (_, positions) in enumerate(first.chunks):
+        values = game.test.images[positions].reshape(-1, 9).astype(float)
+        plain = [(values @ update[0].astype(float)).T for update in game.updates]
+        np.testing.assert_allclose(first.block(number), plain, rtol=1e-12, atol=1e-12)
+
+
 def test_memory_bound_changes_nothing(make_game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks that are recomputed instead of kept, of one image each, and other batches, give the same intervals."""
     game = make_game(5, 700)

@@ -18,6 +18,8 @@ from fedcoin_cli.learning.model.model import ModelSpec
 
 MAX_CACHED_BYTES: Final = 1 << 30
 MAX_CHUNK_BYTES: Final = 1 << 27
+_WORTH_LEAVING_OUT: Final = 0.8
+"""With a smaller share of values that are not 0 in all images of a chunk the others are left out."""
 
 ACTIVATIONS: Final[Mapping[str, Callable[[Floats], Floats]]] = {
     "linear": lambda values: values,
@@ -41,11 +43,12 @@ class FirstLayer:
         self.chunks = list(_label_chunks(game.test.classes, _most_images(game)))
         self._cache: dict[int, Floats] = {}
         self.cached = 8 * game.clients * game.images * game.chain.first_values <= MAX_CACHED_BYTES
-        # One product for all clients: (K·units, values), or for a convolution (K·filters, values of a window).
+        # One product for all clients: (values, K·units), or for a convolution (values of a window, K·filters).
         kernels = np.empty((game.clients, game.updates[0][0].size // first.inputs, first.inputs))
         for own, update in zip(kernels, game.updates, strict=True):
             own[...] = update[0].reshape(first.inputs, -1).T
-        self._kernels, self._biases = kernels.reshape(-1, first.inputs), np.zeros(kernels.shape[:2])
+        self._kernels = np.ascontiguousarray(kernels.reshape(-1, first.inputs).T)
+        self._biases = np.zeros(kernels.shape[:2])
         if first.use_bias:
             self._biases[:] = [update[1] for update in game.updates]
 
@@ -89,12 +92,17 @@ class FirstLayer:
     def _compute(self, positions: npt.NDArray[np.intp]) -> Floats:
         first, images = self.game.chain.first, pixels(self.game, positions)
         if isinstance(first, Conv):
-            rows = patches(images, first) @ self._kernels.T
+            rows = patches(images, first) @ self._kernels
             split = rows.reshape(*rows.shape[:-1], *self._biases.shape) + self._biases
             # (images, rows, columns, K, filters) → (K, units, images)
             moved = split.transpose(3, 1, 2, 4, 0)
             return np.ascontiguousarray(moved).reshape(self.game.clients, -1, len(positions))
-        product = self._kernels @ images.reshape(len(positions), -1).T
+        values, kernels = images.reshape(len(positions), -1), self._kernels
+        # Where images are dark at the same places, half of the work falls away.
+        seen = values.any(axis=0)
+        if seen.mean() < _WORTH_LEAVING_OUT:
+            values, kernels = values[:, seen], kernels[seen]
+        product = kernels.T @ values.T
         return product.reshape(*self._biases.shape, -1) + self._biases[:, :, None]
 
 
