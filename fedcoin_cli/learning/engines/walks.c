@@ -118,7 +118,7 @@ static void fold(const reals *base, const reals *chain, reals *sum, int32_t vect
 
 /* What `number` inputs add to TILE outputs: see `tile`. */
 static inline __attribute__((always_inline)) void run(
-    const REAL *kernel, int32_t outputs, const reals *x, const reals *base, const narrow *joining, const narrow *later,
+    const REAL *kernel, int32_t outputs, const reals *x, const reals *base, const narrow *joining,
     reals *sum, int32_t relu, int32_t number, reals (*part)[SIDE])
 {
     for (int32_t i = 0; i < number; i++) {
@@ -126,10 +126,8 @@ static inline __attribute__((always_inline)) void run(
         for (int32_t v = 0; v < SIDE; v++) {
             int32_t at = i * VECTORS + v;
             in[v] = x[at];
-            if (joining) {
+            if (joining)
                 sum[at] = in[v] += __builtin_convertvector(joining[at], reals);
-                __builtin_prefetch(later + at);
-            }
             if (base)
                 in[v] += base[at];
             if (relu)
@@ -142,11 +140,11 @@ static inline __attribute__((always_inline)) void run(
 }
 
 /* y = ((x + base) · kernel) * scale + bias for TILE outputs; x: (inputs, LANES), kernel: (inputs, outputs), y: (TILE,
-   LANES). With `joining`, x + joining takes the place of x and is kept in `sum`, and `later` is fetched. With `relu`
-   only what is positive counts. */
+   LANES). With `joining`, x + joining takes the place of x and is kept in `sum`. With `relu` only what is positive
+   counts. */
 static inline __attribute__((always_inline)) void tile(
     const REAL *kernel, const REAL *bias, int32_t inputs, int32_t outputs, REAL scale, const reals *x,
-    const reals *base, const narrow *joining, const narrow *later, reals *sum, int32_t relu, reals *y)
+    const reals *base, const narrow *joining, reals *sum, int32_t relu, reals *y)
 {
     for (int32_t side = 0; side < VECTORS; side += SIDE) {
         reals total[TILE][SIDE];
@@ -162,7 +160,7 @@ static inline __attribute__((always_inline)) void tile(
             for (int32_t t = 0; t < TILE; t++)
                 for (int32_t v = 0; v < SIDE; v++)
                     part[t][v] = (reals){0};
-            run(rows, outputs, x + at, beneath, more, later + at, sum + at, relu, left < BLOCK ? left : BLOCK, part);
+            run(rows, outputs, x + at, beneath, more, sum + at, relu, left < BLOCK ? left : BLOCK, part);
             for (int32_t t = 0; t < TILE; t++)
                 for (int32_t v = 0; v < SIDE; v++)
                     total[t][v] += part[t][v];
@@ -214,9 +212,8 @@ void WALK(
                 const float *rows = first + (size_t)at * clients * row;
                 double weight = 0;
                 for (int32_t s = 0; s < steps; s++) {
-                    int32_t far = s >= CHAIN, begins = s % CHAIN == 0, next = s + 1 < steps ? order[s + 1] : order[s];
+                    int32_t far = s >= CHAIN, begins = s % CHAIN == 0;
                     const narrow *joining = (const narrow *)(rows + order[s] * row);
-                    const narrow *later = (const narrow *)(rows + next * row);
                     const reals *more = (const reals *)upper + (size_t)order[s] * above;
                     if (far && begins) {
                         fold(s == CHAIN ? zero : base, x, base, vectors);
@@ -251,17 +248,17 @@ void WALK(
                             reals *out = y + o * VECTORS;
                             const REAL *k = below + o, *b = bias + o;
                             if (fused && bent && far)
-                                tile(k, b, inputs, outputs, scale, sum, base, joining, later, x, 1, out);
+                                tile(k, b, inputs, outputs, scale, sum, base, joining, x, 1, out);
                             else if (fused && bent)
-                                tile(k, b, inputs, outputs, scale, sum, 0, joining, later, x, 1, out);
+                                tile(k, b, inputs, outputs, scale, sum, 0, joining, x, 1, out);
                             else if (fused)
-                                tile(k, b, inputs, outputs, scale, sum, beneath, joining, later, x, 0, out);
+                                tile(k, b, inputs, outputs, scale, sum, beneath, joining, x, 0, out);
                             else if (beneath)
-                                tile(k, b, inputs, outputs, scale, in, beneath, 0, later, 0, bent, out);
+                                tile(k, b, inputs, outputs, scale, in, beneath, 0, 0, bent, out);
                             else if (bent)
-                                tile(k, b, inputs, outputs, scale, in, 0, 0, later, 0, 1, out);
+                                tile(k, b, inputs, outputs, scale, in, 0, 0, 0, 1, out);
                             else
-                                tile(k, b, inputs, outputs, scale, in, 0, 0, later, 0, 0, out);
+                                tile(k, b, inputs, outputs, scale, in, 0, 0, 0, 0, out);
                         }
                         below = bias + outputs;
                     }
