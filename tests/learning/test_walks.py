@@ -11,6 +11,7 @@ from fedcoin_cli.consensus import rankings
 from fedcoin_cli.consensus.rankings import prefixes, ranking
 from fedcoin_cli.learning.coalitions import walks
 from fedcoin_cli.learning.coalitions.walks import (
+    beginnings_of,
     marginal_sums,
     marginals_of,
     members,
@@ -156,3 +157,18 @@ def test_marginals_are_those_of_walking_one_by_one(clients: int) -> None:
         alone.counts[:] = 0
         alone.counts[block] = game.counts[block]
         assert tuple(by_block[block].tolist()) == sums_by_hand(alone, SEED, KEY, range(9))
+
+
+@pytest.mark.parametrize("clients", [1, 2, 6])
+def test_beginnings_by_hand(clients: int) -> None:
+    """How many rankings each client begins in a block, and what it adds there to nobody, over all blocks."""
+    game = random_game(clients, (9, 8, 9, 9, 8), baseline=True)
+    walked = orders(SEED, KEY, range(5), range(7), clients)
+    begun, firsts = beginnings_of(walked, game.walk(range(5), walked), game.ends())
+    counted, added = np.zeros((5, clients), int), np.zeros(clients, int)
+    for block in range(5):
+        for order in walked[block].tolist():
+            counted[block, order[0]] += 1
+            added[order[0]] += game.counts[block, 1 << order[0]] - game.counts[block, 0]
+    np.testing.assert_array_equal(begun, counted)
+    np.testing.assert_array_equal(firsts, added)

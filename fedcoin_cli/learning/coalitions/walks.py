@@ -120,7 +120,8 @@ def beginnings_of(
     blocks, _, clients = walked.shape
     first, places = walked[:, :, 0].astype(np.int64), clients * np.arange(blocks)[:, None]
     begun = np.bincount((first + places).ravel(), minlength=blocks * clients).reshape(blocks, clients)
-    return begun.astype(np.int64), sums_at(first.ravel(), _marginals(values, ends)[:, :, 0].ravel(), clients)
+    gains = _marginals(values[:, :, :1], ends)[:, :, 0]  # of one client alone it is the full coalition's
+    return begun.astype(np.int64), sums_at(first.ravel(), gains.ravel(), clients)
 
 
 def _marginals(values: npt.NDArray[Any], ends: tuple[Counts, Counts]) -> Counts:
