@@ -23,8 +23,6 @@ from fedcoin_cli.learning.reference.reference import upper_weights
 
 _HELD_MARKS: Final = 1 << 24
 _BATCH: Final = 64
-_HELD_COALITIONS: Final = 1 << 22
-"""Of so many coalitions on blocks the walker remembers what they are worth: 32 MiB."""
 
 
 Compute = Callable[[Floats], Floats]
@@ -129,18 +127,11 @@ class OutputEngine(Outputs):
 
 
 class OutputWalker(Outputs):
-    """The same along rankings, block by block; a `Walker`, and as quick on coalitions `Apart`.
-
-    Rankings of few clients meet the same coalitions again and again: none is computed twice on a block.
-    """
+    """The same along rankings, block by block; a `Walker`, and as quick on coalitions `Apart`."""
 
     def __init__(self, source: OutputSource, partition: Partition) -> None:
         super().__init__(source)
         self._partition = partition
-        # By block and mask, −1 where it is not known; None where there are too many.
-        self._known: Counts | None = None
-        if len(partition) <= _HELD_COALITIONS >> source.game.clients:
-            self._known = np.full((len(partition), 1 << source.game.clients), -1, np.int64)
         self.coalitions = source.masks
         self.together = max(1, source.masks // max(1, source.game.clients - 1))
         self._ends = self._found_ends()
@@ -152,21 +143,17 @@ class OutputWalker(Outputs):
     def walk(self, blocks: range, walked: Orders) -> Counts:
         """u (blocks, rankings, K − 1) of the proper coalitions on the way of rankings (blocks, rankings, K)."""
         shape = (len(blocks), walked.shape[1], self.game.clients - 1)
-        visited = (members(walked[row]).reshape(-1, self.game.clients) for row in range(len(blocks)))
-        found = [self.count(block, some) for block, some in zip(blocks, visited, strict=True)]
-        return np.array(found, np.int64).reshape(shape)
+        found = np.empty(shape, np.int64)
+        for row, block in enumerate(blocks):
+            # Rankings of few clients meet the same coalitions again and again.
+            visited = members(walked[row]).reshape(-1, self.game.clients)
+            own, places = np.unique(visited, axis=0, return_inverse=True)
+            found[row] = self._of_block(block, self.game.shares_of(own))[places].reshape(shape[1:])
+        return found
 
     def count(self, block: int, members: Members) -> Counts:
         """u (n,) of non-empty coalitions (n, K) on a block."""
-        own, places = np.unique(members, axis=0, return_inverse=True)
-        if self._known is None:
-            return self._of_block(block, self.game.shares_of(own))[places]
-        masks = own.astype(np.int64) @ (1 << np.arange(self.game.clients))
-        new = self._known[block, masks] < 0
-        if new.any():
-            self._known[block, masks[new]] = self._of_block(block, self.game.shares_of(own[new]))
-        worth: Counts = self._known[block, masks[places]]
-        return worth
+        return self._of_block(block, self.game.shares_of(members))
 
     def _of_block(self, block: int, shares: Floats) -> Counts:
         images = self._partition.block(block)
