@@ -9,8 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from fedcoin_cli.learning.coalitions.partition import partition
-from fedcoin_cli.learning.coalitions.walks import orders
+from fedcoin_cli.learning.coalitions.partition import Partition, partition
+from fedcoin_cli.learning.coalitions.walks import Orders, orders
 from fedcoin_cli.learning.engines.choice import by_kernels, walker_without_keras_for
 from fedcoin_cli.learning.engines.kernel import suits, takes
 from fedcoin_cli.learning.game.game import Game
@@ -39,20 +39,24 @@ def trial_count(game: Game, task_id: str, block_images: int) -> Trial | None:
         return None
     few = _few(game, task_id)
     walker = walker_without_keras_for(few, blocks := partition(few.test.strata, block_images, bytes(32)))
-    _counted(walker, few.clients)  # at the first call a library gets ready, once for all that follows
-    size, counted, began = int(blocks.sizes[0]), 0, time.process_time()
+    # Laid out before: a miner lays out many at once, which takes little beside counting.
+    walked = orders(bytes(32), bytes(32), range(len(blocks)), range(_RANKINGS), few.clients)
+    _counted(walker, blocks, walked)  # at the first call a library gets ready, once for all that follows
+    counted, began = 0, time.process_time()
     while (taken_s := time.process_time() - began) < _SECONDS or not counted:
-        counted += _counted(walker, few.clients)
-    return Trial(taken_s / counted * game.images / size, not isinstance(walker, Apart))
+        counted += _counted(walker, blocks, walked)
+    return Trial(taken_s / counted * game.images, not isinstance(walker, Apart))
 
 
-def _counted(walker: Walker, clients: int) -> int:
-    """Count a few coalitions of the first block; returns how many."""
+def _counted(walker: Walker, blocks: Partition, walked: Orders) -> int:
+    """Count a few coalitions, on the first block where they are counted apart; returns how many times images."""
+    clients = int(walked.shape[2])
     if isinstance(walker, Apart):
         walker.count(0, np.ones((walker.coalitions, clients), np.uint8))
-        return walker.coalitions
-    walker.walk(range(1), orders(bytes(32), bytes(32), range(1), range(_RANKINGS), clients))
-    return _RANKINGS * max(1, clients - 1)
+        return walker.coalitions * int(blocks.sizes[0])
+    walker.walk(range(len(blocks)), walked)
+    rankings = int(walked.shape[1])
+    return rankings * max(1, clients - 1) * len(blocks.images)
 
 
 def _few(game: Game, task_id: str) -> Game:
