@@ -6,10 +6,9 @@ here.
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
-from math import lcm
+from math import gcd, lcm
 from typing import Any
 
 from nacl.exceptions import BadSignatureError
@@ -166,7 +165,7 @@ def ranking(of: bytes, address: str, block: int, number: int, clients: int) -> l
     circle = _shuffle(range(clients), stream)
     base = [0, *_shuffle(range(1, clients), stream)]
     deal = _shuffle(range(clients), _draws(b"fedcoin/v1/deal\0" + where + square.to_bytes(8, "big")))
-    stride = next(one for one in range(618 * clients // 1000, clients) if math.gcd(one, clients) == 1)
+    stride = next(one for one in range(618 * clients // 1000, clients) if gcd(one, clients) == 1)
     shift = circle.index(deal[(stride * row + block) % clients])
     return [circle[(step + shift) % clients] for step in base]
 

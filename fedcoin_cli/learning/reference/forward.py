@@ -98,7 +98,7 @@ class FirstLayer:
             moved = split.transpose(3, 1, 2, 4, 0)
             return np.ascontiguousarray(moved).reshape(self.game.clients, -1, len(positions))
         values, kernels = images.reshape(len(positions), -1), self._kernels
-        # Where images are dark at the same places, half of the work falls away.
+        # Where images are dark at the same places, up to half of the work falls away.
         seen = values.any(axis=0)
         if seen.mean() < _WORTH_LEAVING_OUT:
             values, kernels = values[:, seen], kernels[seen]

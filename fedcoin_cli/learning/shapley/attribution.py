@@ -364,19 +364,18 @@ def counts_of(table: Table, blocks: range, rankings: range) -> Integers:
 
 def _marginals(claim: Claim, table: Table, terms: TableTerms) -> Marginals:
     """What a table's rankings say by block, as a session takes it in."""
-    blocks_of = len(terms.sizes)
-    found, walks = Marginals(blocks_of, terms.clients), list[Walk]()
+    number, walks = len(terms.sizes), list[Walk]()
+    found = Marginals(number, terms.clients)
     for blocks, rankings, walked in pieces(claim, terms):
         if not blocks.start:
-            walks = [Walk.of(blocks_of, terms.clients) for _ in range(2)]
+            walks = [Walk.of(number, terms.clients) for _ in range(2)]
         some = slice(blocks.start, blocks.stop)
         values = table.walked[some, rankings.start : rankings.stop]
         ends = (table.ends[0][some], table.ends[1][some])
-        for stream, walk in enumerate(
-            walks
-        ):  # a piece begins with a pair of squares, so with an even ranking
+        # A piece begins with a pair of squares, so with an even ranking.
+        for stream, walk in enumerate(walks):
             walk.put(some, walked[:, stream::2], values[:, stream::2], ends)
-            if blocks.stop == blocks_of:
+            if blocks.stop == number:
                 found.add(stream, walk)
     return found
 

@@ -8,7 +8,7 @@ average is more precise still. Nothing here moves money.
 Mining's error is taken from what the two streams of rankings that a block walks in turn (`consensus.rankings`) say
 apart: both have the same mean and are independent, and so is every block, so the blocks' variances add up. Only who
 begins is dealt to all blocks together, evenly, while a square is partial. So a first marginal counts as how far it is
-from the mean of them all; what that mean leaves, where some begin more often than others, is known and added.
+from its client's mean one; what that mean leaves, where some begin more often than others, is known and added.
 (docs/adr/0051)
 
 Payments are a function of the values: TrainPrice · max(0, φ_j) / Σ max(0, φ). Its errors follow from the values' by
@@ -88,10 +88,9 @@ class Walk:
     ) -> None:
         """What some blocks counted, (blocks, rankings, K − 1), on the way of orders (blocks, rankings, K)."""
         self.rankings = walked.shape[1]
-        if self.rankings:
-            self.marginals[blocks] = marginals_of(walked, values, ends)
-            self.begun[blocks], firsts = beginnings_of(walked, values, ends)
-            self.firsts += firsts
+        self.marginals[blocks] = marginals_of(walked, values, ends)
+        self.begun[blocks], firsts = beginnings_of(walked, values, ends)
+        self.firsts += firsts
 
 
 class Marginals:
@@ -108,7 +107,6 @@ class Marginals:
         self._products = np.zeros((clients, clients))
         self._pairs = 0
         self._firsts = np.zeros(clients)
-        self._begun_in_all = np.zeros(clients)
         self._counts = [0, 0]
         self._open = np.zeros((2, blocks, clients))
         self._begun = np.zeros((2, blocks, clients))
@@ -123,7 +121,6 @@ class Marginals:
         self._open[stream] += walk.marginals
         self._begun[stream] += walk.begun
         self._firsts += walk.firsts
-        self._begun_in_all += walk.begun.sum(axis=0)
         self._counts[stream] += walk.rankings
         if self._counts == [self._clients, self._clients]:
             self._whole += self._open / self._clients
@@ -163,16 +160,20 @@ class Marginals:
             return None
         scale = one * other / (one + other) ** 2
         apart = self._open[0] / one - self._open[1] / other
-        first = self._first()
-        own = apart - first * (self._begun[0] / one - self._begun[1] / other)
         begun = self._begun.sum(axis=(0, 1))
+        first = self._first(begun)
+        own = apart - first * (self._begun[0] / one - self._begun[1] / other)
         uneven = first * (begun - begun.mean()) / (one + other)
         return scale * own.T @ own + np.outer(uneven, uneven), scale * apart.T @ apart
 
-    def _first(self) -> Floats:
-        """What each client adds on the mean where it begins, (K,); who never did, what all do."""
-        mean = self._firsts.sum() / self._begun_in_all.sum()
-        found: Floats = np.where(self._begun_in_all, self._firsts / np.maximum(self._begun_in_all, 1), mean)
+    def _first(self, begun: Floats) -> Floats:
+        """What each client adds on the mean where it begins, (K,); who never did, what all do.
+
+        `begun` are the beginnings in the squares begun; in a whole one each client begins once in each block.
+        """
+        everywhere = begun + 2 * self._pairs * len(self._open[0])
+        mean = self._firsts.sum() / everywhere.sum()
+        found: Floats = np.where(everywhere, self._firsts / np.maximum(everywhere, 1), mean)
         return found
 
 
